@@ -1,0 +1,111 @@
+"""The settings that mbk runs with: typed, frozen, the same whichever dialect the file was written in.
+
+:mod:`mbk.config.v1` and :mod:`mbk.config.v2` translate a file into these; nothing else knows the dialects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, SkipValidation
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class LogSettings(_Frozen):
+    """``file`` empty: no log file. ``max_size_mib`` 0: no rotation."""
+
+    level: Literal["debug", "info", "warn", "error", "panic", "fatal"] = "info"
+    console: bool = True
+    file: str = ""
+    max_size_mib: int = Field(300, ge=0)
+    max_days: int = Field(0, ge=0)
+    max_backups: int = Field(0, ge=0)
+
+
+class MilvusSettings(_Frozen):
+    """``rest_endpoint`` empty: derived from address and port. Credentials are sent when ``user`` or ``password`` is set."""
+
+    address: str = "localhost"
+    port: int = Field(19530, ge=1, le=65535)
+    user: str = ""
+    password: SecretStr = SecretStr("")
+    tls_mode: Literal["disabled", "server", "mutual"] = "disabled"
+    ca_cert_path: str = ""
+    server_name: str = ""
+    mtls_cert_path: str = ""
+    mtls_key_path: str = ""
+    rest_endpoint: str = ""
+    management_endpoint: str = "http://localhost:9091"
+    rpc_channel_name: str = "by-dev-replicate-msg"
+    etcd_endpoints: tuple[str, ...] = ("localhost:2379",)
+    etcd_root_path: str = "by-dev"
+
+
+class StorageChoice(_Frozen):
+    """One side's storage, before its plugin has seen it.
+
+    ``values`` are named as :class:`mbk.plugin.StorageSettings` says and hold only what somebody set, plus the classic
+    defaults of bucket and root path; secrets are `SecretStr`. ``keys`` gives for each name the key under which it was
+    set, in the user's own dialect, so that a plugin's complaint can be told in the user's words.
+    """
+
+    type: str
+    type_key: str = "storageType"
+    values: SkipValidation[Mapping[str, Any]] = Field(default_factory=dict)
+    keys: SkipValidation[Mapping[str, str]] = Field(default_factory=dict)
+
+
+class BackupSettings(_Frozen):
+    """``collections`` and ``segments`` bound what is worked on at once. ``gc_pause_seconds`` is one lease."""
+
+    collections: int = Field(4, ge=1)
+    segments: int = Field(1024, ge=1)
+    pause_gc: bool = True
+    gc_pause_seconds: int = Field(3600, ge=1)
+
+
+class RestoreSettings(_Frozen):
+    """``max_group_size`` in bytes: how much data of merged segments one import job takes at most."""
+
+    collections: int = Field(2, ge=1)
+    import_jobs: int = Field(768, ge=1)
+    max_segments_per_import_job: int = Field(256, ge=1, le=1024)
+    max_group_size: int = Field(2 * 1024**3, ge=1)
+    keep_temp_files: bool = False
+
+
+class TransferSettings(_Frozen):
+    """``mode``: ``auto`` tries the server-side copy once and streams where it is refused."""
+
+    mode: Literal["auto", "direct", "streaming"] = "auto"
+    concurrency: int = Field(128, ge=1)
+    multipart_copy_threshold_mib: int = Field(500, ge=5)
+
+
+class ServerSettings(_Frozen):
+    debug: bool = False
+    swagger_base_path: str = ""
+    simple_response: bool = False
+
+
+class CloudSettings(_Frozen):
+    endpoint: str = "https://api.cloud.zilliz.com"
+    api_key: SecretStr = SecretStr("")
+
+
+class Settings(_Frozen):
+    """Everything. ``storage`` is where Milvus keeps its data, ``backup_storage`` where backups go."""
+
+    storage: StorageChoice
+    backup_storage: StorageChoice
+    log: LogSettings = LogSettings()
+    milvus: MilvusSettings = MilvusSettings()
+    backup: BackupSettings = BackupSettings()
+    restore: RestoreSettings = RestoreSettings()
+    transfer: TransferSettings = TransferSettings()
+    server: ServerSettings = ServerSettings()
+    cloud: CloudSettings = CloudSettings()

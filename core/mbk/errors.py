@@ -1,0 +1,249 @@
+"""The one exception tree. Each leaf is a condition; each condition has an exit code.
+
+::
+
+    MbkError                        1  anything that went wrong and was understood
+    ├── UsageError                  2  what was asked for cannot be meant
+    │   ├── ConfigError             2  the settings are wrong; carries every problem at once
+    │   ├── InvalidName             2  a backup, collection or suffix name breaks the rule
+    │   ├── UnknownStorage          2  no installed plugin answers to this storage type
+    │   ├── BrokenPlugin            2  the selected plugin cannot be loaded
+    │   └── MissingDependency       2  an SDK is not installed; the hint is the pip command
+    ├── PartialFailure              3  some collections are done, others failed; carries the report
+    ├── NotFound                    4
+    │   ├── BackupNotFound
+    │   ├── CollectionNotFound
+    │   ├── BucketNotFound
+    │   └── ObjectNotFound             also a FileNotFoundError
+    ├── AlreadyExists               5
+    │   ├── BackupExists
+    │   ├── CollectionExists
+    │   └── ObjectExists               a conditional write met an object
+    ├── AccessError                 6
+    │   ├── AuthenticationFailed       the credentials are wrong, unknown or expired
+    │   └── PermissionDenied           the credentials are right and may not do this
+    ├── Unreachable                 7
+    │   ├── StorageUnavailable         retryable
+    │   └── MilvusUnavailable          retryable
+    ├── VerificationFailed          8  what is there is not what was promised
+    ├── StorageError                1
+    │   ├── Throttled                  retryable
+    │   ├── TransferInterrupted        retryable; a stream broke in the middle
+    │   ├── StorageFull                no space or quota left
+    │   ├── Unsupported                this storage cannot do this; another way may exist
+    │   ├── InvalidKey                 the key cannot be stored there
+    │   └── DeleteFailed               some keys are still there; they are named
+    ├── MilvusError                 1  the server answered with an error
+    │   ├── RateLimited                retryable
+    │   └── ImportFailed               an import job failed; carries the server's reason
+    ├── InvalidBackup               1  the backup's files are damaged, incomplete or of an unknown format
+    └── Interrupted               130  Ctrl-C or SIGTERM
+
+No message, argument or attribute of these ever holds a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+class MbkError(Exception):
+    """Base of every error that mbk raises on purpose.
+
+    ``message`` says in one line what is wrong and where; ``hint`` how to mend it.
+    """
+
+    exit_code: ClassVar[int] = 1
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}: {self.hint}" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), self.args, self.__dict__))
+
+
+def _rebuild(kind: type[MbkError], args: tuple[Any, ...], state: dict[str, Any]) -> MbkError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class UsageError(MbkError):
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with the settings: ``key`` as the user wrote it, what is wrong, what to write instead."""
+
+    key: str
+    message: str
+    suggestion: str | None = None
+
+    def __str__(self) -> str:
+        text = f"{self.key}: {self.message}" if self.key else self.message
+        return f"{text} ({self.suggestion})" if self.suggestion else text
+
+
+class ConfigError(UsageError):
+    """The settings are wrong. ``problems`` holds all of them, never only the first."""
+
+    def __init__(self, source: str, problems: Sequence[Problem], *, hint: str | None = None) -> None:
+        self.source = source
+        self.problems = tuple(problems)
+        super().__init__("; ".join([f"{source}: {problem}" for problem in self.problems]), hint=hint)
+
+
+class InvalidName(UsageError):
+    pass
+
+
+class UnknownStorage(UsageError):
+    pass
+
+
+class BrokenPlugin(UsageError):
+    pass
+
+
+class MissingDependency(UsageError):
+    pass
+
+
+class PartialFailure(MbkError):
+    """Some collections are done and others failed. ``report`` is the command's report, failures included."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, report: object, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.report = report
+
+
+class NotFound(MbkError):
+    exit_code = 4
+
+
+class BackupNotFound(NotFound):
+    pass
+
+
+class CollectionNotFound(NotFound):
+    pass
+
+
+class BucketNotFound(NotFound):
+    pass
+
+
+class ObjectNotFound(NotFound, FileNotFoundError):
+    pass
+
+
+class AlreadyExists(MbkError):
+    exit_code = 5
+
+
+class BackupExists(AlreadyExists):
+    pass
+
+
+class CollectionExists(AlreadyExists):
+    pass
+
+
+class ObjectExists(AlreadyExists):
+    pass
+
+
+class AccessError(MbkError):
+    exit_code = 6
+
+
+class AuthenticationFailed(AccessError):
+    pass
+
+
+class PermissionDenied(AccessError):
+    pass
+
+
+class Unreachable(MbkError):
+    exit_code = 7
+
+
+class StorageUnavailable(Unreachable):
+    retryable = True
+
+
+class MilvusUnavailable(Unreachable):
+    retryable = True
+
+
+class VerificationFailed(MbkError):
+    exit_code = 8
+
+
+class StorageError(MbkError):
+    pass
+
+
+class Throttled(StorageError):
+    retryable = True
+
+
+class TransferInterrupted(StorageError):
+    retryable = True
+
+
+class StorageFull(StorageError):
+    pass
+
+
+class Unsupported(StorageError):
+    pass
+
+
+class InvalidKey(StorageError):
+    pass
+
+
+class DeleteFailed(StorageError):
+    """Some keys could not be deleted. ``failures`` maps each such key to the storage's reason."""
+
+    def __init__(self, message: str, *, failures: dict[str, str], hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.failures = failures
+
+
+class MilvusError(MbkError):
+    """The server answered with an error. ``code`` is the server's own, 0 when it sent none."""
+
+    def __init__(self, message: str, *, code: int = 0, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
+class RateLimited(MilvusError):
+    retryable = True
+
+
+class ImportFailed(MilvusError):
+    pass
+
+
+class InvalidBackup(MbkError):
+    pass
+
+
+class Interrupted(MbkError):
+    exit_code = 130

@@ -1,0 +1,1 @@
+"""The adapter of :mod:`mbk.ports.milvus` over pymilvus' channel and stubs."""

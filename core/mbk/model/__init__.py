@@ -1,0 +1,1 @@
+"""Values: names, selections, plans, events, the records of the backup format. No I/O."""

@@ -1,0 +1,112 @@
+"""Backup names, and what the commands report. Plain values that a program can read and a renderer can print."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from mbk.errors import InvalidName
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+
+DONE = "done"
+FAILED = "failed"
+SKIPPED = "skipped"
+
+
+def check_name(name: str) -> str:
+    """Returns the name, or raises `InvalidName` with the rule (FORMAT.md 1.1)."""
+    if not _NAME.fullmatch(name):
+        raise InvalidName(
+            f"backup name {name!r} is not allowed",
+            hint="use 1 to 128 letters, digits and _, not beginning with a digit",
+        )
+    return name
+
+
+def default_name(now: datetime | None = None) -> str:
+    """``backup_YYYY_MM_DD_HH_MM_SS_{nanoseconds}`` in UTC, as the classic tool names an unnamed backup."""
+    now = now or datetime.now(UTC)
+    return f"backup_{now:%Y_%m_%d_%H_%M_%S}_{now.microsecond * 1000}"
+
+
+@dataclass(frozen=True, slots=True)
+class BackupSummary:
+    """One line of a listing. ``state`` is ``complete``, ``incomplete`` or ``unreadable``; ``reason`` says why not.
+
+    ``size`` in bytes, ``created`` in UTC where known.
+    """
+
+    name: str
+    state: str
+    size: int = 0
+    milvus_version: str = ""
+    id: str = ""
+    format: str = ""
+    created: datetime | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionOutcome:
+    """What became of one collection. ``source`` and ``target`` are ``db.coll`` (equal in a backup).
+
+    ``rows_expected`` and ``rows_present`` are None where nobody could count. ``error`` is one line, for failed ones.
+    """
+
+    source: str
+    target: str
+    outcome: str
+    objects: int = 0
+    size: int = 0
+    rows_expected: int | None = None
+    rows_present: int | None = None
+    seconds: float = 0.0
+    error: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TransferStats:
+    """How the bytes went: objects and bytes by way (``server``, ``stream``, ``kept``), and why any were streamed."""
+
+    objects: Mapping[str, int] = field(default_factory=dict)
+    bytes: Mapping[str, int] = field(default_factory=dict)
+    streamed_because: str | None = None
+    retries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """The result of ``create`` or ``restore``. ``location`` is where the backup lies, without credentials."""
+
+    command: str
+    name: str
+    id: str
+    location: str
+    milvus_version: str
+    seconds: float
+    collections: tuple[CollectionOutcome, ...]
+    transfer: TransferStats = field(default_factory=TransferStats)
+    notices: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> tuple[CollectionOutcome, ...]:
+        return tuple(item for item in self.collections if item.outcome == FAILED)
+
+    @property
+    def size(self) -> int:
+        return sum(item.size for item in self.collections)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """One answer of ``mbk check``: ``what`` was tried, whether it is ``ok``, and what was found. ``hint`` mends it."""
+
+    what: str
+    ok: bool
+    detail: str = ""
+    hint: str | None = None
+    warning: bool = False

@@ -1,0 +1,107 @@
+"""What happens during a run, as frozen values. The engine reports by these and by nothing else.
+
+Every event has ``kind``, a stable dotted name for machines. Sizes are bytes, durations seconds.
+Events are delivered one at a time, in an order that makes sense for each collection, from any thread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    kind: ClassVar[str] = "event"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted(Event):
+    """``command`` is ``create``, ``restore``, ``delete`` …; ``name`` the backup."""
+
+    kind: ClassVar[str] = "run.started"
+    command: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFinished(Event):
+    """``error`` is None, or the one line that says why the run failed."""
+
+    kind: ClassVar[str] = "run.finished"
+    command: str
+    name: str
+    seconds: float
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseStarted(Event):
+    """A named part of the work on one collection (or on the whole, ``collection`` empty): flush, copy, import …"""
+
+    kind: ClassVar[str] = "phase.started"
+    phase: str
+    collection: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkPlanned(Event):
+    """More work became known: ``objects`` and ``size`` add to the totals of the progress."""
+
+    kind: ClassVar[str] = "work.planned"
+    collection: str
+    objects: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectCopied(Event):
+    """``how`` is ``server`` (server-side copy), ``stream`` (through this process) or ``kept`` (was already there)."""
+
+    kind: ClassVar[str] = "object.copied"
+    collection: str
+    key: str
+    size: int
+    how: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportProgressed(Event):
+    """An import job advanced; ``percent`` only grows, 100 when it is done. ``rows`` as the server reports them."""
+
+    kind: ClassVar[str] = "import.progressed"
+    collection: str
+    job: str
+    percent: int
+    rows: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionFinished(Event):
+    """``outcome`` as in the report: done, failed, skipped."""
+
+    kind: ClassVar[str] = "collection.finished"
+    collection: str
+    outcome: str
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryScheduled(Event):
+    """Attempt ``attempt`` (from 1) failed with an error that can pass; the next one follows after ``delay`` seconds."""
+
+    kind: ClassVar[str] = "retry.scheduled"
+    what: str
+    attempt: int
+    delay: float
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice(Event):
+    """Something the user should know that does not stop the run. ``code`` is stable, for machines and tests."""
+
+    kind: ClassVar[str] = "notice"
+    code: str
+    message: str
+    collection: str = ""

@@ -1,0 +1,98 @@
+"""Where things lie: the keys of Milvus' own data and of a backup (FORMAT.md 1.1, 1.7, 2.5). Pure text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from mbk.model.meta import ALL_PARTITIONS
+
+INSERT_LOG = "insert_log"
+DELTA_LOG = "delta_log"
+
+BACKUP_META = "backup_meta.json"
+COLLECTION_META = "collection_meta.json"
+PARTITION_META = "partition_meta.json"
+SEGMENT_META = "segment_meta.json"
+FULL_META = "full_meta.json"
+#: What mbk keeps beside the classic files; the classic tool ignores it.
+OWN_META = "mbk.json"
+
+RESTORE_TEMP = "restore-temp-"
+
+
+@dataclass(frozen=True, slots=True)
+class BackupLayout:
+    """The keys of one backup. ``root`` is the backup side's prefix (empty or ending with ``/``)."""
+
+    root: str
+    name: str
+
+    @property
+    def prefix(self) -> str:
+        return f"{self.root}{self.name}/"
+
+    @property
+    def meta_prefix(self) -> str:
+        return f"{self.prefix}meta/"
+
+    @property
+    def data_prefix(self) -> str:
+        return f"{self.prefix}binlogs/"
+
+    def meta(self, file: str) -> str:
+        return f"{self.meta_prefix}{file}"
+
+    def collection_prefixes(self, collection: int) -> tuple[str, str]:
+        """The insert and the delta prefix of a collection."""
+        return (
+            f"{self.data_prefix}{INSERT_LOG}/{collection}/",
+            f"{self.data_prefix}{DELTA_LOG}/{collection}/",
+        )
+
+    def insert(self, collection: int, partition: int, segment: int, field: int, log: int) -> str:
+        return f"{self.data_prefix}{INSERT_LOG}/{collection}/{partition}/{segment}/{segment}/{field}/{log}"
+
+    def delta(self, collection: int, partition: int, segment: int, log: int) -> str:
+        """All-partition L0 segments have no group element (FORMAT.md 1.1)."""
+        group = "" if partition == ALL_PARTITIONS else f"{segment}/"
+        return f"{self.data_prefix}{DELTA_LOG}/{collection}/{partition}/{group}{segment}/{log}"
+
+
+@dataclass(frozen=True, slots=True)
+class InsertKey:
+    collection: int
+    partition: int
+    segment: int
+    field: int
+    log: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaKey:
+    collection: int
+    partition: int
+    segment: int
+    log: int
+
+
+_INSERT = re.compile(r"insert_log/(\d+)/(\d+)/(\d+)/(\d+)/(\d+)")
+_DELTA = re.compile(r"delta_log/(\d+)/(-?\d+)/(\d+)/(\d+)")
+
+
+def segment_prefixes(root: str, collection: int, partition: int, segment: int) -> tuple[str, str]:
+    """Where Milvus keeps a segment's insert logs and delta logs; ``root`` as in `BackupLayout`."""
+    place = f"{collection}/{partition}/{segment}/"
+    return f"{root}{INSERT_LOG}/{place}", f"{root}{DELTA_LOG}/{place}"
+
+
+def parse_insert(root: str, key: str) -> InsertKey | None:
+    """The ids in a Milvus insert-log key, None where the key has another shape."""
+    match = _INSERT.fullmatch(key[len(root) :]) if key.startswith(root) else None
+    return InsertKey(*map(int, match.groups())) if match else None
+
+
+def parse_delta(root: str, key: str) -> DeltaKey | None:
+    """The ids in a Milvus delta-log key, None where the key has another shape."""
+    match = _DELTA.fullmatch(key[len(root) :]) if key.startswith(root) else None
+    return DeltaKey(*map(int, match.groups())) if match else None

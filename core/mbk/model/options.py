@@ -1,0 +1,74 @@
+"""What a run is asked to do, independent of who asks: shell, REST or a program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from mbk.errors import UsageError
+from mbk.model.selection import Renaming, Selection
+
+
+class Strategy(StrEnum):
+    """How a backup draws its line (FORMAT.md 2.4)."""
+
+    AUTO = "auto"
+    SERIAL_FLUSH = "serial_flush"
+    BULK_FLUSH = "bulk_flush"
+    SKIP_FLUSH = "skip_flush"
+    META_ONLY = "meta_only"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateOptions:
+    """``resume`` completes an interrupted backup of that name; ``fail_fast`` stops at the first failed collection.
+
+    ``pause_gc`` None: as configured.
+    """
+
+    selection: Selection = field(default_factory=Selection)
+    strategy: Strategy = Strategy.AUTO
+    format: str = "auto"
+    rbac: bool = False
+    resume: bool = False
+    fail_fast: bool = False
+    dry_run: bool = False
+    pause_gc: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreOptions:
+    """``selection`` is matched against the names after renaming, ``source_selection`` against those in the backup.
+
+    ``skip_params`` are property keys left out at creation: ``collectionProperties``, ``fieldIndexParams``,
+    ``fieldTypeParams``, ``indexParams``. ``max_shards`` 0: as in the backup. ``load`` replays the load state,
+    ``aliases`` the aliases; ``wait_index`` waits until the indexes are built.
+    """
+
+    renaming: Renaming = field(default_factory=Renaming)
+    selection: Selection = field(default_factory=Selection)
+    source_selection: Selection = field(default_factory=Selection)
+    drop_existing: bool = False
+    skip_create: bool = False
+    meta_only: bool = False
+    rebuild_index: bool = False
+    auto_index: bool = False
+    drop_index: bool = False
+    rbac: bool = False
+    aliases: bool = False
+    load: bool = False
+    wait_index: bool = True
+    truncate: bool = False
+    rest_import: bool = False
+    max_shards: int = 0
+    skip_params: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    ezk_mapping: Mapping[str, str] = field(default_factory=dict)
+    fail_fast: bool = False
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        if self.drop_existing and self.skip_create:
+            raise UsageError(
+                "drop_exist_collection and skip_create_collection exclude each other", hint="give one of them"
+            )

@@ -1,0 +1,239 @@
+"""The Milvus port: what the engine asks of a running server, and no more.
+
+Every call blocks, may be made from several threads, and fails with one of :mod:`mbk.errors`
+(`MilvusUnavailable`, `AuthenticationFailed`, `PermissionDenied`, `CollectionNotFound`, `RateLimited`, `MilvusError`).
+One call is one attempt unless its docstring says otherwise: loops over retryable errors are the engine's.
+Names are plain; ``database`` is ``default`` on servers without databases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol, runtime_checkable
+
+from mbk.model.meta import CollectionSchema, Database, IndexInfo, KeyValue, Rbac
+
+
+class Feature(Enum):
+    """What a server may or may not be able to do. The engine asks for these, never for a version."""
+
+    DATABASES = "databases"
+    DESCRIBE_DATABASE = "describe database"
+    SEGMENT_DETAIL = "exact binlog lists"
+    L0_SEGMENTS = "L0 segments"
+    MULTI_L0_IMPORT = "several L0 segments an import job"
+    FLUSH_ALL = "flush all"
+    COLLECTION_GC_PAUSE = "GC pause by collection"
+    FUNCTION_CHECK_SWITCH = "function runtime check switch"
+    RBAC_BACKUP = "RBAC backup"
+    ALIASES = "aliases"
+    COUNT = "count(*)"
+    REST_IMPORT = "import over REST"
+    SNAPSHOT = "snapshots"
+    #: Flush also persists deletes of segments that were flushed before (not so on 2.2, LAB.md 1.4).
+    FLUSHES_DELETES = "flush persists deletes"
+    #: ``end_ts`` of an import is a hybrid timestamp; without it physical milliseconds (FORMAT.md 4.5).
+    HYBRID_END_TS = "hybrid end_ts"
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionInfo:
+    id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionInfo:
+    """What a server says of a collection. ``load_state`` is one of the strings of the format (``NotLoad`` …).
+
+    ``schema.properties`` and ``properties`` both hold the union of what the server reports.
+    """
+
+    database: str
+    name: str
+    id: int
+    schema: CollectionSchema
+    shards: int
+    consistency_level: int
+    partitions: tuple[PartitionInfo, ...]
+    indexes: tuple[IndexInfo, ...] = ()
+    load_state: str = ""
+    partition_load_states: Mapping[str, str] = field(default_factory=dict)
+    replicas: int = 0
+    properties: tuple[KeyValue, ...] = ()
+    aliases: tuple[str, ...] = ()
+    database_id: int = 0
+    created_timestamp: int = 0
+    virtual_channels: tuple[str, ...] = ()
+    physical_channels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FlushPoint:
+    """A collection's flush boundary: ``seal_seconds`` unix seconds, ``checkpoints`` vchannel -> ``msgpb.MsgPosition``.
+
+    ``timestamps`` vchannel -> hybrid timestamp, read out of the positions.
+    """
+
+    seal_seconds: int = 0
+    checkpoints: Mapping[str, bytes] = field(default_factory=dict)
+    timestamps: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentInfo:
+    """A persistent (flushed or flushing) segment. ``insert_logs``: field id -> log ids, None where the server cannot tell."""
+
+    id: int
+    partition_id: int
+    rows: int
+    is_l0: bool = False
+    storage_version: int = 0
+    v_channel: str = ""
+    insert_logs: Mapping[int, tuple[int, ...]] | None = None
+    delta_logs: tuple[int, ...] | None = None
+
+
+class ImportPhase(Enum):
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportState:
+    """``percent`` 0–100 as reported; ``rows`` imported so far where reported; ``reason`` for failed jobs."""
+
+    phase: ImportPhase
+    percent: int = 0
+    rows: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRequest:
+    """One import job. ``files``: for each import file its paths, ``(insert,)``, ``(insert, delta)`` or ``(delta,)`` for L0.
+
+    Paths are as Milvus names them, directories with a trailing ``/``. ``end_ts`` is a hybrid timestamp, 0 for none;
+    the adapter converts it to the unit that the server wants.
+    """
+
+    database: str
+    collection: str
+    partition: str
+    files: tuple[tuple[str, ...], ...]
+    l0: bool = False
+    end_ts: int = 0
+    storage_version: int = 0
+    ezk: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexState:
+    """``pending`` rows are not yet indexed; ``failed`` holds the server's reason."""
+
+    name: str
+    finished: bool
+    total_rows: int = 0
+    indexed_rows: int = 0
+    failed: str = ""
+
+
+@runtime_checkable
+class Milvus(Protocol):
+    @property
+    def version(self) -> str:
+        """As the server reports it, ``v2.3.5-lite``."""
+
+    @property
+    def features(self) -> frozenset[Feature]: ...
+
+    def close(self) -> None: ...
+
+    # -- what is there -------------------------------------------------------------------------------------------
+
+    def databases(self) -> list[Database]:
+        """All databases with ids and properties where the server tells; only ``default`` on servers without them."""
+
+    def collections(self, database: str) -> list[str]: ...
+
+    def has_collection(self, database: str, collection: str) -> bool: ...
+
+    def describe(self, database: str, collection: str) -> CollectionInfo:
+        """Schema, partitions, indexes, load state, aliases. `CollectionNotFound` where it is gone."""
+
+    def row_count(self, database: str, collection: str) -> int | None:
+        """The rows that a strongly consistent query sees, deletes applied; None where the server cannot count or the
+        collection is not loaded and cannot be queried."""
+
+    # -- backing up ----------------------------------------------------------------------------------------------
+
+    def flush(self, database: str, collection: str, *, timeout: float | None = None) -> FlushPoint:
+        """Flushes and waits until everything acknowledged before is persistent. Polls; the poll survives passing errors."""
+
+    def segments(self, database: str, collection: str) -> list[SegmentInfo]:
+        """The persistent segments, with exact binlog lists where the server can (`Feature.SEGMENT_DETAIL`)."""
+
+    def pause_gc(self, seconds: int, *, collection_id: int | None = None) -> str:
+        """Asks for a pause over the management port; returns the ticket (``""`` where there are none).
+
+        `Unsupported` when the server answers 404, `MilvusUnavailable` when the port does not answer.
+        """
+
+    def resume_gc(self, ticket: str = "", *, collection_id: int | None = None) -> None: ...
+
+    def read_rbac(self) -> Rbac:
+        """Users, roles, grants. Without `Feature.RBAC_BACKUP` by the ordinary calls: passwords stay empty."""
+
+    # -- restoring -----------------------------------------------------------------------------------------------
+
+    def create_database(self, name: str, properties: Sequence[KeyValue] = ()) -> None: ...
+
+    def create_collection(
+        self,
+        database: str,
+        schema: CollectionSchema,
+        *,
+        shards: int,
+        consistency_level: int,
+        partitions: int = 0,
+        properties: Sequence[KeyValue] = (),
+    ) -> None:
+        """Creates ``schema.name``. ``partitions`` counts them for collections with a partition key, else 0.
+
+        `Unsupported` lists what of the schema this server cannot represent, before anything is made.
+        """
+
+    def drop_collection(self, database: str, collection: str) -> None: ...
+
+    def create_partition(self, database: str, collection: str, partition: str) -> None:
+        """Creates the partition; one that exists is no error."""
+
+    def create_index(self, database: str, collection: str, index: IndexInfo) -> None:
+        """Creates the index by ``field_name``, ``index_name`` (may be empty) and ``params``; does not wait."""
+
+    def drop_index(self, database: str, collection: str, index: IndexInfo) -> None: ...
+
+    def index_states(self, database: str, collection: str) -> list[IndexState]: ...
+
+    def load(self, database: str, collection: str, *, partitions: Sequence[str] = (), replicas: int = 1) -> None:
+        """Asks for loading; does not wait. ``partitions`` empty: all."""
+
+    def load_progress(self, database: str, collection: str) -> int:
+        """0–100."""
+
+    def release(self, database: str, collection: str) -> None: ...
+
+    def create_alias(self, database: str, collection: str, alias: str) -> None: ...
+
+    def start_import(self, request: ImportRequest) -> str:
+        """Starts one job and returns its id."""
+
+    def import_state(self, job: str, *, database: str = "") -> ImportState:
+        """An unknown job is `ImportFailed`."""
+
+    def restore_rbac(self, rbac: Rbac) -> list[str]:
+        """Adds the users, roles, grants and groups that do not exist yet; returns a line for each that was left alone
+        or could not be made (users whose password cannot be known)."""
