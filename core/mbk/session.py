@@ -56,7 +56,12 @@ class Session:
         raise NotImplementedError
 
     def restore(
-        self, name: str, options: RestoreOptions | None = None, *, on_event: OnEvent | None = None, **changes: Any
+        self,
+        name: str,
+        options: RestoreOptions | None = None,
+        *,
+        on_event: OnEvent | None = None,
+        **changes: Any,
     ) -> RunReport:
         """Restores. ``changes`` are fields of `RestoreOptions`; also ``suffix``, ``rename``, ``filter`` as text."""
         raise NotImplementedError

@@ -143,7 +143,8 @@ class Renaming:
             forms = {_form(old), _form(new)}
             if len(forms) != 1:
                 raise UsageError(
-                    f"rename rule {old}:{new} mixes two forms", hint="write db1.*:db2.*, db1.c1:db2.c2 or c1:c2"
+                    f"rename rule {old}:{new} mixes two forms",
+                    hint="write db1.*:db2.*, db1.c1:db2.c2 or c1:c2",
                 )
             if forms == {"database"}:
                 databases[old[:-2]] = new[:-2]

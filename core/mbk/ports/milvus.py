@@ -104,7 +104,7 @@ class ImportPhase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ImportState:
-    """``percent`` 0–100 as reported; ``rows`` imported so far where reported; ``reason`` for failed jobs."""
+    """``percent`` 0-100 as reported; ``rows`` imported so far where reported; ``reason`` for failed jobs."""
 
     phase: ImportPhase
     percent: int = 0
@@ -218,11 +218,13 @@ class Milvus(Protocol):
 
     def index_states(self, database: str, collection: str) -> list[IndexState]: ...
 
-    def load(self, database: str, collection: str, *, partitions: Sequence[str] = (), replicas: int = 1) -> None:
+    def load(
+        self, database: str, collection: str, *, partitions: Sequence[str] = (), replicas: int = 1
+    ) -> None:
         """Asks for loading; does not wait. ``partitions`` empty: all."""
 
     def load_progress(self, database: str, collection: str) -> int:
-        """0–100."""
+        """0-100."""
 
     def release(self, database: str, collection: str) -> None: ...
 

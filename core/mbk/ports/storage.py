@@ -50,8 +50,8 @@ class Location:
         )
 
     def __str__(self) -> str:
-        place = "/".join(part for part in (self.endpoint, self.bucket.strip("/") or "", self.root.rstrip("/")) if part)
-        return f"{self.backend}://{'' if self.endpoint else '/' if self.bucket.startswith('/') else ''}{place}"
+        parts = (self.endpoint, self.bucket.rstrip("/"), self.root.rstrip("/"))
+        return f"{self.backend}://{'/'.join(part for part in parts if part)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ class Storage(Protocol):
         """Gives connections back; idempotent."""
 
     def list(self, prefix: str = "", *, recursive: bool = True) -> Iterator[ObjectInfo]:
-        """Lazily yields the objects whose key starts with ``prefix``, each once, in no promised order (L1–L6).
+        """Lazily yields the objects whose key starts with ``prefix``, each once, in no promised order (L1-L6).
 
         ``recursive=False`` yields the objects directly below the prefix, and one common prefix (a key ending with
         ``/``) for each "directory" below it. A missing prefix yields nothing. Directory markers (empty objects whose
@@ -155,11 +155,11 @@ class Storage(Protocol):
         """Opens a stream of non-empty chunks of ``length`` bytes from ``offset`` (to the end when None).
 
         `ObjectNotFound` is raised on entering. A range that reaches past the end yields what is there; a range that
-        starts at or past the end yields nothing. `TransferInterrupted` when the stream breaks off early (R1–R6).
+        starts at or past the end yields nothing. `TransferInterrupted` when the stream breaks off early (R1-R6).
         """
 
     def write(self, key: str, chunks: Iterable[bytes], *, size: int | None = None) -> ObjectInfo:
-        """Writes an object whole or not at all, replacing what was there (W1–W6).
+        """Writes an object whole or not at all, replacing what was there (W1-W6).
 
         ``size`` is the sum of the chunks where the caller knows it; a mismatch raises and nothing is visible.
         Without it the storage streams (multipart where it must), with memory bounded by a few parts.
@@ -173,7 +173,7 @@ class Storage(Protocol):
         """
 
     def delete(self, keys: Iterable[str]) -> None:
-        """Deletes each key; a missing key is no error. `DeleteFailed` names those that are still there (D1–D4)."""
+        """Deletes each key; a missing key is no error. `DeleteFailed` names those that are still there (D1-D4)."""
 
     def can_copy_from(self, other: Storage) -> bool:
         """Whether a server-side copy from ``other`` is worth trying: the same vendor and service, no request made."""
@@ -182,7 +182,7 @@ class Storage(Protocol):
         """Copies an object server side: its bytes never pass through this process. Called on the destination.
 
         `Unsupported` where the pair of storages cannot, `PermissionDenied` where the destination's credentials may
-        not read the source; never a silent fallback. Sizes up to ``capabilities.max_copy_size`` (C1–C4).
+        not read the source; never a silent fallback. Sizes up to ``capabilities.max_copy_size`` (C1-C4).
         """
 
     def multipart(self, key: str) -> AbstractContextManager[MultipartUpload]:
