@@ -1,0 +1,1 @@
+"""What `mbk demo` runs on: a real Milvus started from the PyPI package `milvus`, without Docker."""

@@ -1,0 +1,53 @@
+"""What a Milvus server's output says about why it did not start."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+EXCERPT_LINES = 20
+REASON_LENGTH = 200
+_PORT_TAKEN = re.compile(r"address already in use|available port when init", re.IGNORECASE)
+_DEATH = re.compile(
+    r"^(?:panic:|fatal error:|terminate called|.*\[FATAL\])|error while loading shared libraries"
+)
+_ERROR = re.compile(r"\[error=(?:\"((?:[^\"\\]|\\.)*)\"|([^\]]*))\]")
+# What every other role says while it waits for the one that really failed.
+_FOLLOWERS = ("find no available", "empty grpc client", "leader changed")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerReport:
+    """``reason`` is one line; ``excerpt`` the lines around it. Both are empty when the server said nothing."""
+
+    reason: str
+    excerpt: str
+
+
+def port_was_taken(output: str) -> bool:
+    """Whether one of the server's ports was not free. The proxy then listens on another one and stays healthy."""
+    return _PORT_TAKEN.search(output) is not None
+
+
+def dead_server_report(output: str, *, secrets: tuple[str, ...] = ()) -> ServerReport:
+    """Why the server ended: its panic with what follows, else its last own error, else its last line.
+
+    A Go panic is followed by the stacks of hundreds of goroutines, so the end of the output alone says nothing.
+    Each of ``secrets`` is replaced by ``***``.
+    """
+    for secret in filter(None, secrets):
+        output = output.replace(secret, "***")
+    lines = [line for line in output.splitlines() if line.strip()]
+    death = next((index for index, line in enumerate(lines) if _DEATH.search(line)), None)
+    if death is not None:
+        start = max(0, death - 2)
+        excerpt = "\n".join(lines[start : start + EXCERPT_LINES])
+        return ServerReport(lines[death].strip()[:REASON_LENGTH], excerpt)
+    reason = next((said for line in reversed(lines) if (said := _own_error(line))), "".join(lines[-1:]))
+    return ServerReport(reason.strip()[:REASON_LENGTH], "\n".join(lines[-EXCERPT_LINES:]))
+
+
+def _own_error(line: str) -> str:
+    found = _ERROR.search(line)
+    said = (found[1] or found[2] or "") if found else ""
+    return "" if said.startswith(_FOLLOWERS) else said

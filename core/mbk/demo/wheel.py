@@ -1,0 +1,149 @@
+"""The PyPI package `milvus`: is there one for this machine, where is it, and its server unpacked for use.
+
+The package is never imported: its own Python API unpacks a quarter of a GiB into every data directory and
+allows one instance only.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import lzma
+import os
+import platform
+import re
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from mbk.errors import MbkError, MilvusUnavailable, MissingDependency
+
+ELSEWHERE = "point it at a server: mbk demo --milvus-address HOST --milvus-port PORT"
+INSTALL = "pip install 'mbk[demo]'"
+_ABANDONED_AFTER = 3600.0
+
+
+def platform_reason(system: str, machine: str, libc: str) -> str | None:
+    """Why no embedded Milvus exists for such a machine, or None. Arguments as the `platform` module says them."""
+    if system != "Linux":
+        name = {"Darwin": "macOS"}.get(system, system or "this system")
+        return f"no embedded Milvus for {name} on {machine}: it is built for Linux on x86_64 only"
+    if machine not in ("x86_64", "AMD64"):
+        return f"no embedded Milvus for Linux on {machine}: it is built for x86_64 only"
+    if libc != "glibc":
+        return "no embedded Milvus for this Linux: it needs glibc (Alpine has musl)"
+    return None
+
+
+def this_platform_reason() -> str | None:
+    return platform_reason(platform.system(), platform.machine(), platform.libc_ver()[0])
+
+
+def embedded_supported() -> str | None:
+    """None when an embedded Milvus can be started here, otherwise one line saying why not and what to do."""
+    try:
+        locate_wheel()
+    except MbkError as error:
+        return str(error)
+    return None
+
+
+def locate_wheel(wheel: Path | None = None) -> Path:
+    """The directory of the package `milvus`: ``wheel`` if given, else the installed one.
+
+    Raises `MilvusUnavailable` where the platform has no such package, `MissingDependency` where it is not installed.
+    """
+    if reason := this_platform_reason():
+        raise _Unsupported(reason, hint=ELSEWHERE)
+    if wheel is None:
+        spec = importlib.util.find_spec("milvus")
+        places = list(spec.submodule_search_locations or ()) if spec else []
+        wheel = next((Path(place) for place in places if _holds_server(Path(place))), None)
+        if wheel is None:
+            raise MissingDependency("the embedded Milvus is not installed", hint=INSTALL)
+    elif not _holds_server(wheel):
+        raise MissingDependency(f"{wheel} is not the unpacked package 'milvus'", hint=INSTALL)
+    return wheel.resolve()
+
+
+class _Unsupported(MilvusUnavailable):
+    """Unlike an unreachable server, a missing one does not come by trying again."""
+
+    retryable = False
+
+
+def _holds_server(wheel: Path) -> bool:
+    return (wheel / "data" / "bin" / "milvus.lzma").is_file()
+
+
+def wheel_version(wheel: Path) -> str:
+    """The server's version, such as ``2.3.5``, read from the package's text."""
+    found = re.search(
+        r"^__version__ = ['\"]([^'\"]+)", (wheel / "__init__.py").read_text("utf-8"), re.MULTILINE
+    )
+    if found is None:
+        raise MissingDependency(f"{wheel} does not say its version", hint=INSTALL)
+    return found[1]
+
+
+def default_cache() -> Path:
+    """``$XDG_CACHE_HOME/mbk``, or ``~/.cache/mbk``."""
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (base if base.is_absolute() else Path.home() / ".cache") / "mbk"
+
+
+def unpack_server(wheel: Path, cache: Path) -> Path:
+    """The directory with the server's binaries, ``<cache>/milvus-<version>``; unpacked if it is not there yet.
+
+    The directory appears by a rename when it is whole, so a killed unpack leaves nothing that is believed, and
+    of two processes at once both get a whole one.
+    """
+    target = cache / f"milvus-{wheel_version(wheel)}"
+    if target.is_dir():
+        return target
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(cache)
+        partial = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=cache))
+        try:
+            _unpack_into(partial, wheel / "data" / "bin")
+            _publish(partial, target)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    except (lzma.LZMAError, EOFError) as exc:
+        raise MbkError(f"the package in {wheel} is damaged", hint=f"{INSTALL} --force-reinstall") from exc
+    except OSError as exc:
+        reason = exc.strerror or str(exc)
+        raise MbkError(
+            f"cannot unpack Milvus (250 MB) into {cache}: {reason}",
+            hint="set XDG_CACHE_HOME to another place",
+        ) from exc
+    return target
+
+
+def _unpack_into(directory: Path, packed: Path) -> None:
+    for source in packed.glob("*.lzma"):
+        destination = directory / source.stem
+        with lzma.open(source) as compressed, destination.open("wb") as plain:
+            shutil.copyfileobj(compressed, plain, 1 << 20)
+    (directory / "milvus").chmod(0o755)
+    directory.chmod(0o755)
+
+
+def _publish(partial: Path, target: Path) -> None:
+    try:
+        partial.rename(target)
+    except OSError:
+        # Another process was first; a directory is never replaced by rename while it holds files.
+        if not target.is_dir():
+            raise
+
+
+def _remove_abandoned(cache: Path) -> None:
+    for partial in cache.glob(".unpacking-*"):
+        try:
+            abandoned = time.time() - partial.stat().st_mtime > _ABANDONED_AFTER
+        except FileNotFoundError:
+            continue
+        if abandoned:
+            shutil.rmtree(partial, ignore_errors=True)
