@@ -8,6 +8,7 @@
     │   ├── InvalidName             2  a backup, collection or suffix name breaks the rule
     │   ├── UnknownStorage          2  no installed plugin answers to this storage type
     │   ├── BrokenPlugin            2  the selected plugin cannot be loaded
+    │   ├── WrongStorage            2  the bucket or root path is not the one that Milvus uses
     │   └── MissingDependency       2  an SDK is not installed; the hint is the pip command
     ├── PartialFailure              3  some collections are done, others failed; carries the report
     ├── NotFound                    4
@@ -53,10 +54,11 @@ class MbkError(Exception):
     """Base of every error that mbk raises on purpose.
 
     ``message`` says in one line what is wrong and where; ``hint`` how to mend it.
+    ``retryable`` says whether the same call may succeed later; the engine clears it on an error it has given up on.
     """
 
     exit_code: ClassVar[int] = 1
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -112,6 +114,10 @@ class UnknownStorage(UsageError):
 
 
 class BrokenPlugin(UsageError):
+    pass
+
+
+class WrongStorage(UsageError):
     pass
 
 

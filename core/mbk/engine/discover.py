@@ -1,0 +1,145 @@
+"""Which files a segment consists of, and where they go in the backup (FORMAT.md 2.5, 2.6)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from mbk.engine.run import Run
+from mbk.errors import MilvusError, NotFound, WrongStorage
+from mbk.model import layout
+from mbk.model.layout import BackupLayout
+from mbk.model.meta import ALL_PARTITIONS, Binlog, FieldBinlog, Segment
+from mbk.model.plan import CopyItem
+from mbk.ports.milvus import SegmentInfo
+from mbk.ports.storage import ObjectInfo, Storage
+
+K = TypeVar("K", layout.InsertKey, layout.DeltaKey)
+
+
+class SegmentGone(NotFound):
+    """Milvus replaced the segment (compaction) and removed its files; the list of segments must be asked for again."""
+
+
+@dataclass(slots=True)
+class SegmentFiles:
+    """A segment's record for the metadata, and the copies that bring it into the backup."""
+
+    record: Segment
+    items: list[CopyItem] = field(default_factory=list)
+
+
+def discover(
+    storage: Storage, place: BackupLayout, collection: int, segment: SegmentInfo, run: Run
+) -> SegmentFiles | None:
+    """Lists a segment's files in Milvus' storage; None for a segment that has neither rows nor files.
+
+    Raises `WrongStorage` when the storage holds no segments at all, `SegmentGone` when this one's files vanished,
+    `MilvusError` when the files contradict each other or what the server says.
+    """
+    root = storage.location.root
+    insert_prefix, delta_prefix = layout.segment_prefixes(root, collection, segment.partition_id, segment.id)
+    inserts = [] if segment.is_l0 else _list(storage, insert_prefix, run)
+    deltas = _list(storage, delta_prefix, run)
+    if not inserts and not segment.is_l0:
+        if not segment.rows:
+            return None
+        _explain_missing(storage, root, segment, run)
+    if segment.is_l0 and not deltas:
+        return None
+    record = Segment(
+        segment_id=segment.id,
+        collection_id=collection,
+        partition_id=segment.partition_id,
+        num_of_rows=segment.rows,
+        size=sum(entry.size for entry in (*inserts, *deltas)),
+        group_id=0 if segment.partition_id == ALL_PARTITIONS else segment.id,
+        is_l0=segment.is_l0,
+        v_channel=segment.v_channel,
+        storage_version=segment.storage_version,
+    )
+    files = SegmentFiles(record)
+    _add_inserts(files, place, root, inserts, segment)
+    _add_deltas(files, place, root, deltas, segment)
+    return files
+
+
+def _list(storage: Storage, prefix: str, run: Run) -> list[ObjectInfo]:
+    return run.retry.call(f"list {prefix}", lambda: [*storage.list(prefix)])
+
+
+def _explain_missing(storage: Storage, root: str, segment: SegmentInfo, run: Run) -> None:
+    anything = run.retry.call(
+        f"list {root}", lambda: next(iter(storage.list(f"{root}{layout.INSERT_LOG}/", recursive=False)), None)
+    )
+    if anything is None:
+        raise WrongStorage(
+            f"{storage.location} holds no {layout.INSERT_LOG}, but Milvus has data",
+            hint="bucketName and rootPath must be those of your Milvus",
+        )
+    raise SegmentGone(
+        f"segment {segment.id} has {segment.rows} rows but no insert logs in {storage.location}",
+        hint="is this the storage that Milvus uses?",
+    )
+
+
+def _parse(
+    entries: Iterable[ObjectInfo], root: str, parse: Callable[[str, str], K | None]
+) -> list[tuple[K, ObjectInfo]]:
+    parsed = []
+    for entry in entries:
+        key = parse(root, entry.key)
+        if key is None:
+            raise MilvusError(
+                f"{entry.key} is no log of a known layout",
+                hint="segments of storage version 3 can only be backed up as a snapshot",
+            )
+        parsed.append((key, entry))
+    return parsed
+
+
+def _add_inserts(
+    files: SegmentFiles, place: BackupLayout, root: str, entries: list[ObjectInfo], segment: SegmentInfo
+) -> None:
+    logs: defaultdict[int, list[Binlog]] = defaultdict(list)
+    for key, entry in sorted(_parse(entries, root, layout.parse_insert), key=lambda pair: pair[0].log):
+        if segment.insert_logs is not None and key.log not in segment.insert_logs.get(key.field, ()):
+            continue
+        logs[key.field].append(Binlog(log_path=entry.key, log_size=entry.size, log_id=key.log))
+        target = place.insert(key.collection, key.partition, key.segment, key.field, key.log)
+        files.items.append(CopyItem(entry.key, target, entry.size, entry.etag))
+    if segment.insert_logs is not None:
+        _require(segment, {log for ids in segment.insert_logs.values() for log in ids}, logs)
+    counts = {number: len(found) for number, found in logs.items()}
+    if segment.storage_version < 2 and len(set(counts.values())) > 1:
+        odd = min(counts, key=lambda number: list(counts.values()).count(counts[number]))
+        raise MilvusError(
+            f"segment {segment.id}: field {odd} has {counts[odd]} binlogs, the other fields have "
+            f"{max(counts.values()) if counts[odd] != max(counts.values()) else min(counts.values())}",
+            hint="a failed upload left orphans; compact the collection and back up again",
+        )
+    files.record.binlogs = [FieldBinlog(field_id=number, binlogs=logs[number]) for number in sorted(logs)]
+
+
+def _add_deltas(
+    files: SegmentFiles, place: BackupLayout, root: str, entries: list[ObjectInfo], segment: SegmentInfo
+) -> None:
+    logs: list[Binlog] = []
+    for key, entry in sorted(_parse(entries, root, layout.parse_delta), key=lambda pair: pair[0].log):
+        if segment.delta_logs is not None and key.log not in segment.delta_logs:
+            continue
+        logs.append(Binlog(log_path=entry.key, log_size=entry.size, log_id=key.log))
+        target = place.delta(key.collection, key.partition, key.segment, key.log)
+        files.items.append(CopyItem(entry.key, target, entry.size, entry.etag))
+    if segment.delta_logs is not None:
+        _require(segment, set(segment.delta_logs), {0: logs})
+    # The format wants exactly one entry, also when it is empty.
+    files.record.deltalogs = [FieldBinlog(binlogs=logs)]
+
+
+def _require(segment: SegmentInfo, wanted: set[int], logs: dict[int, list[Binlog]]) -> None:
+    missing = wanted - {log.log_id for found in logs.values() for log in found}
+    if missing:
+        raise SegmentGone(f"segment {segment.id}: log {min(missing)} does not exist")

@@ -1,0 +1,102 @@
+"""The one place where anything is tried again.
+
+A call is repeated only for errors that can pass (``error.retryable``), a bounded number of times, with growing,
+jittered pauses, and as long as the run's budget lasts: every repetition costs a token, every success gives a part of
+one back. A storage that is down therefore fails a run after seconds, not after attempts times objects.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from mbk.errors import Interrupted, MbkError
+from mbk.model.events import Event, RetryScheduled
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """``attempts`` a call, pauses from ``first`` to ``ceiling`` seconds, ``budget`` repetitions in hand for a run."""
+
+    attempts: int = 6
+    first: float = 0.2
+    ceiling: float = 5.0
+    budget: float = 200.0
+    refund: float = 0.5
+
+
+class Retrier:
+    """Repeats calls within one run's budget. Thread-safe."""
+
+    def __init__(
+        self,
+        emit: Callable[[Event], None],
+        cancelled: threading.Event,
+        *,
+        policy: RetryPolicy | None = None,
+    ) -> None:
+        self._policy = policy or RetryPolicy()
+        self._emit = emit
+        self._cancelled = cancelled
+        self._tokens = self._policy.budget
+        self._lock = threading.Lock()
+        self.retries = 0
+
+    def call(self, what: str, function: Callable[[], T]) -> T:
+        """The function's result. ``what`` names the call for the user: ``read files/insert_log/…``."""
+        attempt = 1
+        while True:
+            try:
+                result = function()
+            except MbkError as error:
+                self._pause_or_raise(what, attempt, error)
+                attempt += 1
+            else:
+                if attempt > 1:
+                    self._refund()
+                return result
+
+    def stream(
+        self, what: str, open_at: Callable[[int], AbstractContextManager[Iterator[bytes]]]
+    ) -> Iterator[bytes]:
+        """Chunks of a stream that is taken up again where it broke: ``open_at`` gets the offset to go on from."""
+        offset, attempt = 0, 1
+        while True:
+            try:
+                with open_at(offset) as chunks:
+                    for chunk in chunks:
+                        yield chunk
+                        offset += len(chunk)
+                return
+            except MbkError as error:
+                self._pause_or_raise(what, attempt, error)
+                attempt += 1
+
+    def _pause_or_raise(self, what: str, attempt: int, error: MbkError) -> None:
+        if not error.retryable:
+            raise error
+        if attempt >= self._policy.attempts or not self._spend():
+            error.retryable = False
+            raise error
+        delay = min(self._policy.ceiling, self._policy.first * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0)
+        self._emit(RetryScheduled(what=what, attempt=attempt, delay=delay, error=error.message))
+        if self._cancelled.wait(delay):
+            raise Interrupted(f"{what}: interrupted") from error
+
+    def _spend(self) -> bool:
+        with self._lock:
+            if self._tokens < 1:
+                return False
+            self._tokens -= 1
+            self.retries += 1
+            return True
+
+    def _refund(self) -> None:
+        with self._lock:
+            self._tokens = min(self._policy.budget, self._tokens + self._policy.refund)
