@@ -1,0 +1,90 @@
+"""Is this a plugin? Everything that can be wrong with one, found when it is loaded and told in one line."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+import pluggy
+
+from mbk.plugin import spec
+from mbk.plugin.spec import PROJECT, StorageBackend
+
+WRAPPABLE = frozenset({"mbk_open_storage"})
+
+
+class Invalid(Exception):
+    """What is wrong with a plugin, as one line without its name; never leaves the registry."""
+
+
+def new_manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(spec)
+    return manager
+
+
+def check(plugin: object) -> tuple[StorageBackend, ...]:
+    """Checks the hooks of a plugin and returns the storages that it offers; raises `Invalid`."""
+    if isinstance(plugin, type):
+        raise Invalid(f"{plugin.__name__} is a class: name an instance of it, or a module")
+    trial = new_manager()
+    hooks = vars(trial.hook)
+    for name, function in inspect.getmembers(plugin, inspect.isroutine):
+        _check_hook(trial, plugin, name, function, hooks)
+    try:
+        trial.register(plugin)
+    except pluggy.PluginValidationError as exc:
+        raise Invalid(" ".join(str(exc).splitlines()[1:]) or str(exc)) from exc
+    return tuple(_backends(trial))
+
+
+def _check_hook(
+    trial: pluggy.PluginManager, plugin: object, name: str, function: Any, hooks: Iterable[str]
+) -> None:
+    options = trial.parse_hookimpl_opts(plugin, name)
+    if options is None and not name.startswith(f"{PROJECT}_"):
+        return
+    hook = (options and options.get("specname")) or name
+    if hook not in hooks:
+        near = get_close_matches(hook, hooks, n=1)
+        raise Invalid(f"there is no hook {hook!r}" + (f", did you mean {near[0]!r}?" if near else ""))
+    if options is None:
+        raise Invalid(f"{name} is not marked with @mbk.hookimpl")
+    if (options.get("wrapper") or options.get("hookwrapper")) and hook not in WRAPPABLE:
+        raise Invalid(f"{hook} cannot be wrapped")
+    declared = getattr(trial.hook, hook).spec.argnames
+    surplus = [argument for argument in inspect.signature(function).parameters if argument not in declared]
+    if surplus:
+        raise Invalid(f"{hook} takes ({', '.join(declared)}), not {', '.join(map(repr, surplus))}")
+
+
+def _backends(trial: pluggy.PluginManager) -> Iterable[StorageBackend]:
+    for records in trial.hook.mbk_storage_backends():
+        if isinstance(records, StorageBackend) or not isinstance(records, Iterable):
+            raise Invalid(f"mbk_storage_backends must yield StorageBackend records, not {_kind(records)}")
+        for record in records:
+            _check_record(record)
+            yield record
+
+
+def _check_record(record: object) -> None:
+    if not isinstance(record, StorageBackend):
+        raise Invalid(f"mbk_storage_backends yields {_kind(record)}, not a StorageBackend")
+    if not isinstance(record.name, str) or not record.name or record.name != record.name.lower():
+        raise Invalid(f"a storage's name is lower-case text, not {record.name!r}")
+    for field in ("aliases", "requires"):
+        value = getattr(record, field)
+        if not isinstance(value, tuple) or not all(isinstance(item, str) for item in value):
+            raise Invalid(f"storage {record.name!r}: {field} must be a tuple of text, not {value!r}")
+    for field in ("settings", "open"):
+        if not callable(getattr(record, field)):
+            raise Invalid(f"storage {record.name!r}: {field} must be callable")
+    for field in ("summary", "extra"):
+        if not isinstance(getattr(record, field), str):
+            raise Invalid(f"storage {record.name!r}: {field} must be text")
+
+
+def _kind(value: object) -> str:
+    return f"a {type(value).__name__}"
