@@ -54,7 +54,7 @@ class EmbeddedMilvus:
     listens on all of them whatever ``<role>.ip`` says, so a demo on a machine in a hostile network is open to it.
 
     The server does not outlive this process, not even when this process is killed: see `mbk.demo._guard`.
-    Restarting a used ``home`` keeps its data but takes half a minute until queries answer.
+    Restarting a used ``home`` keeps its data but takes up to a minute until queries answer.
     """
 
     address = LOOPBACK
