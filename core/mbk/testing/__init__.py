@@ -1,1 +1,39 @@
-"""What a storage plugin's author tests with: the conformance kit and a reference storage in memory."""
+"""What a storage plugin's author tests with: the conformance kit and a reference storage in memory.
+
+::
+
+    import pytest
+    from mbk.testing import StorageConformance
+
+    class TestAcme(StorageConformance):
+        secrets = ("the-secret-key",)
+
+        @pytest.fixture
+        def storage(self):
+            return AcmeStorage(bucket="test", secret="the-secret-key")
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mbk.testing.memory import MemoryService, MemoryStorage
+
+if TYPE_CHECKING:
+    from mbk.testing.conformance import StorageConformance, rules
+
+__all__ = ["MemoryService", "MemoryStorage", "StorageConformance", "rules"]
+
+_RULE_MODULES = ("kit", "listing", "keys", "reading", "writing", "deleting", "copying", "parts", "whole")
+
+
+def __getattr__(name: str) -> Any:
+    """The kit needs pytest, the storage in memory does not."""
+    if name in ("StorageConformance", "rules"):
+        import pytest
+
+        pytest.register_assert_rewrite(*(f"mbk.testing.{module}" for module in _RULE_MODULES))
+        from mbk.testing import conformance
+
+        return getattr(conformance, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,28 @@
+"""The storage conformance kit: every rule of :mod:`mbk.ports.storage` as a test."""
+
+from __future__ import annotations
+
+from mbk.testing.copying import Copying
+from mbk.testing.deleting import Deleting
+from mbk.testing.keys import Keys
+from mbk.testing.kit import rule_of
+from mbk.testing.listing import Listing
+from mbk.testing.parts import Parts
+from mbk.testing.reading import Reading
+from mbk.testing.whole import Whole
+from mbk.testing.writing import Writing
+
+
+class StorageConformance(Listing, Keys, Reading, Writing, Deleting, Copying, Parts, Whole):
+    """Subclass it as ``class TestAcme(StorageConformance)`` with a fixture ``storage``, and let pytest collect it."""
+
+
+def rules() -> dict[str, str]:
+    """Each rule's number and sentence, in the kit's order."""
+    found: dict[str, str] = {}
+    for family in StorageConformance.__bases__:
+        for name, test in vars(family).items():
+            if rule_of(name):
+                number, _, sentence = " ".join((test.__doc__ or "").split()).partition(". ")
+                found[number] = sentence
+    return found

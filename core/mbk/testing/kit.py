@@ -1,0 +1,138 @@
+"""What the rules share: the fixtures, the excuses, and a few words to write rules with."""
+
+from __future__ import annotations
+
+import random
+import re
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar, TypeVar
+from uuid import uuid4
+
+import pytest
+
+from mbk.errors import MbkError, ObjectNotFound
+from mbk.ports.storage import MIB, Storage
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_RULE_TEST = re.compile(r"test_([a-z]\d+)_\w+")
+
+
+def rule_of(test_name: str) -> str | None:
+    """The number of the rule that a test method proves: ``L1`` of ``test_l1_each_object_once``."""
+    match = _RULE_TEST.match(test_name)
+    return match[1].upper() if match else None
+
+
+class Kit:
+    """The fixtures that a plugin's author overrides, and the two attributes.
+
+    ``storage``: a storage opened anew for each test, on an existing bucket. Required.
+    ``other_storage``: another bucket of the same service, to copy from. Default: ``storage`` itself.
+    ``missing_storage``: a storage opened on a bucket that does not exist and may be created. Default: none.
+
+    ``excused`` gives for a rule's number the reason why this storage breaks it; the rule must then fail.
+    ``secrets`` are the secrets that the storage was opened with, to look for where they must not be.
+    """
+
+    excused: ClassVar[Mapping[str, str]] = {}
+    secrets: ClassVar[Sequence[str]] = ()
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        inherited = {name: rule for base in cls.__mro__[1:] for name in vars(base) if (rule := rule_of(name))}
+        for name in vars(cls).keys() & inherited.keys():
+            raise TypeError(
+                f"{cls.__name__} overrides {name}: excuse {inherited[name]} with a reason instead"
+            )
+        for rule, reason in cls.excused.items():
+            if rule not in inherited.values() or not reason.strip():
+                raise TypeError(f"{cls.__name__}.excused: {rule!r} is no rule, or has no reason")
+
+    @pytest.fixture
+    def storage(self) -> Storage:
+        raise NotImplementedError(f"{type(self).__name__} needs a fixture named `storage`")
+
+    @pytest.fixture
+    def other_storage(self, storage: Storage) -> Storage:
+        return storage
+
+    @pytest.fixture
+    def missing_storage(self) -> Storage | None:
+        return None
+
+    @pytest.fixture
+    def prefix(self, storage: Storage, other_storage: Storage) -> Iterator[str]:
+        """A prefix of its own for each test, emptied afterwards in both buckets."""
+        prefix = f"mbk-conformance/{uuid4().hex}/"
+        yield prefix
+        for used in (storage, other_storage):
+            _sweep(used, prefix)
+
+    def make_marker(self, storage: Storage, key: str) -> None:
+        """Makes a directory marker, an empty object at a key that ends with ``/``.
+
+        Override where the storage itself refuses such a key that other tools may have written.
+        """
+        storage.write(key, [], size=0)
+
+    def protect(self, storage: Storage, key: str) -> Callable[[], None] | None:
+        """Makes ``key`` undeletable and returns what undoes it, or None where there is no way."""
+        del storage, key
+        return None
+
+    @pytest.fixture(autouse=True)
+    def _excuse(self, request: pytest.FixtureRequest) -> None:
+        rule = rule_of(request.node.name)
+        if rule and rule in self.excused:
+            request.applymarker(pytest.mark.xfail(reason=f"{rule}: {self.excused[rule]}", strict=True))
+
+
+def _sweep(storage: Storage, prefix: str) -> None:
+    try:
+        storage.delete([info.key for info in storage.list(prefix)])
+        storage.clean(prefix)
+    except MbkError as exc:
+        warnings.warn(f"{prefix} of {storage.location} was not emptied: {exc}", stacklevel=2)
+
+
+def needs(storage: Storage, capability: str) -> None:
+    """Skips a rule about a capability that is not declared. That it is then refused is a rule of its own."""
+    if not getattr(storage.capabilities, capability):
+        pytest.skip(f"capabilities.{capability} is not declared")
+
+
+def sample(size: int, seed: int = 0) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+def put(storage: Storage, key: str, data: bytes = b"x") -> None:
+    storage.write(key, [data], size=len(data))
+
+
+def content(storage: Storage, key: str) -> bytes | None:
+    """The object's bytes, None where there is no object. Presence is told by reading, so that rules stay apart."""
+    try:
+        with storage.read(key) as chunks:
+            return b"".join(chunks)
+    except ObjectNotFound:
+        return None
+
+
+def keys_of(storage: Storage, prefix: str, *, recursive: bool = True) -> list[str]:
+    return sorted(info.key for info in storage.list(prefix, recursive=recursive))
+
+
+def part_size(storage: Storage) -> int:
+    return max(storage.capabilities.min_part_size, MIB)
+
+
+def in_threads(
+    function: Callable[[Item], Result], items: Iterable[Item], *, threads: int = 8
+) -> list[Result]:
+    """Calls ``function`` for each item, several at a time; the first exception is raised."""
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(function, items))

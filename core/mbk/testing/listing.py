@@ -1,0 +1,116 @@
+"""Rules of `Storage.list`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mbk.errors import InvalidKey
+from mbk.ports.storage import Storage
+from mbk.testing.kit import Kit, in_threads, keys_of, part_size, put
+
+#: More than one page of every service known.
+MORE_THAN_A_PAGE = 1_050
+
+
+class Listing(Kit):
+    def test_l1_yields_each_object_once(self, storage: Storage, prefix: str) -> None:
+        """L1. A listing yields the objects whose key starts with the prefix, each once, with its size."""
+        sizes = {prefix + name: size for name, size in (("a", 0), ("b/c", 1), ("b/d/e", 70_000), ("f", 3))}
+        for key, size in sizes.items():
+            put(storage, key, b"x" * size)
+        listed = [(info.key, info.size) for info in storage.list(prefix)]
+        assert sorted(listed) == sorted(sizes.items())
+        assert [(info.key, info.size) for info in storage.list(f"{prefix}b/d/")] == [
+            (f"{prefix}b/d/e", 70_000)
+        ]
+
+    def test_l2_a_prefix_is_a_directory(self, storage: Storage, prefix: str) -> None:
+        """L2. The prefix ``46/`` matches neither ``460/…`` nor ``46``-something, nor is it matched without case."""
+        for name in ("46/a", "460/a", "46-a", "4/6/a", "x/46/a", "d/K/a", "d/k/a"):
+            put(storage, prefix + name)
+        assert keys_of(storage, f"{prefix}46/") == [f"{prefix}46/a"]
+        assert keys_of(storage, f"{prefix}d/K/") == [f"{prefix}d/K/a"]
+        assert keys_of(storage, f"{prefix}46/", recursive=False) == [f"{prefix}46/a"]
+
+    def test_l3_a_missing_prefix_is_empty(self, storage: Storage, prefix: str) -> None:
+        """L3. A prefix without objects yields nothing and is no error, also where an object has that name."""
+        put(storage, f"{prefix}object")
+        for missing in ("nothing/", "nothing/here/", "object/", "object/below/"):
+            assert keys_of(storage, prefix + missing) == []
+            assert keys_of(storage, prefix + missing, recursive=False) == []
+
+    def test_l4_not_recursive_yields_common_prefixes(self, storage: Storage, prefix: str) -> None:
+        """L4. With ``recursive=False`` a listing yields the objects directly below and each common prefix once, of size 0."""
+        for name in ("a", "b/1", "b/2", "b/c/3", "d/4", "e"):
+            put(storage, prefix + name, b"xx")
+        listed = sorted(
+            (info.key, info.size, info.is_prefix) for info in storage.list(prefix, recursive=False)
+        )
+        assert listed == [
+            (f"{prefix}a", 2, False),
+            (f"{prefix}b/", 0, True),
+            (f"{prefix}d/", 0, True),
+            (f"{prefix}e", 2, False),
+        ]
+
+    def test_l5_directory_markers_are_hidden(self, storage: Storage, prefix: str) -> None:
+        """L5. Directory markers (empty objects whose key ends with ``/``) are not yielded as objects."""
+        marker = f"{prefix}dir/"
+        put(storage, f"{marker}a")
+        try:
+            self.make_marker(storage, marker)
+        except InvalidKey:
+            marker = ""
+        try:
+            assert keys_of(storage, prefix) == [f"{prefix}dir/a"]
+            assert keys_of(storage, f"{prefix}dir/") == [f"{prefix}dir/a"]
+            assert keys_of(storage, f"{prefix}dir/", recursive=False) == [f"{prefix}dir/a"]
+            assert keys_of(storage, prefix, recursive=False) == [f"{prefix}dir/"]
+        finally:
+            storage.delete([marker] if marker else [])
+
+    def test_l6_the_unfinished_is_hidden(self, storage: Storage, prefix: str) -> None:
+        """L6. Objects that are being written, temporary files and unfinished multipart uploads are not yielded."""
+        seen: list[list[str]] = []
+
+        def chunks() -> Iterator[bytes]:
+            yield b"x" * 300_000
+            seen.append(keys_of(storage, prefix))
+            seen.append(keys_of(storage, prefix, recursive=False))
+            yield b"x"
+
+        storage.write(f"{prefix}written", chunks())
+        assert seen == [[], []]
+        if not storage.capabilities.multipart:
+            return
+        with storage.multipart(f"{prefix}parts") as upload:
+            upload.put_part(1, b"x" * part_size(storage))
+            assert keys_of(storage, prefix) == [f"{prefix}written"]
+            assert keys_of(storage, prefix, recursive=False) == [f"{prefix}written"]
+
+    def test_l7_more_than_a_page(self, storage: Storage, prefix: str) -> None:
+        """L7. A listing goes on past the service's page (often 1,000), recursive or not, each key once."""
+        keys = [f"{prefix}{number:05}/x" for number in range(MORE_THAN_A_PAGE)]
+        in_threads(lambda key: put(storage, key), keys)
+        assert keys_of(storage, prefix) == keys
+        assert keys_of(storage, prefix, recursive=False) == [key[:-1] for key in keys]
+
+    def test_l8_may_be_abandoned(self, storage: Storage, prefix: str) -> None:
+        """L8. A listing that is abandoned in the middle, or not begun, leaves the storage usable."""
+        keys = [f"{prefix}{number}" for number in range(20)]
+        for key in keys:
+            put(storage, key)
+        for _ in range(30):
+            storage.list(prefix)
+            assert next(storage.list(prefix)).key in keys
+        assert keys_of(storage, prefix) == sorted(keys)
+
+    def test_l9_sees_what_was_just_done(self, storage: Storage, prefix: str) -> None:
+        """L9. A listing shows what was written and hides what was deleted before it began."""
+        put(storage, f"{prefix}a")
+        put(storage, f"{prefix}b")
+        assert keys_of(storage, prefix) == [f"{prefix}a", f"{prefix}b"]
+        storage.delete([f"{prefix}a"])
+        assert keys_of(storage, prefix) == [f"{prefix}b"]
+        storage.delete([f"{prefix}b"])
+        assert keys_of(storage, prefix) == []

@@ -1,0 +1,288 @@
+"""The reference storage: every capability, in memory, thread-safe. Broken storages are subclasses of it."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from mbk.errors import (
+    BucketNotFound,
+    DeleteFailed,
+    InvalidKey,
+    MbkError,
+    ObjectExists,
+    ObjectNotFound,
+    StorageError,
+    Unsupported,
+)
+from mbk.ports.storage import Capabilities, Location, MultipartUpload, ObjectInfo, Storage
+
+EVERYTHING = Capabilities(
+    server_side_copy=True,
+    part_copy=True,
+    conditional_write=True,
+    multipart=True,
+    min_part_size=1,
+    delete_batch=1000,
+)
+
+#: Called before each primitive with its name and key; what it raises is what the primitive raises.
+Fault = Callable[[str, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    data: bytes
+    info: ObjectInfo
+
+
+@dataclass(eq=False, slots=True)
+class StoredUpload:
+    key: str
+    parts: dict[int, bytes] = field(default_factory=dict)
+
+
+@dataclass(eq=False, slots=True)
+class Bucket:
+    objects: dict[str, StoredObject] = field(default_factory=dict)
+    uploads: list[StoredUpload] = field(default_factory=list)
+
+
+class MemoryService:
+    """Buckets that live as long as this object; storages opened on one service copy from each other."""
+
+    def __init__(self, *buckets: str) -> None:
+        self.lock = threading.RLock()
+        self.buckets = {name: Bucket() for name in buckets}
+
+
+class MemoryStorage:
+    """One bucket of a :class:`MemoryService`; without one, the bucket of a service of its own.
+
+    ``fault`` is called before each primitive with its name (``check list stat read chunk write delete copy multipart
+    put_part copy_part complete abort clean``) and its key or prefix. For ``delete`` an :class:`~mbk.errors.MbkError`
+    becomes that key's entry in `DeleteFailed`; ``chunk`` precedes each chunk of a read.
+    """
+
+    chunk_size = 64 * 1024
+
+    def __init__(
+        self,
+        service: MemoryService | None = None,
+        bucket: str = "memory",
+        *,
+        root: str = "",
+        capabilities: Capabilities = EVERYTHING,
+        fault: Fault | None = None,
+    ) -> None:
+        self.service = service or MemoryService(bucket)
+        self.fault: Fault = fault or _no_fault
+        self._location = Location(
+            backend="memory", endpoint=f"{id(self.service):x}", bucket=bucket, root=root
+        )
+        self._capabilities = capabilities
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._location}>"
+
+    @property
+    def location(self) -> Location:
+        return self._location
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    @property
+    def bucket(self) -> Bucket:
+        """The state behind this storage. `BucketNotFound` where the service has no such bucket."""
+        try:
+            return self.service.buckets[self._location.bucket]
+        except KeyError:
+            raise BucketNotFound(f"{self._location}: no such bucket") from None
+
+    def check(self, *, create: bool = False) -> None:
+        self.fault("check", "")
+        with self.service.lock:
+            if create:
+                self.service.buckets.setdefault(self._location.bucket, Bucket())
+            self.bucket  # noqa: B018
+
+    def close(self) -> None:
+        pass
+
+    def list(self, prefix: str = "", *, recursive: bool = True) -> Iterator[ObjectInfo]:
+        self.fault("list", prefix)
+        with self.service.lock:
+            found = [item.info for key, item in self.bucket.objects.items() if key.startswith(prefix)]
+        directories: set[str] = set()
+        for info in found:
+            name, slash, _ = info.key[len(prefix) :].partition("/")
+            directory = prefix + name + slash
+            if slash and not recursive:
+                if directory not in directories:
+                    directories.add(directory)
+                    yield ObjectInfo(directory, 0)
+            elif not info.is_prefix:
+                yield info
+
+    def stat(self, key: str) -> ObjectInfo:
+        self.fault("stat", key)
+        return self.get(key).info
+
+    @contextmanager
+    def read(self, key: str, *, offset: int = 0, length: int | None = None) -> Iterator[Iterator[bytes]]:
+        self.fault("read", key)
+        data = self.get(key).data
+        end = len(data) if length is None else min(len(data), offset + length)
+        yield self._chunks(key, data[offset:end])
+
+    def _chunks(self, key: str, data: bytes) -> Iterator[bytes]:
+        for start in range(0, len(data), self.chunk_size):
+            self.fault("chunk", key)
+            yield data[start : start + self.chunk_size]
+
+    def write(self, key: str, chunks: Iterable[bytes], *, size: int | None = None) -> ObjectInfo:
+        self.fault("write", key)
+        self.check_key(key)
+        return self.put(key, self.collect(key, chunks, size))
+
+    def write_if_absent(self, key: str, chunks: Iterable[bytes], *, size: int | None = None) -> ObjectInfo:
+        if not self._capabilities.conditional_write:
+            raise Unsupported(f"{self._location}: no conditional write")
+        self.fault("write", key)
+        self.check_key(key)
+        data = self.collect(key, chunks, size)
+        with self.service.lock:
+            if key in self.bucket.objects:
+                raise ObjectExists(f"{self._location}: {key} exists")
+            return self.put(key, data)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        failures: dict[str, str] = {}
+        for key in keys:
+            self.check_key(key)
+            try:
+                self.fault("delete", key)
+            except MbkError as exc:
+                failures[key] = exc.message
+                continue
+            with self.service.lock:
+                self.bucket.objects.pop(key, None)
+        if failures:
+            raise DeleteFailed(f"{self._location}: {len(failures)} keys are still there", failures=failures)
+
+    def can_copy_from(self, other: Storage) -> bool:
+        return isinstance(other, MemoryStorage) and other.service is self.service
+
+    def copy(self, source: Storage, source_key: str, key: str) -> ObjectInfo:
+        if not (self._capabilities.server_side_copy and self.can_copy_from(source)):
+            raise Unsupported(f"{self._location}: no copy from {source.location}")
+        assert isinstance(source, MemoryStorage)
+        self.fault("copy", key)
+        self.check_key(key)
+        return self.put(key, source.get(source_key).data)
+
+    def multipart(self, key: str) -> MultipartUpload:
+        if not self._capabilities.multipart:
+            raise Unsupported(f"{self._location}: no multipart upload")
+        self.fault("multipart", key)
+        self.check_key(key)
+        upload = StoredUpload(key)
+        with self.service.lock:
+            self.bucket.uploads.append(upload)
+        return MemoryUpload(self, upload)
+
+    def clean(self, prefix: str) -> int:
+        self.fault("clean", prefix)
+        with self.service.lock:
+            kept = [upload for upload in self.bucket.uploads if not upload.key.startswith(prefix)]
+            removed = len(self.bucket.uploads) - len(kept)
+            self.bucket.uploads[:] = kept
+        return removed
+
+    # What the primitives above are made of, for subclasses that break one of them on purpose.
+
+    def check_key(self, key: str) -> None:
+        if not key or len(key.encode()) > self._capabilities.max_key_bytes:
+            raise InvalidKey(f"{self._location}: {key[:40]!r} is empty or too long for a key")
+
+    def get(self, key: str) -> StoredObject:
+        self.check_key(key)
+        with self.service.lock:
+            try:
+                return self.bucket.objects[key]
+            except KeyError:
+                raise ObjectNotFound(f"{self._location}: no object {key}") from None
+
+    def put(self, key: str, data: bytes) -> ObjectInfo:
+        etag = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        info = ObjectInfo(key, len(data), etag, datetime.now(UTC))
+        with self.service.lock:
+            self.bucket.objects[key] = StoredObject(data, info)
+        return info
+
+    def collect(self, key: str, chunks: Iterable[bytes], size: int | None) -> bytes:
+        self.bucket  # noqa: B018
+        data = b"".join(chunks)
+        if size is not None and size != len(data):
+            raise StorageError(f"{self._location}: {key} came as {len(data)} bytes, promised were {size}")
+        return data
+
+
+class MemoryUpload:
+    """A multipart upload into a :class:`MemoryStorage`."""
+
+    def __init__(self, storage: MemoryStorage, upload: StoredUpload) -> None:
+        self.storage = storage
+        self.upload = upload
+
+    def __enter__(self) -> MultipartUpload:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.abort()
+
+    def put_part(self, number: int, data: bytes) -> None:
+        self.storage.fault("put_part", self.upload.key)
+        with self.storage.service.lock:
+            self.upload.parts[number] = bytes(data)
+
+    def copy_part(self, number: int, source: Storage, key: str, *, offset: int, length: int) -> None:
+        if not (self.storage.capabilities.part_copy and self.storage.can_copy_from(source)):
+            raise Unsupported(f"{self.storage.location}: no part copy from {source.location}")
+        assert isinstance(source, MemoryStorage)
+        self.storage.fault("copy_part", self.upload.key)
+        data = source.get(key).data[offset : offset + length]
+        if len(data) != length:
+            raise StorageError(f"{source.location}: {key} ends before byte {offset + length}")
+        self.put_part(number, data)
+
+    def complete(self) -> ObjectInfo:
+        self.storage.fault("complete", self.upload.key)
+        with self.storage.service.lock:
+            if not self.upload.parts:
+                raise StorageError(f"{self.storage.location}: {self.upload.key} has no parts")
+            self.forget()
+            return self.storage.put(self.upload.key, self.joined())
+
+    def abort(self) -> None:
+        self.storage.fault("abort", self.upload.key)
+        with self.storage.service.lock:
+            self.forget()
+
+    def joined(self) -> bytes:
+        return b"".join(self.upload.parts[number] for number in sorted(self.upload.parts))
+
+    def forget(self) -> None:
+        uploads = self.storage.bucket.uploads
+        if self.upload in uploads:
+            uploads.remove(self.upload)
+
+
+def _no_fault(_operation: str, _key: str) -> None:
+    pass
