@@ -53,7 +53,7 @@ class StorageBackend:
 
 
 @hookspec
-def mbk_storage_backends() -> Iterable[StorageBackend]:  # type: ignore[empty-body]
+def mbk_storage_backends() -> Iterable[StorageBackend]:  # type: ignore[empty-body]  # a specification has no body
     """Collecting. Yields the storages that this plugin offers.
 
     Called once, after the plugin was loaded because one of its entry-point names was selected (or listed by

@@ -1,0 +1,56 @@
+"""What a newcomer types, what CI runs and what the package says are the same."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib.metadata import entry_points
+
+import pytest
+
+from mbk.plugin.registry import Registry
+from tests.architecture.source import ROOT
+
+COMMAND = re.compile(r"^python3 -m venv .*$", re.MULTILINE)
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def commands(path: str) -> list[str]:
+    return COMMAND.findall((ROOT / path).read_text(encoding="utf-8"))
+
+
+def test_ci_runs_the_readmes_test_command_and_nothing_else() -> None:
+    script = (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines()
+    run = [line for line in script if line and not line.startswith("#")]
+    assert run[:2] == ["set -euo pipefail", 'cd "$(dirname "$0")/.."']
+    assert len(run) == 3
+    assert run[2] in commands("README.md")
+
+
+def test_the_readme_has_one_line_for_the_demo_and_one_for_the_tests() -> None:
+    demo, test = commands("README.md")
+    assert demo.endswith("mbk demo")
+    assert ".venv/bin/pytest" in test
+
+
+def test_ci_can_be_run() -> None:
+    assert (ROOT / ".ci/run").stat().st_mode & 0o111
+
+
+def test_the_installed_entry_points_are_those_of_the_sources() -> None:
+    installed = {point.name: point.value for point in entry_points(group="mbk.storage")}
+    assert installed.items() >= PROJECT["entry-points"]["mbk.storage"].items()
+
+
+@pytest.mark.parametrize("spelling", PROJECT["entry-points"]["mbk.storage"])
+def test_every_spelling_in_the_package_selects_a_storage(spelling: str) -> None:
+    backend = Registry(disabled=()).backend(spelling)
+    assert spelling in (backend.name, *backend.aliases)
+
+
+def test_every_storage_has_an_extra_that_brings_its_sdk() -> None:
+    for info in Registry(disabled=()).describe():
+        if info.distribution == PROJECT["name"]:
+            backend = Registry(disabled=()).backend(info.name)
+            assert not backend.requires or backend.extra == f"mbk[{info.name}]"
+            assert not backend.requires or info.name in PROJECT["optional-dependencies"]

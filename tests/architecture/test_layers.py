@@ -1,0 +1,96 @@
+"""Who may import whom (the layers), and what core may not know."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import pytest
+
+from tests.architecture.source import CORE, PLUGINS, Module
+
+# Each part of core, and the other parts that it may import, lazily or not, for types or not.
+_VALUES = {"errors", "model", "ports"}
+_BELOW_FACE = _VALUES | {"plugin", "config", "engine", "milvus"}
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "model": {"errors"},
+    "ports": {"errors", "model"},
+    "plugin": _VALUES | {"config"},
+    "config": _VALUES | {"plugin"},
+    "milvus": _VALUES | {"config"},
+    "testing": {"errors", "ports"},
+    "engine": _VALUES | {"plugin", "config"},
+    "session": _BELOW_FACE,
+    "demo": _BELOW_FACE | {"session"},
+    "api": _BELOW_FACE | {"session"},
+    "cli": _BELOW_FACE | {"session", "demo", "api"},
+}
+# The library's face hands out its parts lazily; everybody may ask it for the version.
+FACE = {"errors", "plugin", "session"}
+
+PLUGINS_MAY_IMPORT = ("mbk.plugin", "mbk.ports", "mbk.errors", "mbk.hookimpl")
+
+VENDOR_WORDS = frozenset(
+    "s3 aws amazon minio gcp gcs google azure azurite aliyun alibaba oss oss2 tencent qcloud cos huawei obs ceph"
+    " rclone boto boto3 botocore".split()
+)
+MAY_NAME_VENDORS = {
+    "core/mbk/config/v1.py": "the classic configuration calls its storage section 'minio'",
+    "core/mbk/demo/server_config.py": "writes Milvus' own configuration file, whose keys these are",
+    "core/mbk/demo/embedded.py": "starts Milvus on the storage that its configuration names",
+}
+
+
+def part(name: str) -> str:
+    """``mbk.engine.retry`` belongs to ``engine``."""
+    return name.split(".")[1] if "." in name else ""
+
+
+def ids(module: Module) -> str:
+    return module.path
+
+
+@pytest.mark.parametrize("module", CORE, ids=ids)
+def test_a_layer_imports_only_the_layers_below_it(module: Module) -> None:
+    own = part(module.name)
+    allowed = FACE if not own else MAY_IMPORT[own] | {own, "__version__"}
+    used = {part(name) for name in module.imports if name.startswith("mbk.")}
+    assert used <= allowed, f"{module.path} imports {sorted(used - allowed)}"
+
+
+@pytest.mark.parametrize("module", CORE, ids=ids)
+def test_core_imports_no_plugin(module: Module) -> None:
+    plugins = {name.split(".")[0] for name in module.imports if name.startswith("mbk_")}
+    assert not plugins
+
+
+@pytest.mark.parametrize("module", PLUGINS, ids=ids)
+def test_a_plugin_imports_what_a_third_party_may(module: Module) -> None:
+    own = module.name.split(".")[0]
+    for name in module.imports:
+        if name == "mbk" or name.startswith("mbk."):
+            assert name in PLUGINS_MAY_IMPORT or name.startswith("mbk.ports."), f"{module.path} imports {name}"
+        if name.startswith("mbk_"):
+            assert name.split(".")[0] == own, f"{module.path} imports another plugin, {name}"
+
+
+@pytest.mark.parametrize("module", [module for module in CORE if part(module.name) == "model"], ids=ids)
+def test_the_model_needs_only_the_standard_library(module: Module) -> None:
+    allowed = {"mbk", *sys.stdlib_module_names} | ({"msgspec"} if module.name == "mbk.model.meta" else set())
+    assert {name.split(".")[0] for name in module.imports} <= allowed
+
+
+@pytest.mark.parametrize("module", CORE, ids=ids)
+def test_core_names_no_vendor(module: Module) -> None:
+    if module.path in MAY_NAME_VENDORS:
+        return
+    for line, text in module.words():
+        words = {word.lower() for word in re.findall(r"[A-Z]?[a-z]+[0-9]*|[A-Z]+[0-9]*", text)}
+        assert not words & VENDOR_WORDS, f"{module.path}:{line} names {sorted(words & VENDOR_WORDS)}"
+
+
+@pytest.mark.parametrize("module", [module for module in CORE if part(module.name) == "engine"], ids=ids)
+def test_the_engine_reads_no_environment_prints_nothing_and_never_exits(module: Module) -> None:
+    words = {text for _, text in module.words()}
+    assert not words & {"environ", "getenv", "print", "exit", "_exit", "SystemExit", "stdout", "stderr"}

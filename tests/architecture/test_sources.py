@@ -1,0 +1,63 @@
+"""Habits that hold in every file."""
+
+from __future__ import annotations
+
+import io
+import re
+import tokenize
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.source import CORE, PLUGINS, ROOT, Module
+
+MAX_LINES = 400
+SKIPPED = {".git", ".venv", ".tox", ".mypy_cache", ".ruff_cache", ".pytest_cache", "__pycache__", "build", "dist"}
+WAIVER = re.compile(r"# (type: ignore|noqa)")
+EXPLAINED = re.compile(r"# (type: ignore\[[\w, -]+\]\s+# |noqa: [A-Z0-9, ]*[0-9]\s+)\S.{7,}")
+# Taken apart, so that this file does not name them itself.
+MACHINE_PATH = re.compile(r"(?<![\w./}>-])/(?:" + "|".join(["work", "root", "tmp/venv"]) + r")(?:/|\b)(?!\w)")
+REGISTRY = re.compile(
+    r"https?://(?:[^\s/'\"]*\.)?(?:pypi|npmjs|npmmirror|goproxy|artifactory|nexus)\.\w|--(?:extra-)?index" + r"-url"
+)
+
+
+def files() -> list[Path]:
+    found = []
+    for path in ROOT.rglob("*"):
+        if path.is_file() and not SKIPPED & set(path.relative_to(ROOT).parts):
+            found.append(path)
+    return sorted(found)
+
+
+def lines_of(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        return []
+
+
+@pytest.mark.parametrize("module", CORE + PLUGINS, ids=lambda module: module.path)
+def test_a_module_is_short(module: Module) -> None:
+    assert module.text.count("\n") <= MAX_LINES
+
+
+def test_a_waived_check_says_why() -> None:
+    unexplained = []
+    for path in (path for path in files() if path.suffix == ".py"):
+        text = path.read_text(encoding="utf-8")
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type == tokenize.COMMENT and WAIVER.search(token.string) and not EXPLAINED.search(token.string):
+                unexplained.append(f"{path.relative_to(ROOT)}:{token.start[0]}: {token.string}")
+    assert unexplained == []
+
+
+@pytest.mark.parametrize("pattern", [MACHINE_PATH, REGISTRY], ids=["machine paths", "registries"])
+def test_nothing_committed_names_one_machine(pattern: re.Pattern[str]) -> None:
+    named = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()[:120]}"
+        for path in files()
+        for number, line in enumerate(lines_of(path), start=1)
+        if pattern.search(line)
+    ]
+    assert named == []

@@ -1,0 +1,46 @@
+"""What starting mbk loads, seen from a fresh interpreter."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+# Everything that is needed by some command and not by the first line of help.
+HEAVY = frozenset(
+    "pymilvus grpc pandas numpy pydantic yaml msgspec fastapi starlette uvicorn boto3 botocore google.cloud azure"
+    " oss2 qcloud_cos milvus mbk_local mbk_s3".split()
+)
+
+LOADED = "import sys; print(*sorted(sys.modules), file=sys.stderr)"
+HELP = f"""
+import sys
+from mbk.cli.main import main
+sys.argv = ["mbk", "--help"]
+try:
+    main()
+except SystemExit as exit:
+    assert not exit.code, exit.code
+{LOADED}
+"""
+
+
+@pytest.mark.parametrize(
+    "code",
+    [f"import mbk; mbk.errors; mbk.__version__; {LOADED}", f"import mbk.plugin; {LOADED}", HELP],
+    ids=["import mbk", "import mbk.plugin", "mbk --help"],
+)
+def test_starting_loads_nothing_heavy(code: str) -> None:
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    loaded = set(run.stderr.split())
+    assert "mbk" in loaded
+    assert not loaded & HEAVY
+
+
+def test_listing_the_installed_storages_imports_none_of_them() -> None:
+    code = f"from mbk.plugin.registry import Registry; print(*Registry().names()); {LOADED}"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"local", "minio", "s3", "aws"} <= set(run.stdout.split())
+    assert not set(run.stderr.split()) & HEAVY
