@@ -57,19 +57,19 @@ class Keys(Kit):
         with pytest.raises(InvalidKey):
             put(storage, _key_of_length(prefix, storage.capabilities.max_key_bytes + 1))
 
-    @pytest.mark.parametrize("name", ["a//b", "a/./b", "a/../b", "../b", "./b"])
-    def test_k3_path_elements(self, storage: Storage, prefix: str, name: str) -> None:
+    def test_k3_path_elements(self, storage: Storage, prefix: str) -> None:
         """K3. A key with an empty element, ``.`` or ``..`` is stored as it is or is `InvalidKey`, and never another key."""
-        key = f"{prefix}below/{name}"
-        try:
-            put(storage, key)
-        except InvalidKey:
-            assert keys_of(storage, prefix) == []
-            with pytest.raises(InvalidKey):
-                storage.stat(key)
-        else:
-            assert keys_of(storage, prefix) == [key]
-            storage.delete([key])
+        for name in ("a//b", "a/./b", "a/../b", "../b", "./b"):
+            key = f"{prefix}below/{name}"
+            try:
+                put(storage, key)
+            except InvalidKey:
+                assert keys_of(storage, prefix) == []
+                with pytest.raises(InvalidKey):
+                    storage.stat(key)
+            else:
+                assert keys_of(storage, prefix) == [key]
+                storage.delete([key])
 
     def test_k4_the_empty_key(self, storage: Storage, prefix: str) -> None:
         """K4. The empty key is `InvalidKey` in every call that takes one."""
