@@ -53,14 +53,16 @@ class Module:
                 yield node.lineno, node.arg
             elif isinstance(node, ast.keyword) and node.arg:
                 yield node.value.lineno, node.arg
-            elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-                yield node.lineno, node.name
-            elif isinstance(node, ast.alias):
+            elif isinstance(node, ast.FunctionDef | ast.ClassDef | ast.alias):
                 yield node.lineno, node.name
 
 
 def _is_docstring(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
 
 
 def modules(source_root: str) -> list[Module]:

@@ -32,7 +32,7 @@ def test_a_test_implements_the_hook(hook: str) -> None:
 
 
 def test_the_page_documents_each_hook_with_its_arguments() -> None:
-    documented = {name: arguments for name, arguments in SECTION.findall(PAGE)}
+    documented = dict(SECTION.findall(PAGE))
     assert documented == {name: ", ".join(inspect.signature(hook).parameters) for name, hook in HOOKS.items()}
 
 

@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "demo": _BELOW_FACE | {"session"},
     "api": _BELOW_FACE | {"session"},
     "cli": _BELOW_FACE | {"session", "demo", "api"},
+    "__main__": {"cli"},
 }
 # The library's face hands out its parts lazily; everybody may ask it for the version.
 FACE = {"errors", "plugin", "session"}
@@ -32,9 +33,33 @@ FACE = {"errors", "plugin", "session"}
 PLUGINS_MAY_IMPORT = ("mbk.plugin", "mbk.ports", "mbk.errors", "mbk.hookimpl")
 
 VENDOR_WORDS = frozenset(
-    "s3 aws amazon minio gcp gcs google azure azurite aliyun alibaba oss oss2 tencent qcloud cos huawei obs ceph"
-    " rclone boto boto3 botocore".split()
+    {
+        "s3",
+        "aws",
+        "amazon",
+        "minio",
+        "gcp",
+        "gcs",
+        "google",
+        "azure",
+        "azurite",
+        "aliyun",
+        "alibaba",
+        "oss",
+        "oss2",
+        "tencent",
+        "qcloud",
+        "cos",
+        "huawei",
+        "obs",
+        "ceph",
+        "rclone",
+        "boto",
+        "boto3",
+        "botocore",
+    }
 )
+RULE_NUMBER = re.compile(r"^test_[a-z]\d+(?=_)")  # of the conformance kit, where S3 is a rule
 MAY_NAME_VENDORS = {
     "core/mbk/config/v1.py": "the classic configuration calls its storage section 'minio'",
     "core/mbk/demo/server_config.py": "writes Milvus' own configuration file, whose keys these are",
@@ -70,14 +95,17 @@ def test_a_plugin_imports_what_a_third_party_may(module: Module) -> None:
     own = module.name.split(".")[0]
     for name in module.imports:
         if name == "mbk" or name.startswith("mbk."):
-            assert name in PLUGINS_MAY_IMPORT or name.startswith("mbk.ports."), f"{module.path} imports {name}"
+            assert name in PLUGINS_MAY_IMPORT or name.startswith("mbk.ports."), (
+                f"{module.path} imports {name}"
+            )
         if name.startswith("mbk_"):
             assert name.split(".")[0] == own, f"{module.path} imports another plugin, {name}"
 
 
 @pytest.mark.parametrize("module", [module for module in CORE if part(module.name) == "model"], ids=ids)
 def test_the_model_needs_only_the_standard_library(module: Module) -> None:
-    allowed = {"mbk", *sys.stdlib_module_names} | ({"msgspec"} if module.name == "mbk.model.meta" else set())
+    on_disk = module.name in ("mbk.model.meta", "mbk.model.own")
+    allowed = {"mbk", *sys.stdlib_module_names} | ({"msgspec"} if on_disk else set())
     assert {name.split(".")[0] for name in module.imports} <= allowed
 
 
@@ -86,11 +114,12 @@ def test_core_names_no_vendor(module: Module) -> None:
     if module.path in MAY_NAME_VENDORS:
         return
     for line, text in module.words():
+        text = RULE_NUMBER.sub("", text)
         words = {word.lower() for word in re.findall(r"[A-Z]?[a-z]+[0-9]*|[A-Z]+[0-9]*", text)}
         assert not words & VENDOR_WORDS, f"{module.path}:{line} names {sorted(words & VENDOR_WORDS)}"
 
 
 @pytest.mark.parametrize("module", [module for module in CORE if part(module.name) == "engine"], ids=ids)
 def test_the_engine_reads_no_environment_prints_nothing_and_never_exits(module: Module) -> None:
-    words = {text for _, text in module.words()}
-    assert not words & {"environ", "getenv", "print", "exit", "_exit", "SystemExit", "stdout", "stderr"}
+    forbidden = re.compile(r"os\.environ|getenv|\bprint\(|sys\.std|sys\.exit|os\._exit|raise SystemExit")
+    assert not forbidden.search(module.text)

@@ -9,8 +9,27 @@ import pytest
 
 # Everything that is needed by some command and not by the first line of help.
 HEAVY = frozenset(
-    "pymilvus grpc pandas numpy pydantic yaml msgspec fastapi starlette uvicorn boto3 botocore google.cloud azure"
-    " oss2 qcloud_cos milvus mbk_local mbk_s3".split()
+    {
+        "pymilvus",
+        "grpc",
+        "pandas",
+        "numpy",
+        "pydantic",
+        "yaml",
+        "msgspec",
+        "fastapi",
+        "starlette",
+        "uvicorn",
+        "boto3",
+        "botocore",
+        "google.cloud",
+        "azure",
+        "oss2",
+        "qcloud_cos",
+        "milvus",
+        "mbk_local",
+        "mbk_s3",
+    }
 )
 
 LOADED = "import sys; print(*sorted(sys.modules), file=sys.stderr)"

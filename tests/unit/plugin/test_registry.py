@@ -266,7 +266,7 @@ def test_what_lacks_a_method_is_no_storage() -> None:
 
 
 def test_settings_of_another_class_are_refused() -> None:
-    with pytest.raises(BrokenPlugin, match="no subclass of mbk.plugin.StorageSettings"):
+    with pytest.raises(BrokenPlugin, match=r"no subclass of mbk\.plugin\.StorageSettings"):
         registry_with(Acme(settings=lambda: dict)).open(choice())
 
 
