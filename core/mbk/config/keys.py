@@ -1,0 +1,215 @@
+"""Every setting, one row each, and what a dialect is: another set of names for the same settings.
+
+A setting is known by its *target*: the path of a field of :class:`mbk.config.schema.Settings`
+(``milvus.port``), or a side and the name of a storage value (``backup_storage.access_key_id``).
+:mod:`mbk.config.v1` and :mod:`mbk.config.v2` name the targets; loading, ``config show``, ``config migrate``,
+suggestions and docs/reference/configuration.md all read these tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from mbk.config import parse as p
+
+PRIMARY, BACKUP = "storage", "backup_storage"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """``stored`` False: checked, but no field of `Settings`; the help says what it does instead."""
+
+    target: str
+    help: str
+    parse: p.Parser = p.text
+    secret: bool = False
+    stored: bool = True
+
+    @property
+    def side(self) -> str | None:
+        head = self.target.partition(".")[0]
+        return head if head in (PRIMARY, BACKUP) else None
+
+
+_SETTINGS = (
+    Key("log.level", "`debug`, `info`, `warn`, `error`, `panic` or `fatal`", p.lower),
+    Key("log.console", "write the log to standard error", p.boolean),
+    Key("log.file", "also write the log to this file; empty: no file"),
+    Key("log.max_size_mib", "size in MiB at which the log file is rotated; 0: never", p.integer),
+    Key("log.max_days", "days to keep rotated log files; 0: for ever", p.integer),
+    Key("log.max_backups", "how many rotated log files to keep; 0: all", p.integer),
+    Key("server.enabled", "accepted, no effect: `mbk server` starts the server", p.boolean, stored=False),
+    Key("server.debug", "debug output of the REST server", p.boolean),
+    Key("server.swagger_base_path", "path prefix of the API description"),
+    Key("server.simple_response", "shorter answers of the REST server", p.boolean),
+    Key("milvus.address", "host of the Milvus proxy", p.host),
+    Key("milvus.port", "gRPC port of the Milvus proxy", p.integer),
+    Key("milvus.user", "user; empty, with an empty password: no credentials are sent"),
+    Key("milvus.password", "password", secret=True),
+    Key(
+        "milvus.authorization",
+        "`true`: a user is required; `false` asks for nothing, a user given is still sent",
+        p.boolean,
+        stored=False,
+    ),
+    Key("milvus.tls_mode", "no TLS, TLS with the server's certificate checked, or with one on both sides"),
+    Key("milvus.ca_cert_path", "PEM file of the authority that signed the server's certificate"),
+    Key("milvus.server_name", "name expected in the server's certificate, when it is not the address"),
+    Key("milvus.mtls_cert_path", "PEM file of the client's certificate"),
+    Key("milvus.mtls_key_path", "PEM file of the client's private key"),
+    Key("milvus.rest_endpoint", "URL of Milvus' REST API; empty: from address and port", p.url),
+    Key("milvus.management_endpoint", "URL of Milvus' management port, for the GC pause", p.url),
+    Key("milvus.rpc_channel_name", "replicate channel whose position is recorded"),
+    Key("milvus.etcd_endpoints", "etcd of Milvus: a list, or separated by commas", p.Listing()),
+    Key("milvus.etcd_root_path", "root path of Milvus in etcd"),
+    Key("backup.collections", "collections backed up at once", p.integer),
+    Key("backup.segments", "segments backed up at once", p.integer),
+    Key("backup.pause_gc", "pause Milvus' garbage collection during a backup", p.boolean),
+    Key(
+        "backup.gc_pause_seconds",
+        "length of one GC pause lease, which is renewed while the run lasts",
+        p.integer,
+    ),
+    Key("restore.collections", "collections restored at once", p.integer),
+    Key("restore.import_jobs", "import jobs in flight", p.integer),
+    Key("restore.max_segments_per_import_job", "segments merged into one import job", p.integer),
+    Key(
+        "restore.max_group_size", "data merged into one import job at most: bytes, or with K, M, G, T", p.size
+    ),
+    Key("restore.keep_temp_files", "keep the staged copies of a restore, for debugging", p.boolean),
+    Key("transfer.mode", "server-side copy where possible, always, or never", p.lower),
+    Key("transfer.concurrency", "object copies in flight", p.integer),
+    Key("transfer.multipart_copy_threshold_mib", "objects from this size on are copied in parts", p.integer),
+    Key("cloud.endpoint", "URL of the managed service's API", p.url),
+    Key("cloud.api_key", "key of the managed service's API", secret=True),
+)
+
+#: What a storage side may hold: the vocabulary of :class:`mbk.plugin.StorageSettings`, and its type.
+_STORAGE = (
+    ("type", "type of the storage: a name or alias that `mbk plugins` lists", p.lower, False),
+    ("address", "host", p.host, False),
+    ("port", "port", p.port, False),
+    ("region", "region", p.text, False),
+    ("use_ssl", "TLS", p.boolean, False),
+    ("ca_cert", "PEM file of the authorities to trust", p.text, False),
+    (
+        "path_style",
+        "the bucket in the path rather than in the host name; unset: by the vendor's habit",
+        p.boolean,
+        False,
+    ),
+    ("bucket", "bucket, or container", p.word, False),
+    ("root_path", "prefix of everything below the bucket", p.text, False),
+    ("access_key_id", "access key", p.text, False),
+    ("secret_access_key", "secret key", p.text, True),
+    ("session_token", "session token of temporary keys", p.text, True),
+    ("use_iam", "credentials of the machine or its role instead of keys", p.boolean, False),
+    ("iam_endpoint", "where these credentials are asked for", p.text, False),
+    ("profile", "profile in the vendor's own credential files", p.text, False),
+    ("account_name", "account", p.text, False),
+    ("account_key", "key of the account", p.text, True),
+    ("connection_string", "connection string", p.text, True),
+    ("sas_token", "shared access signature", p.text, True),
+    ("credentials_file", "file with the credentials of a service account", p.text, False),
+    ("local_path", "the directory as the Milvus process sees it", p.text, False),
+)
+_UNSTORED = (
+    ("milvus_address", "accepted, no effect yet: how Milvus itself reaches the storage", p.host),
+    ("milvus_port", "accepted, no effect yet: its port", p.port),
+)
+
+KEYS: Mapping[str, Key] = {
+    key.target: key
+    for key in (
+        *_SETTINGS,
+        *(
+            Key(f"{side}.{name}", help_, parse, secret)
+            for side in (PRIMARY, BACKUP)
+            for name, help_, parse, secret in _STORAGE
+        ),
+        *(
+            Key(f"{side}.{name}", help_, parse, stored=False)
+            for side in (PRIMARY, BACKUP)
+            for name, help_, parse in _UNSTORED
+        ),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A dialect's name of a target: ``key`` in the file, older spellings, the environment variable.
+
+    ``parse`` where the dialect writes the value its own way.
+    """
+
+    target: str
+    key: str
+    env: str = ""
+    aliases: tuple[str, ...] = ()
+    parse: p.Parser | None = None
+
+    @property
+    def parser(self) -> p.Parser:
+        return self.parse or KEYS[self.target].parse
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.key, *self.aliases)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """A way to write the configuration.
+
+    ``defaults``: target to value, for the storage values that have a classic default. ``not_inherited``: storage
+    values that the backup side does not take over from the primary. ``spellings``: storage type to the spelling
+    under which two types are compared. ``renamed``: for a storage type, value names that the dialect files
+    under other names.
+    """
+
+    version: str
+    names: tuple[Name, ...]
+    defaults: Mapping[str, str]
+    not_inherited: frozenset[str]
+    spellings: Mapping[str, str]
+    renamed: Mapping[str, Mapping[str, str]]
+
+    @cached_property
+    def by_key(self) -> Mapping[str, Name]:
+        """Keys are found in any case, as the Go tool finds them."""
+        return {key.lower(): name for name in self.names for key in name.keys}
+
+    @cached_property
+    def by_env(self) -> Mapping[str, Name]:
+        return {name.env: name for name in self.names if name.env}
+
+    @cached_property
+    def by_target(self) -> Mapping[str, Name]:
+        return {name.target: name for name in self.names}
+
+    @cached_property
+    def sections(self) -> frozenset[str]:
+        """Every proper prefix of a key, in lower case."""
+        parts = [key.split(".") for key in self.by_key]
+        return frozenset(".".join(words[:n]) for words in parts for n in range(1, len(words)))
+
+    def canonical(self, storage_type: str) -> str:
+        return self.spellings.get(storage_type, storage_type)
+
+    def nearest(self, key: str) -> str | None:
+        """The key, section or variable that was most likely meant."""
+        from difflib import get_close_matches
+
+        known = {written.lower(): written for name in self.names for written in name.keys}
+        known |= {section: known_section(known, section) for section in self.sections}
+        known |= {name.env.lower(): name.env for name in self.names if name.env}
+        found = get_close_matches(key.lower(), list(known), n=1, cutoff=0.75)
+        return known[found[0]] if found else None
+
+
+def known_section(known: Mapping[str, str], section: str) -> str:
+    """``section`` in the case in which the dialect writes it."""
+    return next(key for lowered, key in known.items() if lowered.startswith(section + "."))[: len(section)]

@@ -1,0 +1,169 @@
+"""The layers of the configuration, lowest first: file, environment, ``--set``, flags. One winner a setting."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import SecretStr
+
+from mbk.config import parse as p
+from mbk.config.keys import KEYS, Dialect, Name
+from mbk.config.source import Flat
+from mbk.errors import Problem
+
+Source = Literal["default", "inherited", "file", "environment", "set", "flag"]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a setting comes from: the layer, and the key as the user wrote it (``""`` for a default)."""
+
+    source: Source
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One setting as a layer has it, before parsing."""
+
+    origin: Origin
+    raw: p.Raw
+    parser: p.Parser
+
+
+@dataclass(slots=True)
+class Layers:
+    """``given``: target to the highest layer's word on it."""
+
+    dialect: Dialect
+    other: Dialect
+    given: dict[str, Given] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def put(self, name: Name, source: Source, key: str, raw: p.Raw) -> None:
+        self.given[name.target] = Given(Origin(source, key), raw, name.parser)
+
+    def add_file(self, flat: Flat, where: str) -> None:
+        self.problems += flat.problems
+        for key in flat.unknown:
+            self.warnings.append(f"{where}: {key}: unknown key, ignored{_in_brackets(self._meant(key))}")
+        written = {key.lower(): key for key in flat.values}
+        for name in self.dialect.names:
+            keys = [written[key.lower()] for key in name.keys if key.lower() in written]
+            if not keys:
+                continue
+            self.put(name, "file", keys[0], flat.values[keys[0]])
+            for key in keys[1:]:
+                if flat.values[key] != flat.values[keys[0]]:
+                    self.warnings.append(f"{where}: {key}: ignored, {keys[0]} says otherwise")
+
+    def add_environment(self, environ: Mapping[str, str]) -> None:
+        """An empty variable is not set. A container platform's service link is no port and no address."""
+        for env, name in self.dialect.by_env.items():
+            value = environ.get(env, "")
+            if not value:
+                continue
+            if env.endswith(("_PORT", "_ADDRESS")) and re.match(r"(tcp|udp|sctp)://", value):
+                self.warnings.append(
+                    f"environment variable {env} holds a Kubernetes service link ({p.masked_url(value)}), not a setting: "
+                    f"ignored (set {name.key} in the file, or enableServiceLinks: false in the pod)"
+                )
+                continue
+            self.put(name, "environment", env, value)
+
+    def add_sets(self, sets: Sequence[str]) -> None:
+        for text in sets:
+            for number, item in enumerate(_split(text)):
+                self._add_set(item, first=number == 0)
+
+    def _add_set(self, item: str, *, first: bool) -> None:
+        """What follows a comma may be the tail of a password: it is not repeated when it is no known key."""
+        key, equals, value = item.partition("=")
+        key = key.strip()
+        comma = "write a comma inside a value as \\,"
+        name = self.dialect.by_key.get(key.lower()) or self.dialect.by_env.get(key)
+        if not equals or not key:
+            self.problems.append(Problem("--set", "an item is not KEY=VALUE", None if first else comma))
+        elif name is not None:
+            self.put(name, "set", key, value)
+        elif first:
+            self.problems.append(Problem(f"--set {key}", "unknown key", self._meant(key)))
+        else:
+            meant = self._meant(key)
+            self.problems.append(
+                Problem("--set", "unknown key after a comma", f"{meant}; {comma}" if meant else comma)
+            )
+
+    def add_overrides(self, overrides: Mapping[str, object]) -> None:
+        """Keys of the dialect, or targets (``milvus.port``, ``backup_storage.bucket``); None is not given."""
+        for key, value in overrides.items():
+            if value is None:
+                continue
+            name = self.dialect.by_key.get(key.lower())
+            if name is not None:
+                self.put(name, "flag", key, _raw(value))
+            elif key in KEYS:
+                self.given[key] = Given(Origin("flag", key), _raw(value), KEYS[key].parse)
+            else:
+                self.problems.append(Problem(key, "unknown setting", self._meant(key)))
+
+    def add_types(self, storage: str | None, backup_storage: str | None) -> None:
+        """``storage`` is the type of the run, both sides; ``backup_storage`` that of the backup side alone."""
+        for target, key, value in (
+            ("storage.type", "--storage", storage),
+            ("backup_storage.type", "--storage", storage),
+            ("backup_storage.type", "--backup-storage", backup_storage),
+        ):
+            if value:
+                self.given[target] = Given(Origin("flag", key), value, KEYS[target].parse)
+
+    def parsed(self) -> dict[str, Any]:
+        """Target to value, for what somebody set; what cannot be parsed is a problem. Secrets are wrapped."""
+        values: dict[str, Any] = {}
+        for target, given in self.given.items():
+            try:
+                value = p.parse(given.parser, given.raw)
+            except ValueError as exc:
+                self.problems.append(Problem(self.shown_key(target), str(exc)))
+                continue
+            if value is not None:
+                values[target] = SecretStr(value) if KEYS[target].secret else value
+        return values
+
+    def shown_key(self, target: str) -> str:
+        """The key under which a problem with ``target`` is told."""
+        given = self.given.get(target)
+        if given is None:
+            name = self.dialect.by_target.get(target)
+            return name.key if name else target
+        return f"--set {given.origin.key}" if given.origin.source == "set" else given.origin.key
+
+    def _meant(self, key: str) -> str | None:
+        stranger = self.other.by_key.get(key.lower()) or self.other.by_env.get(key)
+        if stranger is not None and stranger.target in self.dialect.by_target:
+            here = self.dialect.by_target[stranger.target]
+            known = here.key if key.lower() in self.other.by_key else here.env or here.key
+            return f"a name of configuration {self.other.version}; in {self.dialect.version} it is {known}"
+        nearest = self.dialect.nearest(key)
+        return f"did you mean {nearest}?" if nearest else None
+
+
+def _split(text: str) -> list[str]:
+    """At commas; ``\\,`` is a comma inside a value."""
+    return [piece.replace("\\,", ",") for piece in re.split(r"(?<!\\),", text)]
+
+
+def _raw(value: object) -> p.Raw:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, list | tuple):
+        return tuple(str(item) for item in value)
+    return str(value)
+
+
+def _in_brackets(text: str | None) -> str:
+    return f" ({text})" if text else ""

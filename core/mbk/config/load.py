@@ -1,0 +1,178 @@
+"""File, environment and flags to :class:`mbk.config.schema.Settings`, with every problem at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+
+from mbk.config import source
+from mbk.config.keys import KEYS, Dialect
+from mbk.config.layers import Layers, Origin
+from mbk.config.schema import Settings
+from mbk.config.sides import choose
+from mbk.config.v1 import V1
+from mbk.config.v2 import V2
+from mbk.errors import ConfigError, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedConfig:
+    """``path`` None: no file. ``origins``: target (``milvus.port``) to where its value comes from, defaults left out."""
+
+    settings: Settings
+    path: Path | None
+    dialect: Literal["v1", "v2"]
+    warnings: tuple[str, ...]
+    origins: Mapping[str, Origin]
+
+
+def dialect_of(loaded: LoadedConfig) -> Dialect:
+    return V2 if loaded.dialect == "v2" else V1
+
+
+def load(
+    path: str | PathLike[str] | None = None,
+    *,
+    sets: Sequence[str] = (),
+    overrides: Mapping[str, object] | None = None,
+    storage: str | None = None,
+    backup_storage: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> LoadedConfig:
+    """Precedence: flags (``storage``, ``overrides``), ``sets``, environment, file, default.
+
+    ``path`` None: ``backup.yaml`` where it is found, else no file, read as v1. Raises `ConfigError`.
+    """
+    environ = os.environ if environ is None else environ
+    cwd = Path.cwd() if cwd is None else cwd
+    found = source.find(path, environ, cwd)
+    root = source.read(found, cwd) if found else None
+    where = str(found) if found else "configuration"
+    layers = _layers(source.version(root), where)
+    layers.add_file(source.flatten(root, layers.dialect), where)
+    layers.add_environment(environ)
+    layers.add_sets(sets)
+    layers.add_overrides(overrides or {})
+    layers.add_types(storage, backup_storage)
+    settings, origins = _settings(layers, cwd, where)
+    version: Literal["v1", "v2"] = "v2" if layers.dialect is V2 else "v1"
+    return LoadedConfig(settings, found, version, tuple(layers.warnings), origins)
+
+
+def _layers(version: str, where: str) -> Layers:
+    if version.lower() not in ("v1", "v2"):
+        problem = Problem(
+            source.VERSION_KEY, f"unknown version {version!r}", "write v2, or leave it out for v1"
+        )
+        raise ConfigError(where, [problem])
+    return Layers(V2, V1) if version.lower() == "v2" else Layers(V1, V2)
+
+
+def _settings(layers: Layers, cwd: Path, where: str) -> tuple[Settings, Mapping[str, Origin]]:
+    values = layers.parsed()
+    given = {target: item.origin for target, item in layers.given.items()}
+    stored = {target: value for target, value in values.items() if KEYS[target].stored}
+    sides = choose(layers.dialect, {t: v for t, v in stored.items() if KEYS[t].side}, given)
+    tree: dict[str, Any] = {"storage": sides.storage, "backup_storage": sides.backup_storage}
+    for target, value in stored.items():
+        if KEYS[target].side is None:
+            section, _, name = target.partition(".")
+            tree.setdefault(section, {})[name] = value
+    problems = layers.problems + _cross_checks(layers, values, cwd)
+    settings = None
+    try:
+        settings = Settings.model_validate(tree)
+    except ValidationError as exc:
+        problems += [_explained(layers, error) for error in exc.errors(include_url=False)]
+    if problems or settings is None:
+        raise ConfigError(where, problems)
+    return settings, {**{target: given[target] for target in values}, **sides.origins}
+
+
+def _explained(layers: Layers, error: ErrorDetails) -> Problem:
+    """A complaint of the schema in the user's words."""
+    target = ".".join(str(part) for part in error["loc"])
+    value = "" if target not in KEYS or KEYS[target].secret else f", not {error['input']!r}"
+    context = error.get("ctx", {})
+    suggestion = None
+    if "ge" in context:
+        message = f"must be at least {context['ge']}{value}"
+    elif "le" in context:
+        message = f"must be at most {context['le']}{value}"
+    elif error["type"] == "literal_error":
+        message = f"expected {context['expected'].replace(chr(39), '')}{value}"
+        suggestion = _nearest(str(error["input"]), context["expected"])
+    else:
+        message = error["msg"][:1].lower() + error["msg"][1:]
+    return Problem(layers.shown_key(target), message, suggestion)
+
+
+def _nearest(word: str, expected: str) -> str | None:
+    from difflib import get_close_matches
+
+    words = [item.strip(" '") for item in expected.replace(" or ", ", ").split(",")]
+    found = get_close_matches(word, words, n=1, cutoff=0.5)
+    return f"did you mean {found[0]}?" if found else None
+
+
+def _cross_checks(layers: Layers, values: Mapping[str, Any], cwd: Path) -> list[Problem]:
+    return [*_authorization(layers, values), *_tls(layers, values, cwd), *_storage_files(layers, values, cwd)]
+
+
+def _authorization(layers: Layers, values: Mapping[str, Any]) -> list[Problem]:
+    target = "milvus.authorization"
+    if not values.get(target) or values.get("milvus.user"):
+        return []
+    user = layers.dialect.by_target["milvus.user"]
+    suggestion = f"set {user.key} and the password, or {user.env} in the environment"
+    return [Problem(layers.shown_key(target), "true, but no user is given", suggestion)]
+
+
+def _tls(layers: Layers, values: Mapping[str, Any], cwd: Path) -> list[Problem]:
+    """The certificates are looked at only where TLS is on: samples carry paths that nobody has."""
+    mode = values.get("milvus.tls_mode", "disabled")
+    if mode == "disabled":
+        return []
+    problems = []
+    mutual = ("milvus.mtls_cert_path", "milvus.mtls_key_path")
+    for target in ("milvus.ca_cert_path", *(mutual if mode == "mutual" else ())):
+        path = values.get(target)
+        if path:
+            problems += _missing(layers, target, path, cwd)
+        elif target in mutual:
+            mode_key = layers.shown_key("milvus.tls_mode")
+            problems.append(
+                Problem(layers.shown_key(target), f"needed because {mode_key} asks for TLS on both sides")
+            )
+    return problems
+
+
+def _storage_files(layers: Layers, values: Mapping[str, Any], cwd: Path) -> list[Problem]:
+    return [
+        problem
+        for target in ("storage.ca_cert", "backup_storage.ca_cert")
+        if values.get(target)
+        for problem in _missing(layers, target, values[target], cwd)
+    ]
+
+
+def _missing(layers: Layers, target: str, path: str, cwd: Path) -> list[Problem]:
+    try:
+        with (cwd / path).open("rb"):
+            return []
+    except (OSError, ValueError) as exc:
+        reason = (getattr(exc, "strerror", None) or "not a path").lower()
+        return [Problem(layers.shown_key(target), f"cannot read {path}: {reason}")]
+
+
+def revealed(value: Any) -> Any:
+    """A secret's text, any other value as it is. For writing files and clients, never for showing."""
+    return value.get_secret_value() if isinstance(value, SecretStr) else value

@@ -1,0 +1,137 @@
+"""Parsers: the text of one setting to its value.
+
+Files are read as text (``password: 0123`` stays four characters), so a parser sees the same string whether the
+value came from a file, the environment or ``--set``. It returns None where an empty text means *not set*, and raises
+`ValueError` with a message that completes ``<key>: ...`` and never repeats the value of a secret.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Raw = str | tuple[str, ...]
+Parser = Callable[[str], Any]
+
+_TRUE = frozenset({"true", "t", "yes", "on", "1"})
+_FALSE = frozenset({"false", "f", "no", "off", "0"})
+_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
+
+
+def text(raw: str) -> str:
+    """Any text; empty means *none*, which is a value: it is not inherited over."""
+    return raw
+
+
+def word(raw: str) -> str | None:
+    """Text that cannot be meant empty."""
+    return raw.strip() or None
+
+
+def lower(raw: str) -> str | None:
+    return raw.strip().lower() or None
+
+
+def host(raw: str) -> str | None:
+    """A host name or address, without scheme and port."""
+    value = raw.strip().rstrip("/")
+    if "://" in value:
+        raise ValueError(f"expected a host name without a scheme, not {masked_url(value)!r}")
+    if re.fullmatch(r"[^:\[\]]+:\d+", value):
+        raise ValueError(f"expected a host name without a port, not {value!r}")
+    return value or None
+
+
+def url(raw: str) -> str | None:
+    """An absolute http or https URL, without the slash at its end."""
+    value = raw.strip().rstrip("/")
+    if value and not re.match(r"https?://[^/\s]+", value, re.IGNORECASE):
+        raise ValueError(f"expected an absolute http:// or https:// URL, not {masked_url(value)!r}")
+    return value or None
+
+
+def integer(raw: str) -> int | None:
+    value = raw.strip()
+    if not value:
+        return None
+    if not re.fullmatch(r"[+-]?[0-9]{1,18}", value):
+        raise ValueError(f"expected a whole number, not {raw!r}")
+    return int(value)
+
+
+def port(raw: str) -> int | None:
+    value = integer(raw)
+    if value is not None and not 1 <= value <= 65535:
+        raise ValueError(f"expected a port from 1 to 65535, not {value}")
+    return value
+
+
+def boolean(raw: str) -> bool | None:
+    value = raw.strip().lower()
+    if value in _TRUE or value in _FALSE:
+        return value in _TRUE
+    if value:
+        raise ValueError(f"expected true or false, not {raw!r}")
+    return None
+
+
+def size(raw: str) -> int | None:
+    """Bytes: ``2G``, ``512MB``, ``1GiB`` or a plain number; units are powers of 1024, as the Go tool takes them."""
+    value = raw.strip()
+    if not value:
+        return None
+    match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*([KMGT]?)(?:i?B)?", value, re.IGNORECASE)
+    if match is None:
+        raise ValueError(f"expected a size such as 2G or 512M, not {raw!r}")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A YAML list or a comma-separated text; the only parser that takes several values."""
+
+    def __call__(self, raw: str) -> tuple[str, ...] | None:
+        return self.many(raw.split(","))
+
+    def many(self, items: list[str]) -> tuple[str, ...] | None:
+        return tuple(item.strip() for item in items if item.strip()) or None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of a dialect's own words, each standing for a value. The first word of a value is the one written."""
+
+    words: Mapping[str, Any]
+
+    def __call__(self, raw: str) -> Any:
+        value = raw.strip()
+        if not value:
+            return None
+        for word_, meaning in self.words.items():
+            if word_.lower() == value.lower():
+                return meaning
+        raise ValueError(f"expected {or_list(self.words)}, not {raw!r}")
+
+    def word(self, value: Any) -> str:
+        return next((word_ for word_, meaning in self.words.items() if meaning == value), str(value))
+
+
+def parse(parser: Parser, raw: Raw) -> Any:
+    """Applies ``parser`` to what a layer holds: one text, or a list of them."""
+    if isinstance(raw, str):
+        return parser(raw)
+    if isinstance(parser, Listing):
+        return parser.many(list(raw))
+    raise ValueError("expected a single value, not a list")
+
+
+def masked_url(value: str) -> str:
+    """``value`` without the user and password that a URL may carry."""
+    return re.sub(r"//[^/@\s]*@", "//***@", value)
+
+
+def or_list(words: Mapping[str, Any] | tuple[str, ...]) -> str:
+    names = list(words)
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " or " + names[-1]

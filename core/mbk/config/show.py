@@ -1,0 +1,75 @@
+"""``config show``: every setting, its value, where it comes from. Secrets are masked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import SecretStr
+
+from mbk.config import parse as p
+from mbk.config.keys import KEYS, PRIMARY, Name
+from mbk.config.layers import Origin, Source
+from mbk.config.load import LoadedConfig, dialect_of
+from mbk.config.schema import Settings
+
+MASK = "******"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """``parameter`` is the dialect's key, ``source_key`` the key, variable or flag that gave the value.
+
+    A storage value that nobody set is empty: its plugin knows the default, if there is one.
+    """
+
+    parameter: str
+    value: str
+    source: Source
+    source_key: str
+
+
+def show(loaded: LoadedConfig) -> list[Row]:
+    dialect = dialect_of(loaded)
+    rows = []
+    for name in dialect.names:
+        if not KEYS[name.target].stored:
+            continue
+        target = _held_as(name, loaded)
+        origin = loaded.origins.get(target, Origin("default", ""))
+        value = written(name.parser, value_of(loaded.settings, target))
+        rows.append(Row(name.key, value, origin.source, origin.key))
+    return rows
+
+
+def _held_as(name: Name, loaded: LoadedConfig) -> str:
+    """The target of ``name``, also for a storage type whose values the dialect files under other names."""
+    side = KEYS[name.target].side
+    if side is None:
+        return name.target
+    choice = loaded.settings.storage if side == PRIMARY else loaded.settings.backup_storage
+    value = name.target.removeprefix(side + ".")
+    return f"{side}.{dialect_of(loaded).renamed.get(choice.type, {}).get(value, value)}"
+
+
+def value_of(settings: Settings, target: str) -> Any:
+    """The value behind a target; None for a storage value that is not set."""
+    section, _, name = target.partition(".")
+    holder = getattr(settings, section)
+    if KEYS[target].side is None or name == "type":
+        return getattr(holder, name)
+    return holder.values.get(name)
+
+
+def written(parser: p.Parser, value: Any) -> str:
+    """``value`` as the dialect writes it; a secret as a mask."""
+    if value is None:
+        return ""
+    if isinstance(value, SecretStr):
+        return MASK if value.get_secret_value() else ""
+    if isinstance(parser, p.Choice):
+        return parser.word(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = ",".join(value) if isinstance(value, tuple) else str(value)
+    return p.masked_url(text)

@@ -1,0 +1,132 @@
+"""The two storages, Milvus' and the backup's: what each says for itself and what it takes over from the other.
+
+The backup side takes every value that it does not set from the primary, except those that the dialect does not
+inherit. Where the two types differ, only bucket and root path are taken: address and credentials of one vendor mean
+nothing to another. A session token goes only with its own access key. A primary without any credentials takes the
+backup side's, when both are the same kind of storage at the same address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import SecretStr
+
+from mbk.config.keys import BACKUP, PRIMARY, Dialect
+from mbk.config.layers import Origin
+from mbk.config.schema import StorageChoice
+
+_ENDPOINT = ("address", "port", "region")
+_CREDENTIALS = (
+    "access_key_id", "secret_access_key", "session_token", "use_iam", "profile",
+    "account_name", "account_key", "connection_string", "sas_token", "credentials_file",
+)  # fmt: skip
+_OF_ANY_TYPE = frozenset({"bucket", "root_path"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    value: Any
+    origin: Origin
+
+
+_Side = dict[str, _Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """``origins``: target to origin, for every value of both choices."""
+
+    storage: StorageChoice
+    backup_storage: StorageChoice
+    origins: Mapping[str, Origin]
+
+
+def choose(dialect: Dialect, values: Mapping[str, Any], given: Mapping[str, Origin]) -> Sides:
+    """From the parsed storage values of both sides (targets) and where they come from."""
+    primary, backup = (_own(side, values, given) for side in (PRIMARY, BACKUP))
+    for target, default in dialect.defaults.items():
+        side, _, name = target.partition(".")
+        (primary if side == PRIMARY else backup).setdefault(name, _Value(default, Origin("default", "")))
+    kind = primary["type"]
+    backup.setdefault("type", _inherited(kind, dialect.by_target["storage.type"].key))
+    same = dialect.canonical(kind.value) == dialect.canonical(backup["type"].value)
+    _rename(primary, dialect)
+    _rename(backup, dialect)
+    if same:
+        _borrow(primary, backup, dialect)
+    _inherit(primary, backup, dialect, same=same)
+    origins = {f"{PRIMARY}.{name}": value.origin for name, value in primary.items()}
+    origins |= {f"{BACKUP}.{name}": value.origin for name, value in backup.items()}
+    return Sides(_choice(PRIMARY, primary, dialect), _choice(BACKUP, backup, dialect), origins)
+
+
+def _own(side: str, values: Mapping[str, Any], given: Mapping[str, Origin]) -> _Side:
+    start = side + "."
+    return {
+        target.removeprefix(start): _Value(value, given[target])
+        for target, value in values.items()
+        if target.startswith(start)
+    }
+
+
+def _rename(side: _Side, dialect: Dialect) -> None:
+    for old, new in dialect.renamed.get(side["type"].value, {}).items():
+        if old in side:
+            side.setdefault(new, side.pop(old))
+
+
+def _borrow(primary: _Side, backup: _Side, dialect: Dialect) -> None:
+    if any(name in primary for name in _CREDENTIALS):
+        return
+    if any(name in backup and backup[name].value != _plain(primary.get(name)) for name in _ENDPOINT):
+        return
+    for name in _CREDENTIALS:
+        if name in backup:
+            primary[name] = _inherited(backup[name], _key(dialect, BACKUP, name))
+
+
+def _inherit(primary: _Side, backup: _Side, dialect: Dialect, *, same: bool) -> None:
+    own_key = "access_key_id" in backup and backup["access_key_id"].value != _plain(
+        primary.get("access_key_id")
+    )
+    for name, value in primary.items():
+        if name in backup or name in dialect.not_inherited or not (same or name in _OF_ANY_TYPE):
+            continue
+        if name == "session_token" and own_key:
+            continue
+        backup[name] = _inherited(value, _key(dialect, PRIMARY, name))
+
+
+def _inherited(value: _Value, key: str) -> _Value:
+    return _Value(value.value, Origin("inherited", value.origin.key or key))
+
+
+def _choice(side: str, values: _Side, dialect: Dialect) -> StorageChoice:
+    kept = {
+        name: value
+        for name, value in values.items()
+        if name != "type" and (name == "root_path" or _plain(value) != "")
+    }
+    return StorageChoice(
+        type=values["type"].value,
+        type_key=values["type"].origin.key or _key(dialect, side, "type"),
+        values={name: value.value for name, value in kept.items()},
+        keys={name: value.origin.key or _key(dialect, side, name) for name, value in kept.items()},
+    )
+
+
+def _plain(value: _Value | None) -> Any:
+    if value is None:
+        return None
+    return value.value.get_secret_value() if isinstance(value.value, SecretStr) else value.value
+
+
+def _key(dialect: Dialect, side: str, name: str) -> str:
+    """The dialect's key of a value; for one it files under another name, that other's."""
+    for old_names in dialect.renamed.values():
+        name = next((old for old, new in old_names.items() if new == name), name)
+    known = dialect.by_target.get(f"{side}.{name}")
+    return known.key if known else f"{side}.{name}"

@@ -1,0 +1,184 @@
+"""Finding and reading the file: YAML to ``{dotted key: text}``, with every problem of its form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mbk.config.keys import Dialect
+from mbk.config.parse import Raw
+from mbk.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    import yaml
+
+DEFAULT_NAME = "backup.yaml"
+VERSION_KEY = "configVersion"
+_NULL, _MERGE = "tag:yaml.org,2002:null", "tag:yaml.org,2002:merge"
+
+
+@dataclass(slots=True)
+class Flat:
+    """The settings of a file: each known key as written, with its raw text; what is wrong and what is unknown."""
+
+    values: dict[str, Raw] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def find(path: str | PathLike[str] | None, environ: Mapping[str, str], cwd: Path) -> Path | None:
+    """The file: as given, then in ``$MILVUSCONF``, then in ``./configs``. None when nobody named one and none is there.
+
+    Raises `ConfigError` naming the places when a named file is in none of them.
+    """
+    given = Path(path if path is not None else DEFAULT_NAME)
+    places = [given]
+    if environ.get("MILVUSCONF"):
+        places.append(Path(environ["MILVUSCONF"]) / given.name)
+    places.append(Path("configs") / given.name)
+    for place in places:
+        if _present(cwd / place):
+            return place
+    if path is None:
+        return None
+    looked = ", ".join(str(place) for place in dict.fromkeys(places))
+    raise ConfigError(str(given), [Problem("", f"no such configuration file (looked at {looked})")])
+
+
+def _present(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return True  # there, and not to be looked at: reading it says why
+
+
+def read(path: Path, cwd: Path) -> yaml.MappingNode | None:
+    """The root of the file; None for an empty file. Raises `ConfigError` when there is no mapping to be had."""
+    import yaml
+
+    text = _text(path, cwd)
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        root = yaml.compose(text, Loader=loader)
+    except yaml.YAMLError as exc:
+        raise ConfigError(str(path), [_syntax(exc)]) from exc
+    if root is None or root.tag == _NULL:
+        return None
+    if not isinstance(root, yaml.MappingNode):
+        raise ConfigError(
+            str(path), [Problem("", "expected sections and keys (`key: value`) at the top level")]
+        )
+    return root
+
+
+def _text(path: Path, cwd: Path) -> str:
+    try:
+        return (cwd / path).read_bytes().decode("utf-8-sig")
+    except OSError as exc:
+        reason = (exc.strerror or "unreadable").lower()
+        raise ConfigError(str(path), [Problem("", f"cannot be read: {reason}")]) from exc
+    except UnicodeDecodeError as exc:
+        message = f"not UTF-8 text (byte {exc.start + 1})"
+        raise ConfigError(str(path), [Problem("", message, "save the file as UTF-8")]) from exc
+
+
+def _syntax(exc: yaml.YAMLError) -> Problem:
+    """Where and what. The parser's quotation of the line is left out: it may hold a secret."""
+    import yaml
+
+    if isinstance(exc, yaml.MarkedYAMLError) and exc.problem_mark is not None:
+        place = f"line {exc.problem_mark.line + 1}, column {exc.problem_mark.column + 1}"
+        what = exc.problem or "malformed"
+        if "alias" in what:
+            return Problem("", f"YAML error at {place}: an unknown alias", "quote a value that begins with *")
+        hint = None
+        if "cannot start any token" in what:
+            hint = "indent with spaces, not tabs, and quote values that begin with a special character"
+        elif "another document" in what:
+            hint = "keep one document: remove the ---"
+        return Problem("", f"YAML error at {place}: {what}", hint)
+    return Problem("", "YAML error: the file holds control characters")
+
+
+def version(root: yaml.MappingNode | None) -> str:
+    """``configVersion`` as written, ``"v1"`` when it is missing."""
+    if root is None:
+        return "v1"
+    for key, value in root.value:
+        if str(key.value).lower() == VERSION_KEY.lower() and isinstance(value.value, str):
+            return value.value.strip() or "v1"
+    return "v1"
+
+
+def flatten(root: yaml.MappingNode | None, dialect: Dialect) -> Flat:
+    flat = Flat()
+    if root is not None:
+        _walk(root, "", dialect, flat)
+    return flat
+
+
+def _walk(node: yaml.MappingNode, prefix: str, dialect: Dialect, flat: Flat) -> None:
+    """Descends only into sections of the dialect: they are finite, so that a self-referring file ends, too."""
+    import yaml
+
+    lines: dict[str, int] = {}
+    for key_node, value, merged in _pairs(node):
+        if not isinstance(key_node, yaml.ScalarNode):
+            flat.problems.append(
+                Problem(prefix.rstrip("."), f"a key on line {_line(key_node)} is not a name")
+            )
+            continue
+        key = prefix + key_node.value
+        if merged and key.lower() in lines:
+            continue
+        if key.lower() in lines:
+            message = f"written twice, on lines {lines[key.lower()]} and {_line(key_node)}"
+            flat.problems.append(Problem(key, message, "keep one of them"))
+            continue
+        lines[key.lower()] = _line(key_node)
+        _enter(key, value, dialect, flat)
+
+
+def _enter(key: str, value: yaml.Node, dialect: Dialect, flat: Flat) -> None:
+    import yaml
+
+    if key.lower() == VERSION_KEY.lower():
+        return
+    if key.lower() in dialect.sections:
+        if isinstance(value, yaml.MappingNode):
+            _walk(value, key + ".", dialect, flat)
+        elif value.tag != _NULL:
+            flat.problems.append(Problem(key, "expected a section with keys below it"))
+    elif key.lower() not in dialect.by_key:
+        flat.unknown.append(key)
+    elif isinstance(value, yaml.SequenceNode):
+        if all(isinstance(item, yaml.ScalarNode) for item in value.value):
+            flat.values[key] = tuple(item.value for item in value.value)
+        else:
+            flat.problems.append(Problem(key, "expected a list of plain values"))
+    elif isinstance(value, yaml.MappingNode):
+        flat.problems.append(Problem(key, "expected a value, not a section"))
+    elif value.tag != _NULL:
+        flat.values[key] = str(value.value)
+
+
+def _pairs(node: yaml.MappingNode) -> Iterator[tuple[yaml.Node, yaml.Node, bool]]:
+    """The node's own pairs, then those of its merge keys (``<<: *anchor``, one level)."""
+    import yaml
+
+    merged: list[yaml.Node] = []
+    for key, value in node.value:
+        if key.tag == _MERGE:
+            merged += value.value if isinstance(value, yaml.SequenceNode) else [value]
+        else:
+            yield key, value, False
+    for source in merged:
+        if isinstance(source, yaml.MappingNode):
+            yield from ((key, value, True) for key, value in source.value if key.tag != _MERGE)
+
+
+def _line(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1
