@@ -1,0 +1,41 @@
+"""mbk without an extra: everything works but the storages whose SDK is missing, and those say what to install."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.packaging.bare import Bare
+
+pytestmark = pytest.mark.xdist_group("packaging")
+
+OPEN = """
+from mbk.config.schema import StorageChoice
+from mbk.errors import MbkError
+from mbk.plugin.registry import Registry
+try:
+    print(Registry().open(StorageChoice(type={type!r}, values={values!r})).location)
+except MbkError as exc:
+    print(type(exc).__name__, exc)
+"""
+
+
+@pytest.mark.parametrize("storage", ["minio", "s3", "aws"])
+def test_a_missing_sdk_is_told_as_the_pip_install_that_brings_it(bare: Bare, storage: str) -> None:
+    told = bare.python(OPEN.format(type=storage, values={"bucket": "backups", "address": "localhost"})).strip()
+    assert told == f"MissingDependency storage {storage!r} needs boto3: pip install 'mbk[{storage}]'"
+
+
+def test_the_local_storage_needs_no_extra(bare: Bare) -> None:
+    told = bare.python(OPEN.format(type="local", values={"root_path": str(bare.path / "data")}))
+    assert told.startswith("local://")
+
+
+def test_plugins_are_listed_with_what_is_missing(bare: Bare) -> None:
+    listed = bare.run("mbk", "plugins", "-o", "json")
+    assert listed.returncode == 0, listed.stderr
+    plugins = {plugin["name"]: plugin for plugin in json.loads(listed.stdout)}
+    assert plugins["local"]["ready"]
+    assert not plugins["s3"]["ready"]
+    assert plugins["s3"]["install"] == "pip install 'mbk[s3]'"
