@@ -103,10 +103,14 @@ class RunReport:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One answer of ``mbk check``: ``what`` was tried, whether it is ``ok``, and what was found. ``hint`` mends it."""
+    """One answer of ``mbk check``: ``what`` was tried, whether it is ``ok``, and what was found. ``hint`` mends it.
+
+    ``exit_code`` is that of the error behind a failed check (:mod:`mbk.errors`).
+    """
 
     what: str
     ok: bool
     detail: str = ""
     hint: str | None = None
     warning: bool = False
+    exit_code: int = 1

@@ -1,0 +1,7 @@
+"""``python -m mbk``."""
+
+import sys
+
+from mbk.cli.main import main
+
+sys.exit(main())

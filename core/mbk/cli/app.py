@@ -1,0 +1,54 @@
+"""What the global options add up to, and the way from there to a session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mbk.cli import terminal
+
+if TYPE_CHECKING:
+    from mbk.config.load import LoadedConfig
+    from mbk.session import Session
+
+OUTPUTS = ("table", "json", "yaml")
+
+
+@dataclass(slots=True)
+class App:
+    """``config`` None: the default file, wherever the look-up order finds it. ``output`` None: as the command likes."""
+
+    config: str | None = None
+    sets: list[str] = field(default_factory=list)
+    storage: str | None = None
+    backup_storage: str | None = None
+    output: str | None = None
+    verbose: bool = False
+    quiet: bool = False
+
+    def load(self, overrides: Mapping[str, object] | None = None) -> LoadedConfig:
+        """The configuration of the run; logging is set up by it. ``overrides`` are flags of one command."""
+        from mbk.cli.logs import configure
+        from mbk.config.load import load
+
+        loaded = load(
+            self.config,
+            sets=self.sets,
+            overrides=overrides,
+            storage=self.storage,
+            backup_storage=self.backup_storage,
+        )
+        configure(loaded.settings.log, quiet=self.quiet)
+        if not self.quiet:
+            for warning in loaded.warnings:
+                terminal.warning(str(warning))
+        return loaded
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        from mbk.session import connect
+
+        with connect(self.load().settings) as session:
+            yield session

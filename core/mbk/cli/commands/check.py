@@ -1,0 +1,45 @@
+"""``mbk check``."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from mbk.cli import terminal
+from mbk.cli.app import App
+from mbk.cli.commands.config import show
+from mbk.cli.parsing import COMMANDS, Command
+from mbk.cli.render import emit, emit_data
+from mbk.model.backup import CheckResult
+
+
+@click.command("check", cls=Command, help=COMMANDS["check"])
+@click.argument("what", type=click.Choice(["config"]), required=False)
+@click.pass_context
+def command(context: click.Context, what: str | None) -> int | None:
+    """``check config`` is the old name of ``config show``."""
+    if what:
+        terminal.warning("'check config' is the old name of 'config show'")
+        context.invoke(show)
+        return None
+    app = context.ensure_object(App)
+    results = []
+    with app.session() as session:
+        for result in session.check():
+            results.append(result)
+            if app.output not in ("json", "yaml"):
+                _print(result)
+    if app.output in ("json", "yaml"):
+        emit_data(results, app.output)
+    return next((result.exit_code for result in results if not result.ok), 0)
+
+
+def _print(result: CheckResult) -> None:
+    mark, color = ("ok", "green") if result.ok else ("failed", "red")
+    if result.ok and result.warning:
+        mark, color = "warning", "yellow"
+    detail = f": {result.detail}" if result.detail else ""
+    emit(f"{terminal.paint(f'{mark:<7}', color, sys.stdout)}  {result.what}{detail}")
+    if result.hint and mark != "ok":
+        emit(f"         {result.hint}")

@@ -1,0 +1,54 @@
+"""``mbk demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mbk.cli import terminal
+from mbk.cli.app import App
+from mbk.cli.parsing import COMMANDS, Command
+from mbk.cli.progress import listening
+from mbk.cli.render import emit, emit_data
+
+
+@click.command("demo", cls=Command, help=COMMANDS["demo"])
+@click.option(
+    "--dir", "directory", metavar="DIR", type=click.Path(path_type=Path), help="Where to live; new or empty."
+)
+@click.option(
+    "--use-config", is_flag=True, help="Run on the Milvus of your configuration (implied by --config)."
+)
+@click.option(
+    "--milvus-address", metavar="HOST", help="Run there; its storage is that of your configuration."
+)
+@click.option("--milvus-port", type=click.IntRange(1, 65535), metavar="PORT", help="Likewise.")
+@click.option(
+    "--rows", type=click.IntRange(min=1), default=None, metavar="N", help="How many rows.  [default: 3000]"
+)
+@click.pass_obj
+def command(
+    app: App,
+    directory: Path | None,
+    use_config: bool,
+    milvus_address: str | None,
+    milvus_port: int | None,
+    rows: int | None,
+) -> None:
+    from mbk.demo.run import ROWS, run_demo
+
+    as_data = app.output in ("json", "yaml")
+    server = {"milvus.address": milvus_address, "milvus.port": milvus_port}
+    elsewhere = use_config or app.config or milvus_address or milvus_port
+    settings = app.load(server).settings if elsewhere else None
+    with listening(app) as listener:
+        result = run_demo(
+            say=terminal.line if as_data else emit,
+            settings=settings,
+            directory=directory,
+            rows=rows or ROWS,
+            on_event=listener,
+        )
+    if as_data:
+        emit_data(result, app.output)

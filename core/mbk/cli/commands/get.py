@@ -1,0 +1,43 @@
+"""``mbk get``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mbk.cli.app import App
+from mbk.cli.choosing import chosen_name, named
+from mbk.cli.parsing import COMMANDS, Command
+from mbk.cli.render import emit, emit_data, size, table
+
+
+@click.command("get", cls=Command, help=f"{COMMANDS['get']} JSON unless -o says otherwise.")
+@named
+@click.option("--detail", "-d", is_flag=True, help="Also partitions, segments and their files.")
+@click.pass_obj
+def command(app: App, name: str | None, argument: str | None, detail: bool) -> None:
+    backup = chosen_name(name, argument)
+    with app.session() as session:
+        info = session.get(backup, detail=detail)
+    if app.output == "table":
+        _print_table(info)
+    else:
+        emit_data(info, app.output)
+
+
+def _print_table(info: dict[str, Any]) -> None:
+    held = info.get("collection_backups") or ()
+    rows = [
+        (
+            f"{item.get('db_name') or 'default'}.{item.get('collection_name', '')}",
+            size(item.get("size", 0)),
+            ", ".join(index.get("index_type", "") for index in item.get("index_infos") or ()) or "-",
+            item.get("load_state") or "-",
+        )
+        for item in held
+    ]
+    if rows:
+        emit(table(("COLLECTION", "SIZE", "INDEXES", "LOADED"), rows))
+    version = info.get("milvus_version") or "unknown"
+    emit(f"{info.get('name', '')}: {len(rows)} collections, {size(info.get('size', 0))}, Milvus {version}")

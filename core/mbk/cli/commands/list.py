@@ -1,0 +1,70 @@
+"""``mbk list``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import click
+
+from mbk.cli import terminal
+from mbk.cli.app import App
+from mbk.cli.parsing import COMMANDS, Command
+from mbk.cli.render import emit, emit_data, moment, size, table
+from mbk.model.backup import BackupSummary
+from mbk.model.selection import CollectionName
+from mbk.session import Session
+
+COMPLETE = "complete"
+
+
+@click.command("list", cls=Command, help=f"{COMMANDS['list']} With -q only their names, one a line.")
+@click.option(
+    "--collection", "-c", metavar="NAME", help="Only backups that hold this collection (coll or db.coll)."
+)
+@click.pass_obj
+def command(app: App, collection: str | None) -> None:
+    with app.session() as session:
+        backups = list(session.list())
+        if collection:
+            backups = list(_holding(session, backups, CollectionName.parse(collection)))
+    if app.output in ("json", "yaml"):
+        emit_data(backups, app.output)
+    elif app.quiet:
+        for backup in backups:
+            emit(backup.name)
+    elif backups:
+        emit(_table(backups))
+    else:
+        terminal.line("no backups")
+
+
+def _table(backups: Iterable[BackupSummary]) -> str:
+    rows = [
+        (
+            item.name,
+            item.state,
+            size(item.size),
+            item.milvus_version or "-",
+            moment(item.created),
+            item.reason,
+        )
+        for item in backups
+    ]
+    header = ("NAME", "STATE", "SIZE", "MILVUS", "CREATED", "REASON")
+    explained = any(row[-1] for row in rows)
+    return table(header, rows) if explained else table(header[:-1], [row[:-1] for row in rows])
+
+
+def _holding(
+    session: Session, backups: Iterable[BackupSummary], wanted: CollectionName
+) -> Iterable[BackupSummary]:
+    for backup in backups:
+        if backup.state != COMPLETE:
+            continue
+        held = session.get(backup.name).get("collection_backups") or ()
+        if any(
+            (item.get("db_name") or "default", item.get("collection_name"))
+            == (wanted.database, wanted.collection)
+            for item in held
+        ):
+            yield backup

@@ -1,0 +1,162 @@
+"""The entry point: options in, exit code out. The only place where errors become lines and numbers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+import click
+
+from mbk import __version__
+from mbk.cli import terminal
+from mbk.cli.app import App
+from mbk.cli.parsing import LazyGroup, complete, nearest, normalize
+from mbk.errors import ConfigError, Interrupted, MbkError
+
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+_CHAIN_LIMIT = 20
+
+
+@click.group(
+    name="mbk",
+    cls=LazyGroup,
+    invoke_without_command=True,
+    epilog="Dashes and underscores in options are alike. 'mbk COMMAND --help' tells more.",
+)
+@click.version_option(__version__, message="mbk %(version)s")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Back up and restore Milvus over any object storage."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(USAGE)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs one command line and returns its exit code (docs/reference/cli.md lists them)."""
+    app = App()
+    try:
+        with _orderly_stop():
+            completed = complete(cli)
+            return completed if completed is not None else _run(sys.argv[1:] if args is None else args, app)
+    except click.exceptions.Exit as exc:
+        return exc.exit_code
+    except click.UsageError as exc:
+        terminal.error(_usage(exc))
+        return USAGE
+    except click.ClickException as exc:
+        terminal.error(exc.format_message())
+        return FAILED
+    except MbkError as exc:
+        return _told(exc, app)
+    except (KeyboardInterrupt, click.Abort) as exc:
+        terminal.line("mbk: interrupted")
+        _chain(exc, app)
+        return INTERRUPTED
+    except Exception as exc:  # noqa: BLE001 - the last line of defence: no traceback reaches a user
+        return _internal(exc, app)
+
+
+def _run(args: Sequence[str], app: App) -> int:
+    with cli.make_context("mbk", list(args), obj=app) as context:
+        code = cli.invoke(context)
+    return code if isinstance(code, int) else OK
+
+
+def _usage(error: click.UsageError) -> str:
+    message = error.format_message().rstrip(".")
+    if isinstance(error, click.NoSuchOption):
+        options = error.ctx.command.get_params(error.ctx) if error.ctx else []
+        known = {name for option in options for name in option.opts if name.startswith("--")}
+        message = f"no such option {error.option_name!r}{nearest(normalize(error.option_name), known)}"
+    message = message[:1].lower() + message[1:]
+    path = error.ctx.command_path if error.ctx else "mbk"
+    return f"{message}: see '{path} --help'"
+
+
+def _told(error: MbkError, app: App) -> int:
+    if isinstance(error, ConfigError):
+        for problem in error.problems:
+            terminal.error(f"{error.source}: {problem}")
+        if error.hint:
+            terminal.line(f"mbk: hint: {error.hint}")
+    elif isinstance(error, Interrupted):
+        terminal.line(f"mbk: {_line(error)}")
+    else:
+        terminal.error(_line(error))
+    _chain(error, app)
+    return error.exit_code
+
+
+def _chain(error: BaseException, app: App) -> None:
+    """With ``-v``: what lies behind an error, one line each, and the notes it carries."""
+    if not app.verbose:
+        return
+    for _ in range(_CHAIN_LIMIT):
+        for note in getattr(error, "__notes__", ()):
+            terminal.line(note)
+        cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        if cause is None:
+            return
+        terminal.line(f"  caused by {type(cause).__name__}: {_line(cause)}")
+        error = cause
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def _internal(error: Exception, app: App) -> int:
+    import logging
+
+    from mbk.cli.logs import FILE_ONLY
+
+    what = ": ".join(filter(None, (type(error).__name__, _line(error))))
+    terminal.error(f"internal error, please report it: {what}: -v shows more")
+    logging.getLogger(FILE_ONLY).error("internal error", exc_info=error)
+    if app.verbose:
+        import traceback
+
+        terminal.line("".join(traceback.format_exception(error)).rstrip())
+    return FAILED
+
+
+@contextmanager
+def _orderly_stop() -> Iterator[None]:
+    """The first Ctrl-C, SIGTERM or hang-up stops the run in order; the second only says so; the third insists.
+
+    Whoever started us with a signal ignored (``nohup``, a shell's background job) keeps it ignored.
+    """
+    received = 0
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        nonlocal received
+        received += 1
+        if received == 2:
+            # Not by a buffered stream: this may interrupt one in the middle of a write.
+            os.write(2, b"mbk: still stopping in order; once more to leave at once\n")
+            return
+        raise KeyboardInterrupt
+
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    numbers = [getattr(signal, name) for name in names]
+    try:
+        before = {number: signal.getsignal(number) for number in numbers}
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, stop)
+    except ValueError:  # not the main thread: a program that calls main() keeps its own signals
+        before = {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

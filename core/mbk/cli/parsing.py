@@ -1,0 +1,168 @@
+"""The shell's grammar: lazily loaded commands, global options before and after a command, the classic spellings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import import_module
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from mbk.cli.app import OUTPUTS, App
+
+#: Commands of the main group, each in its own module, with the line that ``mbk --help`` shows without loading it.
+COMMANDS: Mapping[str, str] = {
+    "create": "Back up databases and collections.",
+    "list": "List the backups.",
+    "get": "Show what a backup holds.",
+    "restore": "Restore a backup, beside the originals or in their place.",
+    "delete": "Delete a backup, also an incomplete one.",
+    "check": "Check that everything is reachable, writable and right.",
+    "config": "Show or migrate the configuration.",
+    "plugins": "List the installed storages and what they still need.",
+    "demo": "Back up and restore an embedded Milvus, and compare row by row.",
+    "version": "Print the version.",
+}
+
+_TRUE = frozenset({"1", "t", "true"})
+_FALSE = frozenset({"0", "f", "false"})
+
+
+def normalize(token: str) -> str:
+    """Dashes and underscores are alike: ``--drop_exist_collection`` is ``--drop-exist-collection``."""
+    return token.replace("_", "-")
+
+
+CONTEXT: dict[str, Any] = {
+    "help_option_names": ["-h", "--help"],
+    "token_normalize_func": normalize,
+    "max_content_width": 110,
+}
+
+
+def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    name = parameter.name
+    if name is None or context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+        return
+    app = context.ensure_object(App)
+    if name == "sets":
+        app.sets.extend(value)
+    else:
+        setattr(app, name, value)
+
+
+def global_options(*, hidden: bool) -> list[click.Option]:
+    def option(*names: str, **attributes: Any) -> click.Option:
+        return click.Option(names, expose_value=False, callback=_remember, hidden=hidden, **attributes)
+
+    return [
+        option("--config", metavar="FILE", help="Configuration file.  [default: backup.yaml]"),
+        option(
+            "--set",
+            "sets",
+            metavar="KEY=VALUE",
+            multiple=True,
+            help="Override one key; repeatable, comma list.",
+        ),
+        option("--storage", metavar="TYPE", help="Storage type of this run, over the file's storageType."),
+        option("--backup-storage", metavar="TYPE", help="Storage type of the backup side alone."),
+        option("--output", "-o", type=click.Choice(OUTPUTS), help="How results are printed."),
+        option("--verbose", "-v", is_flag=True, help="Also tell what caused an error."),
+        option("--quiet", "-q", is_flag=True, help="Only results and errors."),
+    ]
+
+
+class _Grammar(click.Command):
+    """Takes the global options wherever they stand, unless the command has an option of that name itself."""
+
+    def __init__(self, *args: Any, **attributes: Any) -> None:
+        attributes["context_settings"] = CONTEXT | attributes.get("context_settings", {})
+        super().__init__(*args, **attributes)
+        taken = {name for parameter in self.params for name in parameter.opts}
+        extra = global_options(hidden=self.name != "mbk")
+        self.params += [option for option in extra if taken.isdisjoint(option.opts)]
+
+
+class Command(_Grammar):
+    def __init__(self, *args: Any, **attributes: Any) -> None:
+        attributes.setdefault("epilog", "The options of 'mbk --help' may be given here too.")
+        super().__init__(*args, **attributes)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, list(self._translated(ctx, args)))
+
+    def _translated(self, context: click.Context, args: Iterable[str]) -> Iterator[str]:
+        """Go's ``--flag=true`` and ``-n=NAME``."""
+        options = [option for option in self.get_params(context) if isinstance(option, click.Option)]
+        flags = {normalize(name) for option in options if option.is_flag for name in option.opts}
+        valued = {name for option in options if not option.is_flag for name in option.opts}
+        rest = iter(args)
+        for item in rest:
+            if item == "--":
+                yield from (item, *rest)
+                return
+            name, equals, value = item.partition("=")
+            if not equals:
+                yield item
+            elif normalize(name) in flags:
+                if value.lower() not in _TRUE | _FALSE:
+                    raise click.BadParameter(f"{value!r} is neither true nor false", context, param_hint=name)
+                if value.lower() in _TRUE:
+                    yield name
+            elif len(name) == 2 and name in valued:
+                yield from (name, value)
+            else:
+                yield item
+
+
+class Group(_Grammar, click.Group):
+    command_class = Command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args[:1] == ["help"]:
+            args = [*args[1:], "--help"]
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, normalize(name)) is None:
+            raise click.UsageError(f"no such command {name!r}{nearest(name, self.list_commands(ctx))}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+class LazyGroup(Group):
+    """Imports a command's module when the command is chosen, so that ``--help`` stays fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"mbk.cli.commands.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def complete(group: click.Command) -> int | None:
+    """Answers a shell that asks for completions (``_MBK_COMPLETE``); None when this is an ordinary run."""
+    instruction = os.environ.get("_MBK_COMPLETE")
+    if not instruction:
+        return None
+    from click.shell_completion import shell_complete
+
+    return shell_complete(group, {}, "mbk", "_MBK_COMPLETE", instruction)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, known, n=1, cutoff=0.7)
+    return f", did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,141 @@
+"""Standard output: tables, JSON and YAML. Integers stay exact; nothing else is ever written there."""
+
+from __future__ import annotations
+
+import os
+import sys
+import unicodedata
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import click
+
+from mbk.cli import terminal
+from mbk.model.backup import CollectionOutcome, RunReport
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_COLORS = {"done": "green", "complete": "green", "failed": "red", "unreadable": "red", "incomplete": "yellow"}
+#: What a shell reports for a program whose reader went away (128 + SIGPIPE).
+_READER_GONE = 141
+
+
+def emit(text: str) -> None:
+    """Prints a result. A reader that has gone (``| head``) ends the program quietly."""
+    try:
+        click.echo(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter flushes stdout once more at its end: give it somewhere to write to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise click.exceptions.Exit(_READER_GONE) from None
+
+
+def plain(value: object) -> Any:
+    """The value in lists, dictionaries, texts and exact numbers."""
+    import msgspec
+
+    return msgspec.to_builtins(value, str_keys=True)
+
+
+def emit_data(value: object, output: str | None) -> None:
+    """Prints a value as YAML, or as indented JSON for every other ``output``."""
+    data = plain(value)
+    if output == "yaml":
+        import yaml
+
+        emit(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=1000).rstrip())
+    else:
+        import json
+
+        emit(json.dumps(data, indent=4, ensure_ascii=False))
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Aligned columns, two spaces apart, readable by eye and by ``awk``. Numbers are put to the right."""
+    body = [list(row) for row in rows]
+    widths = [max(map(_width, column)) for column in zip(header, *body, strict=True)]
+    right = [_numeric([row[place] for row in body]) for place in range(len(header))]
+    lines = [_line(header, widths, right), *(_line(row, widths, right) for row in body)]
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
+    padded = []
+    for cell, width, to_right in zip(cells, widths, right, strict=True):
+        space = " " * (width - _width(cell))
+        shown = terminal.paint(cell, _COLORS[cell], sys.stdout) if cell in _COLORS else cell
+        padded.append(space + shown if to_right else shown + space)
+    return "  ".join(padded).rstrip()
+
+
+def _width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def _numeric(cells: Sequence[str]) -> bool:
+    known = [cell for cell in cells if cell != "-"]
+    return bool(known) and all(cell[:1].isdigit() for cell in known)
+
+
+def size(count: int) -> str:
+    """Bytes for a human: ``1.4 GiB``."""
+    value = float(count)
+    for unit in _UNITS:
+        if value < 1024 or unit == _UNITS[-1]:
+            break
+        value /= 1024
+    return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def moment(when: datetime | None) -> str:
+    return f"{when:%Y-%m-%dT%H:%M:%SZ}" if when else "-"
+
+
+def report(run: RunReport, output: str | None, *, dry_run: bool = False) -> None:
+    """The result of ``create`` or ``restore``."""
+    if output in ("json", "yaml"):
+        emit_data({**plain(run), "size": run.size, "dry_run": dry_run}, output)
+        return
+    if run.collections:
+        emit(_outcomes(run.collections, renamed=run.command == "restore"))
+    for item in run.collections:
+        for text in (*((item.error,) if item.error else ()), *item.notes):
+            emit(f"  {item.source}: {text}")
+    emit(_summary(run, dry_run))
+
+
+def _outcomes(collections: Sequence[CollectionOutcome], *, renamed: bool) -> str:
+    counted = any(item.rows_expected is not None or item.rows_present is not None for item in collections)
+    header = ["COLLECTION", *(["TARGET"] if renamed else []), "OUTCOME"]
+    header += (["EXPECTED", "PRESENT"] if renamed else ["ROWS"]) if counted else []
+    header += ["OBJECTS", "SIZE", "TIME"]
+    rows = []
+    for item in collections:
+        row = [item.source, *([item.target] if renamed else []), item.outcome]
+        if counted:
+            row += [_count(item.rows_expected), *([_count(item.rows_present)] if renamed else [])]
+        rows.append([*row, str(item.objects), size(item.size), f"{item.seconds:.1f} s"])
+    return table(header, rows)
+
+
+def _count(rows: int | None) -> str:
+    return "-" if rows is None else str(rows)
+
+
+def _summary(run: RunReport, dry_run: bool) -> str:
+    done = len(run.collections) - len(run.failed)
+    parts = [f"{done} of {len(run.collections)} collections" if run.failed else f"{done} collections"]
+    parts[0] += f", {size(run.size)} in {run.seconds:.1f} s"
+    ways = {"server": "copied by the storage", "stream": "streamed", "kept": "kept from the interrupted run"}
+    for way, words in ways.items():
+        if run.transfer.objects.get(way):
+            moved = size(run.transfer.bytes.get(way, 0))
+            parts.append(f"{run.transfer.objects[way]} objects ({moved}) {words}")
+    if run.transfer.streamed_because:
+        parts.append(f"streamed because {run.transfer.streamed_because}")
+    if run.transfer.retries:
+        parts.append(f"{run.transfer.retries} retries")
+    what = f"{run.command} {run.name}" + (" (dry run, nothing was changed)" if dry_run else "")
+    place = f"{'from' if run.command == 'restore' else 'at'} {run.location}"
+    return f"{what}: {'; '.join(parts)}; {place}"

@@ -1,0 +1,242 @@
+"""The story of ``mbk demo``: make a collection, back it up, restore it beside the original, compare row by row."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mbk.config.load import load
+from mbk.config.schema import MilvusSettings, Settings
+from mbk.demo.embedded import EmbeddedMilvus
+from mbk.errors import CollectionExists, UsageError, VerificationFailed
+from mbk.model.backup import RunReport
+from mbk.session import OnEvent, connect
+
+if TYPE_CHECKING:
+    from pymilvus import MilvusClient
+
+COLLECTION = "hello_milvus"
+SUFFIX = "_recover"
+ROWS = 3_000
+DIMENSION = 8
+_BATCH = 1_000
+_FIELDS = ["pk", "random", "var", "embeddings"]
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """``rows`` were compared and found the same. ``directory`` holds the files; None on a server of the user's."""
+
+    milvus_version: str
+    collection: str
+    restored: str
+    rows: int
+    backup: str
+    location: str
+    directory: str | None
+    config: str | None
+    create_seconds: float
+    restore_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    settings: Settings
+    backup: str
+    directory: Path | None = None
+
+
+def run_demo(
+    *,
+    say: Say,
+    settings: Settings | None = None,
+    directory: Path | None = None,
+    rows: int = ROWS,
+    on_event: OnEvent | None = None,
+) -> DemoResult:
+    """Plays the story, on the server of ``settings`` or else on an embedded Milvus living in ``directory``.
+
+    The directory must be new or empty; it is kept. Raises `VerificationFailed` when a row differs,
+    `CollectionExists` when a server of the user's has collections of these names (they are left alone), and what
+    `EmbeddedMilvus` raises where it cannot run.
+    """
+    if settings is not None:
+        from mbk.model.backup import default_name
+
+        return _play(_Stage(settings, default_name()), say=say, rows=rows, on_event=on_event)
+    with _embedded(directory, say) as stage:
+        return _play(stage, say=say, rows=rows, on_event=on_event)
+
+
+@contextmanager
+def _embedded(directory: Path | None, say: Say) -> Iterator[_Stage]:
+    home = _fresh(directory)
+    began = time.monotonic()
+    with EmbeddedMilvus(home / "milvus") as server:
+        took = time.monotonic() - began
+        say(f"Milvus {server.version} runs at {server.address}:{server.port} (started in {took:.1f} s)")
+        config = home / "backup.yaml"
+        config.write_text(_config(server, home / "backup"), encoding="utf-8")
+        # The user's variables (MILVUS_PORT ...) are about another server.
+        yield _Stage(load(config, environ={}).settings, "demo", home)
+
+
+def _fresh(directory: Path | None) -> Path:
+    if directory is None:
+        return Path(tempfile.mkdtemp(prefix="mbk-demo-"))
+    home = directory.absolute()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        used = any(home.iterdir())
+    except OSError as exc:
+        raise UsageError(f"{home}: {exc.strerror}", hint="give another --dir") from exc
+    if used:
+        raise UsageError(f"{home} is not empty", hint="give a new --dir")
+    return home
+
+
+def _config(server: EmbeddedMilvus, backups: Path) -> str:
+    import yaml
+
+    tree = {
+        "configVersion": "v2",
+        "milvus": {
+            "grpc": {"address": server.address, "port": server.port},
+            "management": {"endpoint": server.management_url},
+            "storage": {"provider": "local", "rootPath": str(server.storage_root)},
+        },
+        "backup": {"storage": {"provider": "local", "rootPath": str(backups)}},
+    }
+    return "# Written by mbk demo.\n" + yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+
+
+def _play(stage: _Stage, *, say: Say, rows: int, on_event: OnEvent | None) -> DemoResult:
+    restored = COLLECTION + SUFFIX
+    client = _client(stage.settings.milvus)
+    try:
+        for name in (COLLECTION, restored):
+            if client.has_collection(name):
+                raise CollectionExists(
+                    f"collection {name!r} exists", hint="drop it if it is of an earlier demo"
+                )
+        _fill(client, rows)
+        say(f"{COLLECTION}: {rows} rows inserted, index built, loaded")
+        with connect(stage.settings) as session:
+            created = session.create(stage.backup, filter=COLLECTION, on_event=on_event)
+            say(f"create -n {stage.backup}: {_told(created)}, at {created.location}")
+            report = session.restore(stage.backup, suffix=SUFFIX, rebuild_index=True, on_event=on_event)
+            say(f"restore -n {stage.backup} -s {SUFFIX}: {_told(report)}, as {restored}")
+        client.load_collection(restored)
+        same = _compare(client, COLLECTION, restored, rows)
+        say(f"compared row by row: {same} of {rows} rows of {restored} are those of {COLLECTION}")
+    finally:
+        client.close()
+    if same != rows:
+        raise VerificationFailed(
+            f"{rows - same} of {rows} rows differ", hint=f"the backup is at {created.location}"
+        )
+    result = DemoResult(
+        milvus_version=created.milvus_version,
+        collection=COLLECTION,
+        restored=restored,
+        rows=rows,
+        backup=stage.backup,
+        location=created.location,
+        directory=str(stage.directory) if stage.directory else None,
+        config=str(stage.directory / "backup.yaml") if stage.directory else None,
+        create_seconds=created.seconds,
+        restore_seconds=report.seconds,
+    )
+    _where(result, stage, say)
+    return result
+
+
+def _told(report: RunReport) -> str:
+    objects = sum(item.objects for item in report.collections)
+    present = [item.rows_present for item in report.collections if item.rows_present is not None]
+    rows = f"{sum(present)} rows, " if present else ""
+    return f"{rows}{objects} objects, {report.size / 1024:.1f} KiB in {report.seconds:.1f} s"
+
+
+def _where(result: DemoResult, stage: _Stage, say: Say) -> None:
+    if stage.directory is None:
+        say(
+            f"left on your server: {result.collection}, {result.restored}; the backup: mbk get -n {result.backup}"
+        )
+        return
+    for what, place in (
+        ("Milvus' data", stage.directory / "milvus" / "data"),
+        ("the backup", stage.directory / "backup" / result.backup),
+        ("configuration", stage.directory / "backup.yaml"),
+    ):
+        say(f"  {what:<14} {place}")
+    say(f"look into it: mbk --config {result.config} get -n {result.backup}")
+
+
+def _client(milvus: MilvusSettings) -> MilvusClient:
+    from pymilvus import MilvusClient
+
+    secure = milvus.tls_mode != "disabled"
+    options: dict[str, Any] = {}
+    if secure:
+        options = {
+            "secure": True,
+            "server_pem_path" if milvus.tls_mode == "server" else "ca_pem_path": milvus.ca_cert_path,
+            "server_name": milvus.server_name,
+        }
+    if milvus.tls_mode == "mutual":
+        options |= {"client_pem_path": milvus.mtls_cert_path, "client_key_path": milvus.mtls_key_path}
+    return MilvusClient(
+        uri=f"{'https' if secure else 'http'}://{milvus.address}:{milvus.port}",
+        user=milvus.user,
+        password=milvus.password.get_secret_value(),
+        **options,
+    )
+
+
+def _fill(client: MilvusClient, rows: int) -> None:
+    from pymilvus import DataType
+
+    schema = client.create_schema(auto_id=False, description="made by mbk demo")
+    schema.add_field("pk", DataType.INT64, is_primary=True)
+    schema.add_field("random", DataType.DOUBLE)
+    schema.add_field("var", DataType.VARCHAR, max_length=64)
+    schema.add_field("embeddings", DataType.FLOAT_VECTOR, dim=DIMENSION)
+    client.create_collection(COLLECTION, schema=schema, consistency_level="Strong")
+    chance = random.Random(19530)
+    for first in range(0, rows, _BATCH):
+        client.insert(COLLECTION, [_row(key, chance) for key in range(first, min(first + _BATCH, rows))])
+    client.flush(COLLECTION)
+    index = client.prepare_index_params()
+    index.add_index("embeddings", index_type="IVF_FLAT", metric_type="L2", params={"nlist": 128})
+    client.create_index(COLLECTION, index)
+    client.load_collection(COLLECTION)
+
+
+def _row(key: int, chance: random.Random) -> dict[str, Any]:
+    vector = [chance.random() for _ in range(DIMENSION)]
+    return {"pk": key, "random": chance.random(), "var": f"hello {key}", "embeddings": vector}
+
+
+def _compare(client: MilvusClient, left: str, right: str, rows: int) -> int:
+    """How many rows of ``left`` are in ``right`` with the same values; rows of ``right`` alone count against it."""
+    originals, copies = _rows(client, left, rows), _rows(client, right, rows)
+    same = sum(copies.get(key) == row for key, row in originals.items())
+    return same - len(copies.keys() - originals.keys())
+
+
+def _rows(client: MilvusClient, collection: str, rows: int) -> dict[int, dict[str, Any]]:
+    found = {}
+    for first in range(0, rows, _BATCH):
+        window = f"pk >= {first} and pk < {first + _BATCH}"
+        for row in client.query(collection, filter=window, output_fields=_FIELDS):
+            found[row["pk"]] = {name: row[name] for name in _FIELDS}
+    return found
