@@ -79,7 +79,7 @@ class Kit:
         """
         storage.write(key, [], size=0)
 
-    def protect(self, storage: Storage, key: str) -> Callable[[], None] | None:
+    def protect(self, storage: Storage, key: str) -> Callable[[], object] | None:
         """Makes ``key`` undeletable and returns what undoes it, or None where there is no way."""
         del storage, key
         return None

@@ -1,0 +1,91 @@
+"""Multipart uploads into a directory: each part a file, joined when the upload is completed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mbk.errors import StorageError
+from mbk.ports.storage import MultipartUpload, ObjectInfo, Storage
+from mbk_local.errors import translating
+from mbk_local.files import copy_range, open_for_reading, write_all
+
+if TYPE_CHECKING:
+    from mbk_local.storage import LocalStorage
+
+
+class LocalUpload:
+    """The parts lie in a temporary directory beside the key, named by their numbers.
+
+    Their sizes are unknown before the last one came, so they cannot be written to their place in one file. Joining
+    is copy_file_range: no bytes move on file systems that share blocks.
+    """
+
+    def __init__(self, storage: LocalStorage, key: str) -> None:
+        self._storage = storage
+        self._key = key
+        self._path = storage.path(key)
+        with translating(self._path):
+            self._directory = storage.tree.new_directory_beside(self._path)
+
+    def __enter__(self) -> MultipartUpload:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.abort()
+
+    def put_part(self, number: int, data: bytes) -> None:
+        with translating(self._path):
+            descriptor = self._open_part(number)
+            try:
+                write_all(descriptor, data)
+            finally:
+                os.close(descriptor)
+
+    def copy_part(self, number: int, source: Storage, key: str, *, offset: int, length: int) -> None:
+        origin, size = self._storage.require_local(source).open_object(key)
+        try:
+            if offset + length > size:
+                raise StorageError(f"{source.location}: {key} ends before byte {offset + length}")
+            with translating(self._path):
+                descriptor = self._open_part(number)
+                try:
+                    copy_range(origin, descriptor, offset=offset, length=length)
+                finally:
+                    os.close(descriptor)
+        finally:
+            os.close(origin)
+
+    def complete(self) -> ObjectInfo:
+        with translating(self._path):
+            parts = sorted(self._directory.iterdir(), key=lambda part: int(part.name))
+        if not parts:
+            raise StorageError(f"{self._path}: the upload has no parts")
+        with self._storage.tree.replacing(self._path) as target, translating(self._path):
+            for part in parts:
+                _append(part, target)
+        info = self._storage.stat(self._key)
+        self._remove()
+        return info
+
+    def abort(self) -> None:
+        self._remove()
+        self._storage.tree.prune(self._path.parent)
+
+    def _remove(self) -> None:
+        with translating(self._path):
+            if self._directory.exists():
+                shutil.rmtree(self._directory)
+
+    def _open_part(self, number: int) -> int:
+        return os.open(self._directory / str(number), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+
+
+def _append(part: Path, target: int) -> None:
+    descriptor = open_for_reading(part)
+    try:
+        copy_range(descriptor, target, offset=0, length=os.fstat(descriptor).st_size)
+    finally:
+        os.close(descriptor)
