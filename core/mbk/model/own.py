@@ -26,10 +26,11 @@ class OwnMeta(Record):
 
 
 class JobNote(Record):
-    """One import of a restore: its job id (empty while it is being started) and whether it is known to be done."""
+    """One import of a restore: its job id (empty while it is being started), whether it is known to be done, its rows."""
 
     job: str = ""
     done: bool = False
+    rows: int = 0
 
 
 class Journal(Record):

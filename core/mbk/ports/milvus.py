@@ -191,6 +191,9 @@ class Milvus(Protocol):
 
     def create_database(self, name: str, properties: Sequence[KeyValue] = ()) -> None: ...
 
+    def check_schema(self, schema: CollectionSchema) -> None:
+        """`Unsupported` lists what of the schema this server cannot represent; no request is made."""
+
     def create_collection(
         self,
         database: str,
@@ -203,7 +206,7 @@ class Milvus(Protocol):
     ) -> None:
         """Creates ``schema.name``. ``partitions`` counts them for collections with a partition key, else 0.
 
-        `Unsupported` lists what of the schema this server cannot represent, before anything is made.
+        As `check_schema` first; the field ids of what was made are those of ``schema``, else `MilvusError`.
         """
 
     def drop_collection(self, database: str, collection: str) -> None: ...

@@ -49,6 +49,10 @@ class Location:
             other.bucket,
         )
 
+    def readable_by_same_milvus(self, other: Location) -> bool:
+        """Whether a Milvus that keeps its data here can also read what lies in ``other``, by `mount` and key."""
+        return self.same_bucket(other) or bool(self.mount and other.mount)
+
     def __str__(self) -> str:
         parts = (self.endpoint, self.bucket.rstrip("/"), self.root.rstrip("/"))
         return f"{self.backend}://{'/'.join(part for part in parts if part)}"

@@ -1,0 +1,327 @@
+"""The use-case `create`: from a running Milvus to a committed backup.
+
+Order (DESIGN.md 6): the name is taken, all collections are described, then each is flushed, copied and verified;
+the level files follow, and ``full_meta.json`` last. Whatever happens before that leaves an incomplete backup, which
+`list` shows, ``create --resume`` completes and `delete` removes.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import msgspec
+
+from mbk.engine import metafiles
+from mbk.engine.backup_collection import CollectionBackup, CollectionWorker
+from mbk.engine.catalog import Catalog
+from mbk.engine.failures import concerns_everything
+from mbk.engine.gc_pause import gc_paused
+from mbk.engine.pool import Pool
+from mbk.engine.run import Run
+from mbk.engine.spool import SegmentSpool
+from mbk.engine.survey import Survey, survey
+from mbk.engine.transfer import Transfer, TransferLimits
+from mbk.errors import (
+    BackupExists,
+    CollectionNotFound,
+    MbkError,
+    ObjectExists,
+    PartialFailure,
+    UsageError,
+)
+from mbk.model import layout
+from mbk.model.backup import DONE, FAILED, SKIPPED, CollectionOutcome, RunReport, TransferStats, check_name
+from mbk.model.events import CollectionFinished
+from mbk.model.meta import BackupExtras
+from mbk.model.options import CreateOptions, Strategy
+from mbk.model.own import OwnMeta
+from mbk.model.selection import CollectionName
+from mbk.ports.milvus import CollectionInfo, Feature, Milvus
+from mbk.ports.storage import Storage
+
+PLANNED = "planned"
+#: More segments at once than this only queue up before the copiers.
+MAX_SEGMENTS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class BackupLimits:
+    """``collections`` and ``segments`` bound what is worked on at once; ``gc_seconds`` is one lease of the GC pause."""
+
+    collections: int = 4
+    segments: int = 1024
+    pause_gc: bool = True
+    gc_seconds: int = 3600
+    transfer: TransferLimits = field(default_factory=TransferLimits)
+
+
+@dataclass(slots=True)
+class Create:
+    """One run of `create`. ``tool`` is what stands in the backup as its maker."""
+
+    milvus: Milvus
+    source: Storage
+    destination: Storage
+    run: Run
+    limits: BackupLimits
+    tool: str
+
+    def execute(self, name: str, options: CreateOptions) -> RunReport:
+        """Makes the backup. `PartialFailure` carries the report when some collections are in it and others are not."""
+        check_name(name)
+        started = time.monotonic()
+        strategy = self._strategy(options)
+        catalog = Catalog(self.destination, self.run)
+        self.source.check()
+        self.destination.check(create=not options.dry_run)
+        own = self._take_name(catalog, name, options)
+        found = survey(self.milvus, options.selection, self.run)
+        infos, outcomes = self._describe(found)
+        if options.dry_run:
+            planned = [self._plan(info) for info in infos.values()]
+            return self._report(name, own, started, [*planned, *outcomes], TransferStats())
+        with ExitStack() as stack:
+            transfer = stack.enter_context(
+                Transfer(self.source, self.destination, self.run, self.limits.transfer)
+            )
+            segment_pool = stack.enter_context(
+                Pool(min(self.limits.segments, MAX_SEGMENTS), self.run.cancelled, name="mbk-segment")
+            )
+            spool = stack.enter_context(SegmentSpool())
+            worker = CollectionWorker(
+                self.milvus,
+                self.source,
+                self.destination,
+                catalog.layout(name),
+                transfer,
+                segment_pool,
+                spool,
+                self.run,
+                strategy,
+                own.id,
+                options.resume,
+            )
+            with self._gc_pause(options, strategy):
+                done, failures = self._collections(worker, list(infos.values()), options)
+            outcomes += failures
+            first_error = next((item for item in outcomes if item.outcome == FAILED), None)
+            if first_error and not done:
+                raise self._errors[first_error.source]
+            if options.resume:
+                self._sweep(catalog, name, done)
+            self._commit(catalog, name, own, found, done, spool, options, outcomes)
+            outcomes = [*(backup.outcome for backup in done), *outcomes]
+            report = self._report(name, own, started, outcomes, transfer.stats)
+        if report.failed:
+            raise PartialFailure(
+                f"{len(report.failed)} of {len(report.collections)} collections are not in backup {name!r}",
+                report=report,
+                hint=f"mend them and run: mbk create -n {name} --resume",
+            )
+        return report
+
+    _errors: dict[str, MbkError] = field(default_factory=dict, init=False)
+
+    # -- before anything is written ------------------------------------------------------------------------------
+
+    def _strategy(self, options: CreateOptions) -> Strategy:
+        if options.format not in ("auto", "binlog"):
+            raise UsageError(
+                f"format {options.format!r} needs Milvus 3.0, this one is {self.milvus.version}",
+                hint="use --format binlog",
+            )
+        if options.strategy is Strategy.BULK_FLUSH and Feature.FLUSH_ALL not in self.milvus.features:
+            raise UsageError(
+                f"strategy bulk_flush needs Milvus 2.6.11, this one is {self.milvus.version}",
+                hint="use --strategy serial_flush",
+            )
+        return Strategy.SERIAL_FLUSH if options.strategy is Strategy.AUTO else options.strategy
+
+    def _take_name(self, catalog: Catalog, name: str, options: CreateOptions) -> OwnMeta:
+        """Our own file is the first object of a backup: from then on the name is taken."""
+        own = OwnMeta(tool=self.tool, id=str(uuid.uuid4()), name=name, started=_now())
+        found = catalog.find(name)
+        if found.is_committed and not (options.resume and catalog.read_own(name).failed):
+            raise BackupExists(
+                f"backup {name!r} exists in {self.destination.location}",
+                hint="choose another name or delete it",
+            )
+        if not options.resume and catalog.is_taken(name):
+            raise BackupExists(
+                f"backup {name!r} exists in {self.destination.location} and is incomplete",
+                hint=f"finish it: mbk create -n {name} --resume, or remove it: mbk delete -n {name}",
+            )
+        if options.dry_run:
+            return own
+        if options.resume:
+            self.destination.clean(found.layout.prefix)
+            catalog.write_own(name, own)
+        elif self.destination.capabilities.conditional_write:
+            try:
+                self.destination.write_if_absent(
+                    found.layout.meta(layout.OWN_META), [msgspec.json.encode(own)]
+                )
+            except ObjectExists as exc:
+                raise BackupExists(
+                    f"backup {name!r} was begun by another run just now", hint="choose another name"
+                ) from exc
+        else:
+            catalog.write_own(name, own)
+        return own
+
+    def _describe(
+        self, found: Survey
+    ) -> tuple[dict[CollectionName, CollectionInfo], list[CollectionOutcome]]:
+        """All collections are described before the first flush. One that is gone is told of and does not stop the rest."""
+        outcomes = []
+        for name in found.missing:
+            error = CollectionNotFound(f"collection {name} does not exist", hint="check --filter")
+            outcomes.append(self._fail(str(name), error))
+        infos: dict[CollectionName, CollectionInfo] = {}
+
+        def one(name: CollectionName) -> tuple[CollectionName, CollectionInfo | None]:
+            try:
+                return name, self.run.retry.call(
+                    f"describe {name}", lambda: self.milvus.describe(name.database, name.collection)
+                )
+            except CollectionNotFound:
+                return name, None
+
+        with Pool(self.limits.collections, self.run.cancelled, name="mbk-describe") as pool:
+            described = dict(pool.map(one, found.names))
+        for name in found.names:
+            info = described[name]
+            if info is None:
+                outcomes.append(self._skip(str(name), "dropped during the backup"))
+            else:
+                infos[name] = info
+        return infos, outcomes
+
+    def _plan(self, info: CollectionInfo) -> CollectionOutcome:
+        label = f"{info.database}.{info.name}"
+        segments = self.milvus.segments(info.database, info.name)
+        rows = sum(segment.rows for segment in segments if not segment.is_l0)
+        return CollectionOutcome(label, label, PLANNED, rows_expected=rows)
+
+    # -- the work ------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _gc_pause(self, options: CreateOptions, strategy: Strategy) -> Iterator[None]:
+        wanted = self.limits.pause_gc if options.pause_gc is None else options.pause_gc
+        if not wanted or strategy is Strategy.META_ONLY:
+            yield
+            return
+        with gc_paused(self.milvus, self.run, seconds=self.limits.gc_seconds):
+            yield
+
+    def _collections(
+        self, worker: CollectionWorker, infos: list[CollectionInfo], options: CreateOptions
+    ) -> tuple[list[CollectionBackup], list[CollectionOutcome]]:
+        def one(info: CollectionInfo) -> CollectionBackup | CollectionOutcome:
+            label = f"{info.database}.{info.name}"
+            try:
+                backup = worker.back_up(info)
+            except CollectionNotFound:
+                worker.spool.drop(info.id)
+                return self._skip(label, "dropped during the backup")
+            except MbkError as error:
+                if options.fail_fast or concerns_everything(error):
+                    raise
+                worker.spool.drop(info.id)
+                return self._fail(label, error)
+            self.run.emit(CollectionFinished(collection=label, outcome=DONE))
+            return backup
+
+        with Pool(self.limits.collections, self.run.cancelled, name="mbk-collection") as pool:
+            results = list(pool.map(one, infos))
+        order = {info.id: index for index, info in enumerate(infos)}
+        done = [item for item in results if isinstance(item, CollectionBackup)]
+        done.sort(key=lambda backup: order[backup.record.collection_id])
+        return done, [item for item in results if isinstance(item, CollectionOutcome)]
+
+    def _sweep(self, catalog: Catalog, name: str, done: list[CollectionBackup]) -> None:
+        """Removes what the interrupted run copied of segments that Milvus has replaced since."""
+        kept = {(backup.record.collection_id, segment) for backup in done for segment in backup.segments}
+        place = catalog.layout(name)
+        stale = []
+        for entry in self.destination.list(place.data_prefix):
+            kind, collection, *rest = entry.key.removeprefix(place.data_prefix).split("/")
+            segment = rest[-3] if kind == layout.INSERT_LOG else rest[-2]
+            if (int(collection), int(segment)) not in kept:
+                stale.append(entry.key)
+        if stale:
+            self.destination.delete(stale)
+
+    def _commit(
+        self,
+        catalog: Catalog,
+        name: str,
+        own: OwnMeta,
+        found: Survey,
+        done: list[CollectionBackup],
+        spool: SegmentSpool,
+        options: CreateOptions,
+        outcomes: list[CollectionOutcome],
+    ) -> None:
+        """Writes the metadata, ``full_meta.json`` last."""
+        self.run.phase("commit")
+        place = catalog.layout(name)
+        backup = BackupExtras(
+            id=own.id,
+            name=name,
+            size=sum(item.record.size for item in done),
+            milvus_version=self.milvus.version,
+            database_backups=found.databases,
+            rbac_meta=self.run.retry.call("read RBAC", self.milvus.read_rbac) if options.rbac else None,
+        )
+        own.finished = _now()
+        own.rows = {str(item.record.collection_id): item.rows for item in done if item.rows is not None}
+        own.failed = {item.source: item.error or "" for item in outcomes if item.outcome == FAILED}
+        parts = [(item.record, item.partitions) for item in done]
+        catalog.write_own(name, own)
+        catalog.write(place.meta(layout.BACKUP_META), metafiles.encode_backup_head(backup))
+        catalog.write(place.meta(layout.COLLECTION_META), metafiles.encode_collections(parts))
+        catalog.write(place.meta(layout.PARTITION_META), metafiles.encode_partitions(parts))
+        catalog.write(place.meta(layout.SEGMENT_META), metafiles.encode_segments(parts, spool))
+        self.run.check_cancelled()
+        catalog.write(place.meta(layout.FULL_META), metafiles.encode_full(backup, parts, spool))
+
+    # -- outcomes ------------------------------------------------------------------------------------------------
+
+    def _fail(self, label: str, error: MbkError) -> CollectionOutcome:
+        self._errors[label] = error
+        self.run.emit(CollectionFinished(collection=label, outcome=FAILED, error=str(error)))
+        return CollectionOutcome(label, label, FAILED, error=str(error))
+
+    def _skip(self, label: str, why: str) -> CollectionOutcome:
+        self.run.emit(CollectionFinished(collection=label, outcome=SKIPPED, error=why))
+        return CollectionOutcome(label, label, SKIPPED, notes=(why,))
+
+    def _report(
+        self,
+        name: str,
+        own: OwnMeta,
+        started: float,
+        outcomes: list[CollectionOutcome],
+        transfer: TransferStats,
+    ) -> RunReport:
+        return RunReport(
+            command="create",
+            name=name,
+            id=own.id,
+            location=f"{self.destination.location}/{name}",
+            milvus_version=self.milvus.version,
+            seconds=time.monotonic() - started,
+            collections=tuple(outcomes),
+            transfer=transfer,
+            notices=tuple(self.run.notices),
+        )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

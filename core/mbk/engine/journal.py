@@ -1,0 +1,64 @@
+"""The journal of one collection's restore: lets a restore that was killed go on instead of importing twice."""
+
+from __future__ import annotations
+
+import threading
+
+import msgspec
+
+from mbk.engine import metafiles
+from mbk.engine.run import Run
+from mbk.errors import InvalidBackup, ObjectNotFound
+from mbk.model.layout import OWN_META
+from mbk.model.own import JobNote, Journal
+from mbk.ports.storage import Storage
+
+
+class JournalFile:
+    """One small object beside the staged copies, rewritten as a whole at every step. Thread-safe."""
+
+    def __init__(self, storage: Storage, prefix: str, run: Run) -> None:
+        self._storage = storage
+        self._key = f"{prefix}{OWN_META}"
+        self._run = run
+        self._lock = threading.Lock()
+        self.journal = Journal()
+
+    def load(self, *, backup_id: str, target: str) -> bool:
+        """Reads what an earlier run left. False, with a fresh journal, when that was of another backup, or nothing."""
+        fresh = Journal(backup_id=backup_id, target=target)
+        try:
+            data = self._run.retry.call(f"read {self._key}", self._read)
+            found = metafiles.decode(data, Journal, where=self._key)
+        except (ObjectNotFound, InvalidBackup):
+            found = fresh
+        same = found.backup_id == backup_id and found.target == target and found is not fresh
+        self.journal = found if same else fresh
+        return same
+
+    def begin(self, *, collection_id: int, created: bool) -> None:
+        with self._lock:
+            self.journal.collection_id = collection_id
+            self.journal.created = created
+            self._save()
+
+    def note(self, group: str, job: str, *, done: bool = False, rows: int = 0) -> None:
+        """``job`` empty: it is about to be started."""
+        with self._lock:
+            self.journal.jobs[group] = JobNote(job=job, done=done, rows=rows)
+            self._save()
+
+    def reset(self) -> None:
+        with self._lock:
+            self.journal.jobs.clear()
+            self.journal.collection_id = 0
+
+    def _save(self) -> None:
+        data = msgspec.json.encode(self.journal)
+        self._run.retry.call(
+            f"write {self._key}", lambda: self._storage.write(self._key, [data], size=len(data))
+        )
+
+    def _read(self) -> bytes:
+        with self._storage.read(self._key) as chunks:
+            return b"".join(chunks)
