@@ -1,0 +1,103 @@
+"""Making the botocore client: endpoint, credentials, and the settings that S3-compatible servers accept."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from typing import TYPE_CHECKING, Any
+
+# Loaded only when a storage is opened: see mbk_s3.__init__.
+import boto3  # noqa: F401, TID253  (its absence is what `mbk[s3]` mends)
+import botocore.session  # noqa: TID253
+from botocore import credentials  # noqa: TID253
+from botocore.config import Config  # noqa: TID253
+from botocore.utils import InstanceMetadataFetcher  # noqa: TID253
+
+if TYPE_CHECKING:
+    from mbk_s3.settings import S3Settings
+
+CONNECT_TIMEOUT = 10.0
+#: Long enough for a server to copy 5 GiB or to assemble 10,000 parts before it answers.
+READ_TIMEOUT = 300.0
+#: As many as the engine's widest pool, with room for requests beside it.
+CONNECTIONS = 256
+
+
+def connect(settings: S3Settings) -> Any:
+    """A thread-safe client. Sends nothing to the storage; the credentials chain may ask a metadata service."""
+    session = botocore.session.Session(profile=settings.profile or None)
+    if settings.use_iam and settings.iam_endpoint:
+        provider = _iam_provider(session, settings)
+        session.register_component("credential_provider", credentials.CredentialResolver([provider]))
+    access_key, secret_key = settings.static_keys or (None, None)
+    scheme = "https" if settings.tls else "http"
+    client: Any = session.create_client(
+        "s3",
+        region_name=settings.signing_region,
+        endpoint_url=f"{scheme}://{settings.endpoint}",
+        verify=settings.ca_cert or None,
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        aws_session_token=(settings.session_token.get_secret_value() or None) if access_key else None,
+        config=_config(settings),
+    )
+    client.meta.events.register("before-call.s3.DeleteObjects", _sign_off_with_md5)
+    return client
+
+
+def ambient_region(profile: str) -> str | None:
+    """The region of the environment or of the shared profile."""
+    region: str | None = botocore.session.Session(profile=profile or None).get_config_variable("region")
+    return region
+
+
+def _config(settings: S3Settings) -> Config:
+    return Config(
+        # One call is one attempt: the engine retries.
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        connect_timeout=CONNECT_TIMEOUT,
+        read_timeout=READ_TIMEOUT,
+        tcp_keepalive=True,
+        max_pool_connections=CONNECTIONS,
+        # Servers other than Amazon's stumble over the trailing checksums that are the SDK's default since 1.36.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        user_agent_extra="mbk",
+        s3={
+            "addressing_style": settings.addressing_style,
+            # Hashing the body costs a second of CPU a GiB; TLS protects it already.
+            "payload_signing_enabled": not settings.tls,
+        },
+    )
+
+
+def _sign_off_with_md5(params: dict[str, Any], **_: object) -> None:
+    """DeleteObjects must carry a digest; older servers know only Content-MD5, newer ones accept it too."""
+    digest = hashlib.md5(params["body"], usedforsecurity=False).digest()
+    params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
+    params["context"]["checksum"] = {}
+
+
+def _iam_provider(session: botocore.session.Session, settings: S3Settings) -> credentials.CredentialProvider:
+    """The one source that ``iam_endpoint`` names, chosen by the environment as the classic tool's client does."""
+    endpoint = settings.iam_endpoint
+    if os.environ.get("AWS_WEB_IDENTITY_TOKEN_FILE"):
+
+        def sts_client(service: str, **kwargs: Any) -> Any:
+            kwargs |= {"endpoint_url": endpoint, "region_name": settings.signing_region}
+            return session.create_client(service, **kwargs)
+
+        return credentials.AssumeRoleWithWebIdentityProvider(
+            load_config=lambda: session.full_config,
+            client_creator=sts_client,
+            profile_name=settings.profile or "default",
+        )
+    container = ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
+    if any(os.environ.get(name) for name in container):
+        rest = {name: value for name, value in os.environ.items() if name not in container}
+        return credentials.ContainerProvider(environ={**rest, container[1]: endpoint})
+    fetcher = InstanceMetadataFetcher(
+        timeout=2, num_attempts=1, config={"ec2_metadata_service_endpoint": endpoint}
+    )
+    return credentials.InstanceMetadataProvider(iam_role_fetcher=fetcher)

@@ -1,0 +1,278 @@
+"""Every failure of the SDK and of the service, as one of :mod:`mbk.errors`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import urllib3.exceptions as http
+from botocore import exceptions as sdk  # noqa: TID253  loaded only with an opened storage
+from botocore.parsers import ResponseParserError  # noqa: TID253  loaded only with an opened storage
+
+from mbk.errors import (
+    AuthenticationFailed,
+    BucketNotFound,
+    InvalidKey,
+    MbkError,
+    MissingDependency,
+    ObjectExists,
+    ObjectNotFound,
+    PermissionDenied,
+    StorageError,
+    StorageFull,
+    StorageUnavailable,
+    Throttled,
+    TransferInterrupted,
+    Unreachable,
+    Unsupported,
+    UsageError,
+)
+
+#: What is translated. Anything else, such as an exception of the caller's own iterable, is not ours to touch.
+FOREIGN = (sdk.BotoCoreError, sdk.ClientError, ResponseParserError, http.HTTPError, OSError, ValueError)
+
+#: By the code that the service puts into its answer: S3's, then those of MinIO, Ceph, Swift and STS.
+BY_CODE: dict[str, type[MbkError]] = {
+    "NoSuchBucket": BucketNotFound,
+    "NoSuchKey": ObjectNotFound,
+    "NoSuchVersion": ObjectNotFound,
+    "NoSuchUpload": ObjectNotFound,
+    "404": ObjectNotFound,
+    "AccessDenied": PermissionDenied,
+    "AllAccessDisabled": PermissionDenied,
+    "AccountProblem": PermissionDenied,
+    "InvalidObjectState": PermissionDenied,
+    "403": PermissionDenied,
+    "401": AuthenticationFailed,
+    "Unauthorized": AuthenticationFailed,
+    "InvalidAccessKeyId": AuthenticationFailed,
+    "SignatureDoesNotMatch": AuthenticationFailed,
+    "AuthorizationHeaderMalformed": AuthenticationFailed,
+    "AuthorizationQueryParametersError": AuthenticationFailed,
+    "InvalidClientTokenId": AuthenticationFailed,
+    "InvalidIdentityToken": AuthenticationFailed,
+    "InvalidToken": AuthenticationFailed,
+    "InvalidTokenId": AuthenticationFailed,
+    "ExpiredToken": AuthenticationFailed,
+    "ExpiredTokenException": AuthenticationFailed,
+    "TokenRefreshRequired": AuthenticationFailed,
+    "RequestTimeTooSkewed": AuthenticationFailed,
+    "RequestExpired": AuthenticationFailed,
+    "NotSignedUp": AuthenticationFailed,
+    "412": ObjectExists,
+    "PreconditionFailed": ObjectExists,
+    "429": Throttled,
+    "SlowDown": Throttled,
+    "SlowDownRead": Throttled,
+    "SlowDownWrite": Throttled,
+    "Throttling": Throttled,
+    "ThrottlingException": Throttled,
+    "TooManyRequests": Throttled,
+    "RequestLimitExceeded": Throttled,
+    "BandwidthLimitExceeded": Throttled,
+    "ConditionalRequestConflict": Throttled,
+    "OperationAborted": Throttled,
+    "BadDigest": TransferInterrupted,
+    "IncompleteBody": TransferInterrupted,
+    "RequestTimeout": TransferInterrupted,
+    "XAmzContentChecksumMismatch": TransferInterrupted,
+    "XAmzContentSHA256Mismatch": TransferInterrupted,
+    "InvalidDigest": TransferInterrupted,
+    "KeyTooLongError": InvalidKey,
+    "InvalidURI": InvalidKey,
+    "XMinioInvalidObjectName": InvalidKey,
+    "XMinioInvalidResourceName": InvalidKey,
+    "XMinioObjectExistsAsDirectory": InvalidKey,
+    "XMinioParentIsObject": InvalidKey,
+    "501": Unsupported,
+    "NotImplemented": Unsupported,
+    "MethodNotAllowed": Unsupported,
+    "405": Unsupported,
+    "507": StorageFull,
+    "InsufficientCapacity": StorageFull,
+    "QuotaExceeded": StorageFull,
+    "XMinioStorageFull": StorageFull,
+    "XMinioAdminBucketQuotaExceeded": StorageFull,
+    "EntityTooLarge": StorageError,
+}
+
+#: By the SDK's exception, the nearest ancestor first. What is not here was our mistake: `StorageError`.
+BY_CLASS: dict[type[BaseException], type[MbkError]] = {
+    sdk.ConnectionError: StorageUnavailable,
+    sdk.ProxyConnectionError: StorageUnavailable,
+    sdk.ConnectionClosedError: StorageUnavailable,
+    sdk.ReadTimeoutError: StorageUnavailable,
+    sdk.HTTPClientError: StorageUnavailable,
+    sdk.ResponseStreamingError: TransferInterrupted,
+    sdk.IncompleteReadError: TransferInterrupted,
+    sdk.ChecksumError: TransferInterrupted,
+    sdk.FlexibleChecksumError: TransferInterrupted,
+    sdk.CapacityNotAvailableError: Throttled,
+    sdk.NoCredentialsError: AuthenticationFailed,
+    sdk.NoAuthTokenError: AuthenticationFailed,
+    sdk.PartialCredentialsError: AuthenticationFailed,
+    sdk.CredentialRetrievalError: AuthenticationFailed,
+    sdk.TokenRetrievalError: AuthenticationFailed,
+    sdk.UnknownCredentialError: AuthenticationFailed,
+    sdk.RefreshWithMFAUnsupportedError: AuthenticationFailed,
+    sdk.MetadataRetrievalError: AuthenticationFailed,
+    sdk.SSOError: AuthenticationFailed,
+    sdk.LoginError: AuthenticationFailed,
+    sdk.ProfileNotFound: UsageError,
+    sdk.ConfigNotFound: UsageError,
+    sdk.ConfigParseError: UsageError,
+    sdk.InvalidConfigError: UsageError,
+    sdk.InvalidRegionError: UsageError,
+    sdk.UnknownRegionError: UsageError,
+    sdk.NoRegionError: UsageError,
+    sdk.InvalidProxiesConfigError: UsageError,
+    sdk.InvalidIMDSEndpointError: UsageError,
+    sdk.InvalidIMDSEndpointModeError: UsageError,
+    sdk.MissingDependencyException: MissingDependency,
+    ResponseParserError: StorageUnavailable,
+    http.HTTPError: StorageUnavailable,
+    OSError: StorageUnavailable,
+    UnicodeEncodeError: InvalidKey,
+}
+
+HINTS: dict[str, str] = {
+    "InvalidAccessKeyId": "check the access key id, and that the address is the right service's",
+    "SignatureDoesNotMatch": "check the secret access key",
+    "AuthorizationHeaderMalformed": "check the region",
+    "RequestTimeTooSkewed": "set this machine's clock",
+    "ExpiredToken": "get a new session token",
+    "PermanentRedirect": "set the region of the bucket",
+    "NoCredentialsError": "set accessKeyID and secretAccessKey, or useIAM, or the environment's AWS_ variables",
+    "EndpointConnectionError": "check the address and the port, and that the service runs",
+    "ConnectTimeoutError": "check the address, the port and the firewall",
+    "400": "if the service speaks https, set useSSL",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a call goes, for messages."""
+
+    bucket: str
+    endpoint: str
+
+    def __str__(self) -> str:
+        return f"bucket {self.bucket!r} at {self.endpoint}"
+
+
+@contextmanager
+def translated(
+    place: Place, doing: str, key: str | None = None, *, streaming: bool = False
+) -> Iterator[None]:
+    """Turns what the SDK raises into an error of ours that names the place. ``streaming``: inside an answer's body."""
+    try:
+        yield
+    except MbkError:
+        raise
+    except FOREIGN as exc:
+        raise translate(exc, place, doing, key, streaming=streaming) from exc
+
+
+def translate(
+    exc: BaseException, place: Place, doing: str, key: str | None = None, *, streaming: bool = False
+) -> MbkError:
+    kind = _kind(exc)
+    if streaming and kind is StorageUnavailable:
+        kind = TransferInterrupted
+    if kind is ObjectNotFound and key is None:
+        kind = BucketNotFound
+    return kind(_message(kind, exc, place, doing, key), hint=_hint(kind, exc))
+
+
+def code_of(exc: BaseException) -> str:
+    """The service's code, or the HTTP status where the answer had no body (HEAD), or the exception's name."""
+    if isinstance(exc, sdk.ClientError):
+        return str(exc.response.get("Error", {}).get("Code") or status_of(exc))
+    return type(exc).__name__
+
+
+def status_of(exc: sdk.ClientError) -> int:
+    metadata: dict[str, Any] = dict(exc.response.get("ResponseMetadata", {}))
+    return int(metadata.get("HTTPStatusCode") or 0)
+
+
+def _kind(exc: BaseException) -> type[MbkError]:
+    if isinstance(exc, sdk.ClientError):
+        if exc.operation_name.startswith("AssumeRole"):
+            return AuthenticationFailed
+        return BY_CODE.get(code_of(exc)) or _by_status(status_of(exc))
+    if isinstance(exc, sdk.SSLError | http.SSLError) and _is_lasting(exc):
+        return Unreachable
+    if type(exc) is sdk.HTTPClientError and not isinstance(exc.kwargs.get("error"), OSError | http.HTTPError):
+        return StorageError
+    return next((BY_CLASS[base] for base in type(exc).__mro__ if base in BY_CLASS), StorageError)
+
+
+def _by_status(status: int) -> type[MbkError]:
+    kind = BY_CODE.get(str(status))
+    return kind or (StorageUnavailable if status >= 500 else StorageError)
+
+
+def _is_lasting(exc: BaseException) -> bool:
+    """A certificate that is not trusted, or a server without TLS, stays so; a broken handshake may pass."""
+    text = str(exc)
+    return any(
+        mark in text for mark in ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "doesn't match")
+    )
+
+
+def _message(kind: type[MbkError], exc: BaseException, place: Place, doing: str, key: str | None) -> str:
+    if kind is BucketNotFound:
+        return f"no bucket {place.bucket!r} at {place.endpoint}"
+    if kind is ObjectNotFound and code_of(exc) != "NoSuchUpload":
+        return f"no object {key!r} in {place}"
+    if kind is ObjectExists:
+        return f"there is an object {key!r} in {place}"
+    where = f"{key!r} in {place}" if key is not None else str(place)
+    return f"cannot {doing} {where}: {reason(exc)}"
+
+
+def reason(exc: BaseException) -> str:
+    """What went wrong, on one line and short. The URL that the SDK adds would only repeat the place."""
+    if isinstance(exc, sdk.ClientError):
+        message = str(exc.response.get("Error", {}).get("Message") or "no reason was given")
+        text = f"{message} ({code_of(exc)})"
+    elif isinstance(exc, sdk.EndpointConnectionError | sdk.ConnectTimeoutError | sdk.SSLError):
+        text = _innermost(exc.kwargs.get("error")) or "no connection"
+    elif isinstance(exc, sdk.ConnectionClosedError | sdk.ReadTimeoutError):
+        text = "no answer came" if isinstance(exc, sdk.ReadTimeoutError) else "the connection was closed"
+    elif isinstance(exc, ResponseParserError):
+        text = "the answer is not S3's"
+    elif isinstance(exc, OSError) and exc.errno:
+        text = os.strerror(exc.errno)
+    else:
+        text = str(exc)
+    text = " ".join(text.split())
+    return text if len(text) <= 300 else f"{text[:299]}…"
+
+
+def _innermost(error: object) -> str:
+    """``urllib3`` wraps the system's error in one or two of its own, with the address of an object in the text."""
+    seen = error
+    while isinstance(seen, http.HTTPError):
+        inner = getattr(seen, "reason", None) or seen.__cause__ or seen.__context__
+        if not isinstance(inner, BaseException):
+            break
+        seen = inner
+    if isinstance(seen, OSError) and seen.strerror:
+        return seen.strerror
+    return str(seen or "").rpartition(": ")[2]
+
+
+def _hint(kind: type[MbkError], exc: BaseException) -> str | None:
+    if kind is BucketNotFound:
+        return "create it, or check bucketName"
+    if kind is Unreachable:
+        return "check useSSL, and the CA certificate if the service has a private one"
+    code = code_of(exc)
+    if code == "301":
+        code = "PermanentRedirect"
+    return HINTS.get(code)

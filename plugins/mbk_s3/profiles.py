@@ -1,0 +1,39 @@
+"""The three kinds of S3 service, as data: what each takes for granted when the settings do not say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a kind of S3 service takes for granted.
+
+    ``address``, ``port``, ``keys`` and ``tls`` stand in for settings that are left out. An empty ``address`` means
+    that one must be given, unless ``regional``: then it follows from the region, and the region may come from the
+    environment and the shared profile. ``path_style`` is the habit, ``strict_conditions`` whether the
+    service is known to refuse a conditional write rather than to ignore the condition.
+    """
+
+    name: str
+    summary: str
+    address: str = ""
+    port: int | None = None
+    keys: tuple[str, str] | None = None
+    tls: bool = False
+    regional: bool = False
+    path_style: bool = True
+    strict_conditions: bool = False
+
+
+MINIO = Profile(
+    "minio",
+    "MinIO, and what Milvus ships with by default",
+    address="localhost",
+    port=9000,
+    keys=("minioadmin", "minioadmin"),
+)
+S3 = Profile("s3", "any S3-compatible service at an address of its own")
+AWS = Profile("aws", "Amazon S3", tls=True, regional=True, path_style=False, strict_conditions=True)
+
+PROFILES = (MINIO, S3, AWS)

@@ -1,0 +1,157 @@
+"""What can be set for an S3 storage, and what follows from it. No SDK, no request."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
+
+from mbk.plugin import StorageSettings
+from mbk_s3.profiles import AWS, MINIO, S3, Profile
+
+DEFAULT_REGION = "us-east-1"
+
+_BUCKET = re.compile(r"[A-Za-z0-9._-]{3,255}")
+_AWS_HOST = re.compile(r"s3(?:[.-](?:dualstack\.)?([a-z]{2}(?:-[a-z]+)+-\d))?\.amazonaws\.com(?:\.cn)?")
+
+
+class S3Settings(StorageSettings):
+    """Settings of one bucket. What is left out is filled from the profile (:mod:`mbk_s3.profiles`).
+
+    ``use_iam`` wins over keys, because the classic configuration file ships with keys filled in. With neither, and
+    where the profile has no keys of its own, the SDK's chain decides: environment, shared files (``profile``),
+    container, instance. ``iam_endpoint`` is where a role's credentials come from: the STS endpoint when the
+    environment names a web identity, the credentials URL in a container, else the base of the metadata service.
+
+    ``conditional_write`` and ``part_copy`` tell of a server that can do less than S3 (rclone, some gateways).
+    """
+
+    profile_of_service: ClassVar[Profile]
+
+    address: str = Field(default="", validate_default=True)
+    port: int | None = Field(default=None, ge=1, le=65535)
+    region: str = ""
+    use_ssl: bool | None = None
+    ca_cert: str = ""
+    path_style: bool | None = None
+    access_key_id: str = ""
+    secret_access_key: SecretStr = Field(default=SecretStr(""), validate_default=True)
+    session_token: SecretStr = SecretStr("")
+    use_iam: bool = False
+    iam_endpoint: str = ""
+    profile: str = ""
+    bucket: str = Field(default="", validate_default=True)
+    conditional_write: bool = True
+    part_copy: bool = True
+
+    @field_validator("bucket")
+    @classmethod
+    def _bucket(cls, value: str) -> str:
+        if not value:
+            raise ValueError("a bucket is needed")
+        if not _BUCKET.fullmatch(value):
+            raise ValueError(
+                f"{value!r} cannot be a bucket: write 3 or more letters, digits, dots, hyphens, underscores"
+            )
+        return value
+
+    @field_validator("address")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        service = cls.profile_of_service
+        if not (value or service.address or service.regional):
+            raise ValueError("an address is needed: the host name of the S3 service")
+        if "/" in value:
+            raise ValueError("write the host name alone; https is chosen by useSSL")
+        if value.count(":") == 1:
+            raise ValueError("write the host name alone; the port has a key of its own")
+        return value.strip("[]").lower()
+
+    @field_validator("ca_cert")
+    @classmethod
+    def _ca_cert(cls, value: str) -> str:
+        if value and not Path(value).is_file():
+            raise ValueError(f"there is no file {value!r}")
+        return value
+
+    @field_validator("secret_access_key")
+    @classmethod
+    def _secret(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        if bool(value.get_secret_value()) != bool(info.data.get("access_key_id")):
+            raise ValueError("the access key id and the secret access key go together: set both or none")
+        return value
+
+    @property
+    def root(self) -> str:
+        """The root prefix, as written (a leading ``/`` is part of the keys): empty or ending with one ``/``."""
+        return f"{self.root_path.rstrip('/')}/" if self.root_path else ""
+
+    @property
+    def tls(self) -> bool:
+        if self.use_ssl is not None:
+            return self.use_ssl
+        return self.port == 443 or (self.profile_of_service.tls and self.port != 80)
+
+    @property
+    def host(self) -> str:
+        """The host to ask. A plain Amazon host gives way to that of the region, which answers without redirecting."""
+        service = self.profile_of_service
+        plain = not self.address or _AWS_HOST.fullmatch(self.address)
+        if service.regional and plain and "dualstack" not in self.address:
+            suffix = ".cn" if self.signing_region.startswith("cn-") else ""
+            return f"s3.{self.signing_region}.amazonaws.com{suffix}"
+        return self.address or service.address
+
+    @property
+    def endpoint(self) -> str:
+        """``host:port``, always with a port, so that two ways of writing it compare equal."""
+        default = 443 if self.tls else 80
+        port = self.port or self.profile_of_service.port or default
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{port}"
+
+    @property
+    def signing_region(self) -> str:
+        """The region that requests are signed for: as set, as the host says, as the environment says, or the default."""
+        match = _AWS_HOST.fullmatch(self.address)
+        return self.region or (match and match[1]) or self._ambient_region() or DEFAULT_REGION
+
+    def _ambient_region(self) -> str | None:
+        if not self.profile_of_service.regional:
+            return None
+        from mbk_s3.client import ambient_region
+
+        return ambient_region(self.profile)
+
+    @property
+    def addressing_style(self) -> Literal["path", "virtual", "auto"]:
+        """``auto`` is the virtual-host style wherever the bucket's name and TLS allow it."""
+        if self.path_style is None:
+            return "path" if self.profile_of_service.path_style else "auto"
+        return "path" if self.path_style else "virtual"
+
+    @property
+    def static_keys(self) -> tuple[str, str] | None:
+        """The keys to sign with, None for the SDK's chain."""
+        if self.use_iam:
+            return None
+        if self.access_key_id:
+            return self.access_key_id, self.secret_access_key.get_secret_value()
+        return None if self.profile else self.profile_of_service.keys
+
+
+class MinioSettings(S3Settings):
+    profile_of_service = MINIO
+
+
+class GenericSettings(S3Settings):
+    profile_of_service = S3
+
+
+class AwsSettings(S3Settings):
+    profile_of_service = AWS
+
+
+BY_NAME: dict[str, type[S3Settings]] = {"minio": MinioSettings, "s3": GenericSettings, "aws": AwsSettings}
