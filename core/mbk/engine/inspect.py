@@ -1,0 +1,85 @@
+"""The use-case `get`: one backup as data, in the classic tool's brief view or whole (PARITY.md 1.2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from mbk.engine.catalog import COMPLETE, INCOMPLETE, PARTIAL, Catalog
+from mbk.engine.metafiles import head
+from mbk.errors import InvalidBackup
+from mbk.model.meta import Backup, BackupExtras, Collection, CollectionHead
+
+#: The classic tool's state code of a backup that is there: success.
+SUCCESS = 2
+
+BRIEF_COLLECTION = (
+    "id",
+    "collection_id",
+    "db_name",
+    "collection_name",
+    "schema",
+    "shards_num",
+    "backup_timestamp",
+    "size",
+    "has_index",
+    "index_infos",
+    "load_state",
+    "backup_physical_timestamp",
+    "channel_checkpoints",
+    "properties",
+)
+
+
+def view(catalog: Catalog, name: str, *, detail: bool = False) -> dict[str, Any]:
+    """A backup as plain data. ``detail`` adds partitions, segments and everything else, secrets excepted."""
+    backup = catalog.read(name)
+    own = catalog.read_own(name)
+    result: dict[str, Any] = {
+        **_plain(head(backup, BackupExtras)),
+        "state_code": SUCCESS,
+        "progress": 100,
+        "state": PARTIAL if own.failed else COMPLETE,
+        "collection_backups": [
+            _plain(item) if detail else _brief(item) for item in backup.collection_backups
+        ],
+        "meta_size": catalog.meta_size(name),
+    }
+    if own.failed:
+        result["failed"] = own.failed
+    _hide_secrets(result, backup, detail=detail)
+    return result
+
+
+def incomplete(catalog: Catalog, name: str) -> dict[str, Any] | None:
+    """What can be said of a backup that was never committed; None where there is none of that name."""
+    found = catalog.find(name)
+    if not found.is_backup or found.is_committed:
+        return None
+    own = catalog.read_own(name)
+    return {"name": name, "id": own.id, "state": INCOMPLETE, "started": own.started, "tool": own.tool}
+
+
+def _brief(collection: Collection) -> dict[str, Any]:
+    whole = _plain(head(collection, CollectionHead))
+    return {key: whole[key] for key in BRIEF_COLLECTION if key in whole}
+
+
+def _plain(record: msgspec.Struct) -> dict[str, Any]:
+    plain = msgspec.to_builtins(record)
+    if not isinstance(plain, dict):
+        raise InvalidBackup("a record of the backup is no object")
+    return plain
+
+
+def _hide_secrets(result: dict[str, Any], backup: Backup, *, detail: bool) -> None:
+    """Password hashes and zone keys stay in the bucket."""
+    for database in result.get("database_backups", []):
+        if "ezk" in database:
+            database["ezk"] = "***"
+    if not detail or backup.rbac_meta is None:
+        result.pop("rbac_meta", None)
+        return
+    for user in result["rbac_meta"].get("users", []):
+        user.pop("password", None)
