@@ -1,0 +1,141 @@
+"""One gRPC channel to one server: TLS, login, the database of each call, and errors in our words."""
+
+from __future__ import annotations
+
+import base64
+import getpass
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from mbk import __version__
+from mbk.config.schema import MilvusSettings
+from mbk.errors import ConfigError, PermissionDenied, Problem, Unsupported
+from mbk.milvus.failures import check, from_rpc
+from mbk.milvus.proto import MilvusServiceStub, common, grpc, milvus
+from mbk.model.meta import DEFAULT_DATABASE
+
+CONNECT_SECONDS = 10.0
+CALL_SECONDS = 180.0
+SDK_TYPE = "BackupToolCustomSDK"
+
+# Retries are the engine's: hidden ones multiply with its own and hide what is wrong.
+_OPTIONS = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.enable_retries", 0),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.primary_user_agent", f"mbk/{__version__}"),
+)
+
+
+class Channel:
+    """Connected when constructed. ``versions`` are the server's own strings, the build tag first."""
+
+    def __init__(self, settings: MilvusSettings) -> None:
+        self.target = f"{settings.address}:{settings.port}"
+        self.user = settings.user
+        self._metadata = _login(settings)
+        self._channel = _open(settings, self.target)
+        self._stub = MilvusServiceStub(self._channel)
+        self.versions = self._connect()
+
+    def __repr__(self) -> str:
+        return f"Channel({self.target!r})"
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def call(
+        self,
+        method: str,
+        request: Any,
+        what: str,
+        *,
+        database: str = DEFAULT_DATABASE,
+        timeout: float = CALL_SECONDS,
+        checked: bool = True,
+    ) -> Any:
+        """The response to one attempt. ``what`` names the deed in errors; unchecked responses may be failures."""
+        metadata = (*self._metadata, ("dbname", database))
+        try:
+            response = getattr(self._stub, method)(request, timeout=timeout, metadata=metadata)
+        except grpc.RpcError as exc:
+            raise from_rpc(exc, what, self.target) from exc
+        if checked:
+            check(response.status if hasattr(response, "status") else response, what)
+        return response
+
+    def implements(self, method: str, request: Any) -> bool:
+        """Whether the server knows the call at all, whatever it answers to this one."""
+        try:
+            self.call(method, request, f"probe {method}", timeout=CONNECT_SECONDS, checked=False)
+        except Unsupported:
+            return False
+        except PermissionDenied:
+            return True
+        return True
+
+    def _connect(self) -> tuple[str, ...]:
+        info = common.ClientInfo(
+            sdk_type=SDK_TYPE,
+            sdk_version=__version__,
+            local_time=time.strftime("%Y-%m-%d %H:%M:%S"),
+            user=_user(),
+            host=socket.gethostname(),
+        )
+        versions = []
+        try:
+            answer = self.call(
+                "Connect", milvus.ConnectRequest(client_info=info), "connect", timeout=CONNECT_SECONDS
+            )
+            self._metadata = (*self._metadata, ("identifier", str(answer.identifier)))
+            versions.append(answer.server_info.build_tags)
+        except Unsupported:
+            pass
+        request = milvus.GetVersionRequest()
+        versions.append(self.call("GetVersion", request, "get version", timeout=CONNECT_SECONDS).version)
+        return tuple(version for version in versions if version)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return ""
+
+
+def _login(settings: MilvusSettings) -> tuple[tuple[str, str], ...]:
+    password = settings.password.get_secret_value()
+    if not (settings.user or password):
+        return ()
+    token = base64.b64encode(f"{settings.user}:{password}".encode()).decode("ascii")
+    return (("authorization", token),)
+
+
+def _open(settings: MilvusSettings, target: str) -> Any:
+    options: tuple[tuple[str, object], ...] = _OPTIONS
+    if settings.tls_mode == "disabled":
+        return grpc.insecure_channel(target, options=options)
+    if settings.server_name:
+        options += (("grpc.ssl_target_name_override", settings.server_name),)
+    key = certificate = None
+    if settings.tls_mode == "mutual":
+        key = _read("milvus.mtlsKeyPath", settings.mtls_key_path)
+        certificate = _read("milvus.mtlsCertPath", settings.mtls_cert_path)
+    trusted = _read("milvus.caCertPath", settings.ca_cert_path) if settings.ca_cert_path else None
+    return grpc.secure_channel(
+        target, grpc.ssl_channel_credentials(trusted, key, certificate), options=options
+    )
+
+
+def _read(setting: str, path: str) -> bytes:
+    if not path:
+        raise ConfigError("milvus", [Problem(setting, "is needed for milvus.tlsMode mutual (2)")])
+    try:
+        return Path(path).read_bytes()
+    except OSError as exc:
+        problem = Problem(setting, f"cannot read {path}: {exc.strerror}")
+        raise ConfigError("milvus", [problem]) from exc

@@ -1,0 +1,74 @@
+"""What a server of which version can do, as data; and which version an unknown server is at least, by asking it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from mbk.ports.milvus import Feature
+
+Version = tuple[int, int, int]
+
+#: A build such as ``2.6-20260404-abc`` is newer than every patch of its line.
+HEAD = 9999
+OLDEST: Version = (2, 2, 0)
+
+#: From which version on a server has the feature and this adapter uses it. `Feature.DATABASES` is asked for instead.
+SINCE: dict[Feature, Version] = {
+    Feature.ALIASES: OLDEST,
+    Feature.COUNT: (2, 3, 0),
+    Feature.FLUSHES_DELETES: (2, 3, 0),
+    Feature.L0_SEGMENTS: (2, 4, 0),
+    Feature.DESCRIBE_DATABASE: (2, 4, 3),
+    Feature.RBAC_BACKUP: (2, 4, 10),
+    Feature.COLLECTION_GC_PAUSE: (2, 6, 8),
+}
+
+#: The change of the unit came with patches of two lines at once (milvus PRs 40332-40334). Where in doubt hybrid: an
+#: older server overflows on it and cuts nothing, while milliseconds read as a hybrid timestamp cut everything.
+HYBRID_END_TS: tuple[tuple[Version, Version], ...] = (((2, 4, 23), (2, 5, 0)), ((2, 5, 6), (99, 0, 0)))
+
+#: Calls without side effects, and the first version that knows them, newest first.
+WITNESSES: tuple[tuple[str, Version], ...] = (
+    ("ListSnapshots", (3, 0, 0)),
+    ("ListPrivilegeGroups", (2, 5, 0)),
+    ("DescribeDatabase", (2, 4, 3)),
+    ("ListDatabases", (2, 2, 9)),
+)
+
+_STRICT = re.compile(r"v?(\d+)\.(\d+)\.(\d+)(?:\.\d+)?(?:[-+][0-9A-Za-z.+-]*)?")
+_LOOSE = re.compile(r"(?:^v?|Milvus\s+v?)(\d+)\.(\d+)(?:\.(\d+))?(?![\d.])")
+
+
+def parse_version(texts: Iterable[str]) -> Version | None:
+    """The version that the server's strings tell, None where they tell none.
+
+    A strict ``MAJOR.MINOR.PATCH`` in any of them wins (four-part hotfix numbers lose the fourth); then
+    ``MAJOR.MINOR[.PATCH]`` at the start or after the word Milvus, where a missing patch means `HEAD`.
+    """
+    texts = tuple(texts)
+    for text in texts:
+        if found := _STRICT.fullmatch(text.strip()):
+            return int(found[1]), int(found[2]), int(found[3])
+    for text in texts:
+        if found := _LOOSE.search(text.strip()):
+            return int(found[1]), int(found[2]), int(found[3] or HEAD)
+    return None
+
+
+def server_version(texts: Sequence[str], implements: Callable[[str], bool]) -> tuple[Version, bool]:
+    """The version told, and True; or else the newest that a call which the server implements proves, and False."""
+    told = parse_version(texts)
+    if told is not None:
+        return told, True
+    return next((version for method, version in WITNESSES if implements(method)), OLDEST), False
+
+
+def features_of(version: Version, *, databases: bool, told: bool = True) -> frozenset[Feature]:
+    """``version`` is a lower bound where it was not ``told``."""
+    found = {feature for feature, since in SINCE.items() if version >= since}
+    if databases:
+        found.add(Feature.DATABASES)
+    if any(low <= version < high for low, high in HYBRID_END_TS) or (not told and version >= (2, 4, 0)):
+        found.add(Feature.HYBRID_END_TS)
+    return frozenset(found)

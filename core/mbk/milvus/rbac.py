@@ -1,0 +1,202 @@
+"""Users, roles and grants: in one call where the server has it, else by the ordinary calls of an administrator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from mbk.errors import AlreadyExists
+from mbk.milvus.channel import Channel
+from mbk.milvus.proto import milvus
+from mbk.model.meta import (
+    DEFAULT_DATABASE,
+    Name,
+    PrivilegeGroup,
+    Rbac,
+    RbacGrant,
+    RbacGrantor,
+    RbacUser,
+)
+
+ANY_DATABASE = "*"
+#: On every server; never worth a line in a report.
+BUILT_IN_USERS = frozenset({"root"})
+BUILT_IN_ROLES = frozenset({"admin", "public"})
+
+
+def read_rbac(channel: Channel, databases: Sequence[str], *, whole: bool) -> Rbac:
+    """``whole``: the server has BackupRBAC and hands out password hashes. Without, passwords stay empty."""
+    if whole:
+        response = channel.call("BackupRBAC", milvus.BackupRBACMetaRequest(), "read users and roles")
+        return _from_message(response.RBAC_meta)
+    roles = channel.call("SelectRole", milvus.SelectRoleRequest(), "list roles").results
+    names = [result.role.name for result in roles]
+    return Rbac(
+        users=_users(channel),
+        roles=[Name(name=name) for name in names],
+        grants=_grants(channel, names, (*databases, ANY_DATABASE)),
+    )
+
+
+def _users(channel: Channel) -> list[RbacUser]:
+    request = milvus.SelectUserRequest(include_role_info=True)
+    return [
+        RbacUser(user=result.user.name, roles=[Name(name=role.name) for role in result.roles])
+        for result in channel.call("SelectUser", request, "list users").results
+    ]
+
+
+def _grants(channel: Channel, roles: Iterable[str], databases: Iterable[str]) -> list[RbacGrant]:
+    """2.2 lists the grants of one database at a time, 2.3 those for all databases with each: each is kept once."""
+    found: dict[tuple[str, ...], RbacGrant] = {}
+    databases = tuple(dict.fromkeys((DEFAULT_DATABASE, *databases)))
+    for role in roles:
+        for database in databases:
+            entity = milvus.GrantEntity(role=milvus.RoleEntity(name=role), db_name=database)
+            request = milvus.SelectGrantRequest(entity=entity)
+            for message in channel.call("SelectGrant", request, f"list the grants of role {role}").entities:
+                grant = _grant(message)
+                found.setdefault(_key(grant), grant)
+    return list(found.values())
+
+
+def _grant(message: Any) -> RbacGrant:
+    grantor = message.grantor
+    return RbacGrant(
+        role=Name(name=message.role.name),
+        object=Name(name=message.object.name),
+        object_name=message.object_name,
+        grantor=RbacGrantor(user=Name(name=grantor.user.name), privilege=Name(name=grantor.privilege.name)),
+        db_name=message.db_name,
+    )
+
+
+def _from_message(meta: Any) -> Rbac:
+    return Rbac(
+        users=[
+            RbacUser(
+                user=user.user,
+                password=user.password,
+                roles=[Name(name=role.name) for role in user.roles],
+            )
+            for user in meta.users
+        ],
+        roles=[Name(name=role.name) for role in meta.roles],
+        grants=[_grant(grant) for grant in meta.grants],
+        privilege_groups=[
+            PrivilegeGroup(
+                group_name=group.group_name,
+                privileges=[Name(name=privilege.name) for privilege in group.privileges],
+            )
+            for group in meta.privilege_groups
+        ],
+    )
+
+
+def _named(name: Name | None) -> str:
+    return name.name if name else ""
+
+
+def _key(grant: RbacGrant) -> tuple[str, ...]:
+    """What makes two grants the same. Who granted it does not."""
+    privilege = grant.grantor.privilege if grant.grantor else None
+    database = grant.db_name or DEFAULT_DATABASE
+    return _named(grant.role), _named(grant.object), grant.object_name, _named(privilege), database
+
+
+def restore_rbac(channel: Channel, wanted: Rbac, present: Rbac, *, whole: bool) -> list[str]:
+    """Adds what ``present`` lacks. A line for each user, role and group left alone or impossible; equal grants are none."""
+    missing, lines = _missing(wanted, present)
+    if whole:
+        if missing.users or missing.roles or missing.grants or missing.privilege_groups:
+            request = milvus.RestoreRBACMetaRequest(RBAC_meta=_to_message(missing))
+            channel.call("RestoreRBAC", request, "restore users and roles")
+        return lines
+    for role in missing.roles:
+        _create_role(channel, role.name)
+    for grant in missing.grants:
+        _create_grant(channel, grant)
+    lines += [_unmade(user) for user in missing.users]
+    lines += [
+        f"privilege group {group.group_name} was not made: this server has none"
+        for group in missing.privilege_groups
+    ]
+    return lines
+
+
+def _unmade(user: RbacUser) -> str:
+    roles = ", ".join(role.name for role in user.roles)
+    line = f"user {user.user} was not made: its password cannot be known"
+    return f"{line}; create it and give it the roles {roles}" if roles else f"{line}; create it"
+
+
+def _missing(wanted: Rbac, present: Rbac) -> tuple[Rbac, list[str]]:
+    users = {user.user for user in present.users}
+    roles = {role.name for role in present.roles}
+    groups = {group.group_name for group in present.privilege_groups}
+    grants = {_key(grant) for grant in present.grants}
+    lines = [f"user {user.user} exists" for user in wanted.users if user.user in users - BUILT_IN_USERS]
+    lines += [f"role {role.name} exists" for role in wanted.roles if role.name in roles - BUILT_IN_ROLES]
+    lines += [
+        f"privilege group {group.group_name} exists"
+        for group in wanted.privilege_groups
+        if group.group_name in groups
+    ]
+    missing = Rbac(
+        users=[user for user in wanted.users if user.user not in users],
+        roles=[role for role in wanted.roles if role.name not in roles],
+        grants=[grant for grant in wanted.grants if _key(grant) not in grants],
+        privilege_groups=[group for group in wanted.privilege_groups if group.group_name not in groups],
+    )
+    return missing, [f"{line}, left alone" for line in lines]
+
+
+def _create_role(channel: Channel, name: str) -> None:
+    request = milvus.CreateRoleRequest(entity=milvus.RoleEntity(name=name))
+    with suppress(AlreadyExists):
+        channel.call("CreateRole", request, f"create role {name}")
+
+
+def _create_grant(channel: Channel, grant: RbacGrant) -> None:
+    request = milvus.OperatePrivilegeRequest(
+        entity=_grant_message(grant), type=milvus.OperatePrivilegeType.Grant
+    )
+    what = f"grant to role {_named(grant.role)} on {_named(grant.object)} {grant.object_name}"
+    channel.call("OperatePrivilege", request, what, database=grant.db_name or DEFAULT_DATABASE)
+
+
+def _grant_message(grant: RbacGrant) -> Any:
+    grantor = grant.grantor or RbacGrantor()
+    return milvus.GrantEntity(
+        role=milvus.RoleEntity(name=_named(grant.role)),
+        object=milvus.ObjectEntity(name=_named(grant.object)),
+        object_name=grant.object_name,
+        grantor=milvus.GrantorEntity(
+            user=milvus.UserEntity(name=_named(grantor.user)),
+            privilege=milvus.PrivilegeEntity(name=_named(grantor.privilege)),
+        ),
+        db_name=grant.db_name,
+    )
+
+
+def _to_message(rbac: Rbac) -> Any:
+    return milvus.RBACMeta(
+        users=[
+            milvus.UserInfo(
+                user=user.user,
+                password=user.password,
+                roles=[milvus.RoleEntity(name=role.name) for role in user.roles],
+            )
+            for user in rbac.users
+        ],
+        roles=[milvus.RoleEntity(name=role.name) for role in rbac.roles],
+        grants=[_grant_message(grant) for grant in rbac.grants],
+        privilege_groups=[
+            milvus.PrivilegeGroupInfo(
+                group_name=group.group_name,
+                privileges=[milvus.PrivilegeEntity(name=privilege.name) for privilege in group.privileges],
+            )
+            for group in rbac.privilege_groups
+        ],
+    )
