@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mbk.ports.storage import Storage
 
 OnEvent = Callable[[Event], None]
-O = TypeVar("O", CreateOptions, RestoreOptions)
+Options = TypeVar("Options", CreateOptions, RestoreOptions)
 
 
 def connect(
@@ -279,7 +279,7 @@ def _strategy(text: str) -> Strategy:
         raise UsageError(f"strategy {text!r} is unknown", hint=f"use one of {', '.join(Strategy)}") from None
 
 
-def _replaced(options: O, changes: dict[str, Any]) -> O:
+def _replaced(options: Options, changes: dict[str, Any]) -> Options:
     try:
         return dataclasses.replace(options, **changes)
     except TypeError as exc:

@@ -36,8 +36,8 @@ class Check:
 
     def results(self) -> Iterator[CheckResult]:
         yield from self._milvus()
-        yield from self._side("milvus storage", self.storage)
-        yield from self._side("backup storage", self.backup)
+        yield from self._side("milvus storage", self.storage, is_backup=False)
+        yield from self._side("backup storage", self.backup, is_backup=True)
         yield self._ask("copy from milvus storage to backup storage", self._copy)
 
     def _milvus(self) -> Iterator[CheckResult]:
@@ -59,9 +59,9 @@ class Check:
         milvus.resume_gc(milvus.pause_gc(GC_LEASE))
         return "can be paused"
 
-    def _side(self, name: str, open_storage: Callable[[], Storage]) -> Iterator[CheckResult]:
-        is_backup = open_storage == self.backup
-
+    def _side(
+        self, name: str, open_storage: Callable[[], Storage], *, is_backup: bool
+    ) -> Iterator[CheckResult]:
         def reach() -> str:
             storage = open_storage()
             storage.check(create=is_backup)
