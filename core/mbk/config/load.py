@@ -94,7 +94,8 @@ def _settings(layers: Layers, cwd: Path, where: str) -> tuple[Settings, Mapping[
         problems += [_explained(layers, error) for error in exc.errors(include_url=False)]
     if problems or settings is None:
         raise ConfigError(where, problems)
-    return settings, {**{target: given[target] for target in values}, **sides.origins}
+    others = {target: given[target] for target in values if KEYS[target].side is None or target not in stored}
+    return settings, {**others, **sides.origins}
 
 
 def _explained(layers: Layers, error: ErrorDetails) -> Problem:

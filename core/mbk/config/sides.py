@@ -79,12 +79,13 @@ def _rename(side: _Side, dialect: Dialect) -> None:
 
 
 def _borrow(primary: _Side, backup: _Side, dialect: Dialect) -> None:
-    if any(name in primary for name in _CREDENTIALS):
+    """``use_iam: false`` alone is no credential: the classic file carries it. An explicit empty text is: it means none."""
+    if any(name in primary and primary[name].value is not False for name in _CREDENTIALS):
         return
     if any(name in backup and backup[name].value != _plain(primary.get(name)) for name in _ENDPOINT):
         return
     for name in _CREDENTIALS:
-        if name in backup:
+        if name in backup and name not in primary:
             primary[name] = _inherited(backup[name], _key(dialect, BACKUP, name))
 
 

@@ -1,0 +1,204 @@
+"""What is wrong is told, all of it at once, in the user's own words, and no secret with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mbk.config.load import LoadedConfig, load
+from mbk.errors import ConfigError, Problem
+
+Load = Callable[..., LoadedConfig]
+
+SECRET = "hunter2secret"
+
+
+def problems(load_text: Load, text: str, **options: Any) -> dict[str, Problem]:
+    with pytest.raises(ConfigError) as caught:
+        load_text(text, **options)
+    assert "\n" not in str(caught.value)
+    assert SECRET not in str(caught.value)
+    return {problem.key: problem for problem in caught.value.problems}
+
+
+def only(load_text: Load, text: str, **options: Any) -> Problem:
+    (problem,) = problems(load_text, text, **options).values()
+    return problem
+
+
+def test_every_problem_of_file_environment_and_set_is_told_at_once(load_text: Load) -> None:
+    text = """
+        log: {level: warning}
+        milvus: {tlsMode: 5, authorizationEnabled: true}
+        minio: {port: 99999, useSSL: perhaps, address: "http://localhost"}
+        backup:
+          maxSegmentGroupSize: big
+          parallelism: {copydata: 0, backupCollection: many}
+          gcPause: {address: localhost:9091}
+    """
+    found = problems(
+        load_text,
+        text,
+        environ={"MILVUS_PORT": "70000", "BACKUP_KEEP_TEMP_FILES": "maybe"},
+        sets=["backup.parallelism.restoreCollection=-1", "nonsense", "minio.adress=x"],
+    )
+    assert set(found) == {
+        "log.level",
+        "milvus.tlsMode",
+        "milvus.authorizationEnabled",
+        "minio.port",
+        "minio.useSSL",
+        "minio.address",
+        "backup.maxSegmentGroupSize",
+        "backup.parallelism.copydata",
+        "backup.parallelism.backupCollection",
+        "backup.gcPause.address",
+        "MILVUS_PORT",
+        "BACKUP_KEEP_TEMP_FILES",
+        "--set backup.parallelism.restoreCollection",
+        "--set",
+        "--set minio.adress",
+    }
+    assert found["log.level"].suggestion == "did you mean warn?"
+    assert found["milvus.tlsMode"].message == "expected 0, 1 or 2, not '5'"
+    assert found["backup.parallelism.copydata"].message == "must be at least 1, not 0"
+    assert found["MILVUS_PORT"].message == "must be at most 65535, not 70000"
+    assert found["--set minio.adress"].suggestion == "did you mean minio.address?"
+
+
+@pytest.mark.parametrize(
+    ("text", "unknown", "meant"),
+    [
+        ("minio: {adress: h}", "minio.adress", "did you mean minio.address?"),
+        ("mino: {address: h}", "mino", "did you mean minio?"),
+        ("backup: {paralelism: {copydata: 1}}", "backup.paralelism", "did you mean backup.parallelism?"),
+        ("milvus: {grpc: {port: 1}}", "milvus.grpc", "unknown key"),
+        ("transfer.concurrency: 3", "transfer.concurrency", "v1 it is backup.parallelism.copydata"),
+        ("something: {else: 1}", "something", "unknown key, ignored"),
+    ],
+)
+def test_an_unknown_key_is_a_warning_with_the_nearest_name(
+    load_text: Load, text: str, unknown: str, meant: str
+) -> None:
+    (warning,) = load_text(text).warnings
+    assert f"test.yaml: {unknown}: " in warning
+    assert meant in warning
+
+
+def test_two_names_of_one_setting_that_disagree_are_a_warning(load_text: Load) -> None:
+    loaded = load_text("minio: {storageType: s3, cloudProvider: aws}")
+    assert loaded.settings.storage.type == "s3"
+    assert loaded.warnings == ("test.yaml: minio.cloudProvider: ignored, minio.storageType says otherwise",)
+    assert load_text("minio: {storageType: s3, cloudProvider: s3}").warnings == ()
+
+
+def test_authorization_without_a_user_is_a_problem(load_text: Load) -> None:
+    problem = only(load_text, "milvus: {authorizationEnabled: true}")
+    assert "no user" in problem.message
+    load_text("milvus: {authorizationEnabled: true}", environ={"MILVUS_USER": "root"})
+
+
+def test_authorization_switched_off_sends_the_user_all_the_same(load_text: Load) -> None:
+    assert load_text("milvus: {authorizationEnabled: false, user: root}").settings.milvus.user == "root"
+
+
+def test_tls_on_both_sides_needs_certificate_and_key(load_text: Load) -> None:
+    found = problems(load_text, "milvus: {tlsMode: 2}")
+    assert set(found) == {"milvus.mtlsCertPath", "milvus.mtlsKeyPath"}
+    assert "milvus.tlsMode" in found["milvus.mtlsKeyPath"].message
+
+
+def test_a_certificate_that_is_not_there_is_named(load_text: Load) -> None:
+    found = problems(
+        load_text,
+        "milvus: {tlsMode: 1, tlsCertPath: nowhere.pem}\nminio: {caCert: gone.pem}",
+        environ={},
+    )
+    assert set(found) == {"milvus.tlsCertPath", "minio.caCert"}
+    assert "nowhere.pem" in found["milvus.tlsCertPath"].message
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("milvus:\n  port: 1\n bad: [\n", "line 3"),
+        ("milvus:\n\tport: 1\n", "line 2, column 1"),
+        ("milvus: {port: 1\n", "line 2"),
+        ("a: 1\n---\nb: 2\n", "one document"),
+        ("a: \x07\n", "control characters"),
+        ("just text\n", "top level"),
+        ("- a\n- b\n", "top level"),
+        ("configVersion: v3\n", "unknown version 'v3'"),
+        ("milvus: localhost\n", "milvus: expected a section"),
+        ("milvus: [a]\n", "milvus: expected a section"),
+        ("milvus: {port: {a: 1}}\n", "milvus.port: expected a value"),
+        ("milvus: {port: [1, 2]}\n", "milvus.port: expected a single value"),
+        ("milvus: {etcd: {endpoints: [[a]]}}\n", "expected a list of plain values"),
+        ("milvus: {? [a] : b}\n", "milvus: a key on line 1 is not a name"),
+    ],
+)
+def test_a_malformed_file_is_one_clear_line(load_text: Load, text: str, expected: str) -> None:
+    assert expected in str(ConfigError("test.yaml", [only(load_text, text)]))
+
+
+def test_an_unquoted_star_is_explained_without_repeating_the_value(load_text: Load) -> None:
+    problem = only(load_text, f"milvus:\n  password: *{SECRET}\n")
+    assert "line 2" in problem.message
+    assert problem.suggestion is not None
+    assert "quote" in problem.suggestion
+
+
+def test_a_file_that_contains_itself_ends(load_text: Load) -> None:
+    assert load_text("milvus: &m\n  port: 7\n  again: *m\n").settings.milvus.port == 7
+
+
+def test_a_key_written_twice_is_a_problem_with_both_lines(load_text: Load) -> None:
+    problem = only(load_text, "milvus:\n  port: 1\n  address: h\n  port: 2\n")
+    assert (problem.key, problem.message) == ("milvus.port", "written twice, on lines 2 and 4")
+    assert only(load_text, "milvus: {port: 1}\nmilvus: {port: 2}\n").key == "milvus"
+
+
+def test_a_file_in_another_encoding_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "gbk.yaml").write_bytes("milvus: {user: 用户}".encode("gbk"))
+    with pytest.raises(
+        ConfigError, match=r"gbk\.yaml: not UTF-8 text \(byte 16\) \(save the file as UTF-8\)"
+    ):
+        load("gbk.yaml", environ={}, cwd=tmp_path)
+
+
+def test_a_directory_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "d.yaml").mkdir()
+    with pytest.raises(ConfigError, match=r"d\.yaml: cannot be read: is a directory"):
+        load("d.yaml", environ={}, cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        (f"milvus: {{password: [{SECRET}]}}", {}),
+        (f"milvus: {{password: {{{SECRET}: 1}}}}", {}),
+        (f"milvus: {{password: '{SECRET}}}", {}),
+        (f'milvus: {{password: "\\q{SECRET}"}}', {}),
+        (f"minio: {{address: 'http://me:{SECRET}@host'}}", {}),
+        (f"backup: {{gcPause: {{address: 'ftp://me:{SECRET}@host'}}}}", {}),
+        ("", {"sets": [f"milvus.password=a,{SECRET}"]}),
+        ("", {"sets": [f"milvus.password=a,{SECRET}=b"]}),
+        ("log: {level: x}", {"environ": {"MILVUS_PASSWORD": SECRET}}),
+    ],
+)
+def test_no_problem_shows_a_secret(load_text: Load, text: str, options: dict[str, Any]) -> None:
+    problems(load_text, text, **options)
+
+
+def test_no_warning_shows_a_password_in_a_service_link(load_text: Load) -> None:
+    (warning,) = load_text("", environ={"MINIO_PORT": f"tcp://me:{SECRET}@10.0.0.1:9000"}).warnings
+    assert SECRET not in warning
+
+
+@pytest.mark.parametrize("text", [f"milvus: {{password: {SECRET}}}", f"minio: {{secretAccessKey: {SECRET}}}"])
+def test_settings_show_no_secret(load_text: Load, text: str) -> None:
+    loaded = load_text(text)
+    assert SECRET not in f"{loaded!r} {loaded.settings} {loaded.settings.model_dump_json()}"
