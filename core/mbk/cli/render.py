@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -15,6 +16,7 @@ from mbk.cli import terminal
 from mbk.model.backup import CollectionOutcome, RunReport
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_NUMBER = re.compile(r"[\d.]+( ([KMGTP]i)?B| s)?")
 _COLORS = {"done": "green", "complete": "green", "failed": "red", "unreadable": "red", "incomplete": "yellow"}
 #: What a shell reports for a program whose reader went away (128 + SIGPIPE).
 _READER_GONE = 141
@@ -75,7 +77,7 @@ def _width(text: str) -> int:
 
 def _numeric(cells: Sequence[str]) -> bool:
     known = [cell for cell in cells if cell != "-"]
-    return bool(known) and all(cell[:1].isdigit() for cell in known)
+    return bool(known) and all(_NUMBER.fullmatch(cell) for cell in known)
 
 
 def size(count: int) -> str:

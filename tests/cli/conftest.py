@@ -1,0 +1,123 @@
+"""Runs command lines in this process, on a session that needs no server: what is seen here is the shell's side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mbk.cli.main import main
+from mbk.model.backup import BackupSummary, CheckResult, CollectionOutcome, RunReport, TransferStats
+from mbk.model.events import Event
+
+BIG = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Result]
+
+
+def report(command: str = "create", *collections: CollectionOutcome, **changes: Any) -> RunReport:
+    values: dict[str, Any] = {
+        "command": command,
+        "name": "nightly",
+        "id": "1",
+        "location": "local://backups",
+        "milvus_version": "v2.3.5",
+        "seconds": 1.5,
+        "collections": collections,
+        "transfer": TransferStats(),
+    }
+    return RunReport(**values | changes)
+
+
+@dataclass
+class Session:
+    """Remembers what it was asked. ``error`` is raised by every command, after ``events`` were told."""
+
+    calls: list[tuple[Any, ...]] = field(default_factory=list)
+    settings: Any = None
+    error: BaseException | None = None
+    events: list[Event] = field(default_factory=list)
+    result: RunReport = field(default_factory=report)
+    backups: list[BackupSummary] = field(default_factory=list)
+    info: dict[str, Any] = field(default_factory=dict)
+    checks: list[CheckResult] = field(default_factory=list)
+    closed: bool = False
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closed = True
+
+    def _asked(self, *call: Any, on_event: Callable[[Event], None] | None = None) -> None:
+        self.calls.append(call)
+        for event in self.events:
+            assert on_event is not None
+            on_event(event)
+        if self.error is not None:
+            raise self.error
+
+    def create(self, name: str | None, options: Any, *, on_event: Any = None) -> RunReport:
+        self._asked("create", name, options, on_event=on_event)
+        return self.result
+
+    def restore(self, name: str, options: Any, *, on_event: Any = None) -> RunReport:
+        self._asked("restore", name, options, on_event=on_event)
+        return self.result
+
+    def list(self) -> list[BackupSummary]:
+        self._asked("list")
+        return self.backups
+
+    def get(self, name: str, *, detail: bool = False) -> dict[str, Any]:
+        self._asked("get", name, detail)
+        return self.info
+
+    def delete(self, name: str, *, on_event: Any = None) -> int:
+        self._asked("delete", name, on_event=on_event)
+        return 7
+
+    def check(self) -> Iterator[CheckResult]:
+        self._asked("check")
+        yield from self.checks
+
+
+@pytest.fixture(autouse=True)
+def _own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("MILVUSCONF", "MILVUS_PORT", "MINIO_PORT", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def session(monkeypatch: pytest.MonkeyPatch) -> Session:
+    fake = Session()
+
+    def connect(settings: Any) -> Session:
+        fake.settings = settings
+        return fake
+
+    monkeypatch.setattr("mbk.session.connect", connect)
+    return fake
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def go(*args: str) -> Result:
+        capsys.readouterr()
+        code = main(list(args))
+        seen = capsys.readouterr()
+        return Result(code, seen.out, seen.err)
+
+    return go

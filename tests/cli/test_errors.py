@@ -1,0 +1,221 @@
+"""From an error to one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from mbk import errors
+from mbk.errors import ConfigError, MbkError, Problem
+from tests.cli.conftest import Run, Session, report
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.MbkError("m"), 1),
+        (errors.InvalidBackup("m"), 1),
+        (errors.StorageFull("m"), 1),
+        (errors.UnknownStorage("m"), 2),
+        (errors.MissingDependency("m"), 2),
+        (errors.InvalidName("m"), 2),
+        (errors.PartialFailure("m", report=report()), 3),
+        (errors.BackupNotFound("m"), 4),
+        (errors.BucketNotFound("m"), 4),
+        (errors.BackupExists("m"), 5),
+        (errors.CollectionExists("m"), 5),
+        (errors.AuthenticationFailed("m"), 6),
+        (errors.PermissionDenied("m"), 6),
+        (errors.StorageUnavailable("m"), 7),
+        (errors.MilvusUnavailable("m"), 7),
+        (errors.VerificationFailed("m"), 8),
+        (errors.Interrupted("m"), 130),
+        (KeyboardInterrupt(), 130),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_each_condition_has_its_exit_code_and_one_line(
+    error: BaseException, code: int, run: Run, session: Session
+) -> None:
+    session.error = error
+    result = run("create", "-n", "nightly")
+    assert result.code == code
+    assert result.err.startswith("mbk: ")
+    assert result.err.count("\n") == 1
+    assert session.closed
+
+
+def test_the_line_says_what_and_how_to_mend(run: Run, session: Session) -> None:
+    session.error = errors.BackupNotFound("backup 'x' is not there", hint="mbk list shows all")
+    assert run("get", "x").err == "mbk: error: backup 'x' is not there: mbk list shows all\n"
+
+
+def test_every_problem_of_the_configuration_has_its_line(run: Run) -> None:
+    Path("backup.yaml").write_text("milvus:\n  port: many\n  tlsMode: 9\n", encoding="utf-8")
+    result = run("list")
+    assert result.code == 2
+    lines = result.err.splitlines()
+    assert len(lines) == 2
+    assert any("milvus.port" in line for line in lines)
+    assert any("milvus.tlsMode" in line for line in lines)
+
+
+def test_a_hint_of_the_configuration_follows_its_problems(run: Run, session: Session) -> None:
+    session.error = ConfigError("f.yaml", [Problem("a", "is wrong"), Problem("b", "too")], hint="look again")
+    assert run("list").err == (
+        "mbk: error: f.yaml: a: is wrong\nmbk: error: f.yaml: b: too\nmbk: hint: look again\n"
+    )
+
+
+def test_verbose_adds_the_chain_of_causes(run: Run, session: Session) -> None:
+    cause = OSError("connection reset")
+    cause.__cause__ = ValueError("in the middle")
+    session.error = MbkError("broken")
+    session.error.__cause__ = cause
+    session.error.add_note("the end of the server's log")
+    assert run("list").err == "mbk: error: broken\n"
+    assert run("-v", "list").err.splitlines() == run("list", "-v").err.splitlines() == [
+        "mbk: error: broken",
+        "the end of the server's log",
+        "  caused by OSError: connection reset",
+        "  caused by ValueError: in the middle",
+    ]
+
+
+def test_a_chain_that_bites_its_tail_ends(run: Run, session: Session) -> None:
+    first, second = MbkError("first"), MbkError("second")
+    first.__cause__, second.__cause__ = second, first
+    session.error = first
+    assert run("list", "-v").code == 1
+
+
+def test_an_unforeseen_exception_is_one_line_and_its_traceback_goes_to_the_log_file(
+    run: Run, session: Session
+) -> None:
+    session.error = ZeroDivisionError("by\nzero")
+    result = run("list", "--set", "log.file.filename=mbk.log")
+    assert result.code == 1
+    assert result.err == (
+        "mbk: error: internal error, please report it: ZeroDivisionError: by zero: -v shows more\n"
+    )
+    assert "Traceback" in Path("mbk.log").read_text(encoding="utf-8")
+    assert "Traceback" in run("list", "-v").err
+
+
+def test_a_broken_pipe_of_a_storage_is_not_taken_for_a_reader_that_left(run: Run, session: Session) -> None:
+    session.error = BrokenPipeError(32, "Broken pipe")
+    result = run("list")
+    assert result.code == 1
+    assert "internal error" in result.err
+
+
+def test_a_partial_failure_prints_its_report_too(run: Run, session: Session) -> None:
+    session.error = errors.PartialFailure("1 of 2 collections failed", report=report())
+    result = run("create", "-o", "json")
+    assert result.code == 3
+    assert '"name": "nightly"' in result.out
+
+
+def child(code: str, *, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)], stdout=stdout, stderr=subprocess.PIPE, text=True
+    )
+
+
+STOPPABLE = """
+    import contextlib, sys, time
+    import mbk.session
+
+    class Session:
+        def list(self):
+            try:
+                print("ready", flush=True)
+                time.sleep(60)
+            except KeyboardInterrupt:
+                print("stopping", flush=True)
+                time.sleep({cleanup})
+                print("clean", flush=True)
+                raise
+
+    mbk.session.connect = lambda settings: contextlib.nullcontext(Session())
+    from mbk.cli.main import main
+    sys.exit(main(["list"]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_in_order(number: signal.Signals) -> None:
+    with child(STOPPABLE.format(cleanup=0)) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (130, "stopping\nclean\n", "mbk: interrupted\n")
+
+
+def test_a_second_signal_does_not_disturb_the_clean_up_and_a_third_ends_it() -> None:
+    with child(STOPPABLE.format(cleanup=60)) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "stopping\n"
+        process.send_signal(signal.SIGINT)
+        assert "still stopping" in process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (130, "", "mbk: interrupted\n")
+
+
+def test_a_signal_ignored_by_the_caller_stays_ignored() -> None:
+    code = """
+        import signal
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        from mbk.cli.main import _orderly_stop
+        with _orderly_stop():
+            print(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN, callable(signal.getsignal(signal.SIGTERM)))
+    """
+    with child(code) as process:
+        out, _ = process.communicate(timeout=30)
+    assert out == "True True\n"
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "mbk", "config", "show"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        err = process.stderr.read()
+    assert process.returncode == 141
+    assert "error" not in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(("no_color", "colored"), [("", True), ("1", False)])
+def test_colours_are_for_terminals_and_can_be_switched_off(no_color: str, colored: bool) -> None:
+    ours, theirs = os.openpty()
+    subprocess.run(
+        [sys.executable, "-m", "mbk", "crate"],
+        stderr=theirs,
+        env=os.environ | {"NO_COLOR": no_color},
+        check=False,
+    )
+    os.close(theirs)
+    seen = os.read(ours, 4096).decode()
+    os.close(ours)
+    assert "no such command 'crate'" in seen
+    assert ("\x1b[" in seen) is colored
+
+
+def test_the_module_and_the_script_are_the_same_program() -> None:
+    run = subprocess.run([sys.executable, "-m", "mbk", "crate"], capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert run.stderr == "mbk: error: no such command 'crate', did you mean 'create'?: see 'mbk --help'\n"

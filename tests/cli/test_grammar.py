@@ -1,0 +1,183 @@
+"""What may be typed, and what it means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mbk.model.options import CreateOptions, RestoreOptions, Strategy
+from mbk.model.selection import CollectionName, Renaming, Selection
+from tests.cli.conftest import Run, Session
+
+A = CollectionName("default", "a")
+DB_B = CollectionName("db", "b")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("", {}),
+        ("--filter a,db.*", {"selection": Selection(databases=frozenset({"db"}), collections=frozenset({A}))}),
+        ("--filter db.", {"selection": Selection(bare=frozenset({"db"}))}),
+        ("--colls a,db.b", {"selection": Selection(collections=frozenset({A, DB_B}))}),
+        ("-c a", {"selection": Selection(collections=frozenset({A}))}),
+        ("--databases db,default", {"selection": Selection(databases=frozenset({"db", "default"}))}),
+        ("-d db", {"selection": Selection(databases=frozenset({"db"}))}),
+        (
+            '--database_collections {"db":["b"],"x":[]}',
+            {"selection": Selection(databases=frozenset({"x"}), collections=frozenset({DB_B}))},
+        ),
+        ('-a {"":["a"]}', {"selection": Selection(collections=frozenset({A}))}),
+        ("--strategy serial_flush", {"strategy": Strategy.SERIAL_FLUSH}),
+        ("--strategy=skip-flush", {"strategy": Strategy.SKIP_FLUSH}),
+        ("--force", {"strategy": Strategy.SKIP_FLUSH}),
+        ("-f", {"strategy": Strategy.SKIP_FLUSH}),
+        ("--meta_only", {"strategy": Strategy.META_ONLY}),
+        ("--meta-only=true --strategy meta_only", {"strategy": Strategy.META_ONLY}),
+        ("--meta_only=false --rbac=1", {"rbac": True}),
+        ("--format binlog", {"format": "binlog"}),
+        ("--resume --fail_fast --dry-run", {"resume": True, "fail_fast": True, "dry_run": True}),
+    ],
+)
+def test_create_in_every_spelling(typed: str, meant: dict[str, Any], run: Run, session: Session) -> None:
+    assert run("create", "-n", "nightly", *typed.split()).code == 0
+    assert session.calls == [("create", "nightly", CreateOptions(**meant))]
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("-s _recover", {"renaming": Renaming(suffix="_recover")}),
+        ("--suffix=_recover", {"renaming": Renaming(suffix="_recover")}),
+        ("-r a:c", {"renaming": Renaming(collections={A: CollectionName("default", "c")})}),
+        ("--rename db.*:other.*", {"renaming": Renaming(databases={"db": "other"})}),
+        ("--filter a_recover", {"selection": Selection.parse("a_recover")}),
+        ("--source-filter db.b", {"source_selection": Selection.parse("db.b")}),
+        ("--collections a", {"source_selection": Selection.parse("a")}),
+        ("-c db.b", {"source_selection": Selection.parse("db.b")}),
+        ("-d db", {"source_selection": Selection.parse("db.*")}),
+        ('-a {"db":["b"]}', {"source_selection": Selection.parse("db.b")}),
+        ("--rebuild_index --use_auto_index", {"rebuild_index": True, "auto_index": True}),
+        ("--restore_index", {"rebuild_index": True}),
+        ("--drop_exist_index --skip_create_collection", {"drop_index": True, "skip_create": True}),
+        ("--drop_exist_collection --yes", {"drop_existing": True}),
+        ("--meta_only --rbac", {"meta_only": True, "rbac": True}),
+        ("--use_v2_restore", {"rest_import": True}),
+        ("--aliases --load --no-wait-index", {"aliases": True, "load": True, "wait_index": False}),
+        ("--truncate_binlog_by_ts --max_shard_num 2", {"truncate": True, "max_shards": 2}),
+    ],
+)
+def test_restore_in_every_spelling(typed: str, meant: dict[str, Any], run: Run, session: Session) -> None:
+    assert run("restore", "--name", "nightly", *typed.split()).code == 0
+    assert session.calls == [("restore", "nightly", RestoreOptions(**meant))]
+
+
+def test_a_backup_without_a_name_is_left_to_the_library(run: Run, session: Session) -> None:
+    run("create")
+    assert session.calls == [("create", None, CreateOptions())]
+
+
+@pytest.mark.parametrize("typed", ["get nightly", "get -n nightly", "get --name=nightly", "get -n=nightly"])
+def test_the_name_is_an_option_or_an_argument(typed: str, run: Run, session: Session) -> None:
+    assert run(*typed.split()).code == 0
+    assert session.calls == [("get", "nightly", False)]
+
+
+@pytest.mark.parametrize("typed", ["get", "restore", "delete --yes", "get -n a b", "create -n a b"])
+def test_one_name_is_needed_and_only_one(typed: str, run: Run, session: Session) -> None:
+    result = run(*typed.split())
+    assert result.code == 2
+    assert result.err.count("\n") == 1
+    assert session.calls == []
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "--config c.yaml --set milvus.port=1 --storage local list",
+        "list --config c.yaml --set milvus.port=1 --storage local",
+        "--config c.yaml list --set=milvus.port=1 --storage=local",
+        "--config c.yaml --set milvus.address=h list --set milvus.port=1,milvus.user=u --storage local",
+    ],
+)
+def test_global_options_stand_before_or_after_the_command(typed: str, run: Run, session: Session) -> None:
+    Path("c.yaml").write_text("milvus:\n  address: elsewhere\n", encoding="utf-8")
+    assert run(*typed.split()).code == 0
+    assert session.settings.milvus.port == 1
+    assert session.settings.storage.type == "local"
+    assert session.settings.milvus.address in ("elsewhere", "h")
+
+
+def test_the_backup_side_alone_can_be_another_storage(run: Run, session: Session) -> None:
+    run("list", "--backup-storage", "local")
+    assert session.settings.backup_storage.type == "local"
+    assert session.settings.storage.type != "local"
+
+
+@pytest.mark.parametrize(
+    ("typed", "near"),
+    [
+        ("crate", "'create'"),
+        ("resotre -n x", "'restore'"),
+        ("restore -n x --sufix _r", "'--suffix'"),
+        ("restore -n x --drop_exist_colection", "'--drop-exist-collection'"),
+        ("config shwo", "'show'"),
+    ],
+)
+def test_a_misspelt_word_gets_the_nearest_one(typed: str, near: str, run: Run, session: Session) -> None:
+    result = run(*typed.split())
+    assert result.code == 2
+    assert f"did you mean {near}?" in result.err
+    assert result.err.count("\n") == 1
+    assert session.calls == []
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "create --filter a -c b",
+        "create -c a -d db",
+        "create --force --meta_only",
+        "create --force --strategy serial_flush",
+        "create --rbac=perhaps",
+        "create -a [1]",
+        'create -a {"db":"c"}',
+        "create -a {",
+        "create --filter a..b",
+        "create --backup_index_extra",
+        "create --strategy nonsense",
+        "restore -n x -s _r -r a:b",
+        "restore -n x -s a-b",
+        "restore -n x -r a",
+        "restore -n x --filter a -c b",
+        "restore -n x --drop_exist_collection --skip_create_collection --yes",
+        "restore -n x --max_shard_num -1",
+        "-o xml list",
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_opened(
+    typed: str, run: Run, session: Session
+) -> None:
+    result = run(*typed.split())
+    assert result.code == 2
+    assert result.out == ""
+    assert "mbk: error: " in result.err
+    assert session.settings is None
+
+
+def test_without_a_command_the_help_is_an_error(run: Run) -> None:
+    result = run()
+    assert result.code == 2
+    assert result.out == ""
+    assert "Commands:" in result.err
+
+
+def test_help_is_a_command_too(run: Run) -> None:
+    assert run("help", "create") == run("create", "--help") == run("create", "-h")
+
+
+def test_the_version_is_told_in_three_ways(run: Run) -> None:
+    assert run("--version").out == run("version").out
+    assert '"mbk": ' in run("version", "-o", "json").out

@@ -1,0 +1,184 @@
+"""What commands print: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+import yaml
+
+from mbk.errors import PartialFailure
+from mbk.model.backup import BackupSummary, CheckResult, CollectionOutcome, TransferStats
+from mbk.model.events import CollectionFinished, Notice, ObjectCopied, PhaseStarted, WorkPlanned
+from tests.cli.conftest import BIG, Run, Session, report
+
+BACKUPS = [
+    BackupSummary("nightly", "complete", 3 * 1024**3, "v2.3.5", created=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+    BackupSummary("half", "incomplete", reason="no full_meta.json"),
+]
+
+
+def test_backups_are_listed_in_aligned_columns(run: Run, session: Session) -> None:
+    session.backups = BACKUPS
+    assert run("list").out.splitlines() == [
+        "NAME     STATE          SIZE  MILVUS  CREATED               REASON",
+        "nightly  complete    3.0 GiB  v2.3.5  2026-01-02T03:04:05Z",
+        "half     incomplete      0 B  -       -                     no full_meta.json",
+    ]
+
+
+def test_quiet_lists_names_alone(run: Run, session: Session) -> None:
+    session.backups = BACKUPS
+    assert run("list", "-q").out == "nightly\nhalf\n"
+
+
+def test_no_backups_print_nothing_on_standard_output(run: Run, session: Session) -> None:
+    assert run("list").out == ""
+    assert run("list", "-o", "json").out == "[]\n"
+    assert len(session.calls) == 2
+
+
+@pytest.mark.parametrize("where", [("-o", "json", "list"), ("list", "--output", "json"), ("list", "-ojson")])
+def test_a_listing_for_machines(where: tuple[str, ...], run: Run, session: Session) -> None:
+    session.backups = BACKUPS
+    first, second = json.loads(run(*where).out)
+    assert first["size"] == 3 * 1024**3
+    assert first["created"] == "2026-01-02T03:04:05Z"
+    assert (second["state"], second["created"]) == ("incomplete", None)
+
+
+def test_the_listing_can_be_narrowed_to_a_collection(run: Run, session: Session) -> None:
+    session.backups = BACKUPS
+    session.info = {"collection_backups": [{"collection_name": "hello"}, {"db_name": "db", "collection_name": "x"}]}
+    assert run("list", "-q", "-c", "hello").out == "nightly\n"
+    assert run("list", "-q", "--collection", "db.x").out == "nightly\n"
+    assert run("list", "-q", "-c", "x").out == ""
+    assert ("get", "half", False) not in session.calls
+
+
+def test_get_prints_json_with_exact_integers_and_names_as_they_are(run: Run, session: Session) -> None:
+    session.info = {"id": "1", "size": BIG, "name": "备份"}
+    out = run("get", "nightly").out
+    assert json.loads(out) == session.info
+    assert out == f'{{\n    "id": "1",\n    "size": {BIG},\n    "name": "备份"\n}}\n'
+    assert yaml.safe_load(run("get", "nightly", "-o", "yaml").out) == session.info
+
+
+def test_get_with_detail_asks_for_all(run: Run, session: Session) -> None:
+    run("get", "nightly", "-d")
+    run("get", "nightly", "--detail")
+    assert session.calls == [("get", "nightly", True)] * 2
+
+
+def test_get_as_a_table(run: Run, session: Session) -> None:
+    session.info = {
+        "name": "nightly",
+        "size": 2048,
+        "milvus_version": "v2.3.5",
+        "collection_backups": [
+            {"collection_name": "集合", "size": 1024, "index_infos": [{"index_type": "HNSW"}], "load_state": "Loaded"},
+            {"db_name": "db", "collection_name": "b", "size": 1024},
+        ],
+    }
+    assert run("get", "nightly", "-o", "table").out.splitlines() == [
+        "COLLECTION       SIZE  INDEXES  LOADED",
+        "default.集合  1.0 KiB  HNSW     Loaded",
+        "db.b          1.0 KiB  -        -",
+        "nightly: 2 collections, 2.0 KiB, Milvus v2.3.5",
+    ]
+
+
+def test_a_restore_tells_rows_expected_against_rows_present(run: Run, session: Session) -> None:
+    session.result = report(
+        "restore",
+        CollectionOutcome("default.a", "default.a_r", "done", 12, 2048, 3000, 3000, 1.25),
+        CollectionOutcome("default.b", "default.b_r", "failed", error="import failed", rows_expected=5),
+        transfer=TransferStats({"stream": 12}, {"stream": 2048}, streamed_because="the accounts differ", retries=1),
+    )
+    assert run("restore", "nightly", "-s", "_r").out.splitlines() == [
+        "COLLECTION  TARGET       OUTCOME  EXPECTED  PRESENT  OBJECTS     SIZE   TIME",
+        "default.a   default.a_r  done         3000     3000       12  2.0 KiB  1.2 s",
+        "default.b   default.b_r  failed          5        -        0      0 B  0.0 s",
+        "  default.b: import failed",
+        "restore nightly: 1 of 2 collections, 2.0 KiB in 1.5 s; 12 objects (2.0 KiB) streamed; "
+        "streamed because the accounts differ; 1 retries; from local://backups",
+    ]
+
+
+def test_a_create_for_machines_is_the_whole_report(run: Run, session: Session) -> None:
+    session.result = report("create", CollectionOutcome("default.a", "default.a", "done", 1, BIG), notices=("n",))
+    told = json.loads(run("create", "-o", "json").out)
+    assert told["collections"][0]["size"] == told["size"] == BIG
+    assert told["notices"] == ["n"]
+    assert told["dry_run"] is False
+
+
+def test_a_dry_run_says_so(run: Run, session: Session) -> None:
+    assert "nothing was changed" in run("create", "--dry-run").out
+    assert json.loads(run("restore", "nightly", "--dry-run", "-o", "json").out)["dry_run"] is True
+    assert all(call[2].dry_run for call in session.calls)
+
+
+def test_notices_are_warnings_on_standard_error_once_each(run: Run, session: Session) -> None:
+    notice = Notice(code="gc", message="the server cannot pause its GC")
+    session.events = [
+        PhaseStarted(phase="copy", collection="default.a"),
+        WorkPlanned(collection="default.a", objects=1, size=1),
+        ObjectCopied(collection="default.a", key="k", size=1, how="server"),
+        notice,
+        notice,
+        CollectionFinished(collection="default.a", outcome="failed", error="it was dropped"),
+    ]
+    result = run("create", "-o", "json")
+    assert result.err.splitlines() == [
+        "mbk: warning: the server cannot pause its GC",
+        "mbk: warning: default.a: it was dropped",
+    ]
+    json.loads(result.out)
+    assert run("create", "-q").err == ""
+
+
+def test_a_check_prints_each_answer_and_how_to_mend_what_failed(run: Run, session: Session) -> None:
+    session.checks = [
+        CheckResult("Milvus answers", True, "v2.3.5"),
+        CheckResult("GC pause", True, "404", hint="not on this server", warning=True),
+        CheckResult("backup storage", False, "no such bucket", hint="create it", exit_code=4),
+        CheckResult("copy", False, "no", exit_code=7),
+    ]
+    result = run("check")
+    assert result.code == 4
+    assert result.out.splitlines() == [
+        "ok       Milvus answers: v2.3.5",
+        "warning  GC pause: 404",
+        "         not on this server",
+        "failed   backup storage: no such bucket",
+        "         create it",
+        "failed   copy: no",
+    ]
+    assert [item["ok"] for item in json.loads(run("check", "-o", "json").out)] == [True, True, False, False]
+
+
+def test_a_check_with_warnings_alone_is_a_success(run: Run, session: Session) -> None:
+    session.checks = [CheckResult("GC pause", True, "404", warning=True)]
+    assert run("check").code == 0
+
+
+def test_the_report_of_a_partial_failure_is_on_standard_output(run: Run, session: Session) -> None:
+    session.error = PartialFailure(
+        "1 of 1 collections failed",
+        report=report("create", CollectionOutcome("default.a", "default.a", "failed", error="it was dropped")),
+    )
+    result = run("create", "-n", "nightly")
+    assert "default.a   failed" in result.out
+    assert result.err == "mbk: error: 1 of 1 collections failed\n"
+
+
+def test_the_plugins_are_listed_with_what_they_need(run: Run) -> None:
+    result = run("plugins")
+    assert result.code == 0
+    header, *rows = result.out.splitlines()
+    assert header.split() == ["NAME", "ALSO", "FROM", "STATE", "WHAT"]
+    assert any(row.startswith("local ") for row in rows)
+    listed = json.loads(run("plugins", "-o", "json").out)
+    assert {item["name"] for item in listed} == {row.split()[0] for row in rows}
