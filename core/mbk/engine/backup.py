@@ -32,6 +32,7 @@ from mbk.errors import (
     MbkError,
     ObjectExists,
     PartialFailure,
+    Unsupported,
     UsageError,
 )
 from mbk.model import layout
@@ -161,18 +162,24 @@ class Create:
         if options.resume:
             self.destination.clean(found.layout.prefix)
             catalog.write_own(name, own)
-        elif self.destination.capabilities.conditional_write:
+        else:
+            self._write_first(catalog, found.layout.meta(layout.OWN_META), own)
+        return own
+
+    def _write_first(self, catalog: Catalog, key: str, own: OwnMeta) -> None:
+        """Of two runs that take one name at once, the storage lets one win, where it can."""
+        data = msgspec.json.encode(own)
+        if self.destination.capabilities.conditional_write:
             try:
-                self.destination.write_if_absent(
-                    found.layout.meta(layout.OWN_META), [msgspec.json.encode(own)]
-                )
+                self.destination.write_if_absent(key, [data], size=len(data))
+                return
             except ObjectExists as exc:
                 raise BackupExists(
-                    f"backup {name!r} was begun by another run just now", hint="choose another name"
+                    f"backup {own.name!r} was begun by another run just now", hint="choose another name"
                 ) from exc
-        else:
-            catalog.write_own(name, own)
-        return own
+            except Unsupported:
+                pass  # a profile promises what this very server does not keep
+        catalog.write(key, [data])
 
     def _describe(
         self, found: Survey

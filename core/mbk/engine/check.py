@@ -80,7 +80,7 @@ class Check:
         try:
             first = next(iter(storage.list(f"{storage.location.root}{INSERT_LOG}/", recursive=False)), None)
         except MbkError as error:
-            return CheckResult(what, False, error.message, error.hint)
+            return CheckResult(what, False, error.message, error.hint, exit_code=error.exit_code)
         if first is None:
             return CheckResult(
                 what,
@@ -125,4 +125,6 @@ class Check:
         try:
             return CheckResult(what, True, question())
         except MbkError as error:
-            return CheckResult(what, only_warn, error.message, error.hint, warning=only_warn)
+            return CheckResult(
+                what, only_warn, error.message, error.hint, warning=only_warn, exit_code=error.exit_code
+            )
