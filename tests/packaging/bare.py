@@ -21,7 +21,7 @@ class Bare:
 
     def install(self, *what: object) -> None:
         python = str(self.bin("python"))
-        arguments = ["--python", python, "install", "--quiet", "--no-input", *map(str, what)]
+        arguments = ["--python", python, "install", "--quiet", "--no-compile", *map(str, what)]
         run = subprocess.run(
             [sys.executable, "-m", "pip", *arguments], capture_output=True, text=True, check=False
         )

@@ -29,6 +29,7 @@ def with_third_party(bare: Bare, tmp_path_factory: pytest.TempPathFactory) -> Ba
     both = environment(path / "env")
     wheels = [build(THIRD_PARTY / name, path) for name in ("mbk-acme", "mbk-broken")]
     both.install("--no-deps", *wheels)
+    both.install("pytest")
     seen = next(bare.path.glob("lib/python*/site-packages"))
     site = next(both.path.glob("lib/python*/site-packages"))
     (site / "mbk-environment.pth").write_text(f"{seen}\n")

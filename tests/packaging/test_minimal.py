@@ -23,7 +23,9 @@ except MbkError as exc:
 
 @pytest.mark.parametrize("storage", ["minio", "s3", "aws"])
 def test_a_missing_sdk_is_told_as_the_pip_install_that_brings_it(bare: Bare, storage: str) -> None:
-    told = bare.python(OPEN.format(type=storage, values={"bucket": "backups", "address": "localhost"})).strip()
+    told = bare.python(
+        OPEN.format(type=storage, values={"bucket": "backups", "address": "localhost"})
+    ).strip()
     assert told == f"MissingDependency storage {storage!r} needs boto3: pip install 'mbk[{storage}]'"
 
 

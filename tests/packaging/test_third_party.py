@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.packaging.bare import Bare
+from tests.packaging.bare import THIRD_PARTY, Bare
 
 pytestmark = pytest.mark.xdist_group("packaging")
 
@@ -73,3 +73,20 @@ def test_plugins_are_listed_with_their_distributions(with_third_party: Bare) -> 
     )
     assert "a_name_of_the_past" in plugins["broken"]["problem"]
     assert plugins["acme-audit"]["summary"].startswith("Writes down what was opened")
+
+
+def test_its_authors_tests_pass_with_the_conformance_kit_of_the_wheel(with_third_party: Bare) -> None:
+    tests = THIRD_PARTY / "mbk-acme/tests"
+    run = with_third_party.run(
+        "python",
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        str(tests.parent / "pyproject.toml"),
+        str(tests),
+    )
+    assert run.returncode == 0, run.stdout
+    assert " passed" in run.stdout
