@@ -30,7 +30,7 @@ class Given:
     """One setting as a layer has it, before parsing."""
 
     origin: Origin
-    raw: p.Raw
+    raw: p.Raw = field(repr=False)
     parser: p.Parser
 
 
@@ -74,6 +74,20 @@ class Layers:
                 )
                 continue
             self.put(name, "environment", env, value)
+        self._warn_of_strangers(environ)
+
+    def _warn_of_strangers(self, environ: Mapping[str, str]) -> None:
+        """Credentials under the other dialect's variable are not read: whoever moves between the two must be told."""
+        for env, stranger in self.other.by_env.items():
+            here = self.dialect.by_target.get(stranger.target)
+            set_in_vain = (
+                environ.get(env) and env not in self.dialect.by_env and stranger.target not in self.given
+            )
+            if set_in_vain and here and here.env:
+                self.warnings.append(
+                    f"environment variable {env} is of configuration {self.other.version}: ignored, "
+                    f"in {self.dialect.version} it is {here.env}"
+                )
 
     def add_sets(self, sets: Sequence[str]) -> None:
         for text in sets:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ class Migration:
     ``env_renames``: variables that v2 reads under another name; what they hold is not in ``text``.
     """
 
-    text: str
+    text: str = field(repr=False)
     dropped: tuple[str, ...]
     warnings: tuple[str, ...]
     env_renames: tuple[tuple[str, str], ...]

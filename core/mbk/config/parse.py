@@ -85,7 +85,8 @@ def size(raw: str) -> int | None:
     match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*([KMGT]?)(?:i?B)?", value, re.IGNORECASE)
     if match is None:
         raise ValueError(f"expected a size such as 2G or 512M, not {raw!r}")
-    return int(float(match[1]) * _UNITS[match[2].upper()])
+    number = float(match[1]) if "." in match[1] else int(match[1])
+    return int(number * _UNITS[match[2].upper()])
 
 
 @dataclass(frozen=True, slots=True)

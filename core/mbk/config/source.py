@@ -24,7 +24,7 @@ _NULL, _MERGE = "tag:yaml.org,2002:null", "tag:yaml.org,2002:merge"
 class Flat:
     """The settings of a file: each known key as written, with its raw text; what is wrong and what is unknown."""
 
-    values: dict[str, Raw] = field(default_factory=dict)
+    values: dict[str, Raw] = field(default_factory=dict, repr=False)
     unknown: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 

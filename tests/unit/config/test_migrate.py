@@ -49,6 +49,7 @@ def test_the_classic_file_means_the_same_in_v2(tmp_path: Path) -> None:
 def test_credentials_of_the_environment_stay_there_and_are_reported(tmp_path: Path) -> None:
     environ = {"MINIO_SECRET_KEY": SECRET, "MILVUS_PASSWORD": SECRET, "MINIO_BACKUP_ACCESS_KEY": SECRET}
     migration = migrate(CLASSIC, environ=environ)
+    assert SECRET not in migration.text
     assert SECRET not in repr(migration)
     assert set(migration.env_renames) == {
         ("MINIO_SECRET_KEY", "MILVUS_STORAGE_AUTH_SECRET_ACCESS_KEY"),

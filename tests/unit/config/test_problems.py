@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mbk.config.load import LoadedConfig, load
+from mbk.config.migrate import migrate
 from mbk.errors import ConfigError, Problem
 
 Load = Callable[..., LoadedConfig]
@@ -202,3 +203,19 @@ def test_no_warning_shows_a_password_in_a_service_link(load_text: Load) -> None:
 def test_settings_show_no_secret(load_text: Load, text: str) -> None:
     loaded = load_text(text)
     assert SECRET not in f"{loaded!r} {loaded.settings} {loaded.settings.model_dump_json()}"
+
+
+def test_a_credential_under_the_variable_of_the_other_dialect_is_told(load_text: Load) -> None:
+    environ = {"MILVUS_STORAGE_AUTH_SECRET_ACCESS_KEY": SECRET}
+    (warning,) = load_text("", environ=environ).warnings
+    assert "MINIO_SECRET_KEY" in warning
+    assert SECRET not in warning
+    assert load_text("", environ={**environ, "MINIO_SECRET_KEY": "s"}).warnings == ()
+    assert load_text("configVersion: v2", environ=environ).warnings == ()
+
+
+def test_a_migration_shows_no_secret_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "v1.yaml").write_text(f"milvus: {{password: {SECRET}}}")
+    migration = migrate("v1.yaml", environ={}, cwd=tmp_path)
+    assert SECRET in migration.text
+    assert SECRET not in repr(migration)
