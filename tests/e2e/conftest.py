@@ -1,0 +1,24 @@
+"""Real servers, one of each a session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from mbk.demo.embedded import EmbeddedMilvus
+from tests.e2e.milvus_servers import STABLE_SEGMENTS, milvus_2_2, milvus_local
+
+
+@pytest.fixture(scope="session")
+def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMilvus]:
+    """Milvus 2.3.5 on local storage, without compaction and without login."""
+    with milvus_local(tmp_path_factory.mktemp("milvus"), STABLE_SEGMENTS) as server:
+        yield server
+
+
+@pytest.fixture(scope="session", name="milvus_2_2")
+def milvus_2_2_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMilvus]:
+    """Milvus 2.2.16 on local storage, without compaction and without login."""
+    with milvus_2_2(tmp_path_factory.mktemp("milvus_2_2"), STABLE_SEGMENTS) as server:
+        yield server
