@@ -203,6 +203,8 @@ def _kind(exc: BaseException) -> type[MbkError]:
     if isinstance(exc, sdk.ClientError):
         if exc.operation_name.startswith("AssumeRole"):
             return AuthenticationFailed
+        if code_of(exc) == "InvalidArgument" and "object name" in reason(exc).lower():
+            return InvalidKey
         return BY_CODE.get(code_of(exc)) or _by_status(status_of(exc))
     if isinstance(exc, sdk.SSLError | http.SSLError) and _is_lasting(exc):
         return Unreachable

@@ -321,8 +321,14 @@ class S3Storage:
     def _unfinished(self, prefix: str) -> Iterator[tuple[str, str]]:
         request = {"Bucket": self.place.bucket, "Prefix": prefix, "EncodingType": "url"}
         while True:
-            with translated(self.place, "list the unfinished uploads of"):
-                page = self.client.list_multipart_uploads(**request)
+            try:
+                with translated(self.place, "list the unfinished uploads of"):
+                    page = self.client.list_multipart_uploads(**request)
+            except MbkError as exc:
+                # rclone's way to say that there are none.
+                if code_of(exc.__cause__ or exc) == "NoSuchUpload":
+                    return
+                raise
             encoded = page.get("EncodingType") == "url"
             for upload in page.get("Uploads", ()):
                 key = unquote(upload["Key"]) if encoded else upload["Key"]

@@ -1,0 +1,120 @@
+"""The S3 plugin keeps the rules on real servers that differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+from uuid import uuid4
+
+import pytest
+
+from mbk.errors import InvalidKey
+from mbk.ports.storage import Storage
+from mbk.testing import StorageConformance
+from mbk_s3.settings import GenericSettings
+from mbk_s3.storage import S3Storage
+from tests.servers import s3
+
+pytestmark = pytest.mark.xdist_group("s3")
+
+
+def opened(server: s3.S3Server, bucket: str, **more: Any) -> S3Storage:
+    return S3Storage(GenericSettings(**server.settings(bucket, **more)))
+
+
+def with_buckets(account: s3.S3Server) -> s3.S3Server:
+    for bucket in ("conformance-one", "conformance-two"):
+        account.make_bucket(bucket)
+        # rclone's memory forgets a bucket with its last object.
+        account.client().put_object(Bucket=bucket, Key="keep", Body=b"")
+    return account
+
+
+class OnS3(StorageConformance):
+    """Two buckets of one account; subclasses bring the server."""
+
+    more: ClassVar[dict[str, Any]] = {}
+
+    @pytest.fixture
+    def storage(self, account: s3.S3Server) -> Iterator[S3Storage]:
+        storage = opened(account, "conformance-one", **self.more)
+        yield storage
+        storage.close()
+
+    @pytest.fixture
+    def other_storage(self, account: s3.S3Server) -> Iterator[S3Storage]:
+        storage = opened(account, "conformance-two", **self.more)
+        yield storage
+        storage.close()
+
+    @pytest.fixture
+    def missing_storage(self, account: s3.S3Server) -> Iterator[S3Storage]:
+        storage = opened(account, f"conformance-{uuid4().hex}", **self.more)
+        yield storage
+        storage.close()
+
+
+@pytest.fixture(scope="module")
+def ministack() -> Iterator[s3.Ministack]:
+    with s3.ministack() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def ministack_user(ministack: s3.Ministack) -> s3.S3Server:
+    return with_buckets(ministack.user("kit", "conformance-*"))
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[s3.S3Server]:
+    with s3.moto() as server:
+        yield with_buckets(server)
+
+
+@pytest.fixture(scope="module")
+def rclone() -> Iterator[s3.S3Server]:
+    with s3.rclone() as server:
+        yield with_buckets(server)
+
+
+class TestMinistack(OnS3):
+    """With an IAM user's keys, so that signatures and rights are checked."""
+
+    @pytest.fixture
+    def account(self, ministack: s3.Ministack, ministack_user: s3.S3Server) -> s3.S3Server:
+        self.server = ministack
+        type(self).secrets = (ministack_user.secret_key,)
+        return ministack_user
+
+    def protect(self, storage: Storage, key: str) -> Callable[[], None]:
+        resource = f"arn:aws:s3:::{storage.location.bucket}/{key}"
+        self.server.forbid("kit", "protect", ["s3:DeleteObject"], [resource])
+        return lambda: self.server.withdraw("kit", "protect")
+
+
+class TestMoto(OnS3):
+    secrets = ("moto-secret",)
+
+    @pytest.fixture
+    def account(self, moto: s3.S3Server) -> s3.S3Server:
+        return moto
+
+
+class TestRclone(OnS3):
+    """A server that does less than S3, and settings that say so."""
+
+    more: ClassVar[dict[str, Any]] = {"conditional_write": False, "part_copy": False}
+    secrets = ("rclone-secret",)
+    excused: ClassVar[dict[str, str]] = {
+        "D2": "deleting the name of a directory is answered with InternalError",
+        "K3": "a key with an empty element is refused in a write, and a bare 400 in a stat",
+        "K6": "an object named as a directory is answered with InternalError",
+        "M4": "a part is passed on at once and cannot be replaced (NotImplemented)",
+    }
+
+    @pytest.fixture
+    def account(self, rclone: s3.S3Server) -> s3.S3Server:
+        return rclone
+
+    def make_marker(self, storage: Storage, key: str) -> None:
+        raise InvalidKey(f"{key}: rclone answers InternalError to keys that end with a slash")
