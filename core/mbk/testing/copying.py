@@ -50,9 +50,9 @@ class Copying(Kit):
         """C3. A copy replaces what was there, also with an empty object."""
         needs(storage, "server_side_copy")
         put(storage, f"{prefix}to", b"before, and longer")
-        for data in (b"after", b""):
-            put(storage, f"{prefix}from", data)
-            storage.copy(storage, f"{prefix}from", f"{prefix}to")
+        for number, data in enumerate((b"after", b"")):
+            put(storage, f"{prefix}from/{number}", data)
+            storage.copy(storage, f"{prefix}from/{number}", f"{prefix}to")
             assert content(storage, f"{prefix}to") == data
 
     def test_c4_a_missing_source(self, storage: Storage, prefix: str) -> None:

@@ -59,16 +59,17 @@ class Keys(Kit):
 
     def test_k3_path_elements(self, storage: Storage, prefix: str) -> None:
         """K3. A key with an empty element, ``.`` or ``..`` is stored as it is or is `InvalidKey`, and never another key."""
-        for name in ("a//b", "a/./b", "a/../b", "../b", "./b"):
-            key = f"{prefix}below/{name}"
+        for number, name in enumerate(("a//b", "a/./b", "a/../b", "../b", "./b")):
+            below = f"{prefix}{number}/"
+            key = f"{below}dir/{name}"
             try:
                 put(storage, key)
             except InvalidKey:
-                assert keys_of(storage, prefix) == []
+                assert keys_of(storage, below) == []
                 with pytest.raises(InvalidKey):
                     storage.stat(key)
             else:
-                assert keys_of(storage, prefix) == [key]
+                assert keys_of(storage, below) == [key]
                 storage.delete([key])
 
     def test_k4_the_empty_key(self, storage: Storage, prefix: str) -> None:
@@ -91,6 +92,18 @@ class Keys(Kit):
             put(storage, f"{prefix}from/{name}", name.encode())
             storage.copy(storage, f"{prefix}from/{name}", f"{prefix}to/{name}")
         assert [name for name in ODD_NAMES if content(storage, f"{prefix}to/{name}") != name.encode()] == []
+
+    def test_k6_an_object_named_as_a_directory(self, storage: Storage, prefix: str) -> None:
+        """K6. A key that is also the "directory" of others, and the reverse, is stored beside them or is `InvalidKey`; what was there stays."""
+        for first, second in (("a/b/c", "a/b"), ("x/y", "x/y/z")):
+            put(storage, prefix + first, b"first")
+            try:
+                put(storage, prefix + second, b"second")
+            except InvalidKey:
+                assert content(storage, prefix + second) is None
+            else:
+                assert content(storage, prefix + second) == b"second"
+            assert content(storage, prefix + first) == b"first"
 
 
 def _key_of_length(prefix: str, length: int) -> str:

@@ -250,6 +250,7 @@ class MemoryUpload:
     def put_part(self, number: int, data: bytes) -> None:
         self.storage.fault("put_part", self.upload.key)
         with self.storage.service.lock:
+            self.require_open()
             self.upload.parts[number] = bytes(data)
 
     def copy_part(self, number: int, source: Storage, key: str, *, offset: int, length: int) -> None:
@@ -265,6 +266,7 @@ class MemoryUpload:
     def complete(self) -> ObjectInfo:
         self.storage.fault("complete", self.upload.key)
         with self.storage.service.lock:
+            self.require_open()
             if not self.upload.parts:
                 raise StorageError(f"{self.storage.location}: {self.upload.key} has no parts")
             self.forget()
@@ -274,6 +276,10 @@ class MemoryUpload:
         self.storage.fault("abort", self.upload.key)
         with self.storage.service.lock:
             self.forget()
+
+    def require_open(self) -> None:
+        if self.upload not in self.storage.bucket.uploads:
+            raise StorageError(f"{self.storage.location}: no such upload to {self.upload.key}")
 
     def joined(self) -> bytes:
         return b"".join(self.upload.parts[number] for number in sorted(self.upload.parts))

@@ -149,7 +149,7 @@ class Parts(Kit):
         assert storage.clean(prefix) == 0
         if not storage.capabilities.multipart:
             return
-        abandoned = [storage.multipart(prefix + name) for name in ("a", "dir/b", "dir/b")]
+        abandoned = [storage.multipart(prefix + name) for name in ("a", "dir/b", "dir/c")]
         for opened in abandoned:
             opened.__enter__().put_part(1, b"x")
         assert storage.clean(prefix) == 3

@@ -29,8 +29,8 @@ class Whole(Kit):
             missing_storage.check()
         with pytest.raises(BucketNotFound):
             put(missing_storage, "a")
-        with pytest.raises(NotFound):
-            missing_storage.stat("a")
+        with pytest.raises(NotFound), missing_storage.read("a"):
+            pytest.fail("the stream was opened")
         with pytest.raises(NotFound):
             list(missing_storage.list())
         missing_storage.check(create=True)
@@ -47,7 +47,7 @@ class Whole(Kit):
         """S4. Every call may be made from several threads at once."""
 
         def work(number: int) -> None:
-            below = f"{prefix}{number % 3}/{number}/"
+            below = f"{prefix}{number % 3}/{number:02}/"
             for turn in range(5):
                 data = sample(10_000 + number, turn)
                 put(storage, f"{below}a", data)
@@ -63,9 +63,9 @@ class Whole(Kit):
         if not self.secrets:
             pytest.skip("no secrets were given (set `secrets`)")
         texts = [repr(storage), str(storage), repr(storage.location), str(storage.location)]
-        for failing in (lambda: storage.stat(f"{prefix}nothing"), lambda: content(storage, "")):
-            with pytest.raises(MbkError) as caught:
-                failing()
+        for missing in (f"{prefix}nothing", ""):
+            with pytest.raises(MbkError) as caught, storage.read(missing):
+                pytest.fail("the stream was opened")
             texts += [str(caught.value), repr(caught.value), repr(vars(caught.value))]
         assert [secret for secret in self.secrets for text in texts if secret in text] == []
 
@@ -96,8 +96,8 @@ class Whole(Kit):
 
     def test_s8_errors_travel(self, storage: Storage, prefix: str) -> None:
         """S8. Errors are of `mbk.errors` and survive pickling, for work may run in other processes."""
-        with pytest.raises(NotFound) as caught:
-            storage.stat(f"{prefix}nothing")
+        with pytest.raises(NotFound) as caught, storage.read(f"{prefix}nothing"):
+            pytest.fail("the stream was opened")
         copied = pickle.loads(pickle.dumps(caught.value))
         assert (type(copied), str(copied)) == (type(caught.value), str(caught.value))
         assert type(copied).__module__ == "mbk.errors"

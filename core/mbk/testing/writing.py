@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from mbk.errors import MbkError, ObjectExists, Unsupported
+from mbk.errors import MbkError, ObjectExists, ObjectNotFound, Unsupported
 from mbk.ports.storage import MIB, Storage
 from mbk.testing.kit import Kit, content, in_threads, needs, put, sample
 
@@ -54,10 +54,10 @@ class Writing(Kit):
         for good in (0, 1, MORE_THAN_A_PART // MIB):
             for size in ((good + 1) * MIB, None):
                 for key in ("there", "new"):
-                    error = Broken()
-                    with pytest.raises(Broken) as caught:
-                        storage.write(prefix + key, _breaking(good, error), size=size)
-                    assert caught.value is error
+                    for error in (Broken(), ObjectNotFound("the source vanished")):
+                        with pytest.raises(type(error)) as caught:
+                            storage.write(prefix + key, _breaking(good, error), size=size)
+                        assert caught.value is error
         assert content(storage, f"{prefix}there") == b"before"
         assert content(storage, f"{prefix}new") is None
         assert storage.clean(prefix) == 0
