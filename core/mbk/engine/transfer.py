@@ -13,12 +13,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
 
+from mbk.engine.parts import Part, cut
 from mbk.engine.pool import Pool
 from mbk.engine.run import Run
 from mbk.errors import AccessError, NotFound, Unsupported, UsageError, VerificationFailed
 from mbk.model.backup import TransferStats
 from mbk.model.events import ObjectCopied
-from mbk.model.plan import CopyItem, Part, cut
+from mbk.model.plan import CopyItem
 from mbk.ports.storage import MIB, Storage
 
 SERVER = "server"

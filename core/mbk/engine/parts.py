@@ -1,0 +1,25 @@
+"""How a large object is cut into parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mbk.ports.storage import MIB, Capabilities
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Part ``number`` (from 1) is ``length`` bytes from ``offset`` on."""
+
+    number: int
+    offset: int
+    length: int
+
+
+def cut(size: int, capabilities: Capabilities, *, preferred: int = 64 * MIB) -> Iterator[Part]:
+    """Parts of an object of ``size`` bytes: as ``preferred`` as the storage's limits on size and count allow."""
+    length = max(preferred, capabilities.min_part_size, -(-size // capabilities.max_parts))
+    length = min(length, capabilities.max_part_size)
+    for number, offset in enumerate(range(0, size, length), start=1):
+        yield Part(number, offset, min(length, size - offset))
