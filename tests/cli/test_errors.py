@@ -80,12 +80,16 @@ def test_verbose_adds_the_chain_of_causes(run: Run, session: Session) -> None:
     session.error.__cause__ = cause
     session.error.add_note("the end of the server's log")
     assert run("list").err == "mbk: error: broken\n"
-    assert run("-v", "list").err.splitlines() == run("list", "-v").err.splitlines() == [
-        "mbk: error: broken",
-        "the end of the server's log",
-        "  caused by OSError: connection reset",
-        "  caused by ValueError: in the middle",
-    ]
+    assert (
+        run("-v", "list").err.splitlines()
+        == run("list", "-v").err.splitlines()
+        == [
+            "mbk: error: broken",
+            "the end of the server's log",
+            "  caused by OSError: connection reset",
+            "  caused by ValueError: in the middle",
+        ]
+    )
 
 
 def test_a_chain_that_bites_its_tail_ends(run: Run, session: Session) -> None:
@@ -188,7 +192,10 @@ def test_a_signal_ignored_by_the_caller_stays_ignored() -> None:
 
 def test_a_reader_that_leaves_is_no_error() -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "mbk", "config", "show"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "mbk", "config", "show"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None
         process.stdout.close()

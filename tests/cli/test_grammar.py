@@ -19,7 +19,10 @@ DB_B = CollectionName("db", "b")
     ("typed", "meant"),
     [
         ("", {}),
-        ("--filter a,db.*", {"selection": Selection(databases=frozenset({"db"}), collections=frozenset({A}))}),
+        (
+            "--filter a,db.*",
+            {"selection": Selection(databases=frozenset({"db"}), collections=frozenset({A}))},
+        ),
         ("--filter db.", {"selection": Selection(bare=frozenset({"db"}))}),
         ("--colls a,db.b", {"selection": Selection(collections=frozenset({A, DB_B}))}),
         ("-c a", {"selection": Selection(collections=frozenset({A}))}),

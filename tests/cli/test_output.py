@@ -14,7 +14,9 @@ from mbk.model.events import CollectionFinished, Notice, ObjectCopied, PhaseStar
 from tests.cli.conftest import BIG, Run, Session, report
 
 BACKUPS = [
-    BackupSummary("nightly", "complete", 3 * 1024**3, "v2.3.5", created=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+    BackupSummary(
+        "nightly", "complete", 3 * 1024**3, "v2.3.5", created=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    ),
     BackupSummary("half", "incomplete", reason="no full_meta.json"),
 ]
 
@@ -50,7 +52,9 @@ def test_a_listing_for_machines(where: tuple[str, ...], run: Run, session: Sessi
 
 def test_the_listing_can_be_narrowed_to_a_collection(run: Run, session: Session) -> None:
     session.backups = BACKUPS
-    session.info = {"collection_backups": [{"collection_name": "hello"}, {"db_name": "db", "collection_name": "x"}]}
+    session.info = {
+        "collection_backups": [{"collection_name": "hello"}, {"db_name": "db", "collection_name": "x"}]
+    }
     assert run("list", "-q", "-c", "hello").out == "nightly\n"
     assert run("list", "-q", "--collection", "db.x").out == "nightly\n"
     assert run("list", "-q", "-c", "x").out == ""
@@ -77,7 +81,12 @@ def test_get_as_a_table(run: Run, session: Session) -> None:
         "size": 2048,
         "milvus_version": "v2.3.5",
         "collection_backups": [
-            {"collection_name": "集合", "size": 1024, "index_infos": [{"index_type": "HNSW"}], "load_state": "Loaded"},
+            {
+                "collection_name": "集合",
+                "size": 1024,
+                "index_infos": [{"index_type": "HNSW"}],
+                "load_state": "Loaded",
+            },
             {"db_name": "db", "collection_name": "b", "size": 1024},
         ],
     }
@@ -94,7 +103,9 @@ def test_a_restore_tells_rows_expected_against_rows_present(run: Run, session: S
         "restore",
         CollectionOutcome("default.a", "default.a_r", "done", 12, 2048, 3000, 3000, 1.25),
         CollectionOutcome("default.b", "default.b_r", "failed", error="import failed", rows_expected=5),
-        transfer=TransferStats({"stream": 12}, {"stream": 2048}, streamed_because="the accounts differ", retries=1),
+        transfer=TransferStats(
+            {"stream": 12}, {"stream": 2048}, streamed_because="the accounts differ", retries=1
+        ),
     )
     assert run("restore", "nightly", "-s", "_r").out.splitlines() == [
         "COLLECTION  TARGET       OUTCOME  EXPECTED  PRESENT  OBJECTS     SIZE   TIME",
@@ -102,12 +113,14 @@ def test_a_restore_tells_rows_expected_against_rows_present(run: Run, session: S
         "default.b   default.b_r  failed          5        -        0      0 B  0.0 s",
         "  default.b: import failed",
         "restore nightly: 1 of 2 collections, 2.0 KiB in 1.5 s; 12 objects (2.0 KiB) streamed; "
-        "streamed because the accounts differ; 1 retries; from local://backups",
+        "streamed because the accounts differ; 1 retry; from local://backups",
     ]
 
 
 def test_a_create_for_machines_is_the_whole_report(run: Run, session: Session) -> None:
-    session.result = report("create", CollectionOutcome("default.a", "default.a", "done", 1, BIG), notices=("n",))
+    session.result = report(
+        "create", CollectionOutcome("default.a", "default.a", "done", 1, BIG), notices=("n",)
+    )
     told = json.loads(run("create", "-o", "json").out)
     assert told["collections"][0]["size"] == told["size"] == BIG
     assert told["notices"] == ["n"]
@@ -167,7 +180,9 @@ def test_a_check_with_warnings_alone_is_a_success(run: Run, session: Session) ->
 def test_the_report_of_a_partial_failure_is_on_standard_output(run: Run, session: Session) -> None:
     session.error = PartialFailure(
         "1 of 1 collections failed",
-        report=report("create", CollectionOutcome("default.a", "default.a", "failed", error="it was dropped")),
+        report=report(
+            "create", CollectionOutcome("default.a", "default.a", "failed", error="it was dropped")
+        ),
     )
     result = run("create", "-n", "nightly")
     assert "default.a   failed" in result.out

@@ -90,6 +90,11 @@ def size(count: int) -> str:
     return f"{count} B" if unit == "B" else f"{value:.1f} {unit}"
 
 
+def counted(count: int, what: str) -> str:
+    """``1 object``, ``2 objects``."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def moment(when: datetime | None) -> str:
     return f"{when:%Y-%m-%dT%H:%M:%SZ}" if when else "-"
 
@@ -127,17 +132,18 @@ def _count(rows: int | None) -> str:
 
 def _summary(run: RunReport, dry_run: bool) -> str:
     done = len(run.collections) - len(run.failed)
-    parts = [f"{done} of {len(run.collections)} collections" if run.failed else f"{done} collections"]
+    whole = counted(len(run.collections), "collection")
+    parts = [f"{done} of {whole}" if run.failed else whole]
     parts[0] += f", {size(run.size)} in {run.seconds:.1f} s"
     ways = {"server": "copied by the storage", "stream": "streamed", "kept": "kept from the interrupted run"}
     for way, words in ways.items():
         if run.transfer.objects.get(way):
             moved = size(run.transfer.bytes.get(way, 0))
-            parts.append(f"{run.transfer.objects[way]} objects ({moved}) {words}")
+            parts.append(f"{counted(run.transfer.objects[way], 'object')} ({moved}) {words}")
     if run.transfer.streamed_because:
         parts.append(f"streamed because {run.transfer.streamed_because}")
     if run.transfer.retries:
-        parts.append(f"{run.transfer.retries} retries")
+        parts.append("1 retry" if run.transfer.retries == 1 else f"{run.transfer.retries} retries")
     what = f"{run.command} {run.name}" + (" (dry run, nothing was changed)" if dry_run else "")
     place = f"{'from' if run.command == 'restore' else 'at'} {run.location}"
     return f"{what}: {'; '.join(parts)}; {place}"

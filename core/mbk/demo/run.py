@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from mbk.config.load import load
 from mbk.config.schema import MilvusSettings, Settings
 from mbk.demo.embedded import EmbeddedMilvus
-from mbk.errors import CollectionExists, UsageError, VerificationFailed
+from mbk.errors import CollectionExists, MilvusError, UsageError, VerificationFailed
 from mbk.model.backup import RunReport
-from mbk.session import OnEvent, connect
+from mbk.session import OnEvent, Session, connect
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
@@ -113,15 +113,14 @@ def _config(server: EmbeddedMilvus, backups: Path) -> str:
             "management": {"endpoint": server.management_url},
             "storage": {"provider": "local", "rootPath": str(server.storage_root)},
         },
-        "backup": {"storage": {"provider": "local", "rootPath": str(backups)}},
+        "backup": {"storage": {"provider": "local", "rootPath": str(backups)}, "pauseGC": False},
     }
     return "# Written by mbk demo.\n" + yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
 
 
 def _play(stage: _Stage, *, say: Say, rows: int, on_event: OnEvent | None) -> DemoResult:
     restored = COLLECTION + SUFFIX
-    client = _client(stage.settings.milvus)
-    try:
+    with connect(stage.settings) as session, _client(session) as client:
         for name in (COLLECTION, restored):
             if client.has_collection(name):
                 raise CollectionExists(
@@ -129,16 +128,13 @@ def _play(stage: _Stage, *, say: Say, rows: int, on_event: OnEvent | None) -> De
                 )
         _fill(client, rows)
         say(f"{COLLECTION}: {rows} rows inserted, index built, loaded")
-        with connect(stage.settings) as session:
-            created = session.create(stage.backup, filter=COLLECTION, on_event=on_event)
-            say(f"create -n {stage.backup}: {_told(created)}, at {created.location}")
-            report = session.restore(stage.backup, suffix=SUFFIX, rebuild_index=True, on_event=on_event)
-            say(f"restore -n {stage.backup} -s {SUFFIX}: {_told(report)}, as {restored}")
+        created = session.create(stage.backup, filter=COLLECTION, on_event=on_event)
+        say(f"create -n {stage.backup}: {_told(created)}, at {created.location}")
+        report = session.restore(stage.backup, suffix=SUFFIX, rebuild_index=True, on_event=on_event)
+        say(f"restore -n {stage.backup} -s {SUFFIX}: {_told(report)}, as {restored}")
         client.load_collection(restored)
         same = _compare(client, COLLECTION, restored, rows)
-        say(f"compared row by row: {same} of {rows} rows of {restored} are those of {COLLECTION}")
-    finally:
-        client.close()
+    say(f"compared row by row: {same} of {rows} rows of {restored} are those of {COLLECTION}")
     if same != rows:
         raise VerificationFailed(
             f"{rows - same} of {rows} rows differ", hint=f"the backup is at {created.location}"
@@ -181,25 +177,38 @@ def _where(result: DemoResult, stage: _Stage, say: Say) -> None:
     say(f"look into it: mbk --config {result.config} get -n {result.backup}")
 
 
-def _client(milvus: MilvusSettings) -> MilvusClient:
-    from pymilvus import MilvusClient
+@contextmanager
+def _client(session: Session) -> Iterator[MilvusClient]:
+    """A user's client of the session's server; its errors become ours."""
+    from pymilvus import MilvusClient, MilvusException
 
+    version = session.milvus.version  # an unreachable server is told in our own words
+    milvus = session.settings.milvus
     secure = milvus.tls_mode != "disabled"
-    options: dict[str, Any] = {}
-    if secure:
-        options = {
-            "secure": True,
-            "server_pem_path" if milvus.tls_mode == "server" else "ca_pem_path": milvus.ca_cert_path,
-            "server_name": milvus.server_name,
-        }
-    if milvus.tls_mode == "mutual":
-        options |= {"client_pem_path": milvus.mtls_cert_path, "client_key_path": milvus.mtls_key_path}
-    return MilvusClient(
-        uri=f"{'https' if secure else 'http'}://{milvus.address}:{milvus.port}",
-        user=milvus.user,
-        password=milvus.password.get_secret_value(),
-        **options,
-    )
+    try:
+        client = MilvusClient(
+            uri=f"{'https' if secure else 'http'}://{milvus.address}:{milvus.port}",
+            user=milvus.user,
+            password=milvus.password.get_secret_value(),
+            **(_tls(milvus) if secure else {}),
+        )
+        try:
+            yield client
+        finally:
+            client.close()
+    except MilvusException as exc:
+        raise MilvusError(f"Milvus {version} refused: {exc.message}", code=exc.code) from exc
+
+
+def _tls(milvus: MilvusSettings) -> dict[str, Any]:
+    options: dict[str, Any] = {"secure": True, "server_name": milvus.server_name}
+    if milvus.tls_mode == "server":
+        return options | {"server_pem_path": milvus.ca_cert_path}
+    return options | {
+        "ca_pem_path": milvus.ca_cert_path,
+        "client_pem_path": milvus.mtls_cert_path,
+        "client_key_path": milvus.mtls_key_path,
+    }
 
 
 def _fill(client: MilvusClient, rows: int) -> None:

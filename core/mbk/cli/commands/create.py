@@ -13,7 +13,7 @@ from mbk.cli.parsing import COMMANDS, Command
 from mbk.cli.progress import listening
 from mbk.cli.render import report
 from mbk.errors import PartialFailure, UsageError
-from mbk.model.backup import RunReport
+from mbk.model.backup import RunReport, check_name
 from mbk.model.options import CreateOptions, Strategy
 from mbk.model.selection import Selection
 
@@ -48,11 +48,14 @@ STRATEGIES = [str(item) for item in Strategy]
 def command(app: App, /, name: str | None, argument: str | None, dry_run: bool, **given: Any) -> None:
     if name and argument and name != argument:
         raise UsageError(f"two names are given, {name!r} and {argument!r}", hint="give one")
+    chosen = name or argument
+    if chosen:
+        check_name(chosen)
     options = _options(dry_run=dry_run, **given)
     with app.session() as session:
         try:
             with listening(app) as listener:
-                result = session.create(name or argument, options, on_event=listener)
+                result = session.create(chosen, options, on_event=listener)
         except PartialFailure as exc:
             if isinstance(exc.report, RunReport):
                 report(exc.report, app.output)

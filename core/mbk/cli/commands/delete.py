@@ -9,7 +9,7 @@ from mbk.cli.app import App
 from mbk.cli.choosing import chosen_name, named
 from mbk.cli.parsing import COMMANDS, Command
 from mbk.cli.progress import listening
-from mbk.cli.render import emit, emit_data
+from mbk.cli.render import counted, emit, emit_data
 from mbk.errors import UsageError
 
 
@@ -30,4 +30,4 @@ def command(app: App, name: str | None, argument: str | None, yes: bool) -> None
     if app.output in ("json", "yaml"):
         emit_data({"name": backup, "deleted_objects": objects}, app.output)
     else:
-        emit(f"deleted {backup}: {objects} objects")
+        emit(f"deleted {backup}: {counted(objects, 'object')}")

@@ -9,7 +9,7 @@ import click
 from mbk.cli.app import App
 from mbk.cli.choosing import chosen_name, named
 from mbk.cli.parsing import COMMANDS, Command
-from mbk.cli.render import emit, emit_data, size, table
+from mbk.cli.render import counted, emit, emit_data, size, table
 
 
 @click.command("get", cls=Command, help=f"{COMMANDS['get']} JSON unless -o says otherwise.")
@@ -40,4 +40,6 @@ def _print_table(info: dict[str, Any]) -> None:
     if rows:
         emit(table(("COLLECTION", "SIZE", "INDEXES", "LOADED"), rows))
     version = info.get("milvus_version") or "unknown"
-    emit(f"{info.get('name', '')}: {len(rows)} collections, {size(info.get('size', 0))}, Milvus {version}")
+    emit(
+        f"{info.get('name', '')}: {counted(len(rows), 'collection')}, {size(info.get('size', 0))}, Milvus {version}"
+    )

@@ -1,0 +1,89 @@
+"""``mbk config`` and the old ``mbk check config``."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+
+FILE = """
+milvus:
+  address: milvus.example
+  user: root
+  password: very-secret
+http:
+  simpleResponse: true
+"""
+
+
+@pytest.fixture(autouse=True)
+def _file() -> None:
+    Path("backup.yaml").write_text(FILE, encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", [("config", "show"), ("check", "config")])
+def test_every_value_is_shown_with_its_source_and_no_secret(command: tuple[str, ...], run: Run) -> None:
+    result = run(*command, "--set", "milvus.port=1")
+    assert result.code == 0
+    rows = {line.split()[0]: line.split()[1:] for line in result.out.splitlines()}
+    assert rows["milvus.address"] == ["milvus.example", "file", "milvus.address"]
+    assert rows["milvus.port"] == ["1", "set", "milvus.port"]
+    assert rows["log.level"][1] == "default"
+    assert "very-secret" not in result.out + result.err
+    assert "backup.yaml" in result.err
+
+
+def test_it_can_be_read_by_a_machine(run: Run) -> None:
+    told = json.loads(run("config", "show", "-o", "json").out)
+    assert told["file"].endswith("backup.yaml")
+    assert {"parameter", "value", "source", "source_key"} == set(told["settings"][0])
+    assert "very-secret" not in json.dumps(told)
+
+
+def test_a_migrated_file_is_loaded_again(run: Run) -> None:
+    result = run("config", "migrate")
+    assert result.code == 0
+    Path("v2.yaml").write_text(result.out, encoding="utf-8")
+    shown = run("config", "show", "--config", "v2.yaml").out
+    assert "milvus.example" in shown
+    assert "milvus.grpc.address" in shown
+
+
+def test_a_migrated_file_is_for_its_owner_alone_and_is_not_overwritten(run: Run) -> None:
+    assert run("config", "migrate", "-o", "v2.yaml").out == ""
+    assert stat.S_IMODE(Path("v2.yaml").stat().st_mode) == 0o600
+    again = run("config", "migrate", "--output", "v2.yaml")
+    assert again.code == 5
+    assert "--force" in again.err
+    Path("v2.yaml").write_text("old", encoding="utf-8")
+    assert run("config", "migrate", "--output=v2.yaml", "--force").code == 0
+    assert Path("v2.yaml").read_text(encoding="utf-8").startswith("configVersion: v2")
+
+
+def test_a_place_that_cannot_be_written_is_named(run: Run) -> None:
+    result = run("config", "migrate", "-o", "nowhere/v2.yaml")
+    assert result.code == 2
+    assert "nowhere/v2.yaml" in result.err
+
+
+def test_a_file_that_is_v2_already_is_refused(run: Run) -> None:
+    Path("backup.yaml").write_text("configVersion: v2\n", encoding="utf-8")
+    assert run("config", "migrate").code == 2
+
+
+def test_strict_refuses_what_would_be_lost(run: Run) -> None:
+    Path("backup.yaml").write_text("http:\n  enabled: true\n", encoding="utf-8")
+    assert run("config", "migrate").code == 0
+    result = run("config", "migrate", "--strict")
+    assert (result.code, result.out) == (2, "")
+    assert "http.enabled" in result.err
+
+
+def test_a_file_that_is_not_there_is_named(run: Run) -> None:
+    result = run("config", "show", "--config", "other.yaml")
+    assert result.code == 2
+    assert "other.yaml" in result.err

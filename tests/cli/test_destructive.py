@@ -1,0 +1,71 @@
+"""What destroys asks first, and does not guess where nobody can be asked."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from mbk.model.backup import CollectionOutcome
+from mbk.model.options import RestoreOptions
+from tests.cli.conftest import Run, Session, report
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+DESTRUCTIVE = [("delete", "-n", "nightly"), ("restore", "-n", "nightly", "--drop_exist_collection")]
+
+
+@pytest.mark.parametrize("command", DESTRUCTIVE, ids=lambda command: command[0])
+def test_where_nobody_can_be_asked_yes_is_needed(
+    command: tuple[str, ...], run: Run, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    result = run(*command)
+    assert result.code == 2
+    assert "--yes" in result.err
+    assert session.calls == []
+    assert run(*command, "--yes").code == 0
+    assert run(*command, "-y").code == 0
+    assert len(session.calls) == 2
+
+
+@pytest.mark.parametrize(("reply", "code"), [("y\n", 0), ("n\n", 1), ("\n", 1), ("", 130)])
+def test_delete_asks_on_a_terminal(
+    reply: str, code: int, run: Run, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal(reply))
+    result = run("delete", "nightly")
+    assert result.code == code
+    assert session.calls == ([("delete", "nightly")] if code == 0 else [])
+    assert "nightly" in result.err
+    assert result.out == ("deleted nightly: 7 objects\n" if code == 0 else "")
+
+
+@pytest.mark.parametrize(("reply", "done"), [("y\n", True), ("n\n", False)])
+def test_a_restore_that_drops_names_what_it_would_drop_and_asks(
+    reply: str, done: bool, run: Run, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal(reply))
+    session.result = report("restore", CollectionOutcome("default.a", "default.b", "done"))
+    result = run("restore", "nightly", "--drop-exist-collection")
+    assert result.code == (0 if done else 1)
+    assert "default.b" in result.err
+    plan, *rest = session.calls
+    assert plan == ("restore", "nightly", RestoreOptions(drop_existing=True, dry_run=True))
+    assert rest == ([("restore", "nightly", RestoreOptions(drop_existing=True))] if done else [])
+
+
+def test_a_restore_that_drops_nothing_does_not_ask(run: Run, session: Session) -> None:
+    assert run("restore", "nightly", "-s", "_recover").code == 0
+    assert run("restore", "nightly", "--drop_exist_collection", "--dry-run").code == 0
+    assert len(session.calls) == 2
+
+
+def test_a_deletion_can_be_read_by_a_machine(run: Run, session: Session) -> None:
+    result = run("delete", "nightly", "--yes", "-o", "yaml")
+    assert result.out == "name: nightly\ndeleted_objects: 7\n"
+    assert session.calls == [("delete", "nightly")]

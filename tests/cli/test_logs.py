@@ -1,0 +1,102 @@
+"""Where log lines go."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mbk.cli.logs import configure
+from mbk.config.schema import LogSettings
+from tests.cli.conftest import Run, Session
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    yield
+    configure(LogSettings(console=False))
+
+
+def say(level: int = logging.INFO, text: str = "hello", name: str = "mbk.engine") -> None:
+    logging.getLogger(name).log(level, text)
+
+
+@pytest.mark.parametrize(
+    ("level", "shown"),
+    [
+        ("debug", {10, 20, 30, 40, 50}),
+        ("info", {20, 30, 40, 50}),
+        ("warn", {30, 40, 50}),
+        ("error", {40, 50}),
+        ("panic", {50}),
+        ("fatal", {50}),
+    ],
+)
+def test_the_classic_level_names(level: str, shown: set[int], capsys: pytest.CaptureFixture[str]) -> None:
+    configure(LogSettings.model_validate({"level": level}))
+    for number in (10, 20, 30, 40, 50):
+        say(number, f"at {number}")
+    seen = capsys.readouterr()
+    assert seen.out == ""
+    assert {int(line.rpartition(" ")[2]) for line in seen.err.splitlines()} == shown
+
+
+def test_no_console_no_lines_and_quiet_leaves_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(LogSettings(console=False))
+    say(logging.ERROR)
+    assert capsys.readouterr().err == ""
+    configure(LogSettings(), quiet=True)
+    say(logging.WARNING, "soft")
+    say(logging.ERROR, "hard")
+    assert capsys.readouterr().err.endswith("error: hard\n")
+
+
+def test_the_chatter_of_libraries_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(LogSettings(level="debug"))
+    say(logging.DEBUG, "body of a request", name="somebody.elses")
+    assert capsys.readouterr().err == ""
+
+
+def test_no_file_is_written_unless_one_is_named(run: Run, session: Session) -> None:
+    assert run("list").code == 0
+    assert list(Path().iterdir()) == []
+    assert len(session.calls) == 1
+
+
+def test_the_file_is_made_with_its_directory(run: Run, session: Session) -> None:
+    assert run("list", "--set", "log.file.filename=logs/deep/backup.log").code == 0
+    say(text="after")
+    assert "INFO mbk.engine: after" in Path("logs/deep/backup.log").read_text(encoding="utf-8")
+    assert len(session.calls) == 1
+
+
+def test_a_file_that_cannot_be_written_is_a_warning(run: Run, session: Session) -> None:
+    Path("logs").write_text("a file where a directory should be", encoding="utf-8")
+    result = run("list", "--set", "log.file.filename=logs/backup.log")
+    assert result.code == 0
+    assert "mbk: warning: no log file: logs/backup.log: " in result.err
+    assert len(session.calls) == 1
+
+
+def test_the_file_is_rotated_by_size_and_the_newest_old_ones_are_kept(tmp_path: Path) -> None:
+    file = tmp_path / "backup.log"
+    configure(LogSettings(console=False, file=str(file), max_size_mib=1, max_backups=2))
+    for number in range(6):
+        say(text=f"{number} " + "x" * 600_000)
+    old = sorted(tmp_path.glob("backup-*.log"))
+    assert len(old) == 2
+    assert [text.read_text(encoding="utf-8").split(": ")[1][0] for text in (*old, file)] == ["3", "4", "5"]
+
+
+def test_old_files_go_by_age(tmp_path: Path) -> None:
+    ancient = tmp_path / "backup-2020-01-01T00-00-00.000.log"
+    ancient.write_text("old", encoding="utf-8")
+    os.utime(ancient, (0, 0))
+    configure(LogSettings(console=False, file=str(tmp_path / "backup.log"), max_size_mib=1, max_days=7))
+    for _ in range(3):
+        say(text="x" * 600_000)
+    assert not ancient.exists()
+    assert list(tmp_path.glob("backup-*.log"))
