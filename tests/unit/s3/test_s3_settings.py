@@ -1,0 +1,175 @@
+"""What follows from the settings of an S3 storage, by profile."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from mbk.errors import UsageError
+from mbk.ports.storage import TIB
+from mbk_s3 import mbk_storage_backends
+from mbk_s3.multipart import MAX_PARTS, PART, cut, part_sizes
+from mbk_s3.settings import AwsSettings, GenericSettings, MinioSettings, S3Settings
+from mbk_s3.storage import S3Storage
+
+KEYS = {"access_key_id": "an-id", "secret_access_key": "a-secret"}
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "endpoint", "tls", "style"),
+    [
+        (MinioSettings, {}, "localhost:9000", False, "path"),
+        (MinioSettings, {"address": "minio.svc", "port": 9001, "use_ssl": True}, "minio.svc:9001", True, "path"),
+        (MinioSettings, {"address": "::1"}, "[::1]:9000", False, "path"),
+        (GenericSettings, {"address": "Store.Example"}, "store.example:80", False, "path"),
+        (GenericSettings, {"address": "store.example", "port": 443}, "store.example:443", True, "path"),
+        (GenericSettings, {"address": "store.example", "use_ssl": True}, "store.example:443", True, "path"),
+        (GenericSettings, {"address": "h", "path_style": False}, "h:80", False, "virtual"),
+        (AwsSettings, {}, "s3.us-east-1.amazonaws.com:443", True, "auto"),
+        (AwsSettings, {"region": "eu-west-3"}, "s3.eu-west-3.amazonaws.com:443", True, "auto"),
+        (AwsSettings, {"region": "cn-north-1"}, "s3.cn-north-1.amazonaws.com.cn:443", True, "auto"),
+        (AwsSettings, {"address": "s3.amazonaws.com", "region": "eu-west-3"}, "s3.eu-west-3.amazonaws.com:443", True, "auto"),
+        (AwsSettings, {"address": "s3.us-west-2.amazonaws.com"}, "s3.us-west-2.amazonaws.com:443", True, "auto"),
+        (AwsSettings, {"address": "vpce-1.s3.eu-west-1.vpce.amazonaws.com"}, "vpce-1.s3.eu-west-1.vpce.amazonaws.com:443", True, "auto"),
+        (AwsSettings, {"port": 80, "use_ssl": False}, "s3.us-east-1.amazonaws.com:80", False, "auto"),
+        (AwsSettings, {"path_style": True}, "s3.us-east-1.amazonaws.com:443", True, "path"),
+    ],
+)  # fmt: skip
+def test_where_requests_go(
+    kind: type[S3Settings], given: dict[str, Any], endpoint: str, tls: bool, style: str
+) -> None:
+    settings = kind(bucket="bucket", **given)
+    assert (settings.endpoint, settings.tls, settings.addressing_style) == (endpoint, tls, style)
+
+
+def test_the_region_is_set_or_in_the_host_or_ambient_or_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert AwsSettings(bucket="bucket").signing_region == "us-east-1"
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "ap-south-1")
+    assert AwsSettings(bucket="bucket").signing_region == "ap-south-1"
+    assert AwsSettings(bucket="bucket", address="s3.us-west-2.amazonaws.com").signing_region == "us-west-2"
+    assert AwsSettings(bucket="bucket", region="eu-west-1").signing_region == "eu-west-1"
+    assert MinioSettings(bucket="bucket").signing_region == "us-east-1"
+
+
+def test_who_signs() -> None:
+    assert MinioSettings(bucket="bucket").static_keys == ("minioadmin", "minioadmin")
+    assert MinioSettings(bucket="bucket", **KEYS).static_keys == ("an-id", "a-secret")
+    assert MinioSettings(bucket="bucket", use_iam=True, **KEYS).static_keys is None
+    assert MinioSettings(bucket="bucket", profile="p").static_keys is None
+    assert GenericSettings(bucket="bucket", address="h").static_keys is None
+    assert AwsSettings(bucket="bucket").static_keys is None
+
+
+@pytest.mark.parametrize(
+    ("root_path", "root"),
+    [
+        ("", ""),
+        ("files", "files/"),
+        ("files/", "files/"),
+        ("/files/", "/files/"),
+        ("a/b", "a/b/"),
+        ("/", "/"),
+    ],
+)
+def test_the_root_is_used_as_written(root_path: str, root: str) -> None:
+    assert MinioSettings(bucket="bucket", root_path=root_path).root == root
+
+
+def test_one_bucket_reached_in_two_ways_is_one_bucket() -> None:
+    as_minio = S3Storage(MinioSettings(bucket="bucket", address="localhost", root_path="files"))
+    as_s3 = S3Storage(GenericSettings(bucket="bucket", address="LOCALHOST", port=9000, root_path="backup"))
+    assert as_minio.location.same_bucket(as_s3.location)
+    assert as_s3.can_copy_from(as_minio)
+    assert str(as_minio.location) == "s3://localhost:9000/bucket/files"
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "place", "words"),
+    [
+        (MinioSettings, {}, "bucket", "a bucket is needed"),
+        (MinioSettings, {"bucket": "a/b"}, "bucket", "cannot be a bucket"),
+        (GenericSettings, {"bucket": "bucket"}, "address", "an address is needed"),
+        (MinioSettings, {"bucket": "bucket", "address": "http://h"}, "address", "the host name alone"),
+        (MinioSettings, {"bucket": "bucket", "address": "h:9000"}, "address", "the port has a key of its own"),
+        (MinioSettings, {"bucket": "bucket", "port": 70000}, "port", "65535"),
+        (MinioSettings, {"bucket": "bucket", "ca_cert": "nowhere.pem"}, "ca_cert", "there is no file"),
+        (MinioSettings, {"bucket": "bucket", "access_key_id": "x"}, "secret_access_key", "go together"),
+        (MinioSettings, {"bucket": "bucket", "account_name": "x"}, "account_name", "not permitted"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_meant_is_refused_where_it_stands(
+    kind: type[S3Settings], given: dict[str, Any], place: str, words: str
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        kind(**given)
+    [problem] = caught.value.errors(include_input=False)
+    assert problem["loc"] == (place,)
+    assert words in problem["msg"]
+
+
+def test_no_representation_shows_a_secret() -> None:
+    settings = MinioSettings(bucket="bucket", session_token="a-token", **KEYS)
+    storage = S3Storage(settings)
+    for text in (repr(settings), str(settings), repr(storage), str(storage.location)):
+        assert "a-secret" not in text
+        assert "a-token" not in text
+
+
+def test_settings_travel_to_another_process() -> None:
+    settings = MinioSettings(bucket="bucket", **KEYS)
+    assert pickle.loads(pickle.dumps(settings)) == settings
+
+
+def test_an_unknown_profile_is_told_at_the_first_request() -> None:
+    storage = S3Storage(AwsSettings(bucket="bucket", region="us-east-1", profile="nobody"))
+    with pytest.raises(UsageError, match="nobody"):
+        storage.check()
+
+
+def test_the_three_kinds_are_offered_without_loading_the_sdk() -> None:
+    assert [(backend.name, backend.extra) for backend in mbk_storage_backends()] == [
+        ("minio", "mbk[minio]"),
+        ("s3", "mbk[s3]"),
+        ("aws", "mbk[aws]"),
+    ]
+    code = (
+        "import sys, mbk_s3; [b.settings() for b in mbk_s3.mbk_storage_backends()];"
+        "sys.exit(any(m.startswith(('boto', 's3transfer', 'urllib3')) for m in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("size", [None, 0, 1, 16 << 20, (16 << 20) + 1, 1 << 40, 5 * TIB])
+def test_the_parts_of_any_object_are_few_enough_and_reach(size: int | None) -> None:
+    sizes = list(part_sizes(size))
+    assert len(sizes) <= MAX_PARTS
+    assert sum(sizes) >= (5 * TIB if size is None else size)
+    assert min(sizes) >= PART
+
+
+def test_parts_of_an_unknown_length_begin_small() -> None:
+    needed = next(n for n, total in enumerate(accumulate(part_sizes(None)), 1) if total >= 1 << 30)
+    assert list(part_sizes(None))[needed] <= 2 * PART
+
+
+@pytest.mark.parametrize("sizes", [[1], [3], [4, 2, 5], [100]])
+def test_cutting_keeps_the_bytes(sizes: list[int]) -> None:
+    chunks = [b"", b"abc", b"defgh", b"i", b""]
+    pieces = list(cut(chunks, iter(sizes * 20)))
+    assert b"".join(pieces) == b"abcdefghi"
+    assert all(pieces)
+    assert [len(piece) for piece in pieces[:-1]] == (sizes * 20)[: len(pieces) - 1]
