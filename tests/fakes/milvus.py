@@ -1,0 +1,484 @@
+"""A Milvus in memory that implements :mod:`mbk.ports.milvus` honestly where backup and restore can notice.
+
+Its rows live as objects in a storage, in Milvus' own layout; it imports by listing the directories that it is handed
+(FORMAT.md 4.3, 4.4), so a wrong directory, a missing slash or a doubled segment shows in its rows. The payload of a
+binlog is a JSON list of one field's values, that of a delta log a JSON list of ``[primary key, timestamp]``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from mbk.errors import CollectionNotFound, ImportFailed, MilvusError
+from mbk.model.layout import segment_prefixes
+from mbk.model.meta import (
+    ALL_PARTITIONS,
+    LOADED,
+    NOT_LOADED,
+    CollectionSchema,
+    Database,
+    FieldSchema,
+    IndexInfo,
+    KeyValue,
+    Rbac,
+)
+from mbk.ports.milvus import (
+    CollectionInfo,
+    Feature,
+    FlushPoint,
+    ImportPhase,
+    ImportRequest,
+    ImportState,
+    IndexState,
+    PartitionInfo,
+    SegmentInfo,
+)
+from mbk.ports.storage import Storage
+
+ROW_ID, TIMESTAMP, KEY, VALUE = 0, 1, 100, 101
+#: Of a 2.3 server, as LAB.md 1.4 says.
+V2_3 = frozenset({Feature.DATABASES, Feature.COUNT, Feature.ALIASES, Feature.FLUSHES_DELETES})
+#: Of a 2.4 server: deletes live in segments of their own.
+V2_4 = V2_3 | {Feature.L0_SEGMENTS, Feature.REST_IMPORT, Feature.HYBRID_END_TS}
+
+Row = tuple[int, str]
+Delete = tuple[int, int]
+
+
+def schema(name: str) -> CollectionSchema:
+    return CollectionSchema(
+        name=name,
+        fields=[
+            FieldSchema(field_id=KEY, name="id", is_primary_key=True, data_type=5),
+            FieldSchema(field_id=VALUE, name="text", data_type=21, type_params=[KeyValue(key="max_length", value="9")]),
+        ],
+    )
+
+
+@dataclass(slots=True)
+class Segment:
+    id: int
+    partition: int
+    rows: int
+    is_l0: bool = False
+
+
+@dataclass(slots=True)
+class Collection:
+    database: str
+    name: str
+    id: int
+    schema: CollectionSchema
+    partitions: dict[str, int]
+    shards: int = 1
+    segments: list[Segment] = field(default_factory=list)
+    growing: list[tuple[str, list[int]]] = field(default_factory=list)
+    indexes: list[IndexInfo] = field(default_factory=list)
+    aliases: list[str] = field(default_factory=list)
+    loaded: bool = False
+
+
+class FakeMilvus:
+    """One server over ``storage``. ``fault`` is called before each call with its name and its object."""
+
+    version = "v2.3.5-fake"
+
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        features: frozenset[Feature] = V2_3,
+        fault: Callable[[str, str], None] | None = None,
+        first_id: int = 460000,
+    ) -> None:
+        self.features = features
+        self.fault = fault or (lambda _call, _what: None)
+        self.calls: list[tuple[str, str]] = []
+        self.imports: list[ImportRequest] = []
+        self.gc_paused = 0
+        self._storage = storage
+        self._ids = itertools.count(first_id)
+        self._clock = itertools.count(463267588014080003)
+        self._databases = {"default": 1}
+        self._collections: dict[tuple[str, str], Collection] = {}
+        self._jobs: dict[str, ImportState] = {}
+        self._lock = threading.RLock()
+
+    # -- what a test does with it --------------------------------------------------------------------------------
+
+    def add(self, name: str, *, database: str = "default", partitions: Sequence[str] = ("_default",)) -> Collection:
+        self._databases.setdefault(database, next(self._ids))
+        made = Collection(database, name, next(self._ids), schema(name), {p: next(self._ids) for p in partitions})
+        self._collections[database, name] = made
+        return made
+
+    def insert(
+        self, name: str, keys: Iterable[int], *, database: str = "default", partition: str = "_default", flush: bool = True
+    ) -> None:
+        collection = self._collections[database, name]
+        collection.growing.append((partition, list(keys)))
+        if flush:
+            self._seal(collection)
+
+    def delete(self, name: str, keys: Iterable[int], *, database: str = "default") -> None:
+        """Deletes into an L0 segment of all partitions where the server has those, else beside each data segment."""
+        collection = self._collections[database, name]
+        self._seal(collection)
+        deletes = [(key, next(self._clock)) for key in keys]
+        if Feature.L0_SEGMENTS in self.features:
+            self._write_l0(collection, ALL_PARTITIONS, deletes)
+            return
+        for segment in collection.segments:
+            own = {key for key, _, _ in self._segment_rows(collection, segment)}
+            mine = [delete for delete in deletes if delete[0] in own]
+            if mine:
+                _, prefix = self._prefixes(collection, segment)
+                self._put(f"{prefix}{next(self._ids)}", mine)
+
+    def compact(self, name: str, *, database: str = "default") -> None:
+        """Replaces each partition's data segments by one new segment, and the garbage collector is quick."""
+        collection = self._collections[database, name]
+        for partition in collection.partitions.values():
+            old = [s for s in collection.segments if s.partition == partition and not s.is_l0]
+            rows = [row for segment in old for row in self._live(self._segment_rows(collection, segment), segment, collection)]
+            for segment in old:
+                for prefix in self._prefixes(collection, segment):
+                    self._storage.delete([entry.key for entry in self._storage.list(prefix)])
+                collection.segments.remove(segment)
+            self._write_segment(collection, partition, rows)
+
+    def rows(self, name: str, *, database: str = "default") -> list[Row]:
+        """The rows that a query sees, sorted: doubled ones stand there twice."""
+        return sorted((key, value) for _, key, value in self._rows(self._collections[database, name]))
+
+    def rows_by_partition(self, name: str, *, database: str = "default") -> dict[str, list[Row]]:
+        collection = self._collections[database, name]
+        names = {number: name for name, number in collection.partitions.items()}
+        found: defaultdict[str, list[Row]] = defaultdict(list)
+        for partition, key, value in self._rows(collection):
+            found[names[partition]].append((key, value))
+        return {partition: sorted(rows) for partition, rows in found.items()}
+
+    @property
+    def names(self) -> set[str]:
+        return {f"{database}.{name}" for database, name in self._collections}
+
+    # -- what is there -------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        pass
+
+    def databases(self) -> list[Database]:
+        self._called("databases", "")
+        return [Database(db_name=name, db_id=number) for name, number in self._databases.items()]
+
+    def collections(self, database: str) -> list[str]:
+        self._called("collections", database)
+        return [name for found, name in self._collections if found == database]
+
+    def has_collection(self, database: str, collection: str) -> bool:
+        self._called("has_collection", collection)
+        return (database, collection) in self._collections
+
+    def describe(self, database: str, collection: str) -> CollectionInfo:
+        self._called("describe", collection)
+        found = self._get(database, collection)
+        return CollectionInfo(
+            database,
+            collection,
+            found.id,
+            CollectionSchema(name=collection, fields=list(found.schema.fields), properties=list(found.schema.properties)),
+            found.shards,
+            2,
+            tuple(PartitionInfo(number, name) for name, number in found.partitions.items()),
+            indexes=tuple(found.indexes),
+            load_state=LOADED if found.loaded else NOT_LOADED,
+            aliases=tuple(found.aliases),
+            database_id=self._databases[database],
+            virtual_channels=(self._channel(found),),
+            physical_channels=("by-dev-rootcoord-dml_0",),
+        )
+
+    def row_count(self, database: str, collection: str) -> int | None:
+        self._called("row_count", collection)
+        return len(self.rows(collection, database=database)) if Feature.COUNT in self.features else None
+
+    # -- backing up ----------------------------------------------------------------------------------------------
+
+    def flush(self, database: str, collection: str, *, timeout: float | None = None) -> FlushPoint:
+        self._called("flush", collection)
+        found = self._get(database, collection)
+        self._seal(found)
+        now = next(self._clock)
+        channel = self._channel(found)
+        return FlushPoint(1767225601, {channel: position(channel, now)}, {channel: now})
+
+    def segments(self, database: str, collection: str) -> list[SegmentInfo]:
+        self._called("segments", collection)
+        found = self._get(database, collection)
+        return [
+            SegmentInfo(segment.id, segment.partition, segment.rows, segment.is_l0, v_channel=self._channel(found))
+            for segment in found.segments
+        ]
+
+    def pause_gc(self, seconds: int, *, collection_id: int | None = None) -> str:
+        self._called("pause_gc", "")
+        self.gc_paused += 1
+        return ""
+
+    def resume_gc(self, ticket: str = "", *, collection_id: int | None = None) -> None:
+        self._called("resume_gc", "")
+        self.gc_paused -= 1
+
+    def read_rbac(self) -> Rbac:
+        return Rbac()
+
+    # -- restoring -----------------------------------------------------------------------------------------------
+
+    def create_database(self, name: str, properties: Sequence[KeyValue] = ()) -> None:
+        self._called("create_database", name)
+        self._databases.setdefault(name, next(self._ids))
+
+    def check_schema(self, schema: CollectionSchema) -> None:
+        self._called("check_schema", schema.name)
+
+    def create_collection(
+        self,
+        database: str,
+        schema: CollectionSchema,
+        *,
+        shards: int,
+        consistency_level: int,
+        partitions: int = 0,
+        properties: Sequence[KeyValue] = (),
+    ) -> None:
+        self._called("create_collection", schema.name)
+        if (database, schema.name) in self._collections:
+            raise MilvusError(f"collection {schema.name} exists")
+        names = [f"_default_{number}" for number in range(partitions)] or ["_default"]
+        made = self.add(schema.name, database=database, partitions=names)
+        made.schema, made.shards = schema, shards
+
+    def drop_collection(self, database: str, collection: str) -> None:
+        self._called("drop_collection", collection)
+        self._get(database, collection)
+        del self._collections[database, collection]
+
+    def create_partition(self, database: str, collection: str, partition: str) -> None:
+        self._called("create_partition", partition)
+        self._get(database, collection).partitions.setdefault(partition, next(self._ids))
+
+    def create_index(self, database: str, collection: str, index: IndexInfo) -> None:
+        self._called("create_index", index.index_name)
+        self._get(database, collection).indexes.append(index)
+
+    def drop_index(self, database: str, collection: str, index: IndexInfo) -> None:
+        self._called("drop_index", index.index_name)
+        self._get(database, collection).indexes.remove(index)
+
+    def index_states(self, database: str, collection: str) -> list[IndexState]:
+        self._called("index_states", collection)
+        return [IndexState(index.index_name, finished=True) for index in self._get(database, collection).indexes]
+
+    def load(self, database: str, collection: str, *, partitions: Sequence[str] = (), replicas: int = 1) -> None:
+        self._called("load", collection)
+        self._get(database, collection).loaded = True
+
+    def load_progress(self, database: str, collection: str) -> int:
+        return 100
+
+    def release(self, database: str, collection: str) -> None:
+        self._get(database, collection).loaded = False
+
+    def create_alias(self, database: str, collection: str, alias: str) -> None:
+        self._called("create_alias", alias)
+        self._get(database, collection).aliases.append(alias)
+
+    def start_import(self, request: ImportRequest) -> str:
+        self._called("start_import", request.collection)
+        self.imports.append(request)
+        job = str(next(self._ids))
+        try:
+            rows = self._import(request)
+        except _BadImport as reason:
+            self._jobs[job] = ImportState(ImportPhase.FAILED, reason=str(reason))
+        else:
+            self._jobs[job] = ImportState(ImportPhase.COMPLETED, 100, rows)
+        return job
+
+    def import_state(self, job: str, *, database: str = "") -> ImportState:
+        self._called("import_state", job)
+        if job not in self._jobs:
+            raise ImportFailed(f"job {job} is not known")
+        return self._jobs[job]
+
+    def restore_rbac(self, rbac: Rbac) -> list[str]:
+        self._called("restore_rbac", "")
+        return []
+
+    # -- import, FORMAT.md 4.3 -----------------------------------------------------------------------------------
+
+    def _import(self, request: ImportRequest) -> int:
+        collection = self._get(request.database, request.collection)
+        for file in request.files:
+            for path in file:
+                if not path.endswith("/"):
+                    raise _BadImport(f"path {path!r} matches its siblings too")
+        with self._lock:
+            if request.l0:
+                return self._import_l0(collection, request)
+            return sum(self._import_file(collection, request, file) for file in request.files)
+
+    def _import_l0(self, collection: Collection, request: ImportRequest) -> int:
+        if Feature.L0_SEGMENTS not in self.features or collection.loaded:
+            raise _BadImport("for l0 import, collection cannot be loaded")
+        partition = collection.partitions[request.partition] if request.partition else ALL_PARTITIONS
+        for (prefix,) in request.files:
+            deletes = self._deletes(prefix)
+            if not deletes:
+                raise _BadImport("no binlog to import")
+            self._write_l0(collection, partition, deletes)
+        return 0
+
+    def _import_file(self, collection: Collection, request: ImportRequest, paths: tuple[str, ...]) -> int:
+        if not 1 <= len(paths) <= 2:
+            raise _BadImport("too many input paths for binlog import")
+        inserts = self._children(paths[0])
+        deltas = self._children(paths[1]) if len(paths) > 1 else {}
+        rows: list[tuple[int, int, str]] = []
+        for name, prefix in inserts.items():
+            deleted = _newest(self._deletes(deltas[name]) if name in deltas else [])
+            rows += [row for row in self._read(prefix) if deleted.get(row[0], 0) <= row[1]]
+        if request.end_ts:
+            rows = [row for row in rows if row[1] <= request.end_ts]
+        if rows:
+            self._write_segment(collection, collection.partitions[request.partition], rows)
+        return len(rows)
+
+    def _children(self, prefix: str) -> dict[str, str]:
+        entries = list(self._storage.list(prefix, recursive=False))
+        return {entry.key[len(prefix) : -1]: entry.key for entry in entries if entry.is_prefix}
+
+    # -- segments as objects -------------------------------------------------------------------------------------
+
+    def _read(self, prefix: str) -> list[tuple[int, int, str]]:
+        """(key, timestamp, value) of each row; files of a field in lexicographic order, as Milvus pairs them."""
+        logs: defaultdict[int, list[str]] = defaultdict(list)
+        for entry in self._storage.list(prefix):
+            logs[int(entry.key.split("/")[-2])].append(entry.key)
+        if not {ROW_ID, TIMESTAMP, KEY, VALUE} <= logs.keys():
+            raise _BadImport(f"no binlog for field: {sorted({ROW_ID, TIMESTAMP, KEY, VALUE} - logs.keys())} in {prefix}")
+        if len({len(keys) for keys in logs.values()}) > 1:
+            raise _BadImport(f"misaligned binlog count in {prefix}")
+        columns = [list(self._values(sorted(logs[number]))) for number in (KEY, TIMESTAMP, VALUE)]
+        return list(zip(*columns, strict=True))
+
+    def _values(self, keys: list[str]) -> Iterator[object]:
+        for key in keys:
+            yield from self._load(key)
+
+    def _deletes(self, prefix: str) -> list[Delete]:
+        return [(key, ts) for entry in self._storage.list(prefix) for key, ts in self._load(entry.key)]
+
+    def _load(self, key: str) -> list[object]:
+        with self._storage.read(key) as chunks:
+            loaded = json.loads(b"".join(chunks))
+        assert isinstance(loaded, list)
+        return loaded
+
+    def _seal(self, collection: Collection) -> None:
+        with self._lock:
+            growing, collection.growing = collection.growing, []
+            for partition, keys in growing:
+                rows = [(key, next(self._clock), f"text {key}") for key in keys]
+                self._write_segment(collection, collection.partitions[partition], rows)
+
+    def _write_segment(self, collection: Collection, partition: int, rows: Sequence[tuple[int, int, str]]) -> None:
+        """In two binlogs a field, where there are enough rows."""
+        if not rows:
+            return
+        segment = Segment(next(self._ids), partition, len(rows))
+        prefix, _ = self._prefixes(collection, segment)
+        half = -(-len(rows) // 2)
+        for chunk in (rows[:half], rows[half:]):
+            if chunk:
+                keys, stamps, values = zip(*chunk, strict=True)
+                for number, column in ((ROW_ID, stamps), (TIMESTAMP, stamps), (KEY, keys), (VALUE, values)):
+                    self._put(f"{prefix}{number}/{next(self._ids)}", list(column))
+        collection.segments.append(segment)
+
+    def _write_l0(self, collection: Collection, partition: int, deletes: list[Delete]) -> None:
+        segment = Segment(next(self._ids), partition, len(deletes), is_l0=True)
+        _, prefix = self._prefixes(collection, segment)
+        self._put(f"{prefix}{next(self._ids)}", deletes)
+        collection.segments.append(segment)
+
+    def _put(self, key: str, values: Sequence[object]) -> None:
+        self._storage.write(key, [json.dumps(values).encode()])
+
+    def _prefixes(self, collection: Collection, segment: Segment) -> tuple[str, str]:
+        return segment_prefixes(self._storage.location.root, collection.id, segment.partition, segment.id)
+
+    def _segment_rows(self, collection: Collection, segment: Segment) -> list[tuple[int, int, str]]:
+        return [] if segment.is_l0 else self._read(self._prefixes(collection, segment)[0])
+
+    def _live(
+        self, rows: list[tuple[int, int, str]], segment: Segment, collection: Collection
+    ) -> list[tuple[int, int, str]]:
+        deletes = self._deletes(self._prefixes(collection, segment)[1])
+        for other in collection.segments:
+            if other.is_l0 and other.partition in (segment.partition, ALL_PARTITIONS):
+                deletes += self._deletes(self._prefixes(collection, other)[1])
+        newest = _newest(deletes)
+        return [row for row in rows if newest.get(row[0], 0) <= row[1]]
+
+    def _rows(self, collection: Collection) -> Iterator[tuple[int, int, str]]:
+        for segment in collection.segments:
+            for key, _, value in self._live(self._segment_rows(collection, segment), segment, collection):
+                yield segment.partition, key, value
+
+    # -- small things --------------------------------------------------------------------------------------------
+
+    def _called(self, call: str, what: str) -> None:
+        self.fault(call, what)
+        self.calls.append((call, what))
+
+    def _get(self, database: str, collection: str) -> Collection:
+        try:
+            return self._collections[database, collection]
+        except KeyError:
+            raise CollectionNotFound(f"collection {database}.{collection} does not exist") from None
+
+    @staticmethod
+    def _channel(collection: Collection) -> str:
+        return f"by-dev-rootcoord-dml_0_{collection.id}v0"
+
+
+class _BadImport(Exception):
+    pass
+
+
+def _newest(deletes: Iterable[Delete]) -> dict[int, int]:
+    newest: dict[int, int] = {}
+    for key, ts in deletes:
+        newest[key] = max(ts, newest.get(key, 0))
+    return newest
+
+
+def position(channel: str, timestamp: int) -> bytes:
+    """An encoded ``msgpb.MsgPosition`` (FORMAT.md 1.4)."""
+    name = channel.encode()
+    return b"\x0a" + _varint(len(name)) + name + b"\x20" + _varint(timestamp)
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes((*encoded, value))

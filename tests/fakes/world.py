@@ -1,0 +1,110 @@
+"""Milvus, its storage, a backup storage and the engine between them, all in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from mbk.engine.backup import BackupLimits, Create
+from mbk.engine.catalog import Catalog
+from mbk.engine.restore import Restore, RestoreLimits
+from mbk.engine.retry import RetryPolicy
+from mbk.engine.run import Run
+from mbk.engine.transfer import TransferLimits
+from mbk.model.backup import RunReport
+from mbk.model.events import Event
+from mbk.model.options import CreateOptions, RestoreOptions
+from mbk.model.selection import Renaming, Selection
+from mbk.ports.milvus import Feature
+from mbk.testing import MemoryService, MemoryStorage
+from tests.fakes.milvus import V2_3, FakeMilvus
+
+QUICK = RetryPolicy(first=0.0001, ceiling=0.0001)
+
+
+class Killed(BaseException):
+    """The process died here."""
+
+
+class Life:
+    """Counts the operations of a process, and ends it before operation ``ends_at``: nothing works afterwards."""
+
+    def __init__(self, ends_at: int | None = None) -> None:
+        self.ends_at = ends_at
+        self.operations = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, operation: str, what: str) -> None:
+        with self._lock:
+            self.operations += 1
+            dead = self.ends_at is not None and self.operations >= self.ends_at
+        if dead:
+            raise Killed(f"{operation} {what}")
+
+
+@dataclass
+class World:
+    """``same`` puts the backups into Milvus' bucket; ``backup_root`` is their prefix."""
+
+    features: frozenset[Feature] = V2_3
+    same: bool = False
+    backup_root: str = "backup/"
+    service: MemoryService = field(default_factory=lambda: MemoryService("milvus", "backups"))
+    events: list[Event] = field(default_factory=list)
+    workers: int = 2
+    transfer: str = "auto"
+
+    def __post_init__(self) -> None:
+        self.storage = MemoryStorage(self.service, "milvus", root="files/")
+        self.backup = MemoryStorage(self.service, "milvus" if self.same else "backups", root=self.backup_root)
+        # The server's own way to the bucket: no test's fault is in it.
+        self.milvus = FakeMilvus(MemoryStorage(self.service, "milvus", root="files/"), features=self.features)
+
+    def live(self, life: Life) -> None:
+        """From now on every operation of the tool is counted by ``life``."""
+        self.storage.fault = self.backup.fault = self.milvus.fault = life
+
+    def run(self) -> Run:
+        return Run(self.events.append, policy=QUICK)
+
+    @property
+    def limits(self) -> TransferLimits:
+        return TransferLimits(mode=self.transfer, concurrency=self.workers)
+
+    def creator(self) -> Create:
+        limits = BackupLimits(collections=self.workers, segments=self.workers, transfer=self.limits)
+        return Create(self.milvus, self.storage, self.backup, self.run(), limits, "mbk test")
+
+    def create(self, name: str = "nightly", *, only: str = "", **options: Any) -> RunReport:
+        chosen = CreateOptions(selection=Selection.parse(only), **options)
+        creator = self.creator()
+        with creator.run.command("create", name):
+            return creator.execute(name, chosen)
+
+    def restore(
+        self, name: str = "nightly", *, suffix: str = "", limits: dict[str, Any] | None = None, **options: Any
+    ) -> RunReport:
+        bounds = RestoreLimits(collections=self.workers, transfer=self.limits, **(limits or {}))
+        restorer = Restore(self.milvus, self.storage, self.backup, self.run(), bounds)
+        with restorer.run.command("restore", name):
+            return restorer.execute(name, RestoreOptions(renaming=Renaming.parse("", suffix=suffix), **options))
+
+    def catalog(self) -> Catalog:
+        return Catalog(self.backup, self.run())
+
+    def objects(self, bucket: str, prefix: str = "") -> dict[str, bytes]:
+        found = self.service.buckets[bucket].objects
+        return {key: item.data for key, item in sorted(found.items()) if key.startswith(prefix)}
+
+    @property
+    def backed_up(self) -> dict[str, bytes]:
+        return self.objects("milvus" if self.same else "backups", self.backup_root)
+
+    def uploads(self) -> Iterator[str]:
+        return (upload.key for bucket in self.service.buckets.values() for upload in bucket.uploads)
+
+    @property
+    def notices(self) -> list[str]:
+        return [event.code for event in self.events if event.kind == "notice"]  # type: ignore[attr-defined]

@@ -1,0 +1,12 @@
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fake server is done at once: nobody needs to wait for it."""
+    for name in (
+        "imports.FIRST_POLL", "imports.LAST_POLL", "restore_collection.INDEX_POLL", "restore_collection.LOAD_POLL",
+    ):  # fmt: skip
+        monkeypatch.setattr(f"mbk.engine.{name}", 0.001)
