@@ -1,0 +1,201 @@
+"""The adapter against newer servers and passing failures, over real gRPC."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from mbk.errors import CollectionNotFound, MilvusError, Unsupported
+from mbk.milvus.proto import common, milvus, msg
+from mbk.model.meta import Database, KeyValue, Name, PrivilegeGroup, Rbac, RbacGrant, RbacGrantor, RbacUser
+from mbk.ports.milvus import Feature, FlushPoint, ImportRequest, SegmentInfo
+from tests.unit.milvus.double import failed, serving
+
+CHANNEL = "by-dev-rootcoord-dml_0_5v0"
+SECRET = "$2a$10$hash"
+
+
+def flush_answer(*_: Any) -> Any:
+    answer = milvus.FlushResponse()
+    answer.coll_segIDs["docs"].data.extend([7])
+    answer.coll_flush_ts["docs"] = 99
+    answer.coll_seal_times["docs"] = 1_700_000_000
+    answer.channel_cps[CHANNEL].CopyFrom(msg.MsgPosition(channel_name=CHANNEL, timestamp=42))
+    return answer
+
+
+def test_flush_survives_passing_errors_and_keeps_the_checkpoints() -> None:
+    asked: list[Any] = []
+
+    def state(request: Any, metadata: dict[str, str]) -> Any:
+        asked.append((list(request.segmentIDs), request.flush_ts, metadata["dbname"]))
+        if len(asked) == 1:
+            raise RuntimeError("passing")
+        if len(asked) == 2:
+            return milvus.GetFlushStateResponse(status=failed("passing"))
+        return milvus.GetFlushStateResponse(flushed=len(asked) > 3)
+
+    with serving("v2.5.9", Flush=flush_answer, GetFlushState=state) as client:
+        point = client.flush("tenants", "docs")
+
+    assert asked == [([7], 99, "tenants")] * 4
+    position = msg.MsgPosition(channel_name=CHANNEL, timestamp=42).SerializeToString()
+    assert point == FlushPoint(
+        seal_seconds=1_700_000_000, checkpoints={CHANNEL: position}, timestamps={CHANNEL: 42}
+    )
+
+
+def test_flush_gives_up_at_once_when_the_collection_is_gone_and_in_time_otherwise() -> None:
+    def gone(*_: Any) -> Any:
+        return milvus.GetFlushStateResponse(status=failed("collection not found", code=100))
+
+    def never(*_: Any) -> Any:
+        return milvus.GetFlushStateResponse()
+
+    def flush_with(state: Any, timeout: float | None = None) -> None:
+        with serving("v2.5.9", Flush=flush_answer, GetFlushState=state) as client:
+            client.flush("default", "docs", timeout=timeout)
+
+    with pytest.raises(CollectionNotFound):
+        flush_with(gone)
+    with pytest.raises(MilvusError, match="not finished in time"):
+        flush_with(never, timeout=0.2)
+
+
+def test_an_unknown_server_is_probed_and_not_taken_for_the_newest() -> None:
+    def databases(*_: Any) -> Any:
+        return milvus.ListDatabasesResponse(db_names=["default"])
+
+    def database(*_: Any) -> Any:
+        pair = common.KeyValuePair(key="a", value="b")
+        return milvus.DescribeDatabaseResponse(dbID=3, properties=[pair])
+
+    with serving("master-abc", ListDatabases=databases, DescribeDatabase=database) as client:
+        assert Feature.DESCRIBE_DATABASE in client.features
+        assert Feature.RBAC_BACKUP not in client.features
+        expected = Database(db_name="default", db_id=3, properties=[KeyValue(key="a", value="b")])
+        assert client.databases() == [expected]
+    with serving("master-abc") as client:
+        assert client.features == {Feature.ALIASES}
+        assert client.databases() == [Database(db_name="default")]
+
+
+def test_segments_are_the_persistent_ones_with_what_the_server_tells() -> None:
+    def segments(*_: Any) -> Any:
+        flushed, growing = common.SegmentState.Flushed, common.SegmentState.Growing
+        one = milvus.PersistentSegmentInfo(
+            segmentID=1, partitionID=2, num_rows=3, state=flushed, storage_version=2, insert_channel=CHANNEL
+        )
+        l0 = milvus.PersistentSegmentInfo(segmentID=4, partitionID=-1, state=flushed, level=common.L0)
+        still = milvus.PersistentSegmentInfo(segmentID=5, state=growing)
+        return milvus.GetPersistentSegmentInfoResponse(infos=[one, l0, still])
+
+    with serving("v2.6.1", GetPersistentSegmentInfo=segments) as client:
+        assert client.segments("default", "docs") == [
+            SegmentInfo(id=1, partition_id=2, rows=3, storage_version=2, v_channel=CHANNEL),
+            SegmentInfo(id=4, partition_id=-1, rows=0, is_l0=True),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("version", "request_", "paths", "options"),
+    [
+        (
+            "v2.3.5",
+            ImportRequest("default", "docs", "p", (("i/",),), end_ts=(5 << 18) + 1),
+            ["i/", ""],
+            {"backup": "true", "end_ts": "6"},
+        ),
+        (
+            "v2.6.11",
+            ImportRequest(
+                "default", "docs", "p", (("i/",),), end_ts=(5 << 18) + 1, storage_version=2, ezk="k"
+            ),
+            ["i/"],
+            {
+                "backup": "true",
+                "end_ts": str((5 << 18) + 1),
+                "skip_disk_quota_check": "true",
+                "storage_version": "2",
+                "ezk": "k",
+            },
+        ),
+        (
+            "v2.4.15",
+            ImportRequest("default", "docs", "", (("d/",),), l0=True),
+            ["d/"],
+            {"l0_import": "true", "skip_disk_quota_check": "true"},
+        ),
+    ],
+)
+def test_imports_are_asked_for_in_the_terms_of_the_server(
+    version: str, request_: ImportRequest, paths: list[str], options: dict[str, str]
+) -> None:
+    seen: list[Any] = []
+
+    def start(request: Any, _: dict[str, str]) -> Any:
+        seen.append(request)
+        return milvus.ImportResponse(tasks=[17])
+
+    def describe(*_: Any) -> Any:
+        return milvus.DescribeCollectionResponse()
+
+    with serving(version, Import=start, DescribeCollection=describe) as client:
+        assert client.start_import(request_) == "17"
+    (request,) = seen
+    assert list(request.files) == paths
+    assert {pair.key: pair.value for pair in request.options} == options
+
+
+def test_rbac_goes_over_whole_without_what_exists() -> None:
+    restored: list[Any] = []
+    present = milvus.RBACMeta(
+        users=[milvus.UserInfo(user="root", password="other")], roles=[milvus.RoleEntity(name="reader")]
+    )
+
+    def backup(*_: Any) -> Any:
+        return milvus.BackupRBACMetaResponse(RBAC_meta=present)
+
+    def restore(request: Any, _: dict[str, str]) -> Any:
+        restored.append(request.RBAC_meta)
+        return common.Status()
+
+    grantor = RbacGrantor(user=Name(name="root"), privilege=Name(name="Search"))
+    wanted = Rbac(
+        users=[
+            RbacUser(user="root", password=SECRET),
+            RbacUser(user="ann", password=SECRET, roles=[Name(name="reader")]),
+        ],
+        roles=[Name(name="reader"), Name(name="writer")],
+        grants=[
+            RbacGrant(
+                role=Name(name="reader"), object=Name(name="Collection"), object_name="*", grantor=grantor
+            )
+        ],
+        privilege_groups=[PrivilegeGroup(group_name="group", privileges=[Name(name="Search")])],
+    )
+    with serving("v2.5.9", BackupRBAC=backup, RestoreRBAC=restore) as client:
+        assert client.read_rbac().users[0].password == "other"
+        lines = client.restore_rbac(wanted)
+    assert lines == ["role reader exists, left alone"]
+    (meta,) = restored
+    assert [(user.user, user.password, user.roles[0].name) for user in meta.users] == [
+        ("ann", SECRET, "reader")
+    ]
+    assert [role.name for role in meta.roles] == ["writer"]
+    assert [grant.grantor.privilege.name for grant in meta.grants] == ["Search"]
+    assert [group.group_name for group in meta.privilege_groups] == ["group"]
+
+
+def test_a_call_that_the_server_lacks_is_unsupported() -> None:
+    with serving("v2.5.9") as client, pytest.raises(Unsupported, match="read users and roles"):
+        client.read_rbac()
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    code = "import mbk.milvus, sys; print({'pymilvus', 'grpc', 'pydantic', 'msgspec'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import pytest
+
+from mbk.milvus.proto import common, schema
+from mbk.milvus.schema import (
+    index_name_to_send,
+    index_params_to_send,
+    merged,
+    read_index,
+    read_schema,
+    schema_problems,
+    write_schema,
+)
+from mbk.model.meta import (
+    CollectionSchema,
+    FieldSchema,
+    FunctionSchema,
+    KeyValue,
+    StructArrayFieldSchema,
+)
+
+OLD, NEW = (2, 3, 5), (2, 6, 11)
+
+
+def pair(key: str, value: str) -> KeyValue:
+    return KeyValue(key=key, value=value)
+
+
+def rich() -> CollectionSchema:
+    return CollectionSchema(
+        name="docs",
+        description="every construct",
+        fields=[
+            FieldSchema(field_id=100, name="id", is_primary_key=True, data_type=5, auto_id=True),
+            FieldSchema(
+                field_id=101,
+                name="text",
+                data_type=21,
+                nullable=True,
+                default_value_base64="MgNuL2E=",
+                type_params=[pair("max_length", "256"), pair("enable_analyzer", "true")],
+            ),
+            FieldSchema(field_id=102, name="sparse", data_type=104, is_function_output=True),
+            FieldSchema(field_id=103, name="array", data_type=22, element_type=4, is_clustering_key=True),
+            FieldSchema(field_id=104, name="tenant", data_type=5, is_partition_key=True),
+        ],
+        enable_dynamic_field=True,
+        functions=[
+            FunctionSchema(
+                name="bm25",
+                id=7,
+                type=1,
+                input_field_names=["text"],
+                input_field_ids=[101],
+                output_field_names=["sparse"],
+                output_field_ids=[102],
+                params=[pair("k", "v")],
+            )
+        ],
+        struct_array_fields=[
+            StructArrayFieldSchema(
+                field_id=106,
+                name="clips",
+                description="structs",
+                fields=[FieldSchema(field_id=107, name="clip", data_type=106, element_type=101)],
+            )
+        ],
+    )
+
+
+def test_a_schema_survives_the_way_to_the_server_and_back() -> None:
+    sent = write_schema(rich(), [pair("mmap.enabled", "true")])
+    received = read_schema(schema.CollectionSchema.FromString(sent.SerializeToString()))
+    expected = rich()
+    expected.properties = [pair("mmap.enabled", "true")]
+    assert received == expected
+
+
+def test_the_dynamic_field_itself_is_never_sent() -> None:
+    record = rich()
+    record.fields.append(FieldSchema(field_id=105, name="$meta", data_type=23, is_dynamic=True))
+    assert write_schema(record) == write_schema(rich())
+    assert schema_problems(record, NEW) == []
+
+
+def test_a_legacy_default_value_is_used_and_a_damaged_one_dropped() -> None:
+    record = CollectionSchema(
+        fields=[
+            FieldSchema(name="good", data_type=5, default_value_proto="\x18\x07"),
+            FieldSchema(name="bad", data_type=5, default_value_proto="\x18\ufffd\ufffd\ufffd"),
+        ]
+    )
+    good, bad = write_schema(record).fields
+    assert good.default_value.long_data == 7
+    assert not bad.HasField("default_value")
+
+
+def test_an_old_server_is_told_precisely_what_it_lacks() -> None:
+    assert schema_problems(rich(), NEW) == []
+    assert schema_problems(rich(), OLD) == [
+        "text: null values",
+        "sparse: the type SparseFloatVector",
+        "array: a clustering key",
+        "bm25: functions",
+        "clips: arrays of structs",
+    ]
+    assert "text: a default value" in schema_problems(rich(), (2, 2, 16))
+    assert "array: the type Array" in schema_problems(rich(), (2, 2, 16))
+
+
+def test_field_ids_that_position_cannot_give_are_a_problem() -> None:
+    record = rich()
+    record.fields[4].field_id = 109
+    assert schema_problems(record, NEW) == ["tenant: the field id 109 (it would become 104)"]
+
+
+def test_the_later_properties_win() -> None:
+    first = [pair("a", "1"), pair("b", "2")]
+    assert merged(first, [pair("b", "3"), pair("c", "4")]) == [pair("a", "1"), pair("b", "3"), pair("c", "4")]
+
+
+@pytest.mark.parametrize(
+    ("name", "sent"),
+    [("vec_idx", "vec_idx"), ("_a", "_a"), ("/a/b", ""), ("1a", ""), ("a-b", ""), ("中", ""), ("", "")],
+)
+def test_only_plain_index_names_are_sent(name: str, sent: str) -> None:
+    assert index_name_to_send(name) == sent
+
+
+def test_an_index_keeps_its_parameters() -> None:
+    params = {"index_type": "HNSW", "metric_type": "COSINE", "params": '{"M": 16}'}
+    described = schema_index(params)
+    index = read_index(described)
+    assert (index.index_type, index.params) == ("HNSW", params)
+    assert {item.key: item.value for item in index_params_to_send(index.params)} == params
+    (renamed,) = index_params_to_send({"index_type": "marisa-trie"})
+    assert renamed.value == "Trie"
+
+
+def schema_index(params: dict[str, str]) -> object:
+    from mbk.milvus.proto import milvus
+
+    pairs = [common.KeyValuePair(key=key, value=value) for key, value in params.items()]
+    return milvus.IndexDescription(index_name="v", field_name="vector", params=pairs)
