@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mbk.engine.segment_places import Place, SegmentPlaces
-from mbk.errors import InvalidBackup
 from mbk.model.meta import Collection, SegmentHead
 from mbk.ports.storage import MIB
 
@@ -62,8 +61,8 @@ def stages(collection: Collection, found: SegmentPlaces, limits: GroupLimits) ->
     partition_l0: list[ImportGroup] = []
     for partition in collection.partition_backups:
         segments = _with_places(partition.segment_backups, found)
-        data += _data_groups(partition.partition_name, [s for s in segments if not s[0].is_l0], found, limits)
-        partition_l0 += _l0_groups(partition.partition_name, [s for s in segments if s[0].is_l0], limits)
+        data += _data_groups(partition.partition_name, [s for s in segments if s[1].insert], found, limits)
+        partition_l0 += _l0_groups(partition.partition_name, [s for s in segments if not s[1].insert], limits)
     all_l0 = _l0_groups("", _with_places(collection.l0_segments, found), limits)
     return [stage for stage in (data, partition_l0, list(all_l0)) if stage]
 
@@ -82,8 +81,6 @@ def _data_groups(
 ) -> Iterator[ImportGroup]:
     kinds: defaultdict[tuple[int, str], list[Located]] = defaultdict(list)
     for segment, place in segments:
-        if not place.insert:
-            raise InvalidBackup(f"segment {segment.segment_id} has deletes but no data")
         channel = segment.v_channel if limits.by_channel else ""
         kinds[segment.storage_version, channel].append((segment, place))
     for alike in kinds.values():
@@ -107,7 +104,7 @@ def _divide(
     staged: list[Located] = []
     small: list[list[Located]] = []
     for parent, group in by_parent.items():
-        ids = {segment.segment_id for segment, _ in group}
+        ids = {str(segment.segment_id) for segment, _ in group}
         delta_parents = {place.delta_parent for _, place in group if place.delta}
         strangers = found.siblings[parent] - ids
         if strangers or len(delta_parents) > 1 or len(group) > limits.max_segments:

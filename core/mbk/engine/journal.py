@@ -53,6 +53,10 @@ class JournalFile:
             self.journal.jobs.clear()
             self.journal.collection_id = 0
 
+    def forget(self) -> None:
+        """The restore is over: what is kept of its copies must not be taken for one that was killed."""
+        self._run.retry.call(f"delete {self._key}", lambda: self._storage.delete([self._key]))
+
     def _save(self) -> None:
         data = msgspec.json.encode(self.journal)
         self._run.retry.call(

@@ -29,6 +29,7 @@ from mbk.errors import (
     CollectionNotFound,
     MbkError,
     PartialFailure,
+    Unsupported,
     UsageError,
 )
 from mbk.model.backup import DONE, FAILED, CollectionOutcome, RunReport, TransferStats
@@ -74,13 +75,15 @@ class Restore:
         plan = make_plan(backup, options)
         self._refuse(backup, plan, options)
         self.storage.check()
-        resumed = self._check_targets(name, backup, plan, options)
+        begun = self._check_targets(name, backup, plan, options)
         places = self._scan(catalog, name, plan, options)
+        self._refuse_deletes(plan, places)
         if options.dry_run:
             planned = [self._planned(task, places) for task in plan.tasks]
             return self._report(name, started, planned, None)
         with Transfer(self.backup, self.storage, self.run, self.limits.transfer) as transfer:
             self._databases(plan)
+            resumed = self._take_up(begun)
             restorer = self._restorer(name, catalog, backup, transfer, options)
             outcomes = self._collections(restorer, plan, places, resumed, options)
             notes = self._rbac(backup, options)
@@ -118,8 +121,8 @@ class Restore:
 
     def _check_targets(
         self, name: str, backup: Backup, plan: RestorePlan, options: RestoreOptions
-    ) -> set[CollectionName]:
-        """Returns the targets that an earlier, killed run of this restore began and that can be gone on with."""
+    ) -> dict[CollectionName, bool]:
+        """Returns the targets that an earlier, killed run of this restore began: True where it can be gone on with."""
         databases = {item.db_name for item in self.run.retry.call("list databases", self.milvus.databases)}
         existing = {
             task.target
@@ -132,24 +135,22 @@ class Restore:
             raise CollectionNotFound(
                 f"target collection {missing[0]} does not exist", hint="leave --skip_create_collection out"
             )
-        begun = {target for target in existing if self._was_begun(name, backup, target)}
-        for target in sorted(begun):
-            self.run.notice(
-                "resumed", f"{target} was begun by an earlier restore that was killed: going on with it"
-            )
-        if not options.skip_create and not options.drop_existing and existing - begun:
-            names = ", ".join(str(target) for target in sorted(existing - begun))
+        found = {target: self._was_begun(name, backup, target) for target in sorted(existing)}
+        begun = {target: resumable for target, resumable in found.items() if resumable is not None}
+        if not options.skip_create and not options.drop_existing and existing - begun.keys():
+            names = ", ".join(str(target) for target in sorted(existing - begun.keys()))
             raise CollectionExists(
                 f"target collection exists: {names}",
                 hint="restore beside it with -s SUFFIX, or replace it with --drop_exist_collection",
             )
         return begun
 
-    def _was_begun(self, name: str, backup: Backup, target: CollectionName) -> bool:
+    def _was_begun(self, name: str, backup: Backup, target: CollectionName) -> bool | None:
+        """None: not by this restore. False: it is ours, but nobody can tell what is in it."""
         prefix = Staging.prefix_of(self.storage, name, target)
         journal = JournalFile(self.storage, prefix, self.run)
         if not journal.load(backup_id=backup.id, target=str(target)):
-            return False
+            return None
         found = journal.journal
         unclear = any(not note.job for note in found.jobs.values())
         if unclear and not found.created:
@@ -158,13 +159,35 @@ class Restore:
                 hint=f"check the rows, remove {prefix} from {self.storage.location}, then run again",
             )
         info = self.milvus.describe(target.database, target.collection)
-        if found.collection_id not in (0, info.id):
-            return False
-        if found.created and (unclear or not found.collection_id):
-            # It is ours and nobody can tell what is in it: begin anew.
-            self.milvus.drop_collection(target.database, target.collection)
-            return False
-        return bool(found.collection_id)
+        if found.collection_id not in (0, info.id) or not (found.created or found.collection_id):
+            return None
+        return bool(found.collection_id) and not unclear
+
+    def _take_up(self, begun: dict[CollectionName, bool]) -> set[CollectionName]:
+        """Drops what must be begun anew; returns the targets to go on with."""
+        for target, resumable in begun.items():
+            if resumable:
+                self.run.notice(
+                    "resumed", f"{target} was begun by an earlier restore that was killed: going on with it"
+                )
+            else:
+                self.milvus.drop_collection(target.database, target.collection)
+        return {target for target, resumable in begun.items() if resumable}
+
+    def _refuse_deletes(self, plan: RestorePlan, places: dict[CollectionName, SegmentPlaces]) -> None:
+        if Feature.L0_SEGMENTS in self.milvus.features:
+            return
+        for task in plan.tasks:
+            found = places.get(task.target, SegmentPlaces()).places
+            if any(segment.segment_id in found for segment in task.record.l0_segments) or any(
+                segment.segment_id in found and not found[segment.segment_id].insert
+                for partition in task.record.partition_backups
+                for segment in partition.segment_backups
+            ):
+                raise Unsupported(
+                    f"{task.source} has deletes in L0 segments, which Milvus {self.milvus.version} cannot import",
+                    hint="restore into Milvus 2.4 or newer",
+                )
 
     def _scan(
         self, catalog: Catalog, name: str, plan: RestorePlan, options: RestoreOptions

@@ -36,38 +36,48 @@ class Place:
 
 @dataclass(slots=True)
 class SegmentPlaces:
-    """Segment id -> place, and which segments lie below each parent directory."""
+    """Segment id -> place, and which entries lie directly below each directory that may be handed to Milvus."""
 
     places: dict[int, Place] = field(default_factory=dict)
-    siblings: dict[str, set[int]] = field(default_factory=dict)
+    siblings: dict[str, set[str]] = field(default_factory=dict)
 
 
 def scan(storage: Storage, layout: BackupLayout, collection: Collection, run: Run) -> SegmentPlaces:
-    """Lists a collection's data. `InvalidBackup` when a segment that has rows has no objects."""
-    result = SegmentPlaces()
-    insert_prefix, delta_prefix = layout.collection_prefixes(collection.collection_id)
-    for entry in _list(storage, insert_prefix, run):
-        directory, segment = _directory(entry.key, below=2)
-        place = result.places.setdefault(segment, Place())
-        if place.insert not in ("", directory):
-            raise InvalidBackup(f"segment {segment} lies in both {place.insert} and {directory}")
-        place.insert = directory
-        place.objects += 1
-        place.size += entry.size
-        result.siblings.setdefault(place.parent, set()).add(segment)
-    for entry in _list(storage, delta_prefix, run):
-        directory, segment = _directory(entry.key, below=1)
-        place = result.places.setdefault(segment, Place())
-        place.delta = directory
-        place.objects += 1
-        place.size += entry.size
-        result.siblings.setdefault(place.delta_parent, set()).add(segment)
-    _require(collection, result, storage)
-    return result
+    """Lists a collection's data, holding no listing. `InvalidBackup` when a segment that has rows has no objects."""
+    prefixes = layout.collection_prefixes(collection.collection_id)
+
+    def once() -> SegmentPlaces:
+        result = SegmentPlaces()
+        for prefix, add in zip(prefixes, (_add_insert, _add_delta), strict=True):
+            for entry in storage.list(prefix):
+                add(result, entry)
+        return result
+
+    found = run.retry.call(f"list {prefixes[0]}", once)
+    _require(collection, found, storage)
+    return found
 
 
-def _list(storage: Storage, prefix: str, run: Run) -> list[ObjectInfo]:
-    return run.retry.call(f"list {prefix}", lambda: [*storage.list(prefix)])
+def _add_insert(found: SegmentPlaces, entry: ObjectInfo) -> None:
+    directory, segment = _directory(entry.key, below=2)
+    place = found.places.setdefault(segment, Place())
+    if place.insert not in ("", directory):
+        raise InvalidBackup(f"segment {segment} lies in both {place.insert} and {directory}")
+    place.insert = directory
+    place.objects += 1
+    place.size += entry.size
+    found.siblings.setdefault(place.parent, set()).add(str(segment))
+    # A group's directory is a stranger to segments that lie beside it.
+    above, _, group = place.parent.rstrip("/").rpartition("/")
+    found.siblings.setdefault(f"{above}/", set()).add(group)
+
+
+def _add_delta(found: SegmentPlaces, entry: ObjectInfo) -> None:
+    directory, segment = _directory(entry.key, below=1)
+    place = found.places.setdefault(segment, Place())
+    place.delta = directory
+    place.objects += 1
+    place.size += entry.size
 
 
 def _directory(key: str, *, below: int) -> tuple[str, int]:
@@ -82,8 +92,10 @@ def _directory(key: str, *, below: int) -> tuple[str, int]:
 def _require(collection: Collection, found: SegmentPlaces, storage: Storage) -> None:
     for partition in collection.partition_backups:
         for segment in partition.segment_backups:
-            place = found.places.get(segment.segment_id)
-            if segment.num_of_rows and not segment.is_l0 and (place is None or not place.insert):
+            place = found.places.get(segment.segment_id, Place())
+            # Before they knew L0 segments, tools recorded them as segments without insert logs (FORMAT.md 1.7).
+            only_deletes = place.delta and place.size == segment.size
+            if segment.num_of_rows and not segment.is_l0 and not place.insert and not only_deletes:
                 raise InvalidBackup(
                     f"the backup has no data of segment {segment.segment_id} "
                     f"({segment.num_of_rows} rows of {collection.db_name}.{collection.collection_name}) "
