@@ -11,6 +11,7 @@ import pytest
 
 from mbk.cli.logs import configure
 from mbk.config.schema import LogSettings
+from mbk.model.events import CollectionFinished, ObjectCopied, PhaseStarted
 from tests.cli.conftest import Run, Session
 
 
@@ -71,6 +72,21 @@ def test_the_file_is_made_with_its_directory(run: Run, session: Session) -> None
     say(text="after")
     assert "INFO mbk.engine: after" in Path("logs/deep/backup.log").read_text(encoding="utf-8")
     assert len(session.calls) == 1
+
+
+def test_the_file_tells_what_happened_in_a_run_and_the_console_does_not(run: Run, session: Session) -> None:
+    session.events = [
+        PhaseStarted(phase="flush", collection="default.a"),
+        ObjectCopied(collection="default.a", key="k", size=1, how="server"),
+        CollectionFinished(collection="default.a", outcome="done"),
+    ]
+    assert run("create", "--set", "log.file.filename=backup.log").err == ""
+    written = Path("backup.log").read_text(encoding="utf-8")
+    assert "phase.started phase='flush' collection='default.a'" in written
+    assert "collection.finished" in written
+    assert "object.copied" not in written
+    run("create", "--set", "log.file.filename=debug.log,log.level=debug")
+    assert "object.copied" in Path("debug.log").read_text(encoding="utf-8")
 
 
 def test_a_file_that_cannot_be_written_is_a_warning(run: Run, session: Session) -> None:

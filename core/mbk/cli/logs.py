@@ -21,10 +21,12 @@ LEVELS = {
     "panic": logging.CRITICAL,
     "fatal": logging.CRITICAL,
 }
+#: The logger of what the terminal shows in a way of its own, or not at all: events, tracebacks. For the file alone.
+FILE_ONLY = "mbk.run"
 MIB = 1024 * 1024
 DAY = 24 * 3600
-#: The logger of what the user has been told already: tracebacks, for the file alone.
-FILE_ONLY = "mbk.internal"
+# Without a file its records go nowhere, rather than to logging's own last resort.
+logging.getLogger(FILE_ONLY).addHandler(logging.NullHandler())
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from mbk.cli import terminal
 from mbk.cli.app import App
+from mbk.cli.logs import FILE_ONLY
 from mbk.model.events import (
     CollectionFinished,
     Event,
@@ -18,6 +21,7 @@ from mbk.model.events import (
     ObjectCopied,
     PhaseStarted,
     RetryScheduled,
+    RunFinished,
     WorkPlanned,
 )
 
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 _REFRESH_SECONDS = 0.1
+_log = logging.getLogger(FILE_ONLY)
 
 
 class Listener:
@@ -39,6 +44,7 @@ class Listener:
         self._told: set[tuple[str, str]] = set()
 
     def __call__(self, event: Event) -> None:
+        _record(event)
         match event:
             case ObjectCopied():
                 self.objects += 1
@@ -70,6 +76,22 @@ class Listener:
     def _say(self, text: str) -> None:
         if not self._quiet:
             terminal.line(text)
+
+
+def _record(event: Event) -> None:
+    """Writes the event to the log file, if there is one and its level asks for it."""
+    match event:
+        case ObjectCopied() | ImportProgressed() | WorkPlanned():
+            level = logging.DEBUG
+        case Notice() | RetryScheduled():
+            level = logging.WARNING
+        case CollectionFinished(error=str()) | RunFinished(error=str()):
+            level = logging.ERROR
+        case _:
+            level = logging.INFO
+    if _log.isEnabledFor(level):
+        values = " ".join(f"{item.name}={getattr(event, item.name)!r}" for item in fields(event))
+        _log.log(level, "%s %s", event.kind, values)
 
 
 class Bar:

@@ -36,11 +36,14 @@ def command(
     milvus_port: int | None,
     rows: int | None,
 ) -> None:
+    from mbk.cli.logs import configure
+    from mbk.config.schema import LogSettings
     from mbk.demo.run import ROWS, run_demo
 
     as_data = app.output in ("json", "yaml")
     server = {"milvus.address": milvus_address, "milvus.port": milvus_port}
     elsewhere = use_config or app.config or milvus_address or milvus_port
+    configure(LogSettings(), quiet=app.quiet)
     settings = app.load(server).settings if elsewhere else None
     with listening(app) as listener:
         result = run_demo(
