@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import ClassVar, TypeVar
 from uuid import uuid4
 
@@ -105,6 +106,7 @@ def needs(storage: Storage, capability: str) -> None:
         pytest.skip(f"capabilities.{capability} is not declared")
 
 
+@lru_cache(maxsize=4)
 def sample(size: int, seed: int = 0) -> bytes:
     return random.Random(seed).randbytes(size)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 
 from mbk.errors import (
     BucketNotFound,
@@ -32,6 +32,9 @@ EVERYTHING = Capabilities(
 
 #: Called before each primitive with its name and key; what it raises is what the primitive raises.
 Fault = Callable[[str, str], None]
+
+
+_VERSIONS = count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +223,7 @@ class MemoryStorage:
                 raise ObjectNotFound(f"{self._location}: no object {key}") from None
 
     def put(self, key: str, data: bytes) -> ObjectInfo:
-        etag = hashlib.md5(data, usedforsecurity=False).hexdigest()
-        info = ObjectInfo(key, len(data), etag, datetime.now(UTC))
+        info = ObjectInfo(key, len(data), f"v{next(_VERSIONS)}", datetime.now(UTC))
         with self.service.lock:
             self.bucket.objects[key] = StoredObject(data, info)
         return info
