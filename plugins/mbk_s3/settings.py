@@ -14,6 +14,7 @@ from mbk_s3.profiles import AWS, MINIO, S3, Profile
 DEFAULT_REGION = "us-east-1"
 
 _BUCKET = re.compile(r"[A-Za-z0-9._-]{3,255}")
+_HOST_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _AWS_HOST = re.compile(r"s3(?:[.-](?:dualstack\.)?([a-z]{2}(?:-[a-z]+)+-\d))?\.amazonaws\.com(?:\.cn)?")
 
 
@@ -126,11 +127,12 @@ class S3Settings(StorageSettings):
         return ambient_region(self.profile)
 
     @property
-    def addressing_style(self) -> Literal["path", "virtual", "auto"]:
-        """``auto`` is the virtual-host style wherever the bucket's name and TLS allow it."""
-        if self.path_style is None:
-            return "path" if self.profile_of_service.path_style else "auto"
-        return "path" if self.path_style else "virtual"
+    def addressing_style(self) -> Literal["path", "virtual"]:
+        """The habit is the profile's; a bucket that is no host name, or would not match a certificate, goes by path."""
+        by_path = self.path_style
+        if by_path is None:
+            by_path = self.profile_of_service.path_style or not _HOST_LABEL.fullmatch(self.bucket)
+        return "path" if by_path else "virtual"
 
     @property
     def static_keys(self) -> tuple[str, str] | None:

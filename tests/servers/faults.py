@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
@@ -41,28 +42,35 @@ class Fault:
     after: int = 0
     seen: int = field(default=0, init=False)
 
-    def strikes(self, method: str, target: str) -> bool:
-        if not re.fullmatch(self.method, method) or not re.search(self.target, target):
+    def strikes(self, request: Request) -> bool:
+        if not re.fullmatch(self.method, request.method) or not re.search(self.target, request.target):
             return False
         self.seen += 1
         return self.skip < self.seen <= self.skip + self.times
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    method: str
+    target: str
+    headers: Message
+
+
 class FaultProxy:
-    """``faults`` may be changed at any time; ``requests`` are those that came: method and target."""
+    """``faults`` may be changed at any time; ``requests`` are those that came."""
 
     def __init__(self, upstream: int) -> None:
         self.upstream = upstream
         self.port = 0
         self.faults: list[Fault] = []
-        self.requests: list[tuple[str, str]] = []
+        self.requests: list[Request] = []
         self.closing = threading.Event()
         self._lock = threading.Lock()
 
-    def fault_for(self, method: str, target: str) -> Fault | None:
+    def fault_for(self, request: Request) -> Fault | None:
         with self._lock:
-            self.requests.append((method, target))
-            return next((fault for fault in self.faults if fault.strikes(method, target)), None)
+            self.requests.append(request)
+            return next((fault for fault in self.faults if fault.strikes(request)), None)
 
 
 @contextmanager
@@ -104,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def handle_any(self) -> None:
         body = self._body()
-        fault = self.proxy.fault_for(self.command, self.path)
+        fault = self.proxy.fault_for(Request(self.command, self.path, self.headers))
         match fault.action if fault else None:
             case "answer":
                 assert fault

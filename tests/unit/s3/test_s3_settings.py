@@ -39,13 +39,13 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (GenericSettings, {"address": "store.example", "port": 443}, "store.example:443", True, "path"),
         (GenericSettings, {"address": "store.example", "use_ssl": True}, "store.example:443", True, "path"),
         (GenericSettings, {"address": "h", "path_style": False}, "h:80", False, "virtual"),
-        (AwsSettings, {}, "s3.us-east-1.amazonaws.com:443", True, "auto"),
-        (AwsSettings, {"region": "eu-west-3"}, "s3.eu-west-3.amazonaws.com:443", True, "auto"),
-        (AwsSettings, {"region": "cn-north-1"}, "s3.cn-north-1.amazonaws.com.cn:443", True, "auto"),
-        (AwsSettings, {"address": "s3.amazonaws.com", "region": "eu-west-3"}, "s3.eu-west-3.amazonaws.com:443", True, "auto"),
-        (AwsSettings, {"address": "s3.us-west-2.amazonaws.com"}, "s3.us-west-2.amazonaws.com:443", True, "auto"),
-        (AwsSettings, {"address": "vpce-1.s3.eu-west-1.vpce.amazonaws.com"}, "vpce-1.s3.eu-west-1.vpce.amazonaws.com:443", True, "auto"),
-        (AwsSettings, {"port": 80, "use_ssl": False}, "s3.us-east-1.amazonaws.com:80", False, "auto"),
+        (AwsSettings, {}, "s3.us-east-1.amazonaws.com:443", True, "virtual"),
+        (AwsSettings, {"region": "eu-west-3"}, "s3.eu-west-3.amazonaws.com:443", True, "virtual"),
+        (AwsSettings, {"region": "cn-north-1"}, "s3.cn-north-1.amazonaws.com.cn:443", True, "virtual"),
+        (AwsSettings, {"address": "s3.amazonaws.com", "region": "eu-west-3"}, "s3.eu-west-3.amazonaws.com:443", True, "virtual"),
+        (AwsSettings, {"address": "s3.us-west-2.amazonaws.com"}, "s3.us-west-2.amazonaws.com:443", True, "virtual"),
+        (AwsSettings, {"address": "vpce-1.s3.eu-west-1.vpce.amazonaws.com"}, "vpce-1.s3.eu-west-1.vpce.amazonaws.com:443", True, "virtual"),
+        (AwsSettings, {"port": 80, "use_ssl": False}, "s3.us-east-1.amazonaws.com:80", False, "virtual"),
         (AwsSettings, {"path_style": True}, "s3.us-east-1.amazonaws.com:443", True, "path"),
     ],
 )  # fmt: skip
@@ -54,6 +54,11 @@ def test_where_requests_go(
 ) -> None:
     settings = kind(bucket="bucket", **given)
     assert (settings.endpoint, settings.tls, settings.addressing_style) == (endpoint, tls, style)
+
+
+def test_a_bucket_that_is_no_host_name_goes_by_path() -> None:
+    for bucket in ("with.dots", "Upper", "under_score"):
+        assert AwsSettings(bucket=bucket).addressing_style == "path"
 
 
 def test_the_region_is_set_or_in_the_host_or_ambient_or_the_default(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,327 @@
+"""Who may reach an S3 bucket, how, and what is said when it cannot be reached."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from mbk.errors import (
+    AuthenticationFailed,
+    BucketNotFound,
+    MbkError,
+    PermissionDenied,
+    StorageUnavailable,
+    Unreachable,
+)
+from mbk_s3.settings import AwsSettings, GenericSettings, MinioSettings
+from mbk_s3.storage import S3Storage
+from tests.servers import s3
+from tests.servers.faults import fault_proxy
+from tests.servers.process import HOST, free_port
+
+pytestmark = pytest.mark.xdist_group("s3")
+
+ROLE = "arn:aws:iam::000000000000:role/backup"
+METADATA = "/latest/meta-data/iam/security-credentials/"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[s3.Ministack]:
+    with s3.ministack() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def alice(server: s3.Ministack) -> s3.S3Server:
+    account = server.user("alice", "alice-*")
+    account.make_bucket("alice-data")
+    return account
+
+
+@pytest.fixture(scope="module")
+def bob(server: s3.Ministack) -> s3.S3Server:
+    account = server.user("bob", "bob-*")
+    account.make_bucket("bob-data")
+    return account
+
+
+@pytest.fixture(scope="module")
+def role(server: s3.Ministack) -> str:
+    """A role that may do what alice may."""
+    iam = server.client("iam")
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"AWS": "*"},
+                "Action": ["sts:AssumeRole", "sts:AssumeRoleWithWebIdentity"],
+            }
+        ],
+    }
+    iam.create_role(RoleName="backup", AssumeRolePolicyDocument=json.dumps(trust))
+    rights = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Action": "s3:*",
+                "Resource": ["arn:aws:s3:::alice-*", "arn:aws:s3:::alice-*/*"],
+            }
+        ],
+    }
+    iam.put_role_policy(RoleName="backup", PolicyName="own", PolicyDocument=json.dumps(rights))
+    return ROLE
+
+
+@pytest.fixture
+def session(server: s3.Ministack, role: str) -> dict[str, Any]:
+    """Temporary credentials of the role, as STS gives them."""
+    answer = server.client("sts").assume_role(RoleArn=role, RoleSessionName="test")
+    credentials: dict[str, Any] = answer["Credentials"]
+    return credentials
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+def keyless(server: s3.S3Server, bucket: str = "alice-data", **more: Any) -> S3Storage:
+    return S3Storage(GenericSettings(address=server.host, port=server.port, bucket=bucket, **more))
+
+
+def storage_of(account: s3.S3Server, bucket: str, **more: Any) -> S3Storage:
+    return S3Storage(GenericSettings(**account.settings(bucket, **more)))
+
+
+def write_and_read(storage: S3Storage, key: str = "some/key") -> None:
+    storage.write(key, [b"content"], size=7)
+    with storage.read(key) as chunks:
+        assert b"".join(chunks) == b"content"
+    assert [info.key for info in storage.list(key.rpartition("/")[0] + "/")] == [key]
+    storage.delete([key])
+
+
+@contextmanager
+def answering(documents: Mapping[str, str]) -> Iterator[str]:
+    """A web server of a few documents, as a metadata service is one; yields its URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = documents.get(self.path)
+            self.send_response(200 if body is not None else 404)
+            self.end_headers()
+            self.wfile.write((body or "").encode())
+
+        do_PUT = do_GET
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer((HOST, 0), Handler) as web:
+        threading.Thread(target=web.serve_forever, args=(0.05,), daemon=True).start()
+        try:
+            yield f"http://{HOST}:{web.server_address[1]}"
+        finally:
+            web.shutdown()
+
+
+def test_static_keys(alice: s3.S3Server) -> None:
+    write_and_read(storage_of(alice, "alice-data"))
+
+
+def test_a_session_token(server: s3.Ministack, alice: s3.S3Server, session: dict[str, Any]) -> None:
+    keys = {"access_key_id": session["AccessKeyId"], "secret_access_key": session["SecretAccessKey"]}
+    write_and_read(keyless(server, session_token=session["SessionToken"], **keys))
+    with pytest.raises((AuthenticationFailed, PermissionDenied)):
+        keyless(server, session_token="another", **keys).check()
+
+
+def test_keys_of_the_environment(alice: s3.S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", alice.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", alice.secret_key)
+    write_and_read(keyless(alice))
+    write_and_read(keyless(alice, use_iam=True, access_key_id="unused", secret_access_key="unused"))
+
+
+def test_keys_of_a_shared_profile(alice: s3.S3Server, tmp_path: Path) -> None:
+    (tmp_path / "credentials").write_text(
+        f"[backups]\naws_access_key_id={alice.access_key}\naws_secret_access_key={alice.secret_key}\n"
+    )
+    write_and_read(keyless(alice, profile="backups"))
+
+
+def test_a_web_identity_through_an_sts_endpoint_of_its_own(
+    alice: s3.S3Server, role: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text("header.payload.signature")
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
+    monkeypatch.setenv("AWS_ROLE_ARN", role)
+    with s3.moto() as sts, fault_proxy(sts.port) as proxy:
+        storage = keyless(sts, "identity", use_iam=True, iam_endpoint=f"http://{HOST}:{proxy.port}")
+        sts.make_bucket("identity")
+        write_and_read(storage)
+        assert [request.method for request in proxy.requests] == ["POST"]
+
+
+def test_credentials_of_a_container(
+    alice: s3.S3Server, session: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = {
+        "AccessKeyId": session["AccessKeyId"],
+        "SecretAccessKey": session["SecretAccessKey"],
+        "Token": session["SessionToken"],
+        "Expiration": session["Expiration"].isoformat(),
+    }
+    with answering({"/role": json.dumps(document)}) as url:
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:1/elsewhere")
+        write_and_read(keyless(alice, use_iam=True, iam_endpoint=f"{url}/role"))
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{url}/role")
+        write_and_read(keyless(alice, use_iam=True))
+
+
+def test_credentials_of_an_instance(
+    alice: s3.S3Server, session: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
+    document = {
+        "Code": "Success",
+        "AccessKeyId": session["AccessKeyId"],
+        "SecretAccessKey": session["SecretAccessKey"],
+        "Token": session["SessionToken"],
+        "Expiration": session["Expiration"].strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+    pages = {"/latest/api/token": "t", METADATA: "backup", f"{METADATA}backup": json.dumps(document)}
+    with answering(pages) as url:
+        write_and_read(keyless(alice, use_iam=True, iam_endpoint=url))
+
+
+def test_no_credentials_at_all(alice: s3.S3Server) -> None:
+    with pytest.raises(AuthenticationFailed, match="accessKeyID"):
+        keyless(alice).check()
+
+
+@pytest.mark.parametrize("wrong", ["access_key_id", "secret_access_key"])
+def test_wrong_keys_name_the_endpoint_and_no_secret(alice: s3.S3Server, wrong: str) -> None:
+    storage = storage_of(alice, "alice-data", **{wrong: "AKIAWRONGWRONGWRONG"})
+    with pytest.raises(AuthenticationFailed) as caught:
+        storage.check()
+    assert f"{HOST}:{alice.port}" in str(caught.value)
+    assert "'alice-data'" in str(caught.value)
+    assert alice.secret_key not in str(caught.value)
+
+
+def test_a_missing_bucket_is_made_only_on_request(alice: s3.S3Server) -> None:
+    storage = storage_of(alice, "alice-new", root_path="backup")
+    with pytest.raises(BucketNotFound, match="'alice-new' at 127"):
+        storage.check()
+    storage.check(create=True)
+    storage.check()
+
+
+def test_the_bucket_of_somebody_else_is_denied(alice: s3.S3Server, bob: s3.S3Server) -> None:
+    storage = storage_of(alice, "bob-data")
+    for call in (storage.check, lambda: storage.check(create=True), lambda: storage.write("a", [b"x"])):
+        with pytest.raises(PermissionDenied, match="bob-data"):
+            call()
+
+
+def test_a_copy_across_users_needs_a_policy(
+    server: s3.Ministack, alice: s3.S3Server, bob: s3.S3Server
+) -> None:
+    source, destination = storage_of(alice, "alice-data"), storage_of(bob, "bob-data")
+    source.write("shared", [b"content"])
+    assert destination.can_copy_from(source)
+    with pytest.raises(PermissionDenied, match="alice-data"):
+        destination.copy(source, "shared", "copied")
+    assert list(destination.list()) == []
+    server.allow("bob", "read-alice", ["s3:GetObject"], ["arn:aws:s3:::alice-data/*"])
+    assert destination.copy(source, "shared", "copied").size == 7
+    server.withdraw("bob", "read-alice")
+    destination.delete(["copied"])
+    source.delete(["shared"])
+
+
+def test_no_copy_is_tried_between_services(alice: s3.S3Server) -> None:
+    elsewhere = S3Storage(MinioSettings(bucket="alice-data", address="elsewhere"))
+    assert not storage_of(alice, "alice-data").can_copy_from(elsewhere)
+
+
+def test_a_root_with_a_leading_slash(alice: s3.S3Server) -> None:
+    storage = storage_of(alice, "alice-data", root_path="/files/")
+    storage.check()
+    write_and_read(storage, f"{storage.location.root}insert_log/1/2")
+
+
+def test_keys_that_xml_cannot_name(alice: s3.S3Server) -> None:
+    storage = storage_of(alice, "alice-data")
+    for key in ("odd/tab\there", "odd/return\rhere", "odd/\x01\x1f"):
+        write_and_read(storage, key)
+
+
+def test_virtual_host_style(alice: s3.S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    lookup = socket.getaddrinfo
+
+    def to_loopback(host: Any, *args: Any, **kwargs: Any) -> Any:
+        return lookup(HOST if str(host).endswith(".localhost") else host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", to_loopback)
+    with fault_proxy(alice.port) as proxy:
+        values = alice.behind(proxy.port).settings("alice-data", address="localhost", path_style=False)
+        write_and_read(S3Storage(GenericSettings(**values)))
+        write_and_read(S3Storage(AwsSettings(**{**values, "path_style": None, "use_ssl": False})))
+        assert {request.headers["Host"] for request in proxy.requests} == {
+            f"alice-data.localhost:{proxy.port}"
+        }
+
+
+def test_a_private_ca(alice: s3.S3Server, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    with fault_proxy(alice.port, tls=context) as proxy:
+        account = alice.behind(proxy.port)
+        values = account.settings("alice-data", address="localhost", use_ssl=True)
+        write_and_read(S3Storage(GenericSettings(**values, ca_cert=str(tmp_path / "ca.pem"))))
+        assert {request.headers["x-amz-content-sha256"] for request in proxy.requests} == {"UNSIGNED-PAYLOAD"}
+        with pytest.raises(Unreachable, match="certificate") as caught:
+            S3Storage(GenericSettings(**values)).check()
+        assert not caught.value.retryable
+        with pytest.raises(MbkError):
+            S3Storage(GenericSettings(**{**values, "use_ssl": False})).check()
+
+
+def test_https_to_a_service_without_tls(alice: s3.S3Server) -> None:
+    with pytest.raises(Unreachable, match="useSSL"):
+        storage_of(alice, "alice-data", use_ssl=True).check()
+
+
+def test_nobody_listens() -> None:
+    storage = S3Storage(MinioSettings(bucket="bucket", address=HOST, port=free_port()))
+    with pytest.raises(StorageUnavailable, match=r"'bucket' at 127\.0\.0\.1.*refused.*port"):
+        storage.check()
+
+
+def test_a_server_that_stops(alice: s3.S3Server) -> None:
+    with s3.rclone() as server:
+        server.make_bucket("bucket")
+        storage = storage_of(server, "bucket")
+        storage.check()
+    with pytest.raises(StorageUnavailable):
+        storage.check()
