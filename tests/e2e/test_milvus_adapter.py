@@ -79,7 +79,8 @@ def client_of(server: EmbeddedMilvus, database: str = "default") -> Any:
 
 
 def field(name: str, data_type: int, /, **values: Any) -> FieldSchema:
-    params = {key: str(values.pop(key)) for key in ("dim", "max_length", "max_capacity") if key in values}
+    known: tuple[str, ...] = ("dim", "max_length", "max_capacity")
+    params = {key: str(values.pop(key)) for key in known if key in values}
     return FieldSchema(name=name, data_type=data_type, type_params=key_values(params), **values)
 
 
@@ -251,6 +252,7 @@ def test_what_is_not_there_is_told_apart_from_other_failures(adapter: Milvus) ->
         lambda: adapter.segments("default", "nowhere"),
         lambda: adapter.load("default", "nowhere"),
         lambda: adapter.release("default", "nowhere"),
+        lambda: adapter.row_count("default", "nowhere"),
         lambda: adapter.create_alias("default", "nowhere", "other"),
         lambda: adapter.start_import(ImportRequest("default", "nowhere", "_default", (("/a/",),))),
     ]
@@ -486,7 +488,7 @@ def test_index_states_tell_when_all_rows_are_indexed(
 def test_load_states_by_partition(adapter: Milvus, server: EmbeddedMilvus, name: str) -> None:
     make(adapter, plain(name))
     adapter.create_partition("default", name, "cold")
-    rows = [{"id": number, "vector": [0.5] * DIM} for number in range(50)]
+    rows: list[dict[str, Any]] = [{"id": number, "vector": [0.5] * DIM} for number in range(50)]
     client_of(server).insert(name, rows)
     client_of(server).insert(name, [{**row, "id": row["id"] + 50} for row in rows], partition_name="cold")
     with pytest.raises(MilvusError, match="loaded"):

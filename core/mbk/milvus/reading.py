@@ -152,7 +152,7 @@ class Reading(Server):
                 rows=info.num_rows,
                 is_l0=info.level == common.L0,
                 storage_version=info.storage_version,
-                v_channel=info.insert_channel,
+                v_channel=getattr(info, "insert_channel", ""),
             )
             for info in found.infos
             if info.state in _PERSISTENT

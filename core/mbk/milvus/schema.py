@@ -23,20 +23,33 @@ FIRST_FIELD_ID = 100
 #: Properties that a server keeps for itself; restored they break later changes of the schema (milvus#48988).
 SERVER_MANAGED = frozenset({"max_field_id"})
 
-_TYPES_SINCE: dict[Version, str] = {
-    (2, 2, 0): "Bool Int8 Int16 Int32 Int64 Float Double VarChar BinaryVector FloatVector",
-    (2, 2, 9): "JSON",
-    (2, 3, 0): "Array",
-    (2, 4, 0): "Float16Vector BFloat16Vector SparseFloatVector",
-    (2, 6, 0): "Int8Vector Geometry Timestamptz Text ArrayOfVector",
-}
-#: 2.3.5 takes types that it does not know without a word, and fails when rows come: so the types are data.
-TYPES: dict[int, Version] = {
-    schema.DataType.Value(name): since for since, names in _TYPES_SINCE.items() for name in names.split()
+#: Number, name and first version of each type. Data, because 2.3.5 takes types that it does not know without a word
+#: and fails when rows come; and not the protocol's own enumeration, because an older client lacks the newer ones.
+_TYPES: dict[int, tuple[str, Version]] = {
+    1: ("Bool", (2, 2, 0)),
+    2: ("Int8", (2, 2, 0)),
+    3: ("Int16", (2, 2, 0)),
+    4: ("Int32", (2, 2, 0)),
+    5: ("Int64", (2, 2, 0)),
+    10: ("Float", (2, 2, 0)),
+    11: ("Double", (2, 2, 0)),
+    21: ("VarChar", (2, 2, 0)),
+    22: ("Array", (2, 3, 0)),
+    23: ("JSON", (2, 2, 9)),
+    24: ("Geometry", (2, 6, 0)),
+    25: ("Text", (2, 6, 0)),
+    26: ("Timestamptz", (2, 6, 0)),
+    100: ("BinaryVector", (2, 2, 0)),
+    101: ("FloatVector", (2, 2, 0)),
+    102: ("Float16Vector", (2, 4, 0)),
+    103: ("BFloat16Vector", (2, 4, 0)),
+    104: ("SparseFloatVector", (2, 4, 0)),
+    105: ("Int8Vector", (2, 6, 0)),
+    106: ("ArrayOfVector", (2, 6, 0)),
 }
 #: Types not in the table: only a server newer than everything known here may judge them.
 _FUTURE: Version = (3, 0, 0)
-_VECTORS = frozenset(number for name, number in schema.DataType.items() if name.endswith("Vector"))
+_VECTORS = range(100, 106)
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -204,8 +217,9 @@ def schema_problems(record: CollectionSchema, version: Version) -> list[str]:
 
 def _field_problems(field: FieldSchema, version: Version) -> list[str]:
     problems = []
-    if version < TYPES.get(field.data_type, _FUTURE):
-        problems.append(f"the type {type_name(field.data_type)}")
+    type_name, since = _TYPES.get(field.data_type, (str(field.data_type), _FUTURE))
+    if version < since:
+        problems.append(f"the type {type_name}")
     if field.nullable and version < (2, 5, 0):
         problems.append("null values")
     if (field.default_value_base64 or field.default_value_proto) and version < (2, 3, 0):
@@ -224,10 +238,6 @@ def _number_problems(fields: Sequence[FieldSchema]) -> list[str]:
         for number, field in enumerate(fields, start=FIRST_FIELD_ID)
         if field.field_id and field.field_id != number
     ]
-
-
-def type_name(data_type: int) -> str:
-    return next((name for name, number in schema.DataType.items() if number == data_type), str(data_type))
 
 
 def read_index(message: Any) -> IndexInfo:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+from mbk.errors import CollectionNotFound
 from mbk.milvus.channel import Channel
 from mbk.milvus.failures import check
-from mbk.milvus.features import features_of, server_version
+from mbk.milvus.features import WITNESSES, features_of, server_version
 from mbk.milvus.proto import common, milvus
 from mbk.model.meta import DEFAULT_DATABASE, LOADED, LOADING, NOT_LOADED
 from mbk.ports.milvus import Feature
 
-_PROBES: Mapping[str, Any] = {
-    "ListSnapshots": milvus.ListSnapshotsRequest(),
-    "ListPrivilegeGroups": milvus.ListPrivilegeGroupsRequest(),
-    "DescribeDatabase": milvus.DescribeDatabaseRequest(db_name=DEFAULT_DATABASE),
-    "ListDatabases": milvus.ListDatabasesRequest(),
-}
+# Not every client library that mbk runs with knows every call.
+_PROBES = {method: getattr(milvus, f"{method}Request", None) for method, _ in WITNESSES}
 _LOAD_STATES = {2: LOADING, 3: LOADED}
 
 
@@ -49,7 +45,8 @@ class Server:
         self._channel.close()
 
     def _implements(self, method: str) -> bool:
-        return self._channel.implements(method, _PROBES[method])
+        request = _PROBES[method]
+        return request is not None and self._channel.implements(method, request())
 
     def _describe(self, database: str, collection: str) -> Any:
         return self._channel.call(
@@ -74,6 +71,8 @@ class Server:
         request = milvus.GetLoadStateRequest(collection_name=collection)
         what = f"get the load state of {name_of(database, collection)}"
         response = self._channel.call("GetLoadState", request, what, database=database, checked=False)
+        if response.state == common.LoadStateNotExist and not response.status.error_code:
+            raise CollectionNotFound(f"{what}: there is no such collection")
         return _LOAD_STATES.get(response.state, NOT_LOADED)
 
     def _loaded_partitions(self, database: str, collection: str) -> dict[str, str]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from mbk.errors import CollectionNotFound, MilvusError, Unsupported
+from mbk.config.schema import MilvusSettings
+from mbk.errors import CollectionNotFound, MilvusError, MilvusUnavailable, Unsupported
+from mbk.milvus import connect
 from mbk.milvus.proto import common, milvus, msg
 from mbk.model.meta import Database, KeyValue, Name, PrivilegeGroup, Rbac, RbacGrant, RbacGrantor, RbacUser
 from mbk.ports.milvus import Feature, FlushPoint, ImportRequest, SegmentInfo
@@ -199,3 +203,22 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     code = "import mbk.milvus, sys; print({'pymilvus', 'grpc', 'pydantic', 'msgspec'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_port_that_is_open_and_silent_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mbk.milvus.channel.CONNECT_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(MilvusUnavailable, match=f"127.0.0.1:{port}") as caught:
+            connect(MilvusSettings(address="127.0.0.1", port=port))
+    assert caught.value.retryable
+
+
+def test_calls_from_several_threads_keep_their_databases_apart() -> None:
+    def collections(_: Any, metadata: dict[str, str]) -> Any:
+        return milvus.ShowCollectionsResponse(collection_names=[f"in_{metadata['dbname']}"])
+
+    databases = [f"d{number}" for number in range(40)]
+    with serving("v2.5.9", ShowCollections=collections) as client, ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(client.collections, databases))
+    assert found == [[f"in_{database}"] for database in databases]
