@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from mbk.engine import metafiles
+from mbk.engine.adopt import Adopted, adopt
 from mbk.engine.backup_collection import CollectionBackup, CollectionWorker
 from mbk.engine.catalog import Catalog
 from mbk.engine.failures import concerns_everything
@@ -41,7 +42,7 @@ from mbk.model.events import CollectionFinished
 from mbk.model.meta import BackupExtras
 from mbk.model.options import CreateOptions, Strategy
 from mbk.model.own import OwnMeta
-from mbk.model.selection import CollectionName
+from mbk.model.selection import CollectionName, Selection
 from mbk.ports.milvus import CollectionInfo, Feature, Milvus
 from mbk.ports.storage import Storage
 
@@ -80,20 +81,26 @@ class Create:
         catalog = Catalog(self.destination, self.run)
         self.source.check()
         self.destination.check(create=not options.dry_run)
-        own = self._take_name(catalog, name, options)
-        found = survey(self.milvus, options.selection, self.run)
-        infos, outcomes = self._describe(found)
-        if options.dry_run:
-            planned = [self._plan(info) for info in infos.values()]
-            return self._report(name, own, started, [*planned, *outcomes], TransferStats())
+        partial = self._check_name(catalog, name, options)
         with ExitStack() as stack:
+            spool = stack.enter_context(SegmentSpool())
+            own = OwnMeta(tool=self.tool, id=str(uuid.uuid4()), name=name, started=_now())
+            before = adopt(catalog, name, spool) if partial else Adopted(own, [], None, [])
+            own = before.own
+            found = self._survey(options.selection, before)
+            infos, outcomes = self._describe(found)
+            if options.dry_run:
+                planned = [self._plan(info) for info in infos.values()]
+                return self._report(name, own, started, [*planned, *outcomes], TransferStats())
+            self._raise_if_all_failed(outcomes, list(infos))
+            if not partial:
+                self._take_name(catalog, own, options)
             transfer = stack.enter_context(
                 Transfer(self.source, self.destination, self.run, self.limits.transfer)
             )
             segment_pool = stack.enter_context(
                 Pool(min(self.limits.segments, MAX_SEGMENTS), self.run.cancelled, name="mbk-segment")
             )
-            spool = stack.enter_context(SegmentSpool())
             worker = CollectionWorker(
                 self.milvus,
                 self.source,
@@ -110,12 +117,14 @@ class Create:
             with self._gc_pause(options, strategy):
                 done, failures = self._collections(worker, list(infos.values()), options)
             outcomes += failures
-            first_error = next((item for item in outcomes if item.outcome == FAILED), None)
-            if first_error and not done:
-                raise self._errors[first_error.source]
-            if options.resume:
-                self._sweep(catalog, name, done)
-            self._commit(catalog, name, own, found, done, spool, options, outcomes)
+            self._raise_if_all_failed(outcomes, done)
+            failed = {str(key) for key in self._errors}
+            unfinished = {info.id for key, info in infos.items() if str(key) in failed}
+            skipped = any(item.outcome == SKIPPED for item in outcomes)
+            done = [*before.collections, *done]
+            if options.resume or skipped or any(backup.replaced for backup in done):
+                self._sweep(catalog, name, done, unfinished)
+            self._commit(catalog, before, found, done, spool, options, outcomes)
             outcomes = [*(backup.outcome for backup in done), *outcomes]
             report = self._report(name, own, started, outcomes, transfer.stats)
         if report.failed:
@@ -143,9 +152,8 @@ class Create:
             )
         return Strategy.SERIAL_FLUSH if options.strategy is Strategy.AUTO else options.strategy
 
-    def _take_name(self, catalog: Catalog, name: str, options: CreateOptions) -> OwnMeta:
-        """Our own file is the first object of a backup: from then on the name is taken."""
-        own = OwnMeta(tool=self.tool, id=str(uuid.uuid4()), name=name, started=_now())
+    def _check_name(self, catalog: Catalog, name: str, options: CreateOptions) -> bool:
+        """`BackupExists` for a name that is taken; True for a partial backup that this run is to complete."""
         found = catalog.find(name)
         if found.is_committed and not (options.resume and catalog.read_own(name).failed):
             raise BackupExists(
@@ -157,17 +165,29 @@ class Create:
                 f"backup {name!r} exists in {self.destination.location} and is incomplete",
                 hint=f"finish it: mbk create -n {name} --resume, or remove it: mbk delete -n {name}",
             )
-        if options.dry_run:
-            return own
-        if options.resume:
-            self.destination.clean(found.layout.prefix)
-            catalog.write_own(name, own)
-        else:
-            self._write_first(catalog, found.layout.meta(layout.OWN_META), own)
-        return own
+        return found.is_committed
 
-    def _write_first(self, catalog: Catalog, key: str, own: OwnMeta) -> None:
-        """Of two runs that take one name at once, the storage lets one win, where it can."""
+    def _survey(self, selection: Selection, before: Adopted) -> Survey:
+        """Of a partial backup, what failed is asked for by itself, and what it holds is not done again."""
+        if before.own.failed and selection.everything:
+            selection = Selection(collections=frozenset(map(CollectionName.parse, before.own.failed)))
+        found = survey(self.milvus, selection, self.run)
+        held = {CollectionName.parse(backup.outcome.source) for backup in before.collections}
+        found.names = [name for name in found.names if name not in held]
+        found.missing = [name for name in found.missing if name not in held]
+        return found
+
+    def _take_name(self, catalog: Catalog, own: OwnMeta, options: CreateOptions) -> None:
+        """Our own file is the first object of a backup: from then on the name is taken.
+
+        Of two runs that take one name at once, the storage lets one win, where it can.
+        """
+        place = catalog.layout(own.name)
+        if options.resume:
+            self.destination.clean(place.prefix)
+            catalog.write_own(own.name, own)
+            return
+        key = place.meta(layout.OWN_META)
         data = msgspec.json.encode(own)
         if self.destination.capabilities.conditional_write:
             try:
@@ -179,7 +199,7 @@ class Create:
                 ) from exc
             except Unsupported:
                 pass  # a profile promises what this very server does not keep
-        catalog.write(key, [data])
+        catalog.write(key, lambda: [data])
 
     def _describe(
         self, found: Survey
@@ -251,54 +271,72 @@ class Create:
         done.sort(key=lambda backup: order[backup.record.collection_id])
         return done, [item for item in results if isinstance(item, CollectionOutcome)]
 
-    def _sweep(self, catalog: Catalog, name: str, done: list[CollectionBackup]) -> None:
-        """Removes what the interrupted run copied of segments that Milvus has replaced since."""
+    def _sweep(self, catalog: Catalog, name: str, done: list[CollectionBackup], unfinished: set[int]) -> None:
+        """Removes what was copied of segments that Milvus has replaced since, and of collections that are gone.
+
+        What was copied of ``unfinished`` collections stays for the run that completes them.
+        """
         kept = {(backup.record.collection_id, segment) for backup in done for segment in backup.segments}
         place = catalog.layout(name)
         stale = []
         for entry in self.destination.list(place.data_prefix):
-            kind, collection, *rest = entry.key.removeprefix(place.data_prefix).split("/")
-            segment = rest[-3] if kind == layout.INSERT_LOG else rest[-2]
-            if (int(collection), int(segment)) not in kept:
+            _, collection, *rest = entry.key.removeprefix(place.data_prefix).split("/")
+            segment = rest[-3 if layout.INSERT_LOG in entry.key else -2]
+            if int(collection) not in unfinished and (int(collection), int(segment)) not in kept:
                 stale.append(entry.key)
         if stale:
-            self.destination.delete(stale)
+            self.run.retry.call(f"delete {stale[0]}", lambda: self.destination.delete(stale))
 
     def _commit(
         self,
         catalog: Catalog,
-        name: str,
-        own: OwnMeta,
+        before: Adopted,
         found: Survey,
         done: list[CollectionBackup],
         spool: SegmentSpool,
         options: CreateOptions,
         outcomes: list[CollectionOutcome],
     ) -> None:
-        """Writes the metadata, ``full_meta.json`` last."""
+        """Writes the metadata, ``full_meta.json`` last.
+
+        Where a partial backup is being completed, what failed before counts as failed until the new tree is there.
+        """
         self.run.phase("commit")
+        own, name = before.own, before.own.name
         place = catalog.layout(name)
+        databases = {item.db_name: item for item in (*before.databases, *found.databases)}
         backup = BackupExtras(
             id=own.id,
             name=name,
             size=sum(item.record.size for item in done),
             milvus_version=self.milvus.version,
-            database_backups=found.databases,
-            rbac_meta=self.run.retry.call("read RBAC", self.milvus.read_rbac) if options.rbac else None,
+            database_backups=list(databases.values()),
+            rbac_meta=self.run.retry.call("read RBAC", self.milvus.read_rbac)
+            if options.rbac
+            else before.rbac,
         )
         own.finished = _now()
         own.rows = {str(item.record.collection_id): item.rows for item in done if item.rows is not None}
-        own.failed = {item.source: item.error or "" for item in outcomes if item.outcome == FAILED}
+        failed = {item.source: item.error or "" for item in outcomes if item.outcome == FAILED}
+        own.failed = before.own.failed | failed
         parts = [(item.record, item.partitions) for item in done]
         catalog.write_own(name, own)
-        catalog.write(place.meta(layout.BACKUP_META), metafiles.encode_backup_head(backup))
-        catalog.write(place.meta(layout.COLLECTION_META), metafiles.encode_collections(parts))
-        catalog.write(place.meta(layout.PARTITION_META), metafiles.encode_partitions(parts))
-        catalog.write(place.meta(layout.SEGMENT_META), metafiles.encode_segments(parts, spool))
+        catalog.write(place.meta(layout.BACKUP_META), lambda: metafiles.encode_backup_head(backup))
+        catalog.write(place.meta(layout.COLLECTION_META), lambda: metafiles.encode_collections(parts))
+        catalog.write(place.meta(layout.PARTITION_META), lambda: metafiles.encode_partitions(parts))
+        catalog.write(place.meta(layout.SEGMENT_META), lambda: metafiles.encode_segments(parts, spool))
         self.run.check_cancelled()
-        catalog.write(place.meta(layout.FULL_META), metafiles.encode_full(backup, parts, spool))
+        catalog.write(place.meta(layout.FULL_META), lambda: metafiles.encode_full(backup, parts, spool))
+        if own.failed != failed:
+            own.failed = failed
+            catalog.write_own(name, own)
 
     # -- outcomes ------------------------------------------------------------------------------------------------
+
+    def _raise_if_all_failed(self, outcomes: list[CollectionOutcome], done: Sequence[object]) -> None:
+        first = next((item for item in outcomes if item.outcome == FAILED), None)
+        if first is not None and not done:
+            raise self._errors[first.source]
 
     def _fail(self, label: str, error: MbkError) -> CollectionOutcome:
         self._errors[label] = error

@@ -32,13 +32,17 @@ AHEAD = 256
 
 @dataclass(slots=True)
 class CollectionBackup:
-    """One collection as it stands in the backup. ``rows`` is exact, or None where it could not be counted so."""
+    """One collection as it stands in the backup. ``rows`` is exact, or None where it could not be counted so.
+
+    ``replaced``: Milvus exchanged segments meanwhile, so objects of the old ones may lie in the backup.
+    """
 
     record: CollectionHead
     partitions: list[PartitionHead]
     outcome: CollectionOutcome
     rows: int | None = None
     segments: set[int] = field(default_factory=set)
+    replaced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,7 @@ class CollectionWorker:
                 self.run.notice(
                     "segments-replaced", f"{label}: segments changed while being copied: {gone.message}"
                 )
+                backup.replaced = True
                 self.spool.drop(info.id)
                 self.run.sleep(0.5 * listing)
         raise AssertionError("unreachable")

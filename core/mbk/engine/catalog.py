@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -51,7 +51,9 @@ class Found:
 
     @property
     def is_committed(self) -> bool:
-        return layout.FULL_META in self.files or self.files.keys() >= LEVEL_FILES
+        """Old tools wrote the level files alone; a backup of ours with these alone was killed while it committed."""
+        by_levels = self.files.keys() >= LEVEL_FILES and layout.OWN_META not in self.files
+        return layout.FULL_META in self.files or by_levels
 
 
 class Catalog:
@@ -62,7 +64,7 @@ class Catalog:
         self._run = run
 
     def layout(self, name: str) -> BackupLayout:
-        if not name or name in (".", "..") or "/" in name:
+        if not _is_possible(name):
             raise UsageError(f"{name!r} cannot be a backup's name", hint="see `mbk list`")
         return BackupLayout(self._storage.location.root, name)
 
@@ -98,9 +100,9 @@ class Catalog:
         prefix = found.layout.meta_prefix
         if layout.FULL_META in found.files:
             where = f"{prefix}{layout.FULL_META}"
-            backup = metafiles.decode_full(self._bytes(where), where=where)
+            backup = metafiles.decode_full(self.read_file(where), where=where)
         else:
-            backup = metafiles.decode_levels(lambda file: self._bytes(f"{prefix}{file}"), where=prefix)
+            backup = metafiles.decode_levels(lambda file: self.read_file(f"{prefix}{file}"), where=prefix)
         if backup.format not in KNOWN_FORMATS:
             raise InvalidBackup(
                 f"backup {name!r} has the unknown format {backup.format!r}", hint="a newer mbk may read it"
@@ -111,16 +113,15 @@ class Catalog:
         """Our own file; an empty one where the backup is another tool's or the file is damaged."""
         where = self.layout(name).meta(layout.OWN_META)
         try:
-            return metafiles.decode(self._bytes(where), OwnMeta, where=where)
+            return metafiles.decode(self.read_file(where), OwnMeta, where=where)
         except (ObjectNotFound, InvalidBackup):
             return OwnMeta()
 
     def summaries(self) -> Iterator[BackupSummary]:
         """All backups by name, the incomplete and the unreadable too. Reads two small files of each."""
         root = self._storage.location.root
-        names = sorted(
-            entry.key.removeprefix(root).rstrip("/") for entry in self._list(root) if entry.is_prefix
-        )
+        below = {entry.key.removeprefix(root)[:-1] for entry in self._list(root) if entry.is_prefix}
+        names = sorted(filter(_is_possible, below))
         with Pool(READERS, self._run.cancelled, name="mbk-list") as pool:
             found = dict(pool.map(lambda name: (name, self._summary(name)), names))
         yield from (summary for name in names if (summary := found[name]) is not None)
@@ -142,7 +143,7 @@ class Catalog:
             where = found.layout.meta(
                 layout.BACKUP_META if layout.BACKUP_META in found.files else layout.FULL_META
             )
-            head = metafiles.decode(self._bytes(where), BackupHead, where=where)
+            head = metafiles.decode(self.read_file(where), BackupHead, where=where)
         except MbkError as error:
             return BackupSummary(name, UNREADABLE, created=created, reason=error.message)
         return BackupSummary(
@@ -161,22 +162,23 @@ class Catalog:
 
     # -- writing -------------------------------------------------------------------------------------------------
 
-    def write(self, key: str, chunks: Iterable[bytes]) -> None:
-        """Writes one metadata file, streaming where it is large. Retried only while it is small enough to hold."""
-        held: list[bytes] = []
-        size = 0
-        source = iter(chunks)
-        for chunk in source:
-            held.append(chunk)
-            size += len(chunk)
-            if size > SMALL:
-                self._storage.write(key, _chain(held, source))
-                return
-        whole = b"".join(held)
-        self._run.retry.call(f"write {key}", lambda: self._storage.write(key, [whole], size=len(whole)))
+    def write(self, key: str, chunks: Callable[[], Iterable[bytes]]) -> None:
+        """Writes one metadata file, streaming where it is large. ``chunks`` is called anew for every attempt."""
+
+        def once() -> None:
+            held = bytearray()
+            source = iter(chunks())
+            for chunk in source:
+                held += chunk
+                if len(held) > SMALL:
+                    self._storage.write(key, _chain(bytes(held), source))
+                    return
+            self._storage.write(key, [bytes(held)], size=len(held))
+
+        self._run.retry.call(f"write {key}", once)
 
     def write_own(self, name: str, own: OwnMeta) -> None:
-        self.write(self.layout(name).meta(layout.OWN_META), [msgspec.json.encode(own)])
+        self.write(self.layout(name).meta(layout.OWN_META), lambda: [msgspec.json.encode(own)])
 
     def delete(self, name: str) -> int:
         """Deletes a backup, complete or not; returns how many objects went. `BackupNotFound` where there is none.
@@ -204,10 +206,16 @@ class Catalog:
     def _list(self, prefix: str) -> list[ObjectInfo]:
         return self._run.retry.call(f"list {prefix}", lambda: [*self._storage.list(prefix, recursive=False)])
 
-    def _bytes(self, key: str) -> bytes:
-        def once() -> bytes:
+    def read_file(self, key: str) -> bytearray:
+        """One metadata file; `ObjectNotFound` where there is none."""
+
+        def once() -> bytearray:
+            # Joining would hold a large file twice.
+            data = bytearray()
             with self._storage.read(key) as chunks:
-                return b"".join(chunks)
+                for chunk in chunks:
+                    data += chunk
+            return data
 
         return self._run.retry.call(f"read {key}", once)
 
@@ -217,9 +225,14 @@ def delete_below(storage: Storage, prefix: str, run: Run) -> int:
     if not prefix.strip("/"):
         raise UsageError("refusing to delete everything in a bucket", hint="name a backup")
     count = 0
-    with Pool(READERS, run.cancelled, name="mbk-delete") as pool:
+
+    def once() -> None:
+        nonlocal count
         for size in pool.map(lambda keys: _delete(storage, keys, run), _batches(storage, prefix)):
             count += size
+
+    with Pool(READERS, run.cancelled, name="mbk-delete") as pool:
+        run.retry.call(f"list {prefix}", once)
     return count
 
 
@@ -239,9 +252,14 @@ def _delete(storage: Storage, keys: list[str], run: Run) -> int:
     return len(keys)
 
 
-def _chain(held: list[bytes], rest: Iterator[bytes]) -> Iterator[bytes]:
-    yield from held
+def _chain(held: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield held
     yield from rest
+
+
+def _is_possible(name: str) -> bool:
+    """Whether a directory of this name can be a backup at all: no path, nothing that means another directory."""
+    return name not in ("", ".", "..") and "/" not in name
 
 
 def _moment(text: str) -> datetime | None:

@@ -126,7 +126,7 @@ def _infos(items: Iterable[Iterator[bytes]]) -> Iterator[bytes]:
 # -- reading -----------------------------------------------------------------------------------------------------
 
 
-def decode(data: bytes, kind: type[T], *, where: str) -> T:
+def decode(data: bytes | bytearray, kind: type[T], *, where: str) -> T:
     """Decodes one file; `InvalidBackup` says which file is damaged and where in it."""
     try:
         return msgspec.json.decode(data, type=kind)
@@ -138,7 +138,7 @@ def decode(data: bytes, kind: type[T], *, where: str) -> T:
         ) from broken
 
 
-def _decode_with_nulls(data: bytes, kind: type[T], where: str, wrong: Exception) -> T:
+def _decode_with_nulls(data: bytes | bytearray, kind: type[T], where: str, wrong: Exception) -> T:
     """A null means absent (FORMAT.md 1.2); that is too rare to pay for on every read."""
     try:
         return msgspec.convert(_without_nulls(msgspec.json.decode(data)), type=kind)
@@ -156,11 +156,11 @@ def _without_nulls(value: Any) -> Any:
     return value
 
 
-def decode_full(data: bytes, *, where: str) -> Backup:
+def decode_full(data: bytes | bytearray, *, where: str) -> Backup:
     return decode(data, Backup, where=where)
 
 
-def decode_levels(read: Callable[[str], bytes], *, where: str) -> Backup:
+def decode_levels(read: Callable[[str], bytes | bytearray], *, where: str) -> Backup:
     """Rebuilds a backup that has no ``full_meta.json`` from its four level files (FORMAT.md 1.6)."""
 
     def infos(file: str, kind: type[R]) -> list[R]:

@@ -133,10 +133,9 @@ class CollectionRestorer:
         return made
 
     def _equip(self, task: RestoreTask, journal: JournalFile, *, made: bool) -> None:
-        """Notes whose collection this is, then indexes and partitions."""
+        """Indexes and partitions; then it is noted whose collection this is, so that a later run can go on with it."""
         database, name = task.target.database, task.target.collection
         info = self.milvus.describe(database, name)
-        journal.begin(collection_id=info.id, created=made)
         if self.options.drop_index:
             for index in info.indexes:
                 self.milvus.drop_index(database, name, index)
@@ -153,6 +152,7 @@ class CollectionRestorer:
                     f"create partition {partition.partition_name} of {task.target}",
                     lambda at=partition.partition_name: self.milvus.create_partition(database, name, at),  # type: ignore[misc] # bound at once
                 )
+        journal.begin(collection_id=info.id, created=made)
 
     def _undo(self, task: RestoreTask) -> None:
         """Nothing half restored stays visible; an interrupted run still gets to do this."""
