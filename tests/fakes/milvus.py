@@ -55,7 +55,9 @@ def schema(name: str) -> CollectionSchema:
         name=name,
         fields=[
             FieldSchema(field_id=KEY, name="id", is_primary_key=True, data_type=5),
-            FieldSchema(field_id=VALUE, name="text", data_type=21, type_params=[KeyValue(key="max_length", value="9")]),
+            FieldSchema(
+                field_id=VALUE, name="text", data_type=21, type_params=[KeyValue(key="max_length", value="9")]
+            ),
         ],
     )
 
@@ -111,14 +113,24 @@ class FakeMilvus:
 
     # -- what a test does with it --------------------------------------------------------------------------------
 
-    def add(self, name: str, *, database: str = "default", partitions: Sequence[str] = ("_default",)) -> Collection:
+    def add(
+        self, name: str, *, database: str = "default", partitions: Sequence[str] = ("_default",)
+    ) -> Collection:
         self._databases.setdefault(database, next(self._ids))
-        made = Collection(database, name, next(self._ids), schema(name), {p: next(self._ids) for p in partitions})
+        made = Collection(
+            database, name, next(self._ids), schema(name), {p: next(self._ids) for p in partitions}
+        )
         self._collections[database, name] = made
         return made
 
     def insert(
-        self, name: str, keys: Iterable[int], *, database: str = "default", partition: str = "_default", flush: bool = True
+        self,
+        name: str,
+        keys: Iterable[int],
+        *,
+        database: str = "default",
+        partition: str = "_default",
+        flush: bool = True,
     ) -> None:
         collection = self._collections[database, name]
         collection.growing.append((partition, list(keys)))
@@ -145,7 +157,11 @@ class FakeMilvus:
         collection = self._collections[database, name]
         for partition in collection.partitions.values():
             old = [s for s in collection.segments if s.partition == partition and not s.is_l0]
-            rows = [row for segment in old for row in self._live(self._segment_rows(collection, segment), segment, collection)]
+            rows = [
+                row
+                for segment in old
+                for row in self._live(self._segment_rows(collection, segment), segment, collection)
+            ]
             for segment in old:
                 for prefix in self._prefixes(collection, segment):
                     self._storage.delete([entry.key for entry in self._storage.list(prefix)])
@@ -192,7 +208,9 @@ class FakeMilvus:
             database,
             collection,
             found.id,
-            CollectionSchema(name=collection, fields=list(found.schema.fields), properties=list(found.schema.properties)),
+            CollectionSchema(
+                name=collection, fields=list(found.schema.fields), properties=list(found.schema.properties)
+            ),
             found.shards,
             2,
             tuple(PartitionInfo(number, name) for name, number in found.partitions.items()),
@@ -222,7 +240,9 @@ class FakeMilvus:
         self._called("segments", collection)
         found = self._get(database, collection)
         return [
-            SegmentInfo(segment.id, segment.partition, segment.rows, segment.is_l0, v_channel=self._channel(found))
+            SegmentInfo(
+                segment.id, segment.partition, segment.rows, segment.is_l0, v_channel=self._channel(found)
+            )
             for segment in found.segments
         ]
 
@@ -283,9 +303,13 @@ class FakeMilvus:
 
     def index_states(self, database: str, collection: str) -> list[IndexState]:
         self._called("index_states", collection)
-        return [IndexState(index.index_name, finished=True) for index in self._get(database, collection).indexes]
+        return [
+            IndexState(index.index_name, finished=True) for index in self._get(database, collection).indexes
+        ]
 
-    def load(self, database: str, collection: str, *, partitions: Sequence[str] = (), replicas: int = 1) -> None:
+    def load(
+        self, database: str, collection: str, *, partitions: Sequence[str] = (), replicas: int = 1
+    ) -> None:
         self._called("load", collection)
         self._get(database, collection).loaded = True
 
@@ -372,7 +396,9 @@ class FakeMilvus:
         for entry in self._storage.list(prefix):
             logs[int(entry.key.split("/")[-2])].append(entry.key)
         if not {ROW_ID, TIMESTAMP, KEY, VALUE} <= logs.keys():
-            raise _BadImport(f"no binlog for field: {sorted({ROW_ID, TIMESTAMP, KEY, VALUE} - logs.keys())} in {prefix}")
+            raise _BadImport(
+                f"no binlog for field: {sorted({ROW_ID, TIMESTAMP, KEY, VALUE} - logs.keys())} in {prefix}"
+            )
         if len({len(keys) for keys in logs.values()}) > 1:
             raise _BadImport(f"misaligned binlog count in {prefix}")
         columns = [list(self._values(sorted(logs[number]))) for number in (KEY, TIMESTAMP, VALUE)]
@@ -398,7 +424,9 @@ class FakeMilvus:
                 rows = [(key, next(self._clock), f"text {key}") for key in keys]
                 self._write_segment(collection, collection.partitions[partition], rows)
 
-    def _write_segment(self, collection: Collection, partition: int, rows: Sequence[tuple[int, int, str]]) -> None:
+    def _write_segment(
+        self, collection: Collection, partition: int, rows: Sequence[tuple[int, int, str]]
+    ) -> None:
         """In two binlogs a field, where there are enough rows."""
         if not rows:
             return

@@ -89,7 +89,9 @@ class World:
         bounds = RestoreLimits(collections=self.workers, transfer=self.limits, **(limits or {}))
         restorer = Restore(self.milvus, self.storage, self.backup, self.run(), bounds)
         with restorer.run.command("restore", name):
-            return restorer.execute(name, RestoreOptions(renaming=Renaming.parse("", suffix=suffix), **options))
+            return restorer.execute(
+                name, RestoreOptions(renaming=Renaming.parse("", suffix=suffix), **options)
+            )
 
     def catalog(self) -> Catalog:
         return Catalog(self.backup, self.run())
