@@ -80,13 +80,7 @@ class LocalStorage:
 
     def list(self, prefix: str = "", *, recursive: bool = True) -> Iterator[ObjectInfo]:
         self._tree.require()
-        if not prefix:
-            directory = self._tree.root
-        elif prefix.endswith("/"):
-            directory = self.path(prefix[:-1])
-        else:
-            raise InvalidKey(f"{prefix!r} is no prefix of keys", hint="a prefix is empty or ends with /")
-        for entry, key in _entries(directory, prefix):
+        for entry, key in _entries(self._directory(prefix), prefix):
             if entry.is_dir(follow_symlinks=False):
                 if recursive:
                     yield from _walk(Path(entry.path), f"{key}/")
@@ -145,7 +139,7 @@ class LocalStorage:
         return LocalUpload(self, key)
 
     def clean(self, prefix: str) -> int:
-        directory = self.path(prefix[:-1]) if prefix else self._tree.root
+        directory = self._directory(prefix)
         with translating(directory):
             return self._clean(directory)
 
@@ -182,6 +176,13 @@ class LocalStorage:
         raise Unsupported(
             f"{self._location}: the kernel copies only between directories, not from {source.location}"
         )
+
+    def _directory(self, prefix: str) -> Path:
+        if not prefix:
+            return self._tree.root
+        if not prefix.endswith("/"):
+            raise InvalidKey(f"{prefix!r} is no prefix of keys", hint="a prefix is empty or ends with /")
+        return self.path(prefix[:-1])
 
     def _subject(self, key: str) -> str:
         return f"{self._tree.root}/{key}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -94,6 +95,12 @@ def test_a_rule_is_numbered_alike_in_its_name_and_its_sentence() -> None:
     ]
     assert list(rules()) == names
     assert all(rules().values())
+
+
+def test_the_storage_in_memory_needs_no_pytest() -> None:
+    code = "import sys, mbk.testing; mbk.testing.MemoryStorage(); sys.exit('pytest' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
 
 
 def test_the_reference_lists_every_rule() -> None:

@@ -5,7 +5,8 @@ Every call blocks and may be made from several threads at once. SDK-internal ret
 one call is one attempt. Every failure is one of :mod:`mbk.errors`, never an exception of an SDK.
 
 Keys are ``/``-separated, relative to the bucket (container, directory), without a leading ``/``.
-A prefix is empty or ends with ``/``. The rule numbers (``L1`` …) are those of :mod:`mbk.testing`.
+A prefix is empty or ends with ``/``. A key goes through every call unchanged or is `InvalidKey` (K1-K6).
+The rule numbers (``L1`` …) are those of :mod:`mbk.testing`, listed in docs/reference/storage-rules.md.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ class MultipartUpload(Protocol):
     """One multipart upload, opened by :meth:`Storage.multipart` and used as a context manager.
 
     Leaving the context with an exception aborts; leaving it without having called :meth:`complete` aborts too.
-    Until :meth:`complete` returns nothing is visible at the key, and what was there before stays (M1, M2).
+    Until :meth:`complete` returns nothing is visible at the key, and what was there before stays (M1-M10).
     """
 
     def __enter__(self) -> MultipartUpload: ...
@@ -136,14 +137,14 @@ class Storage(Protocol):
         """Finds out cheaply (one list request) that the bucket is there and may be listed.
 
         With ``create`` a missing bucket is created. Raises `BucketNotFound`, `AuthenticationFailed`,
-        `PermissionDenied` or `StorageUnavailable`, each naming the bucket and the endpoint.
+        `PermissionDenied` or `StorageUnavailable`, each naming the bucket and the endpoint (S1, S2).
         """
 
     def close(self) -> None:
-        """Gives connections back; idempotent."""
+        """Gives connections back; idempotent (S3)."""
 
     def list(self, prefix: str = "", *, recursive: bool = True) -> Iterator[ObjectInfo]:
-        """Lazily yields the objects whose key starts with ``prefix``, each once, in no promised order (L1-L6).
+        """Lazily yields the objects whose key starts with ``prefix``, each once, in no promised order (L1-L9).
 
         ``recursive=False`` yields the objects directly below the prefix, and one common prefix (a key ending with
         ``/``) for each "directory" below it. A missing prefix yields nothing. Directory markers (empty objects whose
@@ -151,7 +152,7 @@ class Storage(Protocol):
         """
 
     def stat(self, key: str) -> ObjectInfo:
-        """The object's size and etag; `ObjectNotFound` where there is none."""
+        """The object's size and etag; `ObjectNotFound` where there is none (R5, R6)."""
 
     def read(
         self, key: str, *, offset: int = 0, length: int | None = None
@@ -159,11 +160,11 @@ class Storage(Protocol):
         """Opens a stream of non-empty chunks of ``length`` bytes from ``offset`` (to the end when None).
 
         `ObjectNotFound` is raised on entering. A range that reaches past the end yields what is there; a range that
-        starts at or past the end yields nothing. `TransferInterrupted` when the stream breaks off early (R1-R6).
+        starts at or past the end yields nothing. `TransferInterrupted` when the stream breaks off early (R1-R4, R7).
         """
 
     def write(self, key: str, chunks: Iterable[bytes], *, size: int | None = None) -> ObjectInfo:
-        """Writes an object whole or not at all, replacing what was there (W1-W6).
+        """Writes an object whole or not at all, replacing what was there (W1-W7).
 
         ``size`` is the sum of the chunks where the caller knows it; a mismatch raises and nothing is visible.
         Without it the storage streams (multipart where it must), with memory bounded by a few parts.
@@ -171,7 +172,7 @@ class Storage(Protocol):
         """
 
     def write_if_absent(self, key: str, chunks: Iterable[bytes], *, size: int | None = None) -> ObjectInfo:
-        """As `write`, but raises `ObjectExists` where the key has an object. Of two racing writers one wins.
+        """As `write`, but raises `ObjectExists` where the key has an object. Of two racing writers one wins (W8-W10).
 
         `Unsupported` where ``capabilities.conditional_write`` is False.
         """
@@ -186,7 +187,7 @@ class Storage(Protocol):
         """Copies an object server side: its bytes never pass through this process. Called on the destination.
 
         `Unsupported` where the pair of storages cannot, `PermissionDenied` where the destination's credentials may
-        not read the source; never a silent fallback. Sizes up to ``capabilities.max_copy_size`` (C1-C4).
+        not read the source; never a silent fallback. Sizes up to ``capabilities.max_copy_size`` (C1-C6).
         """
 
     def multipart(self, key: str) -> AbstractContextManager[MultipartUpload]:
@@ -195,5 +196,5 @@ class Storage(Protocol):
     def clean(self, prefix: str) -> int:
         """Removes what killed processes left below ``prefix``: unfinished multipart uploads, temporary files.
 
-        Returns how many. Objects are never touched. The caller knows that nobody else writes there (X1).
+        Returns how many. Objects are never touched. The caller knows that nobody else writes there (X1, X2).
         """
