@@ -23,7 +23,7 @@ def mbk_storage_backends() -> Iterator[StorageBackend]:
             settings=partial(_settings, profile.name),
             open=_open,
             extra=f"mbk[{profile.name}]",
-            requires=("boto3",),
+            requires=("boto3", "botocore"),
         )
 
 

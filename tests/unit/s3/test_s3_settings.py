@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from mbk.errors import UsageError
 from mbk.ports.storage import TIB
@@ -178,3 +178,19 @@ def test_cutting_keeps_the_bytes(sizes: list[int]) -> None:
     assert b"".join(pieces) == b"abcdefghi"
     assert all(pieces)
     assert [len(piece) for piece in pieces[:-1]] == (sizes * 20)[: len(pieces) - 1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "url"),
+    [
+        (AwsSettings(bucket="bucket", region="eu-west-3"), "https://bucket.s3.eu-west-3.amazonaws.com/a/b"),
+        (AwsSettings(bucket="with.dots"), "https://s3.us-east-1.amazonaws.com/with.dots/a/b"),
+        (MinioSettings(bucket="bucket"), "http://localhost:9000/bucket/a/b"),
+        (GenericSettings(bucket="bucket", address="h", path_style=False), "http://bucket.h/a/b"),
+    ],
+)
+def test_the_sdk_asks_that_host(settings: S3Settings, url: str) -> None:
+    signed = settings.model_copy(update={"access_key_id": "an-id", "secret_access_key": SecretStr("s")})
+    client = S3Storage(signed).client
+    asked = client.generate_presigned_url("get_object", Params={"Bucket": settings.bucket, "Key": "a/b"})
+    assert asked.partition("?")[0].replace(":443/", "/").replace(":80/", "/") == url
