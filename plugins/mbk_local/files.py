@@ -23,6 +23,7 @@ _BINARY = getattr(os, "O_BINARY", 0)
 _TEMPORARY = re.compile(r"\.mbk-[0-9a-f]{32}\.tmp")
 # The pair of files, the file system or a container's seccomp rules cannot; plain reading and writing can.
 _NO_KERNEL_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF}
+_NO_LINK = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL}
 
 
 def temporary_name() -> str:
@@ -126,18 +127,30 @@ def _is_no_directory(path: Path) -> bool:
 
 
 def _publish(temporary: Path, path: Path, *, exclusive: bool) -> None:
-    if exclusive:
-        # A link fails where the name exists, a rename would replace it.
+    if not exclusive:
+        temporary.replace(path)
+    else:
         try:
-            os.link(temporary, path)
+            _link(temporary, path)
         except FileExistsError as exc:
             if path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)) from exc
             raise ObjectExists(f"{path}: exists") from exc
-        temporary.unlink()
-    else:
-        temporary.replace(path)
     sync_directory(path.parent)
+
+
+def _link(temporary: Path, path: Path) -> None:
+    """A rename that fails where the name exists. Shares and FUSE file systems without hard links need two steps."""
+    try:
+        os.link(temporary, path)
+    except OSError as exc:
+        if exc.errno not in _NO_LINK:
+            raise
+        # The name is taken by an empty file, for the moment until the rename.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW, 0o666))
+        temporary.replace(path)
+    else:
+        temporary.unlink()
 
 
 def sync_directory(directory: Path) -> None:

@@ -48,7 +48,7 @@ class LocalStorage:
             backend="local",
             endpoint="",
             bucket=str(self._tree.root),
-            mount=os.path.abspath(mount or root).rstrip("/") + "/",  # noqa: PTH100
+            mount=os.path.abspath(mount or root).rstrip("/") + "/",  # noqa: PTH100  Path.absolute keeps ".."
         )
 
     def __repr__(self) -> str:

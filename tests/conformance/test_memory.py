@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mbk.errors import PermissionDenied
+from mbk.errors import PermissionDenied, TransferInterrupted
 from mbk.ports.storage import Capabilities, Storage
 from mbk.testing import MemoryService, MemoryStorage, StorageConformance
 
@@ -40,6 +40,22 @@ class TestMemory(StorageConformance):
 
     def protect(self, storage: Storage, key: str) -> Callable[[], None]:
         return protect(storage, key)
+
+
+def test_a_fault_is_what_the_primitive_raises() -> None:
+    """An engine's tests break a stream in the middle with it."""
+    seen: list[tuple[str, str]] = []
+
+    def fault(operation: str, key: str) -> None:
+        seen.append((operation, key))
+        if seen.count(("chunk", "a")) == 2:
+            raise TransferInterrupted("the connection was reset")
+
+    storage = MemoryStorage(fault=fault)
+    storage.write("a", [b"x" * 200_000])
+    with pytest.raises(TransferInterrupted), storage.read("a") as chunks:
+        list(chunks)
+    assert seen == [("write", "a"), ("read", "a"), ("chunk", "a"), ("chunk", "a")]
 
 
 class TestMemoryWithoutCapabilities(StorageConformance):

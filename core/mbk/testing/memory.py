@@ -103,6 +103,9 @@ class MemoryStorage:
     @property
     def bucket(self) -> Bucket:
         """The state behind this storage. `BucketNotFound` where the service has no such bucket."""
+        return self.require_bucket()
+
+    def require_bucket(self) -> Bucket:
         try:
             return self.service.buckets[self._location.bucket]
         except KeyError:
@@ -113,7 +116,7 @@ class MemoryStorage:
         with self.service.lock:
             if create:
                 self.service.buckets.setdefault(self._location.bucket, Bucket())
-            self.bucket  # noqa: B018
+            self.require_bucket()
 
     def close(self) -> None:
         pass
@@ -229,7 +232,7 @@ class MemoryStorage:
         return info
 
     def collect(self, key: str, chunks: Iterable[bytes], size: int | None) -> bytes:
-        self.bucket  # noqa: B018
+        self.require_bucket()
         data = b"".join(chunks)
         if size is not None and size != len(data):
             raise StorageError(f"{self._location}: {key} came as {len(data)} bytes, promised were {size}")

@@ -8,8 +8,10 @@ import resource
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from mbk.errors import (
     DeleteFailed,
     InvalidKey,
     MbkError,
+    ObjectExists,
     ObjectNotFound,
     PermissionDenied,
     StorageError,
@@ -51,6 +54,13 @@ def storage(root: Path) -> LocalStorage:
 def content(storage: LocalStorage, key: str) -> bytes:
     with storage.read(key) as chunks:
         return b"".join(chunks)
+
+
+def in_threads(tasks: list[Callable[[], None]]) -> None:
+    """Runs the tasks at once; the first exception is raised."""
+    with ThreadPoolExecutor(len(tasks)) as pool:
+        for done in [pool.submit(task) for task in tasks]:
+            done.result()
 
 
 def names(directory: Path) -> list[str]:
@@ -204,6 +214,25 @@ def test_an_object_and_a_directory_cannot_share_a_name(storage: LocalStorage) ->
             write("a/b/c", [b"x"])
 
 
+def test_one_writer_wins_also_where_there_are_no_hard_links(
+    root: Path, storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_args: object, **_options: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    outcomes: list[bytes] = []
+
+    def write(data: bytes) -> None:
+        with suppress(ObjectExists):
+            storage.write_if_absent("a", [data])
+            outcomes.append(data)
+
+    in_threads([partial(write, b"%d" % number) for number in range(8)])
+    assert [content(storage, "a")] == outcomes
+    assert names(root) == ["a"]
+
+
 # Directories
 
 
@@ -252,22 +281,13 @@ def test_what_is_no_regular_file_is_no_object(root: Path, storage: LocalStorage)
 
 def test_writers_and_deleters_of_one_directory_do_not_meet(storage: LocalStorage) -> None:
     """The directory is made and removed all the time: no write may fail for it."""
-    failures: list[MbkError] = []
 
     def work(name: str) -> None:
-        try:
-            for _ in range(100):
-                storage.write(f"a/b/c/{name}", [b"x"])
-                storage.delete([f"a/b/c/{name}"])
-        except MbkError as exc:
-            failures.append(exc)
+        for _ in range(100):
+            storage.write(f"a/b/c/{name}", [b"x"])
+            storage.delete([f"a/b/c/{name}"])
 
-    threads = [threading.Thread(target=work, args=(str(number),)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    in_threads([partial(work, str(number)) for number in range(4)])
     assert list(storage.list()) == []
 
 
