@@ -65,14 +65,17 @@ class Retrier:
     def stream(
         self, what: str, open_at: Callable[[int], AbstractContextManager[Iterator[bytes]]]
     ) -> Iterator[bytes]:
-        """Chunks of a stream that is taken up again where it broke: ``open_at`` gets the offset to go on from."""
+        """Chunks of a stream that is taken up again where it broke: ``open_at`` gets the offset to go on from.
+
+        Attempts are counted from the last byte that came: a long stream may break often, as the budget allows.
+        """
         offset, attempt = 0, 1
         while True:
             try:
                 with open_at(offset) as chunks:
                     for chunk in chunks:
                         yield chunk
-                        offset += len(chunk)
+                        offset, attempt = offset + len(chunk), 1
                 return
             except MbkError as error:
                 self._pause_or_raise(what, attempt, error)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -132,17 +132,20 @@ class Transfer:
             self._run.retry.call(f"stat {item.source_key}", lambda: self._source.stat(item.source_key))
             self._stream_from_now_on(refusal.message)
             return self._by_stream(item)
-        self._way = SERVER
+        if how == SERVER:
+            self._way = SERVER
         return how
 
     # -- ways ----------------------------------------------------------------------------------------------------
 
     def _by_server(self, item: CopyItem) -> str:
         limits = self._destination.capabilities
-        by_parts = limits.part_copy and item.size >= self._limits.part_threshold
-        if by_parts or (limits.max_copy_size is not None and item.size > limits.max_copy_size):
+        too_large = limits.max_copy_size is not None and item.size > limits.max_copy_size
+        if limits.part_copy and (too_large or item.size >= max(1, self._limits.part_threshold)):
             self._by_parts(item)
             return SERVER
+        if too_large and self._limits.mode != "direct":
+            return self._by_stream(item)
         info = self._run.retry.call(
             f"copy {item.source_key}",
             lambda: self._destination.copy(self._source, item.source_key, item.key),
@@ -152,13 +155,15 @@ class Transfer:
 
     def _by_parts(self, item: CopyItem) -> None:
         parts = cut(item.size, self._destination.capabilities)
-        with (
-            self._destination.multipart(item.key) as upload,
-            Pool(PART_WORKERS, self._run.cancelled, name="mbk-part") as pool,
-        ):
+        retry = self._run.retry
+        with ExitStack() as stack:
+            upload = retry.call(
+                f"start {item.key}", lambda: stack.enter_context(self._destination.multipart(item.key))
+            )
+            pool = stack.enter_context(Pool(PART_WORKERS, self._run.cancelled, name="mbk-part"))
 
             def one(part: Part) -> None:
-                self._run.retry.call(
+                retry.call(
                     f"copy part {part.number} of {item.source_key}",
                     lambda: upload.copy_part(
                         part.number, self._source, item.source_key, offset=part.offset, length=part.length
@@ -166,7 +171,7 @@ class Transfer:
                 )
 
             pool.run(one, parts)
-            upload.complete()
+            retry.call(f"complete {item.key}", upload.complete)
 
     def _by_stream(self, item: CopyItem) -> str:
         def once() -> None:
