@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from logging.handlers import RotatingFileHandler
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,8 @@ MIB = 1024 * 1024
 DAY = 24 * 3600
 # Without a file its records go nowhere, rather than to logging's own last resort.
 logging.getLogger(FILE_ONLY).addHandler(logging.NullHandler())
+#: What `configure` put on the root logger, so that the next call takes it off again.
+_installed: list[logging.Handler] = []
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -40,52 +42,28 @@ class ConsoleHandler(logging.Handler):
         terminal.line(f"{moment} {record.levelname.lower()}: {record.getMessage()}")
 
 
-class RotatingFile(RotatingFileHandler):
-    """Rotates by size; old files carry the time in their name and go by count or by age. 0 means no limit."""
-
-    def __init__(self, path: Path, *, max_bytes: int, keep: int, max_age: float) -> None:
-        self._keep = keep
-        self._max_age = max_age
-        super().__init__(path, maxBytes=max_bytes, encoding="utf-8", delay=False)
-
-    def doRollover(self) -> None:
-        if self.stream:
-            self.stream.close()
-        path = Path(self.baseFilename)
-        now = time.time()
-        stamp = time.strftime("%Y-%m-%dT%H-%M-%S", time.gmtime(now))
-        path.rename(path.with_name(f"{path.stem}-{stamp}.{int(now * 1000) % 1000:03}{path.suffix}"))
-        self.stream = self._open()
-        self._prune(path, now)
-
-    def _prune(self, path: Path, now: float) -> None:
-        old = sorted(path.parent.glob(f"{path.stem}-*T*{path.suffix}"), reverse=True)
-        for place, file in enumerate(old):
-            beyond = self._keep and place >= self._keep
-            if beyond or (self._max_age and now - file.stat().st_mtime > self._max_age):
-                file.unlink(missing_ok=True)
-
-
 def configure(settings: LogSettings, *, quiet: bool = False) -> None:
     """Sends records of mbk at the chosen level, and the warnings of other libraries, where the settings say."""
     root = logging.getLogger()
-    for handler in [
-        handler for handler in root.handlers if isinstance(handler, ConsoleHandler | RotatingFile)
-    ]:
+    while _installed:
+        handler = _installed.pop()
         root.removeHandler(handler)
         handler.close()
     level = LEVELS[settings.level]
     logging.getLogger("mbk").setLevel(level)
     root.setLevel(max(level, logging.WARNING))
     # Without any handler logging would print warnings by itself.
-    root.addHandler(
-        ConsoleHandler(logging.ERROR if quiet else level) if settings.console else logging.NullHandler()
-    )
-    if settings.file:
-        _add_file(root, settings)
+    console = ConsoleHandler(logging.ERROR if quiet else level) if settings.console else logging.NullHandler()
+    for handler in (console, *_files(settings)):
+        root.addHandler(handler)
+        _installed.append(handler)
 
 
-def _add_file(root: logging.Logger, settings: LogSettings) -> None:
+def _files(settings: LogSettings) -> Iterator[logging.Handler]:
+    if not settings.file:
+        return
+    from mbk.cli.logfile import RotatingFile
+
     path = Path(settings.file)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,4 +77,4 @@ def _add_file(root: logging.Logger, settings: LogSettings) -> None:
         terminal.warning(f"no log file: {path}: {exc.strerror or exc}")
         return
     handler.setFormatter(logging.Formatter(_FORMAT))
-    root.addHandler(handler)
+    yield handler
