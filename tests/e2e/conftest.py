@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from mbk.demo.embedded import EmbeddedMilvus
+from tests.e2e.data import Clients
 from tests.e2e.milvus_servers import STABLE_SEGMENTS, milvus_2_2, milvus_local
 
 
@@ -22,3 +23,16 @@ def milvus_2_2_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embe
     """Milvus 2.2.16 on local storage, without compaction and without login."""
     with milvus_2_2(tmp_path_factory.mktemp("milvus_2_2"), STABLE_SEGMENTS) as server:
         yield server
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """The test's own name, as a name of a database, a collection or a backup."""
+    plain = "".join(character if character.isalnum() else "_" for character in request.node.name)
+    return plain.removeprefix("test_")[:100]
+
+
+@pytest.fixture
+def fresh(clients: Clients, name: str) -> str:
+    """A database of the test's own, on the server that the module asks by its fixture ``clients``."""
+    return clients.database(f"db_{name}"[:100])

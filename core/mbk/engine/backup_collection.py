@@ -71,11 +71,11 @@ class CollectionWorker:
         )
         objects = 0
         if self.strategy is not Strategy.META_ONLY:
-            before = self._count(info)
+            # What is not flushed is counted but not copied.
+            before = None if self.strategy is Strategy.SKIP_FLUSH else self._count(info)
             self._flush(info, backup.record, label)
             objects = self._data(info, backup, label)
-            after = self._count(info)
-            backup.rows = after if before == after else None
+            backup.rows = before if before is not None and before == self._count(info) else None
         backup.outcome = CollectionOutcome(
             label,
             label,

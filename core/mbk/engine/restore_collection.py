@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from mbk.engine.failures import concerns_everything
 from mbk.engine.import_plan import GroupLimits, ImportGroup, stages
 from mbk.engine.imports import Importer
 from mbk.engine.journal import JournalFile
@@ -246,7 +247,9 @@ class CollectionRestorer:
             self.run.phase(phase, str(task.target))
             try:
                 step(task)
-            except MilvusError as error:
+            except MbkError as error:
+                if concerns_everything(error):
+                    raise
                 notes.append(f"{phase}: {error.message}")
                 self.run.notice(f"{phase}-failed", f"{task.target}: {error}", str(task.target))
         return notes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from mbk.errors import CollectionNotFound, InvalidBackup, UsageError
+from mbk.errors import CollectionNotFound, InvalidBackup, NotFound, UsageError
 from mbk.model.meta import DEFAULT_DATABASE, Backup, Collection, Database
 from mbk.model.options import RestoreOptions
 from mbk.model.selection import CollectionName
@@ -32,8 +32,8 @@ class RestorePlan:
 def make_plan(backup: Backup, options: RestoreOptions) -> RestorePlan:
     """Applies the selections and the renaming.
 
-    Raises `CollectionNotFound` for a name that was asked for one by one and is not there, `UsageError` when two
-    collections would become one.
+    Raises `CollectionNotFound` for a name that was asked for one by one and is not there, `NotFound` for such a
+    database, `UsageError` when two collections would become one.
     """
     tasks = [
         task
@@ -42,6 +42,7 @@ def make_plan(backup: Backup, options: RestoreOptions) -> RestorePlan:
         and options.selection.wants(task.target)
     ]
     _require_named(tasks, backup, options)
+    _require_databases(backup, options)
     counts = Counter(task.target for task in tasks)
     for target, count in counts.items():
         if count > 1:
@@ -73,6 +74,20 @@ def _require_named(tasks: list[RestoreTask], backup: Backup, options: RestoreOpt
             f"backup {backup.name!r} gives no collection {sorted(missing)[0]}",
             hint=f"--filter means the names after renaming; the backup holds {known or 'none'}",
         )
+
+
+def _require_databases(backup: Backup, options: RestoreOptions) -> None:
+    """A database may be empty, but one that the backup does not know is a typing error."""
+    sources = {item.db_name for item in backup.database_backups}
+    sources |= {item.db_name or DEFAULT_DATABASE for item in backup.collection_backups}
+    targets = {options.renaming.database(name) for name in sources}
+    targets |= {name.database for name in options.renaming.collections.values()}
+    for chosen, known in ((options.selection, targets), (options.source_selection, sources)):
+        if absent := sorted((chosen.databases | chosen.bare) - known):
+            raise NotFound(
+                f"backup {backup.name!r} gives no database {absent[0]}",
+                hint=f"--filter means the names after renaming; the backup holds {', '.join(sorted(sources))}",
+            )
 
 
 def _databases(backup: Backup, options: RestoreOptions, tasks: list[RestoreTask]) -> list[Database]:

@@ -6,6 +6,7 @@ import base64
 from dataclasses import dataclass, field
 
 from mbk.engine.run import Run
+from mbk.errors import NotFound
 from mbk.model.meta import CollectionHead, Database, PartitionHead, key_values
 from mbk.model.selection import CollectionName, Selection
 from mbk.ports.milvus import CollectionInfo, FlushPoint, Milvus
@@ -21,7 +22,10 @@ class Survey:
 
 
 def survey(milvus: Milvus, selection: Selection, run: Run) -> Survey:
-    """Asks the server for its databases and collections; each wanted collection once, sorted by name."""
+    """Asks the server for its databases and collections; each wanted collection once, sorted by name.
+
+    `NotFound` for a database that was named and is not there: else a typing error would pass for an empty one.
+    """
     result = Survey()
     wanted: set[CollectionName] = set()
     for database in run.retry.call("list databases", milvus.databases):
@@ -34,6 +38,9 @@ def survey(milvus: Milvus, selection: Selection, run: Run) -> Survey:
         )
         present = {CollectionName(database.db_name, name) for name in names}
         wanted |= {name for name in present if selection.wants(name)}
+    there = {database.db_name for database in result.databases}
+    if absent := sorted((selection.databases | selection.bare) - there):
+        raise NotFound(f"database {absent[0]} does not exist", hint="check --filter")
     result.names = sorted(wanted)
     result.missing = sorted(selection.collections - wanted)
     return result
