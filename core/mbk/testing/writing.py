@@ -133,8 +133,9 @@ class Writing(Kit):
 
 def _breaking(good: int, error: Exception) -> Iterator[bytes]:
     """That many good chunks of one MiB, then the error."""
+    chunk = b"x" * MIB
     for _ in range(good):
-        yield b"x" * MIB
+        yield chunk
     raise error
 
 
