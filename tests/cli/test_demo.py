@@ -1,14 +1,73 @@
-"""``mbk demo`` before anything is started; the whole story is played in tests/e2e."""
+"""``mbk demo``: the whole story on a real Milvus, and what is refused before anything is started."""
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from mbk.config.load import load
+from mbk.demo.embedded import embedded_supported
 from mbk.errors import MilvusUnavailable
 from tests.cli.conftest import Run
+
+UNSUPPORTED = embedded_supported()
+needs_server = pytest.mark.skipif(UNSUPPORTED is not None, reason=UNSUPPORTED or "")
+
+
+def running_in(directory: Path) -> list[Path]:
+    """The processes that live below ``directory``."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            if process.readlink().is_relative_to(directory):
+                found.append(process)
+        except OSError:  # somebody else's, or gone
+            continue
+    return found
+
+
+@needs_server
+def test_the_whole_story_on_an_embedded_milvus(tmp_path: Path, run: Run) -> None:
+    home = tmp_path / "demo"
+    played = subprocess.run(
+        [sys.executable, "-m", "mbk", "demo", "--dir", str(home), "--rows", "1500", "-o", "json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert played.returncode == 0, played.stderr
+    told = json.loads(played.stdout)
+    assert (told["rows"], told["restored"]) == (1500, "hello_milvus_recover")
+    assert "1500 of 1500 rows" in played.stderr
+    assert "warning" not in played.stderr
+    assert running_in(home) == []
+    listed = json.loads(run("--config", told["config"], "list", "-o", "json").out)
+    assert [(item["name"], item["state"]) for item in listed] == [("demo", "complete")]
+    assert (home / "backup/demo/meta/full_meta.json").is_file()
+
+
+@needs_server
+def test_an_interrupted_demo_leaves_no_server(tmp_path: Path) -> None:
+    home = tmp_path / "demo"
+    with subprocess.Popen(
+        [sys.executable, "-m", "mbk", "demo", "--dir", str(home)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("Milvus ")
+        assert running_in(home)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "mbk: interrupted"
+    assert running_in(home) == []
 
 
 def test_a_directory_in_use_is_refused(run: Run, tmp_path: Path) -> None:
