@@ -7,7 +7,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING, Any
 
-# Of boto3 only its core is used, which loads in half the time.
+# Of boto3 only the core is used: its resources and its transfer manager are not needed.
 import botocore.session  # noqa: TID253  loaded only with an opened storage
 from botocore import credentials  # noqa: TID253  loaded only with an opened storage
 from botocore.config import Config  # noqa: TID253  loaded only with an opened storage

@@ -30,22 +30,35 @@ class S3Settings(StorageSettings):
     """
 
     profile_of_service: ClassVar[Profile]
+    #: What a file says of other vendors' storages, so that ``--storage s3`` works on it.
+    ignored: ClassVar[frozenset[str]] = frozenset(
+        {
+            "account_name",
+            "account_key",
+            "connection_string",
+            "sas_token",
+            "credentials_file",
+            "local_path",
+        }
+    )
 
-    address: str = Field(default="", validate_default=True)
-    port: int | None = Field(default=None, ge=1, le=65535)
-    region: str = ""
-    use_ssl: bool | None = None
-    ca_cert: str = ""
-    path_style: bool | None = None
-    access_key_id: str = ""
-    secret_access_key: SecretStr = Field(default=SecretStr(""), validate_default=True)
-    session_token: SecretStr = SecretStr("")
-    use_iam: bool = False
-    iam_endpoint: str = ""
-    profile: str = ""
-    bucket: str = Field(default="", validate_default=True)
-    conditional_write: bool = True
-    part_copy: bool = True
+    address: str = Field("", validate_default=True, description="host name of the service")
+    port: int | None = Field(None, ge=1, le=65535, description="its port; by default 443 or 80, MinIO's 9000")
+    region: str = Field("", description="region to sign for; by default the host's, or us-east-1")
+    use_ssl: bool | None = Field(None, description="https; by default with port 443, and to Amazon")
+    ca_cert: str = Field("", description="PEM file of a private certificate authority")
+    path_style: bool | None = Field(None, description="bucket in the path; by default except to Amazon")
+    access_key_id: str = Field("", description="access key")
+    secret_access_key: SecretStr = Field(
+        SecretStr(""), validate_default=True, description="secret of the access key"
+    )
+    session_token: SecretStr = Field(SecretStr(""), description="token of temporary keys")
+    use_iam: bool = Field(False, description="credentials of the machine's role instead of keys")
+    iam_endpoint: str = Field("", description="where the role's credentials come from")
+    profile: str = Field("", description="profile in the shared AWS files")
+    bucket: str = Field("", validate_default=True, description="the bucket")
+    conditional_write: bool = Field(True, description="whether the service honours If-None-Match")
+    part_copy: bool = Field(True, description="whether the service can copy parts")
 
     @field_validator("bucket")
     @classmethod

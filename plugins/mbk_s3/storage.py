@@ -160,7 +160,7 @@ class S3Storage:
         theirs = other.location
         return (theirs.backend, theirs.endpoint) == (FAMILY, self.location.endpoint)
 
-    def copy(self, source: Storage, source_key: str, key: str) -> ObjectInfo:
+    def copy(self, source: Storage, source_key: str, key: str) -> None:
         if not self.can_copy_from(source):
             raise Unsupported(f"no server-side copy from {source.location} to {self.location}")
         _check_key(key, self.place)
@@ -169,8 +169,6 @@ class S3Storage:
             self.client.copy_object(
                 **self._target(key), CopySource={"Bucket": source.location.bucket, "Key": source_key}
             )
-        # The answer tells no size, and on some servers no etag.
-        return self.stat(key)
 
     def multipart(self, key: str) -> AbstractContextManager[S3Upload]:
         _check_key(key, self.place)

@@ -71,9 +71,9 @@ def _wait(process: subprocess.Popen[bytes], ready: Callable[[], bool], tail: Cal
     deadline = time.monotonic() + START_SECONDS
     while not ready():
         if process.poll() is not None:
-            raise RuntimeError(f"{process.args} ended with {process.returncode}: {tail()}")
+            raise RuntimeError(f"{process.args!r} ended with {process.returncode}: {tail()}")
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{process.args} did not answer in {START_SECONDS} s: {tail()}")
+            raise TimeoutError(f"{process.args!r} did not answer in {START_SECONDS} s: {tail()}")
         time.sleep(0.05)
 
 

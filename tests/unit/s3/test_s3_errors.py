@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import ssl
 from typing import Any
 
 import pytest
@@ -152,9 +153,8 @@ def test_what_breaks_inside_a_body_is_an_interrupted_transfer() -> None:
 
 
 def test_an_untrusted_certificate_is_not_worth_another_try() -> None:
-    error = sdk.SSLError(
-        endpoint_url="https://localhost", error="[SSL: CERTIFICATE_VERIFY_FAILED] self-signed"
-    )
+    cause = ssl.SSLError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed")
+    error = sdk.SSLError(endpoint_url="https://localhost", error=cause)
     ours = translate(error, PLACE, "list")
     assert type(ours) is Unreachable
     assert "certificate" in (ours.hint or "")
