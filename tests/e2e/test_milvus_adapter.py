@@ -365,6 +365,24 @@ def test_imported_rows_are_the_rows_that_were_there(
     assert found[-1]["extra"] == "dynamic 299"
 
 
+def test_an_import_goes_into_the_database_and_partition_named(
+    adapter: Milvus, server: EmbeddedMilvus, name: str, tmp_path: Path
+) -> None:
+    database = f"d_{name[:40]}"
+    adapter.create_database(database)
+    make(adapter, plain(name))
+    client_of(server).insert(name, [{"id": number, "vector": [0.5] * DIM} for number in range(200)])
+    adapter.flush("default", name)
+    paths = stage(server, adapter, name, tmp_path)
+    make(adapter, plain(name), database=database)
+    adapter.create_partition(database, name, "cold")
+
+    run_import(adapter, ImportRequest(database, name, "cold", (tuple(filter(None, paths)),)))
+
+    (cold,) = (item for item in adapter.describe(database, name).partitions if item.name == "cold")
+    assert {(item.partition_id, item.rows) for item in adapter.segments(database, name)} == {(cold.id, 200)}
+
+
 def test_an_import_can_be_cut_at_the_flush(
     adapter_2_3: Milvus, milvus: EmbeddedMilvus, name: str, tmp_path: Path
 ) -> None:

@@ -12,9 +12,19 @@ import pytest
 
 from mbk.config.schema import MilvusSettings
 from mbk.demo.embedded import EmbeddedMilvus
-from mbk.errors import AuthenticationFailed, ConfigError, MbkError, MilvusUnavailable, PermissionDenied
+from mbk.errors import (
+    AuthenticationFailed,
+    ConfigError,
+    MbkError,
+    MilvusUnavailable,
+    PermissionDenied,
+    RateLimited,
+)
 from mbk.milvus import connect
 from mbk.model.meta import (
+    CollectionSchema,
+    FieldSchema,
+    KeyValue,
     Name,
     PrivilegeGroup,
     Rbac,
@@ -66,8 +76,13 @@ def secured(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> Ite
 
 @pytest.fixture(scope="module")
 def mutual(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> Iterator[EmbeddedMilvus]:
-    """2.3.5 that wants client certificates."""
-    with milvus_local(tmp_path_factory.mktemp("mutual"), tls(certificates, 2)) as server:
+    """2.3.5 that wants client certificates and allows one flush a second."""
+    limits = {
+        "quotaAndLimits.enabled": True,
+        "quotaAndLimits.flushRate.enabled": True,
+        "quotaAndLimits.flushRate.max": 1,
+    }
+    with milvus_local(tmp_path_factory.mktemp("mutual"), tls(certificates, 2), limits) as server:
         yield server
 
 
@@ -141,14 +156,35 @@ def test_tls_settings_that_do_not_fit_say_what_to_set(
         assert f"127.0.0.1:{wanted.port}" in str(error)
 
 
-def test_client_certificates_are_shown(mutual: EmbeddedMilvus, certificates: Path) -> None:
+@pytest.fixture
+def certified(mutual: EmbeddedMilvus, certificates: Path) -> Iterator[Milvus]:
     files = {
         "mtls_cert_path": str(certificates / "client.pem"),
         "mtls_key_path": str(certificates / "client.key"),
     }
     client = connect(settings(mutual, **trusting(certificates, tls_mode="mutual", **files)))
-    assert client.version == "v2.3.5-lite"
+    yield client
     client.close()
+
+
+def test_client_certificates_are_shown(certified: Milvus) -> None:
+    assert certified.version == "v2.3.5-lite"
+
+
+def test_a_rate_limit_may_be_tried_again(certified: Milvus) -> None:
+    key = FieldSchema(field_id=100, name="id", data_type=5, is_primary_key=True)
+    dimension = [KeyValue(key="dim", value="4")]
+    vector = FieldSchema(field_id=101, name="vector", data_type=101, type_params=dimension)
+    schema = CollectionSchema(name="docs", fields=[key, vector])
+    certified.create_collection("default", schema, shards=1, consistency_level=0)
+
+    def flush_on_and_on() -> None:
+        for _ in range(100):
+            certified.flush("default", "docs")
+
+    with pytest.raises(RateLimited) as caught:
+        flush_on_and_on()
+    assert caught.value.retryable
 
 
 def test_certificates_that_cannot_be_read_are_errors_of_the_settings(milvus: EmbeddedMilvus) -> None:
