@@ -124,7 +124,7 @@ class LocalStorage:
     def can_copy_from(self, other: Storage) -> bool:
         return isinstance(other, LocalStorage)
 
-    def copy(self, source: Storage, source_key: str, key: str) -> ObjectInfo:
+    def copy(self, source: Storage, source_key: str, key: str) -> None:
         source = self.require_local(source)
         path = self.path(key)
         descriptor, size = source.open_object(source_key)
@@ -133,7 +133,6 @@ class LocalStorage:
                 copy_range(descriptor, target, offset=0, length=size)
         finally:
             os.close(descriptor)
-        return self.stat(key)
 
     def multipart(self, key: str) -> MultipartUpload:
         return LocalUpload(self, key)

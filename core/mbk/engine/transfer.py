@@ -146,11 +146,10 @@ class Transfer:
             return SERVER
         if too_large and self._limits.mode != "direct":
             return self._by_stream(item)
-        info = self._run.retry.call(
+        self._run.retry.call(
             f"copy {item.source_key}",
             lambda: self._destination.copy(self._source, item.source_key, item.key),
         )
-        self._check_size(item, info.size)
         return SERVER
 
     def _by_parts(self, item: CopyItem) -> None:
@@ -176,7 +175,11 @@ class Transfer:
     def _by_stream(self, item: CopyItem) -> str:
         def once() -> None:
             info = self._destination.write(item.key, self._chunks(item), size=item.size)
-            self._check_size(item, info.size)
+            if info.size != item.size:
+                raise VerificationFailed(
+                    f"{item.key} has {info.size} bytes after copying, {item.source_key} had {item.size}",
+                    hint="something else writes there; run again with --resume",
+                )
 
         with self._streams:
             self._run.retry.call(f"write {item.key}", once)
@@ -189,10 +192,3 @@ class Transfer:
         for chunk in self._run.retry.stream(f"read {item.source_key}", open_at):
             self._run.check_cancelled()
             yield chunk
-
-    def _check_size(self, item: CopyItem, size: int) -> None:
-        if size != item.size:
-            raise VerificationFailed(
-                f"{item.key} has {size} bytes after copying, {item.source_key} had {item.size}",
-                hint="something else writes there; run again with --resume",
-            )

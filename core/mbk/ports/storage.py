@@ -183,9 +183,10 @@ class Storage(Protocol):
     def can_copy_from(self, other: Storage) -> bool:
         """Whether a server-side copy from ``other`` is worth trying: the same vendor and service, no request made."""
 
-    def copy(self, source: Storage, source_key: str, key: str) -> ObjectInfo:
+    def copy(self, source: Storage, source_key: str, key: str) -> None:
         """Copies an object server side: its bytes never pass through this process. Called on the destination.
 
+        Nothing is returned, because vendors answer with neither size nor etag: the caller verifies by listing.
         `Unsupported` where the pair of storages cannot, `PermissionDenied` where the destination's credentials may
         not read the source; never a silent fallback. Sizes up to ``capabilities.max_copy_size`` (C1-C6).
         """

@@ -185,13 +185,13 @@ class MemoryStorage:
     def can_copy_from(self, other: Storage) -> bool:
         return isinstance(other, MemoryStorage) and other.service is self.service
 
-    def copy(self, source: Storage, source_key: str, key: str) -> ObjectInfo:
+    def copy(self, source: Storage, source_key: str, key: str) -> None:
         if not (self._capabilities.server_side_copy and self.can_copy_from(source)):
             raise Unsupported(f"{self._location}: no copy from {source.location}")
         assert isinstance(source, MemoryStorage)
         self.fault("copy", key)
         self.check_key(key)
-        return self.put(key, source.get(source_key).data)
+        self.put(key, source.get(source_key).data)
 
     def multipart(self, key: str) -> MultipartUpload:
         if not self._capabilities.multipart:

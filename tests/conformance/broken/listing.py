@@ -164,8 +164,8 @@ class TakesTheEmptyKey(MemoryStorage):
 
 @caught_by("K5")
 class DecodesTheSourceOfACopy(MemoryStorage):
-    def copy(self, source: Storage, source_key: str, key: str) -> ObjectInfo:
-        return super().copy(source, unquote(source_key), key)
+    def copy(self, source: Storage, source_key: str, key: str) -> None:
+        super().copy(source, unquote(source_key), key)
 
 
 @caught_by("K6")

@@ -209,9 +209,9 @@ class BlamesTheWholeBatch(MemoryStorage):
 
 @caught_by("C1")
 class CopiesTheFirstMegabyte(MemoryStorage):
-    def copy(self, source: Storage, source_key: str, key: str) -> ObjectInfo:
+    def copy(self, source: Storage, source_key: str, key: str) -> None:
         super().copy(source, source_key, key)
-        return self.put(key, self.get(key).data[: 1024 * 1024])
+        self.put(key, self.get(key).data[: 1024 * 1024])
 
 
 @caught_by("C1")
@@ -221,43 +221,44 @@ class CopiesUndeclared(MemoryStorage):
 
 @caught_by("C2")
 class CopiesFromItsOwnBucket(MemoryStorage):
-    def copy(self, source: Storage, source_key: str, key: str) -> ObjectInfo:
-        return super().copy(self if self.can_copy_from(source) else source, source_key, key)
+    def copy(self, source: Storage, source_key: str, key: str) -> None:
+        super().copy(self if self.can_copy_from(source) else source, source_key, key)
 
 
 @caught_by("C3")
 class DoesNotCopyOverAnObject(MemoryStorage):
-    def copy(self, source: Storage, source_key: str, key: str) -> ObjectInfo:
+    def copy(self, source: Storage, source_key: str, key: str) -> None:
         if key in self.bucket.objects and source.stat(source_key):
-            return self.stat(key)
-        return super().copy(source, source_key, key)
+            return
+        super().copy(source, source_key, key)
 
 
 @caught_by("C4")
 class CopiesNothingFromNothing(MemoryStorage):
-    def copy(self, source: Storage, source_key: str, key: str) -> ObjectInfo:
+    def copy(self, source: Storage, source_key: str, key: str) -> None:
         try:
-            return super().copy(source, source_key, key)
+            super().copy(source, source_key, key)
         except ObjectNotFound:
-            return self.put(key, b"")
+            self.put(key, b"")
 
 
 @caught_by("C4")
 class LeaksTheErrorOfItsSdk(MemoryStorage):
-    def copy(self, source: Storage, source_key: str, key: str) -> ObjectInfo:
+    def copy(self, source: Storage, source_key: str, key: str) -> None:
         try:
-            return super().copy(source, source_key, key)
+            super().copy(source, source_key, key)
         except ObjectNotFound:
             raise LookupError("An error occurred (NoSuchKey) when calling the CopyObject operation") from None
 
 
 @caught_by("C5")
 class FallsBackSilently(MemoryStorage):
-    def copy(self, source: Storage, source_key: str, key: str) -> ObjectInfo:
+    def copy(self, source: Storage, source_key: str, key: str) -> None:
         if self.can_copy_from(source):
-            return super().copy(source, source_key, key)
+            super().copy(source, source_key, key)
+            return
         with source.read(source_key) as chunks:
-            return self.write(key, chunks)
+            self.write(key, chunks)
 
 
 @caught_by("C6")
@@ -266,11 +267,11 @@ class MakesADirectoryTwice(MemoryStorage):
         super().__init__(*args, **options)
         self.directories: set[str] = set()
 
-    def copy(self, source: Storage, source_key: str, key: str) -> ObjectInfo:
+    def copy(self, source: Storage, source_key: str, key: str) -> None:
         directory = posixpath.dirname(key)
         if directory not in self.directories:
             time.sleep(0.02)
             if directory in self.directories:
                 raise StorageError(f"{directory}: file exists")
             self.directories.add(directory)
-        return super().copy(source, source_key, key)
+        super().copy(source, source_key, key)

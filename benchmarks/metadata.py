@@ -1,0 +1,250 @@
+"""A backup of a million binlogs: time and peak memory of every step that touches its metadata.
+
+    python benchmarks/metadata.py [segments] [fields] [logs a field]
+
+Each step runs in a process of its own, so that its peak is its own. Objects have no bytes: a storage that invents its
+listing as it is drawn from shows what planning, copying and verifying hold, not what a disk does.
+"""
+
+# ruff: noqa: ARG002 - the ports say which arguments there are
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+for source in (".", "core", "plugins"):
+    sys.path.insert(0, str(ROOT / source))
+
+from mbk.engine import metafiles  # noqa: E402
+from mbk.engine.backup import BackupLimits, Create  # noqa: E402
+from mbk.engine.catalog import Catalog  # noqa: E402
+from mbk.engine.restore import Restore, RestoreLimits  # noqa: E402
+from mbk.engine.run import Run  # noqa: E402
+from mbk.engine.spool import SegmentSpool  # noqa: E402
+from mbk.model import meta  # noqa: E402
+from mbk.model.options import CreateOptions, RestoreOptions  # noqa: E402
+from mbk.model.selection import Renaming  # noqa: E402
+from mbk.ports.milvus import SegmentInfo  # noqa: E402
+from mbk.ports.storage import Capabilities, Location, ObjectInfo, Storage  # noqa: E402
+from mbk_local.storage import LocalStorage  # noqa: E402
+from tests.fakes.milvus import FakeMilvus, schema  # noqa: E402
+
+MIB = 1024 * 1024
+SIZE = 4096
+COLLECTION, PARTITION, FIRST = 460000000000000001, 460000000000000002, 460000000000001000
+NAME = "million"
+
+
+class Shape:
+    def __init__(self, segments: int, fields: int, logs: int) -> None:
+        self.segments, self.fields, self.logs = segments, fields, logs
+
+    @property
+    def binlogs(self) -> int:
+        return self.segments * self.fields * self.logs
+
+    def files(self, segment: int) -> Iterator[str]:
+        base = FIRST + segment * 1000 * self.fields
+        for field in range(self.fields):
+            for log in range(self.logs):
+                yield f"{field if field < 2 else 98 + field}/{base + field * self.logs + log}"
+
+
+class Invented:
+    """A bucket that invents listings, believes copies, and keeps what is written below ``meta/`` in a directory."""
+
+    def __init__(self, shape: Shape, directory: Path, *, bucket: str, root: str, backup: bool) -> None:
+        self.shape = shape
+        self.kept = LocalStorage(directory)
+        self.location = Location("invented", "", bucket, root=root)
+        self.capabilities = Capabilities(server_side_copy=True)
+        self.backup = backup
+
+    def check(self, *, create: bool = False) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def list(self, prefix: str = "", *, recursive: bool = True) -> Iterator[ObjectInfo]:
+        if "insert_log/" not in prefix:
+            yield from self.kept.list(prefix, recursive=recursive)
+            return
+        head, _, rest = prefix.partition("insert_log/")
+        parts = rest.strip("/").split("/")
+        # Of a segment, its partition's directory, or the whole collection.
+        chosen = range(self.shape.segments) if len(parts) < 3 else [int(parts[2]) - FIRST]
+        for segment in chosen:
+            number = FIRST + segment
+            group = f"{number}/" if self.backup else ""
+            place = f"{head}insert_log/{COLLECTION}/{PARTITION}/{group}{number}/"
+            for file in self.shape.files(segment):
+                yield ObjectInfo(f"{place}{file}", SIZE)
+
+    def stat(self, key: str) -> ObjectInfo:
+        return self.kept.stat(key)
+
+    def read(self, key: str, *, offset: int = 0, length: int | None = None):  # type: ignore[no-untyped-def]
+        return self.kept.read(key, offset=offset, length=length)
+
+    def write(self, key: str, chunks, *, size: int | None = None) -> ObjectInfo:  # type: ignore[no-untyped-def]
+        return self.kept.write(key, chunks, size=size)
+
+    write_if_absent = write
+
+    def delete(self, keys) -> None:  # type: ignore[no-untyped-def]
+        self.kept.delete(keys)
+
+    def clean(self, prefix: str) -> int:
+        return 0
+
+    def can_copy_from(self, other: Storage) -> bool:
+        return True
+
+    def copy(self, source: Storage, source_key: str, key: str) -> ObjectInfo:
+        return ObjectInfo(key, SIZE)
+
+
+class Server(FakeMilvus):
+    """One collection of so many segments."""
+
+    def __init__(self, shape: Shape, storage: Storage) -> None:
+        super().__init__(storage, first_id=COLLECTION)
+        self.shape = shape
+        made = self.add("docs")
+        made.id, made.partitions = COLLECTION, {"_default": PARTITION}
+        self._collections["default", "docs"] = made
+
+    def segments(self, database: str, collection: str) -> list[SegmentInfo]:
+        return [SegmentInfo(FIRST + number, PARTITION, 1000) for number in range(self.shape.segments)]
+
+    def row_count(self, database: str, collection: str) -> int | None:
+        return None
+
+
+def storages(shape: Shape, directory: Path) -> tuple[Invented, Invented]:
+    return (
+        Invented(shape, directory, bucket="milvus", root="files/", backup=False),
+        Invented(shape, directory, bucket="backups", root="backup/", backup=True),
+    )
+
+
+def create(shape: Shape, directory: Path) -> str:
+    """The whole use-case: plan, copy, verify, commit."""
+    source, destination = storages(shape, directory)
+    limits = BackupLimits()
+    report = Create(Server(shape, source), source, destination, Run(), limits, "benchmark").execute(
+        NAME, CreateOptions()
+    )
+    return f"{sum(item.objects for item in report.collections):,} objects"
+
+
+def write(shape: Shape, directory: Path) -> str:
+    """The metadata alone: segments into the spool, all files out of it."""
+    with SegmentSpool() as spool:
+        for number in range(shape.segments):
+            spool.add(_segment(shape, number))
+        parts = [
+            (
+                meta.CollectionHead(
+                    collection_id=COLLECTION, db_name="default", collection_name="docs", schema=schema("docs")
+                ),
+                [
+                    meta.PartitionHead(
+                        partition_id=PARTITION, partition_name="_default", collection_id=COLLECTION
+                    )
+                ],
+            )
+        ]
+        backup = meta.BackupExtras(id="1", name="alone")
+        catalog = Catalog(storages(shape, directory)[1], Run())
+        place = catalog.layout("alone")
+        catalog.write(place.meta("segment_meta.json"), lambda: metafiles.encode_segments(parts, spool))
+        catalog.write(place.meta("full_meta.json"), lambda: metafiles.encode_full(backup, parts, spool))
+    size = sum(catalog.find("alone").files.values())
+    return f"{size / MIB:,.0f} MiB of JSON"
+
+
+def _segment(shape: Shape, number: int) -> meta.Segment:
+    fields: dict[int, list[meta.Binlog]] = {}
+    for file in shape.files(number):
+        field, _, log = file.partition("/")
+        path = f"files/insert_log/{COLLECTION}/{PARTITION}/{FIRST + number}/{file}"
+        fields.setdefault(int(field), []).append(meta.Binlog(log_path=path, log_size=SIZE, log_id=int(log)))
+    return meta.Segment(
+        segment_id=FIRST + number,
+        collection_id=COLLECTION,
+        partition_id=PARTITION,
+        num_of_rows=1000,
+        size=SIZE * shape.fields * shape.logs,
+        group_id=FIRST + number,
+        binlogs=[meta.FieldBinlog(field_id=field, binlogs=logs) for field, logs in fields.items()],
+        deltalogs=[meta.FieldBinlog()],
+    )
+
+
+def listing(shape: Shape, directory: Path) -> str:
+    """`mbk list` of a bucket with this backup in it."""
+    found = list(Catalog(storages(shape, directory)[1], Run()).summaries())
+    return ", ".join(f"{item.name} {item.state}" for item in found)
+
+
+def read(shape: Shape, directory: Path) -> str:
+    """The reader's view of ``full_meta.json``, as `get` and `restore` begin."""
+    backup = Catalog(storages(shape, directory)[1], Run()).read(NAME)
+    return f"{sum(len(part.segment_backups) for part in backup.collection_backups[0].partition_backups):,} segments"
+
+
+def plan_restore(shape: Shape, directory: Path) -> str:
+    """`restore --dry-run`: the metadata, and the listing of every object of the backup."""
+    milvus, backup = storages(shape, directory)
+    options = RestoreOptions(renaming=Renaming(suffix="_back"), dry_run=True)
+    report = Restore(Server(shape, milvus), milvus, backup, Run(), RestoreLimits()).execute(NAME, options)
+    return f"{report.collections[0].objects:,} objects planned"
+
+
+STEPS = {
+    "create": create,
+    "write metadata": write,
+    "list": listing,
+    "read metadata": read,
+    "plan a restore": plan_restore,
+}
+
+
+def peak() -> float:
+    """MiB."""
+    scale = 1024 if sys.platform != "darwin" else MIB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
+
+
+def step(name: str, shape: Shape, directory: Path) -> None:
+    idle = peak()
+    started = time.perf_counter()
+    result = STEPS[name](shape, directory)
+    seconds = time.perf_counter() - started
+    print(f"{name:16} {seconds:8.2f} s {peak():8.0f} MiB peak ({idle:.0f} before) {result}")
+
+
+def main() -> None:
+    numbers = [int(value) for value in sys.argv[1:4] if value.isdigit()]
+    shape = Shape(*(numbers or (10_000, 10, 10)))
+    if len(sys.argv) == 6:
+        step(sys.argv[4], shape, Path(sys.argv[5]))
+        return
+    print(f"{shape.binlogs:,} binlogs in {shape.segments:,} segments")
+    with tempfile.TemporaryDirectory() as directory:
+        for name in STEPS:
+            arguments = [str(number) for number in (shape.segments, shape.fields, shape.logs)]
+            subprocess.run([sys.executable, __file__, *arguments, name, directory], check=True)
+
+
+if __name__ == "__main__":
+    main()
