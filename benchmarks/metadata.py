@@ -166,6 +166,7 @@ def write(shape: Shape, directory: Path) -> str:
         backup = meta.BackupExtras(id="1", name="alone")
         catalog = Catalog(storages(shape, directory)[1], Run())
         place = catalog.layout("alone")
+        catalog.write(place.meta("backup_meta.json"), lambda: metafiles.encode_backup_head(backup))
         catalog.write(place.meta("segment_meta.json"), lambda: metafiles.encode_segments(parts, spool))
         catalog.write(place.meta("full_meta.json"), lambda: metafiles.encode_full(backup, parts, spool))
     size = sum(catalog.find("alone").files.values())
