@@ -12,6 +12,7 @@ from typing import Any
 from pymilvus import DataType, MilvusClient
 
 from mbk.demo.embedded import EmbeddedMilvus
+from tests.servers.s3 import S3Server
 
 DIMENSION = 8
 #: The server gives no more rows a query.
@@ -88,6 +89,10 @@ class Coll:
 
     def load(self) -> None:
         self.client.load_collection(collection_name=self.name)
+
+    def reload(self) -> None:
+        self.client.release_collection(collection_name=self.name)
+        self.load()
 
     def index(self, *indexes: Mapping[str, Any]) -> None:
         params = self.client.prepare_index_params()
@@ -332,3 +337,9 @@ def _make(coll: Coll, schema: Any, **more: Any) -> Coll:
 
 def without(rows: list[Row], name: str) -> list[Row]:
     return [{key: value for key, value in row.items() if key != name} for row in rows]
+
+
+def keys_below(server: S3Server, bucket: str, prefix: str) -> list[str]:
+    """What the vendor's own SDK finds."""
+    pages = server.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    return [item["Key"] for page in pages for item in page.get("Contents", ())]
