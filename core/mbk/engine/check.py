@@ -1,25 +1,24 @@
 """The use-case `check`: is everything reachable, writable, and the right place?
 
-Each question is asked with a small probe object that is taken away again, and answered on its own: one failure does
-not hide the answers after it.
+Each question is asked and answered on its own: one failure does not hide the answers after it.
 """
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from mbk.engine.probe import DATA, Probe, ask
 from mbk.engine.run import Run
 from mbk.engine.transfer import STREAM, Transfer, TransferLimits
-from mbk.errors import MbkError, VerificationFailed
+from mbk.errors import BucketNotFound, Unsupported
 from mbk.model.backup import CheckResult
 from mbk.model.layout import INSERT_LOG
 from mbk.model.plan import CopyItem
 from mbk.ports.milvus import Milvus
 from mbk.ports.storage import Storage
 
-PROBE = b"mbk"
+#: A pause so short that it is over before it matters; it is not resumed, for that would end somebody else's.
 GC_LEASE = 1
 
 
@@ -36,18 +35,31 @@ class Check:
 
     def results(self) -> Iterator[CheckResult]:
         yield from self._milvus()
-        yield from self._side("milvus storage", self.storage, is_backup=False)
-        yield from self._side("backup storage", self.backup, is_backup=True)
-        yield self._ask("copy from milvus storage to backup storage", self._copy)
+        reached = []
+        for name, side, is_backup in (
+            ("milvus storage", self.storage, False),
+            ("backup storage", self.backup, True),
+        ):
+            found = self._reach(name, side, is_backup=is_backup)
+            yield found
+            reached.append(found.ok and not found.warning)
+            if reached[-1]:
+                if not is_backup:
+                    yield ask_root(name, side())
+                yield from Probe.of(side()).results(name, self.run)
+        if all(reached):
+            yield ask("copy from milvus storage to backup storage", self._copy)
 
     def _milvus(self) -> Iterator[CheckResult]:
-        connected = self._ask("milvus", lambda: self.milvus().version)
+        connected = ask("milvus", lambda: self.milvus().version)
         yield connected
         if not connected.ok:
             return
-        yield self._ask("milvus: list collections", self._collections)
+        yield ask("milvus: list collections", self._collections)
         if self.pause_gc:
-            yield self._ask("milvus: pause garbage collection", self._gc, only_warn=True)
+            # A pause that cannot be had is a warning in a backup, and no more here.
+            paused = ask("milvus: pause garbage collection", self._gc, optional="backups run without it")
+            yield paused if paused.ok else replace(paused, ok=True, warning=True)
 
     def _collections(self) -> str:
         milvus = self.milvus()
@@ -55,76 +67,57 @@ class Check:
         return f"{sum(counts.values())} collections in {len(counts)} databases"
 
     def _gc(self) -> str:
-        milvus = self.milvus()
-        milvus.resume_gc(milvus.pause_gc(GC_LEASE))
+        self.milvus().pause_gc(GC_LEASE)
         return "can be paused"
 
-    def _side(
-        self, name: str, open_storage: Callable[[], Storage], *, is_backup: bool
-    ) -> Iterator[CheckResult]:
+    def _reach(self, name: str, side: Callable[[], Storage], *, is_backup: bool) -> CheckResult:
+        """A missing backup bucket is no failure: `create` makes it."""
+
         def reach() -> str:
-            storage = open_storage()
-            storage.check(create=is_backup)
+            storage = side()
+            try:
+                storage.check()
+            except BucketNotFound as error:
+                if is_backup:
+                    raise Unsupported(error.message) from error
+                raise
             return str(storage.location)
 
-        reached = self._ask(name, reach)
-        yield reached
-        if not reached.ok:
-            return
-        if not is_backup:
-            yield self._root(name, open_storage())
-        yield self._ask(f"{name}: write, read and delete", lambda: self._probe(open_storage()))
-
-    def _root(self, name: str, storage: Storage) -> CheckResult:
-        what = f"{name}: Milvus' data"
-        try:
-            first = next(iter(storage.list(f"{storage.location.root}{INSERT_LOG}/", recursive=False)), None)
-        except MbkError as error:
-            return CheckResult(what, False, error.message, error.hint, exit_code=error.exit_code)
-        if first is None:
-            return CheckResult(
-                what,
-                True,
-                f"no {INSERT_LOG} below {storage.location}",
-                "right only for a Milvus without data: compare bucketName and rootPath with your Milvus",
-                warning=True,
-            )
-        return CheckResult(what, True, f"found below {storage.location}")
-
-    def _probe(self, storage: Storage) -> str:
-        key = self._key(storage)
-        try:
-            storage.write(key, [PROBE], size=len(PROBE))
-            with storage.read(key) as chunks:
-                if b"".join(chunks) != PROBE:
-                    raise VerificationFailed(f"{key} reads differently from what was written")
-        finally:
-            storage.delete([key])
-        return "works"
+        return ask(name, reach, optional="create makes it" if is_backup else "")
 
     def _copy(self) -> str:
-        source, destination = self.storage(), self.backup()
-        item = CopyItem(self._key(source, "src"), self._key(destination, "dst"), len(PROBE))
-        source.write(item.source_key, [PROBE], size=item.size)
+        source, destination = Probe.of(self.storage()), Probe.of(self.backup())
+        item = CopyItem(f"{source.prefix}src", f"{destination.prefix}dst", len(DATA))
+        source.storage.write(item.source_key, [DATA], size=item.size)
         try:
-            with Transfer(source, destination, self.run, self.transfer) as transfer:
+            with Transfer(source.storage, destination.storage, self.run, self.transfer) as transfer:
                 transfer.copy([item], collection="", present={})
                 stats = transfer.stats
         finally:
-            source.delete([item.source_key])
-            destination.delete([item.key])
+            source.storage.delete([item.source_key])
+            destination.storage.delete([item.key])
         if STREAM in stats.objects:
             return f"streamed through this process: {stats.streamed_because}"
         return "server side"
 
-    @staticmethod
-    def _key(storage: Storage, side: str = "probe") -> str:
-        return f"{storage.location.root}mbk_check_{side}_{uuid.uuid4().hex}"
 
-    def _ask(self, what: str, question: Callable[[], str], *, only_warn: bool = False) -> CheckResult:
-        try:
-            return CheckResult(what, True, question())
-        except MbkError as error:
-            return CheckResult(
-                what, only_warn, error.message, error.hint, warning=only_warn, exit_code=error.exit_code
-            )
+def ask_root(name: str, storage: Storage) -> CheckResult:
+    """Whether Milvus' data lies below the root; asks for one directory, never for the whole bucket."""
+    prefix = f"{storage.location.root}{INSERT_LOG}/"
+    what = f"{name}: Milvus' data"
+
+    def first() -> str:
+        entry = next(iter(storage.list(prefix, recursive=False)), None)
+        return entry.key if entry else ""
+
+    found = ask(what, first)
+    if not found.ok:
+        return found
+    if found.detail:
+        return replace(found, detail=f"found below {storage.location}")
+    return replace(
+        found,
+        detail=f"no {INSERT_LOG} below {storage.location}",
+        hint="right only for a Milvus without data: compare bucketName and rootPath with your Milvus",
+        warning=True,
+    )
