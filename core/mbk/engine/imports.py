@@ -33,13 +33,22 @@ class Importer:
     """Imports the groups of one collection. ``slots`` bounds the jobs in flight over all collections."""
 
     def __init__(
-        self, milvus: Milvus, journal: JournalFile, run: Run, slots: threading.BoundedSemaphore, *, label: str
+        self,
+        milvus: Milvus,
+        journal: JournalFile,
+        run: Run,
+        slots: threading.BoundedSemaphore,
+        *,
+        label: str,
+        cut: bool,
     ) -> None:
+        """``cut``: the jobs leave out what is younger than the backup."""
         self._milvus = milvus
         self._journal = journal
         self._run = run
         self._slots = slots
         self._label = label
+        self._cut = cut
 
     def run_all(self, groups: list[ImportGroup], request: Callable[[ImportGroup], ImportRequest]) -> int:
         """Imports all groups and returns how many rows the server says it took; the first failure is raised."""
@@ -114,7 +123,7 @@ class Importer:
     def _finish(self, job: _Job, state: ImportState) -> int:
         """A job that found nothing to read says "completed" as well: a wrong directory must not pass for an empty one."""
         group = job.group
-        if not group.has_deletes and state.rows != group.rows:
+        if not group.has_deletes and not self._cut and state.rows != group.rows:
             raise VerificationFailed(
                 f"import into {self._label} is complete with {state.rows} rows of {group.rows}",
                 hint="does Milvus read the storage that mbk wrote to?",
@@ -122,7 +131,7 @@ class Importer:
         if group.rows and not state.rows:
             self._run.notice(
                 "import-empty",
-                f"{self._label}: an import took none of {group.rows} rows; were all of them deleted?",
+                f"{self._label}: an import took none of {group.rows} rows; were all of them deleted or too young?",
             )
         self._journal.note(group.key, job.id, done=True, rows=state.rows)
         self._run.emit(ImportProgressed(collection=self._label, job=job.id, percent=100, rows=state.rows))
