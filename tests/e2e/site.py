@@ -82,7 +82,7 @@ class Site:
         return [sys.executable, "-m", "mbk.cli.main", "--config", str(self.config), *words]
 
 
-def make_site(path: Path, server: EmbeddedMilvus, storage: Tree, backup: Tree, **more: Tree) -> Site:
+def make_site(path: Path, server: EmbeddedMilvus, storage: Tree, backups: Tree, **more: Tree) -> Site:
     """``more``: further sections of the file, such as ``transfer``; ``milvus`` is merged into what is there."""
     milvus = {
         "grpc": {"address": server.address, "port": server.port},
@@ -90,7 +90,7 @@ def make_site(path: Path, server: EmbeddedMilvus, storage: Tree, backup: Tree, *
         "storage": storage,
         **more.pop("milvus", {}),
     }
-    tree = {"configVersion": "v2", "log": {"level": "warn"}, "milvus": milvus, "backup": {"storage": backup}}
+    tree = {"configVersion": "v2", "log": {"level": "warn"}, "milvus": milvus, "backup": {"storage": backups}}
     for section, values in more.items():
         tree[section] = {**tree.get(section, {}), **values}
     path.write_text(yaml.safe_dump(tree, allow_unicode=True), encoding="utf-8")
