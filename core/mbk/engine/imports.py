@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from mbk.engine.import_plan import ImportGroup
 from mbk.engine.journal import JournalFile
 from mbk.engine.run import Run
-from mbk.errors import ImportFailed, VerificationFailed
+from mbk.errors import ImportFailed, MilvusError, Unreachable, VerificationFailed
 from mbk.model.events import ImportProgressed
 from mbk.ports.milvus import ImportPhase, ImportRequest, ImportState, Milvus
 
@@ -83,13 +83,24 @@ class Importer:
         try:
             self._journal.note(group.key, "")
             job = self._run.retry.call(
-                f"start import into {self._label}", lambda: self._milvus.start_import(request(group))
+                f"start import into {self._label}", lambda: self._begin(request(group))
             )
             self._journal.note(group.key, job)
-        except BaseException:
+        except BaseException as error:
             self._slots.release()
+            if isinstance(error, MilvusError):
+                # The server answered: it did not begin.
+                self._journal.withdraw(group.key)
             raise
         return _Job(group, job, moved=time.monotonic())
+
+    def _begin(self, request: ImportRequest) -> str:
+        try:
+            return self._milvus.start_import(request)
+        except Unreachable as error:
+            # The server may have begun all the same: once more would bring the rows twice.
+            error.retryable = False
+            raise
 
     def _is_alive(self, job: str) -> bool:
         """Whether a job of an earlier run can still be waited for; a failed one left no rows and is begun again."""

@@ -36,6 +36,11 @@ class JournalFile:
         self.journal = found if same else fresh
         return same
 
+    @property
+    def has_rows_in_place(self) -> bool:
+        """Whether rows were brought into a collection that this restore did not make and cannot take away again."""
+        return not self.journal.created and bool(self.journal.jobs)
+
     def begin(self, *, collection_id: int, created: bool) -> None:
         with self._lock:
             self.journal.collection_id = collection_id
@@ -46,6 +51,12 @@ class JournalFile:
         """``job`` empty: it is about to be started."""
         with self._lock:
             self.journal.jobs[group] = JobNote(job=job, done=done, rows=rows)
+            self._save()
+
+    def withdraw(self, group: str) -> None:
+        """The server refused to start it."""
+        with self._lock:
+            del self.journal.jobs[group]
             self._save()
 
     def reset(self) -> None:

@@ -60,12 +60,20 @@ class CollectionRestorer:
         journal = JournalFile(self.storage, staging.prefix, self.run)
         journal.load(backup_id=self.backup_id, target=str(task.target))
         notes: list[str] = []
+        over = False
         try:
             rows = self._fill(task, groups, staging, journal, resumed=resumed)
             outcome = self._compare(task, groups, rows, started)
             notes += self._finish(task)
+            over = True
         finally:
-            if self.keep_temp:
+            if not over and journal.has_rows_in_place:
+                self.run.notice(
+                    "half-added",
+                    f"{task.target} holds a part of the backup's rows: run the same restore again to add the rest",
+                    str(task.target),
+                )
+            elif self.keep_temp:
                 journal.forget()
             else:
                 staging.clean()

@@ -162,6 +162,29 @@ def test_a_failed_import_takes_the_collection_away_and_leaves_the_others(world: 
     assert not staged(world)
 
 
+def test_rows_added_in_part_are_not_added_twice_by_the_next_run(world: World) -> None:
+    world.milvus.drop_collection("default", "docs")
+    world.milvus.add("docs", partitions=("_default", "cold"))
+    world.milvus.insert("docs", [500])
+    begun = [0]
+
+    def fault(call: str, _what: str) -> None:
+        if call == "start_import":
+            begun[0] += 1
+            if begun[0] == 2:
+                raise ImportFailed("no import today")
+
+    world.milvus.fault = fault
+    chosen = Selection.parse("docs")
+    with pytest.raises(ImportFailed):
+        world.restore(skip_create=True, selection=chosen)
+    assert "half-added" in world.notices
+    assert "default.docs" in world.milvus.names, "a collection that was there before is not taken away"
+    world.restore(skip_create=True, selection=chosen)
+    assert [key for key, _ in world.milvus.rows("docs")] == [0, 1, *range(3, 12), 20, 22, 23, 500]
+    assert not staged(world)
+
+
 def test_an_import_that_took_nothing_is_no_success(world: World) -> None:
     """A wrong directory ends as "completed" with 0 rows (LAB.md 1.4)."""
     world.milvus._import = lambda request: 0  # type: ignore[method-assign]
@@ -189,6 +212,27 @@ def test_a_server_that_goes_away_stops_the_run(world: World) -> None:
     world.milvus.fault = fault
     with pytest.raises(MilvusUnavailable):
         world.restore(suffix="_back")
+
+
+def test_an_import_that_may_have_begun_is_not_begun_twice(world: World) -> None:
+    start = world.milvus.start_import
+    lost = [1]
+
+    def losing(request: Any) -> str:
+        job = start(request)
+        if lost[0]:
+            lost[0] = 0
+            raise MilvusUnavailable("the answer got lost")
+        return job
+
+    world.milvus.start_import = losing  # type: ignore[method-assign]
+    with pytest.raises(MilvusUnavailable):
+        world.restore(suffix="_back")
+    assert world.milvus.names <= {"default.docs", "other.logs", "other.logs_back", "default.docs_back"}
+    for name, database in (("docs_back", "default"), ("logs_back", "other")):
+        if f"{database}.{name}" not in world.milvus.names:
+            world.restore(suffix="_back", selection=Selection.parse(f"{database}.{name}"))
+        assert world.milvus.rows(name, database=database) == world.milvus.rows(name[:-5], database=database)
 
 
 def test_rate_limits_are_waited_out(world: World) -> None:
