@@ -177,10 +177,11 @@ class CollectionWorker:
     def _ahead(
         self, info: CollectionInfo, label: str, segments: list[SegmentInfo]
     ) -> Iterator[list[SegmentFiles]]:
-        source = iter(segments)
+        source, fields = iter(segments), _stored_fields(info)
         while batch := list(islice(source, AHEAD)):
             found = self.segment_pool.map(
-                lambda segment: discover(self.source, self.place, info.id, segment, self.run), batch
+                lambda segment: discover(self.source, self.place, info.id, segment, self.run, fields=fields),
+                batch,
             )
             files = [item for item in found if item is not None]
             self.run.emit(
@@ -214,6 +215,14 @@ class CollectionWorker:
             )
             present |= {entry.key: entry.size for entry in listed}
         return present
+
+
+def _stored_fields(info: CollectionInfo) -> frozenset[int]:
+    """Fields that every segment has a column of: row id, timestamp, and all that were not added later.
+
+    A field can be added to a collection that has rows only if it is nullable (or is ``$meta``, not in the schema).
+    """
+    return frozenset({0, 1, *(field.field_id for field in info.schema.fields if not field.nullable)})
 
 
 def verify(items: list[CopyItem], present: dict[str, int], *, where: str) -> None:

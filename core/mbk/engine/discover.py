@@ -32,9 +32,17 @@ class SegmentFiles:
 
 
 def discover(
-    storage: Storage, place: BackupLayout, collection: int, segment: SegmentInfo, run: Run
+    storage: Storage,
+    place: BackupLayout,
+    collection: int,
+    segment: SegmentInfo,
+    run: Run,
+    *,
+    fields: frozenset[int] = frozenset(),
 ) -> SegmentFiles | None:
     """Lists a segment's files in Milvus' storage; None for a segment that has neither rows nor files.
+
+    ``fields`` are the ids of those that every segment has a column of; packed segments name no fields.
 
     Raises `WrongStorage` when the storage holds no segments at all, `SegmentGone` when this one's files vanished,
     `MilvusError` when the files contradict each other or what the server says.
@@ -62,6 +70,7 @@ def discover(
     )
     files = SegmentFiles(record)
     _add_inserts(files, place, root, inserts, segment)
+    _require_columns(files, segment, fields)
     _add_deltas(files, place, root, deltas, segment)
     return files
 
@@ -121,6 +130,16 @@ def _add_inserts(
             hint="a failed upload left orphans; compact the collection and back up again",
         )
     files.record.binlogs = [FieldBinlog(field_id=number, binlogs=logs[number]) for number in sorted(logs)]
+
+
+def _require_columns(files: SegmentFiles, segment: SegmentInfo, fields: frozenset[int]) -> None:
+    """A column that is gone as a whole leaves the others in agreement, and an import would not miss it either."""
+    if segment.is_l0 or segment.storage_version >= 2:
+        return
+    if missing := fields - {logs.field_id for logs in files.record.binlogs}:
+        raise SegmentGone(
+            f"segment {segment.id}: field {min(missing)} has no binlogs", hint="did something delete them?"
+        )
 
 
 def _add_deltas(
