@@ -1,0 +1,272 @@
+"""Every failure of the SDK and of the service, as one of :mod:`mbk.errors`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from xml.etree import ElementTree
+
+import requests
+import requests.exceptions as web
+import urllib3.exceptions as http
+from google.api_core import exceptions as api  # noqa: TID253  loaded only with an opened storage
+from google.auth import exceptions as auth  # noqa: TID253  loaded only with an opened storage
+from google.cloud.storage import exceptions as sdk  # noqa: TID253  loaded only with an opened storage
+
+from mbk.errors import (
+    AuthenticationFailed,
+    BucketNotFound,
+    InvalidKey,
+    MbkError,
+    ObjectExists,
+    ObjectNotFound,
+    PermissionDenied,
+    StorageError,
+    StorageFull,
+    StorageUnavailable,
+    Throttled,
+    TransferInterrupted,
+    Unreachable,
+    Unsupported,
+    UsageError,
+)
+
+#: What is translated. Anything else, such as an exception of the caller's own iterable, is not ours to touch.
+FOREIGN = (
+    api.GoogleAPIError,
+    auth.GoogleAuthError,
+    sdk.InvalidResponse,
+    sdk.DataCorruption,
+    sdk.InvalidPathError,
+    http.HTTPError,
+    OSError,
+    ValueError,
+)
+
+#: By the reason in the service's answer, where that says more than the status: the JSON API's, then the XML API's.
+#: https://cloud.google.com/storage/docs/json_api/v1/status-codes and .../storage/docs/xml-api/reference-status
+BY_REASON: dict[str, type[MbkError]] = {
+    "rateLimitExceeded": Throttled,
+    "userRateLimitExceeded": Throttled,
+    "dailyLimitExceeded": StorageFull,
+    "quotaExceeded": StorageFull,
+    "NoSuchBucket": BucketNotFound,
+    "InvalidSecurity": AuthenticationFailed,
+    "ExpiredToken": AuthenticationFailed,
+    "BadDigest": TransferInterrupted,
+    "IncompleteBody": TransferInterrupted,
+    "InvalidDigest": TransferInterrupted,
+    "InvalidURI": InvalidKey,
+    "KeyTooLongError": InvalidKey,
+}
+
+BY_STATUS: dict[int, type[MbkError]] = {
+    401: AuthenticationFailed,
+    403: PermissionDenied,
+    404: ObjectNotFound,
+    405: Unsupported,
+    408: TransferInterrupted,
+    409: Throttled,
+    410: TransferInterrupted,
+    412: ObjectExists,
+    429: Throttled,
+    501: Unsupported,
+    507: StorageFull,
+}
+
+#: By the exception, the nearest ancestor first. What is not here was our mistake: `StorageError`.
+BY_CLASS: dict[type[BaseException], type[MbkError]] = {
+    api.RetryError: StorageUnavailable,
+    auth.GoogleAuthError: AuthenticationFailed,
+    auth.TransportError: StorageUnavailable,
+    auth.TimeoutError: StorageUnavailable,
+    auth.ResponseError: StorageUnavailable,
+    sdk.DataCorruption: TransferInterrupted,
+    sdk.InvalidPathError: InvalidKey,
+    web.RequestException: StorageError,
+    web.ConnectionError: StorageUnavailable,
+    web.Timeout: StorageUnavailable,
+    web.RetryError: StorageUnavailable,
+    web.JSONDecodeError: StorageUnavailable,
+    web.ChunkedEncodingError: TransferInterrupted,
+    web.ContentDecodingError: TransferInterrupted,
+    web.InvalidProxyURL: UsageError,
+    json.JSONDecodeError: StorageUnavailable,
+    http.HTTPError: StorageUnavailable,
+    OSError: StorageUnavailable,
+    UnicodeEncodeError: InvalidKey,
+}
+
+HINTS: dict[type[MbkError], str] = {
+    BucketNotFound: "create it, or check bucketName",
+    AuthenticationFailed: "set gcpCredentialJSON (v2: auth.credentialsFile), or useIAM where the machine has an account",
+    Unreachable: "check useSSL, and the CA certificate if the service has a private one",
+}
+HINTS_BY_CLASS: dict[type[BaseException], str] = {
+    web.ConnectionError: "check the address and the port, and that the service runs",
+}
+
+#: The sentence with which the JSON API tells a missing bucket from a missing object.
+_NO_BUCKET = "bucket does not exist"
+_BAD_NAME = ("object name", "object length", "object id")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a call goes, for messages."""
+
+    bucket: str
+    endpoint: str
+
+    def __str__(self) -> str:
+        return f"bucket {self.bucket!r} at {self.endpoint}"
+
+
+@contextmanager
+def translated(
+    place: Place, doing: str, key: str | None = None, *, streaming: bool = False
+) -> Iterator[None]:
+    """Turns what the SDK raises into an error of ours that names the place. ``streaming``: inside an answer's body."""
+    try:
+        yield
+    except MbkError:
+        raise
+    except FOREIGN as exc:
+        raise translate(exc, place, doing, key, streaming=streaming) from exc
+
+
+def translate(
+    exc: BaseException, place: Place, doing: str, key: str | None = None, *, streaming: bool = False
+) -> MbkError:
+    kind = _kind(exc)
+    if streaming and kind is StorageUnavailable:
+        kind = TransferInterrupted
+    if kind is ObjectNotFound and key is None:
+        kind = BucketNotFound
+    hint = HINTS.get(kind) or next(
+        (HINTS_BY_CLASS[b] for b in type(exc).__mro__ if b in HINTS_BY_CLASS), None
+    )
+    return kind(_message(kind, exc, place, doing, key), hint=hint)
+
+
+def require_success(response: requests.Response, *statuses: int) -> None:
+    """Raises the SDK's exception for an answer of any other status; reads the body only then."""
+    if response.status_code not in statuses:
+        raise api.from_http_status(response.status_code, "", response=response)
+
+
+def status_of(exc: BaseException | None) -> int:
+    """The status of the answer that the exception tells of, 0 where there was none."""
+    if isinstance(exc, api.GoogleAPICallError):
+        return int(exc.code or 0)
+    return int(getattr(getattr(exc, "response", None), "status_code", 0) or 0)
+
+
+def told(response: Any) -> tuple[str, str]:
+    """The service's reason (one word) and its message, from an answer of the JSON API or of the XML API."""
+    try:
+        text = response.text
+    except (web.RequestException, http.HTTPError, AttributeError):
+        return "", ""
+    try:
+        error = json.loads(text)["error"]
+        details = error.get("errors") or [{}]
+        return str(details[0].get("reason", "")), str(error.get("message", ""))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
+    try:
+        root = ElementTree.fromstring(text)
+    except ElementTree.ParseError:
+        return "", text
+    return root.findtext("{*}Code") or "", root.findtext("{*}Details") or root.findtext("{*}Message") or ""
+
+
+def _kind(exc: BaseException) -> type[MbkError]:
+    if isinstance(exc, api.RetryError) and isinstance(exc.cause, FOREIGN):
+        return _kind(exc.cause)
+    if isinstance(exc, api.GoogleAPICallError | sdk.InvalidResponse):
+        return _by_answer(exc)
+    if isinstance(exc, auth.GoogleAuthError) and exc.retryable:
+        return StorageUnavailable
+    if isinstance(exc, web.SSLError | http.SSLError) and _is_lasting(exc):
+        return Unreachable
+    return next((BY_CLASS[base] for base in type(exc).__mro__ if base in BY_CLASS), StorageError)
+
+
+def _by_answer(exc: Any) -> type[MbkError]:
+    status = status_of(exc)
+    code, message = told(exc.response)
+    message = message or str(getattr(exc, "message", ""))
+    if status == 404 and _NO_BUCKET in message:
+        return BucketNotFound
+    if status == 400 and any(words in message.lower() for words in _BAD_NAME):
+        return InvalidKey
+    kind = BY_REASON.get(code) or BY_STATUS.get(status)
+    return kind or (StorageUnavailable if status >= 500 else StorageError)
+
+
+def _is_lasting(exc: BaseException) -> bool:
+    """A certificate that is not trusted, or a server without TLS, stays so; a broken handshake may pass."""
+    marks = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "doesn't match", "RECORD_LAYER_FAILURE")
+    return any(mark in str(exc) for mark in marks)
+
+
+def _message(kind: type[MbkError], exc: BaseException, place: Place, doing: str, key: str | None) -> str:
+    if kind is BucketNotFound:
+        return f"no bucket {place.bucket!r} at {place.endpoint}"
+    if kind is ObjectNotFound:
+        return f"no object {key!r} in {place}"
+    if kind is ObjectExists:
+        return f"there is an object {key!r} in {place}"
+    where = f"{key!r} in {place}" if key is not None else str(place)
+    return f"cannot {doing} {where}: {reason(exc)}"
+
+
+def reason(exc: BaseException) -> str:
+    """What went wrong, on one line and short. URLs are left out: an upload's holds its session's secret."""
+    if isinstance(exc, api.GoogleAPICallError | sdk.InvalidResponse):
+        response = getattr(exc, "response", None)
+        code, message = told(response)
+        text = message or str(getattr(exc, "message", "")) or getattr(response, "reason", "") or ""
+        text = f"{text} ({code or status_of(exc) or type(exc).__name__})".strip()
+    elif isinstance(exc, auth.GoogleAuthError):
+        text = _of_auth(exc)
+    elif isinstance(exc, web.Timeout):
+        text = "no answer came"
+    elif isinstance(exc, web.RequestException | http.HTTPError):
+        text = _innermost(exc)
+    elif isinstance(exc, OSError) and exc.errno:
+        text = os.strerror(exc.errno)
+    else:
+        text = str(exc)
+    text = " ".join(text.split())
+    return text if len(text) <= 300 else f"{text[:299]}…"
+
+
+def _of_auth(exc: auth.GoogleAuthError) -> str:
+    """google-auth gives a sentence, and behind it the whole answer, which says the same once more."""
+    first = exc.args[0] if exc.args else ""
+    if isinstance(first, BaseException):
+        return f"the credentials could not be had: {reason(first)}"
+    return str(first) or type(exc).__name__
+
+
+def _innermost(error: BaseException) -> str:
+    """The system's error: ``requests`` and ``urllib3`` wrap it, with URLs and addresses of objects in their texts."""
+    seen: BaseException = error
+    while not (isinstance(seen, OSError) and seen.strerror):
+        arguments = [arg for arg in seen.args if isinstance(arg, BaseException)]
+        inner = getattr(seen, "reason", None) or (arguments[0] if arguments else seen.__cause__)
+        if not isinstance(inner, BaseException) or inner is seen:
+            break
+        seen = inner
+    if isinstance(seen, OSError) and seen.strerror:
+        return seen.strerror
+    if isinstance(seen, web.ConnectionError | http.ProtocolError | ConnectionError):
+        return "the connection was closed"
+    text = str(seen)
+    return type(seen).__name__ if "://" in text or " url: " in text or not text else text

@@ -1,0 +1,49 @@
+"""A bucket opened with HMAC keys: the service then speaks S3 and nothing else, so mbk's S3 storage serves it.
+
+https://cloud.google.com/storage/docs/aws-simple-migration: the AWS4-HMAC-SHA256 signature and ``x-amz-`` headers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mbk.ports.storage import Storage
+from mbk_gcp.settings import NAME, GcpSettings
+from mbk_s3.profiles import Profile
+from mbk_s3.settings import S3Settings
+from mbk_s3.storage import S3Storage
+
+
+class InteropSettings(S3Settings):
+    """What holds of the dialect: no part copy, and on a PUT the service does not know ``If-None-Match``."""
+
+    profile_of_service = Profile(NAME, "Google Cloud Storage with HMAC keys", tls=True)
+
+
+class InteropStorage(S3Storage):
+    """See :class:`mbk.ports.storage.Storage`. The bucket is Google's, so its location says so."""
+
+    def __init__(self, settings: GcpSettings) -> None:
+        super().__init__(_in_s3_words(settings))
+        self._location = replace(self._location, backend=NAME, region=settings.region)
+
+    def can_copy_from(self, other: Storage) -> bool:
+        theirs = other.location
+        return (theirs.backend, theirs.endpoint) == (NAME, self.location.endpoint)
+
+
+def _in_s3_words(settings: GcpSettings) -> InteropSettings:
+    return InteropSettings(
+        address=settings.host,
+        port=settings.effective_port,
+        region=settings.region or "auto",
+        use_ssl=settings.tls,
+        ca_cert=settings.ca_cert,
+        path_style=settings.path_style,
+        access_key_id=settings.access_key_id,
+        secret_access_key=settings.secret_access_key,
+        bucket=settings.bucket,
+        root_path=settings.root_path,
+        conditional_write=False,
+        part_copy=False,
+    )
