@@ -23,7 +23,7 @@ from mbk.model.meta import LOADED, IndexInfo, KeyValue
 from mbk.model.selection import Renaming, Selection
 from mbk.ports.milvus import Feature, ImportPhase, ImportState
 from tests.fakes.milvus import V2_3, V2_4
-from tests.fakes.world import World
+from tests.fakes.world import Killed, Life, World
 
 
 @pytest.fixture(params=["2.3, same bucket", "2.4, other bucket"])
@@ -260,25 +260,15 @@ def test_kept_copies_are_not_taken_for_a_killed_restore(world: World) -> None:
 
 
 def test_a_dry_run_after_a_kill_drops_nothing(world: World) -> None:
-    from tests.fakes.world import Killed
-
     def fault(call: str, _what: str) -> None:
-        if call in ("create_partition", "drop_collection"):
-            raise Killed(call)
-
-    def dead(_operation: str, _key: str) -> None:
-        raise Killed("dead")
-
-    def create_partition(call: str, what: str) -> None:
         if call == "create_partition":
-            world.storage.fault = world.backup.fault = world.milvus.fault = dead
+            world.live(Life(ends_at=1))
             raise Killed(call)
 
-    world.milvus.fault = create_partition
+    world.milvus.fault = fault
     with pytest.raises(Killed):
         world.restore(suffix="_back", selection=Selection.parse("docs_back"))
-    nothing = lambda _operation, _key: None  # noqa: E731
-    world.storage.fault = world.backup.fault = world.milvus.fault = nothing
+    world.live(Life())
     assert "default.docs_back" in world.milvus.names
     world.restore(suffix="_back", selection=Selection.parse("docs_back"), dry_run=True)
     assert "default.docs_back" in world.milvus.names
@@ -436,3 +426,102 @@ def test_role_and_user_restore_needs_them_in_the_backup(world: World) -> None:
     with pytest.raises(UsageError, match="holds no users and roles"):
         world.restore(suffix="_back", rbac=True)
     assert not changes(world)
+
+
+def test_copies_that_did_not_arrive_are_noticed_before_the_collection_is_made() -> None:
+    world = World()
+    world.milvus.add("docs")
+    world.milvus.insert("docs", range(4))
+    world.create()
+    put = world.storage.put
+
+    def losing(key: str, data: bytes) -> Any:
+        info = put(key, data)
+        if "/100/" in key:
+            world.storage.bucket.objects.pop(key)
+        return info
+
+    world.storage.put = losing  # type: ignore[method-assign]
+    with pytest.raises(VerificationFailed, match="is missing in memory://"):
+        world.restore(suffix="_back")
+    assert "create_collection" not in [call for call, _ in world.milvus.calls]
+    assert not staged(world)
+
+
+def test_copies_of_a_killed_restore_are_used_by_the_next() -> None:
+    world = World()
+    world.milvus.add("docs")
+    world.milvus.insert("docs", range(4))
+    world.create()
+
+    def fault(call: str, _what: str) -> None:
+        if call == "start_import":
+            world.live(Life(ends_at=1))
+            raise Killed(call)
+
+    world.milvus.fault = fault
+    with pytest.raises(Killed):
+        world.restore(suffix="_back")
+    copies = [key for key in staged(world) if not key.endswith("mbk.json")]
+    assert copies
+    world.live(Life())
+    report = world.restore(suffix="_back")
+    assert report.transfer.objects == {"kept": len(copies)}
+    assert world.milvus.rows("docs_back") == world.milvus.rows("docs")
+
+
+def test_a_journal_that_is_damaged_is_taken_for_none() -> None:
+    world = World()
+    world.milvus.add("docs")
+    world.milvus.insert("docs", range(4))
+    world.create()
+    world.storage.write("files/restore-temp-nightly-default-docs_back/mbk.json", [b"{"])
+    world.restore(suffix="_back")
+    assert world.milvus.rows("docs_back") == world.milvus.rows("docs")
+    assert not staged(world)
+
+
+def test_a_job_of_a_killed_restore_that_failed_meanwhile_is_begun_again() -> None:
+    world = World()
+    world.milvus.add("docs")
+    world.milvus.insert("docs", range(4))
+    world.create()
+
+    def fault(call: str, job: str) -> None:
+        if call == "import_state":
+            world.live(Life(ends_at=1))
+            world.milvus._jobs[job] = ImportState(ImportPhase.FAILED, reason="the node went away")
+            world.milvus._collections["default", "docs_back"].segments.clear()
+            raise Killed(call)
+
+    world.milvus.fault = fault
+    with pytest.raises(Killed):
+        world.restore(suffix="_back")
+    world.live(Life())
+    world.restore(suffix="_back")
+    assert world.milvus.rows("docs_back") == world.milvus.rows("docs")
+
+
+def test_another_backup_does_not_go_on_with_what_this_one_began() -> None:
+    world = World()
+    world.milvus.add("docs")
+    world.milvus.insert("docs", range(4))
+    world.create()
+
+    def fault(call: str, _what: str) -> None:
+        if call == "start_import":
+            world.live(Life(ends_at=1))
+            raise Killed(call)
+
+    world.milvus.fault = fault
+    with pytest.raises(Killed):
+        world.restore(suffix="_back")
+    world.live(Life())
+    world.catalog().delete("nightly")
+    world.milvus.insert("docs", range(4, 8))
+    world.create()
+    with pytest.raises(CollectionExists):
+        world.restore(suffix="_back")
+    world.restore(suffix="_back", drop_existing=True)
+    assert world.milvus.rows("docs_back") == world.milvus.rows("docs")
+    assert not staged(world)
