@@ -1,6 +1,6 @@
 """A backup of a million binlogs: time and peak memory of every step that touches its metadata.
 
-    python benchmarks/metadata.py [segments] [fields] [logs a field]
+    python -m benchmarks.metadata [segments] [fields] [logs a field]
 
 Each step runs in a process of its own, so that its peak is its own. Objects have no bytes: a storage that invents its
 listing as it is drawn from shows what planning, copying and verifying hold, not what a disk does.
@@ -18,23 +18,19 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-for source in (".", "core", "plugins"):
-    sys.path.insert(0, str(ROOT / source))
-
-from mbk.engine import metafiles  # noqa: E402
-from mbk.engine.backup import BackupLimits, Create  # noqa: E402
-from mbk.engine.catalog import Catalog  # noqa: E402
-from mbk.engine.restore import Restore, RestoreLimits  # noqa: E402
-from mbk.engine.run import Run  # noqa: E402
-from mbk.engine.spool import SegmentSpool  # noqa: E402
-from mbk.model import meta  # noqa: E402
-from mbk.model.options import CreateOptions, RestoreOptions  # noqa: E402
-from mbk.model.selection import Renaming  # noqa: E402
-from mbk.ports.milvus import SegmentInfo  # noqa: E402
-from mbk.ports.storage import Capabilities, Location, ObjectInfo, Storage  # noqa: E402
-from mbk_local.storage import LocalStorage  # noqa: E402
-from tests.fakes.milvus import FakeMilvus, schema  # noqa: E402
+from mbk.engine import metafiles
+from mbk.engine.backup import BackupLimits, Create
+from mbk.engine.catalog import Catalog
+from mbk.engine.restore import Restore, RestoreLimits
+from mbk.engine.run import Run
+from mbk.engine.spool import SegmentSpool
+from mbk.model import meta
+from mbk.model.options import CreateOptions, RestoreOptions
+from mbk.model.selection import Renaming
+from mbk.ports.milvus import SegmentInfo
+from mbk.ports.storage import Capabilities, Location, ObjectInfo, Storage
+from mbk_local.storage import LocalStorage
+from tests.fakes.milvus import FakeMilvus, schema
 
 MIB = 1024 * 1024
 SIZE = 4096
@@ -91,15 +87,15 @@ class Invented:
     def stat(self, key: str) -> ObjectInfo:
         return self.kept.stat(key)
 
-    def read(self, key: str, *, offset: int = 0, length: int | None = None):  # type: ignore[no-untyped-def]
+    def read(self, key: str, *, offset: int = 0, length: int | None = None):
         return self.kept.read(key, offset=offset, length=length)
 
-    def write(self, key: str, chunks, *, size: int | None = None) -> ObjectInfo:  # type: ignore[no-untyped-def]
+    def write(self, key: str, chunks, *, size: int | None = None) -> ObjectInfo:
         return self.kept.write(key, chunks, size=size)
 
     write_if_absent = write
 
-    def delete(self, keys) -> None:  # type: ignore[no-untyped-def]
+    def delete(self, keys) -> None:
         self.kept.delete(keys)
 
     def clean(self, prefix: str) -> int:
@@ -244,7 +240,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         for name in STEPS:
             arguments = [str(number) for number in (shape.segments, shape.fields, shape.logs)]
-            subprocess.run([sys.executable, __file__, *arguments, name, directory], check=True)
+            subprocess.run([sys.executable, "-m", __spec__.name, *arguments, name, directory], check=True)
 
 
 if __name__ == "__main__":

@@ -109,4 +109,4 @@ class World:
 
     @property
     def notices(self) -> list[str]:
-        return [event.code for event in self.events if event.kind == "notice"]  # type: ignore[attr-defined]
+        return [event.code for event in self.events if event.kind == "notice"]

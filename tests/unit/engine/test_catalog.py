@@ -119,8 +119,8 @@ def test_no_view_shows_a_secret(world: World) -> None:
     from mbk.model.options import CreateOptions
 
     hashed, key = "$2a$10$hash", "zone-key"
-    world.milvus.read_rbac = lambda: Rbac(users=[RbacUser(user="root", password=hashed)])  # type: ignore[method-assign]
-    world.milvus.databases = lambda: [Database(db_name="default", ezk=key)]  # type: ignore[method-assign]
+    world.milvus.read_rbac = lambda: Rbac(users=[RbacUser(user="root", password=hashed)])
+    world.milvus.databases = lambda: [Database(db_name="default", ezk=key)]
     world.creator().execute("secret", CreateOptions(rbac=True))
     assert hashed in str(world.backed_up["backup/secret/meta/full_meta.json"])
     for detail in (False, True):
@@ -156,7 +156,7 @@ def test_a_long_run_renews_its_pause_and_gives_all_of_it_back(world: World) -> N
             renewed.set()
         return f"ticket {world.milvus.gc_paused}"
 
-    world.milvus.pause_gc = counted  # type: ignore[method-assign]
+    world.milvus.pause_gc = counted
     with gc_paused(world.milvus, Run(policy=QUICK), seconds=0) as held:  # a lease that is always running out
         assert held
         assert renewed.wait(10)

@@ -282,7 +282,7 @@ def test_a_segment_of_a_partition_without_a_name_fails_its_collection(world: Wor
     from dataclasses import replace
 
     segments = world.milvus.segments
-    world.milvus.segments = lambda database, name: [  # type: ignore[method-assign]
+    world.milvus.segments = lambda database, name: [
         replace(segment, partition_id=5) if name == "odd" else segment for segment in segments(database, name)
     ]
     report = partial(world)
@@ -374,7 +374,7 @@ def test_an_object_that_is_missing_after_copying_fails_the_collection(world: Wor
         return info
 
     lost = next(iter(world.objects("milvus"))).rsplit("/", 1)[1]
-    world.backup.put = losing  # type: ignore[method-assign]
+    world.backup.put = losing
     report = partial(world)
     assert f"{lost} is missing in memory://" in (report.failed[0].error or "")
     assert "bytes were copied" in (report.failed[0].error or "")
@@ -409,7 +409,7 @@ def test_large_metadata_is_streamed_and_written_again_as_well(
                 raise Throttled("slow down")
         return write(key, chunks, size=size)
 
-    world.backup.write = breaking  # type: ignore[method-assign]
+    world.backup.write = breaking
     world.create()
     assert sizes == [None, None]
     assert held(world) == ["docs", "logs", "users"]

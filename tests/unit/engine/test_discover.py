@@ -96,7 +96,7 @@ def test_a_log_of_the_exact_list_that_is_not_there_means_that_the_segment_change
 ) -> None:
     put(storage, "insert_log/10/20/30/0/1")
     with pytest.raises(SegmentGone, match="does not exist"):
-        found(storage, replace(SEGMENT, **exact))  # type: ignore[arg-type]
+        found(storage, replace(SEGMENT, **exact))
 
 
 def test_fields_of_different_length_are_refused_where_nobody_knows_the_right_list(

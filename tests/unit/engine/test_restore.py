@@ -154,7 +154,7 @@ def test_a_failed_import_takes_the_collection_away_and_leaves_the_others(world: 
             world.milvus._jobs[job] = ImportState(ImportPhase.FAILED, reason="disk quota exceeded")
         return job
 
-    world.milvus.start_import = failing  # type: ignore[method-assign]
+    world.milvus.start_import = failing
     report = partial(world, suffix="_back")
     assert "disk quota exceeded" in (report.failed[0].error or "")
     assert "default.docs_back" not in world.milvus.names
@@ -187,7 +187,7 @@ def test_rows_added_in_part_are_not_added_twice_by_the_next_run(world: World) ->
 
 def test_an_import_that_took_nothing_is_no_success(world: World) -> None:
     """A wrong directory ends as "completed" with 0 rows (LAB.md 1.4)."""
-    world.milvus._import = lambda request: 0  # type: ignore[method-assign]
+    world.milvus._import = lambda request: 0
     with pytest.raises(VerificationFailed, match="is complete with 0 rows of 3"):
         world.restore(suffix="_back", selection=Selection.parse("other.logs_back"))
     assert "other.logs_back" not in world.milvus.names
@@ -225,7 +225,7 @@ def test_an_import_that_may_have_begun_is_not_begun_twice(world: World) -> None:
             raise MilvusUnavailable("the answer got lost")
         return job
 
-    world.milvus.start_import = losing  # type: ignore[method-assign]
+    world.milvus.start_import = losing
     with pytest.raises(MilvusUnavailable):
         world.restore(suffix="_back")
     assert world.milvus.names <= {"default.docs", "other.logs", "other.logs_back", "default.docs_back"}
@@ -366,7 +366,7 @@ def test_a_restore_can_be_cut_at_the_flush() -> None:
         world.milvus.insert("docs", [50, 51])
         return point
 
-    world.milvus.flush = late  # type: ignore[method-assign]
+    world.milvus.flush = late
     world.create()
     world.restore(suffix="_all")
     world.restore(suffix="_cut", truncate=True)
@@ -441,7 +441,7 @@ def test_copies_that_did_not_arrive_are_noticed_before_the_collection_is_made() 
             world.storage.bucket.objects.pop(key)
         return info
 
-    world.storage.put = losing  # type: ignore[method-assign]
+    world.storage.put = losing
     with pytest.raises(VerificationFailed, match="is missing in memory://"):
         world.restore(suffix="_back")
     assert "create_collection" not in [call for call, _ in world.milvus.calls]

@@ -31,7 +31,7 @@ def test_another_kind_of_error_is_not_touched() -> None:
     retry, events = retrier()
     for error in (PermissionDenied("no"), ValueError("bug")):
         with pytest.raises(type(error)):
-            retry.call("x", lambda error=error: (_ for _ in ()).throw(error))  # type: ignore[misc]
+            retry.call("x", lambda error=error: (_ for _ in ()).throw(error))
     assert not events
 
 
@@ -72,11 +72,11 @@ def test_successes_give_a_part_of_the_budget_back() -> None:
 
         return call
 
-    retry.call("x", once_broken())  # type: ignore[arg-type]
-    retry.call("x", once_broken())  # type: ignore[arg-type]
-    retry.call("x", once_broken())  # type: ignore[arg-type]
+    retry.call("x", once_broken())
+    retry.call("x", once_broken())
+    retry.call("x", once_broken())
     with pytest.raises(Throttled):
-        retry.call("x", once_broken())  # type: ignore[arg-type]
+        retry.call("x", once_broken())
     assert len(events) == 3, "two tokens, and half of one back after each"
 
 

@@ -135,7 +135,7 @@ def test_a_refused_server_side_copy_is_tried_once_then_everything_is_streamed(
     assert tries["copy"] == 1
     assert stats.objects == {"stream": 40}
     assert stats.streamed_because == refusal().message
-    assert [event.code for event in pair.of(Notice)] == ["streaming"]  # type: ignore[attr-defined]
+    assert [event.code for event in pair.of(Notice)] == ["streaming"]
 
 
 def test_a_source_object_that_is_really_gone_is_not_taken_for_a_refusal() -> None:
@@ -212,7 +212,7 @@ def test_a_stream_that_breaks_is_taken_up_where_it_broke() -> None:
         offsets.append(offset)
         return read(key, offset=offset, length=length)
 
-    pair.source.read = watched  # type: ignore[method-assign, assignment]
+    pair.source.read = watched
     chunks = [0]
 
     def fault(operation: str, _key: str) -> None:
@@ -237,7 +237,7 @@ def test_an_object_above_the_threshold_is_copied_in_parts() -> None:
 
     def fault(operation: str, key: str) -> None:
         if operation in ("copy", "copy_part", "complete"):
-            parts[operation, key] += 1  # type: ignore[index]
+            parts[operation, key] += 1
 
     pair.destination.fault = fault
     items = pair.put(399, 500, 1001)
@@ -297,7 +297,7 @@ def test_what_is_there_in_the_right_size_is_kept() -> None:
     items = pair.put(3, 4)
     stats = pair.copy(items, present={"b/0": 3, "b/1": 3})
     assert stats.objects == {"kept": 1, "server": 1}
-    assert [event.how for event in pair.of(ObjectCopied)].count("kept") == 1  # type: ignore[attr-defined]
+    assert [event.how for event in pair.of(ObjectCopied)].count("kept") == 1
 
 
 def test_a_copy_onto_itself_is_refused() -> None:
