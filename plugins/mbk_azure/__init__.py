@@ -1,0 +1,36 @@
+"""Azure Blob Storage for mbk, on azure-storage-blob: a bucket is a container of a storage account."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from mbk.plugin import StorageBackend, hookimpl
+
+if TYPE_CHECKING:
+    from mbk_azure.settings import AzureSettings
+    from mbk_azure.storage import AzureStorage
+
+
+@hookimpl
+def mbk_storage_backends() -> Iterator[StorageBackend]:
+    yield StorageBackend(
+        name="azure",
+        summary="Azure Blob Storage, and its emulators",
+        settings=_settings,
+        open=_open,
+        extra="mbk[azure]",
+        requires=("azure.storage.blob", "azure.identity", "azure.core"),
+    )
+
+
+def _settings() -> type[AzureSettings]:
+    from mbk_azure.settings import AzureSettings
+
+    return AzureSettings
+
+
+def _open(settings: AzureSettings) -> AzureStorage:
+    from mbk_azure.storage import AzureStorage
+
+    return AzureStorage(settings)

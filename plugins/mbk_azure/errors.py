@@ -1,0 +1,233 @@
+"""Every failure of the SDK and of the service, as one of :mod:`mbk.errors`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import requests
+import urllib3.exceptions as http
+from azure.core import exceptions as sdk  # noqa: TID253  loaded only with an opened storage
+
+from mbk.errors import (
+    AuthenticationFailed,
+    BucketNotFound,
+    MbkError,
+    ObjectExists,
+    ObjectNotFound,
+    PermissionDenied,
+    StorageError,
+    StorageUnavailable,
+    TransferInterrupted,
+    Unreachable,
+    Unsupported,
+    UsageError,
+)
+from mbk_azure.codes import BY_CODE, HINTS
+
+
+class BrokenBody(Exception):
+    """The body of an answer broke off; the cause is the SDK's. Unlike that one the SDK does not try again on it."""
+
+
+#: What is translated. Anything else, such as an exception of the caller's own iterable, is not ours to touch.
+FOREIGN = (sdk.AzureError, BrokenBody, requests.RequestException, http.HTTPError, OSError, ValueError)
+
+#: By the SDK's exception, the nearest ancestor first. What is not here was our mistake: `StorageError`.
+BY_CLASS: dict[type[BaseException], type[MbkError]] = {
+    BrokenBody: TransferInterrupted,
+    sdk.ServiceRequestError: StorageUnavailable,
+    sdk.ServiceResponseError: StorageUnavailable,
+    sdk.ClientAuthenticationError: AuthenticationFailed,
+    sdk.IncompleteReadError: TransferInterrupted,
+    sdk.DecodeError: TransferInterrupted,
+    sdk.StreamClosedError: TransferInterrupted,
+    http.HTTPError: StorageUnavailable,
+    requests.RequestException: StorageUnavailable,
+    OSError: StorageUnavailable,
+}
+
+_SIGNATURE = re.compile(r"(?i)\b(sig=)[^&\s'\"<>]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a call goes, for messages."""
+
+    bucket: str
+    account: str
+    endpoint: str
+
+    def __str__(self) -> str:
+        return f"container {self.bucket!r} of account {self.account!r} at {self.endpoint}"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is copied from, for messages about that side."""
+
+    place: Place
+    key: str
+
+
+@contextmanager
+def translated(
+    place: Place, doing: str, key: str | None = None, *, source: Source | None = None
+) -> Iterator[None]:
+    """Turns what the SDK raises into an error of ours that names the place, and takes signatures out of its texts."""
+    try:
+        yield
+    except MbkError:
+        raise
+    except FOREIGN as exc:
+        scrub(exc)
+        if source and _is_about_the_source(exc):
+            raise translate(exc, source.place, "copy", source.key) from exc
+        raise translate(exc, place, doing, key) from exc
+
+
+def translate(exc: BaseException, place: Place, doing: str, key: str | None = None) -> MbkError:
+    kind = _kind(exc)
+    if kind is ObjectNotFound and key is None:
+        kind = BucketNotFound
+    return kind(_message(kind, exc, place, doing, key), hint=_hint(kind, exc))
+
+
+def code_of(exc: BaseException | None) -> str:
+    """The service's code, or the HTTP status where it said none, or the exception's name."""
+    if isinstance(exc, sdk.HttpResponseError):
+        code = getattr(exc, "error_code", None) or _header(exc) or status_of(exc)
+        if code:
+            return str(code.value if isinstance(code, Enum) else code)
+    return type(exc).__name__
+
+
+def status_of(exc: BaseException) -> int:
+    return int(getattr(exc, "status_code", None) or 0)
+
+
+def masked(text: str) -> str:
+    """The text without the signatures of shared access signatures."""
+    return _SIGNATURE.sub(r"\1***", text)
+
+
+def scrub(exc: BaseException) -> None:
+    """Masks the signatures in the texts of an exception and of all that it was made from.
+
+    The HTTP library puts the whole URL into the text of an error, and there the signature is a part of it.
+    """
+    waiting: list[Any] = [exc]
+    seen: set[int] = set()
+    while waiting:
+        error = waiting.pop()
+        if not isinstance(error, BaseException) or id(error) in seen:
+            continue
+        seen.add(id(error))
+        waiting += [error.__cause__, error.__context__, *error.args, *vars(error).values()]
+        error.args = tuple(masked(arg) if isinstance(arg, str) else arg for arg in error.args)
+        for name, value in vars(error).items():
+            if isinstance(value, str):
+                setattr(error, name, masked(value))
+
+
+def _header(exc: sdk.HttpResponseError) -> str | None:
+    headers = getattr(exc.response, "headers", None) or {}
+    code: str | None = headers.get("x-ms-error-code")
+    return code
+
+
+def _is_about_the_source(exc: BaseException) -> bool:
+    return code_of(exc) in ("CannotVerifyCopySource", "BlobNotFound", "404", "InvalidSourceBlobUrl")
+
+
+def _kind(exc: BaseException) -> type[MbkError]:
+    code, status = code_of(exc), status_of(exc)
+    if code == "CannotVerifyCopySource":
+        return _of_source(status)
+    if code in BY_CODE:
+        return BY_CODE[code]
+    if isinstance(exc, sdk.HttpResponseError) and status >= 300:
+        return BY_CODE.get(str(status)) or (StorageUnavailable if status >= 500 else StorageError)
+    if "non-TLS protected" in str(exc):
+        return UsageError
+    if _is_lasting(exc):
+        return Unreachable
+    if type(exc) is sdk.HttpResponseError and isinstance(exc.inner_exception, Exception):
+        return _kind(exc.inner_exception)
+    return next((BY_CLASS[base] for base in type(exc).__mro__ if base in BY_CLASS), StorageError)
+
+
+def _of_source(status: int) -> type[MbkError]:
+    """The service passes on the status that it met when it asked for the source."""
+    if status == 404:
+        return ObjectNotFound
+    if status in (401, 403):
+        return PermissionDenied
+    return BY_CODE.get(str(status)) or (StorageUnavailable if status >= 500 else Unsupported)
+
+
+def _is_lasting(exc: BaseException) -> bool:
+    """A certificate that is not trusted, or a server without TLS, stays so; a broken handshake may pass."""
+    text = str(exc)
+    return any(
+        mark in text for mark in ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "doesn't match")
+    )
+
+
+def _message(kind: type[MbkError], exc: BaseException, place: Place, doing: str, key: str | None) -> str:
+    if kind is BucketNotFound:
+        return f"no {place}"
+    if kind is ObjectNotFound:
+        return f"no object {key!r} in {place}"
+    if kind is ObjectExists:
+        return f"there is an object {key!r} in {place}"
+    where = f"{key!r} in {place}" if key is not None else str(place)
+    return f"cannot {doing} {where}: {reason(exc)}"
+
+
+def reason(exc: BaseException) -> str:
+    """What went wrong, on one line and short, without request ids and the URL."""
+    if isinstance(exc, BrokenBody):
+        text = "the connection broke in the middle of the answer"
+    elif isinstance(exc, sdk.HttpResponseError):
+        first = str(exc.message).strip().partition("\n")[0]
+        code = code_of(exc)
+        text = f"{first} ({code})" if not first.endswith(code) else first
+    elif isinstance(exc, sdk.ServiceResponseError):
+        text = "the connection was closed, or no answer came"
+    elif isinstance(exc, sdk.ServiceRequestError):
+        text = _innermost(exc.inner_exception) or str(exc)
+    else:
+        text = str(exc)
+    text = masked(" ".join(text.split()))
+    return text if len(text) <= 300 else f"{text[:299]}…"
+
+
+def _innermost(error: object) -> str:
+    """The system's own words, which the HTTP libraries wrap in two or three errors of theirs."""
+    while isinstance(error, http.HTTPError | requests.RequestException):
+        inner = getattr(error, "reason", None) or error.__cause__ or (error.args or (None,))[0]
+        if not isinstance(inner, BaseException):
+            break
+        error = inner
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error or "").rpartition(": ")[2]
+
+
+def _hint(kind: type[MbkError], exc: BaseException) -> str | None:
+    if kind is BucketNotFound:
+        return "create it, or check bucketName"
+    if kind is Unreachable:
+        return "check useSSL, and the CA certificate if the service has a private one"
+    if kind is UsageError:
+        return "tokens are sent over https only: set useSSL"
+    if isinstance(exc, sdk.ServiceRequestError):
+        return "check the account's name, the address and the port"
+    return HINTS.get(code_of(exc)) or (
+        HINTS["chain"] if isinstance(exc, sdk.ClientAuthenticationError) else None
+    )
