@@ -104,6 +104,15 @@ class World:
     def backed_up(self) -> dict[str, bytes]:
         return self.objects("milvus" if self.same else "backups", self.backup_root)
 
+    @property
+    def staged(self) -> dict[str, bytes]:
+        """What a restore left in Milvus' bucket."""
+        return self.objects("milvus", "files/restore-temp")
+
+    def held(self, name: str = "nightly") -> list[str]:
+        """The collections in a committed backup."""
+        return sorted(item.collection_name for item in self.catalog().read(name).collection_backups)
+
     def uploads(self) -> Iterator[str]:
         return (upload.key for bucket in self.service.buckets.values() for upload in bucket.uploads)
 

@@ -10,19 +10,14 @@ from mbk.errors import (
     BackupExists,
     CollectionNotFound,
     InvalidName,
-    MilvusError,
     MilvusUnavailable,
     PartialFailure,
     PermissionDenied,
     StorageFull,
-    Throttled,
     UsageError,
-    WrongStorage,
 )
 from mbk.model.backup import RunReport
 from mbk.model.options import Strategy
-from mbk.ports.milvus import Feature
-from tests.fakes.milvus import V2_3
 from tests.fakes.world import World
 
 
@@ -43,10 +38,6 @@ def full(world: World, name: str = "nightly") -> dict[str, Any]:
     loaded = json.loads(world.backed_up[f"backup/{name}/meta/full_meta.json"])
     assert isinstance(loaded, dict)
     return loaded
-
-
-def held(world: World) -> list[str]:
-    return sorted(item["collection_name"] for item in full(world).get("collection_backups", []))
 
 
 def partial(world: World, **options: Any) -> RunReport:
@@ -139,7 +130,7 @@ def test_one_collections_failure_does_not_stop_the_others(world: World) -> None:
     break_copies_of(world, "logs")
     report = partial(world, strategy=Strategy.AUTO)
     assert [(item.source, item.outcome) for item in report.failed] == [("default.logs", "failed")]
-    assert held(world) == ["docs", "users"]
+    assert world.held() == ["docs", "users"]
     assert states(world) == {"nightly": "partial"}
 
 
@@ -152,7 +143,7 @@ def test_a_resumed_partial_backup_gains_what_failed_and_loses_nothing(world: Wor
     world.milvus.add("later")
     world.milvus.insert("later", range(3))
     world.create(resume=True)
-    assert held(world) == ["docs", "logs", "users"], (
+    assert world.held() == ["docs", "logs", "users"], (
         "what was saved stays, also when Milvus has lost it since"
     )
     assert states(world) == {"nightly": "complete"}
@@ -225,7 +216,7 @@ def test_when_everything_fails_the_error_is_the_first_ones(world: World) -> None
 def test_a_named_collection_that_is_not_there_fails_alone(world: World) -> None:
     report = partial(world, only="docs,missing")
     assert [item.source for item in report.failed] == ["default.missing"]
-    assert held(world) == ["docs"]
+    assert world.held() == ["docs"]
 
 
 def test_a_collection_dropped_during_the_run_is_skipped_and_told(world: World) -> None:
@@ -240,7 +231,7 @@ def test_a_collection_dropped_during_the_run_is_skipped_and_told(world: World) -
     assert {item.source: item.outcome for item in report.collections} == {
         "default.docs": "done", "default.logs": "skipped", "default.users": "done",
     }  # fmt: skip
-    assert held(world) == ["docs", "users"]
+    assert world.held() == ["docs", "users"]
 
 
 def test_segments_that_compaction_replaces_are_listed_anew(world: World) -> None:
@@ -289,15 +280,6 @@ def test_a_segment_of_a_partition_without_a_name_fails_its_collection(world: Wor
     assert "partition 5 has segments but no name" in (report.failed[0].error or "")
 
 
-@pytest.mark.parametrize("root", ["wrong/", ""])
-def test_another_root_path_than_milvus_own_is_told_apart_from_an_empty_one(world: World, root: str) -> None:
-    from mbk.testing import MemoryStorage
-
-    world.storage = MemoryStorage(world.service, "milvus", root=root)
-    with pytest.raises(WrongStorage, match="holds no insert_log, but Milvus has data"):
-        world.create()
-
-
 def test_what_was_written_before_the_flush_is_in_the_backup(world: World) -> None:
     world.milvus.insert("docs", [100, 101], flush=False)
     world.create(only="docs")
@@ -337,23 +319,6 @@ def test_the_garbage_collection_is_always_resumed(world: World) -> None:
     assert ("pause_gc", "") not in world.milvus.calls
 
 
-def test_a_pause_that_cannot_be_had_is_told_once_and_stops_nothing(world: World) -> None:
-    def fault(call: str, _what: str) -> None:
-        if call == "pause_gc":
-            raise MilvusError("404")
-
-    world.milvus.fault = fault
-    report = world.create()
-    assert world.notices == ["gc-pause-failed"]
-    assert len(report.notices) == 1
-
-
-def test_a_server_that_does_not_flush_deletes_is_warned_of_once(world: World) -> None:
-    world.milvus.features = V2_3 - {Feature.FLUSHES_DELETES}
-    world.create()
-    assert world.notices == ["deletes-not-flushed"]
-
-
 def test_a_notice_is_given_once_a_run() -> None:
     events: list[object] = []
     run = Run(events.append)
@@ -380,41 +345,6 @@ def test_an_object_that_is_missing_after_copying_fails_the_collection(world: Wor
     assert "bytes were copied" in (report.failed[0].error or "")
 
 
-def test_metadata_is_written_again_after_an_error_that_can_pass(world: World) -> None:
-    left = [3]
-
-    def fault(operation: str, key: str) -> None:
-        if operation == "write" and key.endswith("full_meta.json") and left[0]:
-            left[0] -= 1
-            raise Throttled("slow down")
-
-    world.backup.fault = fault
-    world.create()
-    assert held(world) == ["docs", "logs", "users"]
-
-
-def test_large_metadata_is_streamed_and_written_again_as_well(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("mbk.engine.catalog.SMALL", 100)
-    sizes: list[int | None] = []
-    write, left = world.backup.write, [1]
-
-    def breaking(key: str, chunks: Any, *, size: int | None = None) -> Any:
-        if key.endswith("full_meta.json"):
-            sizes.append(size)
-            if left[0]:
-                left[0] = 0
-                next(iter(chunks))
-                raise Throttled("slow down")
-        return write(key, chunks, size=size)
-
-    world.backup.write = breaking
-    world.create()
-    assert sizes == [None, None]
-    assert held(world) == ["docs", "logs", "users"]
-
-
 def test_a_backup_below_milvus_own_root_is_told_from_milvus_data() -> None:
     world = World(same=True, backup_root="files/")
     world.milvus.add("docs")
@@ -422,12 +352,3 @@ def test_a_backup_below_milvus_own_root_is_told_from_milvus_data() -> None:
     world.create()
     assert world.milvus.rows("docs")
     assert states(world) == {"nightly": "complete"}
-
-
-def test_uploads_that_a_killed_run_left_are_cleaned_by_resume_and_by_delete(world: World) -> None:
-    for use in (lambda: world.create(resume=True), lambda: world.catalog().delete("nightly")):
-        world.backup.multipart("backup/nightly/binlogs/insert_log/1/2/3/3/0/4").put_part(1, b"x")
-        world.backup.multipart("backup/other/binlogs/insert_log/1/2/3/3/0/4").put_part(1, b"x")
-        assert len(list(world.uploads())) >= 2
-        use()
-        assert {key.split("/")[1] for key in world.uploads()} == {"other"}
