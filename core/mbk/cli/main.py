@@ -136,10 +136,15 @@ def _orderly_stop() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         nonlocal received
         received += 1
+        # Not by a buffered stream: this may interrupt one in the middle of a write.
         if received == 2:
-            # Not by a buffered stream: this may interrupt one in the middle of a write.
             os.write(2, b"mbk: still stopping in order; once more to leave at once\n")
             return
+        if received > 2:
+            # An exception would wait for the threads, and they for a server that has stalled.
+            shown = b"\x1b[?25h" if os.isatty(2) else b""  # a progress bar hides the cursor
+            os.write(2, shown + b"mbk: interrupted\n")
+            os._exit(INTERRUPTED)
         raise KeyboardInterrupt
 
     names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
