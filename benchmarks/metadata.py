@@ -30,7 +30,8 @@ from mbk.model.selection import Renaming
 from mbk.ports.milvus import SegmentInfo
 from mbk.ports.storage import Capabilities, Location, ObjectInfo, Storage
 from mbk_local.storage import LocalStorage
-from tests.fakes.milvus import FakeMilvus, schema
+from tests.fakes.milvus import FakeMilvus
+from tests.fakes.rows import schema
 
 MIB = 1024 * 1024
 SIZE = 4096

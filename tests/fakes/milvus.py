@@ -8,11 +8,9 @@ binlog is a JSON list of one field's values, that of a delta log a JSON list of 
 from __future__ import annotations
 
 import itertools
-import json
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 
 from mbk.errors import CollectionNotFound, ImportFailed, MilvusError
 from mbk.model.layout import segment_prefixes
@@ -22,7 +20,6 @@ from mbk.model.meta import (
     NOT_LOADED,
     CollectionSchema,
     Database,
-    FieldSchema,
     IndexInfo,
     KeyValue,
     Rbac,
@@ -39,50 +36,22 @@ from mbk.ports.milvus import (
     SegmentInfo,
 )
 from mbk.ports.storage import Storage
+from tests.fakes.rows import (
+    BadImport,
+    Collection,
+    Delete,
+    Objects,
+    Row,
+    Segment,
+    newest_deletes,
+    position,
+    schema,
+)
 
-ROW_ID, TIMESTAMP, KEY, VALUE = 0, 1, 100, 101
 #: Of a 2.3 server, as LAB.md 1.4 says.
 V2_3 = frozenset({Feature.DATABASES, Feature.COUNT, Feature.ALIASES, Feature.FLUSHES_DELETES})
 #: Of a 2.4 server: deletes live in segments of their own.
 V2_4 = V2_3 | {Feature.L0_SEGMENTS, Feature.REST_IMPORT, Feature.HYBRID_END_TS}
-
-Row = tuple[int, str]
-Delete = tuple[int, int]
-
-
-def schema(name: str) -> CollectionSchema:
-    return CollectionSchema(
-        name=name,
-        fields=[
-            FieldSchema(field_id=KEY, name="id", is_primary_key=True, data_type=5),
-            FieldSchema(
-                field_id=VALUE, name="text", data_type=21, type_params=[KeyValue(key="max_length", value="9")]
-            ),
-        ],
-    )
-
-
-@dataclass(slots=True)
-class Segment:
-    id: int
-    partition: int
-    rows: int
-    is_l0: bool = False
-
-
-@dataclass(slots=True)
-class Collection:
-    database: str
-    name: str
-    id: int
-    schema: CollectionSchema
-    partitions: dict[str, int]
-    shards: int = 1
-    segments: list[Segment] = field(default_factory=list)
-    growing: list[tuple[str, list[int]]] = field(default_factory=list)
-    indexes: list[IndexInfo] = field(default_factory=list)
-    aliases: list[str] = field(default_factory=list)
-    loaded: bool = False
 
 
 class FakeMilvus:
@@ -104,6 +73,7 @@ class FakeMilvus:
         self.imports: list[ImportRequest] = []
         self.gc_paused = 0
         self._storage = storage
+        self._objects = Objects(storage)
         self._ids = itertools.count(first_id)
         self._clock = itertools.count(463267588014080003)
         self._databases = {"default": 1}
@@ -150,7 +120,7 @@ class FakeMilvus:
             mine = [delete for delete in deletes if delete[0] in own]
             if mine:
                 _, prefix = self._prefixes(collection, segment)
-                self._put(f"{prefix}{next(self._ids)}", mine)
+                self._objects.put(f"{prefix}{next(self._ids)}", mine)
 
     def compact(self, name: str, *, database: str = "default") -> None:
         """Replaces each partition's data segments by one new segment, and the garbage collector is quick."""
@@ -329,7 +299,7 @@ class FakeMilvus:
         job = str(next(self._ids))
         try:
             rows = self._import(request)
-        except _BadImport as reason:
+        except BadImport as reason:
             self._jobs[job] = ImportState(ImportPhase.FAILED, reason=str(reason))
         else:
             self._jobs[job] = ImportState(ImportPhase.COMPLETED, 100, rows)
@@ -352,7 +322,7 @@ class FakeMilvus:
         for file in request.files:
             for path in file:
                 if not path.endswith("/"):
-                    raise _BadImport(f"path {path!r} matches its siblings too")
+                    raise BadImport(f"path {path!r} matches its siblings too")
         with self._lock:
             if request.l0:
                 return self._import_l0(collection, request)
@@ -360,24 +330,24 @@ class FakeMilvus:
 
     def _import_l0(self, collection: Collection, request: ImportRequest) -> int:
         if Feature.L0_SEGMENTS not in self.features or collection.loaded:
-            raise _BadImport("for l0 import, collection cannot be loaded")
+            raise BadImport("for l0 import, collection cannot be loaded")
         partition = collection.partitions[request.partition] if request.partition else ALL_PARTITIONS
         for (prefix,) in request.files:
-            deletes = self._deletes(prefix)
+            deletes = self._objects.deletes(prefix)
             if not deletes:
-                raise _BadImport("no binlog to import")
+                raise BadImport("no binlog to import")
             self._write_l0(collection, partition, deletes)
         return 0
 
     def _import_file(self, collection: Collection, request: ImportRequest, paths: tuple[str, ...]) -> int:
         if not 1 <= len(paths) <= 2:
-            raise _BadImport("too many input paths for binlog import")
+            raise BadImport("too many input paths for binlog import")
         inserts = self._children(paths[0])
         deltas = self._children(paths[1]) if len(paths) > 1 else {}
         rows: list[tuple[int, int, str]] = []
         for name, prefix in inserts.items():
-            deleted = _newest(self._deletes(deltas[name]) if name in deltas else [])
-            rows += [row for row in self._read(prefix) if deleted.get(row[0], 0) <= row[1]]
+            deleted = newest_deletes(self._objects.deletes(deltas[name]) if name in deltas else [])
+            rows += [row for row in self._objects.rows(prefix) if deleted.get(row[0], 0) <= row[1]]
         if request.end_ts:
             rows = [row for row in rows if row[1] <= request.end_ts]
         if rows:
@@ -390,33 +360,6 @@ class FakeMilvus:
 
     # -- segments as objects -------------------------------------------------------------------------------------
 
-    def _read(self, prefix: str) -> list[tuple[int, int, str]]:
-        """(key, timestamp, value) of each row; files of a field in lexicographic order, as Milvus pairs them."""
-        logs: defaultdict[int, list[str]] = defaultdict(list)
-        for entry in self._storage.list(prefix):
-            logs[int(entry.key.split("/")[-2])].append(entry.key)
-        if not {ROW_ID, TIMESTAMP, KEY, VALUE} <= logs.keys():
-            raise _BadImport(
-                f"no binlog for field: {sorted({ROW_ID, TIMESTAMP, KEY, VALUE} - logs.keys())} in {prefix}"
-            )
-        if len({len(keys) for keys in logs.values()}) > 1:
-            raise _BadImport(f"misaligned binlog count in {prefix}")
-        columns = [list(self._values(sorted(logs[number]))) for number in (KEY, TIMESTAMP, VALUE)]
-        return list(zip(*columns, strict=True))
-
-    def _values(self, keys: list[str]) -> Iterator[object]:
-        for key in keys:
-            yield from self._load(key)
-
-    def _deletes(self, prefix: str) -> list[Delete]:
-        return [(key, ts) for entry in self._storage.list(prefix) for key, ts in self._load(entry.key)]
-
-    def _load(self, key: str) -> list[object]:
-        with self._storage.read(key) as chunks:
-            loaded = json.loads(b"".join(chunks))
-        assert isinstance(loaded, list)
-        return loaded
-
     def _seal(self, collection: Collection) -> None:
         with self._lock:
             growing, collection.growing = collection.growing, []
@@ -427,42 +370,33 @@ class FakeMilvus:
     def _write_segment(
         self, collection: Collection, partition: int, rows: Sequence[tuple[int, int, str]]
     ) -> None:
-        """In two binlogs a field, where there are enough rows."""
         if not rows:
             return
         segment = Segment(next(self._ids), partition, len(rows))
         prefix, _ = self._prefixes(collection, segment)
-        half = -(-len(rows) // 2)
-        for chunk in (rows[:half], rows[half:]):
-            if chunk:
-                keys, stamps, values = zip(*chunk, strict=True)
-                for number, column in ((ROW_ID, stamps), (TIMESTAMP, stamps), (KEY, keys), (VALUE, values)):
-                    self._put(f"{prefix}{number}/{next(self._ids)}", list(column))
+        self._objects.put_rows(prefix, rows, self._ids)
         collection.segments.append(segment)
 
     def _write_l0(self, collection: Collection, partition: int, deletes: list[Delete]) -> None:
         segment = Segment(next(self._ids), partition, len(deletes), is_l0=True)
         _, prefix = self._prefixes(collection, segment)
-        self._put(f"{prefix}{next(self._ids)}", deletes)
+        self._objects.put(f"{prefix}{next(self._ids)}", deletes)
         collection.segments.append(segment)
-
-    def _put(self, key: str, values: Sequence[object]) -> None:
-        self._storage.write(key, [json.dumps(values).encode()])
 
     def _prefixes(self, collection: Collection, segment: Segment) -> tuple[str, str]:
         return segment_prefixes(self._storage.location.root, collection.id, segment.partition, segment.id)
 
     def _segment_rows(self, collection: Collection, segment: Segment) -> list[tuple[int, int, str]]:
-        return [] if segment.is_l0 else self._read(self._prefixes(collection, segment)[0])
+        return [] if segment.is_l0 else self._objects.rows(self._prefixes(collection, segment)[0])
 
     def _live(
         self, rows: list[tuple[int, int, str]], segment: Segment, collection: Collection
     ) -> list[tuple[int, int, str]]:
-        deletes = self._deletes(self._prefixes(collection, segment)[1])
+        deletes = self._objects.deletes(self._prefixes(collection, segment)[1])
         for other in collection.segments:
             if other.is_l0 and other.partition in (segment.partition, ALL_PARTITIONS):
-                deletes += self._deletes(self._prefixes(collection, other)[1])
-        newest = _newest(deletes)
+                deletes += self._objects.deletes(self._prefixes(collection, other)[1])
+        newest = newest_deletes(deletes)
         return [row for row in rows if newest.get(row[0], 0) <= row[1]]
 
     def _rows(self, collection: Collection) -> Iterator[tuple[int, int, str]]:
@@ -485,28 +419,3 @@ class FakeMilvus:
     @staticmethod
     def _channel(collection: Collection) -> str:
         return f"by-dev-rootcoord-dml_0_{collection.id}v0"
-
-
-class _BadImport(Exception):
-    pass
-
-
-def _newest(deletes: Iterable[Delete]) -> dict[int, int]:
-    newest: dict[int, int] = {}
-    for key, ts in deletes:
-        newest[key] = max(ts, newest.get(key, 0))
-    return newest
-
-
-def position(channel: str, timestamp: int) -> bytes:
-    """An encoded ``msgpb.MsgPosition`` (FORMAT.md 1.4)."""
-    name = channel.encode()
-    return b"\x0a" + _varint(len(name)) + name + b"\x20" + _varint(timestamp)
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes((*encoded, value))

@@ -19,7 +19,7 @@ from mbk.model.meta import Collection, CollectionSchema, FieldSchema, IndexInfo,
 from mbk.model.options import RestoreOptions
 from mbk.model.selection import CollectionName
 from mbk.ports.storage import Capabilities
-from tests.fakes.milvus import position
+from tests.fakes.rows import position
 from tests.fixtures.backups import worked_example as example
 
 

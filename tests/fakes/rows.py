@@ -1,0 +1,123 @@
+"""What lies in the binlogs of the fake Milvus, and how it is read: as FORMAT.md 4.4 says, so that errors show."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from mbk.model.meta import CollectionSchema, FieldSchema, IndexInfo, KeyValue
+from mbk.ports.storage import Storage
+
+ROW_ID, TIMESTAMP, KEY, VALUE = 0, 1, 100, 101
+
+#: (primary key, value) as a query gives it.
+Row = tuple[int, str]
+#: (primary key, timestamp).
+Delete = tuple[int, int]
+
+
+def schema(name: str) -> CollectionSchema:
+    return CollectionSchema(
+        name=name,
+        fields=[
+            FieldSchema(field_id=KEY, name="id", is_primary_key=True, data_type=5),
+            FieldSchema(
+                field_id=VALUE, name="text", data_type=21, type_params=[KeyValue(key="max_length", value="9")]
+            ),
+        ],
+    )
+
+
+@dataclass(slots=True)
+class Segment:
+    id: int
+    partition: int
+    rows: int
+    is_l0: bool = False
+
+
+@dataclass(slots=True)
+class Collection:
+    database: str
+    name: str
+    id: int
+    schema: CollectionSchema
+    partitions: dict[str, int]
+    shards: int = 1
+    segments: list[Segment] = field(default_factory=list)
+    growing: list[tuple[str, list[int]]] = field(default_factory=list)
+    indexes: list[IndexInfo] = field(default_factory=list)
+    aliases: list[str] = field(default_factory=list)
+    loaded: bool = False
+
+
+class BadImport(Exception):
+    pass
+
+
+class Objects:
+    """The payloads in a storage. A binlog is a JSON list of one field's values, a delta log one of deletes."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def rows(self, prefix: str) -> list[tuple[int, int, str]]:
+        """(key, timestamp, value) of each row; files of a field in lexicographic order, as Milvus pairs them."""
+        logs: defaultdict[int, list[str]] = defaultdict(list)
+        for entry in self._storage.list(prefix):
+            logs[int(entry.key.split("/")[-2])].append(entry.key)
+        if not {ROW_ID, TIMESTAMP, KEY, VALUE} <= logs.keys():
+            raise BadImport(
+                f"no binlog for field: {sorted({ROW_ID, TIMESTAMP, KEY, VALUE} - logs.keys())} in {prefix}"
+            )
+        if len({len(keys) for keys in logs.values()}) > 1:
+            raise BadImport(f"misaligned binlog count in {prefix}")
+        columns = [list(self._values(sorted(logs[number]))) for number in (KEY, TIMESTAMP, VALUE)]
+        return list(zip(*columns, strict=True))
+
+    def _values(self, keys: list[str]) -> Iterator[object]:
+        for key in keys:
+            yield from self._load(key)
+
+    def deletes(self, prefix: str) -> list[Delete]:
+        return [(key, ts) for entry in self._storage.list(prefix) for key, ts in self._load(entry.key)]
+
+    def _load(self, key: str) -> list[object]:
+        with self._storage.read(key) as chunks:
+            loaded = json.loads(b"".join(chunks))
+        assert isinstance(loaded, list)
+        return loaded
+
+    def put_rows(self, prefix: str, rows: Sequence[tuple[int, int, str]], ids: Iterator[int]) -> None:
+        """Two binlogs a field, where there are enough rows."""
+        half = -(-len(rows) // 2)
+        for chunk in filter(None, (rows[:half], rows[half:])):
+            keys, stamps, values = zip(*chunk, strict=True)
+            for number, column in ((ROW_ID, stamps), (TIMESTAMP, stamps), (KEY, keys), (VALUE, values)):
+                self.put(f"{prefix}{number}/{next(ids)}", column)
+
+    def put(self, key: str, values: Sequence[object]) -> None:
+        self._storage.write(key, [json.dumps(values).encode()])
+
+
+def newest_deletes(deletes: Iterable[Delete]) -> dict[int, int]:
+    newest: dict[int, int] = {}
+    for key, ts in deletes:
+        newest[key] = max(ts, newest.get(key, 0))
+    return newest
+
+
+def position(channel: str, timestamp: int) -> bytes:
+    """An encoded ``msgpb.MsgPosition`` (FORMAT.md 1.4)."""
+    name = channel.encode()
+    return b"\x0a" + _varint(len(name)) + name + b"\x20" + _varint(timestamp)
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes((*encoded, value))
