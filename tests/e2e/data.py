@@ -61,6 +61,7 @@ class Coll:
     key: str = "pk"
     vector: str = "vector"
     search: Mapping[str, Any] = field(default_factory=lambda: {"nprobe": 16})
+    output: Sequence[str] = ("*",)
 
     def __str__(self) -> str:
         return f"{self.database}.{self.name}"
@@ -121,7 +122,7 @@ class Coll:
         everything = f'{self.key} >= ""' if self._text_keys() else f"{self.key} > -1 or {self.key} <= -1"
         found = self.client.query(
             filter=condition or everything,
-            output_fields=["*"],
+            output_fields=list(self.output),
             limit=WINDOW,
             consistency_level="Strong",
             partition_names=[partition] if partition else None,
@@ -184,7 +185,8 @@ def _keys_differ(restored: Coll, wanted: Iterable[Any], found: Iterable[Any]) ->
 
 
 def floats(chance: random.Random) -> list[float]:
-    return [chance.random() for _ in range(DIMENSION)]
+    """Values that single precision holds exactly."""
+    return [chance.randrange(2**20) / 2**20 for _ in range(DIMENSION)]
 
 
 def plain_rows(keys: Iterable[int], *, salt: str = "") -> list[Row]:

@@ -19,7 +19,14 @@ from tests.servers.s3 import S3Server, ministack
 pytestmark = pytest.mark.xdist_group("milvus-s3")
 
 BUCKET = "milvus"
-PLACES = ["same_bucket", "other_bucket", "other_server", "directory"]
+RICH, BINARY, PLAIN = 0, 1, 2
+#: What is backed up where; an import takes seconds a partition, so that not everything goes everywhere.
+TAKEN = {
+    "same_bucket": (RICH, BINARY, PLAIN),
+    "other_bucket": (BINARY, PLAIN),
+    "other_server": (RICH, PLAIN),
+    "directory": (BINARY, PLAIN),
+}
 
 
 @pytest.fixture(scope="module")
@@ -72,28 +79,28 @@ def source(clients: Clients) -> tuple[Coll, Coll, Coll]:
     return rich_with_history(clients, database), binary_with_history(clients, database), plain
 
 
-@pytest.fixture(scope="module", params=PLACES)
+@pytest.fixture(scope="module", params=TAKEN)
 def cycle(
     request: pytest.FixtureRequest, sites: dict[str, Site], source: tuple[Coll, ...]
 ) -> tuple[str, RunReport, RunReport]:
     """Where the backup lies, the report of the backup and that of its restore beside the original."""
     place: str = request.param
     with sites[place].session() as session:
-        created = session.create(place, filter="source.*")
+        created = session.create(place, filter=",".join(str(source[number]) for number in TAKEN[place]))
         return place, created, session.restore(place, suffix=f"_{place}", rebuild_index=True)
 
 
-@pytest.mark.parametrize("number", [0, 1, 2], ids=["rich", "binary", "plain"])
 def test_rows_and_search_results_are_the_same_after_a_restore(
-    number: int, cycle: tuple[str, RunReport, RunReport], source: tuple[Coll, ...]
+    cycle: tuple[str, RunReport, RunReport], source: tuple[Coll, ...]
 ) -> None:
     place, created, report = cycle
-    coll = source[number]
-    copy = coll.moved(f"{coll.name}_{place}")
-    assert_same(coll, copy)
-    expected = len(coll.rows())
-    assert outcome_of(created, coll).rows_expected == expected
-    assert outcome_of(report, copy).rows_expected == outcome_of(report, copy).rows_present == expected
+    for number in TAKEN[place]:
+        coll = source[number]
+        copy = coll.moved(f"{coll.name}_{place}")
+        assert_same(coll, copy)
+        expected = len(coll.rows())
+        assert outcome_of(created, coll).rows_expected == expected
+        assert outcome_of(report, copy).rows_expected == outcome_of(report, copy).rows_present == expected
 
 
 def test_objects_go_the_shortest_way(cycle: tuple[str, RunReport, RunReport]) -> None:
@@ -115,7 +122,7 @@ def test_no_temporary_copies_stay(cycle: tuple[str, RunReport, RunReport], milvu
 def test_a_backup_in_the_bucket_of_milvus_is_read_where_it_lies(
     sites: dict[str, Site], source: tuple[Coll, ...]
 ) -> None:
-    plain = source[2]
+    plain = source[PLAIN]
     with sites["same_bucket"].session() as session:
         session.create("in_place", filter=str(plain))
         report = session.restore("in_place", suffix="_in_place", rebuild_index=True)
@@ -134,9 +141,9 @@ def test_a_wrong_root_path_is_told_before_anything_is_copied(
     site = make_site(tmp_path / "backup.yaml", milvus_s3, store, storages["directory"])
     with site.session() as session:
         with pytest.raises(WrongStorage, match="rootPath"):
-            session.create("wrong_root", filter=str(source[2]))
+            session.create("wrong_root", filter=str(source[PLAIN]))
         session.delete("wrong_root")
-    line = site.mbk("create", "-n", "wrong_root", "--filter", str(source[2]), code=2).stderr.strip()
+    line = site.mbk("create", "-n", "wrong_root", "--filter", str(source[PLAIN]), code=2).stderr.strip()
     assert len([text for text in line.splitlines() if "error" in text]) == 1
 
 
@@ -144,7 +151,7 @@ def test_a_backup_is_deleted_with_every_object(
     sites: dict[str, Site], source: tuple[Coll, ...], milvus_store: S3Server
 ) -> None:
     site = sites["other_bucket"]
-    site.mbk("create", "-n", "for_deletion", "--filter", str(source[2]))
+    site.mbk("create", "-n", "for_deletion", "--filter", str(source[PLAIN]))
     assert data.keys_below(milvus_store, "backups", "backup/for_deletion/")
     site.mbk("delete", "-n", "for_deletion", "--yes")
     assert data.keys_below(milvus_store, "backups", "backup/for_deletion/") == []
