@@ -18,8 +18,9 @@ _FENCE = re.compile(
 _SHELL = ("", "sh", "bash")
 _CRON = re.compile(r"^(?:[\d*/,-]+ ){5}")
 _DUPLICATION = re.compile(r"\d>&\d")
-#: What a synopsis writes for any command.
-_ANY = "COMMAND"
+_SPAN = re.compile(r"`(mbk [^`]+)`")
+#: What a synopsis writes for any command, any storage.
+_ANY = frozenset({"COMMAND", "TYPE"})
 #: What ends one command on a line of shell, and begins the next.
 _BETWEEN = frozenset({"&&", "||", "|", ";", ";;", "&", "(", ")"})
 _REDIRECTIONS = frozenset({">", ">>", "<", ">&", "&>"})
@@ -106,6 +107,8 @@ def _commands(line: str) -> Iterator[list[str]]:
 
 
 def documented_commands() -> list[tuple[str, list[str]]]:
-    """Every ``mbk`` command of the shell blocks, with the place where it stands."""
-    found = [(str(block), words) for block in blocks(*_SHELL) for words in mbk_commands(block.text)]
-    return [(where, words) for where, words in found if _ANY not in words]
+    """Every ``mbk`` command of the shell blocks and within sentences, with the place where it stands."""
+    texts = [(str(block), block.text) for block in blocks(*_SHELL)]
+    texts += [(page.path, span.replace("\\|", "|")) for page in PAGES for span in _SPAN.findall(page.prose)]
+    found = [(where, words) for where, text in texts for words in mbk_commands(text)]
+    return [(where, words) for where, words in found if _ANY.isdisjoint(words)]

@@ -10,7 +10,10 @@ from mbk.cli.main import cli
 from mbk.cli.parsing import COMMANDS
 from tests.docs.pages import Page, documented_commands, mbk_commands
 
-DOCUMENTED = documented_commands()
+#: Named as not there yet; the day it is, this goes.
+NOT_YET = {"server"}
+HELP = {"--help", "-h"}
+DOCUMENTED = [(where, words) for where, words in documented_commands() if not NOT_YET & {*words}]
 
 
 def parse(arguments: list[str]) -> list[str]:
@@ -35,10 +38,14 @@ def parse(arguments: list[str]) -> list[str]:
 )
 def test_a_documented_command_line_parses(where: str, arguments: list[str]) -> None:
     try:
-        path = parse(arguments)
+        path = parse([word for word in arguments if word not in HELP])
     except click.ClickException as exc:
         pytest.fail(f"{where}: mbk {' '.join(arguments)}: {exc.format_message()}")
-    assert len(path) > 1, f"{where} names no command"
+    assert len(path) > 1 or HELP & {*arguments}, f"{where} names no command"
+
+
+def test_what_is_named_as_not_there_yet_is_not_there() -> None:
+    assert not NOT_YET & set(COMMANDS)
 
 
 def test_every_command_has_an_example() -> None:
