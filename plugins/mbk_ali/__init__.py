@@ -1,0 +1,37 @@
+"""Alibaba Cloud OSS storages for mbk, on oss2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from mbk.plugin import StorageBackend, hookimpl
+
+if TYPE_CHECKING:
+    from mbk_ali.settings import AliSettings
+    from mbk_ali.storage import AliStorage
+
+
+@hookimpl
+def mbk_storage_backends() -> Iterator[StorageBackend]:
+    yield StorageBackend(
+        name="ali",
+        aliases=("aliyun", "alibaba", "alicloud", "oss"),
+        summary="Alibaba Cloud OSS",
+        settings=_settings,
+        open=_open,
+        extra="mbk[ali]",
+        requires=("oss2",),
+    )
+
+
+def _settings() -> type[AliSettings]:
+    from mbk_ali.settings import AliSettings
+
+    return AliSettings
+
+
+def _open(settings: AliSettings) -> AliStorage:
+    from mbk_ali.storage import AliStorage
+
+    return AliStorage(settings)
