@@ -1,0 +1,106 @@
+"""The Google plugin keeps the rules, with a token on Google's protocol and with HMAC keys on S3's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from mbk.ports.storage import Storage
+from mbk.testing import StorageConformance
+from mbk_gcp.interop import InteropStorage
+from mbk_gcp.settings import GcpSettings
+from mbk_gcp.storage import GcpStorage
+from tests.servers import s3
+from tests.servers.gcs import GcsServer, gcs
+
+pytestmark = pytest.mark.xdist_group("gcp")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[GcsServer]:
+    with gcs() as server:
+        for bucket in ("conformance-one", "conformance-two"):
+            server.make_bucket(bucket)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def key_file(server: GcsServer, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return server.key_file(server.account("kit", "conformance-*"), tmp_path_factory.mktemp("keys"))
+
+
+class TestGcp(StorageConformance):
+    """With a service account's key file, whose tokens the server checks."""
+
+    @pytest.fixture(autouse=True)
+    def _server(self, server: GcsServer, key_file: str) -> None:
+        self.server, self.key_file = server, key_file
+        type(self).secrets = tuple(Path(key_file).read_text().split("\\n")[1:5])
+
+    def opened(self, bucket: str) -> GcpStorage:
+        return GcpStorage(GcpSettings(**self.server.settings(bucket, credentials_file=self.key_file)))
+
+    @pytest.fixture
+    def storage(self) -> Iterator[GcpStorage]:
+        storage = self.opened("conformance-one")
+        yield storage
+        storage.close()
+
+    @pytest.fixture
+    def other_storage(self) -> Iterator[GcpStorage]:
+        storage = self.opened("conformance-two")
+        yield storage
+        storage.close()
+
+    @pytest.fixture
+    def missing_storage(self) -> Iterator[GcpStorage]:
+        storage = self.opened(f"conformance-{uuid4().hex}")
+        yield storage
+        storage.close()
+
+    def protect(self, storage: Storage, key: str) -> Callable[[], None]:
+        name = (storage.location.bucket, key)
+        self.server.protected.add(name)
+        return lambda: self.server.protected.discard(name)
+
+
+@pytest.fixture(scope="module")
+def interoperable() -> Iterator[s3.S3Server]:
+    with s3.ministack() as server:
+        account = server.user("kit", "conformance-*")
+        for bucket in ("conformance-one", "conformance-two"):
+            account.make_bucket(bucket)
+        yield account
+
+
+class TestInterop(StorageConformance):
+    """HMAC keys: the same type, the S3 protocol."""
+
+    @pytest.fixture
+    def account(self, interoperable: s3.S3Server) -> s3.S3Server:
+        type(self).secrets = (interoperable.secret_key,)
+        return interoperable
+
+    def opened(self, account: s3.S3Server, bucket: str) -> InteropStorage:
+        return InteropStorage(GcpSettings(**account.settings(bucket, region=account.region)))
+
+    @pytest.fixture
+    def storage(self, account: s3.S3Server) -> Iterator[InteropStorage]:
+        storage = self.opened(account, "conformance-one")
+        yield storage
+        storage.close()
+
+    @pytest.fixture
+    def other_storage(self, account: s3.S3Server) -> Iterator[InteropStorage]:
+        storage = self.opened(account, "conformance-two")
+        yield storage
+        storage.close()
+
+    @pytest.fixture
+    def missing_storage(self, account: s3.S3Server) -> Iterator[InteropStorage]:
+        storage = self.opened(account, f"conformance-{uuid4().hex}")
+        yield storage
+        storage.close()
