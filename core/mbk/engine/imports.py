@@ -53,7 +53,7 @@ class Importer:
     def run_all(self, groups: list[ImportGroup], request: Callable[[ImportGroup], ImportRequest]) -> int:
         """Imports all groups and returns how many rows the server says it took; the first failure is raised."""
         notes = self._journal.journal.jobs
-        done = {group.key for group in groups if group.key in notes and notes[group.key].done}
+        done = {group.key for group in groups if self._journal.is_done(group.key)}
         rows = sum(notes[key].rows for key in done)
         waiting = deque(group for group in groups if group.key not in done)
         running: list[_Job] = []

@@ -59,6 +59,10 @@ class JournalFile:
             del self.journal.jobs[group]
             self._save()
 
+    def is_done(self, group: str) -> bool:
+        note = self.journal.jobs.get(group)
+        return note is not None and note.done
+
     def reset(self) -> None:
         with self._lock:
             self.journal.jobs.clear()

@@ -87,6 +87,9 @@ class Restore:
             restorer = self._restorer(name, catalog, backup, transfer, options)
             outcomes = self._collections(restorer, plan, places, resumed, options)
             notes = self._rbac(backup, options)
+            for task, outcome in zip(plan.tasks, outcomes, strict=True):
+                if outcome.outcome == DONE:
+                    restorer.conclude(task)
             report = self._report(name, started, outcomes, transfer)
         for note in notes:
             self.run.notice("rbac", note)
@@ -122,7 +125,7 @@ class Restore:
     def _check_targets(
         self, name: str, backup: Backup, plan: RestorePlan, options: RestoreOptions
     ) -> dict[CollectionName, bool]:
-        """Returns the targets that an earlier, killed run of this restore began: True where it can be gone on with."""
+        """Returns the targets that an earlier run of this restore began and did not end: True where it can be gone on with."""
         databases = {item.db_name for item in self.run.retry.call("list databases", self.milvus.databases)}
         existing = {
             task.target
@@ -168,7 +171,7 @@ class Restore:
         for target, resumable in begun.items():
             if resumable:
                 self.run.notice(
-                    "resumed", f"{target} was begun by an earlier restore that was killed: going on with it"
+                    "resumed", f"{target} was begun by an earlier restore that did not end: going on with it"
                 )
             else:
                 self.milvus.drop_collection(target.database, target.collection)

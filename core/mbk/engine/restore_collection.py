@@ -54,30 +54,43 @@ class CollectionRestorer:
         if self.options.truncate:
             for group in (group for stage in groups for group in stage):
                 self._boundary(task, group)
-        staging = Staging(
-            self.backup, self.storage, self.transfer, self.run, name=self.name, target=task.target
-        )
-        journal = JournalFile(self.storage, staging.prefix, self.run)
+        staging, journal = self._aside(task)
         journal.load(backup_id=self.backup_id, target=str(task.target))
-        notes: list[str] = []
-        over = False
+        if not resumed:
+            journal.reset()
         try:
             rows = self._fill(task, groups, staging, journal, resumed=resumed)
             outcome = self._compare(task, groups, rows, started)
-            notes += self._finish(task)
-            over = True
-        finally:
-            if not over and journal.has_rows_in_place:
+        except BaseException:
+            if journal.has_rows_in_place:
                 self.run.notice(
                     "half-added",
                     f"{task.target} holds a part of the backup's rows: run the same restore again to add the rest",
                     str(task.target),
                 )
-            elif self.keep_temp:
-                journal.forget()
             else:
-                staging.clean()
+                self._forget(staging, journal)
+            raise
+        if not self.keep_temp:
+            staging.clean_copies()
+        notes = self._finish(task)
         return replace(outcome, notes=(*outcome.notes, *notes), seconds=time.monotonic() - started)
+
+    def conclude(self, task: RestoreTask) -> None:
+        """To be called when the whole restore is over: until then a journal tells a later run that this one is done."""
+        self._forget(*self._aside(task))
+
+    def _forget(self, staging: Staging, journal: JournalFile) -> None:
+        if self.keep_temp:
+            journal.forget()
+        else:
+            staging.clean()
+
+    def _aside(self, task: RestoreTask) -> tuple[Staging, JournalFile]:
+        staging = Staging(
+            self.backup, self.storage, self.transfer, self.run, name=self.name, target=task.target
+        )
+        return staging, JournalFile(self.storage, staging.prefix, self.run)
 
     def _fill(
         self,
@@ -90,9 +103,7 @@ class CollectionRestorer:
     ) -> int:
         """Everything up to the last row. When it fails, a collection that this run made is taken away again."""
         label = str(task.target)
-        self._stage(label, groups, staging)
-        if not resumed:
-            journal.reset()
+        self._stage(label, groups, staging, journal)
         made = resumed and journal.journal.created
         try:
             if not resumed:
@@ -107,8 +118,11 @@ class CollectionRestorer:
                 self._undo(task)
             raise
 
-    def _stage(self, label: str, groups: list[list[ImportGroup]], staging: Staging) -> None:
-        staged = [group for stage in groups for group in stage if group.staged]
+    def _stage(
+        self, label: str, groups: list[list[ImportGroup]], staging: Staging, journal: JournalFile
+    ) -> None:
+        flat = [group for stage in groups for group in stage]
+        staged = [group for group in flat if group.staged and not journal.is_done(group.key)]
         if staged:
             self.run.phase("stage", label)
         for group in staged:

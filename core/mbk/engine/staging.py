@@ -70,10 +70,18 @@ class Staging:
 
     def clean(self) -> None:
         """Removes the copies and the journal. Runs to its end even when the restore was cancelled."""
+        self._clean(self.prefix)
+
+    def clean_copies(self) -> None:
+        """Removes the copies alone."""
+        self._clean(f"{self.prefix}{INSERT_LOG}/", f"{self.prefix}{DELTA_LOG}/")
+
+    def _clean(self, *prefixes: str) -> None:
         fresh = Run()
         try:
-            delete_below(self._storage, self.prefix, fresh)
-            self._storage.clean(self.prefix)
+            for prefix in prefixes:
+                delete_below(self._storage, prefix, fresh)
+                self._storage.clean(prefix)
         except MbkError as error:
             self._run.notice("temp-left", f"temporary copies stay in {self.prefix}: {error}")
 
