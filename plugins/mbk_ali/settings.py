@@ -75,6 +75,13 @@ class AliSettings(StorageSettings):
             raise ValueError("an address or a region is needed: oss-cn-hangzhou.aliyuncs.com, or cn-hangzhou")
         return value.removeprefix("oss-")
 
+    @field_validator("root_path")
+    @classmethod
+    def _root_path(cls, value: str) -> str:
+        if value.startswith(("/", "\\")):
+            raise ValueError("leave the leading slash out: no key of OSS begins with one")
+        return value
+
     @field_validator("ca_cert")
     @classmethod
     def _ca_cert(cls, value: str) -> str:

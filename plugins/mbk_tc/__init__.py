@@ -1,0 +1,37 @@
+"""Tencent Cloud COS storages for mbk, on cos-python-sdk-v5."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from mbk.plugin import StorageBackend, hookimpl
+
+if TYPE_CHECKING:
+    from mbk_tc.settings import TcSettings
+    from mbk_tc.storage import TcStorage
+
+
+@hookimpl
+def mbk_storage_backends() -> Iterator[StorageBackend]:
+    yield StorageBackend(
+        name="tc",
+        aliases=("tencent", "cos"),
+        summary="Tencent Cloud COS",
+        settings=_settings,
+        open=_open,
+        extra="mbk[tc]",
+        requires=("qcloud_cos",),
+    )
+
+
+def _settings() -> type[TcSettings]:
+    from mbk_tc.settings import TcSettings
+
+    return TcSettings
+
+
+def _open(settings: TcSettings) -> TcStorage:
+    from mbk_tc.storage import TcStorage
+
+    return TcStorage(settings)
