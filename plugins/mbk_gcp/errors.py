@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
@@ -112,6 +112,7 @@ HINTS_BY_CLASS: dict[type[BaseException], str] = {
 
 #: The sentence with which the JSON API tells a missing bucket from a missing object.
 _NO_BUCKET = "bucket does not exist"
+_BAD_HASH = "doesn't match calculated"
 _BAD_NAME = ("object name", "object length", "object id")
 
 
@@ -156,6 +157,9 @@ def translate(
 def require_success(response: requests.Response, *statuses: int) -> None:
     """Raises the SDK's exception for an answer of any other status; reads the body only then."""
     if response.status_code not in statuses:
+        # A streamed answer may be closed before its words are asked for.
+        with suppress(web.RequestException, http.HTTPError):
+            _ = response.content
         raise api.from_http_status(response.status_code, "", response=response)
 
 
@@ -203,6 +207,8 @@ def _by_answer(exc: Any) -> type[MbkError]:
     message = message or str(getattr(exc, "message", ""))
     if status == 404 and _NO_BUCKET in message:
         return BucketNotFound
+    if status == 400 and _BAD_HASH in message:
+        return TransferInterrupted
     if status == 400 and any(words in message.lower() for words in _BAD_NAME):
         return InvalidKey
     kind = BY_REASON.get(code) or BY_STATUS.get(status)

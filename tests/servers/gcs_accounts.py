@@ -126,7 +126,7 @@ class Accounts:
             return Answer.json(
                 {"email": self.machine.email, "scopes": scopes, "aliases": ["default"]}, **flavor
             )
-        texts = {"": "", "project/project-id": "project", "universe/universe-domain": "googleapis.com"}
+        texts = {"/": "", "project/project-id": "project", "universe/universe-domain": "googleapis.com"}
         if what not in texts:
             return Answer(404, b"", flavor)
         return Answer(200, texts[what].encode(), {"Content-Type": "application/text", **flavor})

@@ -146,7 +146,7 @@ def _start_upload(server: GcsServer, caller: Account, bucket: str, request: Requ
     kind = request.headers.get("x-upload-content-type", "application/octet-stream")
     key = uuid4().hex
     server.store.sessions[key] = Session(bucket, name, request.query, kind, int(size) if size else None)
-    place = f"{server.url}/upload/storage/v1/b/{bucket}/o?uploadType=resumable&upload_id={key}"
+    place = f"http://{request.headers['host']}/upload/storage/v1/b/{bucket}/o?uploadType=resumable&upload_id={key}"
     return Answer(200, b"", {"Location": place, "X-GUploader-UploadID": key})
 
 

@@ -98,10 +98,11 @@ def check_hashes(header: str, data: bytes) -> None:
     """``x-goog-hash: crc32c=…,md5=…`` of an upload, held against its bytes."""
     for item in filter(None, header.replace(" ", "").split(",")):
         kind, _, value = item.partition("=")
-        if value != {"crc32c": crc32c, "md5": md5}[kind](data):
-            raise Refusal(
-                400, "invalid", f"Provided {kind.upper()} hash doesn't match calculated.", "BadDigest"
-            )
+        computed = {"crc32c": crc32c, "md5": md5}[kind](data)
+        if value != computed:
+            name = kind.upper()
+            message = f'Provided {name} "{value}" doesn\'t match calculated {name} "{computed}".'
+            raise Refusal(400, "invalid", message, "BadDigest")
 
 
 @dataclass(slots=True)
