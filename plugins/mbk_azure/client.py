@@ -84,15 +84,28 @@ class _Transport(RequestsTransport):  # type: ignore[misc]  # the SDK loads it u
         answer = super().send(request, **kwargs)
         if kwargs.get("stream"):
             whole = answer.stream_download
-            answer.stream_download = lambda *args, **more: _once(whole(*args, **more))
+            answer.stream_download = lambda *args, **more: _Body(whole(*args, **more))
         return answer
 
 
-def _once(body: Iterator[bytes]) -> Iterator[bytes]:
-    try:
-        yield from body
-    except (AzureError, OSError) as exc:
-        raise BrokenBody from exc
+class _Body:
+    """The SDK's stream of an answer's body; the SDK hangs attributes on it and reads others."""
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._body, name)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            chunk: bytes = next(self._body)
+        except (AzureError, OSError) as exc:
+            raise BrokenBody from exc
+        return chunk
 
 
 def _mask_signatures(record: logging.LogRecord) -> bool:

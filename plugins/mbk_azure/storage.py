@@ -60,7 +60,8 @@ DIRECTORY = "hdi_isfolder"
 #: Our mark of an empty object that drops the blocks of an unfinished upload, and is deleted at once.
 DISCARDING = "mbk_discarding"
 
-_REFUSED = re.compile(r"[\x00-\x1f\x7f]|(?:^|/)\.\.?(?:/|$)")
+#: What the service or its URLs turn into another key.
+_REFUSED = re.compile(r"[\x00-\x1f\x7f\\]|(?:^|/)\.\.?(?:/|$)")
 
 
 class AzureStorage:
@@ -213,16 +214,19 @@ class AzureStorage:
     def discard(self, key: str, *, upload: str = "") -> bool:
         """Drops the blocks that wait at a key without an object; with ``upload`` only where all are that upload's.
 
-        Only a write drops blocks, so an empty object is written and deleted at once, under a mark that hides it from
-        every reader here. Both are conditional: an object is never touched.
+        Only a write drops blocks, so an empty list of them is committed and the empty object deleted at once, under a
+        mark that hides it from every reader here. Both are conditional: an object is never touched.
         """
         if not self._only_blocks_wait(key, upload):
             return False
         try:
-            mark = self._put(key, b"", only_if_absent=True, metadata={DISCARDING: "true"})
+            with self._calling("drop the unfinished upload of", key):
+                mark = self.blob(key).commit_block_list(
+                    [], metadata={DISCARDING: "true"}, match_condition=MatchConditions.IfMissing
+                )
         except ObjectExists:
             return False
-        self._delete_mark(key, mark.etag)
+        self._delete_mark(key, bare(mark["etag"]))
         return True
 
     def _only_blocks_wait(self, key: str, upload: str) -> bool:
@@ -315,13 +319,9 @@ class AzureStorage:
     def _bad_size(self, key: str) -> Any:
         return lambda why: StorageError(f"cannot write {key!r} in {self.place}: {why}")
 
-    def _put(
-        self, key: str, data: bytes, *, only_if_absent: bool, metadata: dict[str, str] | None = None
-    ) -> ObjectInfo:
+    def _put(self, key: str, data: bytes, *, only_if_absent: bool) -> ObjectInfo:
         with self._calling("write", key):
-            answer = self.blob(key).upload_blob(
-                data, length=len(data), overwrite=not only_if_absent, metadata=metadata
-            )
+            answer = self.blob(key).upload_blob(data, length=len(data), overwrite=not only_if_absent)
         return ObjectInfo(key, len(data), bare(answer.get("etag")))
 
     def _delete_batch(self, keys: tuple[str, ...]) -> dict[str, str]:
@@ -371,5 +371,5 @@ def _check_key(key: str, place: Place) -> None:
         )
     if _REFUSED.search(key):
         raise InvalidKey(
-            f"{key[:80]!r} cannot be a key in {place}: a URL holds neither '.' and '..' as elements nor control letters"
+            f"{key[:80]!r} cannot be a key in {place}: it has control letters, a backslash, or an element '.' or '..'"
         )

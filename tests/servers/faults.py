@@ -74,12 +74,20 @@ class FaultProxy:
 
 
 @contextmanager
-def fault_proxy(upstream: int, *faults: Fault, tls: ssl.SSLContext | None = None) -> Iterator[FaultProxy]:
-    """A proxy before the server on port ``upstream``; with ``tls`` it also speaks https to its clients."""
+def fault_proxy(
+    upstream: int,
+    *faults: Fault,
+    tls: ssl.SSLContext | None = None,
+    handler: type[Handler] | None = None,
+) -> Iterator[FaultProxy]:
+    """A proxy before the server on port ``upstream``; with ``tls`` it also speaks https to its clients.
+
+    ``handler`` may answer some requests itself.
+    """
     proxy = FaultProxy(upstream)
     proxy.faults = list(faults)
-    handler = type("Handler", (_Handler,), {"proxy": proxy})
-    server = _Server((HOST, 0), handler)
+    bound = type("Bound", (handler or Handler,), {"proxy": proxy})
+    server = _Server((HOST, 0), bound)
     if tls:
         server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     proxy.port = server.server_address[1]
@@ -103,7 +111,7 @@ class _Server(ThreadingHTTPServer):
         """A client that went away is an everyday thing here."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     proxy: FaultProxy
 
@@ -116,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
         match fault.action if fault else None:
             case "answer":
                 assert fault
-                self._answer(fault.status, [("Content-Type", "application/xml")], fault.body)
+                self.answer(fault.status, [("Content-Type", "application/xml")], fault.body)
             case "reset":
                 self._break()
             case "stall":
@@ -153,11 +161,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self._break()
                 return
             cut = fault.after if fault and fault.action == "cut" else None
-            self._answer(answer.status, answer.getheaders(), content, cut=cut)
+            self.answer(answer.status, answer.getheaders(), content, cut=cut)
         finally:
             upstream.close()
 
-    def _answer(
+    def answer(
         self, status: int, headers: list[tuple[str, str]], body: bytes, *, cut: int | None = None
     ) -> None:
         self.send_response_only(status)

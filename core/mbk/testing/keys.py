@@ -35,10 +35,14 @@ ODD_NAMES = (
 )
 
 
+#: What a service may take for a separator: refused it is `InvalidKey`, stored it is stored unchanged.
+MAY_BE_REFUSED = frozenset({"back\\slash"})
+
+
 class Keys(Kit):
     def test_k1_odd_keys(self, storage: Storage, prefix: str) -> None:
         """K1. Keys with spaces, ``%``, ``+``, ``~``, ``#``, ``?``, quotes and non-ASCII letters go through every call unchanged."""
-        keys = [prefix + name for name in ODD_NAMES]
+        keys = [prefix + name for name in ODD_NAMES if _is_taken(storage, prefix, name)]
         for key in keys:
             put(storage, key, key.encode())
         assert keys_of(storage, prefix) == sorted(keys)
@@ -88,10 +92,11 @@ class Keys(Kit):
     def test_k5_odd_keys_are_copied(self, storage: Storage, prefix: str) -> None:
         """K5. Odd keys are copied server side, as the source and as the destination."""
         needs(storage, "server_side_copy")
-        for name in ODD_NAMES:
+        names = [name for name in ODD_NAMES if _is_taken(storage, prefix, name)]
+        for name in names:
             put(storage, f"{prefix}from/{name}", name.encode())
             storage.copy(storage, f"{prefix}from/{name}", f"{prefix}to/{name}")
-        assert [name for name in ODD_NAMES if content(storage, f"{prefix}to/{name}") != name.encode()] == []
+        assert [name for name in names if content(storage, f"{prefix}to/{name}") != name.encode()] == []
 
     def test_k6_an_object_named_as_a_directory(self, storage: Storage, prefix: str) -> None:
         """K6. A key that is also the "directory" of others, and the reverse, is stored beside them or is `InvalidKey`; what was there stays."""
@@ -104,6 +109,17 @@ class Keys(Kit):
             else:
                 assert content(storage, prefix + second) == b"second"
             assert content(storage, prefix + first) == b"first"
+
+
+def _is_taken(storage: Storage, prefix: str, name: str) -> bool:
+    if name not in MAY_BE_REFUSED:
+        return True
+    try:
+        put(storage, prefix + name)
+    except InvalidKey:
+        return False
+    storage.delete([prefix + name])
+    return True
 
 
 def _key_of_length(prefix: str, length: int) -> str:

@@ -1,0 +1,173 @@
+"""Azurite, a real server of the Blob protocol: shared keys, signatures and tokens are checked, two accounts.
+
+It comes from npm and is installed once into the user's cache. It knows no Put Block From URL: `fronted` puts before it
+what turns one into a ranged read of the source, with the source's own signature, and a Put Block.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+from azure.storage.blob import BlobClient, BlobServiceClient
+
+from mbk.demo.wheel import default_cache
+from tests.servers.faults import FaultProxy, Handler, fault_proxy
+from tests.servers.process import HOST, free_port, listening, running
+
+VERSION = "3.37.0"
+ACCOUNTS = ("alpha", "beta")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One storage account on a running server."""
+
+    port: int
+    name: str
+    key: str
+    ca: str = ""
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self.ca else 'http'}://{HOST}:{self.port}/{self.name}"
+
+    def settings(self, bucket: str, **more: Any) -> dict[str, Any]:
+        """The values of a storage's settings, in mbk's vocabulary."""
+        return {**self.keyless(bucket), "account_key": self.key, **more}
+
+    def keyless(self, bucket: str, **more: Any) -> dict[str, Any]:
+        tls = {"use_ssl": True, "ca_cert": self.ca} if self.ca else {}
+        return {
+            "address": HOST,
+            "port": self.port,
+            "account_name": self.name,
+            "bucket": bucket,
+            **tls,
+            **more,
+        }
+
+    def client(self) -> BlobServiceClient:
+        """The vendor's SDK, to arrange and to look from outside of mbk."""
+        credential = {"account_name": self.name, "account_key": self.key}
+        return BlobServiceClient(self.url, credential=credential, connection_verify=self.ca or True)
+
+    def make_bucket(self, bucket: str) -> str:
+        with self.client() as client:
+            client.create_container(bucket)
+        return bucket
+
+    def behind(self, port: int) -> Account:
+        """The same account, reached through another port (a proxy's)."""
+        return replace(self, port=port)
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Files of a server's certificate and of the authority that signed it."""
+
+    certificate: Path
+    key: Path
+    ca: Path
+
+
+Accounts = dict[str, Account]
+
+
+@contextmanager
+def azurite(*, tls: Tls | None = None) -> Iterator[Accounts]:
+    """A server of its own with the accounts ``alpha`` and ``beta``; with ``tls`` it takes bearer tokens too."""
+    main, port = _installed(), free_port()
+    keys = {name: base64.b64encode(secrets.token_bytes(64)).decode() for name in ACCOUNTS}
+    command = [
+        *(_command("node"), str(main), "--blobHost", HOST, "--blobPort", str(port)),
+        *("--silent", "--disableTelemetry", "--skipApiVersionCheck", "--inMemoryPersistence"),
+    ]
+    if tls:
+        command += ["--cert", str(tls.certificate), "--key", str(tls.key), "--oauth", "basic"]
+    env = {"AZURITE_ACCOUNTS": ";".join(f"{name}:{key}" for name, key in keys.items())}
+    with running(command, env=env, ready=listening(port)):
+        yield {name: Account(port, name, key, str(tls.ca) if tls else "") for name, key in keys.items()}
+
+
+@contextmanager
+def fronted(accounts: Accounts) -> Iterator[tuple[Accounts, FaultProxy]]:
+    """The same accounts behind a proxy that also knows Put Block From URL, and fails on demand."""
+    upstream = next(iter(accounts.values())).port
+    handler = type("Front", (_Front,), {"accounts": accounts})
+    with fault_proxy(upstream, handler=handler) as proxy:
+        yield {name: account.behind(proxy.port) for name, account in accounts.items()}, proxy
+
+
+class _Front(Handler):
+    accounts: Accounts
+
+    def do_PUT(self) -> None:
+        source = self.headers.get("x-ms-copy-source")
+        query = parse_qs(urlsplit(self.path).query)
+        if source and query.get("comp") == ["block"]:
+            self._stage(source, query["blockid"][0])
+        else:
+            self.handle_any()
+
+    def _stage(self, source: str, block: str) -> None:
+        ranged = urllib.request.Request(source, headers={"x-ms-range": self.headers["x-ms-source-range"]})
+        try:
+            with urllib.request.urlopen(ranged) as answer:
+                data = answer.read()
+        except urllib.error.HTTPError as exc:
+            code = "CannotVerifyCopySource"
+            body = f"<Error><Code>{code}</Code><Message>{exc.reason}</Message></Error>".encode()
+            headers = [("x-ms-error-code", code), ("Content-Type", "application/xml")]
+            self.answer(exc.code, headers, body)
+            return
+        _, name, container, key = unquote(urlsplit(self.path).path).split("/", 3)
+        account = self.accounts[name]
+        credential = {"account_name": name, "account_key": account.key}
+        with BlobClient(account.url, container, key, credential=credential) as blob:
+            blob.stage_block(base64.b64decode(block).decode(), data)
+        self.answer(201, [], b"")
+
+
+def _installed() -> Path:
+    """The server's script; installed by the first who needs it."""
+    home = default_cache() / f"azurite-{VERSION}"
+    main = Path("node_modules", "azurite", "dist", "src", "blob", "main.js")
+    if not (home / main).is_file():
+        npm = _command("npm")
+        home.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            prefix=".azurite-", dir=home.parent, ignore_cleanup_errors=True
+        ) as partial:
+            install = [npm, "install", "--prefix", partial, "--no-audit", "--no-fund", f"azurite@{VERSION}"]
+            done = subprocess.run(install, capture_output=True, text=True, check=False)
+            if done.returncode:
+                _missing(f"npm could not install azurite: {done.stderr.strip()[-300:]}")
+            # Whoever was faster has the same.
+            with suppress(OSError):
+                Path(partial).rename(home)
+    return home / main
+
+
+def _command(name: str) -> str:
+    return shutil.which(name) or _missing(f"{name} is not installed, which the server Azurite needs")
+
+
+def _missing(reason: str) -> NoReturn:
+    """A test of Azure is skipped where its server cannot be had; on the CI that is a failure."""
+    if os.environ.get("CI") == "true":
+        raise RuntimeError(reason)
+    pytest.skip(reason)
