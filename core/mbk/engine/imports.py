@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from mbk.engine.import_plan import ImportGroup
 from mbk.engine.journal import JournalFile
 from mbk.engine.run import Run
-from mbk.errors import ImportFailed, MilvusError, Unreachable, VerificationFailed
+from mbk.errors import ImportFailed, MbkError, MilvusError, Unreachable, VerificationFailed
 from mbk.model.events import ImportProgressed
 from mbk.ports.milvus import ImportPhase, ImportRequest, ImportState, Milvus
 
@@ -19,6 +19,8 @@ FIRST_POLL = 0.2
 LAST_POLL = 3.0
 #: After so many seconds without any progress the user is told, once in a while.
 SILENCE = 600.0
+#: So long an abandoned job is waited for, in seconds.
+SETTLE = 60.0
 
 
 @dataclass(slots=True)
@@ -49,6 +51,8 @@ class Importer:
         self._slots = slots
         self._label = label
         self._cut = cut
+        #: Whether Milvus still works on a job that was given up.
+        self.left_running = False
 
     def run_all(self, groups: list[ImportGroup], request: Callable[[ImportGroup], ImportRequest]) -> int:
         """Imports all groups and returns how many rows the server says it took; the first failure is raised."""
@@ -71,10 +75,35 @@ class Importer:
                         running.remove(job)
                         self._slots.release()
                         rows += self._finish(job, state)
+        except BaseException:
+            self._settle(running)
+            raise
         finally:
             for _ in running:
                 self._slots.release()
         return rows
+
+    def _settle(self, jobs: list[_Job]) -> None:
+        """Lets given-up jobs come to their end. Milvus cannot cancel them, and a collection that is dropped under a
+        running job can keep later imports waiting for ever (seen on 2.3.5)."""
+        if not jobs:
+            return
+        self._run.notice(
+            "imports-ending",
+            f"{self._label}: waiting for {len(jobs)} import jobs that Milvus has begun",
+            self._label,
+        )
+        deadline = time.monotonic() + SETTLE
+        try:
+            while any(self._milvus.import_state(job.id).phase is ImportPhase.RUNNING for job in jobs):
+                if time.monotonic() > deadline:
+                    self.left_running = True
+                    return
+                time.sleep(FIRST_POLL)
+        except ImportFailed:
+            pass  # the server has forgotten it
+        except MbkError:
+            self.left_running = True
 
     def _start(self, group: ImportGroup, request: Callable[[ImportGroup], ImportRequest]) -> _Job:
         note = self._journal.journal.jobs.get(group.key)

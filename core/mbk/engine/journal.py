@@ -23,6 +23,10 @@ class JournalFile:
         self._run = run
         self._lock = threading.Lock()
         self.journal = Journal()
+        #: Whether the target stays with a part of its rows, so that a later run must know which.
+        self.is_needed = False
+        #: Whether the collection that this run made could not be taken away again.
+        self.is_needed = False
 
     def load(self, *, backup_id: str, target: str) -> bool:
         """Reads what an earlier run left. False, with a fresh journal, when that was of another backup, or nothing."""

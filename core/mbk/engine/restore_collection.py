@@ -68,7 +68,7 @@ class CollectionRestorer:
                     f"{task.target} holds a part of the backup's rows: run the same restore again to add the rest",
                     str(task.target),
                 )
-            else:
+            elif not journal.is_needed:
                 self._forget(staging, journal)
             raise
         if not self.keep_temp:
@@ -105,17 +105,17 @@ class CollectionRestorer:
         label = str(task.target)
         self._stage(label, groups, staging, journal)
         made = resumed and journal.journal.created
+        importer = Importer(
+            self.milvus, journal, self.run, self.slots, label=label, cut=self.options.truncate
+        )
         try:
             if not resumed:
                 made = self._create(task, journal)
             self.run.phase("import", label)
-            importer = Importer(
-                self.milvus, journal, self.run, self.slots, label=label, cut=self.options.truncate
-            )
             return sum(importer.run_all(stage, self._request(task, staging)) for stage in groups)
         except BaseException:
             if made:
-                self._undo(task)
+                self._undo(task, journal, left_running=importer.left_running)
             raise
 
     def _stage(
@@ -156,7 +156,7 @@ class CollectionRestorer:
             self._equip(task, journal, made=made)
         except BaseException:
             if made:
-                self._undo(task)
+                self._undo(task, journal)
             raise
         return made
 
@@ -182,16 +182,22 @@ class CollectionRestorer:
                 )
         journal.begin(collection_id=info.id, created=made)
 
-    def _undo(self, task: RestoreTask) -> None:
-        """Nothing half restored stays visible; an interrupted run still gets to do this."""
-        try:
-            self.milvus.drop_collection(task.target.database, task.target.collection)
-        except MbkError as error:
-            self.run.notice(
-                "half-restored",
-                f"{task.target} is incomplete and could not be dropped: {error}",
-                str(task.target),
-            )
+    def _undo(self, task: RestoreTask, journal: JournalFile, *, left_running: bool = False) -> None:
+        """Nothing half restored stays visible, unless Milvus is still at it; an interrupted run still gets to do this."""
+        why = "Milvus still imports into it"
+        if not left_running:
+            try:
+                self.milvus.drop_collection(task.target.database, task.target.collection)
+            except MbkError as error:
+                why = f"it could not be dropped, {error}"
+            else:
+                return
+        journal.is_needed = True
+        self.run.notice(
+            "half-restored",
+            f"{task.target} is incomplete, run the same restore again: {why}",
+            str(task.target),
+        )
 
     # -- the data ------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ import pytest
 
 from mbk.errors import (
     CollectionExists,
+    ImportFailed,
     VerificationFailed,
 )
 from mbk.ports.milvus import ImportPhase, ImportState
@@ -166,3 +167,53 @@ def test_another_backup_does_not_go_on_with_what_this_one_began() -> None:
     world.restore(suffix="_back", drop_existing=True)
     assert world.milvus.rows("docs_back") == world.milvus.rows("docs")
     assert not world.staged
+
+
+def _one_job_fails_while_another_runs(world: World, states: list[ImportState]) -> None:
+    """Two jobs; the first fails at once, the second answers with ``states``, the last of them for ever."""
+    world.milvus.add("docs")
+    world.milvus.insert("docs", range(5))
+    world.milvus.insert("docs", range(5, 10))
+    world.create()
+    jobs: list[str] = []
+
+    def answer(job: str, *, database: str = "") -> ImportState:
+        if job not in jobs:
+            jobs.append(job)
+        if job == jobs[0] and len(jobs) == 2:
+            return ImportState(ImportPhase.FAILED, reason="no room")
+        if job != jobs[0] and world.milvus.has_collection("default", "docs_back"):
+            return states.pop(0) if len(states) > 1 else states[0]
+        return ImportState(ImportPhase.RUNNING)
+
+    world.milvus.import_state = answer
+
+
+def test_a_collection_is_not_dropped_under_a_running_job() -> None:
+    world = World(same=True)
+    left = [
+        ImportState(ImportPhase.RUNNING),
+        ImportState(ImportPhase.RUNNING),
+        ImportState(ImportPhase.COMPLETED),
+    ]
+    _one_job_fails_while_another_runs(world, left)
+    with pytest.raises(ImportFailed, match="no room"):
+        world.restore(suffix="_back", limits={"max_segments": 1})
+    assert len(left) == 1
+    assert not world.milvus.has_collection("default", "docs_back")
+    assert not world.staged
+
+
+def test_a_job_that_does_not_end_keeps_its_collection_for_the_next_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mbk.engine.imports.SETTLE", 0.0)
+    world = World(same=True)
+    _one_job_fails_while_another_runs(world, [ImportState(ImportPhase.RUNNING)])
+    with pytest.raises(ImportFailed, match="no room"):
+        world.restore(suffix="_back", limits={"max_segments": 1})
+    assert world.milvus.has_collection("default", "docs_back")
+    assert "half-restored" in world.notices
+    del world.milvus.import_state
+    world.restore(suffix="_back", limits={"max_segments": 1})
+    assert world.milvus.rows("docs_back") == world.milvus.rows("docs")
