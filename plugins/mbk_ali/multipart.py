@@ -130,7 +130,7 @@ class AliUpload:
                 self._id,
                 number,
             )
-            storage.require_copied(answer, "CopyPartResult")
+            storage.require_result(answer, "CopyPartResult")
         self._remember(number, answer.etag, length)
 
     def complete(self) -> ObjectInfo:
@@ -166,9 +166,11 @@ class AliUpload:
 
     def _send_complete(self, parts: list[Any]) -> Any:
         with translated(self._storage.place, "complete the multipart upload of", self._key):
-            return self._storage.client.complete_multipart_upload(
+            answer = self._storage.client.complete_multipart_upload(
                 self._key, self._id, parts, headers=self._condition
             )
+            self._storage.require_result(answer, "CompleteMultipartUploadResult")
+        return answer
 
     def _remember(self, number: int, etag: str, size: int) -> None:
         with self._lock:

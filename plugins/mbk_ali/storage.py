@@ -18,6 +18,7 @@ from mbk.errors import (
     ObjectExists,
     PermissionDenied,
     StorageError,
+    StorageUnavailable,
     TransferInterrupted,
     Unsupported,
 )
@@ -182,7 +183,7 @@ class AliStorage:
         self.check_key(source_key, self.place_of(source))
         with translated(self.place_of(source), f"copy to {key!r} in {self.place} from", source_key):
             answer = self.client.copy_object(source.location.bucket, source_key, key)
-            self.require_copied(answer, "CopyObjectResult")
+            self.require_result(answer, "CopyObjectResult")
 
     def multipart(self, key: str) -> AbstractContextManager[AliUpload]:
         self.check_key(key)
@@ -201,10 +202,17 @@ class AliStorage:
         if why:
             raise InvalidKey(f"{key[:80]!r} cannot be a key in {place or self.place}: {why}")
 
-    def require_copied(self, answer: Any, element: str) -> None:
-        """A service that is not OSS does not know the header that names the source, and stores an empty object."""
-        if element.encode() not in answer.resp.read():
-            raise Unsupported(f"{self.place} answered a copy without {element}: is it OSS?")
+    def require_result(self, answer: Any, element: str) -> None:
+        """The SDK looks at the status alone, which comes before the work is done.
+
+        A service that is not OSS does not even know the header that names a source, and stores an empty object.
+        """
+        body: bytes = answer.resp.read()
+        if element.encode() in body:
+            return
+        if b"<Error>" in body:
+            raise StorageUnavailable(f"{self.place} began to answer and then failed: {_told(body)}")
+        raise Unsupported(f"{self.place} answered without {element}: is it OSS?")
 
     def _calling(self, doing: str, key: str) -> AbstractContextManager[None]:
         self.check_key(key)
@@ -341,6 +349,11 @@ def _fault_of(key: str) -> str:
     if not {".", ".."}.isdisjoint(key.split("/")):
         return "it has an element . or .."
     return ""
+
+
+def _told(body: bytes) -> str:
+    found = re.search(rb"<Message>([^<]*)", body)
+    return found[1].decode(errors="replace") if found else "no reason was given"
 
 
 def _time(seconds: int | None) -> datetime | None:

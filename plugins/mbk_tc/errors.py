@@ -241,7 +241,7 @@ def _innermost(error: BaseException) -> str:
 
 def _hint(kind: type[MbkError], exc: BaseException) -> str | None:
     if kind is BucketNotFound:
-        return "create it, or check bucketName"
+        return "create it, or check bucketName, which ends with the APPID"
     if kind is Unreachable:
         return "check useSSL, and the CA certificate if the service has a private one"
     return HINTS.get(code_of(exc))

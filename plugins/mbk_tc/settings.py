@@ -14,7 +14,7 @@ from mbk.plugin import StorageSettings
 _BUCKET = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 #: The public names of one region, the old and the new domain. The first is that of the region's endpoint.
 _REGION_HOST = re.compile(
-    r"(?:[a-z0-9-]+\.)?(cos(?:-internal)?\.([a-z0-9-]+)\.(?:myqcloud\.com|tencentcos\.cn))"
+    r"(?:[a-z0-9-]+\.)?(cos(?:-internal)?\.([a-z]+-[a-z0-9-]+)\.(?:myqcloud\.com|tencentcos\.cn))"
 )
 _IP = re.compile(r"\d+\.\d+\.\d+\.\d+|localhost")
 
