@@ -23,9 +23,8 @@ class JournalFile:
         self._run = run
         self._lock = threading.Lock()
         self.journal = Journal()
-        #: Whether the target stays with a part of its rows, so that a later run must know which.
-        self.is_needed = False
-        #: Whether the collection that this run made could not be taken away again.
+        #: Whether the target stays with a part of its rows, so that a later run must know which: Milvus still works on
+        #: it, or it could not be dropped.
         self.is_needed = False
 
     def load(self, *, backup_id: str, target: str) -> bool:
