@@ -20,6 +20,7 @@ from mbk.engine import metafiles
 from mbk.engine.adopt import Adopted, adopt
 from mbk.engine.backup_collection import CollectionBackup, CollectionWorker
 from mbk.engine.catalog import Catalog
+from mbk.engine.discover import require_milvus_data
 from mbk.engine.failures import concerns_everything
 from mbk.engine.gc_pause import gc_paused
 from mbk.engine.pool import Pool
@@ -39,7 +40,7 @@ from mbk.errors import (
 from mbk.model import layout
 from mbk.model.backup import DONE, FAILED, SKIPPED, CollectionOutcome, RunReport, TransferStats, check_name
 from mbk.model.events import CollectionFinished
-from mbk.model.meta import BackupExtras
+from mbk.model.meta import BackupExtras, Rbac
 from mbk.model.options import CreateOptions, Strategy
 from mbk.model.own import OwnMeta
 from mbk.model.selection import CollectionName, Selection
@@ -93,6 +94,8 @@ class Create:
                 planned = [self._plan(info) for info in infos.values()]
                 return self._report(name, own, started, [*planned, *outcomes], TransferStats())
             self._raise_if_all_failed(outcomes, list(infos))
+            if strategy is not Strategy.META_ONLY:
+                require_milvus_data(self.source, self.milvus, list(infos.values()), self.run)
             if not partial:
                 self._take_name(catalog, own, options)
             transfer = stack.enter_context(
@@ -311,9 +314,7 @@ class Create:
             size=sum(item.record.size for item in done),
             milvus_version=self.milvus.version,
             database_backups=list(databases.values()),
-            rbac_meta=self.run.retry.call("read RBAC", self.milvus.read_rbac)
-            if options.rbac
-            else before.rbac,
+            rbac_meta=self._rbac() if options.rbac else before.rbac,
         )
         own.finished = _now()
         own.rows = {str(item.record.collection_id): item.rows for item in done if item.rows is not None}
@@ -330,6 +331,16 @@ class Create:
         if own.failed != failed:
             own.failed = failed
             catalog.write_own(name, own)
+
+    def _rbac(self) -> Rbac:
+        rbac = self.run.retry.call("read RBAC", self.milvus.read_rbac)
+        if Feature.RBAC_BACKUP not in self.milvus.features:
+            self.run.notice(
+                "rbac-no-passwords",
+                f"{len(rbac.users)} users, {len(rbac.roles)} roles and {len(rbac.grants)} grants are backed up, but "
+                f"Milvus {self.milvus.version} does not give passwords: a restore leaves users out",
+            )
+        return rbac
 
     # -- outcomes ------------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from mbk.model import layout
 from mbk.model.layout import BackupLayout
 from mbk.model.meta import ALL_PARTITIONS, Binlog, FieldBinlog, Segment
 from mbk.model.plan import CopyItem
-from mbk.ports.milvus import SegmentInfo
+from mbk.ports.milvus import CollectionInfo, Milvus, SegmentInfo
 from mbk.ports.storage import ObjectInfo, Storage
 
 K = TypeVar("K", layout.InsertKey, layout.DeltaKey)
@@ -54,7 +54,7 @@ def discover(
     if not inserts and not segment.is_l0:
         if not segment.rows:
             return None
-        _explain_missing(storage, root, segment, run)
+        _explain_missing(storage, segment, run)
     if segment.is_l0 and not deltas:
         return None
     record = Segment(
@@ -75,19 +75,41 @@ def discover(
     return files
 
 
+def require_milvus_data(
+    storage: Storage, milvus: Milvus, collections: Iterable[CollectionInfo], run: Run
+) -> None:
+    """`WrongStorage` where Milvus has flushed rows and the storage has none; asked before anything is changed."""
+    if _holds_segments(storage, run):
+        return
+    for info in collections:
+        segments = run.retry.call(
+            f"list segments of {info.database}.{info.name}",
+            lambda at=info: milvus.segments(at.database, at.name),  # type: ignore[misc] # bound at once
+        )
+        if any(segment.rows for segment in segments if not segment.is_l0):
+            raise _wrong(storage)
+
+
+def _holds_segments(storage: Storage, run: Run) -> bool:
+    prefix = f"{storage.location.root}{layout.INSERT_LOG}/"
+    first = run.retry.call(f"list {prefix}", lambda: next(iter(storage.list(prefix, recursive=False)), None))
+    return first is not None
+
+
+def _wrong(storage: Storage) -> WrongStorage:
+    return WrongStorage(
+        f"{storage.location} holds no {layout.INSERT_LOG}, but Milvus has data",
+        hint="bucketName and rootPath must be those of your Milvus",
+    )
+
+
 def _list(storage: Storage, prefix: str, run: Run) -> list[ObjectInfo]:
     return run.retry.call(f"list {prefix}", lambda: [*storage.list(prefix)])
 
 
-def _explain_missing(storage: Storage, root: str, segment: SegmentInfo, run: Run) -> None:
-    anything = run.retry.call(
-        f"list {root}", lambda: next(iter(storage.list(f"{root}{layout.INSERT_LOG}/", recursive=False)), None)
-    )
-    if anything is None:
-        raise WrongStorage(
-            f"{storage.location} holds no {layout.INSERT_LOG}, but Milvus has data",
-            hint="bucketName and rootPath must be those of your Milvus",
-        )
+def _explain_missing(storage: Storage, segment: SegmentInfo, run: Run) -> None:
+    if not _holds_segments(storage, run):
+        raise _wrong(storage)
     raise SegmentGone(
         f"segment {segment.id} has {segment.rows} rows but no insert logs in {storage.location}",
         hint="is this the storage that Milvus uses?",

@@ -9,6 +9,7 @@ import msgspec
 from mbk.engine.catalog import COMPLETE, INCOMPLETE, PARTIAL, Catalog
 from mbk.engine.metafiles import head
 from mbk.errors import InvalidBackup
+from mbk.model.layout import FULL_META
 from mbk.model.meta import Backup, BackupExtras, Collection, CollectionHead
 
 #: The classic tool's state code of a backup that is there: success.
@@ -33,7 +34,7 @@ BRIEF_COLLECTION = (
 
 
 def view(catalog: Catalog, name: str, *, detail: bool = False) -> dict[str, Any]:
-    """A backup as plain data. ``detail`` adds partitions, segments and everything else, secrets excepted."""
+    """A backup as plain data. ``detail`` adds partitions, segments, their files and everything else, secrets excepted."""
     backup = catalog.read(name)
     own = catalog.read_own(name)
     result: dict[str, Any] = {
@@ -41,9 +42,9 @@ def view(catalog: Catalog, name: str, *, detail: bool = False) -> dict[str, Any]
         "state_code": SUCCESS,
         "progress": 100,
         "state": PARTIAL if own.failed else COMPLETE,
-        "collection_backups": [
-            _plain(item) if detail else _brief(item) for item in backup.collection_backups
-        ],
+        "collection_backups": _whole(catalog, name, backup)
+        if detail
+        else [*map(_brief, backup.collection_backups)],
         "meta_size": catalog.meta_size(name),
     }
     if own.failed:
@@ -59,6 +60,15 @@ def incomplete(catalog: Catalog, name: str) -> dict[str, Any] | None:
         return None
     own = catalog.read_own(name)
     return {"name": name, "id": own.id, "state": INCOMPLETE, "started": own.started, "tool": own.tool}
+
+
+def _whole(catalog: Catalog, name: str, backup: Backup) -> list[Any]:
+    """Collections with the file lists of their segments, which the records of a reader leave out."""
+    found = catalog.find(name)
+    if FULL_META not in found.files:
+        return [*map(_plain, backup.collection_backups)]
+    tree = msgspec.json.decode(catalog.read_file(found.layout.meta(FULL_META)))
+    return tree.get("collection_backups") or []
 
 
 def _brief(collection: Collection) -> dict[str, Any]:

@@ -34,7 +34,8 @@ def default_name(now: datetime | None = None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class BackupSummary:
-    """One line of a listing. ``state`` is ``complete``, ``incomplete`` or ``unreadable``; ``reason`` says why not.
+    """One line of a listing. ``state`` is ``complete``, ``partial`` (some collections failed), ``incomplete``
+    or ``unreadable``; ``reason`` says why not.
 
     ``size`` in bytes, ``created`` in UTC where known.
     """
