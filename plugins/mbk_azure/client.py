@@ -15,6 +15,7 @@ from azure.core.pipeline.transport import (  # noqa: TID253  loaded only with an
 from azure.storage.blob import BlobServiceClient  # noqa: TID253  loaded only with an opened storage
 from requests.adapters import HTTPAdapter
 
+from mbk.errors import UsageError
 from mbk.ports.storage import MIB
 from mbk_azure.errors import BrokenBody, masked
 
@@ -62,6 +63,11 @@ def _credential(settings: AzureSettings) -> Any:
         return AzureSasCredential(connection.sas)
     if connection.key:
         return {"account_name": connection.account, "account_key": connection.key}
+    if not connection.url.startswith("https:"):
+        raise UsageError(
+            f"no key and no SAS token for account {connection.account!r}, and tokens go over https only",
+            hint="set accountKey, a SAS token or a connection string, or useSSL",
+        )
     from azure.identity import DefaultAzureCredential
 
     if settings.iam_endpoint:

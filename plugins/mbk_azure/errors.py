@@ -25,7 +25,6 @@ from mbk.errors import (
     TransferInterrupted,
     Unreachable,
     Unsupported,
-    UsageError,
 )
 from mbk_azure.codes import BY_CODE, HINTS
 
@@ -152,8 +151,6 @@ def _kind(exc: BaseException) -> type[MbkError]:
         return BY_CODE[code]
     if isinstance(exc, sdk.HttpResponseError) and status >= 300:
         return BY_CODE.get(str(status)) or (StorageUnavailable if status >= 500 else StorageError)
-    if "non-TLS protected" in str(exc):
-        return UsageError
     if _is_lasting(exc):
         return Unreachable
     if type(exc) is sdk.HttpResponseError and isinstance(exc.inner_exception, Exception):
@@ -224,8 +221,6 @@ def _hint(kind: type[MbkError], exc: BaseException) -> str | None:
         return "create it, or check bucketName"
     if kind is Unreachable:
         return "check useSSL, and the CA certificate if the service has a private one"
-    if kind is UsageError:
-        return "tokens are sent over https only: set useSSL"
     if isinstance(exc, sdk.ServiceRequestError):
         return "check the account's name, the address and the port"
     return HINTS.get(code_of(exc)) or (

@@ -92,13 +92,15 @@ def azurite(*, tls: Tls | None = None) -> Iterator[Accounts]:
     """A server of its own with the accounts ``alpha`` and ``beta``; with ``tls`` it takes bearer tokens too."""
     main, port = _installed(), free_port()
     keys = {name: base64.b64encode(secrets.token_bytes(64)).decode() for name in ACCOUNTS}
+    env = {"AZURITE_ACCOUNTS": ";".join(f"{name}:{key}" for name, key in keys.items())}
     command = [
         *(_command("node"), str(main), "--blobHost", HOST, "--blobPort", str(port)),
         *("--silent", "--disableTelemetry", "--skipApiVersionCheck", "--inMemoryPersistence"),
     ]
     if tls:
         command += ["--cert", str(tls.certificate), "--key", str(tls.key), "--oauth", "basic"]
-    env = {"AZURITE_ACCOUNTS": ";".join(f"{name}:{key}" for name, key in keys.items())}
+        # It asks itself for what it copies from another account.
+        env["NODE_EXTRA_CA_CERTS"] = str(tls.ca)
     with running(command, env=env, ready=listening(port)):
         yield {name: Account(port, name, key, str(tls.ca) if tls else "") for name, key in keys.items()}
 
