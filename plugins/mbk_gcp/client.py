@@ -46,8 +46,8 @@ class _Adapter(HTTPAdapter):
         self.ca_cert = ca_cert
         super().__init__(pool_maxsize=CONNECTIONS)
 
-    def send(self, request: Any, *args: Any, verify: Any = True, **more: Any) -> Any:
-        return super().send(request, *args, verify=self.ca_cert or verify, **more)
+    def send(self, *args: Any, **more: Any) -> Any:
+        return super().send(*args, **more | ({"verify": self.ca_cert} if self.ca_cert else {}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,7 @@ BY_STATUS: dict[int, type[MbkError]] = {
 #: By the exception, the nearest ancestor first. What is not here was our mistake: `StorageError`.
 BY_CLASS: dict[type[BaseException], type[MbkError]] = {
     api.RetryError: StorageUnavailable,
+    api.ServerError: StorageUnavailable,
     auth.GoogleAuthError: AuthenticationFailed,
     auth.TransportError: StorageUnavailable,
     auth.TimeoutError: StorageUnavailable,
@@ -103,10 +104,12 @@ BY_CLASS: dict[type[BaseException], type[MbkError]] = {
 
 HINTS: dict[type[MbkError], str] = {
     BucketNotFound: "create it, or check bucketName",
-    AuthenticationFailed: "set gcpCredentialJSON (v2: auth.credentialsFile), or useIAM where the machine has an account",
     Unreachable: "check useSSL, and the CA certificate if the service has a private one",
 }
 HINTS_BY_CLASS: dict[type[BaseException], str] = {
+    api.Unauthorized: "the token is wrong or has expired",
+    auth.DefaultCredentialsError: "set gcpCredentialJSON (v2: auth.credentialsFile), or accessKeyID and secretAccessKey",
+    auth.RefreshError: "check the key file, that its account exists, and this machine's clock",
     web.ConnectionError: "check the address and the port, and that the service runs",
 }
 
@@ -192,7 +195,7 @@ def told(response: Any) -> tuple[str, str]:
 def _kind(exc: BaseException) -> type[MbkError]:
     if isinstance(exc, api.RetryError) and isinstance(exc.cause, FOREIGN):
         return _kind(exc.cause)
-    if isinstance(exc, api.GoogleAPICallError | sdk.InvalidResponse):
+    if status_of(exc) and not isinstance(exc, sdk.DataCorruption):
         return _by_answer(exc)
     if isinstance(exc, auth.GoogleAuthError) and exc.retryable:
         return StorageUnavailable
@@ -224,7 +227,7 @@ def _is_lasting(exc: BaseException) -> bool:
 def _message(kind: type[MbkError], exc: BaseException, place: Place, doing: str, key: str | None) -> str:
     if kind is BucketNotFound:
         return f"no bucket {place.bucket!r} at {place.endpoint}"
-    if kind is ObjectNotFound:
+    if kind is ObjectNotFound and told(getattr(exc, "response", None))[0] != "NoSuchUpload":
         return f"no object {key!r} in {place}"
     if kind is ObjectExists:
         return f"there is an object {key!r} in {place}"

@@ -97,7 +97,8 @@ class GcpSettings(StorageSettings):
     @field_validator("secret_access_key")
     @classmethod
     def _secret(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
-        if bool(value.get_secret_value()) != bool(info.data.get("access_key_id")):
+        known = info.data.get("access_key_id")
+        if known is not None and bool(value.get_secret_value()) != bool(known):
             raise ValueError("the access key id and the secret access key go together: set both or none")
         return value
 

@@ -12,10 +12,11 @@ from urllib.parse import quote
 
 import google_crc32c
 import requests
-from google.api_core.exceptions import Conflict  # noqa: TID253  loaded only with an opened storage
+from google.api_core.exceptions import Conflict, GoogleAPICallError  # noqa: TID253  loaded only with an opened storage
 from google.cloud.storage.batch import Batch  # noqa: TID253  loaded only with an opened storage
 
 from mbk.errors import (
+    AuthenticationFailed,
     BucketNotFound,
     DeleteFailed,
     InvalidKey,
@@ -233,7 +234,9 @@ class GcpStorage:
 
     def _stream(self, key: str, answer: requests.Response) -> Iterator[bytes]:
         """The body, held against the length that was announced and, where it is the whole object, its CRC32C."""
-        expected = int(answer.headers["Content-Length"])
+        expected = int(answer.headers.get("Content-Length", -1))
+        if expected < 0:
+            raise StorageError(f"cannot read {key!r} in {self.place}: the answer does not tell its length")
         checksum = google_crc32c.Checksum()
         missing = expected
         while missing:
@@ -284,14 +287,14 @@ class GcpStorage:
             if error := self._failure(key, answer):
                 failures[key] = error
         for error in failures.values():
-            if error.retryable or isinstance(error, BucketNotFound):
+            if error.retryable or isinstance(error, BucketNotFound | AuthenticationFailed):
                 raise error
         return {key: error.message for key, error in failures.items()}
 
     def _failure(self, key: str, answer: requests.Response) -> MbkError | None:
         try:
             require_success(answer, 200, 204)
-        except Exception as exc:  # noqa: BLE001  whatever the SDK makes of a status
+        except GoogleAPICallError as exc:
             error = translate(exc, self.place, "delete", key)
             return None if isinstance(error, ObjectNotFound) and status_of(exc) == 404 else error
         return None

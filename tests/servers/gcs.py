@@ -109,11 +109,11 @@ class _Web(ThreadingHTTPServer):
 
 @contextmanager
 def gcs() -> Iterator[GcsServer]:
-    handler = type("Handler", (_Handler,), {})
-    with _Web((HOST, 0), handler) as web:
-        handler.served = GcsServer(web.server_address[1])  # type: ignore[attr-defined]  # of `_Handler`
+    with _Web((HOST, 0), _Handler) as web:
+        server = GcsServer(web.server_address[1])
+        web.RequestHandlerClass = type("Handler", (_Handler,), {"served": server})
         threading.Thread(target=web.serve_forever, args=(0.05,), daemon=True).start()
         try:
-            yield handler.served  # type: ignore[attr-defined]
+            yield server
         finally:
             web.shutdown()
