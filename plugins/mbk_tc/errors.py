@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -120,6 +121,9 @@ HINTS: dict[str, str] = {
 }
 
 
+_ELEMENT = re.compile(r"<(Code|Message)>([^<]+)</")
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a call goes, for messages."""
@@ -190,9 +194,13 @@ def _cause(exc: BaseException) -> BaseException:
 
 
 def _said(exc: CosServiceError) -> dict[str, str]:
-    """The elements of the error document, empty where there was none: then the SDK keeps the headers or a text."""
+    """Code and message of the error document. The SDK reads those alone that have all of COS's elements."""
     said = exc.get_digest_msg()
-    return said if isinstance(said, dict) else {}
+    if isinstance(said, dict):
+        return said
+    original = exc.get_origin_msg()
+    text = original.decode(errors="replace") if isinstance(original, bytes) else str(original)
+    return {name.lower(): value for name, value in _ELEMENT.findall(text)}
 
 
 def _kind(exc: BaseException) -> type[MbkError]:

@@ -87,7 +87,9 @@ class Front(ABC):
     conditions: ClassVar[str]
     upstream: Ministack
     keys: dict[str, Key] = field(default_factory=dict)
-    #: Methods and decoded paths that came, for tests that count.
+    #: Buckets that keep versions of objects: there the vendors ignore the condition.
+    versioned: set[str] = field(default_factory=set)
+    #: What came, for tests that look or count.
     seen: list[Request] = field(default_factory=list)
     port: int = 0
 
@@ -152,7 +154,8 @@ class Front(ABC):
             for name, value in request.headers.items()
             if name in ("content-type", "content-md5", "range") and value
         }
-        if request.headers.get(self.conditions) == "true" and not request.has("uploads"):
+        conditional = request.headers.get(self.conditions) == "true" and bucket not in self.versioned
+        if conditional and not request.has("uploads"):
             headers["if-none-match"] = "*"
         copied = request.headers.get(f"{self.prefix}copy-source")
         if copied is not None:
