@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -198,7 +199,14 @@ class FakeMilvus:
 
     # -- backing up ----------------------------------------------------------------------------------------------
 
-    def flush(self, database: str, collection: str, *, timeout: float | None = None) -> FlushPoint:
+    def flush(
+        self,
+        database: str,
+        collection: str,
+        *,
+        timeout: float | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> FlushPoint:
         self._called("flush", collection)
         found = self._get(database, collection)
         self._seal(found)

@@ -104,7 +104,9 @@ class CollectionWorker:
                 f"Milvus {self.milvus.version} does not persist deletes when it flushes: rows deleted "
                 "shortly before the backup may come back",
             )
-        point = self.run.retry.call(f"flush {label}", lambda: self.milvus.flush(info.database, info.name))
+        point = self.run.retry.call(
+            f"flush {label}", lambda: self.milvus.flush(info.database, info.name, sleep=self.run.sleep)
+        )
         add_flush_point(record, point)
 
     def _data(self, info: CollectionInfo, backup: CollectionBackup, label: str) -> int:

@@ -15,14 +15,21 @@ from mbk.ports.milvus import FlushPoint
 FIRST_WAIT = 0.05
 LONGEST_WAIT = 1.0
 #: A poll that fails for longer than this is not a passing error any more.
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 30.0
+POLL_SECONDS = 30.0
 FLUSH_SECONDS = 600.0
 
 Channels = Callable[[str, str], Sequence[str]]
 
 
 def flush_and_wait(
-    channel: Channel, database: str, collection: str, *, channels: Channels, timeout: float | None
+    channel: Channel,
+    database: str,
+    collection: str,
+    *,
+    channels: Channels,
+    timeout: float | None,
+    sleep: Callable[[float], None],
 ) -> FlushPoint:
     """``channels`` gives the virtual channels of a collection; asked only where the server sends no checkpoints."""
     deadline = None if timeout is None else time.monotonic() + timeout
@@ -34,7 +41,12 @@ def flush_and_wait(
         flush_ts=flushed.coll_flush_ts.get(collection, 0),
         collection_name=collection,
     )
-    _wait(lambda: channel.call("GetFlushState", state, what, database=database).flushed, what, deadline)
+
+    def finished() -> bool:
+        answer = channel.call("GetFlushState", state, what, database=database, timeout=POLL_SECONDS)
+        return bool(answer.flushed)
+
+    _wait(finished, what, deadline, sleep)
     positions = dict(flushed.channel_cps) or _positions(
         state.flush_ts, lambda: channels(database, collection)
     )
@@ -52,7 +64,9 @@ def _positions(flush_ts: int, channels: Callable[[], Sequence[str]]) -> dict[str
     return {name: msg.MsgPosition(channel_name=name, timestamp=flush_ts) for name in channels()}
 
 
-def _wait(flushed: Callable[[], bool], what: str, deadline: float | None) -> None:
+def _wait(
+    flushed: Callable[[], bool], what: str, deadline: float | None, sleep: Callable[[float], None]
+) -> None:
     wait, trouble_since = FIRST_WAIT, None
     while True:
         try:
@@ -66,5 +80,5 @@ def _wait(flushed: Callable[[], bool], what: str, deadline: float | None) -> Non
                 raise
         if deadline is not None and time.monotonic() + wait > deadline:
             raise MilvusError(f"{what}: not finished in time", hint="Milvus may be overloaded; try again")
-        time.sleep(wait)
+        sleep(wait)
         wait = min(wait * 1.5, LONGEST_WAIT)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 from mbk.errors import MilvusError, NotFound
@@ -133,9 +135,21 @@ class Reading(Server):
             (column for column in response.fields_data if column.field_name == output), schema.FieldData()
         )
 
-    def flush(self, database: str, collection: str, *, timeout: float | None = None) -> FlushPoint:
+    def flush(
+        self,
+        database: str,
+        collection: str,
+        *,
+        timeout: float | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> FlushPoint:
         return flush_and_wait(
-            self._channel, database, collection, channels=self._virtual_channels, timeout=timeout
+            self._channel,
+            database,
+            collection,
+            channels=self._virtual_channels,
+            timeout=timeout,
+            sleep=sleep,
         )
 
     def _virtual_channels(self, database: str, collection: str) -> list[str]:

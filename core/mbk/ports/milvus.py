@@ -8,7 +8,8 @@ Names are plain; ``database`` is ``default`` on servers without databases.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol, runtime_checkable
@@ -170,8 +171,18 @@ class Milvus(Protocol):
 
     # -- backing up ----------------------------------------------------------------------------------------------
 
-    def flush(self, database: str, collection: str, *, timeout: float | None = None) -> FlushPoint:
-        """Flushes and waits until everything acknowledged before is persistent. Polls; the poll survives passing errors."""
+    def flush(
+        self,
+        database: str,
+        collection: str,
+        *,
+        timeout: float | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> FlushPoint:
+        """Flushes and waits until everything acknowledged before is persistent. Polls; the poll survives passing errors.
+
+        ``sleep`` pauses between polls for so many seconds; what it raises ends the waiting.
+        """
 
     def segments(self, database: str, collection: str) -> list[SegmentInfo]:
         """The persistent segments, with exact binlog lists where the server can (`Feature.SEGMENT_DETAIL`)."""

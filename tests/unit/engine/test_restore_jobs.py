@@ -22,7 +22,7 @@ def test_a_restore_can_be_cut_at_the_flush() -> None:
     world.milvus.insert("docs", range(5))
     flush = world.milvus.flush
 
-    def late(database: str, collection: str, *, timeout: float | None = None) -> Any:
+    def late(database: str, collection: str, **_: Any) -> Any:
         point = flush(database, collection)
         world.milvus.insert("docs", [50, 51])
         return point
