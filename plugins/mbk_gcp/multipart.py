@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from threading import Lock
 from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 from xml.etree import ElementTree
 
 import google_crc32c
@@ -125,7 +125,7 @@ def unfinished(storage: GcpStorage, prefix: str) -> Iterator[tuple[str, str]]:
     """Keys and ids of the uploads below a prefix that were neither completed nor aborted."""
     marker = ""
     while True:
-        query = f"uploads&encoding-type=url&prefix={quote(prefix, safe='')}{marker}"
+        query = f"uploads&prefix={quote(prefix, safe='')}{marker}"
         with translated(storage.place, "list the unfinished uploads of"):
             answer = storage.connection.send(
                 "GET", storage.connection.xml_url(storage.place.bucket, None, query)
@@ -133,11 +133,12 @@ def unfinished(storage: GcpStorage, prefix: str) -> Iterator[tuple[str, str]]:
             require_success(answer, 200)
         page = _parsed(answer, storage, None)
         for upload in page.iterfind("{*}Upload"):
-            yield unquote(_text(upload, "Key")), _text(upload, "UploadId")
+            if (key := _text(upload, "Key")).startswith(prefix):
+                yield key, _text(upload, "UploadId")
         if _text(page, "IsTruncated") != "true":
             return
-        last = quote(unquote(_text(page, "NextKeyMarker")), safe="")
-        marker = f"&key-marker={last}&upload-id-marker={quote(_text(page, 'NextUploadIdMarker'), safe='')}"
+        last, last_id = (quote(_text(page, f"Next{name}Marker"), safe="") for name in ("Key", "UploadId"))
+        marker = f"&key-marker={last}&upload-id-marker={last_id}"
 
 
 def _listing(parts: list[tuple[int, tuple[str, int]]]) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 from uuid import uuid4
 from xml.etree import ElementTree
 
@@ -92,11 +92,11 @@ def _unfinished(server: GcsServer, bucket: str, query: dict[str, str]) -> Answer
     page = found[: server.page_size]
     root = ElementTree.Element("ListMultipartUploadsResult", xmlns=_SPACE)
     more = len(found) > len(page)
-    _fill(root, {"Bucket": bucket, "EncodingType": "url", "IsTruncated": str(more).lower()})
+    _fill(root, {"Bucket": bucket, "IsTruncated": str(more).lower()})
     if more:
-        _fill(root, {"NextKeyMarker": quote(page[-1][0]), "NextUploadIdMarker": page[-1][1]})
+        _fill(root, {"NextKeyMarker": page[-1][0], "NextUploadIdMarker": page[-1][1]})
     for name, upload in page:
-        _fill(ElementTree.SubElement(root, "Upload"), {"Key": quote(name), "UploadId": upload})
+        _fill(ElementTree.SubElement(root, "Upload"), {"Key": name, "UploadId": upload})
     return Answer(200, ElementTree.tostring(root), {"Content-Type": "application/xml"})
 
 
