@@ -57,9 +57,10 @@ class Probe:
             )
             streams = "copies inside of it pass through this process"
             yield ask(f"{name}: server-side copy", lambda: self._copy(key), optional=streams)
-            yield ask(
-                f"{name}: part copy", lambda: self._part_copy(key), optional="large objects are streamed"
-            )
+            limits = self.storage.capabilities
+            whole = limits.server_side_copy and limits.max_copy_size is None
+            large = "large objects are copied whole" if whole else "large objects are streamed"
+            yield ask(f"{name}: part copy", lambda: self._part_copy(key), optional=large)
         finally:
             removed = ask(f"{name}: delete", self._remove)
             run.retry.call("clean", lambda: self.storage.clean(self.prefix))
