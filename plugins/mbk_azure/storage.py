@@ -152,6 +152,8 @@ class AzureStorage:
         except MbkError as exc:
             if code_of(exc.__cause__) not in ("InvalidRange", "416"):
                 raise
+            # Nothing is there from the offset on, which of an empty object is already so at 0.
+            self.stat(key)
             yield iter(())
             return
         self._require_object(key, download.properties)

@@ -13,14 +13,14 @@ from mbk.ports.storage import Storage
 from mbk.testing import StorageConformance
 from mbk_azure.settings import AzureSettings
 from mbk_azure.storage import AzureStorage
-from tests.servers.azurite import Account, Accounts, azurite, fronted
+from tests.servers.azurite import Account, Accounts, azurite
 
 pytestmark = pytest.mark.xdist_group("azure")
 
 
 @pytest.fixture(scope="module")
 def accounts() -> Iterator[Accounts]:
-    with azurite() as bare, fronted(bare) as (accounts, _):
+    with azurite() as accounts:
         for account in accounts.values():
             account.make_bucket("conformance")
         yield accounts

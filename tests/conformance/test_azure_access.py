@@ -29,7 +29,7 @@ from mbk_azure import signing
 from mbk_azure.settings import AzureSettings
 from mbk_azure.storage import AzureStorage
 from tests.servers.azure_identity import managed_identity
-from tests.servers.azurite import Account, Accounts, Tls, azurite, fronted
+from tests.servers.azurite import Account, Accounts, Tls, azurite
 from tests.servers.process import HOST, free_port
 
 pytestmark = pytest.mark.xdist_group("azure")
@@ -39,7 +39,7 @@ BUCKET = "data"
 
 @pytest.fixture(scope="module")
 def accounts() -> Iterator[Accounts]:
-    with azurite() as bare, fronted(bare) as (accounts, _):
+    with azurite() as accounts:
         for account in accounts.values():
             account.make_bucket(BUCKET)
         yield accounts
@@ -165,7 +165,7 @@ def test_the_identity_wins_over_a_key(secure: Accounts, identity: None) -> None:
 
 def test_no_identity_at_all(secure: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential")
-    with pytest.raises(AuthenticationFailed, match="'data' of account 'alpha'.*AZURE_"):
+    with pytest.raises(AuthenticationFailed, match=r"'data' of account 'alpha'.*AZURE_"):
         keyless(secure["alpha"]).check()
 
 
@@ -268,7 +268,8 @@ def test_one_delegation_key_signs_many_copies(
     secure: Accounts, identity: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = keyless(secure["alpha"], use_iam=True)
-    assert source.container and source._service
+    assert source.container
+    assert source._service
     asked = []
     real = source._service.get_user_delegation_key
     monkeypatch.setattr(

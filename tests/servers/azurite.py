@@ -1,7 +1,6 @@
-"""Azurite, a real server of the Blob protocol: shared keys, signatures and tokens are checked, two accounts.
+"""Azurite, a real server of the Blob protocol: shared keys, signatures and tokens are checked; two accounts.
 
-It comes from npm and is installed once into the user's cache. It knows no Put Block From URL: `fronted` puts before it
-what turns one into a ranged read of the source, with the source's own signature, and a Put Block.
+It comes from npm and is installed once into the user's cache.
 """
 
 from __future__ import annotations
@@ -12,20 +11,16 @@ import secrets
 import shutil
 import subprocess
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
-from azure.storage.blob import BlobClient, BlobServiceClient
+from azure.storage.blob import BlobServiceClient
 
 from mbk.demo.wheel import default_cache
-from tests.servers.faults import FaultProxy, Handler, fault_proxy
 from tests.servers.process import HOST, free_port, listening, running
 
 VERSION = "3.37.0"
@@ -103,45 +98,6 @@ def azurite(*, tls: Tls | None = None) -> Iterator[Accounts]:
         env["NODE_EXTRA_CA_CERTS"] = str(tls.ca)
     with running(command, env=env, ready=listening(port)):
         yield {name: Account(port, name, key, str(tls.ca) if tls else "") for name, key in keys.items()}
-
-
-@contextmanager
-def fronted(accounts: Accounts) -> Iterator[tuple[Accounts, FaultProxy]]:
-    """The same accounts behind a proxy that also knows Put Block From URL, and fails on demand."""
-    upstream = next(iter(accounts.values())).port
-    handler = type("Front", (_Front,), {"accounts": accounts})
-    with fault_proxy(upstream, handler=handler) as proxy:
-        yield {name: account.behind(proxy.port) for name, account in accounts.items()}, proxy
-
-
-class _Front(Handler):
-    accounts: Accounts
-
-    def do_PUT(self) -> None:
-        source = self.headers.get("x-ms-copy-source")
-        query = parse_qs(urlsplit(self.path).query)
-        if source and query.get("comp") == ["block"]:
-            self._stage(source, query["blockid"][0])
-        else:
-            self.handle_any()
-
-    def _stage(self, source: str, block: str) -> None:
-        ranged = urllib.request.Request(source, headers={"x-ms-range": self.headers["x-ms-source-range"]})
-        try:
-            with urllib.request.urlopen(ranged) as answer:
-                data = answer.read()
-        except urllib.error.HTTPError as exc:
-            code = "CannotVerifyCopySource"
-            body = f"<Error><Code>{code}</Code><Message>{exc.reason}</Message></Error>".encode()
-            headers = [("x-ms-error-code", code), ("Content-Type", "application/xml")]
-            self.answer(exc.code, headers, body)
-            return
-        _, name, container, key = unquote(urlsplit(self.path).path).split("/", 3)
-        account = self.accounts[name]
-        credential = {"account_name": name, "account_key": account.key}
-        with BlobClient(account.url, container, key, credential=credential) as blob:
-            blob.stage_block(base64.b64decode(block).decode(), data)
-        self.answer(201, [], b"")
 
 
 def _installed() -> Path:

@@ -1,0 +1,362 @@
+"""What the Azure plugin makes of a network and a service that fail: one request an attempt, the right error, nothing half there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from mbk.errors import (
+    DeleteFailed,
+    MbkError,
+    ObjectExists,
+    ObjectNotFound,
+    StorageUnavailable,
+    Throttled,
+    TransferInterrupted,
+    Unsupported,
+)
+from mbk.ports.storage import MIB
+from mbk_azure import storage as module
+from mbk_azure.settings import AzureSettings
+from mbk_azure.storage import AzureStorage
+from tests.servers.azurite import Account, azurite
+from tests.servers.faults import Fault, FaultProxy, fault_proxy
+
+pytestmark = pytest.mark.xdist_group("azure")
+
+BUCKET = "faults"
+BUSY = b"<Error><Code>ServerBusy</Code><Message>The server is busy.</Message></Error>"
+PAGE = b"""<?xml version="1.0" encoding="utf-8"?>
+<EnumerationResults ServiceEndpoint="http://localhost/alpha" ContainerName="faults">
+<Prefix>dir/</Prefix><MaxResults>2</MaxResults><Blobs></Blobs><NextMarker>%s</NextMarker></EnumerationResults>"""
+
+
+@pytest.fixture(scope="module")
+def behind() -> Iterator[tuple[Account, FaultProxy]]:
+    with azurite() as accounts, fault_proxy(accounts["alpha"].port) as proxy:
+        accounts["alpha"].make_bucket(BUCKET)
+        yield accounts["alpha"].behind(proxy.port), proxy
+
+
+@pytest.fixture
+def account(behind: tuple[Account, FaultProxy]) -> Account:
+    return behind[0]
+
+
+@pytest.fixture
+def proxy(behind: tuple[Account, FaultProxy]) -> FaultProxy:
+    return behind[1]
+
+
+@pytest.fixture
+def storage(account: Account, proxy: FaultProxy) -> Iterator[AzureStorage]:
+    storage = AzureStorage(AzureSettings(**account.settings(BUCKET)))
+    yield storage
+    proxy.faults = []
+    storage.delete([*storage.container.list_blob_names()])
+    storage.clean("")
+    storage.close()
+
+
+def read(storage: AzureStorage, key: str) -> bytes:
+    with storage.read(key) as chunks:
+        return b"".join(chunks)
+
+
+def waiting_blocks(account: Account, key: str) -> list[str]:
+    with account.client().get_blob_client(BUCKET, key) as blob:
+        return [block.id for block in blob.get_block_list("all")[1]]
+
+
+# -- the network ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("action", ["reset", "lose"])
+def test_a_broken_connection_is_worth_another_try(
+    storage: AzureStorage, proxy: FaultProxy, action: str
+) -> None:
+    storage.write("a", [b"x"])
+    proxy.faults = [Fault(action, target="/a", times=100)]  # type: ignore[arg-type]  # one of the literals
+    for call in (
+        lambda: storage.stat("a"),
+        lambda: read(storage, "a"),
+        lambda: storage.write("a", [b"y"]),
+        lambda: storage.copy(storage, "a", "a-copy"),
+    ):
+        with pytest.raises(StorageUnavailable) as caught:
+            call()
+        assert caught.value.retryable
+
+
+def test_one_call_is_one_request(storage: AzureStorage, proxy: FaultProxy) -> None:
+    storage.check()
+    for call in (
+        lambda: storage.write("a", [b"x"]),
+        lambda: read(storage, "a"),
+        lambda: storage.copy(storage, "a", "b"),
+        storage.check,
+    ):
+        proxy.faults = [Fault("answer", body=BUSY, times=100)]
+        before = len(proxy.requests)
+        with pytest.raises(Throttled, match="The server is busy"):
+            call()
+        assert len(proxy.requests) == before + 1
+
+
+@pytest.mark.parametrize("after", [0, 1, 300_000])
+def test_a_body_that_breaks_off_is_asked_for_once_and_never_taken_for_whole(
+    storage: AzureStorage, proxy: FaultProxy, after: int
+) -> None:
+    data = bytes(range(256)) * 8192
+    storage.write("a", [data])
+    proxy.faults = [Fault("cut", method="GET", after=after, times=100)]
+    before = len(proxy.requests)
+    with pytest.raises(TransferInterrupted) as caught:
+        read(storage, "a")
+    assert caught.value.retryable
+    assert len(proxy.requests) == before + 1
+
+
+def test_a_read_is_resumed_where_it_broke_off(
+    storage: AzureStorage, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = bytes(range(256)) * (20 * MIB // 256)
+    storage.write("a", [data], size=len(data))
+    proxy.faults = [Fault("cut", method="GET", skip=1, after=5)]
+    received = b""
+    with storage.read("a") as chunks, suppress(TransferInterrupted):
+        for chunk in chunks:
+            received += chunk
+        pytest.fail("the stream ended as if it were whole")
+    assert 0 < len(received) < len(data)
+    with storage.read("a", offset=len(received)) as rest:
+        assert received + b"".join(rest) == data
+
+
+def test_an_object_that_is_replaced_while_it_is_read_is_never_mixed(storage: AzureStorage) -> None:
+    storage.write("a", [b"1" * (20 * MIB)], size=20 * MIB)
+    with storage.read("a") as chunks:
+        next(chunks)
+        storage.write("a", [b"2" * (20 * MIB)], size=20 * MIB)
+        with pytest.raises(TransferInterrupted, match="replaced"):
+            list(chunks)
+
+
+# -- listing -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("after", [0, 40, 400])
+def test_a_listing_that_breaks_off_is_never_taken_for_the_end(
+    storage: AzureStorage, proxy: FaultProxy, after: int
+) -> None:
+    storage.write("a", [b"x"])
+    proxy.faults = [Fault("cut", method="GET", after=after)]
+    with pytest.raises(MbkError) as caught:
+        list(storage.list())
+    assert caught.value.retryable
+    assert [info.key for info in storage.list()] == ["a"]
+
+
+@pytest.mark.parametrize("recursive", [True, False])
+def test_empty_pages_in_the_middle_are_no_end(
+    storage: AzureStorage,
+    account: Account,
+    proxy: FaultProxy,
+    monkeypatch: pytest.MonkeyPatch,
+    recursive: bool,
+) -> None:
+    keys = [f"dir/key-{number}" for number in range(6)]
+    for key in [*keys, "elsewhere"]:
+        storage.write(key, [b"x"])
+    monkeypatch.setattr(module, "PAGE", 2)
+    with account.client().get_container_client(BUCKET) as container:
+        pages = container.list_blobs(name_starts_with="dir/", results_per_page=2).by_page()
+        list(next(pages))
+        marker = str(pages.continuation_token)
+    empty = PAGE % marker.encode()
+    # The second request is answered twice by an empty page with the marker that it came with.
+    proxy.faults = [Fault("answer", target="marker=", status=200, body=empty, times=2)]
+    before = len(proxy.requests)
+    assert sorted(info.key for info in storage.list("dir/", recursive=recursive)) == keys
+    assert len(proxy.requests) - before == 5
+
+
+def test_an_empty_page_at_the_beginning_is_no_end(storage: AzureStorage, proxy: FaultProxy) -> None:
+    storage.write("dir/key", [b"x"])
+    proxy.faults = [Fault("answer", method="GET", status=200, body=PAGE % b"!")]
+    assert [info.key for info in storage.list("dir/")] == ["dir/key"]
+
+
+def test_directories_of_a_hierarchical_namespace_are_no_objects(
+    storage: AzureStorage, account: Account
+) -> None:
+    with account.client().get_container_client(BUCKET) as container:
+        container.upload_blob("dir", b"", metadata={"hdi_isfolder": "true"})
+        container.upload_blob("dir/", b"")
+        container.upload_blob("dir/a", b"x")
+    assert [info.key for info in storage.list()] == ["dir/a"]
+    assert [info.key for info in storage.list(recursive=False)] == ["dir/"]
+    for call in (lambda: storage.stat("dir"), lambda: read(storage, "dir")):
+        with pytest.raises(ObjectNotFound):
+            call()
+
+
+# -- uploads -------------------------------------------------------------------------------------------------------
+
+
+def test_completing_again_after_a_lost_answer_is_harmless(storage: AzureStorage, proxy: FaultProxy) -> None:
+    proxy.faults = [Fault("lose", method="PUT", target="comp=blocklist")]
+    with storage.multipart("a") as upload:
+        upload.put_part(1, b"x")
+        upload.put_part(2, b"y")
+        with pytest.raises(StorageUnavailable):
+            upload.complete()
+        assert upload.complete().size == 2
+    assert read(storage, "a") == b"xy"
+
+
+def test_a_conditional_write_whose_answer_was_lost_has_happened(
+    storage: AzureStorage, proxy: FaultProxy
+) -> None:
+    proxy.faults = [Fault("lose", method="PUT", target="/a")]
+    with pytest.raises(StorageUnavailable):
+        storage.write_if_absent("a", [b"mine"])
+    with pytest.raises(ObjectExists):
+        storage.write_if_absent("a", [b"mine"])
+    assert read(storage, "a") == b"mine"
+
+
+def test_a_conditional_write_in_blocks(storage: AzureStorage) -> None:
+    storage.write_if_absent("conditional", [b"x" * (17 * MIB)])
+    with pytest.raises(ObjectExists):
+        storage.write_if_absent("conditional", [b"y" * (17 * MIB)])
+    assert read(storage, "conditional") == b"x" * (17 * MIB)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_a_write_that_is_interrupted_leaves_no_blocks_behind(
+    storage: AzureStorage, account: Account, error: type[BaseException]
+) -> None:
+    def chunks() -> Iterator[bytes]:
+        for _ in range(20):
+            yield b"x" * MIB
+        raise error
+
+    with pytest.raises(error):
+        storage.write("a", chunks())
+    with account.client().get_container_client(BUCKET) as container:
+        assert list(container.list_blobs(include=["uncommittedblobs"])) == []
+
+
+def test_an_upload_that_another_one_overtook_is_worth_another_try(storage: AzureStorage) -> None:
+    with storage.multipart("a") as first, storage.multipart("a") as second:
+        first.put_part(1, b"first")
+        second.put_part(1, b"second")
+        second.complete()
+        with pytest.raises(TransferInterrupted):
+            first.complete()
+    assert read(storage, "a") == b"second"
+
+
+def test_an_abort_leaves_the_blocks_of_another_upload(storage: AzureStorage) -> None:
+    with storage.multipart("a") as first:
+        with storage.multipart("a") as second:
+            first.put_part(1, b"first")
+            second.put_part(1, b"second")
+        assert first.complete().size == 5
+    assert read(storage, "a") == b"first"
+
+
+def test_cleaning_leaves_an_object_and_the_blocks_beside_it(storage: AzureStorage, account: Account) -> None:
+    storage.write("empty", [])
+    storage.write("full", [b"x"])
+    etags = [storage.stat(key).etag for key in ("empty", "full")]
+    for key in ("empty", "full"):
+        with account.client().get_blob_client(BUCKET, key) as blob:
+            blob.stage_block("left", b"behind")
+    with account.client().get_blob_client(BUCKET, "log") as blob:
+        blob.create_append_blob()
+    assert storage.clean("") == 0
+    assert [storage.stat(key).etag for key in ("empty", "full")] == etags
+    assert waiting_blocks(account, "full") == ["left"]
+    assert storage.stat("log").size == 0
+
+
+def test_cleaning_removes_what_other_tools_left(storage: AzureStorage, account: Account) -> None:
+    with account.client().get_blob_client(BUCKET, "left/é %+") as blob:
+        blob.stage_block("block-00000001", b"behind")
+    assert storage.clean("elsewhere/") == 0
+    assert storage.clean("left/") == 1
+    assert storage.clean("left/") == 0
+
+
+def test_a_discarded_upload_is_never_seen_as_an_object(
+    storage: AzureStorage, account: Account, proxy: FaultProxy
+) -> None:
+    proxy.faults = [Fault("answer", method="DELETE", body=BUSY, times=1)]
+    with pytest.raises(Throttled), storage.multipart("a") as upload:
+        upload.put_part(1, b"x")
+    with account.client().get_container_client(BUCKET) as container:
+        assert [blob.name for blob in container.list_blobs()] == ["a"]
+    assert list(storage.list()) == []
+    for call in (lambda: storage.stat("a"), lambda: read(storage, "a")):
+        with pytest.raises(ObjectNotFound):
+            call()
+    assert storage.clean("") == 1
+    with account.client().get_container_client(BUCKET) as container:
+        assert list(container.list_blobs()) == []
+
+
+def test_an_abort_that_fails_does_not_hide_why(storage: AzureStorage, proxy: FaultProxy) -> None:
+    proxy.faults = [
+        Fault("answer", method="GET", target="comp=blocklist", body=BUSY),
+        Fault("answer", method="PUT", target="comp=block&", skip=1, body=BUSY),
+    ]
+    with pytest.raises(Throttled, match="part 2"):
+        storage.write("a", [b"x" * MIB] * 17)
+    assert storage.clean("") == 1
+
+
+# -- deleting ------------------------------------------------------------------------------------------------------
+
+
+def test_a_service_that_refuses_batches_gets_single_deletes(storage: AzureStorage, proxy: FaultProxy) -> None:
+    for key in ("a", "b"):
+        storage.write(key, [b"x"])
+    body = b"<Error><Code>NotImplemented</Code><Message>no</Message></Error>"
+    proxy.faults = [Fault("answer", method="POST", status=501, body=body)]
+    storage.delete(["a", "b", "missing"])
+    assert list(storage.list()) == []
+
+
+def test_a_single_delete_that_is_refused_is_named(
+    storage: AzureStorage, account: Account, proxy: FaultProxy
+) -> None:
+    for key in ("a", "b"):
+        storage.write(key, [b"x"])
+    body = b"<Error><Code>NotImplemented</Code><Message>no</Message></Error>"
+    proxy.faults = [Fault("answer", method="POST", status=501, body=body)]
+    lease = account.client().get_blob_client(BUCKET, "a").acquire_lease()
+    try:
+        with pytest.raises(DeleteFailed) as caught:
+            storage.delete(["a", "b"])
+    finally:
+        lease.release()
+    assert list(caught.value.failures) == ["a"]
+    assert [info.key for info in storage.list()] == ["a"]
+
+
+# -- copying -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", ["CopyAcrossAccountsNotSupported", "InvalidSourceBlobUrl"])
+def test_a_copy_that_the_service_cannot_is_unsupported(
+    storage: AzureStorage, proxy: FaultProxy, code: str
+) -> None:
+    storage.write("a", [b"x"])
+    body = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
+    proxy.faults = [Fault("answer", method="PUT", status=409, body=body)]
+    with pytest.raises(Unsupported, match=code):
+        storage.copy(storage, "a", "b")
