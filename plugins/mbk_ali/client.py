@@ -28,10 +28,10 @@ class _Adapter(HTTPAdapter):
         # One call is one attempt: the engine retries.
         super().__init__(pool_connections=4, pool_maxsize=CONNECTIONS, max_retries=0)
 
-    def send(self, request: Any, **how: Any) -> Any:  # type: ignore[override]
+    def send(self, *request: Any, **how: Any) -> Any:
         if self._ca_cert:
             how["verify"] = self._ca_cert
-        return super().send(request, **how)
+        return super().send(*request, **how)
 
 
 def connect(settings: AliSettings) -> Any:

@@ -16,6 +16,12 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _REGION_HOST = re.compile(r"(?:s3\.)?(oss-([a-z]{2}-[a-z0-9-]+?)(?:-internal)?\.aliyuncs\.com)")
 
 
+def region_of(host: str) -> str:
+    """The region of one of the vendor's own addresses, empty for any other."""
+    match = _REGION_HOST.fullmatch(host)
+    return match[2] if match else ""
+
+
 class AliSettings(StorageSettings):
     """Settings of one bucket. The address follows from the region, or the region from the address.
 
@@ -124,8 +130,7 @@ class AliSettings(StorageSettings):
     @property
     def home_region(self) -> str:
         """The region that the address names, empty where it is none of Alibaba Cloud's."""
-        match = _REGION_HOST.fullmatch(self.host)
-        return match[2] if match else ""
+        return region_of(self.host)
 
     @property
     def signing_region(self) -> str:

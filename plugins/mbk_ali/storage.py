@@ -26,7 +26,7 @@ from mbk.ports.storage import GIB, Capabilities, Location, ObjectInfo, Storage
 from mbk_ali.client import connect
 from mbk_ali.errors import Place, code_of, translated
 from mbk_ali.multipart import FORBID_OVERWRITE, MAX_PARTS, AliUpload, counted, cut, part_sizes
-from mbk_ali.settings import AliSettings
+from mbk_ali.settings import AliSettings, region_of
 
 BACKEND = "ali"
 CHUNK = 1024 * 1024
@@ -169,12 +169,11 @@ class AliStorage:
 
     def can_copy_from(self, other: Storage) -> bool:
         """OSS copies between the buckets of one region."""
-        if not isinstance(other, AliStorage):
+        if other.location.backend != BACKEND:
             return False
+        theirs = other.location.endpoint
         region = self.settings.home_region
-        if region and region == other.settings.home_region:
-            return True
-        return other.location.endpoint == self.location.endpoint
+        return theirs == self.location.endpoint or (region != "" and region == region_of(_host(theirs)))
 
     def copy(self, source: Storage, source_key: str, key: str) -> None:
         if not self.can_copy_from(source):
@@ -354,6 +353,10 @@ def _fault_of(key: str) -> str:
 def _told(body: bytes) -> str:
     found = re.search(rb"<Message>([^<]*)", body)
     return found[1].decode(errors="replace") if found else "no reason was given"
+
+
+def _host(endpoint: str) -> str:
+    return endpoint.rpartition(":")[0]
 
 
 def _time(seconds: int | None) -> datetime | None:

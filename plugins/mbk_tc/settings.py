@@ -19,6 +19,12 @@ _REGION_HOST = re.compile(
 _IP = re.compile(r"\d+\.\d+\.\d+\.\d+|localhost")
 
 
+def region_of(host: str) -> str:
+    """The region of one of the vendor's own addresses, empty for any other."""
+    match = _REGION_HOST.fullmatch(host)
+    return match[2] if match else ""
+
+
 class TcSettings(StorageSettings):
     """Settings of one bucket, whose name ends with the account's APPID. The address follows from the region.
 
@@ -136,8 +142,7 @@ class TcSettings(StorageSettings):
     @property
     def home_region(self) -> str:
         """The region that the address names, empty where it is none of Tencent Cloud's."""
-        match = _REGION_HOST.fullmatch(self.host)
-        return match[2] if match else ""
+        return region_of(self.host)
 
     @property
     def static_keys(self) -> tuple[str, str, str] | None:

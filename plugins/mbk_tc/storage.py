@@ -26,7 +26,7 @@ from mbk.ports.storage import GIB, MIB, Capabilities, Location, ObjectInfo, Stor
 from mbk_tc.client import Clients
 from mbk_tc.errors import Place, code_of, translated
 from mbk_tc.multipart import FORBID_OVERWRITE, MAX_PARTS, TcUpload, bare, counted, cut, headers, part_sizes
-from mbk_tc.settings import TcSettings
+from mbk_tc.settings import TcSettings, region_of
 
 BACKEND = "tc"
 CHUNK = MIB
@@ -168,12 +168,11 @@ class TcStorage:
 
     def can_copy_from(self, other: Storage) -> bool:
         """Between the buckets of one region, as far as names tell; whose they are does not matter."""
-        if not isinstance(other, TcStorage):
+        if other.location.backend != BACKEND:
             return False
+        theirs = other.location.endpoint
         region = self.settings.home_region
-        if region and region == other.settings.home_region:
-            return True
-        return other.location.endpoint == self.location.endpoint
+        return theirs == self.location.endpoint or (region != "" and region == region_of(_host(theirs)))
 
     def copy(self, source: Storage, source_key: str, key: str) -> None:
         self.check_key(key)
@@ -183,10 +182,11 @@ class TcStorage:
 
     def copy_source(self, source: Storage, key: str) -> dict[str, str]:
         """What the SDK makes the source's address of; `Unsupported` where there can be no copy."""
-        if not isinstance(source, TcStorage) or not self.can_copy_from(source):
+        if not self.can_copy_from(source):
             raise Unsupported(f"no server-side copy from {source.location} to {self.location}")
-        self.check_key(key, source.place)
-        return {"Bucket": source.place.bucket, "Key": key, "Endpoint": source.settings.authority}
+        self.check_key(key, self.place_of(source))
+        endpoint = source.location.endpoint.removesuffix(":443").removesuffix(":80")
+        return {"Bucket": source.location.bucket, "Key": key, "Endpoint": endpoint}
 
     def multipart(self, key: str) -> AbstractContextManager[TcUpload]:
         self.check_key(key)
@@ -356,6 +356,10 @@ def _fault_of(key: str) -> str:
     if not {".", ".."}.isdisjoint(key.split("/")):
         return "it has an element . or .."
     return ""
+
+
+def _host(endpoint: str) -> str:
+    return endpoint.rpartition(":")[0]
 
 
 def _time(header: str | None) -> datetime | None:
