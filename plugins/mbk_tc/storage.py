@@ -291,7 +291,10 @@ class TcStorage:
 
     def _probe_conditions(self, key: str) -> bool:
         parent, slash, _ = key.rpartition("/")
-        probe = f"{parent}{slash}.mbk-probe-{uuid4().hex}"
+        name = f".mbk-probe-{uuid4().hex}"
+        probe = f"{parent}{slash}{name}"
+        if _fault_of(probe):  # too long
+            probe = f"{self.location.root}{name}"
         try:
             self._put(probe, b"", only_if_absent=True)
             self._put(probe, b"", only_if_absent=True)

@@ -37,7 +37,6 @@ from tests.servers.s3 import S3Server
 
 OSS_REGION = "cn-hangzhou"
 SKEW = 15 * 60
-GIB = 1024**3
 
 #: The query parameters that signature V1 covers, of those that are sent here.
 SUBRESOURCES = {
