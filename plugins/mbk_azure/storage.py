@@ -328,22 +328,21 @@ class AzureStorage:
 
     def _delete_batch(self, keys: tuple[str, ...]) -> dict[str, str]:
         """Returns why, for each key that is still there."""
-        try:
-            return self._delete_together(keys)
-        except (PermissionDenied, Unsupported):
-            # Some services and some signatures know no batches.
-            return self._delete_singly(keys)
+        left = keys
+        # Some services and some signatures know no batches.
+        with suppress(PermissionDenied, Unsupported):
+            left = self._delete_together(keys)
+        return self._delete_singly(left)
 
-    def _delete_together(self, keys: tuple[str, ...]) -> dict[str, str]:
+    def _delete_together(self, keys: tuple[str, ...]) -> tuple[str, ...]:
+        """Returns the keys that are left."""
         with translated(self.place, "delete from"):
             answers = [*self.container.delete_blobs(*keys, raise_on_any_failure=False)]
         if len(answers) != len(keys):
-            raise TransferInterrupted(f"cannot delete from {self.place}: the answer is incomplete")
-        return {
-            key: f"{answer.reason} ({answer.headers.get('x-ms-error-code') or answer.status_code})"
-            for key, answer in zip(keys, answers, strict=True)
-            if not 200 <= answer.status_code < 300 and answer.status_code != 404
-        }
+            # A batch that the service cannot read is answered by one part.
+            return keys
+        statuses = zip(keys, (answer.status_code for answer in answers), strict=True)
+        return tuple(key for key, status in statuses if status != 404 and not 200 <= status < 300)
 
     def _delete_singly(self, keys: tuple[str, ...]) -> dict[str, str]:
         failures = {}
@@ -351,7 +350,9 @@ class AzureStorage:
             try:
                 with suppress(ObjectNotFound), self._calling("delete", key):
                     self.blob(key).delete_blob()
-            except PermissionDenied as exc:
+            except (PermissionDenied, StorageError) as exc:
+                if exc.retryable:
+                    raise
                 failures[key] = exc.message
         return failures
 

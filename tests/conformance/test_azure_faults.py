@@ -331,6 +331,28 @@ def test_a_service_that_refuses_batches_gets_single_deletes(storage: AzureStorag
     assert list(storage.list()) == []
 
 
+def test_a_batch_that_the_service_cannot_read_is_deleted_singly(
+    storage: AzureStorage, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key in ("a", "b"):
+        storage.write(key, [b"x"])
+    monkeypatch.setattr(storage.container, "delete_blobs", lambda *_, **more: iter(()))
+    storage.delete(["a", "b"])
+    assert list(storage.list()) == []
+
+
+def test_a_delete_that_is_throttled_is_worth_another_try(storage: AzureStorage, proxy: FaultProxy) -> None:
+    storage.write("a", [b"x"])
+    proxy.faults = [
+        Fault("answer", method="POST", status=501, body=BUSY.replace(b"ServerBusy", b"NotImplemented")),
+        Fault("answer", method="DELETE", body=BUSY),
+    ]
+    with pytest.raises(Throttled):
+        storage.delete(["a"])
+    storage.delete(["a"])
+    assert list(storage.list()) == []
+
+
 def test_a_single_delete_that_is_refused_is_named(
     storage: AzureStorage, account: Account, proxy: FaultProxy
 ) -> None:
