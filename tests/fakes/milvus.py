@@ -340,8 +340,8 @@ class FakeMilvus:
         if Feature.L0_SEGMENTS not in self.features or collection.loaded:
             raise BadImport("for l0 import, collection cannot be loaded")
         partition = collection.partitions[request.partition] if request.partition else ALL_PARTITIONS
-        for (prefix,) in request.files:
-            deletes = self._objects.deletes(prefix)
+        for (path,) in request.files:
+            deletes = self._objects.deletes(self._key(path))
             if not deletes:
                 raise BadImport("no binlog to import")
             self._write_l0(collection, partition, deletes)
@@ -350,8 +350,8 @@ class FakeMilvus:
     def _import_file(self, collection: Collection, request: ImportRequest, paths: tuple[str, ...]) -> int:
         if not 1 <= len(paths) <= 2:
             raise BadImport("too many input paths for binlog import")
-        inserts = self._children(paths[0])
-        deltas = self._children(paths[1]) if len(paths) > 1 else {}
+        inserts, *rest = (self._children(self._key(path)) for path in paths)
+        deltas = rest[0] if rest else {}
         rows: list[tuple[int, int, str]] = []
         for name, prefix in inserts.items():
             deleted = newest_deletes(self._objects.deletes(deltas[name]) if name in deltas else [])
@@ -361,6 +361,13 @@ class FakeMilvus:
         if rows:
             self._write_segment(collection, collection.partitions[request.partition], rows)
         return len(rows)
+
+    def _key(self, path: str) -> str:
+        """On a file system this server is told paths, elsewhere keys (`Location.mount`)."""
+        mount = self._storage.location.mount
+        if not path.startswith(mount):
+            raise BadImport(f"{path!r} is not below {mount}")
+        return path.removeprefix(mount)
 
     def _children(self, prefix: str) -> dict[str, str]:
         entries = list(self._storage.list(prefix, recursive=False))

@@ -243,6 +243,9 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Head and body in one segment: else the body waits 40 ms for the client's delayed acknowledgement.
+    disable_nagle_algorithm = True
+    wbufsize = -1
     front: Front
 
     def log_message(self, format: str, *args: Any) -> None:

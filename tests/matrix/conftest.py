@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from mbk.plugin.registry import Registry
+from tests.matrix.places import Place, places
+
+
+@pytest.fixture(scope="session", name="places")
+def all_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Place]]:
+    """A place of every storage type, by type; the servers run as long as the session."""
+    with places(tmp_path_factory.mktemp("places")) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def registry() -> Registry:
+    return Registry(disabled=())
