@@ -1,4 +1,4 @@
-"""The three kinds of S3 service, as data: what each takes for granted when the settings do not say."""
+"""Kinds of S3 service, as data: what each takes for granted when the settings do not say."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from dataclasses import dataclass
 class Profile:
     """What a kind of S3 service takes for granted.
 
-    ``address``, ``port``, ``keys`` and ``tls`` stand in for settings that are left out. An empty ``address`` means
-    that one must be given, unless ``regional``: then it follows from the region, and the region may come from the
-    environment and the shared profile. ``path_style`` is the habit, ``strict_conditions`` whether the
+    ``address``, ``port``, ``keys`` and ``tls`` stand in for settings that are left out. An ``address`` may hold
+    ``{region}``: then a region or an address must be given, and an address of that form tells the region. An empty
+    one means that an address must be given, unless ``regional``: then the host is Amazon's, and the region may come
+    from the environment and the shared profile. ``path_style`` is the habit, ``strict_conditions`` whether the
     service is known to refuse a conditional write rather than to ignore the condition.
     """
 

@@ -21,6 +21,8 @@ _AWS_HOST = re.compile(r"s3(?:[.-](?:dualstack\.)?([a-z]{2}(?:-[a-z]+)+-\d))?\.a
 class S3Settings(StorageSettings):
     """Settings of one bucket. What is left out is filled from the profile (:mod:`mbk_s3.profiles`).
 
+    A subclass names its profile as ``profile_of_service``; that is all a further S3 service needs.
+
     ``use_iam`` wins over keys, because the classic configuration file ships with keys filled in. With neither, and
     where the profile has no keys of its own, the SDK's chain decides: environment, shared files (``profile``),
     container, instance. ``iam_endpoint`` is where a role's credentials come from: the STS endpoint when the
@@ -44,7 +46,9 @@ class S3Settings(StorageSettings):
 
     address: str = Field("", validate_default=True, description="host name of the service")
     port: int | None = Field(None, ge=1, le=65535, description="its port; by default 443 or 80, MinIO's 9000")
-    region: str = Field("", description="region to sign for; by default the host's, or us-east-1")
+    region: str = Field(
+        "", validate_default=True, description="region to sign for; by default the host's, or us-east-1"
+    )
     use_ssl: bool | None = Field(None, description="https; by default with port 443, and to Amazon")
     ca_cert: str = Field("", description="PEM file of a private certificate authority")
     path_style: bool | None = Field(None, description="bucket in the path; by default except to Amazon")
@@ -83,6 +87,13 @@ class S3Settings(StorageSettings):
             raise ValueError("write the host name alone; the port has a key of its own")
         return value.strip("[]").lower()
 
+    @field_validator("region")
+    @classmethod
+    def _region(cls, value: str, info: ValidationInfo) -> str:
+        if "{region}" in cls.profile_of_service.address and not (value or info.data.get("address", "?")):
+            raise ValueError("a region or an address is needed")
+        return value
+
     @field_validator("ca_cert")
     @classmethod
     def _ca_cert(cls, value: str) -> str:
@@ -116,7 +127,7 @@ class S3Settings(StorageSettings):
         if service.regional and plain and "dualstack" not in self.address:
             suffix = ".cn" if self.signing_region.startswith("cn-") else ""
             return f"s3.{self.signing_region}.amazonaws.com{suffix}"
-        return self.address or service.address
+        return self.address or service.address.format(region=self.signing_region)
 
     @property
     def endpoint(self) -> str:
@@ -129,8 +140,12 @@ class S3Settings(StorageSettings):
     @property
     def signing_region(self) -> str:
         """The region that requests are signed for: as set, as the host says, as the environment says, or the default."""
-        match = _AWS_HOST.fullmatch(self.address)
-        return self.region or (match and match[1]) or self._ambient_region() or DEFAULT_REGION
+        return self.region or self._region_of_address() or self._ambient_region() or DEFAULT_REGION
+
+    def _region_of_address(self) -> str | None:
+        own_hosts = re.escape(self.profile_of_service.address).replace(r"\{region\}", "([a-z0-9-]+)")
+        match = _AWS_HOST.fullmatch(self.address) or re.fullmatch(own_hosts, self.address)
+        return match[1] if match and match.re.groups else None
 
     def _ambient_region(self) -> str | None:
         if not self.profile_of_service.regional:

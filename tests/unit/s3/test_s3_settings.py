@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
+import mbk_s3
 from mbk.errors import UsageError
 from mbk.ports.storage import TIB
 from mbk_s3 import mbk_storage_backends
 from mbk_s3.multipart import MAX_PARTS, PART, cut, part_sizes
+from mbk_s3.profiles import Profile
 from mbk_s3.settings import AwsSettings, GenericSettings, MinioSettings, S3Settings
 from mbk_s3.storage import S3Storage
 
@@ -54,6 +56,46 @@ def test_where_requests_go(
 ) -> None:
     settings = kind(bucket="bucket", **given)
     assert (settings.endpoint, settings.tls, settings.addressing_style) == (endpoint, tls, style)
+
+
+class _ElsewhereSettings(S3Settings):
+    """As a plugin of a further service writes it."""
+
+    profile_of_service = Profile(
+        "else", "elsewhere", address="s3.{region}.else.example", tls=True, path_style=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "endpoint", "region"),
+    [
+        ({"region": "north-4"}, "s3.north-4.else.example:443", "north-4"),
+        ({"address": "s3.north-4.else.example"}, "s3.north-4.else.example:443", "north-4"),
+        ({"address": "s3.north-4.else.example", "region": "x"}, "s3.north-4.else.example:443", "x"),
+        ({"address": "front.example", "port": 8443}, "front.example:8443", "us-east-1"),
+    ],
+)
+def test_the_host_of_a_further_service_holds_the_region(
+    given: dict[str, Any], endpoint: str, region: str
+) -> None:
+    settings = _ElsewhereSettings(bucket="bucket", **given)
+    assert (settings.endpoint, settings.signing_region) == (endpoint, region)
+    assert settings.addressing_style == "virtual"
+
+
+def test_a_further_service_with_regions_needs_a_region_or_an_address() -> None:
+    with pytest.raises(ValidationError, match="a region or an address is needed"):
+        _ElsewhereSettings(bucket="bucket")
+    with pytest.raises(ValidationError) as caught:
+        _ElsewhereSettings(bucket="bucket", address="https://h")
+    assert [error["loc"] for error in caught.value.errors()] == [("address",)]
+
+
+def test_what_a_further_service_builds_on_is_public() -> None:
+    assert (mbk_s3.S3Settings, mbk_s3.S3Storage, mbk_s3.Profile) == (S3Settings, S3Storage, Profile)
+    assert {"Profile", "S3Settings", "S3Storage"} == {*mbk_s3.__all__}
+    with pytest.raises(AttributeError):
+        mbk_s3.Nothing  # noqa: B018  asking is what is tested
 
 
 def test_a_bucket_that_is_no_host_name_goes_by_path() -> None:
