@@ -55,7 +55,7 @@ class Location:
         return self.same_bucket(other) or bool(self.mount and other.mount)
 
     def __str__(self) -> str:
-        parts = (self.endpoint, self.bucket.rstrip("/"), self.root.rstrip("/"))
+        parts = (self.endpoint, self.account, self.bucket.rstrip("/"), self.root.rstrip("/"))
         return f"{self.backend}://{'/'.join(part for part in parts if part)}"
 
 

@@ -79,6 +79,7 @@ def test_one_container_reached_in_two_ways_is_one_container() -> None:
     )
     assert by_key.location.same_bucket(by_text.location)
     assert not by_key.location.same_bucket(AzureStorage(made(account_name="another")).location)
+    assert str(by_key.location) == "azure://core.windows.net:443/account/container/files"
 
 
 def test_who_signs() -> None:
