@@ -6,12 +6,13 @@ Each question is asked and answered on its own: one failure does not hide the an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from mbk.engine.probe import DATA, Probe, ask
 from mbk.engine.run import Run
 from mbk.engine.transfer import STREAM, Transfer, TransferLimits
-from mbk.errors import BucketNotFound, Unsupported
+from mbk.errors import BucketNotFound, MbkError, Unsupported, WrongStorage
 from mbk.model.backup import CheckResult
 from mbk.model.layout import INSERT_LOG
 from mbk.model.plan import CopyItem
@@ -45,10 +46,12 @@ class Check:
             reached.append(found.ok and not found.warning)
             if reached[-1]:
                 if not is_backup:
-                    yield ask_root(name, side())
+                    yield self._root(name)
                 yield from Probe.of(side()).results(name, self.run)
         if all(reached):
-            yield ask("copy from milvus storage to backup storage", self._copy)
+            milvus, backup = self.storage(), self.backup()
+            yield ask("copy from milvus storage to backup storage", lambda: self._copy(milvus, backup))
+            yield ask("copy from backup storage to milvus storage", lambda: self._copy(backup, milvus))
 
     def _milvus(self) -> Iterator[CheckResult]:
         connected = ask("milvus", lambda: self.milvus().version)
@@ -85,20 +88,42 @@ class Check:
 
         return ask(name, reach, optional="create makes it" if is_backup else "")
 
-    def _copy(self) -> str:
-        source, destination = Probe.of(self.storage()), Probe.of(self.backup())
-        item = CopyItem(f"{source.prefix}src", f"{destination.prefix}dst", len(DATA))
-        source.storage.write(item.source_key, [DATA], size=item.size)
-        try:
-            with Transfer(source.storage, destination.storage, self.run, self.transfer) as transfer:
-                transfer.copy([item], collection="", present={})
+    def _copy(self, source: Storage, destination: Storage) -> str:
+        origin, target = Probe.of(source), Probe.of(destination)
+        with origin.removed(self.run), target.removed(self.run):
+            origin.write()
+            with Transfer(source, destination, self.run, self.transfer) as transfer:
+                transfer.copy([CopyItem(origin.key, target.copied, len(DATA))], collection="", present={})
                 stats = transfer.stats
-        finally:
-            source.storage.delete([item.source_key])
-            destination.storage.delete([item.key])
+            target.read(target.copied)
         if STREAM in stats.objects:
             return f"streamed through this process: {stats.streamed_because}"
         return "server side"
+
+    def _root(self, name: str) -> CheckResult:
+        found = ask_root(name, self.storage())
+        if not found.warning or not self._milvus_holds_rows():
+            return found
+        return replace(
+            found,
+            ok=False,
+            warning=False,
+            detail=f"{found.detail}, but Milvus has data",
+            hint="bucketName and rootPath must be those of your Milvus",
+            exit_code=WrongStorage.exit_code,
+        )
+
+    def _milvus_holds_rows(self) -> bool:
+        """Whether any collection has flushed rows; an error is told by the questions to Milvus."""
+        with suppress(MbkError):
+            milvus = self.milvus()
+            return any(
+                segment.rows and not segment.is_l0
+                for database in milvus.databases()
+                for collection in milvus.collections(database.db_name)
+                for segment in milvus.segments(database.db_name, collection)
+            )
+        return False
 
 
 def ask_root(name: str, storage: Storage) -> CheckResult:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from mbk.engine.run import Run
-from mbk.errors import MbkError, ObjectExists, Unsupported, VerificationFailed
+from mbk.errors import AccessError, MbkError, ObjectExists, ObjectNotFound, Unsupported, VerificationFailed
 from mbk.model.backup import CheckResult
 from mbk.ports.storage import Storage
 
@@ -40,73 +41,107 @@ class Probe:
     def of(cls, storage: Storage) -> Probe:
         return cls(storage, f"{storage.location.root}mbk_check_{uuid.uuid4().hex}/")
 
+    @property
+    def key(self) -> str:
+        return f"{self.prefix}probe"
+
+    @property
+    def copied(self) -> str:
+        return f"{self.prefix}copied"
+
+    @property
+    def parts(self) -> str:
+        return f"{self.prefix}parts"
+
     def results(self, name: str, run: Run) -> Iterator[CheckResult]:
         """One answer for each operation; ``name`` is the side's."""
-        key = f"{self.prefix}probe"
+        written = ask(f"{name}: write", self.write)
         try:
-            written = ask(f"{name}: write", lambda: self._write(key))
             yield written
-            if not written.ok:
-                return
-            yield ask(f"{name}: list", lambda: self._list(key))
-            yield ask(f"{name}: read", lambda: self._read(key))
-            yield ask(
-                f"{name}: conditional create",
-                lambda: self._conditional(key),
-                optional="two runs that take one backup name at once are not told apart",
-            )
-            streams = "copies inside of it pass through this process"
-            yield ask(f"{name}: server-side copy", lambda: self._copy(key), optional=streams)
-            limits = self.storage.capabilities
-            whole = limits.server_side_copy and limits.max_copy_size is None
-            large = "large objects are copied whole" if whole else "large objects are streamed"
-            yield ask(f"{name}: part copy", lambda: self._part_copy(key), optional=large)
+            yield ask(f"{name}: list", lambda: self._list(written=written.ok))
+            for operation, question, optional in self._of_what_is_written():
+                what = f"{name}: {operation}"
+                yield ask(what, question, optional=optional) if written.ok else _not_tried(what, written)
         finally:
-            removed = ask(f"{name}: delete", self._remove)
-            run.retry.call("clean", lambda: self.storage.clean(self.prefix))
-        yield removed
+            # What was refused may have arrived all the same.
+            removed = ask(f"{name}: delete", lambda: self._remove(run))
+        yield removed if written.ok else _not_tried(removed.what, written)
 
-    def _write(self, key: str) -> str:
-        self.storage.write(key, [DATA], size=len(DATA))
-        return "works"
+    def _of_what_is_written(self) -> Iterator[tuple[str, Callable[[], str], str]]:
+        limits = self.storage.capabilities
+        whole = limits.server_side_copy and limits.max_copy_size is None
+        yield "read", self.read, ""
+        yield (
+            "conditional create",
+            self._conditional,
+            "two runs that take one backup name at once are not told apart",
+        )
+        yield "server-side copy", self._copy, "copies inside of it pass through this process"
+        large = "large objects are copied whole" if whole else "large objects are streamed"
+        yield "part copy", self._part_copy, large
 
-    def _list(self, key: str) -> str:
-        if [entry.key for entry in self.storage.list(self.prefix)] != [key]:
-            raise VerificationFailed(f"{key} was written and is not listed")
-        return "works"
-
-    def _read(self, key: str) -> str:
-        with self.storage.read(key) as chunks:
-            if b"".join(chunks) != DATA:
-                raise VerificationFailed(f"{key} reads differently from what was written")
-        return "works"
-
-    def _conditional(self, key: str) -> str:
+    @contextmanager
+    def removed(self, run: Run) -> Iterator[None]:
+        """Nothing of the probe is left afterwards. Why the block failed says more than what follows from it."""
         try:
-            self.storage.write_if_absent(key, [DATA], size=len(DATA))
+            yield
+        except BaseException:
+            with suppress(MbkError):
+                self._remove(run)
+            raise
+        self._remove(run)
+
+    def write(self) -> str:
+        self.storage.write(self.key, [DATA], size=len(DATA))
+        return "works"
+
+    def read(self, key: str = "") -> str:
+        with self.storage.read(key or self.key) as chunks:
+            if b"".join(chunks) != DATA:
+                raise VerificationFailed(f"{key or self.key} reads differently from what was written")
+        return "works"
+
+    def _list(self, *, written: bool) -> str:
+        found = [entry.key for entry in self.storage.list(self.prefix)]
+        if written and found != [self.key]:
+            raise VerificationFailed(f"{self.key} was written and is not listed")
+        return "works"
+
+    def _conditional(self) -> str:
+        try:
+            self.storage.write_if_absent(self.key, [DATA], size=len(DATA))
         except ObjectExists:
             return "works"
-        raise VerificationFailed(f"{key} was overwritten by a write that must not")
+        raise VerificationFailed(f"{self.key} was overwritten by a write that must not")
 
-    def _copy(self, key: str) -> str:
-        self.storage.copy(self.storage, key, f"{self.prefix}copied")
-        return self._same(f"{self.prefix}copied")
+    def _copy(self) -> str:
+        self.storage.copy(self.storage, self.key, self.copied)
+        return self._same(self.copied)
 
-    def _part_copy(self, key: str) -> str:
+    def _part_copy(self) -> str:
         if not self.storage.capabilities.part_copy:
             raise Unsupported("no part copy")
-        with self.storage.multipart(f"{self.prefix}parts") as upload:
-            upload.copy_part(1, self.storage, key, offset=0, length=len(DATA))
+        with self.storage.multipart(self.parts) as upload:
+            upload.copy_part(1, self.storage, self.key, offset=0, length=len(DATA))
             upload.complete()
-        return self._same(f"{self.prefix}parts")
+        return self._same(self.parts)
 
     def _same(self, key: str) -> str:
         if self.storage.stat(key).size != len(DATA):
             raise VerificationFailed(f"{key} is not as large as what it was copied from")
         return "works"
 
-    def _remove(self) -> str:
-        self.storage.delete([entry.key for entry in self.storage.list(self.prefix)])
-        if next(iter(self.storage.list(self.prefix)), None) is not None:
-            raise VerificationFailed(f"{self.prefix} was deleted and is still listed")
+    def _remove(self, run: Run) -> str:
+        """Deletes by name, for who may write may perhaps not list."""
+        keys = [self.key, self.copied, self.parts]
+        run.retry.call(f"delete {self.prefix}", lambda: self.storage.delete(keys))
+        run.retry.call(f"clean {self.prefix}", lambda: self.storage.clean(self.prefix))
+        # Who may not read cannot look: that is told by the answer about reading.
+        with suppress(ObjectNotFound, AccessError):
+            self.storage.stat(self.key)
+            raise VerificationFailed(f"{self.key} was deleted and is still there")
         return "works"
+
+
+def _not_tried(what: str, written: CheckResult) -> CheckResult:
+    return CheckResult(what, False, "not tried, for nothing could be written", exit_code=written.exit_code)
