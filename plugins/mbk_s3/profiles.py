@@ -11,9 +11,10 @@ class Profile:
 
     ``address``, ``port``, ``keys`` and ``tls`` stand in for settings that are left out. An ``address`` may hold
     ``{region}``: then a region or an address must be given, and an address of that form tells the region. An empty
-    one means that an address must be given, unless ``regional``: then the host is Amazon's, and the region may come
-    from the environment and the shared profile. ``path_style`` is the habit, ``strict_conditions`` whether the
-    service is known to refuse a conditional write rather than to ignore the condition.
+    one means that an address must be given. ``regional`` services want to be told the region of a bucket that is
+    made; a regional one without an address is Amazon's, whose region may come from the environment and the shared
+    profile. ``path_style`` is the habit, ``strict_conditions`` whether the service is known to refuse a conditional
+    write rather than to ignore the condition.
     """
 
     name: str
@@ -25,6 +26,10 @@ class Profile:
     regional: bool = False
     path_style: bool = True
     strict_conditions: bool = False
+
+    @property
+    def is_amazon(self) -> bool:
+        return self.regional and not self.address
 
 
 MINIO = Profile(

@@ -124,7 +124,7 @@ class S3Settings(StorageSettings):
         """The host to ask. A plain Amazon host gives way to that of the region, which answers without redirecting."""
         service = self.profile_of_service
         plain = not self.address or _AWS_HOST.fullmatch(self.address)
-        if service.regional and plain and "dualstack" not in self.address:
+        if service.is_amazon and plain and "dualstack" not in self.address:
             suffix = ".cn" if self.signing_region.startswith("cn-") else ""
             return f"s3.{self.signing_region}.amazonaws.com{suffix}"
         return self.address or service.address.format(region=self.signing_region)
@@ -148,7 +148,7 @@ class S3Settings(StorageSettings):
         return match[1] if match and match.re.groups else None
 
     def _ambient_region(self) -> str | None:
-        if not self.profile_of_service.regional:
+        if not self.profile_of_service.is_amazon:
             return None
         from mbk_s3.client import ambient_region
 

@@ -23,7 +23,8 @@ from mbk.errors import (
     StorageUnavailable,
     Unreachable,
 )
-from mbk_s3.settings import AwsSettings, GenericSettings, MinioSettings
+from mbk_s3.profiles import Profile
+from mbk_s3.settings import AwsSettings, GenericSettings, MinioSettings, S3Settings
 from mbk_s3.storage import S3Storage
 from tests.servers import s3
 from tests.servers.faults import fault_proxy
@@ -232,6 +233,16 @@ def test_a_missing_bucket_is_made_only_on_request(alice: s3.S3Server) -> None:
         storage.check()
     storage.check(create=True)
     storage.check()
+
+
+def test_a_bucket_of_a_further_service_is_made_in_its_region(alice: s3.S3Server) -> None:
+    class Settings(S3Settings):
+        profile_of_service = Profile("else", "elsewhere", address="s3.{region}.else.example", regional=True)
+
+    settings = alice.settings("alice-in-the-north", region="cn-north-4")
+    S3Storage(Settings(**settings)).check(create=True)
+    answer = alice.client().get_bucket_location(Bucket="alice-in-the-north")
+    assert answer["LocationConstraint"] == "cn-north-4"
 
 
 def test_the_bucket_of_somebody_else_is_denied(alice: s3.S3Server, bob: s3.S3Server) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,7 @@ from pydantic import SecretStr, ValidationError
 
 import mbk_s3
 from mbk.errors import UsageError
-from mbk.ports.storage import TIB
 from mbk_s3 import mbk_storage_backends
-from mbk_s3.multipart import MAX_PARTS, PART, cut, part_sizes
 from mbk_s3.profiles import Profile
 from mbk_s3.settings import AwsSettings, GenericSettings, MinioSettings, S3Settings
 from mbk_s3.storage import S3Storage
@@ -62,7 +59,7 @@ class _ElsewhereSettings(S3Settings):
     """As a plugin of a further service writes it."""
 
     profile_of_service = Profile(
-        "else", "elsewhere", address="s3.{region}.else.example", tls=True, path_style=False
+        "else", "elsewhere", address="s3.{region}.else.example", tls=True, regional=True, path_style=False
     )
 
 
@@ -198,28 +195,6 @@ def test_the_three_kinds_are_offered_without_loading_the_sdk() -> None:
         "sys.exit(any(m.startswith(('boto', 's3transfer', 'urllib3')) for m in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-@pytest.mark.parametrize("size", [None, 0, 1, 16 << 20, (16 << 20) + 1, 1 << 40, 5 * TIB])
-def test_the_parts_of_any_object_are_few_enough_and_reach(size: int | None) -> None:
-    sizes = list(part_sizes(size))
-    assert len(sizes) <= MAX_PARTS
-    assert sum(sizes) >= (5 * TIB if size is None else size)
-    assert min(sizes) >= PART
-
-
-def test_parts_of_an_unknown_length_begin_small() -> None:
-    needed = next(n for n, total in enumerate(accumulate(part_sizes(None)), 1) if total >= 1 << 30)
-    assert list(part_sizes(None))[needed] <= 2 * PART
-
-
-@pytest.mark.parametrize("sizes", [[1], [3], [4, 2, 5], [100]])
-def test_cutting_keeps_the_bytes(sizes: list[int]) -> None:
-    chunks = [b"", b"abc", b"defgh", b"i", b""]
-    pieces = list(cut(chunks, iter(sizes * 20)))
-    assert b"".join(pieces) == b"abcdefghi"
-    assert all(pieces)
-    assert [len(piece) for piece in pieces[:-1]] == (sizes * 20)[: len(pieces) - 1]
 
 
 @pytest.mark.parametrize(
