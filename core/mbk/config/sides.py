@@ -2,13 +2,14 @@
 
 The backup side takes every value that it does not set from the primary, except those that the dialect does not
 inherit. Where the two types differ, only bucket and root path are taken: address and credentials of one vendor mean
-nothing to another. A session token goes only with its own access key. A primary without any credentials takes the
-backup side's, when both are the same kind of storage at the same address.
+nothing to another. Credentials go as a group: a backup side with one of its own takes none of another kind. A session
+token goes only with its own access key. A primary without any credentials takes the backup side's, when both are the
+same kind of storage at the same address.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +20,19 @@ from mbk.config.layers import Origin
 from mbk.config.schema import StorageChoice
 
 _ENDPOINT = ("address", "port", "region")
-_CREDENTIALS = (
-    "access_key_id", "secret_access_key", "session_token", "use_iam", "profile",
-    "account_name", "account_key", "connection_string", "sas_token", "credentials_file",
-)  # fmt: skip
+#: Each credential, and the kind that it is part of.
+_KINDS = {
+    "access_key_id": "key pair",
+    "secret_access_key": "key pair",
+    "session_token": "key pair",
+    "use_iam": "role",
+    "profile": "profile",
+    "account_name": "account",
+    "account_key": "account",
+    "connection_string": "connection string",
+    "sas_token": "signature",
+    "credentials_file": "file",
+}
 _OF_ANY_TYPE = frozenset({"bucket", "root_path"})
 
 
@@ -80,25 +90,44 @@ def _rename(side: _Side, dialect: Dialect) -> None:
 
 def _borrow(primary: _Side, backup: _Side, dialect: Dialect) -> None:
     """``use_iam: false`` alone is no credential: the classic file carries it. An explicit empty text is: it means none."""
-    if any(name in primary and primary[name].value is not False for name in _CREDENTIALS):
+    if any(name in primary and primary[name].value is not False for name in _KINDS):
         return
     if any(name in backup and backup[name].value != _plain(primary.get(name)) for name in _ENDPOINT):
         return
-    for name in _CREDENTIALS:
+    for name in _KINDS:
         if name in backup and name not in primary:
             primary[name] = _inherited(backup[name], _key(dialect, BACKUP, name))
 
 
 def _inherit(primary: _Side, backup: _Side, dialect: Dialect, *, same: bool) -> None:
-    own_key = "access_key_id" in backup and backup["access_key_id"].value != _plain(
-        primary.get("access_key_id")
-    )
+    own = {name for name in _KINDS if _is_its_own(backup, primary, name)}
+    key = backup.get("access_key_id")
+    other_key = key is not None and _plain(key) != _plain(primary.get("access_key_id"))
     for name, value in primary.items():
         if name in backup or name in dialect.not_inherited or not (same or name in _OF_ANY_TYPE):
             continue
-        if name == "session_token" and own_key:
+        if (own and not _goes_with(name, own)) or (name == "session_token" and other_key):
             continue
         backup[name] = _inherited(value, _key(dialect, PRIMARY, name))
+
+
+def _is_its_own(side: _Side, other: _Side, name: str) -> bool:
+    """Whether a side says a value that is neither empty, nor ``use_iam: false``, nor the other side's."""
+    value = _plain(side.get(name))
+    return bool(value) and value != _plain(other.get(name))
+
+
+def _goes_with(name: str, own: Set[str]) -> bool:
+    """Whether a value may be inherited beside these credentials that the side has of its own."""
+    if name not in _KINDS:
+        return True
+    if name == "account_name":
+        # A signature and a role need it as well; a connection string names its own account.
+        return "connection_string" not in own
+    if name == "use_iam":
+        # A machine's role is not one account's.
+        return own == {"account_name"}
+    return _KINDS[name] in {_KINDS[other] for other in own}
 
 
 def _inherited(value: _Value, key: str) -> _Value:

@@ -103,6 +103,79 @@ def test_the_backup_storage_flag_is_that_of_the_backup_side_alone(load_text: Loa
 def test_a_session_token_goes_only_with_its_access_key(load_text: Load) -> None:
     text = f"minio: {{{PRIMARY}, backupAccessKeyID: other, backupSecretAccessKey: s2}}"
     assert "session_token" not in load_text(text).settings.backup_storage.values
+    text = f"minio: {{{PRIMARY}, backupAccessKeyID: ''}}"
+    assert "session_token" not in load_text(text).settings.backup_storage.values
+
+
+CREDENTIALS = {
+    "auth: {accessKeyID: a, secretAccessKey: s, sessionToken: t}": {
+        "access_key_id", "secret_access_key", "session_token",
+    },
+    "accountName: n, auth: {accountKey: k}": {"account_key"},
+    "auth: {connectionString: c}": {"connection_string"},
+    "auth: {sasToken: sig}": {"sas_token"},
+    "auth: {credentialsFile: f}": {"credentials_file"},
+    "auth: {profile: p}": {"profile"},
+    "auth: {type: iam}": {"use_iam"},
+}  # fmt: skip
+OF_ANY_KIND = set().union(*CREDENTIALS.values())
+
+
+@pytest.mark.parametrize("own", CREDENTIALS)
+@pytest.mark.parametrize("other", CREDENTIALS)
+def test_a_side_with_a_credential_of_its_own_inherits_none_of_another_kind(
+    load_text: Load, own: str, other: str
+) -> None:
+    settings = load_text(v2(other, own)).settings
+    assert settings.storage.values.keys() & OF_ANY_KIND == CREDENTIALS[other]
+    assert settings.backup_storage.values.keys() & OF_ANY_KIND == CREDENTIALS[own]
+
+
+@pytest.mark.parametrize("other", CREDENTIALS)
+@pytest.mark.parametrize("own", ["bucketName: b", "rootPath: r"])
+def test_one_without_any_inherits_what_there_is(load_text: Load, own: str, other: str) -> None:
+    values = load_text(v2(other, own)).settings.backup_storage.values
+    assert values.keys() & OF_ANY_KIND == CREDENTIALS[other]
+
+
+@pytest.mark.parametrize("own", ["auth: {type: static}", "auth: {sasToken: ''}"])
+def test_to_say_that_there_is_none_is_no_credential(load_text: Load, own: str) -> None:
+    text = v2("auth: {connectionString: c}", own)
+    assert "connection_string" in load_text(text).settings.backup_storage.values
+
+
+def test_a_credential_that_equals_the_primary_s_is_not_one_of_its_own(load_text: Load) -> None:
+    keys = "accessKeyID: left-over, secretAccessKey: s"
+    text = v2(f"auth: {{{keys}, credentialsFile: f}}", f"auth: {{{keys}}}")
+    assert load_text(text).settings.backup_storage.values["credentials_file"] == "f"
+
+
+def test_classic_keys_of_its_own_are_used_beside_a_primary_with_a_role(load_text: Load) -> None:
+    text = "minio: {useIAM: true, backupAccessKeyID: a, backupSecretAccessKey: s}"
+    values = load_text(text).settings.backup_storage.values
+    assert (values["access_key_id"], "use_iam" in values) == ("a", False)
+
+
+def test_half_a_key_pair_is_completed_by_the_primary_s(load_text: Load) -> None:
+    loaded = load_text("minio: {accessKeyID: a}", environ={"MINIO_BACKUP_SECRET_KEY": "s"})
+    assert loaded.settings.backup_storage.values["access_key_id"] == "a"
+
+
+@pytest.mark.parametrize("own", ["auth: {sasToken: sig}", "auth: {type: iam}", "auth: {accountKey: other}"])
+def test_the_account_s_name_goes_with_any_credential_for_it(load_text: Load, own: str) -> None:
+    values = load_text(v2("accountName: acc, auth: {accountKey: k}", own)).settings.backup_storage.values
+    assert values["account_name"] == "acc"
+
+
+def test_but_a_connection_string_names_its_own(load_text: Load) -> None:
+    text = v2("accountName: acc, auth: {accountKey: k}", "auth: {connectionString: c}")
+    assert "account_name" not in load_text(text).settings.backup_storage.values
+
+
+def test_another_account_takes_the_role_and_no_signature(load_text: Load) -> None:
+    text = v2("accountName: acc, auth: {sasToken: sig, type: iam}", "accountName: other")
+    values = load_text(text).settings.backup_storage.values
+    assert (values["use_iam"], "sas_token" in values) == (True, False)
 
 
 def test_an_explicit_empty_text_is_not_replaced_by_an_inherited_one(load_text: Load) -> None:
