@@ -38,7 +38,17 @@ pytestmark = pytest.mark.xdist_group("the_kit")
 def failed_rules(target: str | Path, report: Path) -> dict[str, set[str]]:
     """The rules that failed, by the class of storage."""
     command = [sys.executable, "-m", "pytest", str(target), f"--junitxml={report}", "--rootdir", str(ROOT)]
-    options = ["-q", "--tb=no", "-p", "no:cacheprovider", "-W", "ignore", "-c", str(ROOT / "pyproject.toml")]
+    options = [
+        "-q",
+        "--tb=no",
+        "--assert=plain",
+        "-p",
+        "no:cacheprovider",
+        "-W",
+        "ignore",
+        "-c",
+        str(ROOT / "pyproject.toml"),
+    ]
     done = subprocess.run([*command, *options], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
     failed: dict[str, set[str]] = {}

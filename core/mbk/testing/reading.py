@@ -6,7 +6,7 @@ import pytest
 
 from mbk.errors import ObjectNotFound
 from mbk.ports.storage import MIB, Storage
-from mbk.testing.kit import Kit, content, put, sample
+from mbk.testing.kit import Content, Kit, content, put, sample
 
 
 class Reading(Kit):
@@ -17,7 +17,7 @@ class Reading(Kit):
             put(storage, f"{prefix}a", data)
             with storage.read(f"{prefix}a") as chunks:
                 pieces = list(chunks)
-            assert b"".join(pieces) == data
+            assert Content(b"".join(pieces)) == data
             assert all(pieces)
 
     def test_r2_ranges(self, storage: Storage, prefix: str) -> None:
@@ -26,9 +26,9 @@ class Reading(Kit):
         put(storage, f"{prefix}a", data)
         for offset, length in ((0, 1), (0, 200_000), (1, 10), (65_535, 2), (100_000, 70_000), (199_999, 1)):
             with storage.read(f"{prefix}a", offset=offset, length=length) as chunks:
-                assert b"".join(chunks) == data[offset : offset + length], (offset, length)
+                assert Content(b"".join(chunks)) == data[offset : offset + length], (offset, length)
         with storage.read(f"{prefix}a", offset=150_000) as chunks:
-            assert b"".join(chunks) == data[150_000:]
+            assert Content(b"".join(chunks)) == data[150_000:]
 
     def test_r3_ranges_past_the_end(self, storage: Storage, prefix: str) -> None:
         """R3. A range that reaches past the end yields what is there; one of no bytes, or that starts at or past the end, nothing."""
@@ -37,7 +37,7 @@ class Reading(Kit):
         expected = {(8, 100): b"89", (0, 11): b"0123456789", (10, 1): b"", (11, 1): b"", (5, 0): b""}
         for (offset, length), data in expected.items():
             with storage.read(f"{prefix}a", offset=offset, length=length) as chunks:
-                assert b"".join(chunks) == data, (offset, length)
+                assert Content(b"".join(chunks)) == data, (offset, length)
         for offset in (10, 1_000_000):
             with storage.read(f"{prefix}a", offset=offset) as chunks:
                 assert list(chunks) == []

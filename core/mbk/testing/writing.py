@@ -9,7 +9,7 @@ import pytest
 
 from mbk.errors import MbkError, ObjectExists, ObjectNotFound, Unsupported
 from mbk.ports.storage import MIB, Storage
-from mbk.testing.kit import Kit, content, in_threads, needs, put, sample
+from mbk.testing.kit import Content, Kit, content, in_threads, needs, put, sample
 
 #: More than any plugin's part, so that a write of unknown size meets its multipart upload.
 MORE_THAN_A_PART = 20 * MIB + 1
@@ -78,7 +78,7 @@ class Writing(Kit):
     def test_w7_nobody_sees_half(self, storage: Storage, prefix: str) -> None:
         """W7. Until a write returns, readers find what was there before, or nothing."""
         put(storage, f"{prefix}there", b"before")
-        seen: list[bytes | None] = []
+        seen: list[Content | None] = []
 
         def chunks(key: str) -> Iterator[bytes]:
             yield b"x" * MIB
