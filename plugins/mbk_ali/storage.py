@@ -13,7 +13,6 @@ from uuid import uuid4
 
 from mbk.errors import (
     DeleteFailed,
-    InvalidKey,
     MbkError,
     ObjectExists,
     PermissionDenied,
@@ -22,10 +21,12 @@ from mbk.errors import (
     TransferInterrupted,
     Unsupported,
 )
+from mbk.plugin.keys import fault_of_path, require_key
+from mbk.plugin.streams import MAX_PARTS, counted, cut, part_sizes
 from mbk.ports.storage import GIB, Capabilities, Location, ObjectInfo, Storage
 from mbk_ali.client import connect
 from mbk_ali.errors import Place, code_of, translated
-from mbk_ali.multipart import FORBID_OVERWRITE, MAX_PARTS, AliUpload, counted, cut, part_sizes
+from mbk_ali.multipart import FORBID_OVERWRITE, AliUpload
 from mbk_ali.settings import AliSettings, region_of
 
 BACKEND = "ali"
@@ -37,7 +38,6 @@ KIB = 1024
 STANDARD_RANGES = {"x-oss-range-behavior": "standard"}
 
 # What a URL or OSS's XML cannot carry unchanged.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class AliStorage:
@@ -197,9 +197,7 @@ class AliStorage:
 
     def check_key(self, key: str, place: Place | None = None) -> None:
         """`InvalidKey` for what OSS does not take (help.aliyun.com, "Object naming conventions") or a URL would change."""
-        why = _fault_of(key)
-        if why:
-            raise InvalidKey(f"{key[:80]!r} cannot be a key in {place or self.place}: {why}")
+        require_key(key, place or self.place, fault_of_path(key, MAX_KEY_BYTES))
 
     def require_result(self, answer: Any, element: str) -> None:
         """The SDK looks at the status alone, which comes before the work is done.
@@ -291,7 +289,7 @@ class AliStorage:
         parent, slash, _ = key.rpartition("/")
         name = f".mbk-probe-{uuid4().hex}"
         probe = f"{parent}{slash}{name}"
-        if _fault_of(probe):  # too long
+        if fault_of_path(probe, MAX_KEY_BYTES):  # too long
             probe = f"{self.location.root}{name}"
         try:
             self._put(probe, b"", only_if_absent=True)
@@ -334,23 +332,6 @@ class AliStorage:
             if not page.is_truncated:
                 return
             markers = {"key_marker": page.next_key_marker, "upload_id_marker": page.next_upload_id_marker}
-
-
-def _fault_of(key: str) -> str:
-    """Why a key cannot be stored, empty where it can."""
-    try:
-        length = len(key.encode())
-    except UnicodeEncodeError:
-        return "it is not Unicode text"
-    if not 0 < length <= MAX_KEY_BYTES:
-        return f"it has {length} bytes, allowed are 1 to {MAX_KEY_BYTES}"
-    if key[0] in "/\\":
-        return "it begins with a slash or a backslash"
-    if _CONTROL.search(key):
-        return "it has control characters"
-    if not {".", ".."}.isdisjoint(key.split("/")):
-        return "it has an element . or .."
-    return ""
 
 
 def _told(body: bytes) -> str:

@@ -19,7 +19,6 @@ from azure.storage.blob import (  # noqa: TID253  loaded only with an opened sto
 from mbk.errors import (
     BucketNotFound,
     DeleteFailed,
-    InvalidKey,
     MbkError,
     ObjectExists,
     ObjectNotFound,
@@ -28,8 +27,11 @@ from mbk.errors import (
     TransferInterrupted,
     Unsupported,
 )
+from mbk.plugin.keys import fault_of_length, require_key
+from mbk.plugin.streams import counted, cut
+from mbk.plugin.uploads import bare
 from mbk.ports.storage import MIB, Capabilities, Location, ObjectInfo, Storage
-from mbk_azure.blocks import MAX_BLOCKS, AzureUpload, bare, block_sizes, counted, cut
+from mbk_azure.blocks import MAX_BLOCKS, AzureUpload, block_sizes
 from mbk_azure.client import connect
 from mbk_azure.errors import Place, Source, code_of, translated
 from mbk_azure.settings import AzureSettings
@@ -364,15 +366,7 @@ def _hidden(metadata: dict[str, str] | None) -> bool:
 
 
 def _check_key(key: str, place: Place) -> None:
-    try:
-        length = len(key.encode())
-    except UnicodeEncodeError as exc:
-        raise InvalidKey(f"{key[:80]!r} cannot be a key in {place}: it is not Unicode text") from exc
-    if not 0 < length <= MAX_KEY_BYTES:
-        raise InvalidKey(
-            f"{key[:80]!r} cannot be a key in {place}: it has {length} bytes, allowed are 1 to {MAX_KEY_BYTES}"
-        )
+    why = fault_of_length(key, MAX_KEY_BYTES)
     if _REFUSED.search(key):
-        raise InvalidKey(
-            f"{key[:80]!r} cannot be a key in {place}: it has control letters, a backslash, or an element '.' or '..'"
-        )
+        why = why or "it has control letters, a backslash, or an element '.' or '..'"
+    require_key(key, place, why)

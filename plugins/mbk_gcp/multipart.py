@@ -6,11 +6,9 @@ preconditions, no copied parts; unfinished uploads stay for ever and can be list
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from threading import Lock
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 from xml.etree import ElementTree
@@ -18,7 +16,8 @@ from xml.etree import ElementTree
 import google_crc32c
 import requests
 
-from mbk.errors import MbkError, ObjectNotFound, StorageError, StorageUnavailable, Unsupported
+from mbk.errors import StorageUnavailable, Unsupported
+from mbk.plugin.uploads import Part, PartsUpload
 from mbk.ports.storage import ObjectInfo, Storage
 from mbk_gcp.errors import require_success, translated
 from mbk_gcp.upload import CONTENT_TYPE, encoded
@@ -27,41 +26,22 @@ if TYPE_CHECKING:
     from mbk_gcp.storage import GcpStorage
 
 
-class GcpUpload:
+class GcpUpload(PartsUpload):
     """See :class:`mbk.ports.storage.MultipartUpload`."""
 
     def __init__(self, storage: GcpStorage, key: str) -> None:
+        super().__init__(storage, key, where=storage.place)
         self._storage = storage
-        self._key = key
-        self._parts: dict[int, tuple[str, int]] = {}
-        self._lock = Lock()
-        self._closed = False
-        self._asked_to_complete = False
         answer = self._send("start", "POST", "uploads", headers={"Content-Type": CONTENT_TYPE})
         self._id = _text(_parsed(answer, storage, key), "UploadId")
         self._started = parsedate_to_datetime(answer.headers["Date"]) if "Date" in answer.headers else None
-
-    def __repr__(self) -> str:
-        return f"<multipart upload of {self._key!r} to {self._storage.place}>"
-
-    def __enter__(self) -> GcpUpload:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        if exc_info[0] is None:
-            self.abort()
-            return
-        # The first error is the one to tell; what could not be removed is `clean`'s.
-        with suppress(MbkError):
-            self.abort()
 
     def put_part(self, number: int, data: bytes) -> None:
         headers = {"x-goog-hash": f"crc32c={encoded(google_crc32c.Checksum(data))}"}
         answer = self._send(
             f"write part {number} of", "PUT", f"partNumber={number}&{self._of_upload}", data, headers
         )
-        with self._lock:
-            self._parts[number] = (answer.headers["ETag"], len(data))
+        self.remember(number, answer.headers["ETag"], len(data))
 
     def copy_part(self, number: int, source: Storage, key: str, *, offset: int, length: int) -> None:
         raise Unsupported(
@@ -69,33 +49,15 @@ class GcpUpload:
             f"{length} bytes from {offset}: the service copies whole objects only"
         )
 
-    def complete(self) -> ObjectInfo:
-        with self._lock:
-            parts = sorted(self._parts.items())
-        if not parts:
-            raise StorageError(f"the upload of {self._key!r} to {self._storage.place} has no parts")
-        size = sum(length for _, (_, length) in parts)
-        asked, self._asked_to_complete = self._asked_to_complete, True
-        try:
-            answer = self._send("complete", "POST", self._of_upload, _listing(parts))
-            _parsed(answer, self._storage, self._key)
-            info = ObjectInfo(self._key, size)
-        except ObjectNotFound:
-            # An upload that was completed is gone: where an earlier answer was lost, look for the object.
-            if not asked:
-                raise
-            info = self._storage.stat(self._key)
-            if info.size != size or (self._started and (info.modified or _LONG_AGO) < self._started):
-                raise
-        self._closed = True
-        return info
+    def send_complete(self, parts: Mapping[int, Part]) -> None:
+        answer = self._send("complete", "POST", self._of_upload, _listing(parts))
+        _parsed(answer, self._storage, self._key)
 
-    def abort(self) -> None:
-        if self._closed:
-            return
-        with suppress(ObjectNotFound):
-            abort(self._storage, self._key, self._id)
-        self._closed = True
+    def send_abort(self) -> None:
+        abort(self._storage, self._key, self._id)
+
+    def is_ours(self, found: ObjectInfo) -> bool:
+        return self._started is None or (found.modified or _LONG_AGO) >= self._started
 
     @property
     def _of_upload(self) -> str:
@@ -141,12 +103,12 @@ def unfinished(storage: GcpStorage, prefix: str) -> Iterator[tuple[str, str]]:
         marker = f"&key-marker={last}&upload-id-marker={last_id}"
 
 
-def _listing(parts: list[tuple[int, tuple[str, int]]]) -> bytes:
+def _listing(parts: Mapping[int, Part]) -> bytes:
     root = ElementTree.Element("CompleteMultipartUpload")
-    for number, (etag, _) in parts:
-        part = ElementTree.SubElement(root, "Part")
-        ElementTree.SubElement(part, "PartNumber").text = str(number)
-        ElementTree.SubElement(part, "ETag").text = etag
+    for number, part in parts.items():
+        element = ElementTree.SubElement(root, "Part")
+        ElementTree.SubElement(element, "PartNumber").text = str(number)
+        ElementTree.SubElement(element, "ETag").text = part.etag
     return ElementTree.tostring(root)
 
 

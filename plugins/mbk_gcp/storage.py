@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from threading import Lock
 from typing import Any
 from urllib.parse import quote
@@ -19,7 +19,6 @@ from mbk.errors import (
     AuthenticationFailed,
     BucketNotFound,
     DeleteFailed,
-    InvalidKey,
     MbkError,
     ObjectNotFound,
     StorageError,
@@ -27,12 +26,14 @@ from mbk.errors import (
     Unsupported,
     UsageError,
 )
+from mbk.plugin.keys import fault_of_length, require_key
+from mbk.plugin.streams import counted, cut
 from mbk.ports.storage import MIB, TIB, Capabilities, Location, ObjectInfo, Storage
 from mbk_gcp.client import ONCE, Connection, connect
 from mbk_gcp.errors import Place, require_success, status_of, translate, translated
 from mbk_gcp.multipart import GcpUpload, abort, unfinished
 from mbk_gcp.settings import NAME, GcpSettings
-from mbk_gcp.upload import CONTENT_TYPE, PIECE, ResumableUpload, counted, cut
+from mbk_gcp.upload import CONTENT_TYPE, PIECE, ResumableUpload
 
 CHUNK = MIB
 #: https://cloud.google.com/storage/docs/batch: no more than 100 calls in a batch.
@@ -257,7 +258,7 @@ class GcpStorage:
         self, key: str, chunks: Iterable[bytes], size: int | None, conditions: dict[str, int]
     ) -> ObjectInfo:
         check_key(key, self.place)
-        pieces = cut(counted(chunks, size, self._bad_size(key)), PIECE)
+        pieces = cut(counted(chunks, size, self._bad_size(key)), repeat(PIECE))
         first = next(pieces, b"")
         second = next(pieces, None)
         if second is None:
@@ -326,13 +327,7 @@ def _matches(answer: requests.Response, digest: bytes) -> bool:
 
 def check_key(key: str, place: Place) -> None:
     """Raises `InvalidKey` for what cannot be an object's name: https://cloud.google.com/storage/docs/objects#naming"""
-    try:
-        length = len(key.encode())
-    except UnicodeEncodeError as exc:
-        raise InvalidKey(f"{key[:80]!r} cannot be a key in {place}: it is not Unicode text") from exc
-    if not 0 < length <= MAX_KEY_BYTES:
-        raise InvalidKey(
-            f"{key[:80]!r} cannot be a key in {place}: it has {length} bytes, allowed are 1 to {MAX_KEY_BYTES}"
-        )
+    why = fault_of_length(key, MAX_KEY_BYTES)
     if key in (".", "..") or "\r" in key or "\n" in key or key.startswith(".well-known/acme-challenge/"):
-        raise InvalidKey(f"{key[:80]!r} cannot be a key in {place}: Google refuses it")
+        why = why or "Google refuses it"
+    require_key(key, place, why)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -29,35 +29,6 @@ PIECE = 8 * MIB
 CONTENT_TYPE = "application/octet-stream"
 
 _KEPT = re.compile(r"bytes=0-(\d+)")
-
-
-def cut(chunks: Iterable[bytes], wanted: int) -> Iterator[bytes]:
-    """The same bytes in pieces of ``wanted`` bytes, the last one shorter. Holds one piece and one chunk."""
-    pending: list[bytes] = []
-    held = 0
-    for chunk in chunks:
-        view = memoryview(chunk)
-        while held + len(view) >= wanted:
-            taken = wanted - held
-            yield b"".join([*pending, view[:taken]])
-            view, pending, held = view[taken:], [], 0
-        if view:
-            pending.append(bytes(view))
-            held += len(view)
-    if held:
-        yield b"".join(pending)
-
-
-def counted(chunks: Iterable[bytes], size: int | None, fail: Callable[[str], MbkError]) -> Iterator[bytes]:
-    """The same chunks; raises before the first byte too many, and at the end when bytes are missing."""
-    seen = 0
-    for chunk in chunks:
-        seen += len(chunk)
-        if size is not None and seen > size:
-            raise fail(f"more than the {size} bytes announced came")
-        yield chunk
-    if size is not None and seen < size:
-        raise fail(f"{seen} bytes came, {size} were announced")
 
 
 class ResumableUpload:

@@ -1,114 +1,33 @@
-"""One multipart upload, and how a stream is cut into parts."""
+"""One multipart upload."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
-from threading import Lock
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from mbk.errors import MbkError, ObjectNotFound, StorageError, Unsupported
-from mbk.ports.storage import MIB, ObjectInfo, Storage
+from mbk.errors import Unsupported
+from mbk.plugin.uploads import Part, PartsUpload, bare
+from mbk.ports.storage import Storage
 from mbk_s3.errors import translated
 
 if TYPE_CHECKING:
     from mbk_s3.storage import S3Storage
 
-#: A write of at most this many known bytes is one request.
-SINGLE_WRITE = 16 * MIB
-PART = 8 * MIB
-MAX_PARTS = 10_000
-#: Parts of a stream of unknown length grow by `PART` after so many, which makes 10,000 of them more than 5 TiB.
-PARTS_OF_ONE_SIZE = 75
 
-
-def part_sizes(size: int | None) -> Iterator[int]:
-    """How many bytes each part takes, so that any object of up to 5 TiB fits into the parts allowed."""
-    if size is None:
-        for number in range(MAX_PARTS):
-            yield PART * (1 + number // PARTS_OF_ONE_SIZE)
-        return
-    part = SINGLE_WRITE if size <= SINGLE_WRITE else max(PART, -(-size // MAX_PARTS))
-    for _ in range(MAX_PARTS):
-        yield part
-
-
-def cut(chunks: Iterable[bytes], sizes: Iterator[int]) -> Iterator[bytes]:
-    """The same bytes in pieces of the given sizes, the last one shorter. Holds one piece and one chunk."""
-    wanted = next(sizes)
-    pending: list[bytes] = []
-    held = 0
-    for chunk in chunks:
-        view = memoryview(chunk)
-        while held + len(view) >= wanted:
-            taken = wanted - held
-            yield b"".join([*pending, view[:taken]])
-            view, pending, held = view[taken:], [], 0
-            wanted = _next_size(sizes)
-        if view:
-            pending.append(bytes(view))
-            held += len(view)
-    if held:
-        yield b"".join(pending)
-
-
-def _next_size(sizes: Iterator[int]) -> int:
-    for size in sizes:
-        return size
-    raise StorageError(f"more bytes came than {MAX_PARTS} parts can hold")
-
-
-def counted(chunks: Iterable[bytes], size: int | None, fail: Callable[[str], MbkError]) -> Iterator[bytes]:
-    """The same chunks; raises before the first byte too many, and at the end when bytes are missing."""
-    seen = 0
-    for chunk in chunks:
-        seen += len(chunk)
-        if size is not None and seen > size:
-            raise fail(f"more than the {size} bytes announced came")
-        yield chunk
-    if size is not None and seen < size:
-        raise fail(f"{seen} bytes came, {size} were announced")
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    etag: str
-    size: int
-
-
-class S3Upload:
+class S3Upload(PartsUpload):
     """See :class:`mbk.ports.storage.MultipartUpload`. ``only_if_absent`` makes completing conditional."""
 
     def __init__(self, storage: S3Storage, key: str, *, only_if_absent: bool = False) -> None:
+        super().__init__(storage, key, where=storage.place)
         self._storage = storage
-        self._key = key
         self._condition = {"IfNoneMatch": "*"} if only_if_absent else {}
-        self._parts: dict[int, Part] = {}
-        self._lock = Lock()
-        self._closed = False
-        self._asked_to_complete = False
         with translated(storage.place, "start a multipart upload of", key):
             self._id: str = storage.client.create_multipart_upload(**self._target())["UploadId"]
-
-    def __repr__(self) -> str:
-        return f"<multipart upload of {self._key!r} to {self._storage.place}>"
-
-    def __enter__(self) -> S3Upload:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        if exc_info[0] is None:
-            self.abort()
-            return
-        # The first error is the one to tell; what could not be removed is `clean`'s.
-        with suppress(MbkError):
-            self.abort()
 
     def put_part(self, number: int, data: bytes) -> None:
         with translated(self._storage.place, f"write part {number} of", self._key):
             answer = self._storage.client.upload_part(**self._of_upload(), PartNumber=number, Body=data)
-        self._remember(number, answer["ETag"], len(data))
+        self.remember(number, answer["ETag"], len(data))
 
     def copy_part(self, number: int, source: Storage, key: str, *, offset: int, length: int) -> None:
         storage = self._storage
@@ -121,57 +40,22 @@ class S3Upload:
                 CopySource={"Bucket": source.location.bucket, "Key": key},
                 CopySourceRange=f"bytes={offset}-{offset + length - 1}",
             )
-        self._remember(number, answer["CopyPartResult"]["ETag"], length)
+        self.remember(number, answer["CopyPartResult"]["ETag"], length)
 
-    def complete(self) -> ObjectInfo:
-        with self._lock:
-            parts = dict(sorted(self._parts.items()))
-        if not parts:
-            raise StorageError(f"the upload of {self._key!r} to {self._storage.place} has no parts")
-        size = sum(part.size for part in parts.values())
+    def send_complete(self, parts: Mapping[int, Part]) -> str | None:
         listed = [{"PartNumber": number, "ETag": part.etag} for number, part in parts.items()]
-        asked, self._asked_to_complete = self._asked_to_complete, True
-        try:
-            answer = self._send_complete(listed)
-        except ObjectNotFound:
-            # An upload that was completed is gone: where an earlier answer was lost, look for the object.
-            if not asked:
-                raise
-            info = self._storage.stat(self._key)
-            if info.size != size or not (info.etag or "").endswith(f"-{len(parts)}"):
-                raise
-        else:
-            info = ObjectInfo(self._key, size, bare(answer.get("ETag")))
-        self._closed = True
-        return info
-
-    def abort(self) -> None:
-        if self._closed:
-            return
-        with (
-            suppress(ObjectNotFound),
-            translated(self._storage.place, "abort the multipart upload of", self._key),
-        ):
-            self._storage.client.abort_multipart_upload(**self._of_upload())
-        self._closed = True
-
-    def _send_complete(self, parts: list[dict[str, Any]]) -> dict[str, Any]:
         with translated(self._storage.place, "complete the multipart upload of", self._key):
-            answer: dict[str, Any] = self._storage.client.complete_multipart_upload(
-                **self._of_upload(), **self._condition, MultipartUpload={"Parts": parts}
+            answer = self._storage.client.complete_multipart_upload(
+                **self._of_upload(), **self._condition, MultipartUpload={"Parts": listed}
             )
-        return answer
+        return bare(answer.get("ETag"))
 
-    def _remember(self, number: int, etag: str, size: int) -> None:
-        with self._lock:
-            self._parts[number] = Part(etag, size)
+    def send_abort(self) -> None:
+        with translated(self._storage.place, "abort the multipart upload of", self._key):
+            self._storage.client.abort_multipart_upload(**self._of_upload())
 
     def _target(self) -> dict[str, str]:
         return {"Bucket": self._storage.place.bucket, "Key": self._key}
 
     def _of_upload(self) -> dict[str, str]:
         return {**self._target(), "UploadId": self._id}
-
-
-def bare(etag: str | None) -> str | None:
-    return etag.strip('"') if etag else None

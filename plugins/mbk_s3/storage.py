@@ -13,7 +13,6 @@ from uuid import uuid4
 
 from mbk.errors import (
     DeleteFailed,
-    InvalidKey,
     MbkError,
     ObjectExists,
     PermissionDenied,
@@ -21,10 +20,13 @@ from mbk.errors import (
     TransferInterrupted,
     Unsupported,
 )
+from mbk.plugin.keys import fault_of_length, require_key
+from mbk.plugin.streams import MAX_PARTS, counted, cut, part_sizes
+from mbk.plugin.uploads import bare
 from mbk.ports.storage import GIB, MIB, TIB, Capabilities, Location, ObjectInfo, Storage
 from mbk_s3.client import connect
 from mbk_s3.errors import Place, code_of, translated
-from mbk_s3.multipart import MAX_PARTS, S3Upload, bare, counted, cut, part_sizes
+from mbk_s3.multipart import S3Upload
 from mbk_s3.settings import S3Settings
 
 #: What all three profiles are called in a `Location`: the same bucket reached as ``minio`` and ``s3`` is one bucket.
@@ -340,11 +342,4 @@ class S3Storage:
 
 
 def _check_key(key: str, place: Place) -> None:
-    try:
-        length = len(key.encode())
-    except UnicodeEncodeError as exc:
-        raise InvalidKey(f"{key[:80]!r} cannot be a key in {place}: it is not Unicode text") from exc
-    if not 0 < length <= MAX_KEY_BYTES:
-        raise InvalidKey(
-            f"{key[:80]!r} cannot be a key in {place}: it has {length} bytes, allowed are 1 to {MAX_KEY_BYTES}"
-        )
+    require_key(key, place, fault_of_length(key, MAX_KEY_BYTES))

@@ -1,121 +1,39 @@
-"""One multipart upload, and how a stream is cut into parts."""
+"""One multipart upload."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
-from threading import Lock
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from requests.structures import CaseInsensitiveDict
 
-from mbk.errors import MbkError, ObjectNotFound, StorageError
-from mbk.ports.storage import MIB, ObjectInfo, Storage
+from mbk.plugin.uploads import Part, PartsUpload, bare
+from mbk.ports.storage import Storage
 from mbk_tc.errors import translated
 
 if TYPE_CHECKING:
     from mbk_tc.storage import TcStorage
 
-#: A write of at most this many known bytes is one request.
-SINGLE_WRITE = 16 * MIB
-PART = 8 * MIB
-MAX_PARTS = 10_000
-#: Parts of a stream of unknown length grow by `PART` after so many, which makes 10,000 of them more than 5 TiB.
-PARTS_OF_ONE_SIZE = 75
-
 #: Makes a write conditional, as the SDK takes headers that it does not know. COS ignores it in a bucket with versions.
 FORBID_OVERWRITE = {"Metadata": {"x-cos-forbid-overwrite": "true"}}
 
 
-def part_sizes(size: int | None) -> Iterator[int]:
-    """How many bytes each part takes, so that any object fits into the parts allowed."""
-    if size is None:
-        for number in range(MAX_PARTS):
-            yield PART * (1 + number // PARTS_OF_ONE_SIZE)
-        return
-    part = SINGLE_WRITE if size <= SINGLE_WRITE else max(PART, -(-size // MAX_PARTS))
-    for _ in range(MAX_PARTS):
-        yield part
-
-
-def cut(chunks: Iterable[bytes], sizes: Iterator[int]) -> Iterator[bytes]:
-    """The same bytes in pieces of the given sizes, the last one shorter. Holds one piece and one chunk."""
-    wanted = next(sizes)
-    pending: list[bytes] = []
-    held = 0
-    for chunk in chunks:
-        view = memoryview(chunk)
-        while held + len(view) >= wanted:
-            taken = wanted - held
-            yield b"".join([*pending, view[:taken]])
-            view, pending, held = view[taken:], [], 0
-            wanted = _next_size(sizes)
-        if view:
-            pending.append(bytes(view))
-            held += len(view)
-    if held:
-        yield b"".join(pending)
-
-
-def _next_size(sizes: Iterator[int]) -> int:
-    for size in sizes:
-        return size
-    raise StorageError(f"more bytes came than {MAX_PARTS} parts can hold")
-
-
-def counted(chunks: Iterable[bytes], size: int | None, fail: Callable[[str], MbkError]) -> Iterator[bytes]:
-    """The same chunks; raises before the first byte too many, and at the end when bytes are missing."""
-    seen = 0
-    for chunk in chunks:
-        seen += len(chunk)
-        if size is not None and seen > size:
-            raise fail(f"more than the {size} bytes announced came")
-        yield chunk
-    if size is not None and seen < size:
-        raise fail(f"{seen} bytes came, {size} were announced")
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    etag: str
-    size: int
-
-
-class TcUpload:
+class TcUpload(PartsUpload):
     """See :class:`mbk.ports.storage.MultipartUpload`. ``only_if_absent`` makes completing conditional."""
 
     def __init__(self, storage: TcStorage, key: str, *, only_if_absent: bool = False) -> None:
+        super().__init__(storage, key, where=storage.place)
         self._storage = storage
-        self._key = key
         self._condition = FORBID_OVERWRITE if only_if_absent else {}
-        self._parts: dict[int, Part] = {}
-        self._lock = Lock()
-        self._closed = False
-        self._asked_to_complete = False
         with translated(storage.place, "start a multipart upload of", key):
             answer = storage.client.create_multipart_upload(**self._target(), **self._condition)
             self._id: str = answer["UploadId"]
-
-    def __repr__(self) -> str:
-        return f"<multipart upload of {self._key!r} to {self._storage.place}>"
-
-    def __enter__(self) -> TcUpload:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        if exc_info[0] is None:
-            self.abort()
-            return
-        # The first error is the one to tell; what could not be removed is `clean`'s.
-        with suppress(MbkError):
-            self.abort()
 
     def put_part(self, number: int, data: bytes) -> None:
         with translated(self._storage.place, f"write part {number} of", self._key):
             answer = self._storage.client.upload_part(**self._of_upload(), PartNumber=number, Body=data)
             etag = headers(answer)["ETag"]
-        self._remember(number, etag, len(data))
+        self.remember(number, etag, len(data))
 
     def copy_part(self, number: int, source: Storage, key: str, *, offset: int, length: int) -> None:
         storage = self._storage
@@ -128,50 +46,19 @@ class TcUpload:
                 CopySourceRange=f"bytes={offset}-{offset + length - 1}",
             )
             etag = headers(answer)["ETag"]
-        self._remember(number, etag, length)
+        self.remember(number, etag, length)
 
-    def complete(self) -> ObjectInfo:
-        with self._lock:
-            parts = dict(sorted(self._parts.items()))
-        if not parts:
-            raise StorageError(f"the upload of {self._key!r} to {self._storage.place} has no parts")
-        size = sum(part.size for part in parts.values())
+    def send_complete(self, parts: Mapping[int, Part]) -> str | None:
         listed = [{"PartNumber": number, "ETag": part.etag} for number, part in parts.items()]
-        asked, self._asked_to_complete = self._asked_to_complete, True
-        try:
-            answer = self._send_complete(listed)
-        except ObjectNotFound:
-            # An upload that was completed is gone: where an earlier answer was lost, look for the object.
-            if not asked:
-                raise
-            info = self._storage.stat(self._key)
-            if info.size != size or not (info.etag or "").endswith(f"-{len(parts)}"):
-                raise
-        else:
-            info = ObjectInfo(self._key, size, bare(answer.get("ETag")))
-        self._closed = True
-        return info
-
-    def abort(self) -> None:
-        if self._closed:
-            return
-        with (
-            suppress(ObjectNotFound),
-            translated(self._storage.place, "abort the multipart upload of", self._key),
-        ):
-            self._storage.client.abort_multipart_upload(**self._of_upload())
-        self._closed = True
-
-    def _send_complete(self, parts: list[dict[str, Any]]) -> dict[str, Any]:
         with translated(self._storage.place, "complete the multipart upload of", self._key):
-            answer: dict[str, Any] = self._storage.client.complete_multipart_upload(
-                **self._of_upload(), **self._condition, MultipartUpload={"Part": parts}
+            answer = self._storage.client.complete_multipart_upload(
+                **self._of_upload(), **self._condition, MultipartUpload={"Part": listed}
             )
-        return answer
+        return bare(answer.get("ETag"))
 
-    def _remember(self, number: int, etag: str, size: int) -> None:
-        with self._lock:
-            self._parts[number] = Part(etag, size)
+    def send_abort(self) -> None:
+        with translated(self._storage.place, "abort the multipart upload of", self._key):
+            self._storage.client.abort_multipart_upload(**self._of_upload())
 
     def _target(self) -> dict[str, str]:
         return {"Bucket": self._storage.place.bucket, "Key": self._key}
@@ -183,7 +70,3 @@ class TcUpload:
 def headers(answer: Mapping[str, Any]) -> Mapping[str, Any]:
     """The headers that the SDK copies out of an answer, under whatever case a proxy gave them."""
     return CaseInsensitiveDict(answer)
-
-
-def bare(etag: str | None) -> str | None:
-    return etag.strip('"') if etag else None

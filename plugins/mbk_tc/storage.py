@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
@@ -14,7 +13,6 @@ from uuid import uuid4
 
 from mbk.errors import (
     DeleteFailed,
-    InvalidKey,
     MbkError,
     ObjectExists,
     PermissionDenied,
@@ -22,10 +20,13 @@ from mbk.errors import (
     TransferInterrupted,
     Unsupported,
 )
+from mbk.plugin.keys import fault_of_path, require_key
+from mbk.plugin.streams import MAX_PARTS, counted, cut, part_sizes
+from mbk.plugin.uploads import bare
 from mbk.ports.storage import GIB, MIB, Capabilities, Location, ObjectInfo, Storage
 from mbk_tc.client import Clients
 from mbk_tc.errors import Place, code_of, translated
-from mbk_tc.multipart import FORBID_OVERWRITE, MAX_PARTS, TcUpload, bare, counted, cut, headers, part_sizes
+from mbk_tc.multipart import FORBID_OVERWRITE, TcUpload, headers
 from mbk_tc.settings import TcSettings, region_of
 
 BACKEND = "tc"
@@ -34,7 +35,6 @@ DELETE_BATCH = 1000
 MAX_KEY_BYTES = 850
 
 # What a URL or OSS's XML cannot carry unchanged.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class TcStorage:
@@ -201,9 +201,7 @@ class TcStorage:
 
     def check_key(self, key: str, place: Place | None = None) -> None:
         """`InvalidKey` for what COS does not take (cloud.tencent.com, "Object overview") or a URL would change."""
-        why = _fault_of(key)
-        if why:
-            raise InvalidKey(f"{key[:80]!r} cannot be a key in {place or self.place}: {why}")
+        require_key(key, place or self.place, fault_of_path(key, MAX_KEY_BYTES))
 
     def _calling(self, doing: str, key: str) -> AbstractContextManager[None]:
         self.check_key(key)
@@ -293,7 +291,7 @@ class TcStorage:
         parent, slash, _ = key.rpartition("/")
         name = f".mbk-probe-{uuid4().hex}"
         probe = f"{parent}{slash}{name}"
-        if _fault_of(probe):  # too long
+        if fault_of_path(probe, MAX_KEY_BYTES):  # too long
             probe = f"{self.location.root}{name}"
         try:
             self._put(probe, b"", only_if_absent=True)
@@ -342,23 +340,6 @@ class TcStorage:
             if page.get("IsTruncated") != "true":
                 return
             markers = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
-
-
-def _fault_of(key: str) -> str:
-    """Why a key cannot be stored, empty where it can."""
-    try:
-        length = len(key.encode())
-    except UnicodeEncodeError:
-        return "it is not Unicode text"
-    if not 0 < length <= MAX_KEY_BYTES:
-        return f"it has {length} bytes, allowed are 1 to {MAX_KEY_BYTES}"
-    if key[0] in "/\\":
-        return "it begins with a slash or a backslash"
-    if _CONTROL.search(key):
-        return "it has control characters"
-    if not {".", ".."}.isdisjoint(key.split("/")):
-        return "it has an element . or .."
-    return ""
 
 
 def _host(endpoint: str) -> str:

@@ -14,10 +14,11 @@ from pydantic import ValidationError
 
 from mbk.config.load import load
 from mbk.errors import ConfigError, InvalidKey
+from mbk.plugin.streams import PART
 from mbk.plugin.values import settings_of
 from mbk.ports.storage import GIB, MIB, TIB
 from mbk_azure import mbk_storage_backends
-from mbk_azure.blocks import BLOCK, MAX_BLOCKS, block_sizes, cut
+from mbk_azure.blocks import MAX_BLOCKS, block_sizes
 from mbk_azure.connection import parse
 from mbk_azure.settings import AzureSettings
 from mbk_azure.storage import AzureStorage
@@ -171,20 +172,12 @@ def test_the_blocks_of_any_object_are_few_enough_and_reach(size: int | None) -> 
     sizes = list(block_sizes(size))
     assert len(sizes) <= MAX_BLOCKS
     assert sum(sizes) >= (5 * TIB if size is None else size)
-    assert BLOCK <= min(sizes) <= max(sizes) <= 4000 * MIB
+    assert PART <= min(sizes) <= max(sizes) <= 4000 * MIB
 
 
 def test_blocks_of_an_unknown_length_begin_small() -> None:
     needed = next(number for number, total in enumerate(accumulate(block_sizes(None)), 1) if total >= GIB)
-    assert list(block_sizes(None))[needed] == BLOCK
-
-
-@pytest.mark.parametrize("sizes", [[1], [3], [4, 2, 5], [100]])
-def test_cutting_keeps_the_bytes(sizes: list[int]) -> None:
-    pieces = list(cut([b"", b"abc", b"defgh", b"i", b""], iter(sizes * 20)))
-    assert b"".join(pieces) == b"abcdefghi"
-    assert all(pieces)
-    assert [len(piece) for piece in pieces[:-1]] == (sizes * 20)[: len(pieces) - 1]
+    assert list(block_sizes(None))[needed] == PART
 
 
 # -- the classic configuration -------------------------------------------------------------------------------------

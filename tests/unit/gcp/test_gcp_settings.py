@@ -18,7 +18,6 @@ from mbk_gcp import mbk_storage_backends
 from mbk_gcp.interop import InteropStorage
 from mbk_gcp.settings import GcpSettings
 from mbk_gcp.storage import GcpStorage
-from mbk_gcp.upload import cut
 
 KEYS = {"access_key_id": "GOOG1ID", "secret_access_key": "a-secret"}
 ROOT = Path(__file__).parents[3]
@@ -172,15 +171,6 @@ def test_names_that_google_refuses_are_refused_without_a_request(key: str) -> No
     for call in (lambda: storage.stat(key), lambda: storage.delete([key]), lambda: storage.multipart(key)):
         with pytest.raises(InvalidKey):
             call()
-
-
-@pytest.mark.parametrize("sizes", [[], [0], [3], [4], [5], [1, 1, 1, 1, 1], [9, 0, 9], [4, 4]])
-def test_pieces_hold_the_same_bytes(sizes: list[int]) -> None:
-    chunks = [bytes([65 + number]) * size for number, size in enumerate(sizes)]
-    pieces = list(cut(chunks, 4))
-    assert b"".join(pieces) == b"".join(chunks)
-    assert all(len(piece) == 4 for piece in pieces[:-1])
-    assert all(pieces)
 
 
 def test_the_type_is_offered_without_loading_the_sdk() -> None:

@@ -1,0 +1,75 @@
+"""For storages that upload in parts: a stream held against its announced size and cut into parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from mbk.errors import MbkError, StorageError
+from mbk.ports.storage import MIB
+
+#: A write of at most this many known bytes is one part, so that it is one request.
+SINGLE_WRITE = 16 * MIB
+#: How many parts most services allow.
+MAX_PARTS = 10_000
+#: The size of a part, but for objects that would need too many of them.
+PART = 8 * MIB
+
+
+def part_sizes(size: int | None, *, max_parts: int = MAX_PARTS, grow_after: int = 75) -> Iterator[int]:
+    """How many bytes each part takes, at most ``max_parts`` of them.
+
+    With a known ``size`` all are alike and hold it together. Without one they begin with `PART` and grow by as much
+    after every ``grow_after`` parts: the defaults reach 5 TiB.
+    """
+    if size is None:
+        for number in range(max_parts):
+            yield PART * (1 + number // grow_after)
+        return
+    part = SINGLE_WRITE if size <= SINGLE_WRITE else max(PART, -(-size // max_parts))
+    for _ in range(max_parts):
+        yield part
+
+
+def cut(chunks: Iterable[bytes], sizes: Iterable[int]) -> Iterator[bytes]:
+    """The same bytes in pieces of the given sizes, the last one shorter. Holds one piece and one chunk.
+
+    Raises `StorageError` when bytes are left after the last size. Yields nothing for no bytes.
+    """
+    remaining = iter(sizes)
+    wanted = held = 0
+    pending: list[bytes] = []
+    for chunk in chunks:
+        view = memoryview(chunk)
+        while view:
+            wanted = wanted or _next_size(remaining)
+            taken = view[: wanted - held]
+            view = view[len(taken) :]
+            held += len(taken)
+            if held < wanted:
+                pending.append(bytes(taken))
+                continue
+            yield b"".join([*pending, taken])
+            pending, wanted, held = [], 0, 0
+    if held:
+        yield b"".join(pending)
+
+
+def _next_size(sizes: Iterator[int]) -> int:
+    for size in sizes:
+        return size
+    raise StorageError("more bytes came than the parts of an upload can hold")
+
+
+def counted(chunks: Iterable[bytes], size: int | None, fail: Callable[[str], MbkError]) -> Iterator[bytes]:
+    """The same chunks; raises before the first byte too many, and at the end when bytes are missing.
+
+    ``size`` None: nothing was announced, nothing is checked. ``fail`` makes the error out of the reason.
+    """
+    seen = 0
+    for chunk in chunks:
+        seen += len(chunk)
+        if size is not None and seen > size:
+            raise fail(f"more than the {size} bytes announced came")
+        yield chunk
+    if size is not None and seen < size:
+        raise fail(f"{seen} bytes came, {size} were announced")
