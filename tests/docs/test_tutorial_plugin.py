@@ -78,9 +78,9 @@ class Reader:
         self._furnish()
 
     def _compare(self, block: Block, text: str) -> None:
-        """Every line shown was printed, in this order; ``…`` stands for anything."""
-        printed = iter(self.printed.splitlines())
-        for line in text.splitlines():
+        """Every line shown was printed, in this order; ``…`` stands for anything, one space for several."""
+        printed = iter(_lines(self.printed))
+        for line in _lines(text):
             pattern = re.compile(".*".join(map(re.escape, line.split("…"))))
             assert any(pattern.fullmatch(each) for each in printed), f"{block}: {line!r}, not {self.printed}"
 
@@ -107,6 +107,10 @@ class Reader:
         for packages in (self.home / "mbk-obs/.venv").glob("lib/python*/site-packages"):
             lines = [f"import site; site.addsitedir({path!r})\n" for path in site.getsitepackages()]
             (packages / "outer.pth").write_text("".join(lines), encoding="utf-8")
+
+
+def _lines(text: str) -> list[str]:
+    return [" ".join(line.split()) for line in text.splitlines()]
 
 
 @pytest.fixture(scope="module")
