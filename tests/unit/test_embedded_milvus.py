@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from mbk.demo import _guard, wheel
 from mbk.demo.embedded import EmbeddedMilvus
 from mbk.demo.server_config import (
