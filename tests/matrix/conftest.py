@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from mbk.plugin.registry import Registry
-from tests.matrix.places import Place, places
+from tests.matrix.places import Places, places
 
 
 @pytest.fixture(scope="session", name="places")
-def all_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Place]]:
+def all_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
     """A place of every storage type, by type; the servers run as long as the session."""
     with places(tmp_path_factory.mktemp("places")) as found:
         yield found

@@ -22,7 +22,7 @@ from mbk.plugin.registry import Registry
 from mbk.ports.storage import MIB, Storage
 from mbk.testing import MemoryService, MemoryStorage
 from tests.fakes.milvus import V2_4, FakeMilvus
-from tests.matrix.places import FROM, TO, Place
+from tests.matrix.places import FROM, TO, Place, Places
 
 TYPES = ("local", "minio", "s3", "aws", "gcp", "azure", "ali", "tc")
 #: For each source the destinations that copy from it server side: those of the same service, and no others.
@@ -62,7 +62,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module", name="seeded")
-def seeded_sources(places: dict[str, Place], registry: Registry) -> None:
+def seeded_sources(places: Places, registry: Registry) -> None:
     """`COPIED` lies in each type."""
     for place in places.values():
         with closing(place.opened(registry, FROM, ROOT)) as storage:
@@ -101,7 +101,7 @@ def test_the_table_names_every_type(registry: Registry) -> None:
 @pytest.mark.parametrize("target", TYPES)
 @pytest.mark.parametrize("source", TYPES)
 def test_a_backup_is_copied_from_each_storage_to_each(
-    source: str, target: str, places: dict[str, Place], registry: Registry, seeded: None
+    source: str, target: str, places: Places, registry: Registry, seeded: None
 ) -> None:
     with (
         closing(places[source].opened(registry, FROM, ROOT)) as origin,
@@ -149,7 +149,7 @@ def restore(milvus: FakeMilvus, storage: Storage, backups: Storage, name: str) -
 
 @pytest.mark.parametrize(("kept", "backed_up"), RING, ids=["-to-".join(pair) for pair in RING])
 def test_milvus_is_restored_from_a_backup_on_another_type(
-    kept: str, backed_up: str, places: dict[str, Place], registry: Registry
+    kept: str, backed_up: str, places: Places, registry: Registry
 ) -> None:
     with (
         closing(places[kept].opened(registry, FROM, f"milvus {backed_up}")) as storage,
@@ -188,7 +188,7 @@ def backup_in_a_directory(
 @pytest.mark.parametrize("target", TYPES)
 def test_a_backup_in_a_directory_is_moved_by_the_vendors_tools_and_restored(
     target: str,
-    places: dict[str, Place],
+    places: Places,
     registry: Registry,
     made_on_local: tuple[FakeMilvus, Storage, Path],
 ) -> None:

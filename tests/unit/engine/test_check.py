@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +28,7 @@ from mbk.ports.milvus import Milvus
 from mbk.ports.storage import Capabilities, ObjectInfo, Storage
 from mbk.testing import MemoryService, MemoryStorage
 from mbk.testing.memory import EVERYTHING
+from mbk_local.storage import LocalStorage
 from tests.fakes.milvus import FakeMilvus
 from tests.fakes.world import QUICK
 
@@ -148,7 +151,8 @@ def test_every_operation_of_both_sides_has_an_answer_and_nothing_is_left() -> No
 def test_what_a_storage_cannot_do_is_a_warning_with_its_meaning(
     side: str, missing: str, operation: str, means: str
 ) -> None:
-    can = dataclasses.replace(EVERYTHING, **{missing: False})
+    without: dict[str, Any] = {missing: False}
+    can = dataclasses.replace(EVERYTHING, **without)
     place = Place(
         milvus_can=can if side == SIDES[0] else EVERYTHING, backup_can=can if side == SIDES[1] else EVERYTHING
     )
@@ -270,8 +274,20 @@ def test_a_reader_who_stops_asking_leaves_nothing_behind() -> None:
     )
     answers = check.results()
     next(answer for answer in answers if answer.what == "milvus storage: list")
+    assert isinstance(answers, Generator)
     answers.close()
     assert place.nothing_is_left()
+
+
+def test_in_a_directory_no_file_and_no_directory_is_left(tmp_path: Path) -> None:
+    (tmp_path / "milvus").mkdir()
+    (tmp_path / "backups").mkdir()
+    place = Place(rows=False)
+    results = place.check(
+        storage=lambda: LocalStorage(tmp_path / "milvus"), backup=lambda: LocalStorage(tmp_path / "backups")
+    )
+    assert (failed(results), warned(results)) == (set(), {DATA})
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "backups", tmp_path / "milvus"]
 
 
 # -- copies between the two ----------------------------------------------------------------------------------------
