@@ -6,12 +6,12 @@ import base64
 import binascii
 import ipaddress
 import re
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from mbk.plugin import StorageSettings
+from mbk.plugin.fields import ExistingFile, Host, Port, joined
 from mbk_azure.connection import Connection, parse
 
 PUBLIC_CLOUD = "core.windows.net"
@@ -45,12 +45,12 @@ class AzureSettings(StorageSettings):
     account_name: str = Field("", validate_default=True, description="the storage account")
     account_key: SecretStr = Field(SecretStr(""), description="one of the account's two keys")
     sas_token: SecretStr = Field(SecretStr(""), description="a shared access signature of the container")
-    address: str = Field(PUBLIC_CLOUD, description="domain of the cloud, or an emulator's host")
-    port: int | None = Field(None, ge=1, le=65535, description="its port; by default 443 or 80")
+    address: Host = Field(PUBLIC_CLOUD, description="domain of the cloud, or an emulator's host")
+    port: Port = Field(None, description="its port; by default 443 or 80")
     use_ssl: bool | None = Field(
         None, description="https; always on the default ports of a cloud, else as set"
     )
-    ca_cert: str = Field("", description="PEM file of a private certificate authority")
+    ca_cert: ExistingFile = Field("", description="PEM file of a private certificate authority")
     path_style: bool | None = Field(None, description="account in the path; by default with an emulator")
     iam_endpoint: str = Field("", description="authority that the identity is proved to")
     bucket: str = Field("", validate_default=True, description="the container")
@@ -112,18 +112,7 @@ class AzureSettings(StorageSettings):
     @field_validator("address")
     @classmethod
     def _address(cls, value: str) -> str:
-        if "/" in value:
-            raise ValueError("write the host name alone; https is chosen by useSSL")
-        if value.count(":") == 1:
-            raise ValueError("write the host name alone; the port has a key of its own")
-        return value.strip("[]").lower() or PUBLIC_CLOUD
-
-    @field_validator("ca_cert")
-    @classmethod
-    def _ca_cert(cls, value: str) -> str:
-        if value and not Path(value).is_file():
-            raise ValueError(f"there is no file {value!r}")
-        return value
+        return value or PUBLIC_CLOUD
 
     @field_validator("bucket")
     @classmethod
@@ -135,11 +124,6 @@ class AzureSettings(StorageSettings):
                 f"{value!r} cannot be a container: write 3 to 63 lower-case letters, digits and single hyphens"
             )
         return value
-
-    @property
-    def root(self) -> str:
-        """The root prefix, as written (a leading ``/`` is part of the keys): empty or ending with one ``/``."""
-        return f"{self.root_path.rstrip('/')}/" if self.root_path else ""
 
     @property
     def connection(self) -> Connection:
@@ -196,8 +180,7 @@ class AzureSettings(StorageSettings):
     @property
     def endpoint(self) -> str:
         """``host:port`` without the account, always with a port, so that two ways of writing it compare equal."""
-        host = f"[{self.domain}]" if ":" in self.domain else self.domain
-        return f"{host}:{self.port or (443 if self.tls else 80)}"
+        return joined(self.domain, self.port or (443 if self.tls else 80))
 
 
 def _alone(value: SecretStr, info: ValidationInfo) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from mbk.plugin import StorageSettings
+from mbk.plugin.fields import ExistingFile, Host, NeededBucket, Port, SecretOfKey, joined
 
 #: The canonical name, and `Location.backend` of every bucket, with whatever credentials it is opened.
 NAME = "gcp"
@@ -35,46 +35,28 @@ class GcpSettings(StorageSettings):
 
     ignored: ClassVar[frozenset[str]] = frozenset({"local_path"})
 
-    address: str = Field("", description="host name; by default Google's, else an emulator's")
-    port: int | None = Field(None, ge=1, le=65535, description="an emulator's port; by default 443 or 80")
+    address: Host = Field("", description="host name; by default Google's, else an emulator's")
+    port: Port = Field(None, description="an emulator's port; by default 443 or 80")
     region: str = Field("", description="location of a bucket that mbk makes; by default US")
     use_ssl: bool | None = Field(None, description="https to an emulator; by default with port 443")
-    ca_cert: str = Field("", description="PEM file of a private certificate authority")
+    ca_cert: ExistingFile = Field("", description="PEM file of a private certificate authority")
     path_style: bool | None = Field(None, description="with HMAC keys: bucket in the path, the default")
-    bucket: str = Field("", validate_default=True, description="the bucket")
+    bucket: NeededBucket = Field("", validate_default=True, description="the bucket")
     use_iam: bool = Field(False, description="application default credentials, whatever else is set")
-    credentials_file: str = Field("", description="JSON key file of a service account")
+    credentials_file: ExistingFile = Field("", description="JSON key file of a service account")
     session_token: SecretStr = Field(SecretStr(""), description="OAuth access token")
     access_key_id: str = Field("", description="access id of an HMAC key")
-    secret_access_key: SecretStr = Field(
+    secret_access_key: SecretOfKey = Field(
         SecretStr(""), validate_default=True, description="secret of the HMAC key"
     )
 
     @field_validator("bucket")
     @classmethod
     def _bucket(cls, value: str) -> str:
-        if not value:
-            raise ValueError("a bucket is needed")
         if not _BUCKET.fullmatch(value):
             raise ValueError(
                 f"{value!r} cannot be a bucket: write 3 or more lower-case letters, digits, dots, hyphens, underscores"
             )
-        return value
-
-    @field_validator("address")
-    @classmethod
-    def _address(cls, value: str) -> str:
-        if "/" in value:
-            raise ValueError("write the host name alone; https is chosen by useSSL")
-        if value.count(":") == 1:
-            raise ValueError("write the host name alone; the port has a key of its own")
-        return value.strip("[]").lower()
-
-    @field_validator("ca_cert", "credentials_file")
-    @classmethod
-    def _file(cls, value: str) -> str:
-        if value and not Path(value).is_file():
-            raise ValueError(f"there is no file {value!r}")
         return value
 
     @field_validator("session_token")
@@ -93,19 +75,6 @@ class GcpSettings(StorageSettings):
                 "HMAC keys and a credentials file or token are two ways in: set one of them to ''"
             )
         return value
-
-    @field_validator("secret_access_key")
-    @classmethod
-    def _secret(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
-        known = info.data.get("access_key_id")
-        if known is not None and bool(value.get_secret_value()) != bool(known):
-            raise ValueError("the access key id and the secret access key go together: set both or none")
-        return value
-
-    @property
-    def root(self) -> str:
-        """The root prefix, as written (a leading ``/`` is part of the keys): empty or ending with one ``/``."""
-        return f"{self.root_path.rstrip('/')}/" if self.root_path else ""
 
     @property
     def host(self) -> str:
@@ -129,8 +98,7 @@ class GcpSettings(StorageSettings):
     @property
     def endpoint(self) -> str:
         """``host:port``, always with a port, so that two ways of writing it compare equal."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.effective_port}"
+        return joined(self.host, self.effective_port)
 
     @property
     def url(self) -> str:

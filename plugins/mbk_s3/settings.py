@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from mbk.plugin import StorageSettings
+from mbk.plugin.fields import ExistingFile, Host, NeededBucket, Port, SecretOfKey, joined
 from mbk_s3.profiles import AWS, MINIO, S3, Profile
 
 DEFAULT_REGION = "us-east-1"
@@ -44,31 +44,29 @@ class S3Settings(StorageSettings):
         }
     )
 
-    address: str = Field("", validate_default=True, description="host name of the service")
-    port: int | None = Field(None, ge=1, le=65535, description="its port; by default 443 or 80, MinIO's 9000")
+    address: Host = Field("", validate_default=True, description="host name of the service")
+    port: Port = Field(None, description="its port; by default 443 or 80, MinIO's 9000")
     region: str = Field(
         "", validate_default=True, description="region to sign for; by default the host's, or us-east-1"
     )
     use_ssl: bool | None = Field(None, description="https; by default with port 443, and to Amazon")
-    ca_cert: str = Field("", description="PEM file of a private certificate authority")
+    ca_cert: ExistingFile = Field("", description="PEM file of a private certificate authority")
     path_style: bool | None = Field(None, description="bucket in the path; by default except to Amazon")
     access_key_id: str = Field("", description="access key")
-    secret_access_key: SecretStr = Field(
+    secret_access_key: SecretOfKey = Field(
         SecretStr(""), validate_default=True, description="secret of the access key"
     )
     session_token: SecretStr = Field(SecretStr(""), description="token of temporary keys")
     use_iam: bool = Field(False, description="credentials of the machine's role instead of keys")
     iam_endpoint: str = Field("", description="where the role's credentials come from")
     profile: str = Field("", description="profile in the shared AWS files")
-    bucket: str = Field("", validate_default=True, description="the bucket")
+    bucket: NeededBucket = Field("", validate_default=True, description="the bucket")
     conditional_write: bool = Field(True, description="whether the service honours If-None-Match")
     part_copy: bool = Field(True, description="whether the service can copy parts")
 
     @field_validator("bucket")
     @classmethod
     def _bucket(cls, value: str) -> str:
-        if not value:
-            raise ValueError("a bucket is needed")
         if not _BUCKET.fullmatch(value):
             raise ValueError(
                 f"{value!r} cannot be a bucket: write 3 or more letters, digits, dots, hyphens, underscores"
@@ -81,11 +79,7 @@ class S3Settings(StorageSettings):
         service = cls.profile_of_service
         if not (value or service.address or service.regional):
             raise ValueError("an address is needed: the host name of the S3 service")
-        if "/" in value:
-            raise ValueError("write the host name alone; https is chosen by useSSL")
-        if value.count(":") == 1:
-            raise ValueError("write the host name alone; the port has a key of its own")
-        return value.strip("[]").lower()
+        return value
 
     @field_validator("region")
     @classmethod
@@ -93,25 +87,6 @@ class S3Settings(StorageSettings):
         if "{region}" in cls.profile_of_service.address and not (value or info.data.get("address", "?")):
             raise ValueError("a region or an address is needed")
         return value
-
-    @field_validator("ca_cert")
-    @classmethod
-    def _ca_cert(cls, value: str) -> str:
-        if value and not Path(value).is_file():
-            raise ValueError(f"there is no file {value!r}")
-        return value
-
-    @field_validator("secret_access_key")
-    @classmethod
-    def _secret(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
-        if bool(value.get_secret_value()) != bool(info.data.get("access_key_id")):
-            raise ValueError("the access key id and the secret access key go together: set both or none")
-        return value
-
-    @property
-    def root(self) -> str:
-        """The root prefix, as written (a leading ``/`` is part of the keys): empty or ending with one ``/``."""
-        return f"{self.root_path.rstrip('/')}/" if self.root_path else ""
 
     @property
     def tls(self) -> bool:
@@ -134,8 +109,7 @@ class S3Settings(StorageSettings):
         """``host:port``, always with a port, so that two ways of writing it compare equal."""
         default = 443 if self.tls else 80
         port = self.port or self.profile_of_service.port or default
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{port}"
+        return joined(self.host, port)
 
     @property
     def signing_region(self) -> str:

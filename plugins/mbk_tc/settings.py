@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from mbk.plugin import StorageSettings
+from mbk.plugin.fields import ExistingFile, Host, NeededBucket, Port, RelativeRoot, SecretOfKey
 
 #: BucketName-APPID (cloud.tencent.com, "Bucket overview").
 _BUCKET = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
@@ -39,26 +39,27 @@ class TcSettings(StorageSettings):
 
     ignored: ClassVar[frozenset[str]] = frozenset({"local_path"})
 
-    address: str = Field(
+    address: Host = Field(
         "", description="host name of the region's endpoint; by default the region's public one"
     )
-    port: int | None = Field(None, ge=1, le=65535, description="its port; by default 443, or 80 without TLS")
+    port: Port = Field(None, description="its port; by default 443, or 80 without TLS")
     region: str = Field("", validate_default=True, description="region, ap-nanjing; by default the address's")
     use_ssl: bool | None = Field(None, description="https; by default except with port 80")
-    ca_cert: str = Field("", description="PEM file of a private certificate authority")
+    ca_cert: ExistingFile = Field("", description="PEM file of a private certificate authority")
     path_style: bool | None = Field(None, description="false, if set: COS wants the bucket in the host name")
     access_key_id: str = Field("", description="SecretId")
-    secret_access_key: SecretStr = Field(SecretStr(""), validate_default=True, description="SecretKey")
+    secret_access_key: SecretOfKey = Field(SecretStr(""), validate_default=True, description="SecretKey")
     session_token: SecretStr = Field(SecretStr(""), description="token of temporary keys")
     use_iam: bool = Field(False, description="credentials of the machine's CAM role instead of keys")
     iam_endpoint: str = Field("", description="where the role's credentials come from")
-    bucket: str = Field("", validate_default=True, description="the bucket, with the APPID: data-1250000000")
+    root_path: RelativeRoot = ""
+    bucket: NeededBucket = Field(
+        "", validate_default=True, description="the bucket, with the APPID: data-1250000000"
+    )
 
     @field_validator("bucket")
     @classmethod
     def _bucket(cls, value: str) -> str:
-        if not value:
-            raise ValueError("a bucket is needed")
         if not _BUCKET.fullmatch(value):
             raise ValueError(
                 f"{value!r} cannot be a bucket: write its name and the APPID, as in data-1250000000"
@@ -68,13 +69,10 @@ class TcSettings(StorageSettings):
     @field_validator("address")
     @classmethod
     def _address(cls, value: str) -> str:
-        if "/" in value:
-            raise ValueError("write the host name alone; https is chosen by useSSL")
         if ":" in value:
-            raise ValueError("write the host name alone; the port has a key of its own")
-        host = value.lower()
-        match = _REGION_HOST.fullmatch(host)
-        return match[1] if match else host
+            raise ValueError("write a host name or an IPv4 address")
+        match = _REGION_HOST.fullmatch(value)
+        return match[1] if match else value
 
     @field_validator("region")
     @classmethod
@@ -83,38 +81,12 @@ class TcSettings(StorageSettings):
             raise ValueError("an address or a region is needed: cos.ap-nanjing.myqcloud.com, or ap-nanjing")
         return value.removeprefix("cos.")
 
-    @field_validator("root_path")
-    @classmethod
-    def _root_path(cls, value: str) -> str:
-        if value.startswith(("/", "\\")):
-            raise ValueError("leave the leading slash out: no key of COS begins with one")
-        return value
-
-    @field_validator("ca_cert")
-    @classmethod
-    def _ca_cert(cls, value: str) -> str:
-        if value and not Path(value).is_file():
-            raise ValueError(f"there is no file {value!r}")
-        return value
-
     @field_validator("path_style")
     @classmethod
     def _path_style(cls, value: bool | None) -> bool | None:
         if value:
             raise ValueError("COS wants the bucket in the host name")
         return value
-
-    @field_validator("secret_access_key")
-    @classmethod
-    def _secret(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
-        if bool(value.get_secret_value()) != bool(info.data.get("access_key_id")):
-            raise ValueError("the access key id and the secret access key go together: set both or none")
-        return value
-
-    @property
-    def root(self) -> str:
-        """The root prefix: empty or ending with one ``/``."""
-        return f"{self.root_path.rstrip('/')}/" if self.root_path else ""
 
     @property
     def tls(self) -> bool:

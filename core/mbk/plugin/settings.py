@@ -31,3 +31,8 @@ class StorageSettings(BaseModel):
 
     bucket: str = ""
     root_path: str = ""
+
+    @property
+    def root(self) -> str:
+        """The root prefix, as written (a leading ``/`` is part of the keys): empty or ending with one ``/``."""
+        return f"{self.root_path.rstrip('/')}/" if self.root_path else ""
