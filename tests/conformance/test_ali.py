@@ -14,8 +14,6 @@ from mbk_ali.settings import AliSettings
 from mbk_ali.storage import AliStorage
 from tests.servers import oss
 
-pytestmark = pytest.mark.xdist_group("oss")
-
 
 @pytest.fixture(scope="module")
 def front() -> Iterator[oss.OssFront]:

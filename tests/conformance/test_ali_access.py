@@ -30,8 +30,6 @@ from tests.servers.documents import Visit, answering
 from tests.servers.faults import fault_proxy
 from tests.servers.process import HOST, free_port
 
-pytestmark = pytest.mark.xdist_group("oss")
-
 SIGNATURES = pytest.mark.parametrize("region", ["", oss.OSS_REGION], ids=["V1", "V4"])
 
 

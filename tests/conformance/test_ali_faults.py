@@ -22,8 +22,6 @@ from mbk_ali.storage import AliStorage
 from tests.servers import oss
 from tests.servers.faults import Fault, FaultProxy, fault_proxy
 
-pytestmark = pytest.mark.xdist_group("oss")
-
 BUCKET = "faults"
 ERROR_BODY = b"<Error><Code>InternalError</Code><Message>We encountered an internal error</Message></Error>"
 BUSY = b"<Error><Code>ServerBusy</Code><Message>Reduce your request rate</Message></Error>"

@@ -15,8 +15,6 @@ from mbk_azure.settings import AzureSettings
 from mbk_azure.storage import AzureStorage
 from tests.servers.azurite import Account, Accounts, azurite
 
-pytestmark = pytest.mark.xdist_group("azure")
-
 
 @pytest.fixture(scope="module")
 def accounts() -> Iterator[Accounts]:

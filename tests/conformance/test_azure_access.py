@@ -32,8 +32,6 @@ from tests.servers.azure_identity import managed_identity
 from tests.servers.azurite import Account, Accounts, Tls, azurite
 from tests.servers.process import HOST, free_port
 
-pytestmark = pytest.mark.xdist_group("azure")
-
 BUCKET = "data"
 
 

@@ -24,8 +24,6 @@ from mbk_azure.storage import AzureStorage
 from tests.servers.azurite import Account, azurite
 from tests.servers.faults import Fault, FaultProxy, fault_proxy
 
-pytestmark = pytest.mark.xdist_group("azure")
-
 BUCKET = "faults"
 BUSY = b"<Error><Code>ServerBusy</Code><Message>The server is busy.</Message></Error>"
 PAGE = b"""<?xml version="1.0" encoding="utf-8"?>

@@ -16,8 +16,6 @@ from mbk_gcp.storage import GcpStorage
 from tests.servers import s3
 from tests.servers.gcs import GcsServer, gcs
 
-pytestmark = pytest.mark.xdist_group("gcp")
-
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[GcsServer]:

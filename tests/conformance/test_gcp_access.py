@@ -32,8 +32,6 @@ from tests.servers.gcs import GcsServer, gcs
 from tests.servers.gcs_accounts import Account
 from tests.servers.process import HOST, free_port
 
-pytestmark = pytest.mark.xdist_group("gcp")
-
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[GcsServer]:

@@ -22,8 +22,6 @@ from mbk_gcp.storage import GcpStorage
 from tests.servers.faults import Fault, FaultProxy, Handler, fault_proxy
 from tests.servers.gcs import GcsServer, gcs
 
-pytestmark = pytest.mark.xdist_group("gcp")
-
 BUCKET = "faults"
 ERROR_BODY = b"<Error><Code>InternalError</Code><Message>We encountered an internal error</Message></Error>"
 BUSY = b'{"error": {"code": 429, "message": "Slow\\ndown", "errors": [{"reason": "rateLimitExceeded"}]}}'

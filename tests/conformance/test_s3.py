@@ -15,8 +15,6 @@ from mbk_s3.settings import GenericSettings
 from mbk_s3.storage import S3Storage
 from tests.servers import s3
 
-pytestmark = pytest.mark.xdist_group("s3")
-
 
 def opened(server: s3.S3Server, bucket: str, **more: Any) -> S3Storage:
     return S3Storage(GenericSettings(**server.settings(bucket, **more)))

@@ -30,8 +30,6 @@ from tests.servers import s3
 from tests.servers.faults import fault_proxy
 from tests.servers.process import HOST, free_port
 
-pytestmark = pytest.mark.xdist_group("s3")
-
 ROLE = "arn:aws:iam::000000000000:role/backup"
 METADATA = "/latest/meta-data/iam/security-credentials/"
 

@@ -21,8 +21,6 @@ from mbk_s3.storage import S3Storage
 from tests.servers import s3
 from tests.servers.faults import Fault, FaultProxy, fault_proxy
 
-pytestmark = pytest.mark.xdist_group("s3")
-
 BUCKET = "faults"
 ERROR_BODY = b"<Error><Code>InternalError</Code><Message>We encountered an internal error</Message></Error>"
 

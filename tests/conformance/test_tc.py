@@ -13,8 +13,6 @@ from mbk_tc.settings import TcSettings
 from mbk_tc.storage import TcStorage
 from tests.servers import cos
 
-pytestmark = pytest.mark.xdist_group("cos")
-
 
 @pytest.fixture(scope="module")
 def front() -> Iterator[cos.CosFront]:

@@ -29,8 +29,6 @@ from tests.servers.documents import answering
 from tests.servers.faults import fault_proxy
 from tests.servers.process import HOST, free_port
 
-pytestmark = pytest.mark.xdist_group("cos")
-
 
 @pytest.fixture(scope="module")
 def front() -> Iterator[cos.CosFront]:

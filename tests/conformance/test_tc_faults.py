@@ -22,8 +22,6 @@ from mbk_tc.storage import TcStorage
 from tests.servers import cos
 from tests.servers.faults import Fault, FaultProxy, fault_proxy
 
-pytestmark = pytest.mark.xdist_group("cos")
-
 BUCKET = "faults-1250000000"
 ERROR_BODY = b"<Error><Code>InternalError</Code><Message>We encountered an internal error</Message></Error>"
 BUSY = b"<Error><Code>SlowDown</Code><Message>Reduce your request rate</Message></Error>"

@@ -31,9 +31,6 @@ class TestAcme(StorageConformance):
         return StopsAfterOnePage()
 """
 
-# One process: the kit runs over all the broken storages once.
-pytestmark = pytest.mark.xdist_group("the_kit")
-
 
 def failed_rules(target: str | Path, report: Path) -> dict[str, set[str]]:
     """The rules that failed, by the class of storage."""

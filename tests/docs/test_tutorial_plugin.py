@@ -22,8 +22,6 @@ import pytest
 from tests.docs.pages import ROOT, Block, Page
 from tests.servers.process import free_port, listening, running
 
-pytestmark = pytest.mark.xdist_group("tutorial-plugin")
-
 PAGE = Page("docs/tutorial/write-a-storage-plugin.md")
 #: The line above a block that is a file: its name alone, or what is added to it.
 _FILE = re.compile(r"^(?P<add>Add to )?`(?P<name>[\w./-]+)`:$")

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from pymilvus import DataType, MilvusClient
 
 from mbk.demo.embedded import EmbeddedMilvus
 from tests.e2e import data
 from tests.e2e.data import Clients, Coll, assert_same
 from tests.e2e.site import local_storage, make_site, outcome_of
-
-pytestmark = pytest.mark.xdist_group("milvus-2.2")
 
 
 def _coll(clients: Clients, database: str) -> Coll:

@@ -13,8 +13,6 @@ from tests.e2e.data import Clients, Coll, assert_same
 from tests.e2e.milvus_servers import milvus_local
 from tests.e2e.site import Site, Tree, local_storage, make_site
 
-pytestmark = pytest.mark.xdist_group("milvus-2.2")
-
 LOGIN = {"user": "root", "password": "Milvus"}
 
 

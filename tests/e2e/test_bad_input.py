@@ -22,8 +22,6 @@ from tests.servers.faults import Fault, fault_proxy
 from tests.servers.s3 import S3Server, ministack
 from tests.shell import Command, Shell, shell
 
-pytestmark = pytest.mark.xdist_group("milvus-local")
-
 GOOD = "good"
 #: What the backup of ``docs`` holds: two segments of five fields.
 ROWS, OBJECTS = 200, 10

@@ -18,8 +18,6 @@ from tests.servers.faults import Fault, fault_proxy
 from tests.servers.s3 import S3Server, ministack
 from tests.shell import Shell, shell
 
-pytestmark = pytest.mark.xdist_group("milvus-outages")
-
 PASSWORD = "at-three-in-the-morning"
 NAMES = ("first", "second")
 

@@ -21,8 +21,6 @@ from tests.e2e.site import MINUTES, ROOT, Site, make_site, s3_storage
 from tests.servers.faults import Fault, FaultProxy, fault_proxy
 from tests.servers.s3 import S3Server
 
-pytestmark = pytest.mark.xdist_group("milvus-s3")
-
 BUCKET, BACKUPS = "milvus", "held"
 EVER = 1_000_000
 COPIES = "/insert_log/"

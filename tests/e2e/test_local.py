@@ -24,8 +24,6 @@ from tests.e2e.data import Clients, Coll, assert_same
 from tests.e2e.site import Site, local_storage, make_site, outcome_of
 from tests.e2e.world import World, make_world
 
-pytestmark = pytest.mark.xdist_group("milvus-local")
-
 
 @pytest.fixture(scope="module")
 def clients(milvus: EmbeddedMilvus) -> Iterator[Clients]:

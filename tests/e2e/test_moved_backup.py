@@ -18,8 +18,6 @@ from tests.servers.azurite import azurite
 from tests.servers.process import HOST
 from tests.servers.s3 import ministack
 
-pytestmark = pytest.mark.xdist_group("milvus-local")
-
 
 @pytest.fixture(scope="module")
 def clients(milvus: EmbeddedMilvus) -> Iterator[Clients]:

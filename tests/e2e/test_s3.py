@@ -16,8 +16,6 @@ from tests.e2e.site import ROOT, Site, Tree, local_storage, make_site, outcome_o
 from tests.e2e.world import binary_with_history, rich_with_history
 from tests.servers.s3 import S3Server, ministack
 
-pytestmark = pytest.mark.xdist_group("milvus-s3")
-
 BUCKET = "milvus"
 RICH, BINARY, PLAIN = 0, 1, 2
 #: What is backed up where; an import takes seconds a partition, so that not everything goes everywhere.

@@ -14,8 +14,6 @@ from tests.e2e import data
 from tests.e2e.data import Clients, Coll
 from tests.e2e.site import Site, local_storage, make_site
 
-pytestmark = pytest.mark.xdist_group("milvus-local")
-
 BATCH = 20
 
 

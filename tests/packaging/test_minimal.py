@@ -8,8 +8,6 @@ import pytest
 
 from tests.packaging.bare import Bare
 
-pytestmark = pytest.mark.xdist_group("packaging")
-
 OPEN = """
 from mbk.config.schema import StorageChoice
 from mbk.errors import MbkError

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from tests.packaging.bare import THIRD_PARTY, Bare
-
-pytestmark = pytest.mark.xdist_group("packaging")
 
 OPEN = """
 import logging, sys

@@ -5,11 +5,7 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-import pytest
-
 from tests.packaging.bare import Bare
-
-pytestmark = pytest.mark.xdist_group("packaging")
 
 
 def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
