@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from xml.etree.ElementTree import ParseError
 
 import requests.exceptions as transport
@@ -28,6 +25,7 @@ from mbk.errors import (
     Unreachable,
     Unsupported,
 )
+from mbk.plugin.failures import Translation, is_lasting, kind_of_class, one_line
 
 #: What is translated. The SDK raises RuntimeError for an answer that lacks an element.
 FOREIGN = (sdk.OssError, http.HTTPError, ParseError, OSError, ValueError, RuntimeError)
@@ -118,42 +116,6 @@ HINTS: dict[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a call goes, for messages."""
-
-    bucket: str
-    endpoint: str
-
-    def __str__(self) -> str:
-        return f"bucket {self.bucket!r} at {self.endpoint}"
-
-
-@contextmanager
-def translated(
-    place: Place, doing: str, key: str | None = None, *, streaming: bool = False
-) -> Iterator[None]:
-    """Turns what the SDK raises into an error of ours that names the place. ``streaming``: inside an answer's body."""
-    try:
-        yield
-    except MbkError:
-        raise
-    except FOREIGN as exc:
-        raise translate(exc, place, doing, key, streaming=streaming) from exc
-
-
-def translate(
-    exc: BaseException, place: Place, doing: str, key: str | None = None, *, streaming: bool = False
-) -> MbkError:
-    cause = _cause(exc)
-    kind = _kind(cause)
-    if streaming and kind is StorageUnavailable:
-        kind = TransferInterrupted
-    if kind is ObjectNotFound and key is None:
-        kind = BucketNotFound
-    return kind(_message(kind, cause, place, doing, key), hint=_hint(kind, cause))
-
-
 def code_of(exc: BaseException) -> str:
     """The service's code, or the HTTP status where the answer had none, or the exception's name."""
     exc = _cause(exc)
@@ -180,8 +142,7 @@ def reason(exc: BaseException) -> str:
         text = "the answer is incomplete, or not OSS's"
     else:
         text = str(exc)
-    text = " ".join(text.split())
-    return text if len(text) <= 300 else f"{text[:299]}…"
+    return one_line(text)
 
 
 def _cause(exc: BaseException) -> BaseException:
@@ -196,31 +157,13 @@ def _status(exc: sdk.OssError) -> int:
 
 
 def _kind(exc: BaseException) -> type[MbkError]:
+    exc = _cause(exc)
     if isinstance(exc, sdk.OssError):
         kind = BY_CODE.get(code_of(exc)) or BY_CLASS.get(type(exc)) or BY_STATUS.get(_status(exc))
         return kind or (StorageUnavailable if _status(exc) >= 500 else StorageError)
-    if isinstance(exc, transport.SSLError | http.SSLError) and _is_lasting(exc):
+    if isinstance(exc, transport.SSLError | http.SSLError) and is_lasting(exc):
         return Unreachable
-    return next((BY_CLASS[base] for base in type(exc).__mro__ if base in BY_CLASS), StorageError)
-
-
-def _is_lasting(exc: BaseException) -> bool:
-    """A certificate that is not trusted, or a server without TLS, stays so; a broken handshake may pass."""
-    text = str(exc)
-    return any(
-        mark in text for mark in ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "doesn't match")
-    )
-
-
-def _message(kind: type[MbkError], exc: BaseException, place: Place, doing: str, key: str | None) -> str:
-    if kind is BucketNotFound:
-        return f"no bucket {place.bucket!r} at {place.endpoint}"
-    if kind is ObjectNotFound and code_of(exc) != "NoSuchUpload":
-        return f"no object {key!r} in {place}"
-    if kind is ObjectExists:
-        return f"there is an object {key!r} in {place}"
-    where = f"{key!r} in {place}" if key is not None else str(place)
-    return f"cannot {doing} {where}: {reason(exc)}"
+    return kind_of_class(exc, BY_CLASS)
 
 
 def _innermost(error: BaseException) -> str:
@@ -237,9 +180,16 @@ def _innermost(error: BaseException) -> str:
     return str(seen).rpartition(": ")[2]
 
 
-def _hint(kind: type[MbkError], exc: BaseException) -> str | None:
-    if kind is BucketNotFound:
-        return "create it, or check bucketName"
-    if kind is Unreachable:
-        return "check useSSL, and the CA certificate if the service has a private one"
+def _hint(exc: BaseException) -> str | None:
     return HINTS.get(code_of(exc))
+
+
+_TRANSLATION = Translation(
+    foreign=FOREIGN,
+    kind_of=_kind,
+    reason_of=reason,
+    hint_of=_hint,
+    is_of_upload=lambda exc: code_of(exc) == "NoSuchUpload",
+)
+translated = _TRANSLATION.guard
+translate = _TRANSLATION.error

@@ -21,11 +21,12 @@ from mbk.errors import (
     TransferInterrupted,
     Unsupported,
 )
+from mbk.plugin.failures import Place
 from mbk.plugin.keys import fault_of_path, require_key
 from mbk.plugin.streams import MAX_PARTS, counted, cut, part_sizes
 from mbk.ports.storage import GIB, Capabilities, Location, ObjectInfo, Storage
 from mbk_ali.client import connect
-from mbk_ali.errors import Place, code_of, translated
+from mbk_ali.errors import code_of, translated
 from mbk_ali.multipart import FORBID_OVERWRITE, AliUpload
 from mbk_ali.settings import AliSettings, region_of
 

@@ -15,9 +15,7 @@ from azure.core import exceptions as sdk  # noqa: TID253  loaded only with an op
 
 from mbk.errors import (
     AuthenticationFailed,
-    BucketNotFound,
     MbkError,
-    ObjectExists,
     ObjectNotFound,
     PermissionDenied,
     StorageError,
@@ -26,6 +24,7 @@ from mbk.errors import (
     Unreachable,
     Unsupported,
 )
+from mbk.plugin.failures import Translation, is_lasting, kind_of_class, one_line
 from mbk_azure.codes import BY_CODE, HINTS
 
 
@@ -71,29 +70,6 @@ class Source:
 
     place: Place
     key: str
-
-
-@contextmanager
-def translated(
-    place: Place, doing: str, key: str | None = None, *, source: Source | None = None
-) -> Iterator[None]:
-    """Turns what the SDK raises into an error of ours that names the place, and takes signatures out of its texts."""
-    try:
-        yield
-    except MbkError:
-        raise
-    except FOREIGN as exc:
-        scrub(exc)
-        if source and _is_about_the_source(exc):
-            raise translate(exc, source.place, "copy", source.key) from exc
-        raise translate(exc, place, doing, key) from exc
-
-
-def translate(exc: BaseException, place: Place, doing: str, key: str | None = None) -> MbkError:
-    kind = _kind(exc)
-    if kind is ObjectNotFound and key is None:
-        kind = BucketNotFound
-    return kind(_message(kind, exc, place, doing, key), hint=_hint(kind, exc))
 
 
 def code_of(exc: BaseException | None) -> str:
@@ -151,11 +127,11 @@ def _kind(exc: BaseException) -> type[MbkError]:
         return BY_CODE[code]
     if isinstance(exc, sdk.HttpResponseError) and status >= 300:
         return BY_CODE.get(str(status)) or (StorageUnavailable if status >= 500 else StorageError)
-    if _is_lasting(exc):
+    if is_lasting(exc):
         return Unreachable
     if type(exc) is sdk.HttpResponseError and isinstance(exc.inner_exception, Exception):
         return _kind(exc.inner_exception)
-    return next((BY_CLASS[base] for base in type(exc).__mro__ if base in BY_CLASS), StorageError)
+    return kind_of_class(exc, BY_CLASS)
 
 
 def _of_source(status: int) -> type[MbkError]:
@@ -165,25 +141,6 @@ def _of_source(status: int) -> type[MbkError]:
     if status in (401, 403):
         return PermissionDenied
     return BY_CODE.get(str(status)) or (StorageUnavailable if status >= 500 else Unsupported)
-
-
-def _is_lasting(exc: BaseException) -> bool:
-    """A certificate that is not trusted, or a server without TLS, stays so; a broken handshake may pass."""
-    text = str(exc)
-    return any(
-        mark in text for mark in ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "doesn't match")
-    )
-
-
-def _message(kind: type[MbkError], exc: BaseException, place: Place, doing: str, key: str | None) -> str:
-    if kind is BucketNotFound:
-        return f"no {place}"
-    if kind is ObjectNotFound:
-        return f"no object {key!r} in {place}"
-    if kind is ObjectExists:
-        return f"there is an object {key!r} in {place}"
-    where = f"{key!r} in {place}" if key is not None else str(place)
-    return f"cannot {doing} {where}: {reason(exc)}"
 
 
 def reason(exc: BaseException) -> str:
@@ -200,8 +157,7 @@ def reason(exc: BaseException) -> str:
         text = _innermost(exc.inner_exception) or str(exc)
     else:
         text = str(exc)
-    text = masked(" ".join(text.split()))
-    return text if len(text) <= 300 else f"{text[:299]}…"
+    return one_line(masked(text))
 
 
 def _innermost(error: object) -> str:
@@ -216,13 +172,29 @@ def _innermost(error: object) -> str:
     return str(error or "").rpartition(": ")[2]
 
 
-def _hint(kind: type[MbkError], exc: BaseException) -> str | None:
-    if kind is BucketNotFound:
-        return "create it, or check bucketName"
-    if kind is Unreachable:
-        return "check useSSL, and the CA certificate if the service has a private one"
+def _hint(exc: BaseException) -> str | None:
     if isinstance(exc, sdk.ServiceRequestError):
         return "check the account's name, the address and the port"
     return HINTS.get(code_of(exc)) or (
         HINTS["chain"] if isinstance(exc, sdk.ClientAuthenticationError) else None
     )
+
+
+_TRANSLATION = Translation(foreign=FOREIGN, kind_of=_kind, reason_of=reason, hint_of=_hint)
+translate = _TRANSLATION.error
+
+
+@contextmanager
+def translated(
+    place: Place, doing: str, key: str | None = None, *, source: Source | None = None
+) -> Iterator[None]:
+    """Turns what the SDK raises into an error of ours that names the place, and takes signatures out of its texts."""
+    try:
+        yield
+    except MbkError:
+        raise
+    except FOREIGN as exc:
+        scrub(exc)
+        if source and _is_about_the_source(exc):
+            raise _TRANSLATION.error(exc, source.place, "copy", source.key) from exc
+        raise _TRANSLATION.error(exc, place, doing, key) from exc

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import Any
 from xml.etree import ElementTree
 
@@ -34,6 +32,7 @@ from mbk.errors import (
     Unsupported,
     UsageError,
 )
+from mbk.plugin.failures import Translation, is_lasting, kind_of_class, one_line
 
 #: What is translated. Anything else, such as an exception of the caller's own iterable, is not ours to touch.
 FOREIGN = (
@@ -102,10 +101,6 @@ BY_CLASS: dict[type[BaseException], type[MbkError]] = {
     UnicodeEncodeError: InvalidKey,
 }
 
-HINTS: dict[type[MbkError], str] = {
-    BucketNotFound: "create it, or check bucketName",
-    Unreachable: "check useSSL, and the CA certificate if the service has a private one",
-}
 HINTS_BY_CLASS: dict[type[BaseException], str] = {
     api.Unauthorized: "the token is wrong or has expired",
     auth.DefaultCredentialsError: "set gcpCredentialJSON (v2: auth.credentialsFile), or accessKeyID and secretAccessKey",
@@ -117,44 +112,6 @@ HINTS_BY_CLASS: dict[type[BaseException], str] = {
 _NO_BUCKET = "bucket does not exist"
 _BAD_HASH = "doesn't match calculated"
 _BAD_NAME = ("object name", "object length", "object id")
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a call goes, for messages."""
-
-    bucket: str
-    endpoint: str
-
-    def __str__(self) -> str:
-        return f"bucket {self.bucket!r} at {self.endpoint}"
-
-
-@contextmanager
-def translated(
-    place: Place, doing: str, key: str | None = None, *, streaming: bool = False
-) -> Iterator[None]:
-    """Turns what the SDK raises into an error of ours that names the place. ``streaming``: inside an answer's body."""
-    try:
-        yield
-    except MbkError:
-        raise
-    except FOREIGN as exc:
-        raise translate(exc, place, doing, key, streaming=streaming) from exc
-
-
-def translate(
-    exc: BaseException, place: Place, doing: str, key: str | None = None, *, streaming: bool = False
-) -> MbkError:
-    kind = _kind(exc)
-    if streaming and kind is StorageUnavailable:
-        kind = TransferInterrupted
-    if kind is ObjectNotFound and key is None:
-        kind = BucketNotFound
-    hint = HINTS.get(kind) or next(
-        (HINTS_BY_CLASS[b] for b in type(exc).__mro__ if b in HINTS_BY_CLASS), None
-    )
-    return kind(_message(kind, exc, place, doing, key), hint=hint)
 
 
 def require_success(response: requests.Response, *statuses: int) -> None:
@@ -199,9 +156,9 @@ def _kind(exc: BaseException) -> type[MbkError]:
         return _by_answer(exc)
     if isinstance(exc, auth.GoogleAuthError) and exc.retryable:
         return StorageUnavailable
-    if isinstance(exc, web.SSLError | http.SSLError) and _is_lasting(exc):
+    if isinstance(exc, web.SSLError | http.SSLError) and is_lasting(exc):
         return Unreachable
-    return next((BY_CLASS[base] for base in type(exc).__mro__ if base in BY_CLASS), StorageError)
+    return kind_of_class(exc, BY_CLASS)
 
 
 def _by_answer(exc: Any) -> type[MbkError]:
@@ -216,23 +173,6 @@ def _by_answer(exc: Any) -> type[MbkError]:
         return InvalidKey
     kind = BY_REASON.get(code) or BY_STATUS.get(status)
     return kind or (StorageUnavailable if status >= 500 else StorageError)
-
-
-def _is_lasting(exc: BaseException) -> bool:
-    """A certificate that is not trusted, or a server without TLS, stays so; a broken handshake may pass."""
-    marks = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "doesn't match", "RECORD_LAYER_FAILURE")
-    return any(mark in str(exc) for mark in marks)
-
-
-def _message(kind: type[MbkError], exc: BaseException, place: Place, doing: str, key: str | None) -> str:
-    if kind is BucketNotFound:
-        return f"no bucket {place.bucket!r} at {place.endpoint}"
-    if kind is ObjectNotFound and told(getattr(exc, "response", None))[0] != "NoSuchUpload":
-        return f"no object {key!r} in {place}"
-    if kind is ObjectExists:
-        return f"there is an object {key!r} in {place}"
-    where = f"{key!r} in {place}" if key is not None else str(place)
-    return f"cannot {doing} {where}: {reason(exc)}"
 
 
 def reason(exc: BaseException) -> str:
@@ -252,8 +192,7 @@ def reason(exc: BaseException) -> str:
         text = os.strerror(exc.errno)
     else:
         text = str(exc)
-    text = " ".join(text.split())
-    return text if len(text) <= 300 else f"{text[:299]}…"
+    return one_line(text)
 
 
 def _of_auth(exc: auth.GoogleAuthError) -> str:
@@ -279,3 +218,18 @@ def _innermost(error: BaseException) -> str:
         return "the connection was closed"
     text = str(seen)
     return type(seen).__name__ if "://" in text or " url: " in text or not text else text
+
+
+def _hint(exc: BaseException) -> str | None:
+    return next((HINTS_BY_CLASS[base] for base in type(exc).__mro__ if base in HINTS_BY_CLASS), None)
+
+
+_TRANSLATION = Translation(
+    foreign=FOREIGN,
+    kind_of=_kind,
+    reason_of=reason,
+    hint_of=_hint,
+    is_of_upload=lambda exc: told(getattr(exc, "response", None))[0] == "NoSuchUpload",
+)
+translated = _TRANSLATION.guard
+translate = _TRANSLATION.error

@@ -26,11 +26,12 @@ from mbk.errors import (
     Unsupported,
     UsageError,
 )
+from mbk.plugin.failures import Place
 from mbk.plugin.keys import fault_of_length, require_key
 from mbk.plugin.streams import counted, cut
 from mbk.ports.storage import MIB, TIB, Capabilities, Location, ObjectInfo, Storage
 from mbk_gcp.client import ONCE, Connection, connect
-from mbk_gcp.errors import Place, require_success, status_of, translate, translated
+from mbk_gcp.errors import require_success, status_of, translate, translated
 from mbk_gcp.multipart import GcpUpload, abort, unfinished
 from mbk_gcp.settings import NAME, GcpSettings
 from mbk_gcp.upload import CONTENT_TYPE, PIECE, ResumableUpload

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import urllib3.exceptions as http
@@ -30,6 +27,7 @@ from mbk.errors import (
     Unsupported,
     UsageError,
 )
+from mbk.plugin.failures import Translation, is_lasting, kind_of_class, one_line
 
 #: What is translated. Anything else, such as an exception of the caller's own iterable, is not ours to touch.
 FOREIGN = (sdk.BotoCoreError, sdk.ClientError, ResponseParserError, http.HTTPError, OSError, ValueError)
@@ -152,41 +150,6 @@ HINTS: dict[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a call goes, for messages."""
-
-    bucket: str
-    endpoint: str
-
-    def __str__(self) -> str:
-        return f"bucket {self.bucket!r} at {self.endpoint}"
-
-
-@contextmanager
-def translated(
-    place: Place, doing: str, key: str | None = None, *, streaming: bool = False
-) -> Iterator[None]:
-    """Turns what the SDK raises into an error of ours that names the place. ``streaming``: inside an answer's body."""
-    try:
-        yield
-    except MbkError:
-        raise
-    except FOREIGN as exc:
-        raise translate(exc, place, doing, key, streaming=streaming) from exc
-
-
-def translate(
-    exc: BaseException, place: Place, doing: str, key: str | None = None, *, streaming: bool = False
-) -> MbkError:
-    kind = _kind(exc)
-    if streaming and kind is StorageUnavailable:
-        kind = TransferInterrupted
-    if kind is ObjectNotFound and key is None:
-        kind = BucketNotFound
-    return kind(_message(kind, exc, place, doing, key), hint=_hint(kind, exc))
-
-
 def code_of(exc: BaseException) -> str:
     """The service's code, or the HTTP status where the answer had no body (HEAD), or the exception's name."""
     if isinstance(exc, sdk.ClientError):
@@ -206,35 +169,16 @@ def _kind(exc: BaseException) -> type[MbkError]:
         if code_of(exc) == "InvalidArgument" and "object name" in reason(exc).lower():
             return InvalidKey
         return BY_CODE.get(code_of(exc)) or _by_status(status_of(exc))
-    if isinstance(exc, sdk.SSLError | http.SSLError) and _is_lasting(exc):
+    if isinstance(exc, sdk.SSLError | http.SSLError) and is_lasting(exc):
         return Unreachable
     if type(exc) is sdk.HTTPClientError and not isinstance(exc.kwargs.get("error"), OSError | http.HTTPError):
         return StorageError
-    return next((BY_CLASS[base] for base in type(exc).__mro__ if base in BY_CLASS), StorageError)
+    return kind_of_class(exc, BY_CLASS)
 
 
 def _by_status(status: int) -> type[MbkError]:
     kind = BY_CODE.get(str(status))
     return kind or (StorageUnavailable if status >= 500 else StorageError)
-
-
-def _is_lasting(exc: BaseException) -> bool:
-    """A certificate that is not trusted, or a server without TLS, stays so; a broken handshake may pass."""
-    text = str(exc)
-    return any(
-        mark in text for mark in ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "doesn't match")
-    )
-
-
-def _message(kind: type[MbkError], exc: BaseException, place: Place, doing: str, key: str | None) -> str:
-    if kind is BucketNotFound:
-        return f"no bucket {place.bucket!r} at {place.endpoint}"
-    if kind is ObjectNotFound and code_of(exc) != "NoSuchUpload":
-        return f"no object {key!r} in {place}"
-    if kind is ObjectExists:
-        return f"there is an object {key!r} in {place}"
-    where = f"{key!r} in {place}" if key is not None else str(place)
-    return f"cannot {doing} {where}: {reason(exc)}"
 
 
 def reason(exc: BaseException) -> str:
@@ -252,8 +196,7 @@ def reason(exc: BaseException) -> str:
         text = os.strerror(exc.errno)
     else:
         text = str(exc)
-    text = " ".join(text.split())
-    return text if len(text) <= 300 else f"{text[:299]}…"
+    return one_line(text)
 
 
 def _innermost(error: object) -> str:
@@ -269,12 +212,19 @@ def _innermost(error: object) -> str:
     return str(seen or "").rpartition(": ")[2]
 
 
-def _hint(kind: type[MbkError], exc: BaseException) -> str | None:
-    if kind is BucketNotFound:
-        return "create it, or check bucketName"
-    if kind is Unreachable:
-        return "check useSSL, and the CA certificate if the service has a private one"
+def _hint(exc: BaseException) -> str | None:
     code = code_of(exc)
     if code == "301":
         code = "PermanentRedirect"
     return HINTS.get(code)
+
+
+_TRANSLATION = Translation(
+    foreign=FOREIGN,
+    kind_of=_kind,
+    reason_of=reason,
+    hint_of=_hint,
+    is_of_upload=lambda exc: code_of(exc) == "NoSuchUpload",
+)
+translated = _TRANSLATION.guard
+translate = _TRANSLATION.error

@@ -20,12 +20,13 @@ from mbk.errors import (
     TransferInterrupted,
     Unsupported,
 )
+from mbk.plugin.failures import Place
 from mbk.plugin.keys import fault_of_length, require_key
 from mbk.plugin.streams import MAX_PARTS, counted, cut, part_sizes
 from mbk.plugin.uploads import bare
 from mbk.ports.storage import GIB, MIB, TIB, Capabilities, Location, ObjectInfo, Storage
 from mbk_s3.client import connect
-from mbk_s3.errors import Place, code_of, translated
+from mbk_s3.errors import code_of, translated
 from mbk_s3.multipart import S3Upload
 from mbk_s3.settings import S3Settings
 

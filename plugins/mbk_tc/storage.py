@@ -20,12 +20,13 @@ from mbk.errors import (
     TransferInterrupted,
     Unsupported,
 )
+from mbk.plugin.failures import Place
 from mbk.plugin.keys import fault_of_path, require_key
 from mbk.plugin.streams import MAX_PARTS, counted, cut, part_sizes
 from mbk.plugin.uploads import bare
 from mbk.ports.storage import GIB, MIB, Capabilities, Location, ObjectInfo, Storage
 from mbk_tc.client import Clients
-from mbk_tc.errors import Place, code_of, translated
+from mbk_tc.errors import code_of, translated
 from mbk_tc.multipart import FORBID_OVERWRITE, TcUpload, headers
 from mbk_tc.settings import TcSettings, region_of
 

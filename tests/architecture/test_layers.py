@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.architecture.source import CORE, PLUGINS, Module
+from tests.architecture.source import CORE, PLUGINS, ROOT, Module
 
 # Each part of core, and the other parts that it may import, lazily or not, for types or not.
 _VALUES = {"errors", "model", "ports"}
@@ -114,6 +114,11 @@ def test_a_plugin_imports_what_a_third_party_may(module: Module) -> None:
         if name.startswith("mbk_"):
             allowed, _ = BUILDS_ON.get(module.path, (own, ""))
             assert name.split(".")[0] in (own, allowed), f"{module.path} imports another plugin, {name}"
+
+
+@pytest.mark.parametrize("name", TOOLBOX)
+def test_the_page_of_hooks_documents_what_a_plugin_may_import(name: str) -> None:
+    assert f"`{name}`" in (ROOT / "docs/reference/hooks.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("module", [module for module in CORE if part(module.name) == "model"], ids=ids)

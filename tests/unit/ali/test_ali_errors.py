@@ -27,7 +27,8 @@ from mbk.errors import (
     Unreachable,
     Unsupported,
 )
-from mbk_ali.errors import FOREIGN, Place, translate, translated
+from mbk.plugin.failures import Place
+from mbk_ali.errors import FOREIGN, translate, translated
 
 PLACE = Place("a-bucket", "oss-cn-hangzhou.aliyuncs.com:443")
 

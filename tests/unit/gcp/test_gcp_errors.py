@@ -36,7 +36,8 @@ from mbk.errors import (
     Unsupported,
     UsageError,
 )
-from mbk_gcp.errors import FOREIGN, Place, require_success, translate, translated
+from mbk.plugin.failures import Place
+from mbk_gcp.errors import FOREIGN, require_success, translate, translated
 
 PLACE = Place("a-bucket", "localhost:4443")
 MODULES: tuple[ModuleType, ...] = (api, auth, google.cloud.exceptions, sdk, web, http)

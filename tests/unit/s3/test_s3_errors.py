@@ -29,7 +29,8 @@ from mbk.errors import (
     Unsupported,
     UsageError,
 )
-from mbk_s3.errors import FOREIGN, Place, translate, translated
+from mbk.plugin.failures import Place
+from mbk_s3.errors import FOREIGN, translate, translated
 
 PLACE = Place("a-bucket", "localhost:9000")
 

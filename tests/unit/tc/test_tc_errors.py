@@ -27,7 +27,8 @@ from mbk.errors import (
     Unreachable,
     Unsupported,
 )
-from mbk_tc.errors import FOREIGN, Place, translate, translated
+from mbk.plugin.failures import Place
+from mbk_tc.errors import FOREIGN, translate, translated
 
 PLACE = Place("a-bucket", "cos.ap-nanjing.myqcloud.com:443")
 

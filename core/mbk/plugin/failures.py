@@ -1,0 +1,113 @@
+"""For storages over an SDK: its exceptions turned into those of :mod:`mbk.errors`, told in the words of all storages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from mbk.errors import (
+    BucketNotFound,
+    MbkError,
+    ObjectExists,
+    ObjectNotFound,
+    StorageError,
+    StorageUnavailable,
+    TransferInterrupted,
+    Unreachable,
+)
+
+_LASTING = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "doesn't match")
+_LONGEST = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a call goes, for messages."""
+
+    bucket: str
+    endpoint: str
+
+    def __str__(self) -> str:
+        return f"bucket {self.bucket!r} at {self.endpoint}"
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """What a vendor's exceptions mean. ``foreign`` are translated, all others pass: they are not the SDK's.
+
+    ``kind_of`` and ``reason_of`` (one line, see `one_line`) read an exception; ``hint_of`` is asked for what the kind
+    alone does not tell; ``is_of_upload`` says that it is an upload that was not found, and no object.
+    """
+
+    foreign: tuple[type[BaseException], ...]
+    kind_of: Callable[[BaseException], type[MbkError]]
+    reason_of: Callable[[BaseException], str]
+    hint_of: Callable[[BaseException], str | None]
+    is_of_upload: Callable[[BaseException], bool] = lambda exc: False  # noqa: ARG005
+    bucket_hint: str = "create it, or check bucketName"
+
+    @contextmanager
+    def guard(
+        self, place: object, doing: str, key: str | None = None, *, streaming: bool = False
+    ) -> Iterator[None]:
+        """Around a call to the SDK. ``doing`` continues "cannot"; ``streaming``: inside an answer's body."""
+        try:
+            yield
+        except MbkError:
+            raise
+        except self.foreign as exc:
+            raise self.error(exc, place, doing, key, streaming=streaming) from exc
+
+    def error(
+        self,
+        exc: BaseException,
+        place: object,
+        doing: str,
+        key: str | None = None,
+        *,
+        streaming: bool = False,
+    ) -> MbkError:
+        kind = self.kind_of(exc)
+        if streaming and kind is StorageUnavailable:
+            kind = TransferInterrupted
+        if kind is ObjectNotFound and key is None:
+            kind = BucketNotFound
+        return kind(self._message(kind, exc, place, doing, key), hint=self._hint(kind, exc))
+
+    def _message(
+        self, kind: type[MbkError], exc: BaseException, place: object, doing: str, key: str | None
+    ) -> str:
+        if kind is BucketNotFound:
+            return f"no {place}"
+        if kind is ObjectNotFound and not self.is_of_upload(exc):
+            return f"no object {key!r} in {place}"
+        if kind is ObjectExists:
+            return f"there is an object {key!r} in {place}"
+        where = f"{key!r} in {place}" if key is not None else str(place)
+        return f"cannot {doing} {where}: {self.reason_of(exc)}"
+
+    def _hint(self, kind: type[MbkError], exc: BaseException) -> str | None:
+        if kind is BucketNotFound:
+            return self.bucket_hint
+        if kind is Unreachable:
+            return "check useSSL, and the CA certificate if the service has a private one"
+        return self.hint_of(exc)
+
+
+def kind_of_class(
+    exc: BaseException, by_class: Mapping[type[BaseException], type[MbkError]]
+) -> type[MbkError]:
+    """By the nearest ancestor that is listed; `StorageError` where none is."""
+    return next((by_class[base] for base in type(exc).__mro__ if base in by_class), StorageError)
+
+
+def is_lasting(exc: BaseException) -> bool:
+    """A certificate that is not trusted, or a server without TLS, stays so; a broken handshake may pass."""
+    return any(mark in str(exc) for mark in _LASTING)
+
+
+def one_line(text: str) -> str:
+    """The text on one line and short enough for a message."""
+    text = " ".join(text.split())
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
