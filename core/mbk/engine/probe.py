@@ -11,7 +11,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from mbk.engine.run import Run
-from mbk.errors import AccessError, MbkError, ObjectExists, ObjectNotFound, Unsupported, VerificationFailed
+from mbk.errors import (
+    AccessError,
+    MbkError,
+    ObjectExists,
+    ObjectNotFound,
+    StorageError,
+    Unsupported,
+    VerificationFailed,
+)
 from mbk.model.backup import CheckResult
 from mbk.ports.storage import Storage
 
@@ -121,9 +129,15 @@ class Probe:
     def _part_copy(self) -> str:
         if not self.storage.capabilities.part_copy:
             raise Unsupported("no part copy")
-        with self.storage.multipart(self.parts) as upload:
-            upload.copy_part(1, self.storage, self.key, offset=0, length=len(DATA))
-            upload.complete()
+        try:
+            with self.storage.multipart(self.parts) as upload:
+                upload.copy_part(1, self.storage, self.key, offset=0, length=len(DATA))
+                upload.complete()
+        except StorageError as error:
+            if error.retryable or isinstance(error, Unsupported):
+                raise
+            # Amazon documents ranges for sources above 5 MB only; the probe is smaller.
+            raise Unsupported(f"refused for an object as small as the probe ({error.message})") from error
         return self._same(self.parts)
 
     def _same(self, key: str) -> str:
