@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mbk.demo.embedded import EmbeddedMilvus
-from mbk.errors import WrongStorage
+from mbk.errors import BackupNotFound, WrongStorage
 from mbk.model.backup import RunReport
 from tests.e2e import data
 from tests.e2e.data import Clients, Coll, assert_same
@@ -140,7 +140,8 @@ def test_a_wrong_root_path_is_told_before_anything_is_copied(
     with site.session() as session:
         with pytest.raises(WrongStorage, match="rootPath"):
             session.create("wrong_root", filter=str(source[PLAIN]))
-        session.delete("wrong_root")
+        with pytest.raises(BackupNotFound):
+            session.get("wrong_root")
     line = site.mbk("create", "-n", "wrong_root", "--filter", str(source[PLAIN]), code=2).stderr.strip()
     assert len([text for text in line.splitlines() if "error" in text]) == 1
 
