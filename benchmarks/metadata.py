@@ -19,9 +19,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mbk.engine import metafiles
-from mbk.engine.backup import BackupLimits, Create
+from mbk.engine.backup import Create
 from mbk.engine.catalog import Catalog
-from mbk.engine.restore import Restore, RestoreLimits
+from mbk.engine.limits import BackupLimits, RestoreLimits
+from mbk.engine.restore import Restore
 from mbk.engine.run import Run
 from mbk.engine.spool import SegmentSpool
 from mbk.model import meta

@@ -140,7 +140,8 @@ class Session:
 
         Raises `BackupExists`, `PartialFailure` (with the report) and what the storages and Milvus raise.
         """
-        from mbk.engine.backup import BackupLimits, Create
+        from mbk.engine.backup import Create
+        from mbk.engine.limits import BackupLimits
 
         name = name or default_name()
         options = _create_options(options or CreateOptions(), changes)
@@ -169,7 +170,8 @@ class Session:
         Raises `BackupNotFound`, `CollectionExists`, `InvalidBackup`, `PartialFailure` (with the report) and what the
         storages and Milvus raise.
         """
-        from mbk.engine.restore import Restore, RestoreLimits
+        from mbk.engine.limits import RestoreLimits
+        from mbk.engine.restore import Restore
 
         options = _restore_options(options or RestoreOptions(), changes)
         settings = self.settings.restore

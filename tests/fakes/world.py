@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from mbk.engine.backup import BackupLimits, Create
+from mbk.engine.backup import Create
 from mbk.engine.catalog import Catalog
-from mbk.engine.restore import Restore, RestoreLimits
+from mbk.engine.limits import BackupLimits, RestoreLimits
+from mbk.engine.restore import Restore
 from mbk.engine.retry import RetryPolicy
 from mbk.engine.run import Run
 from mbk.engine.transfer import TransferLimits

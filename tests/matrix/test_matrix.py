@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from mbk.engine import transfer as transfer_module
-from mbk.engine.backup import BackupLimits, Create
+from mbk.engine.backup import Create
+from mbk.engine.limits import BackupLimits, RestoreLimits
 from mbk.engine.parts import cut
-from mbk.engine.restore import Restore, RestoreLimits
+from mbk.engine.restore import Restore
 from mbk.engine.run import Run
 from mbk.engine.transfer import Transfer, TransferLimits
 from mbk.model.backup import RunReport, TransferStats

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -23,11 +23,12 @@ from mbk.engine.catalog import Catalog
 from mbk.engine.discover import require_milvus_data
 from mbk.engine.failures import concerns_everything
 from mbk.engine.gc_pause import gc_paused
+from mbk.engine.limits import BackupLimits
 from mbk.engine.pool import Pool
 from mbk.engine.run import Run
 from mbk.engine.spool import SegmentSpool
 from mbk.engine.survey import Survey, survey
-from mbk.engine.transfer import Transfer, TransferLimits
+from mbk.engine.transfer import Transfer
 from mbk.errors import (
     BackupExists,
     CollectionNotFound,
@@ -40,6 +41,7 @@ from mbk.errors import (
 from mbk.model import layout
 from mbk.model.backup import DONE, FAILED, SKIPPED, CollectionOutcome, RunReport, TransferStats, check_name
 from mbk.model.events import CollectionFinished
+from mbk.model.layout import BackupLayout
 from mbk.model.meta import BackupExtras, Rbac
 from mbk.model.options import CreateOptions, Strategy
 from mbk.model.own import OwnMeta
@@ -50,17 +52,6 @@ from mbk.ports.storage import Storage
 PLANNED = "planned"
 #: More segments at once than this only queue up before the copiers.
 MAX_SEGMENTS = 16
-
-
-@dataclass(frozen=True, slots=True)
-class BackupLimits:
-    """``collections`` and ``segments`` bound what is worked on at once; ``gc_seconds`` is one lease of the GC pause."""
-
-    collections: int = 4
-    segments: int = 1024
-    pause_gc: bool = True
-    gc_seconds: int = 3600
-    transfer: TransferLimits = field(default_factory=TransferLimits)
 
 
 @dataclass(slots=True)
@@ -83,53 +74,28 @@ class Create:
         self.source.check()
         self.destination.check(create=not options.dry_run)
         partial = self._check_name(catalog, name, options)
-        with ExitStack() as stack:
-            spool = stack.enter_context(SegmentSpool())
+        with SegmentSpool() as spool:
             own = OwnMeta(tool=self.tool, id=str(uuid.uuid4()), name=name, started=_now())
             before = adopt(catalog, name, spool) if partial else Adopted(own, [], None, [])
-            own = before.own
             found = self._survey(options.selection, before)
             infos, outcomes = self._describe(found)
             if options.dry_run:
                 planned = [self._plan(info) for info in infos.values()]
-                return self._report(name, own, started, [*planned, *outcomes], TransferStats())
+                return self._report(name, before.own, started, [*planned, *outcomes], TransferStats())
             self._raise_if_all_failed(outcomes, list(infos))
             if strategy is not Strategy.META_ONLY:
                 require_milvus_data(self.source, self.milvus, list(infos.values()), self.run)
             if not partial:
-                self._take_name(catalog, own, options)
-            transfer = stack.enter_context(
-                Transfer(self.source, self.destination, self.run, self.limits.transfer)
-            )
-            segment_pool = stack.enter_context(
-                Pool(min(self.limits.segments, MAX_SEGMENTS), self.run.cancelled, name="mbk-segment")
-            )
-            worker = CollectionWorker(
-                self.milvus,
-                self.source,
-                self.destination,
-                catalog.layout(name),
-                transfer,
-                segment_pool,
-                spool,
-                self.run,
-                strategy,
-                own.id,
-                options.resume,
-            )
-            with self._gc_pause(options, strategy):
-                done, failures = self._collections(worker, list(infos.values()), options)
+                self._take_name(catalog, before.own, options)
+            place = catalog.layout(name)
+            done, failures, stats = self._copy(infos, spool, place, before.own.id, strategy, options)
             outcomes += failures
             self._raise_if_all_failed(outcomes, done)
-            failed = {str(key) for key in self._errors}
-            unfinished = {info.id for key, info in infos.items() if str(key) in failed}
-            skipped = any(item.outcome == SKIPPED for item in outcomes)
             done = [*before.collections, *done]
-            if options.resume or skipped or any(backup.replaced for backup in done):
-                self._sweep(catalog, name, done, unfinished)
+            self._sweep_if_needed(catalog, name, done, infos, outcomes, options)
             self._commit(catalog, before, found, done, spool, options, outcomes)
-            outcomes = [*(backup.outcome for backup in done), *outcomes]
-            report = self._report(name, own, started, outcomes, transfer.stats)
+        outcomes = [*(backup.outcome for backup in done), *outcomes]
+        report = self._report(name, before.own, started, outcomes, stats)
         if report.failed:
             raise PartialFailure(
                 f"{len(report.failed)} of {len(report.collections)} collections are not in backup {name!r}",
@@ -240,6 +206,38 @@ class Create:
 
     # -- the work ------------------------------------------------------------------------------------------------
 
+    def _copy(
+        self,
+        infos: Mapping[CollectionName, CollectionInfo],
+        spool: SegmentSpool,
+        place: BackupLayout,
+        task: str,
+        strategy: Strategy,
+        options: CreateOptions,
+    ) -> tuple[list[CollectionBackup], list[CollectionOutcome], TransferStats]:
+        """Flushes, copies and verifies all collections; with those that are done, those that are not."""
+        segments = min(self.limits.segments, MAX_SEGMENTS)
+        with (
+            Transfer(self.source, self.destination, self.run, self.limits.transfer) as transfer,
+            Pool(segments, self.run.cancelled, name="mbk-segment") as segment_pool,
+            self._gc_pause(options, strategy),
+        ):
+            worker = CollectionWorker(
+                self.milvus,
+                self.source,
+                self.destination,
+                place,
+                transfer,
+                segment_pool,
+                spool,
+                self.run,
+                strategy,
+                task,
+                options.resume,
+            )
+            done, failures = self._collections(worker, list(infos.values()), options)
+        return done, failures, transfer.stats
+
     @contextmanager
     def _gc_pause(self, options: CreateOptions, strategy: Strategy) -> Iterator[None]:
         wanted = self.limits.pause_gc if options.pause_gc is None else options.pause_gc
@@ -273,6 +271,20 @@ class Create:
         done = [item for item in results if isinstance(item, CollectionBackup)]
         done.sort(key=lambda backup: order[backup.record.collection_id])
         return done, [item for item in results if isinstance(item, CollectionOutcome)]
+
+    def _sweep_if_needed(
+        self,
+        catalog: Catalog,
+        name: str,
+        done: list[CollectionBackup],
+        infos: Mapping[CollectionName, CollectionInfo],
+        outcomes: list[CollectionOutcome],
+        options: CreateOptions,
+    ) -> None:
+        unfinished = {info.id for label, info in infos.items() if str(label) in self._errors}
+        skipped = any(item.outcome == SKIPPED for item in outcomes)
+        if options.resume or skipped or any(backup.replaced for backup in done):
+            self._sweep(catalog, name, done, unfinished)
 
     def _sweep(self, catalog: Catalog, name: str, done: list[CollectionBackup], unfinished: set[int]) -> None:
         """Removes what was copied of segments that Milvus has replaced since, and of collections that are gone.

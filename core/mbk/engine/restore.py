@@ -16,6 +16,7 @@ from mbk.engine.catalog import Catalog
 from mbk.engine.failures import concerns_everything
 from mbk.engine.import_plan import GroupLimits
 from mbk.engine.journal import JournalFile
+from mbk.engine.limits import RestoreLimits
 from mbk.engine.pool import Pool
 from mbk.engine.restore_collection import CollectionRestorer
 from mbk.engine.restore_plan import RestorePlan, RestoreTask, make_plan
@@ -23,7 +24,7 @@ from mbk.engine.run import Run
 from mbk.engine.segment_places import SegmentPlaces, scan
 from mbk.engine.staging import Staging
 from mbk.engine.target_schema import target_schema
-from mbk.engine.transfer import Transfer, TransferLimits
+from mbk.engine.transfer import Transfer
 from mbk.errors import (
     CollectionExists,
     CollectionNotFound,
@@ -38,21 +39,9 @@ from mbk.model.meta import Backup
 from mbk.model.options import RestoreOptions
 from mbk.model.selection import CollectionName
 from mbk.ports.milvus import Feature, Milvus
-from mbk.ports.storage import GIB, Storage
+from mbk.ports.storage import Storage
 
 PLANNED = "planned"
-
-
-@dataclass(frozen=True, slots=True)
-class RestoreLimits:
-    """``collections`` and ``import_jobs`` bound what is worked on at once; ``max_group_size`` in bytes."""
-
-    collections: int = 2
-    import_jobs: int = 768
-    max_segments: int = 256
-    max_group_size: int = 2 * GIB
-    keep_temp: bool = False
-    transfer: TransferLimits = field(default_factory=TransferLimits)
 
 
 @dataclass(slots=True)

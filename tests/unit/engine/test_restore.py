@@ -280,7 +280,8 @@ def test_names_are_chosen_after_renaming(world: World) -> None:
 
 
 def test_a_database_that_does_not_exist_is_made(world: World) -> None:
-    from mbk.engine.restore import Restore, RestoreLimits
+    from mbk.engine.limits import RestoreLimits
+    from mbk.engine.restore import Restore
     from mbk.model.options import RestoreOptions
 
     renaming = Renaming.parse("other.*:fresh.*,default.docs:fresh.texts")
@@ -295,7 +296,8 @@ def test_a_database_that_does_not_exist_is_made(world: World) -> None:
 
 
 def test_two_collections_of_one_name_are_refused(world: World) -> None:
-    from mbk.engine.restore import Restore, RestoreLimits
+    from mbk.engine.limits import RestoreLimits
+    from mbk.engine.restore import Restore
     from mbk.model.options import RestoreOptions
 
     options = RestoreOptions(renaming=Renaming.parse("other.*:default.*,default.docs:default.logs"))
