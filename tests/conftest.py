@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import signal
 
-# A shell starts its background jobs with Ctrl-C ignored, and what is ignored stays so in every child: a run of the
-# tests in the background would find that mbk, rightly, does not stop. The children of a process that handles the
-# signal begin with its default.
+# A shell starts background jobs with Ctrl-C ignored, and `nohup` ignores the hang-up; what is ignored stays so in every
+# child, so that mbk, rightly, does not stop and the tests of its stopping fail. The children of a process that handles
+# a signal begin with its default, whatever the handler does.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
