@@ -89,7 +89,9 @@ class Reader:
 
     def _environment(self) -> dict[str, str]:
         inherited = {
-            key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "MBK_", "PIP_"))
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("PYTHON", "PYTEST_", "MBK_", "PIP_"))
         }
         tools = [self.home / "mbk-obs/.venv/bin", Path(sys.executable).parent]
         return inherited | {

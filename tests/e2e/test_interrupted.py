@@ -240,7 +240,7 @@ def test_ctrl_c_in_a_restore_leaves_neither_a_collection_nor_copies(
 ) -> None:
     fault = Fault("stall", "PUT", written, skip=times)
     errors = held.interrupt(fault, "restore", "-n", "whole", "-s", "_stopped", "--rebuild_index")
-    assert len(errors.strip().splitlines()) == 1, errors
+    assert len([line for line in errors.splitlines() if not line.startswith("mbk: warning:")]) == 1, errors
     assert not coll.moved("coll_stopped").exists()
     assert held.left() == []
     assert coll.rows()

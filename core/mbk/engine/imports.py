@@ -89,9 +89,7 @@ class Importer:
         if not jobs:
             return
         self._run.notice(
-            "imports-ending",
-            f"{self._label}: waiting for {len(jobs)} import jobs that Milvus has begun",
-            self._label,
+            "imports-ending", f"waiting for {len(jobs)} import jobs that Milvus has begun", self._label
         )
         deadline = time.monotonic() + SETTLE
         try:
