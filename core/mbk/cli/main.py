@@ -131,21 +131,24 @@ def _orderly_stop() -> Iterator[None]:
 
     Whoever started us with a signal ignored (``nohup``, a shell's background job) keeps it ignored.
     """
-    received = 0
+    # Counted by the interpreter itself, one byte a signal: a handler that is cut short by the next signal's exception
+    # before its first line would not have counted.
+    counter, noted = os.pipe()
+    os.set_blocking(noted, False)
+    raised = False
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        nonlocal received
-        received += 1
-        # Not by a buffered stream: this may interrupt one in the middle of a write.
-        if received == 2:
-            os.write(2, b"mbk: still stopping in order; once more to leave at once\n")
-            return
-        if received > 2:
+        nonlocal raised
+        if _waiting(counter) > 2:
             # An exception would wait for the threads, and they for a server that has stalled.
+            # Not by a buffered stream: this may interrupt one in the middle of a write.
             shown = b"\x1b[?25h" if os.isatty(2) else b""  # a progress bar hides the cursor
             os.write(2, shown + b"mbk: interrupted\n")
             os._exit(INTERRUPTED)
-        raise KeyboardInterrupt
+        if not raised:
+            raised = True
+            raise KeyboardInterrupt
+        os.write(2, b"mbk: still stopping in order; once more to leave at once\n")
 
     names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     numbers = [getattr(signal, name) for name in names]
@@ -154,6 +157,7 @@ def _orderly_stop() -> Iterator[None]:
         for number, handler in before.items():
             if handler is not signal.SIG_IGN:
                 signal.signal(number, stop)
+        signal.set_wakeup_fd(noted, warn_on_full_buffer=False)
     except ValueError:  # not the main thread: a program that calls main() keeps its own signals
         before = {}
     try:
@@ -161,6 +165,21 @@ def _orderly_stop() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        if before:
+            signal.set_wakeup_fd(-1)
+        os.close(counter)
+        os.close(noted)
+
+
+def _waiting(pipe: int) -> int:
+    """How many bytes can be read, without reading them."""
+    import array
+    import fcntl
+    import termios
+
+    size = array.array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, size)
+    return size[0]
 
 
 if __name__ == "__main__":
