@@ -24,7 +24,7 @@ class Strategy(StrEnum):
 class CreateOptions:
     """``resume`` completes an interrupted backup of that name; ``fail_fast`` stops at the first failed collection.
 
-    ``pause_gc`` None: as configured.
+    ``pause_gc`` None: as configured. ``index_extra``: also what only Milvus' etcd knows of indexes.
     """
 
     selection: Selection = field(default_factory=Selection)
@@ -35,6 +35,7 @@ class CreateOptions:
     fail_fast: bool = False
     dry_run: bool = False
     pause_gc: bool | None = None
+    index_extra: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,8 @@ class RestoreOptions:
 
     ``skip_params`` are property keys left out at creation: ``collectionProperties``, ``fieldIndexParams``,
     ``fieldTypeParams``, ``indexParams``. ``max_shards`` 0: as in the backup. ``load`` replays the load state,
-    ``aliases`` the aliases; ``wait_index`` waits until the indexes are built.
+    ``aliases`` the aliases; ``wait_index`` waits until the indexes are built. ``truncate`` leaves out what is younger
+    than the backup's boundary. ``rest_import`` None: where it is the better way.
     """
 
     renaming: Renaming = field(default_factory=Renaming)
@@ -60,7 +62,7 @@ class RestoreOptions:
     load: bool = False
     wait_index: bool = True
     truncate: bool = False
-    rest_import: bool = False
+    rest_import: bool | None = None
     max_shards: int = 0
     skip_params: Mapping[str, frozenset[str]] = field(default_factory=dict)
     ezk_mapping: Mapping[str, str] = field(default_factory=dict)

@@ -33,6 +33,14 @@ class Feature(Enum):
     COUNT = "count(*)"
     REST_IMPORT = "import over REST"
     SNAPSHOT = "snapshots"
+    #: Fields can be added to a collection that exists, so ids behind ``$meta`` can be made again (FORMAT.md 3.4).
+    ADD_FIELD = "add field"
+    #: Imports read packed segments (storage version 2).
+    PACKED_SEGMENTS = "packed segments"
+    #: The position of the old replication channel can be asked for (2.5 only).
+    REPLICATE_POSITION = "replication position"
+    #: The replicate stream that a secondary cluster is fed through.
+    REPLICATE_STREAM = "replicate stream"
     #: Flush also persists deletes of segments that were flushed before (not so on 2.2, LAB.md 1.4).
     FLUSHES_DELETES = "flush persists deletes"
     #: ``end_ts`` of an import is a hybrid timestamp; without it physical milliseconds (FORMAT.md 4.5).
@@ -69,6 +77,8 @@ class CollectionInfo:
     created_timestamp: int = 0
     virtual_channels: tuple[str, ...] = ()
     physical_channels: tuple[str, ...] = ()
+    #: The data lies outside of Milvus: nothing of it can be backed up.
+    external: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +91,28 @@ class FlushPoint:
     seal_seconds: int = 0
     checkpoints: Mapping[str, bytes] = field(default_factory=dict)
     timestamps: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FlushAllPoint:
+    """One boundary over every collection. All maps are by physical channel.
+
+    ``messages``: serialized ``commonpb.ImmutableMessage``; ``timestamps``: hybrid, the message's time tick.
+    """
+
+    messages: Mapping[str, bytes] = field(default_factory=dict)
+    timestamps: Mapping[str, int] = field(default_factory=dict)
+    control_channel: str = ""
+    physical_channels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentLogs:
+    """The exact files of one segment: ``insert_logs`` field id (or column group, when packed) -> log ids."""
+
+    v_channel: str = ""
+    insert_logs: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    delta_logs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +130,10 @@ class SegmentInfo:
 
 
 class ImportPhase(Enum):
+    """``UNCOMMITTED``: everything is read, and the job waits for a commit that somebody else must send."""
+
     RUNNING = "running"
+    UNCOMMITTED = "uncommitted"
     COMPLETED = "completed"
     FAILED = "failed"
 
@@ -118,7 +153,8 @@ class ImportRequest:
     """One import job. ``files``: for each import file its paths, ``(insert,)``, ``(insert, delta)`` or ``(delta,)`` for L0.
 
     Paths are as Milvus names them, directories with a trailing ``/``. ``end_ts`` is a hybrid timestamp, 0 for none;
-    the adapter converts it to the unit that the server wants.
+    the adapter converts it to the unit that the server wants. ``rest``: over REST (`Feature.REST_IMPORT`), which alone
+    takes several files a job.
     """
 
     database: str
@@ -128,7 +164,20 @@ class ImportRequest:
     l0: bool = False
     end_ts: int = 0
     storage_version: int = 0
-    ezk: str = ""
+    ezk: str = field(default="", repr=False)
+    rest: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotState:
+    """A snapshot being exported or restored. ``metadata_uri``, ``files`` and ``size`` (bytes) of a completed export."""
+
+    phase: ImportPhase
+    percent: int = 0
+    reason: str = ""
+    metadata_uri: str = ""
+    files: int = 0
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +233,22 @@ class Milvus(Protocol):
         ``sleep`` pauses between polls for so many seconds; what it raises ends the waiting.
         """
 
+    def flush_all(self, *, sleep: Callable[[float], None] = time.sleep) -> FlushAllPoint:
+        """Flushes every collection at one boundary and waits (`Feature.FLUSH_ALL`). ``sleep`` as in `flush`."""
+
     def segments(self, database: str, collection: str) -> list[SegmentInfo]:
-        """The persistent segments, with exact binlog lists where the server can (`Feature.SEGMENT_DETAIL`)."""
+        """The persistent segments, without their files; transient "segment not found" is `MilvusError`, retryable."""
+
+    def segment_logs(
+        self, database: str, collection_id: int, segments: Sequence[int]
+    ) -> Mapping[int, SegmentLogs]:
+        """Segment id -> its exact files, over REST (`Feature.SEGMENT_DETAIL`). Segments that are gone are left out."""
+
+    def encryption_key(self, database: str) -> str:
+        """The wrapped key of an encrypted database, over the management port; a secret."""
+
+    def replicate_position(self) -> str:
+        """Where the configured replication channel stands (`Feature.REPLICATE_POSITION`)."""
 
     def pause_gc(self, seconds: int, *, collection_id: int | None = None) -> str:
         """Asks for a pause over the management port; returns the ticket (``""`` where there are none).
@@ -202,6 +265,23 @@ class Milvus(Protocol):
 
     def create_database(self, name: str, properties: Sequence[KeyValue] = ()) -> None: ...
 
+    def alter_collection(
+        self,
+        database: str,
+        collection: str,
+        *,
+        properties: Sequence[KeyValue] = (),
+        delete_keys: Sequence[str] = (),
+    ) -> None: ...
+
+    def alter_field(
+        self, database: str, collection: str, field: str, *, delete_keys: Sequence[str]
+    ) -> None: ...
+
+    def alter_index(
+        self, database: str, collection: str, index: str, *, delete_keys: Sequence[str]
+    ) -> None: ...
+
     def check_schema(self, schema: CollectionSchema) -> None:
         """`Unsupported` lists what of the schema this server cannot represent; no request is made."""
 
@@ -217,7 +297,8 @@ class Milvus(Protocol):
     ) -> None:
         """Creates ``schema.name``. ``partitions`` counts them for collections with a partition key, else 0.
 
-        As `check_schema` first; the field ids of what was made are those of ``schema``, else `MilvusError`.
+        As `check_schema` first. Fields that were added to the source later are added later here, too, and a function's
+        remote side is not contacted. The field ids of what was made are those of ``schema``, else `MilvusError`.
         """
 
     def drop_collection(self, database: str, collection: str) -> None: ...
@@ -253,3 +334,21 @@ class Milvus(Protocol):
     def restore_rbac(self, rbac: Rbac) -> list[str]:
         """Adds the users, roles, grants and groups that do not exist yet; returns a line for each that was left alone
         or could not be made (users whose password cannot be known)."""
+
+    # -- snapshots (`Feature.SNAPSHOT`, FORMAT.md 6.2) -----------------------------------------------------------
+
+    def create_snapshot(self, database: str, collection: str, snapshot: str) -> int:
+        """Makes the snapshot; returns its hybrid timestamp. One of that name that exists is taken as it is."""
+
+    def drop_snapshot(self, database: str, collection: str, snapshot: str) -> None:
+        """One that is not there is no error."""
+
+    def export_snapshot(self, database: str, collection: str, snapshot: str, *, uri: str, spec: str) -> str:
+        """Starts copying it below ``uri``; ``spec`` is the JSON of an external store, a secret, or ``""``. The job's id."""
+
+    def export_state(self, job: str) -> SnapshotState: ...
+
+    def restore_snapshot(self, database: str, collection: str, *, uri: str, spec: str) -> str:
+        """Starts making ``collection`` out of the snapshot's metadata at ``uri``. Returns the job's id."""
+
+    def restore_snapshot_state(self, job: str) -> SnapshotState: ...
