@@ -1,0 +1,236 @@
+"""What a Milvus of which version can do, as data: the table that the protocol double plays by.
+
+Everything is said by the first version that has it (``SINCE``, ``RPC_SINCE``), so that any version can be played, not only
+those of `PLAYED`. Sources: FORMAT.md 2.1, 2.5, 4.5, 4.6; LAB.md 1.4 for what was met by running 2.2.16 and 2.3.5; the
+releases of milvus-io/milvus-proto (``proto/milvus.proto``, ``proto/schema.proto``) for calls and types; others are named
+at their line. What rests on running a server is marked (run), everything else on reading.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+Version = tuple[int, int, int]
+
+PLAYED = (
+    "v2.2.16",
+    "v2.3.5",
+    "v2.3.22",
+    "v2.4.23",
+    "v2.5.8",
+    "v2.5.20",
+    "v2.6.0",
+    "v2.6.12",
+    "v3.0.1",
+)
+
+#: Calls that did not exist in 2.2.0. A server without a call answers UNIMPLEMENTED. ``ImportV2``-style REST is not here.
+RPC_SINCE: dict[str, Version] = {
+    "ListDatabases": (2, 2, 9),
+    "CreateDatabase": (2, 2, 9),
+    "DropDatabase": (2, 2, 9),
+    "Connect": (2, 2, 9),
+    "RenameCollection": (2, 2, 9),
+    "ListIndexedSegment": (2, 2, 9),
+    "DescribeSegmentIndexData": (2, 2, 9),
+    "AllocTimestamp": (2, 2, 11),
+    "Upsert": (2, 3, 0),
+    "GetIndexStatistics": (2, 3, 0),
+    "DescribeAlias": (2, 3, 4),
+    "ListAliases": (2, 3, 4),
+    "ReplicateMessage": (2, 3, 4),
+    "HybridSearch": (2, 4, 0),
+    "AlterIndex": (2, 4, 0),
+    "UpdateResourceGroups": (2, 4, 1),
+    "DescribeDatabase": (2, 4, 3),
+    "AlterDatabase": (2, 4, 3),
+    "BackupRBAC": (2, 4, 10),
+    "RestoreRBAC": (2, 4, 10),
+    "AlterCollectionField": (2, 5, 0),
+    "CreatePrivilegeGroup": (2, 5, 0),
+    "DropPrivilegeGroup": (2, 5, 0),
+    "ListPrivilegeGroups": (2, 5, 0),
+    "OperatePrivilegeGroup": (2, 5, 0),
+    "OperatePrivilegeV2": (2, 5, 0),
+    "RunAnalyzer": (2, 5, 11),
+    "AddCollectionField": (2, 6, 0),
+    "AddCollectionFunction": (2, 6, 3),
+    "AlterCollectionFunction": (2, 6, 3),
+    "DropCollectionFunction": (2, 6, 3),
+    "UpdateReplicateConfiguration": (2, 6, 3),
+    "GetReplicateConfiguration": (2, 6, 3),
+    "GetReplicateInfo": (2, 6, 3),
+    "CreateReplicateStream": (2, 6, 3),
+    "TruncateCollection": (2, 6, 9),
+    "AddFileResource": (2, 6, 11),
+    "RemoveFileResource": (2, 6, 11),
+    "ListFileResources": (2, 6, 11),
+    "CreateSnapshot": (2, 6, 15),
+    "DropSnapshot": (2, 6, 15),
+    "ListSnapshots": (2, 6, 15),
+    "DescribeSnapshot": (2, 6, 15),
+    "RestoreSnapshot": (2, 6, 15),
+    "GetRestoreSnapshotState": (2, 6, 15),
+    "ListRestoreSnapshotJobs": (2, 6, 15),
+    "RestoreExternalSnapshot": (3, 0, 0),
+    "ExportSnapshot": (3, 0, 0),
+    "GetExportSnapshotState": (3, 0, 0),
+    "PinSnapshotData": (3, 0, 0),
+    "UnpinSnapshotData": (3, 0, 0),
+    "AlterCollectionSchema": (3, 0, 0),
+    "AddCollectionStructField": (3, 0, 0),
+    "RefreshExternalCollection": (3, 0, 0),
+    "GetRefreshExternalCollectionProgress": (3, 0, 0),
+    "ListRefreshExternalCollectionJobs": (3, 0, 0),
+}
+
+#: ``ReplicateMessage`` gives the position of a replication channel in 2.5 only (FORMAT.md 2.1).
+RPC_UNTIL: dict[str, Version] = {"ReplicateMessage": (2, 6, 0)}
+
+#: Data types by number (``schema.proto``) and the first version that takes them.
+TYPE_SINCE: dict[int, Version] = {
+    1: (2, 2, 0),  # Bool
+    2: (2, 2, 0),  # Int8
+    3: (2, 2, 0),  # Int16
+    4: (2, 2, 0),  # Int32
+    5: (2, 2, 0),  # Int64
+    10: (2, 2, 0),  # Float
+    11: (2, 2, 0),  # Double
+    21: (2, 2, 0),  # VarChar
+    22: (2, 3, 2),  # Array; 2.2.16 has none (run)
+    23: (2, 2, 9),  # JSON
+    24: (2, 6, 4),  # Geometry
+    25: (3, 0, 0),  # Text
+    26: (2, 6, 4),  # Timestamptz
+    100: (2, 2, 0),  # BinaryVector
+    101: (2, 2, 0),  # FloatVector
+    102: (2, 4, 0),  # Float16Vector
+    103: (2, 4, 0),  # BFloat16Vector
+    104: (2, 4, 0),  # SparseFloatVector
+    105: (2, 6, 0),  # Int8Vector
+    106: (2, 6, 4),  # ArrayOfVector
+    200: (2, 6, 4),  # ArrayOfStruct
+    201: (2, 6, 4),  # Struct
+}
+
+#: Feature -> the first version that has it. The names are attributes of `ServerVersion`.
+SINCE: dict[str, Version] = {
+    "databases": (2, 2, 9),
+    "dynamic_field": (2, 2, 9),
+    "partition_key": (2, 2, 9),
+    "count": (2, 3, 0),  # count(*) (run: 2.2.16 has none)
+    # A flush also writes the deletes of segments that were flushed before; 2.2.16 does not (run).
+    "flush_persists_deletes": (2, 3, 0),
+    # FlushResponse.coll_flush_ts (run: 2.2.16 sends none, 2.3.5 does).
+    "flush_ts": (2, 3, 0),
+    # FlushResponse.channel_cps: milvus PR 29474 of January 2024, in 2.3.5 not yet (run).
+    "channel_cps": (2, 3, 10),
+    # import v2 in DataCoord, with `skip_disk_quota_check`, L0 imports, and strict checks (FORMAT.md 4.6).
+    "import_v2": (2, 4, 0),
+    "l0_segments": (2, 4, 0),
+    "segment_level": (2, 4, 0),  # GetPersistentSegmentInfo.level
+    "several_vectors": (2, 4, 0),
+    "analyzers": (2, 5, 0),
+    "clustering_key": (2, 4, 7),
+    "database_properties": (2, 4, 3),
+    "describe_database": (2, 4, 3),
+    "rbac_backup": (2, 4, 10),
+    "rest_v2": (2, 4, 0),  # run: 404 on 2.3.5
+    "gc_pause": (2, 4, 0),  # /management/datacoord/garbage_collection/*; run: 404 on 2.3.5
+    "nullable": (2, 5, 0),
+    "default_values": (2, 5, 0),
+    "functions": (2, 5, 0),  # BM25
+    "text_embedding": (2, 6, 0),
+    "minhash": (2, 6, 4),
+    "json_path_index": (2, 5, 4),
+    "schema_properties": (2, 5, 0),  # DescribeCollection also fills schema.properties
+    "segment_is_sorted": (2, 5, 0),  # GetPersistentSegmentInfo.is_sorted
+    "import_fills_missing_columns": (
+        2,
+        5,
+        8,
+    ),  # nullable and default-valued fields (FORMAT.md 4.4, "later 2.5")
+    "segment_detail": (2, 5, 8),  # POST /v2/vectordb/segments/describe
+    "segment_storage_version": (2, 6, 0),  # GetPersistentSegmentInfo.storage_version
+    "packed_segments": (2, 6, 0),  # storage version 2 is written and imported
+    "add_field": (2, 6, 0),
+    "struct_arrays": (2, 6, 4),
+    "encryption": (2, 6, 0),
+    "multi_l0_import": (2, 6, 5),
+    "collection_gc_pause": (2, 6, 8),
+    "function_check_switch": (2, 6, 8),
+    "flush_all_messages": (2, 6, 11),  # FlushAllResponse.flush_all_msgs, cluster_info
+    "l0_import_race_fixed": (2, 6, 12),  # milvus#48114
+    "external_collections": (3, 0, 0),
+    "two_phase_import": (3, 0, 0),
+    "manifest_segments": (3, 0, 0),  # storage version 3 by default
+    "snapshots": (2, 6, 15),
+    "exported_snapshots": (3, 0, 0),
+}
+
+#: ``end_ts`` is a hybrid timestamp in these ranges, physical milliseconds elsewhere: milvus PRs 40332, 40333, 40334.
+HYBRID_END_TS: tuple[tuple[Version, Version], ...] = (((2, 4, 23), (2, 5, 0)), ((2, 5, 6), (99, 0, 0)))
+
+MANY = 1024
+
+
+@dataclass(frozen=True)
+class ServerVersion:
+    """One version, asked in words: ``version.has("l0_segments")``, ``version.implements("Upsert")``."""
+
+    name: str
+    number: Version
+    git_commit: str = "0123abc"
+
+    def has(self, feature: str) -> bool:
+        return self.number >= SINCE[feature]
+
+    def implements(self, rpc: str) -> bool:
+        if rpc in RPC_UNTIL and self.number >= RPC_UNTIL[rpc]:
+            return False
+        return self.number >= RPC_SINCE.get(rpc, (2, 2, 0))
+
+    def knows_type(self, data_type: int) -> bool:
+        return data_type in TYPE_SINCE and self.number >= TYPE_SINCE[data_type]
+
+    @cached_property
+    def hybrid_end_ts(self) -> bool:
+        return any(low <= self.number < high for low, high in HYBRID_END_TS)
+
+    @property
+    def storage_version(self) -> int:
+        """The layout of the segments that it writes by itself: 1, 2 from 2.6 on, 3 from 3.0 on (FORMAT.md 2.5)."""
+        if self.has("manifest_segments"):
+            return 3
+        return 2 if self.has("packed_segments") else 1
+
+    @property
+    def packed_delta(self) -> bool:
+        """Whether deltalogs are bare parquet (only with storage version 3) or v1 event files (FORMAT.md 6.3)."""
+        return self.storage_version >= 3
+
+    @property
+    def max_l0_files(self) -> int:
+        """L0 segments an import job (FORMAT.md 4.3)."""
+        return MANY if self.has("multi_l0_import") else int(self.has("l0_segments"))
+
+    @property
+    def max_import_files(self) -> int:
+        return MANY
+
+    @property
+    def max_vector_fields(self) -> int:
+        """1 before 2.4; proxy.maxVectorFieldNum is 4, 10 at most, then."""
+        return 4 if self.has("several_vectors") else 1
+
+
+def server_version(name: str) -> ServerVersion:
+    """``name`` as a server reports it: ``v2.5.8``, also with a tag behind (``v2.3.5-lite``)."""
+    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", name)
+    if found is None:
+        raise ValueError(f"{name!r} is no version of Milvus")
+    return ServerVersion(
+        name if name.startswith("v") else f"v{name}", (int(found[1]), int(found[2]), int(found[3]))
+    )
