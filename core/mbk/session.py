@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mbk.errors import Interrupted, UsageError
-from mbk.model.backup import BackupSummary, CheckResult, RunReport, default_name
+from mbk.model.backup import BackupSummary, CheckResult, MigrationReport, RunReport, default_name
 from mbk.model.events import Event
 from mbk.model.options import CreateOptions, RestoreOptions, Strategy
 from mbk.model.selection import Renaming, Selection
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mbk.engine.run import Run
     from mbk.engine.transfer import TransferLimits
     from mbk.plugin.registry import Registry
+    from mbk.ports.cloud import Volume
     from mbk.ports.milvus import Milvus
     from mbk.ports.storage import Storage
 
@@ -211,6 +212,23 @@ class Session:
         self.backup_storage.check()
         with self._run("delete", name, on_event, hint=f"the rest goes with: mbk delete -n {name}") as run:
             return Catalog(self.backup_storage, run).delete(name)
+
+    def migrate(self, name: str, cluster: str, *, on_event: OnEvent | None = None) -> MigrationReport:
+        """Uploads a backup to Zilliz Cloud and starts its migration into the cluster of that id.
+
+        Raises `ConfigError` without an API key, `BackupNotFound`, `InvalidBackup`, and what the service raises.
+        """
+        from mbk.cloud import ZillizCloud
+        from mbk.config.schema import StorageChoice
+        from mbk.engine.migrate import Migrate
+
+        def open_volume(volume: Volume) -> Storage:
+            return self.registry.open(StorageChoice(type=volume.storage_type, values=volume.values))
+
+        cloud = ZillizCloud(self.settings.cloud)
+        with self._run("migrate", name, on_event, hint="run it again, it goes on where it was") as run:
+            job = Migrate(self.backup_storage, cloud, open_volume, run, self._transfer_limits())
+            return job.execute(name, cluster)
 
     def check(self) -> Iterable[CheckResult]:
         """Asks everything that can be asked without changing anything; one answer after the other."""

@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, str] = {
     "get": "Show what a backup holds.",
     "restore": "Restore a backup, beside the originals or in their place.",
     "delete": "Delete a backup, also an incomplete one.",
+    "migrate": "Bring a backup to Zilliz Cloud.",
     "check": "Check that everything is reachable, writable and right.",
     "config": "Show or migrate the configuration.",
     "plugins": "List the installed storages and what they still need.",

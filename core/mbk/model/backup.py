@@ -115,3 +115,16 @@ class CheckResult:
     hint: str | None = None
     warning: bool = False
     exit_code: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationReport:
+    """The result of ``migrate``: ``job`` is the service's, ``size`` in bytes. The service goes on by itself."""
+
+    name: str
+    cluster: str
+    job: str
+    volume: str
+    objects: int
+    size: int
+    seconds: float
