@@ -1,0 +1,379 @@
+"""What a Milvus knows: databases, collections, segments, jobs. One lock over all of it; no gRPC in here.
+
+Values of a row, by field id, are plain Python as the codec takes them; None is null in every type:
+
+===================  ===================================================================================
+bool, integers       ``bool``, ``int`` (Timestamptz: microseconds since 1970)
+Float, Double        ``float``
+VarChar, Text        ``str``
+JSON, ``$meta``      ``bytes``, the JSON text
+Geometry             ``bytes``, well-known binary
+Array                ``list`` of the above
+vectors              ``bytes``: float32, 2-byte or 1-byte numbers little-endian, bits; sparse: (u32 index, f32 value) pairs
+ArrayOfVector        ``list`` of ``bytes``, one a vector
+===================  ===================================================================================
+
+A struct array has no value of its own: each of its sub-fields is a column of arrays with an id of its own.
+Fields 0 (row id) and 1 (timestamp) are `Row.row_id` and `Row.timestamp`, and the primary key stands in ``values`` too.
+"""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pymilvus.grpc_gen import common_pb2 as common
+from pymilvus.grpc_gen import schema_pb2
+
+from mbk.ports.storage import Storage
+from tests.milvus_double.clock import Clock
+from tests.milvus_double.refusal import no_collection, no_database, no_partition
+from tests.milvus_double.versions import ServerVersion
+
+DEFAULT = "default"
+DEFAULT_PARTITION = "_default"
+ALL_PARTITIONS = -1
+LEGACY, L0, L1, L2 = 0, 1, 2, 3
+GROWING, SEALED, FLUSHED, FLUSHING = common.Growing, common.Sealed, common.Flushed, common.Flushing
+DROPPED, IMPORTING = common.Dropped, common.Importing
+
+Key = int | str
+Value = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row as inserted. ``timestamp`` is hybrid."""
+
+    pk: Key
+    row_id: int
+    timestamp: int
+    values: Mapping[int, Value]
+    channel: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Deletes the rows of ``pk`` that are older than ``timestamp``."""
+
+    pk: Key
+    timestamp: int
+
+
+@dataclass(frozen=True, slots=True)
+class BufferedDelete:
+    """A delete that is not persistent yet; ``partition_id`` may be -1."""
+
+    delete: Delete
+    partition_id: int
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogFile:
+    """One object of a segment. ``key`` is that in the object store, with the root path."""
+
+    log_id: int
+    key: str
+    size: int
+    entries: int = 0
+    first_timestamp: int = 0
+    last_timestamp: int = 0
+
+
+@dataclass(slots=True)
+class Segment:
+    """``insert_logs``: field id, or column group when packed, -> files. ``deletes``: what its deltalogs hold."""
+
+    id: int
+    collection_id: int
+    partition_id: int
+    channel: str
+    state: int = GROWING
+    level: int = L1
+    storage_version: int = 1
+    is_sorted: bool = False
+    rows: list[Row] = field(default_factory=list)
+    deletes: list[Delete] = field(default_factory=list)
+    insert_logs: dict[int, list[LogFile]] = field(default_factory=dict)
+    delta_logs: list[LogFile] = field(default_factory=list)
+    stats_logs: dict[int, list[LogFile]] = field(default_factory=dict)
+    other_keys: list[str] = field(default_factory=list)
+    compaction_from: list[int] = field(default_factory=list)
+    dropped_at: float = 0.0
+
+    @property
+    def is_l0(self) -> bool:
+        return self.level == L0
+
+    @property
+    def persistent(self) -> bool:
+        """What GetPersistentSegmentInfo shows."""
+        return self.state in (FLUSHED, FLUSHING)
+
+    @property
+    def readable(self) -> bool:
+        """Whether queries see it."""
+        return self.state not in (DROPPED, IMPORTING)
+
+    @property
+    def row_count(self) -> int:
+        return len(self.deletes) if self.is_l0 else len(self.rows)
+
+    @property
+    def keys(self) -> list[str]:
+        """All of its objects."""
+        files = [*self.delta_logs, *_flat(self.insert_logs), *_flat(self.stats_logs)]
+        return [file.key for file in files] + self.other_keys
+
+
+def _flat(logs: Mapping[int, Sequence[LogFile]]) -> Iterator[LogFile]:
+    for files in logs.values():
+        yield from files
+
+
+@dataclass(slots=True)
+class Partition:
+    id: int
+    name: str
+    created: int = 0
+    loaded: bool = False
+
+
+@dataclass(slots=True)
+class Index:
+    """``params`` as DescribeIndex shows them; ``type_params`` are those of the field."""
+
+    id: int
+    name: str
+    field_id: int
+    field_name: str
+    params: dict[str, str]
+    type_params: dict[str, str] = field(default_factory=dict)
+    created: int = 0
+    auto: bool = False
+
+
+@dataclass(slots=True)
+class Collection:
+    """``schema`` is the stored one: field ids given, ``$meta`` and sub-fields in it, properties apart."""
+
+    id: int
+    database: str
+    name: str
+    schema: schema_pb2.CollectionSchema
+    shards: int
+    consistency_level: int
+    channels: list[str]
+    created: int
+    properties: dict[str, str] = field(default_factory=dict)
+    partitions: dict[str, Partition] = field(default_factory=dict)
+    aliases: list[str] = field(default_factory=list)
+    indexes: dict[str, Index] = field(default_factory=dict)
+    segments: dict[int, Segment] = field(default_factory=dict)
+    buffered_deletes: list[BufferedDelete] = field(default_factory=list)
+    checkpoints: dict[str, int] = field(default_factory=dict)
+    loaded: bool = False
+    replicas: int = 0
+    max_field_id: int = 0
+
+    @property
+    def fields(self) -> list[schema_pb2.FieldSchema]:
+        """Every column that rows have: fields, ``$meta``, and the sub-fields of struct arrays."""
+        nested = [sub for struct in self.schema.struct_array_fields for sub in struct.fields]
+        return [*self.schema.fields, *nested]
+
+    @property
+    def key_field(self) -> schema_pb2.FieldSchema:
+        return next(item for item in self.schema.fields if item.is_primary_key)
+
+    @property
+    def partition_key(self) -> schema_pb2.FieldSchema | None:
+        return next((item for item in self.schema.fields if item.is_partition_key), None)
+
+    @property
+    def physical_channels(self) -> list[str]:
+        return [channel.rsplit("_", 1)[0] for channel in self.channels]
+
+    def field_named(self, name: str) -> schema_pb2.FieldSchema | None:
+        return next((item for item in self.fields if item.name == name), None)
+
+    def partition_named(self, name: str) -> Partition:
+        try:
+            return self.partitions[name or DEFAULT_PARTITION]
+        except KeyError:
+            raise no_partition(name) from None
+
+    def channel_of(self, pk: Key) -> str:
+        """The shard of a key. Milvus hashes in another way; that nobody can see."""
+        return self.channels[zlib.crc32(str(pk).encode()) % len(self.channels)]
+
+    def live_segments(self) -> list[Segment]:
+        return [segment for segment in self.segments.values() if segment.state != DROPPED]
+
+    def persistent_segments(self) -> list[Segment]:
+        return [segment for segment in self.segments.values() if segment.persistent]
+
+
+@dataclass(slots=True)
+class Database:
+    id: int
+    name: str
+    properties: dict[str, str] = field(default_factory=dict)
+    created: int = 0
+    collections: dict[str, Collection] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class ImportJob:
+    """One import of either API. ``state`` is one of Pending, Importing, Uncommitted, Committing, Completed, Failed."""
+
+    id: int
+    database: str
+    collection_id: int
+    collection: str
+    partition: str
+    files: list[list[str]]
+    options: dict[str, str]
+    state: str = "Pending"
+    progress: int = 0
+    reason: str = ""
+    rows: int = 0
+    segments: list[int] = field(default_factory=list)
+    started: float = 0.0
+
+
+@dataclass(slots=True)
+class Snapshot:
+    id: int
+    name: str
+    database: str
+    collection_id: int
+    created: int
+    description: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class User:
+    password: str
+    roles: set[str] = field(default_factory=set)
+    encoded: str = ""
+
+
+@dataclass(slots=True)
+class Rbac:
+    """``grants``: (role, object, object name, database, privilege) -> grantor."""
+
+    users: dict[str, User] = field(default_factory=lambda: {"root": User("Milvus", {"admin"})})
+    roles: set[str] = field(default_factory=lambda: {"admin", "public"})
+    grants: dict[tuple[str, str, str, str, str], str] = field(default_factory=dict)
+    groups: dict[str, set[str]] = field(default_factory=dict)
+
+
+class State:
+    """Everything that one server knows. Take ``lock`` (re-entrant) around anything that reads or changes it."""
+
+    def __init__(self, version: ServerVersion, store: Storage, root: str = "files") -> None:
+        self.version = version
+        self.store = store
+        #: Milvus' ``rootPath``: "" or without slashes at the ends.
+        self.root = root.strip("/")
+        self.lock = threading.RLock()
+        self.clock = Clock()
+        self.databases: dict[str, Database] = {
+            DEFAULT: Database(id=1, name=DEFAULT, created=self.clock.now())
+        }
+        self.collections: dict[int, Collection] = {}
+        self.dropped: list[Segment] = []
+        self.jobs: dict[int, ImportJob] = {}
+        self.snapshots: dict[int, Snapshot] = {}
+        self.rbac = Rbac()
+        self.authorization = False
+        #: GC: until when it is paused (monotonic seconds), by collection id, 0 for all. Kept by the management port.
+        self.gc_paused_until: dict[int, float] = {}
+        #: What segments are written as; a 3.0 may be told to write 2.
+        self.write_version = version.storage_version
+        self._next_channel = 0
+
+    # -- finding ---------------------------------------------------------------------------------------------------
+
+    def database(self, name: str) -> Database:
+        try:
+            return self.databases[name or DEFAULT]
+        except KeyError:
+            raise no_database(name) from None
+
+    def collection(self, database: str, name: str) -> Collection:
+        """By its name or by an alias."""
+        found = self.database(database).collections
+        if name in found:
+            return found[name]
+        for collection in found.values():
+            if name in collection.aliases:
+                return collection
+        raise no_collection(name, database or DEFAULT)
+
+    def collection_by_id(self, number: int) -> Collection:
+        try:
+            return self.collections[number]
+        except KeyError:
+            raise no_collection(number) from None
+
+    def segment(self, number: int) -> Segment | None:
+        for collection in self.collections.values():
+            if number in collection.segments:
+                return collection.segments[number]
+        return None
+
+    # -- channels --------------------------------------------------------------------------------------------------
+
+    def new_channels(self, collection_id: int, shards: int) -> list[str]:
+        """Virtual channels over 16 physical ones, taken in turn, as ``common.chanNamePrefix`` names them."""
+        made = []
+        for number in range(shards):
+            made.append(f"by-dev-rootcoord-dml_{self._next_channel % 16}_{collection_id}v{number}")
+            self._next_channel += 1
+        return made
+
+    # -- rows ------------------------------------------------------------------------------------------------------
+
+    def visible(self, collection: Collection, partitions: Iterable[int] = ()) -> dict[Key, Row]:
+        """The newest live row of each key; ``partitions`` (ids) empty: all. Deletes are those of deltalogs, L0, buffers."""
+        wanted = set(partitions)
+        found: dict[Key, Row] = {}
+        for segment in collection.live_segments():
+            if segment.is_l0 or not segment.readable or (wanted and segment.partition_id not in wanted):
+                continue
+            gone = self._deletes_on(collection, segment)
+            for row in segment.rows:
+                if gone.get(row.pk, 0) > row.timestamp:
+                    continue
+                if row.pk not in found or found[row.pk].timestamp <= row.timestamp:
+                    found[row.pk] = row
+        return found
+
+    def _deletes_on(self, collection: Collection, segment: Segment) -> dict[Key, int]:
+        found: dict[Key, int] = {}
+
+        def add(deletes: Iterable[Delete]) -> None:
+            for delete in deletes:
+                found[delete.pk] = max(delete.timestamp, found.get(delete.pk, 0))
+
+        add(segment.deletes)
+        for other in collection.live_segments():
+            if other.is_l0 and other.readable and _reaches(other.partition_id, other.channel, segment):
+                add(other.deletes)
+        add(
+            item.delete
+            for item in collection.buffered_deletes
+            if _reaches(item.partition_id, item.channel, segment)
+        )
+        return found
+
+
+def _reaches(partition_id: int, channel: str, segment: Segment) -> bool:
+    return channel == segment.channel and partition_id in (ALL_PARTITIONS, segment.partition_id)
