@@ -1,0 +1,213 @@
+"""Milvus' meta store in etcd, read over etcd's JSON gateway: plain HTTP, no client package.
+
+The gateway serves ``kv/range`` under ``/v3`` from etcd 3.4 on and under ``/v3beta`` and ``/v3alpha`` before
+(etcd: Documentation/dev-guide/api_grpc_gateway.md). Keys and values are base64 there, 64-bit numbers text.
+
+Milvus keeps an index at ``{root}/meta/field-index/{collection}/{index}`` as ``indexpb.FieldIndex`` (milvus:
+pkg/proto/index_coord.proto) and a field at ``{root}/meta/root-coord/fields/{collection}/{field}`` as
+``schemapb.FieldSchema``. Both were read off a real 2.3.5.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from urllib.parse import SplitResult, urlsplit
+
+from mbk.errors import (
+    AuthenticationFailed,
+    ConfigError,
+    MilvusError,
+    MilvusUnavailable,
+    Problem,
+    Unsupported,
+)
+from mbk.milvus.wire import Message
+from mbk.model.meta import FieldSchema, IndexInfo, KeyValue
+
+SECONDS = 10.0
+PAGE = 500
+_SETTING = "milvus.etcd.endpoints"
+_PATHS = ("/v3/kv/range", "/v3beta/kv/range", "/v3alpha/kv/range")
+_MAX_ANSWER = 64 << 20
+#: What Milvus' snapshot store puts in the place of a value that it deleted (milvus: suffix_snapshot.go).
+_TOMBSTONE = b"\xe2\x9b\xbc"
+_SYSTEM_FIELDS = 100
+
+
+class EtcdMetaStore:
+    """Implements :class:`mbk.ports.metastore.MetaStore`. Endpoints are tried in order; the first that answers is kept."""
+
+    def __init__(self, endpoints: Sequence[str], root_path: str) -> None:
+        problems = [Problem(_SETTING, "no endpoint is given")] if not endpoints else []
+        self._endpoints: list[SplitResult] = []
+        for endpoint in endpoints:
+            try:
+                self._endpoints.append(_parsed(endpoint))
+            except ValueError as exc:
+                problems.append(Problem(_SETTING, f"{endpoint.rpartition('@')[2]} is not an address: {exc}"))
+        if problems:
+            raise ConfigError("milvus", problems)
+        self._root = f"{root_path.strip('/')}/meta" if root_path.strip("/") else "meta"
+        self._first = self._endpoints[0]
+        self._path = ""
+
+    def index_extras(self, collection_id: int) -> list[IndexInfo]:
+        found = [
+            index
+            for key, value in self._range(f"{self._root}/field-index/{collection_id}/")
+            if (index := _index(key, value, collection_id)) is not None
+        ]
+        return sorted(found, key=lambda index: index.index_id)
+
+    def dynamic_field(self, collection_id: int) -> FieldSchema | None:
+        from mbk.milvus.proto import schema
+        from mbk.milvus.schema import read_field
+
+        for key, value in self._range(f"{self._root}/root-coord/fields/{collection_id}/"):
+            try:
+                message = schema.FieldSchema.FromString(value)
+            except Exception as exc:  # protobuf's DecodeError has no stable home
+                raise MilvusError(f"etcd's {key} holds no field of Milvus ({exc})") from exc
+            if message.is_dynamic and message.fieldID >= _SYSTEM_FIELDS:
+                return read_field(message)
+        return None
+
+    def close(self) -> None:
+        """Nothing stays open between calls."""
+
+    # -- asking --------------------------------------------------------------------------------------------------
+
+    def _range(self, prefix: str) -> Iterator[tuple[str, bytes]]:
+        """Every key below the prefix with its value, page by page."""
+        start = prefix.encode()
+        end = start[:-1] + bytes([start[-1] + 1])
+        while True:
+            answer = self._ask({"key": _base64(start), "range_end": _base64(end), "limit": PAGE})
+            pairs = answer.get("kvs") or []
+            for pair in pairs:
+                start = base64.b64decode(pair["key"])
+                value = base64.b64decode(pair.get("value", ""))
+                if value != _TOMBSTONE:
+                    yield start.decode("utf-8", errors="replace"), value
+            if not answer.get("more") or not pairs:
+                return
+            start += b"\0"
+
+    def _ask(self, request: Mapping[str, object]) -> Mapping[str, list[dict[str, str]]]:
+        """The first endpoint's answer; the one that gave it is asked first from then on."""
+        failures = []
+        first = self._first
+        for endpoint in (first, *(other for other in self._endpoints if other is not first)):
+            try:
+                answer = self._ask_endpoint(endpoint, request)
+            except MilvusUnavailable as error:
+                failures.append(error.message)
+                continue
+            self._first = endpoint
+            return answer
+        raise MilvusUnavailable(
+            f"the etcd of Milvus does not answer ({'; '.join(failures)})",
+            hint=f"set {_SETTING}, or leave --backup-index-extra out",
+        )
+
+    def _ask_endpoint(
+        self, endpoint: SplitResult, request: Mapping[str, object]
+    ) -> Mapping[str, list[dict[str, str]]]:
+        place = f"{endpoint.hostname}:{endpoint.port}"
+        for path in (self._path,) if self._path else _PATHS:
+            status, body = _post(endpoint, place, path, json.dumps(request).encode())
+            if status == http.client.NOT_FOUND:
+                continue
+            answer = _answer(status, body, place)
+            self._path = path
+            return answer
+        raise Unsupported(
+            f"{place} is no etcd with a JSON gateway (404)",
+            hint=f"set {_SETTING}, or leave --backup-index-extra out",
+        )
+
+
+def _parsed(endpoint: str) -> SplitResult:
+    url = urlsplit(endpoint if "//" in endpoint else f"//{endpoint}", scheme="http")
+    if not url.hostname or url.port is None:
+        raise ValueError("host:port is wanted")
+    if url.scheme not in ("http", "https"):
+        raise ValueError(f"{url.scheme}:// is not spoken here")
+    return url
+
+
+def _post(endpoint: SplitResult, place: str, path: str, body: bytes) -> tuple[int, bytes]:
+    # Not urllib: a proxy from the environment would answer for a port that only this network knows.
+    kind = http.client.HTTPSConnection if endpoint.scheme == "https" else http.client.HTTPConnection
+    connection = kind(endpoint.hostname or "", endpoint.port, timeout=SECONDS)
+    try:
+        connection.request("POST", path, body, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        return response.status, response.read(_MAX_ANSWER)
+    except (OSError, http.client.HTTPException) as exc:
+        raise MilvusUnavailable(f"{place}: {exc}") from exc
+    finally:
+        connection.close()
+
+
+def _answer(status: int, body: bytes, place: str) -> Mapping[str, list[dict[str, str]]]:
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        answer = None
+    if status == http.client.OK and isinstance(answer, dict):
+        return answer
+    text = answer.get("error") or answer.get("message") if isinstance(answer, dict) else None
+    reason = " ".join(str(text or body[:200].decode("utf-8", errors="replace")).split())
+    if status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN) or "user name" in reason:
+        raise AuthenticationFailed(
+            f"the etcd of Milvus at {place} wants a login ({reason})",
+            hint="mbk reads an etcd without login only; leave --backup-index-extra out",
+        )
+    if status >= http.client.INTERNAL_SERVER_ERROR:
+        raise MilvusUnavailable(f"{place} answers {status}: {reason}")
+    raise MilvusError(f"the etcd of Milvus at {place} answers {status}: {reason}", code=status)
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+# -- reading the records -----------------------------------------------------------------------------------------------
+
+
+def _index(key: str, value: bytes, collection_id: int) -> IndexInfo | None:
+    """``FieldIndex``: 1 the index, 2 dropped, 3 create time; None for one that is dropped."""
+    try:
+        record = Message(value)
+        info = next(record.messages(1), None)
+        if info is None or record.integer(2):
+            return None
+        if info.signed(1) != collection_id:
+            raise ValueError(f"it belongs to collection {info.signed(1)}")
+        return _read(info, create_time=record.integer(3))
+    except ValueError as exc:
+        raise MilvusError(f"etcd's {key} holds no index of Milvus ({exc})") from exc
+
+
+def _read(info: Message, *, create_time: int) -> IndexInfo:
+    """``IndexInfo``; the two versions came with 2.5 or later and are absent before."""
+    return IndexInfo(
+        field_id=info.signed(2),
+        index_name=info.text(3),
+        index_id=info.signed(4),
+        type_params=_pairs(info, 5),
+        index_params=_pairs(info, 6),
+        is_auto_index=bool(info.integer(11)),
+        user_index_params=_pairs(info, 12),
+        min_index_version=info.signed(14),
+        max_index_version=info.signed(15),
+        create_time=create_time,
+    )
+
+
+def _pairs(info: Message, number: int) -> list[KeyValue]:
+    return [KeyValue(key=pair.text(1), value=pair.text(2)) for pair in info.messages(number)]
