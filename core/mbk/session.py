@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mbk.engine.transfer import TransferLimits
     from mbk.plugin.registry import Registry
     from mbk.ports.cloud import Volume
+    from mbk.ports.metastore import MetaStore
     from mbk.ports.milvus import Milvus
     from mbk.ports.storage import Storage
 
@@ -68,6 +69,7 @@ class Session:
         self.settings = settings
         self._registry = registry
         self._milvus: Milvus | None = None
+        self._metastore: MetaStore | None = None
         self._storage: Storage | None = None
         self._backup: Storage | None = None
         self._lock = threading.RLock()
@@ -83,8 +85,8 @@ class Session:
     def close(self) -> None:
         """Closes what was opened; idempotent. The session can be used again and opens anew."""
         with self._lock:
-            opened = (self._milvus, self._storage, self._backup)
-            self._milvus = self._storage = self._backup = None
+            opened = (self._milvus, self._metastore, self._storage, self._backup)
+            self._milvus = self._metastore = self._storage = self._backup = None
         for item in opened:
             if item is not None:
                 item.close()
@@ -110,6 +112,17 @@ class Session:
 
                 self._milvus = connect_milvus(self.settings.milvus)
             return self._milvus
+
+    @property
+    def metastore(self) -> MetaStore:
+        """Milvus' etcd, asked for what Milvus itself does not tell (``index_extra``)."""
+        with self._lock:
+            if self._metastore is None:
+                from mbk.milvus.etcd import EtcdMetaStore
+
+                milvus = self.settings.milvus
+                self._metastore = EtcdMetaStore(milvus.etcd_endpoints, milvus.etcd_root_path)
+            return self._metastore
 
     @property
     def storage(self) -> Storage:
