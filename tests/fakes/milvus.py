@@ -37,6 +37,7 @@ from mbk.ports.milvus import (
     SegmentInfo,
 )
 from mbk.ports.storage import Storage
+from tests.fakes.newer import PCHANNEL, Newer
 from tests.fakes.rows import (
     BadImport,
     Collection,
@@ -53,9 +54,18 @@ from tests.fakes.rows import (
 V2_3 = frozenset({Feature.DATABASES, Feature.COUNT, Feature.ALIASES, Feature.FLUSHES_DELETES})
 #: Of a 2.4 server: deletes live in segments of their own.
 V2_4 = V2_3 | {Feature.L0_SEGMENTS, Feature.REST_IMPORT, Feature.HYBRID_END_TS}
+#: Of a late 2.5 server.
+V2_5 = V2_4 | {
+    Feature.DESCRIBE_DATABASE, Feature.RBAC_BACKUP, Feature.SEGMENT_DETAIL, Feature.REPLICATE_POSITION,
+}  # fmt: skip
+#: Of a late 2.6 server.
+V2_6 = (V2_5 - {Feature.REPLICATE_POSITION}) | {
+    Feature.FLUSH_ALL, Feature.COLLECTION_GC_PAUSE, Feature.MULTI_L0_IMPORT, Feature.FUNCTION_CHECK_SWITCH,
+    Feature.ADD_FIELD, Feature.PACKED_SEGMENTS, Feature.REPLICATE_STREAM,
+}  # fmt: skip
 
 
-class FakeMilvus:
+class FakeMilvus(Newer):
     """One server over ``storage``. ``fault`` is called before each call with its name and its object."""
 
     version = "v2.3.5-fake"
@@ -72,7 +82,9 @@ class FakeMilvus:
         self.fault = fault or (lambda _call, _what: None)
         self.calls: list[tuple[str, str]] = []
         self.imports: list[ImportRequest] = []
-        self.gc_paused = 0
+        self.gc_tickets: dict[str, int | None] = {}
+        self.encryption_keys: dict[str, str] = {}
+        self.database_properties: dict[str, list[KeyValue]] = {}
         self._storage = storage
         self._objects = Objects(storage)
         self._ids = itertools.count(first_id)
@@ -120,8 +132,7 @@ class FakeMilvus:
             own = {key for key, _, _ in self._segment_rows(collection, segment)}
             mine = [delete for delete in deletes if delete[0] in own]
             if mine:
-                _, prefix = self._prefixes(collection, segment)
-                self._objects.put(f"{prefix}{next(self._ids)}", mine)
+                self._write_deltas(collection, segment, mine)
 
     def compact(self, name: str, *, database: str = "default") -> None:
         """Replaces each partition's data segments by one new segment, and the garbage collector is quick."""
@@ -155,6 +166,11 @@ class FakeMilvus:
     def names(self) -> set[str]:
         return {f"{database}.{name}" for database, name in self._collections}
 
+    @property
+    def gc_paused(self) -> int:
+        """How many leases of the pause are held."""
+        return len(self.gc_tickets)
+
     # -- what is there -------------------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -162,7 +178,10 @@ class FakeMilvus:
 
     def databases(self) -> list[Database]:
         self._called("databases", "")
-        return [Database(db_name=name, db_id=number) for name, number in self._databases.items()]
+        return [
+            Database(db_name=name, db_id=number, properties=self.database_properties.get(name, []))
+            for name, number in self._databases.items()
+        ]
 
     def collections(self, database: str) -> list[str]:
         self._called("collections", database)
@@ -190,7 +209,8 @@ class FakeMilvus:
             aliases=tuple(found.aliases),
             database_id=self._databases[database],
             virtual_channels=(self._channel(found),),
-            physical_channels=("by-dev-rootcoord-dml_0",),
+            physical_channels=(PCHANNEL,),
+            external=found.external,
         )
 
     def row_count(self, database: str, collection: str) -> int | None:
@@ -218,20 +238,9 @@ class FakeMilvus:
         self._called("segments", collection)
         found = self._get(database, collection)
         return [
-            SegmentInfo(
-                segment.id, segment.partition, segment.rows, segment.is_l0, v_channel=self._channel(found)
-            )
+            SegmentInfo(segment.id, segment.partition, segment.rows, segment.is_l0, segment.storage_version)
             for segment in found.segments
         ]
-
-    def pause_gc(self, seconds: int, *, collection_id: int | None = None) -> str:
-        self._called("pause_gc", "")
-        self.gc_paused += 1
-        return ""
-
-    def resume_gc(self, ticket: str = "", *, collection_id: int | None = None) -> None:
-        self._called("resume_gc", "")
-        self.gc_paused -= 1
 
     def read_rbac(self) -> Rbac:
         return Rbac()
@@ -389,20 +398,28 @@ class FakeMilvus:
             return
         segment = Segment(next(self._ids), partition, len(rows))
         prefix, _ = self._prefixes(collection, segment)
-        self._objects.put_rows(prefix, rows, self._ids)
+        segment.logs = self._objects.put_rows(prefix, rows, self._ids)
         collection.segments.append(segment)
 
     def _write_l0(self, collection: Collection, partition: int, deletes: list[Delete]) -> None:
         segment = Segment(next(self._ids), partition, len(deletes), is_l0=True)
-        _, prefix = self._prefixes(collection, segment)
-        self._objects.put(f"{prefix}{next(self._ids)}", deletes)
+        self._write_deltas(collection, segment, deletes)
         collection.segments.append(segment)
+
+    def _write_deltas(self, collection: Collection, segment: Segment, deletes: list[Delete]) -> None:
+        _, prefix = self._prefixes(collection, segment)
+        log = next(self._ids)
+        self._objects.put(f"{prefix}{log}", deletes)
+        segment.deltas += (log,)
 
     def _prefixes(self, collection: Collection, segment: Segment) -> tuple[str, str]:
         return segment_prefixes(self._storage.location.root, collection.id, segment.partition, segment.id)
 
     def _segment_rows(self, collection: Collection, segment: Segment) -> list[tuple[int, int, str]]:
-        return [] if segment.is_l0 else self._objects.rows(self._prefixes(collection, segment)[0])
+        if segment.is_l0:
+            return []
+        known = {log for logs in segment.logs.values() for log in logs}
+        return self._objects.rows(self._prefixes(collection, segment)[0], only=known)
 
     def _live(
         self, rows: list[tuple[int, int, str]], segment: Segment, collection: Collection
@@ -433,4 +450,4 @@ class FakeMilvus:
 
     @staticmethod
     def _channel(collection: Collection) -> str:
-        return f"by-dev-rootcoord-dml_0_{collection.id}v0"
+        return f"{PCHANNEL}_{collection.id}v0"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from mbk.model.meta import CollectionSchema, FieldSchema, IndexInfo, KeyValue
@@ -32,10 +32,15 @@ def schema(name: str) -> CollectionSchema:
 
 @dataclass(slots=True)
 class Segment:
+    """``logs`` field -> log ids and ``deltas``: what the server holds for the segment's, orphans in the storage excluded."""
+
     id: int
     partition: int
     rows: int
     is_l0: bool = False
+    storage_version: int = 0
+    logs: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    deltas: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -51,6 +56,7 @@ class Collection:
     indexes: list[IndexInfo] = field(default_factory=list)
     aliases: list[str] = field(default_factory=list)
     loaded: bool = False
+    external: bool = False
 
 
 class BadImport(Exception):
@@ -63,11 +69,16 @@ class Objects:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
-    def rows(self, prefix: str) -> list[tuple[int, int, str]]:
-        """(key, timestamp, value) of each row; files of a field in lexicographic order, as Milvus pairs them."""
+    def rows(self, prefix: str, *, only: Container[int] | None = None) -> list[tuple[int, int, str]]:
+        """(key, timestamp, value) of each row; files of a field in lexicographic order, as Milvus pairs them.
+
+        ``only``: the log ids that count; an import takes whatever lies there.
+        """
         logs: defaultdict[int, list[str]] = defaultdict(list)
         for entry in self._storage.list(prefix):
-            logs[int(entry.key.split("/")[-2])].append(entry.key)
+            number, log = map(int, entry.key.split("/")[-2:])
+            if only is None or log in only:
+                logs[number].append(entry.key)
         if not {ROW_ID, TIMESTAMP, KEY, VALUE} <= logs.keys():
             raise BadImport(
                 f"no binlog for field: {sorted({ROW_ID, TIMESTAMP, KEY, VALUE} - logs.keys())} in {prefix}"
@@ -90,13 +101,19 @@ class Objects:
         assert isinstance(loaded, list)
         return loaded
 
-    def put_rows(self, prefix: str, rows: Sequence[tuple[int, int, str]], ids: Iterator[int]) -> None:
-        """Two binlogs a field, where there are enough rows."""
+    def put_rows(
+        self, prefix: str, rows: Sequence[tuple[int, int, str]], ids: Iterator[int]
+    ) -> dict[int, tuple[int, ...]]:
+        """Two binlogs a field, where there are enough rows. Returns field -> log ids."""
         half = -(-len(rows) // 2)
+        logs: defaultdict[int, tuple[int, ...]] = defaultdict(tuple)
         for chunk in filter(None, (rows[:half], rows[half:])):
             keys, stamps, values = zip(*chunk, strict=True)
             for number, column in ((ROW_ID, stamps), (TIMESTAMP, stamps), (KEY, keys), (VALUE, values)):
-                self.put(f"{prefix}{number}/{next(ids)}", column)
+                log = next(ids)
+                self.put(f"{prefix}{number}/{log}", column)
+                logs[number] += (log,)
+        return dict(logs)
 
     def put(self, key: str, values: Sequence[object]) -> None:
         self._storage.write(key, [json.dumps(values).encode()])

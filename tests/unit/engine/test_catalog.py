@@ -1,25 +1,20 @@
 from __future__ import annotations
 
-import threading
-
 import pytest
 
 from mbk.engine.catalog import delete_below
-from mbk.engine.gc_pause import gc_paused
 from mbk.engine.inspect import incomplete, view
 from mbk.engine.run import Run
 from mbk.errors import (
     BackupNotFound,
     DeleteFailed,
     InvalidBackup,
-    MilvusUnavailable,
     PermissionDenied,
     Throttled,
-    Unsupported,
     UsageError,
 )
 from mbk.model.meta import Database, Rbac, RbacUser
-from tests.fakes.world import QUICK, World
+from tests.fakes.world import World
 
 
 @pytest.fixture
@@ -141,40 +136,3 @@ def test_an_incomplete_backup_can_be_looked_at_but_not_read(world: World) -> Non
     assert (shown["state"], shown["id"]) == ("incomplete", "7")
     with pytest.raises(InvalidBackup, match="--resume"):
         view(world.catalog(), "begun")
-
-
-# -- the pause of the garbage collection -------------------------------------------------------------------------
-
-
-def test_a_long_run_renews_its_pause_and_gives_all_of_it_back(world: World) -> None:
-    renewed = threading.Event()
-    pause = world.milvus.pause_gc
-
-    def counted(seconds: int, *, collection_id: int | None = None) -> str:
-        pause(seconds)
-        if world.milvus.gc_paused > 2:
-            renewed.set()
-        return f"ticket {world.milvus.gc_paused}"
-
-    world.milvus.pause_gc = counted
-    with gc_paused(world.milvus, Run(policy=QUICK), seconds=0) as held:  # a lease that is always running out
-        assert held
-        assert renewed.wait(10)
-    assert world.milvus.gc_paused == 0
-
-
-@pytest.mark.parametrize(
-    ("error", "code"),
-    [(Unsupported("404"), "gc-pause-unsupported"), (MilvusUnavailable("no answer"), "gc-pause-failed")],
-)
-def test_a_pause_that_cannot_be_had_is_a_notice(world: World, error: Exception, code: str) -> None:
-    def fault(call: str, _what: str) -> None:
-        if call == "pause_gc":
-            raise error
-
-    world.milvus.fault = fault
-    world.milvus.calls.clear()
-    with gc_paused(world.milvus, world.run(), seconds=3600) as held:
-        assert not held
-    assert code in world.notices
-    assert ("resume_gc", "") not in world.milvus.calls
