@@ -297,7 +297,14 @@ class State:
         self.gc_paused_until: dict[int, float] = {}
         #: What segments are written as; a 3.0 may be told to write 2.
         self.write_version = version.storage_version
+        self.rows_per_log = 10_000
+        #: 2.2 only: a flush also writes the deletes of older segments, as ``dataNode.segment.syncPeriod`` makes it do.
+        self.sync_deletes = version.has("flush_persists_deletes")
         self._next_channel = 0
+
+    def key(self, *parts: object) -> str:
+        """The key of an object below the root path."""
+        return "/".join(str(part) for part in (self.root, *parts) if part != "")
 
     # -- finding ---------------------------------------------------------------------------------------------------
 
@@ -348,13 +355,15 @@ class State:
         for segment in collection.live_segments():
             if segment.is_l0 or not segment.readable or (wanted and segment.partition_id not in wanted):
                 continue
-            gone = self._deletes_on(collection, segment)
-            for row in segment.rows:
-                if gone.get(row.pk, 0) > row.timestamp:
-                    continue
+            for row in self.live_rows(collection, segment):
                 if row.pk not in found or found[row.pk].timestamp <= row.timestamp:
                     found[row.pk] = row
         return found
+
+    def live_rows(self, collection: Collection, segment: Segment) -> list[Row]:
+        """The rows of a segment that no delete of anywhere reaches, in their order, older versions of a key too."""
+        gone = self._deletes_on(collection, segment)
+        return [row for row in segment.rows if gone.get(row.pk, 0) <= row.timestamp]
 
     def _deletes_on(self, collection: Collection, segment: Segment) -> dict[Key, int]:
         found: dict[Key, int] = {}

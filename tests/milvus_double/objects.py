@@ -1,0 +1,280 @@
+"""Segments as objects: what a data node writes, in Milvus' own layout (FORMAT.md 2.5), and what garbage collection removes.
+
+======  ==========================================================================================================
+v1      ``insert_log/{coll}/{part}/{seg}/{field}/{log}``, one event file a field, fields 0 and 1 too
+v2      ``insert_log/{coll}/{part}/{seg}/{group}/{log}``, bare parquet; group 0 has the system and narrow columns, each
+        vector and text column has a group of its own, named after its field
+v3      ``insert_log/{coll}/{part}/{seg}/_metadata/manifest-{n}.avro`` and ``_data/…``: the shape only
+deltas  ``delta_log/{coll}/{part}/{seg}/{log}``, partition -1 for L0 segments over all of them
+stats   ``stats_log/{coll}/{part}/{seg}/{pk field}/{log}``; ``bm25_stats/…/{field}/{log}``: never part of a backup
+======  ==========================================================================================================
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+
+from pymilvus.grpc_gen import schema_pb2
+
+from tests.milvus_double import codec
+from tests.milvus_double.state import (
+    DROPPED,
+    FLUSHED,
+    L0,
+    L1,
+    LEGACY,
+    Collection,
+    Delete,
+    LogFile,
+    Row,
+    Segment,
+    State,
+)
+
+ROW_ID = schema_pb2.FieldSchema(fieldID=0, name="RowID", data_type=schema_pb2.Int64)
+TIMESTAMP = schema_pb2.FieldSchema(fieldID=1, name="Timestamp", data_type=schema_pb2.Int64)
+SYSTEM = (ROW_ID, TIMESTAMP)
+#: Types whose columns have a group of their own in packed segments.
+WIDE = frozenset({schema_pb2.Text, *range(schema_pb2.BinaryVector, schema_pb2.ArrayOfVector + 1)})
+BM25 = 1
+
+
+def new_segment(
+    state: State,
+    collection: Collection,
+    partition_id: int,
+    channel: str,
+    *,
+    level: int | None = None,
+    segment_state: int = FLUSHED,
+    storage_version: int | None = None,
+) -> Segment:
+    """An empty segment, registered with its collection."""
+    normal = L1 if state.version.has("segment_level") else LEGACY
+    segment = Segment(
+        id=state.clock.new_id(),
+        collection_id=collection.id,
+        partition_id=partition_id,
+        channel=channel,
+        state=segment_state,
+        level=normal if level is None else level,
+        storage_version=storage_version or state.write_version,
+    )
+    collection.segments[segment.id] = segment
+    return segment
+
+
+def write_segment(
+    state: State,
+    collection: Collection,
+    partition_id: int,
+    channel: str,
+    rows: Sequence[Row] = (),
+    *,
+    deletes: Sequence[Delete] = (),
+    level: int | None = None,
+    segment_state: int = FLUSHED,
+    storage_version: int | None = None,
+) -> Segment:
+    """A new persistent segment with its objects. With ``level=L0`` it holds only ``deletes``."""
+    segment = new_segment(
+        state,
+        collection,
+        partition_id,
+        channel,
+        level=level,
+        segment_state=segment_state,
+        storage_version=storage_version,
+    )
+    segment.rows = list(rows)
+    if rows:
+        write_inserts(state, collection, segment, rows)
+    if deletes:
+        write_deletes(state, collection, segment, deletes)
+    return segment
+
+
+def write_inserts(state: State, collection: Collection, segment: Segment, rows: Sequence[Row]) -> None:
+    """The insert logs of ``rows``, at most ``state.rows_per_log`` in each, and the statistics."""
+    for start in range(0, len(rows), state.rows_per_log):
+        batch = rows[start : start + state.rows_per_log]
+        if segment.storage_version == 1:
+            _write_columns(state, collection, segment, batch)
+        elif segment.storage_version == 2:
+            _write_groups(state, collection, segment, batch)
+        else:
+            _write_manifest(state, collection, segment, batch)
+    if segment.storage_version < 3:
+        _write_statistics(state, collection, segment, rows)
+
+
+def write_deletes(state: State, collection: Collection, segment: Segment, deletes: Sequence[Delete]) -> None:
+    """One more deltalog of the segment."""
+    log_id = state.clock.new_id()
+    times = [item.timestamp for item in deletes]
+    data = codec.encode_delta(
+        deletes,
+        key_type=collection.key_field.data_type,
+        collection_id=collection.id,
+        partition_id=segment.partition_id,
+        segment_id=segment.id,
+        packed=state.version.packed_delta and segment.storage_version >= 2,
+    )
+    key = state.key("delta_log", collection.id, segment.partition_id, segment.id, log_id)
+    segment.delta_logs.append(_put(state, key, log_id, data, times))
+    segment.deletes.extend(deletes)
+
+
+def _write_columns(state: State, collection: Collection, segment: Segment, rows: Sequence[Row]) -> None:
+    for field in (*SYSTEM, *collection.fields):
+        data = codec.encode_insert_v1(
+            rows,
+            field,
+            collection_id=collection.id,
+            partition_id=segment.partition_id,
+            segment_id=segment.id,
+        )
+        _add_insert_log(state, segment, field.fieldID, rows, data)
+
+
+def _write_groups(state: State, collection: Collection, segment: Segment, rows: Sequence[Row]) -> None:
+    for group, fields in column_groups(collection).items():
+        _add_insert_log(state, segment, group, rows, codec.encode_packed_v2(rows, fields))
+
+
+def column_groups(collection: Collection) -> dict[int, list[schema_pb2.FieldSchema]]:
+    """Group id -> its columns."""
+    groups = {0: list(SYSTEM)}
+    for field in collection.fields:
+        if field.data_type in WIDE:
+            groups[field.fieldID] = [field]
+        else:
+            groups[0].append(field)
+    return groups
+
+
+def _write_manifest(state: State, collection: Collection, segment: Segment, rows: Sequence[Row]) -> None:
+    base = state.key("insert_log", collection.id, segment.partition_id, segment.id)
+    number = 1 + sum(key.endswith(".avro") for key in segment.other_keys)
+    for group, fields in column_groups(collection).items():
+        key = f"{base}/_data/{group}_{state.clock.new_id()}.parquet"
+        _put(state, key, 0, codec.encode_packed_v2(rows, fields), ())
+        segment.other_keys.append(key)
+    key = f"{base}/_metadata/manifest-{number}.avro"
+    _put(state, key, 0, b"Obj\x01" + json.dumps(segment.other_keys).encode(), ())
+    segment.other_keys.append(key)
+
+
+def _write_statistics(state: State, collection: Collection, segment: Segment, rows: Sequence[Row]) -> None:
+    """Not the bloom filter itself, which nobody reads here: an object in its place."""
+    outputs = {
+        name for item in collection.schema.functions if item.type == BM25 for name in item.output_field_names
+    }
+    places = [("stats_log", collection.key_field.fieldID)]
+    places += [("bm25_stats", field.fieldID) for field in collection.fields if field.name in outputs]
+    for kind, field_id in places:
+        log_id = state.clock.new_id()
+        key = state.key(kind, collection.id, segment.partition_id, segment.id, field_id, log_id)
+        file = _put(state, key, log_id, json.dumps({"fieldID": field_id, "rows": len(rows)}).encode(), ())
+        if kind == "stats_log":
+            segment.stats_logs.setdefault(field_id, []).append(file)
+        else:
+            segment.other_keys.append(key)
+
+
+def _add_insert_log(state: State, segment: Segment, directory: int, rows: Sequence[Row], data: bytes) -> None:
+    log_id = state.clock.new_id()
+    key = state.key("insert_log", segment.collection_id, segment.partition_id, segment.id, directory, log_id)
+    file = _put(state, key, log_id, data, [row.timestamp for row in rows])
+    segment.insert_logs.setdefault(directory, []).append(file)
+
+
+def _put(state: State, key: str, log_id: int, data: bytes, times: Sequence[int]) -> LogFile:
+    state.store.write(key, [data], size=len(data))
+    return LogFile(
+        log_id=log_id,
+        key=key,
+        size=len(data),
+        entries=len(times),
+        first_timestamp=min(times, default=0),
+        last_timestamp=max(times, default=0),
+    )
+
+
+# -- what happens to segments later -----------------------------------------------------------------------------------
+
+
+def drop_segments(state: State, segments: Iterable[Segment]) -> None:
+    """Marks them; their objects stay until garbage collection."""
+    for segment in segments:
+        if segment.state != DROPPED:
+            segment.state = DROPPED
+            segment.dropped_at = time.monotonic()
+            state.dropped.append(segment)
+
+
+def compact(state: State, collection: Collection) -> list[Segment]:
+    """Merges the flushed data segments of each partition and channel into one, all deletes applied, L0 gone.
+
+    The old segments are dropped at once, their objects stay: that is the race of FORMAT.md 2.7.
+    """
+    old = [segment for segment in collection.persistent_segments() if not segment.is_l0]
+    l0 = [segment for segment in collection.persistent_segments() if segment.is_l0]
+    places: dict[tuple[int, str], list[Segment]] = {}
+    for segment in old:
+        places.setdefault((segment.partition_id, segment.channel), []).append(segment)
+    made = []
+    for (partition_id, channel), sources in places.items():
+        rows = [row for segment in sources for row in state.live_rows(collection, segment)]
+        if rows:
+            rows.sort(key=lambda row: row.pk)
+            merged = write_segment(state, collection, partition_id, channel, rows)
+            merged.is_sorted = state.version.has("segment_is_sorted")
+            merged.compaction_from = [segment.id for segment in sources]
+            made.append(merged)
+    drop_segments(state, [*old, *l0])
+    return made
+
+
+def collect_garbage(state: State, *, tolerance: float = 0.0) -> int:
+    """Removes the objects of segments dropped more than ``tolerance`` seconds ago, where GC is not paused.
+
+    Returns the number of removed objects.
+    """
+    now, removed = time.monotonic(), 0
+    for segment in list(state.dropped):
+        until = max(state.gc_paused_until.get(0, 0.0), state.gc_paused_until.get(segment.collection_id, 0.0))
+        if now < until or now - segment.dropped_at < tolerance:
+            continue
+        state.store.delete(segment.keys)
+        removed += len(segment.keys)
+        state.dropped.remove(segment)
+        if collection := state.collections.get(segment.collection_id):
+            collection.segments.pop(segment.id, None)
+    return removed
+
+
+def leave_orphans(state: State, segment: Segment, *, fields: int = 1) -> list[str]:
+    """The files of an upload that failed half way: one more log in only ``fields`` of the segment's directories."""
+    left = []
+    for directory in sorted(segment.insert_logs)[:fields]:
+        source = segment.insert_logs[directory][0]
+        key = f"{source.key.rpartition('/')[0]}/{state.clock.new_id()}"
+        with state.store.read(source.key) as chunks:
+            state.store.write(key, [b"".join(chunks)])
+        left.append(key)
+    return left
+
+
+def seal_deletes(state: State, collection: Collection, *, level: int = L0) -> list[Segment]:
+    """The buffered deletes as L0 segments, one for each partition and channel."""
+    places: dict[tuple[int, str], list[Delete]] = {}
+    for item in collection.buffered_deletes:
+        places.setdefault((item.partition_id, item.channel), []).append(item.delete)
+    collection.buffered_deletes.clear()
+    return [
+        write_segment(state, collection, partition_id, channel, deletes=deletes, level=level)
+        for (partition_id, channel), deletes in places.items()
+    ]
