@@ -6,6 +6,7 @@ import base64
 import getpass
 import socket
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,10 @@ class Channel:
         if checked:
             check(response.status if hasattr(response, "status") else response, what)
         return response
+
+    def stream(self, method: str, requests: Iterator[Any], *, extra: Sequence[tuple[str, str]] = ()) -> Any:
+        """An open call that sends ``requests`` and can be iterated for the answers; its errors are gRPC's own."""
+        return getattr(self._stub, method)(requests, metadata=(*self._metadata, *extra))
 
     def implements(self, method: str, request: Any) -> bool:
         """Whether the server knows the call at all, whatever it answers to this one."""

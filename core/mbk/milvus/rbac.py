@@ -110,7 +110,7 @@ def restore_rbac(channel: Channel, wanted: Rbac, present: Rbac, *, whole: bool) 
     missing, lines = _missing(wanted, present)
     if whole:
         if missing.users or missing.roles or missing.grants or missing.privilege_groups:
-            request = milvus.RestoreRBACMetaRequest(RBAC_meta=_to_message(missing))
+            request = milvus.RestoreRBACMetaRequest(RBAC_meta=to_message(missing))
             channel.call("RestoreRBAC", request, "restore users and roles")
         return lines
     for role in missing.roles:
@@ -180,7 +180,7 @@ def _grant_message(grant: RbacGrant) -> Any:
     )
 
 
-def _to_message(rbac: Rbac) -> Any:
+def to_message(rbac: Rbac) -> Any:
     return milvus.RBACMeta(
         users=[
             milvus.UserInfo(
