@@ -199,7 +199,10 @@ class FakeMilvus(Newer):
             collection,
             found.id,
             CollectionSchema(
-                name=collection, fields=list(found.schema.fields), properties=list(found.schema.properties)
+                name=collection,
+                description=found.schema.description,
+                fields=list(found.schema.fields),
+                properties=list(found.schema.properties),
             ),
             found.shards,
             2,

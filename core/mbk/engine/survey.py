@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mbk.engine.run import Run
-from mbk.errors import NotFound
+from mbk.errors import NotFound, UsageError
 from mbk.model.meta import CollectionHead, Database, PartitionHead, key_values
 from mbk.model.selection import CollectionName, Selection
 from mbk.ports.milvus import CollectionInfo, FlushPoint, Milvus
@@ -14,36 +14,73 @@ from mbk.ports.milvus import CollectionInfo, FlushPoint, Milvus
 
 @dataclass(slots=True)
 class Survey:
-    """``missing``: collections that were named one by one and are not there."""
+    """``missing``: collections that were named one by one and are not there. ``idle``: filter items that fit nothing."""
 
     databases: list[Database] = field(default_factory=list)
     names: list[CollectionName] = field(default_factory=list)
     missing: list[CollectionName] = field(default_factory=list)
+    idle: list[str] = field(default_factory=list)
 
 
 def survey(milvus: Milvus, selection: Selection, run: Run) -> Survey:
     """Asks the server for its databases and collections; each wanted collection once, sorted by name.
 
-    `NotFound` for a database that was named and is not there: else a typing error would pass for an empty one.
+    `NotFound` for a database that was named and is not there: else a typing error would pass for an empty one; and
+    when a filter leaves nothing at all. A glob that fits nothing is told.
     """
     result = Survey()
-    wanted: set[CollectionName] = set()
-    for database in run.retry.call("list databases", milvus.databases):
-        if not selection.wants_database(database.db_name):
-            continue
-        result.databases.append(database)
+    present: set[CollectionName] = set()
+    candidates = [
+        database
+        for database in run.retry.call("list databases", milvus.databases)
+        if selection.wants_database(database.db_name)
+    ]
+    there = {database.db_name for database in candidates}
+    if absent := sorted(selection.named_databases - there):
+        raise NotFound(f"database {absent[0]} does not exist", hint="check --filter")
+    for database in candidates:
         names = run.retry.call(
             f"list collections of {database.db_name}",
             lambda name=database.db_name: milvus.collections(name),  # type: ignore[misc] # bound at once
         )
-        present = {CollectionName(database.db_name, name) for name in names}
-        wanted |= {name for name in present if selection.wants(name)}
-    there = {database.db_name for database in result.databases}
-    if absent := sorted((selection.databases | selection.bare) - there):
-        raise NotFound(f"database {absent[0]} does not exist", hint="check --filter")
-    result.names = sorted(wanted)
-    result.missing = sorted(selection.collections - wanted)
+        found = {CollectionName(database.db_name, name) for name in names}
+        wanted = sorted(name for name in found if selection.wants(name))
+        present |= found
+        result.names += wanted
+        if wanted or selection.wants_empty(database.db_name):
+            result.databases.append(database)
+    result.names.sort()
+    result.missing = sorted(selection.named - present)
+    result.idle = selection.idle(there, present)
+    _tell_idle(result, selection, run)
     return result
+
+
+def _tell_idle(found: Survey, selection: Selection, run: Run) -> None:
+    if not (found.databases or found.missing or selection.everything):
+        what = f": {', '.join(found.idle)} fits nothing" if found.idle else ""
+        raise NotFound(f"nothing is chosen to back up{what}", hint="check --filter and --exclude")
+    for item in found.idle:
+        run.notice("filter-fits-nothing", f"filter item {item} fits nothing that is there")
+
+
+def narrowed(info: CollectionInfo, selection: Selection) -> CollectionInfo:
+    """The collection with its chosen partitions only; perhaps none, where globs fit none.
+
+    `NotFound` for a partition that was named and is not there, `UsageError` where Milvus itself deals the rows out.
+    """
+    name = CollectionName(info.database, info.name)
+    if not selection.narrows(name):
+        return info
+    if any(item.is_partition_key for item in info.schema.fields):
+        raise UsageError(
+            f"{name} has a partition key: Milvus itself deals its rows out to partitions",
+            hint="choose the whole collection",
+        )
+    if absent := sorted(selection.named_partitions(name) - {part.name for part in info.partitions}):
+        raise NotFound(f"{name} has no partition {absent[0]}", hint="check --filter")
+    chosen = tuple(part for part in info.partitions if selection.wants_partition(name, part.name))
+    return replace(info, partitions=chosen)
 
 
 def collection_record(info: CollectionInfo, *, task: str) -> CollectionHead:

@@ -18,6 +18,8 @@ VECTOR_TYPES = range(100, 107)
 def target_schema(task: RestoreTask, options: RestoreOptions) -> CollectionSchema:
     """The schema under its new name, without the parameters that the user wants left out."""
     schema = msgspec.structs.replace(task.record.schema or CollectionSchema(), name=task.target.collection)
+    if task.description is not None:
+        schema.description = task.description
     drop_type = options.skip_params.get("fieldTypeParams", frozenset())
     drop_index = options.skip_params.get("fieldIndexParams", frozenset())
     schema.properties = target_properties(task, options)
@@ -30,6 +32,12 @@ def target_schema(task: RestoreTask, options: RestoreOptions) -> CollectionSchem
         for field in schema.fields
     ]
     return schema
+
+
+def target_shards(task: RestoreTask, options: RestoreOptions) -> int:
+    """A plan's own number wins; else that of the backup, at most ``max_shards``."""
+    shards = task.record.shards_num
+    return task.shards or (min(shards, options.max_shards) if options.max_shards else shards)
 
 
 def target_properties(task: RestoreTask, options: RestoreOptions) -> list[KeyValue]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from mbk.errors import UsageError
+from mbk.model.mapping import DatabaseMapping
 from mbk.model.selection import Renaming, Selection
 
 
@@ -42,6 +43,7 @@ class CreateOptions:
 class RestoreOptions:
     """``selection`` is matched against the names after renaming, ``source_selection`` against those in the backup.
 
+    ``mapping`` takes the place of ``renaming``: only what it names is restored, one source as several targets if wanted.
     ``skip_params`` are property keys left out at creation: ``collectionProperties``, ``fieldIndexParams``,
     ``fieldTypeParams``, ``indexParams``. ``max_shards`` 0: as in the backup. ``load`` replays the load state,
     ``aliases`` the aliases; ``wait_index`` waits until the indexes are built. ``truncate`` leaves out what is younger
@@ -49,6 +51,7 @@ class RestoreOptions:
     """
 
     renaming: Renaming = field(default_factory=Renaming)
+    mapping: tuple[DatabaseMapping, ...] = ()
     selection: Selection = field(default_factory=Selection)
     source_selection: Selection = field(default_factory=Selection)
     drop_existing: bool = False
@@ -65,7 +68,7 @@ class RestoreOptions:
     rest_import: bool | None = None
     max_shards: int = 0
     skip_params: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    ezk_mapping: Mapping[str, str] = field(default_factory=dict)
+    ezk_mapping: Mapping[str, str] = field(default_factory=dict, repr=False)
     fail_fast: bool = False
     dry_run: bool = False
 
@@ -74,3 +77,5 @@ class RestoreOptions:
             raise UsageError(
                 "drop_exist_collection and skip_create_collection exclude each other", hint="give one of them"
             )
+        if self.mapping and self.renaming != Renaming():
+            raise UsageError("a restore plan excludes suffix and renames", hint="give one of them")

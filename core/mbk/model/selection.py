@@ -1,15 +1,18 @@
-"""Which databases and collections a run is about, and what they are called afterwards (PARITY.md 1.1.3, FORMAT.md 3.1)."""
+"""Which databases, collections and partitions a run is about, and what they are called afterwards (PARITY.md 1.1.3, FORMAT.md 3.1)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 
 from mbk.errors import InvalidName, UsageError
 from mbk.model.meta import DEFAULT_DATABASE
 
 _WORD = re.compile(r"\w+")
+#: A name with globs in it; a set in brackets holds letters, digits, ``_`` and ranges.
+_GLOB = re.compile(r"(?:\w|[*?]|\[!?[\w-]+\])+")
 _SUFFIX = re.compile(r"[A-Za-z0-9_]+")
 
 
@@ -32,71 +35,228 @@ class CollectionName:
         return cls(database or DEFAULT_DATABASE, collection)
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Item:
+    """One item of a filter, each part a name or a glob. ``collection`` ``""`` is the database without collections."""
+
+    database: str
+    collection: str
+    partition: str = "*"
+
+    def __str__(self) -> str:
+        head = f"{self.database}.{self.collection}"
+        return head if self.partition == "*" else f"{head}/{self.partition}"
+
+    def matches(self, name: CollectionName) -> bool:
+        return (
+            self.collection != ""
+            and fnmatchcase(name.database, self.database)
+            and fnmatchcase(name.collection, self.collection)
+        )
+
+    @property
+    def is_whole(self) -> bool:
+        """Whole databases are meant, not what is in them."""
+        return self.collection == "*" and self.partition == "*"
+
+    @classmethod
+    def parse(cls, text: str) -> Item:
+        """``db.*``, ``db.coll``, ``coll``, ``db.`` and ``coll/part``, with globs anywhere; `UsageError` for anything else."""
+        head, slash, partition = text.partition("/")
+        database, dot, collection = head.partition(".")
+        if not dot:
+            database, collection = DEFAULT_DATABASE, head
+        parts = [database, *([partition] if slash else []), *([collection] if slash or not dot else [])]
+        if not all(map(_GLOB.fullmatch, parts)) or (collection and not _GLOB.fullmatch(collection)):
+            raise UsageError(
+                f"filter item {text!r} is not understood",
+                hint="write db.*, db.coll, coll, db. or coll/partition; *, ? and [ab] stand inside names",
+            )
+        return cls(database, collection, partition or "*")
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The databases and collections chosen. An empty selection (:attr:`everything`) chooses all.
+    """The databases, collections and partitions chosen. A selection without anything to include chooses all.
 
-    ``databases``: whole ones; ``collections``: single ones; ``bare``: the database itself, without collections.
+    ``databases``: whole ones; ``collections``: single ones; ``bare``: the database itself, without collections;
+    ``items``: what has globs or partitions. ``excluded`` is left out of all that.
     """
 
     databases: frozenset[str] = frozenset()
     collections: frozenset[CollectionName] = frozenset()
     bare: frozenset[str] = frozenset()
+    items: frozenset[Item] = frozenset()
+    excluded: Selection | None = None
 
     @property
     def everything(self) -> bool:
-        return not (self.databases or self.collections or self.bare)
+        return self._includes_all and self.excluded is None
+
+    @property
+    def _includes_all(self) -> bool:
+        return not (self.databases or self.collections or self.bare or self.items)
+
+    # -- what belongs to the run -----------------------------------------------------------------------------------
 
     def wants(self, name: CollectionName) -> bool:
-        return self.everything or name.database in self.databases or name in self.collections
+        """Whether the collection, or a partition of it, is chosen."""
+        if self.excluded is not None and self.excluded._has(name, whole=True):
+            return False
+        return self._includes_all or self._has(name)
+
+    def wants_partition(self, name: CollectionName, partition: str) -> bool:
+        if self.excluded is not None and self.excluded._has(name, partition):
+            return False
+        return self._includes_all or self._has(name, partition)
 
     def wants_database(self, database: str) -> bool:
-        """Whether the database itself belongs to the run, with or without collections."""
+        """Whether the database, or a collection in it, may belong to the run."""
+        if self.excluded is not None and self.excluded._has_database(database):
+            return False
         return (
-            self.everything
+            self._includes_all
             or database in self.databases
             or database in self.bare
             or any(name.database == database for name in self.collections)
+            or any(fnmatchcase(database, item.database) for item in self.items)
         )
 
-    def __or__(self, other: Selection) -> Selection:
-        return Selection(
-            self.databases | other.databases, self.collections | other.collections, self.bare | other.bare
+    def wants_empty(self, database: str) -> bool:
+        """Whether the database belongs to the run even when no collection of it does."""
+        return self.wants_database(database) and (
+            self._includes_all or database in self.bare or self._has_database(database, bare=True)
         )
+
+    def narrows(self, name: CollectionName) -> bool:
+        """Whether the filter speaks of single partitions of this collection."""
+        if self.excluded is not None and self.excluded._of_partitions(name):
+            return True
+        return self._of_partitions(name) and not self._has(name, whole=True)
+
+    def _has(self, name: CollectionName, partition: str | None = None, *, whole: bool = False) -> bool:
+        """Whether it stands among what is named; ``partition`` None: any of it, with ``whole`` all of it."""
+        if name.database in self.databases or name in self.collections:
+            return True
+        return any(
+            item.matches(name)
+            and (item.partition == "*" or not whole)
+            and (partition is None or fnmatchcase(partition, item.partition))
+            for item in self.items
+        )
+
+    def _has_database(self, database: str, *, bare: bool = False) -> bool:
+        return database in self.databases or any(
+            fnmatchcase(database, item.database)
+            for item in self.items
+            if item.is_whole or (bare and not item.collection)
+        )
+
+    def _of_partitions(self, name: CollectionName) -> bool:
+        return any(item.partition != "*" and item.matches(name) for item in self.items)
+
+    # -- what must be there ----------------------------------------------------------------------------------------
+
+    @property
+    def named(self) -> frozenset[CollectionName]:
+        """The collections that are named one by one, with or without partitions."""
+        single = {CollectionName(i.database, i.collection) for i in self.items if _is_name(i.collection)}
+        names = self.collections | {name for name in single if _is_name(name.database)}
+        return frozenset(name for name in names if self.wants(name))
+
+    @property
+    def named_databases(self) -> frozenset[str]:
+        return frozenset(name for name in self.databases | self.bare if self.wants_database(name))
+
+    def named_partitions(self, name: CollectionName) -> frozenset[str]:
+        """The partitions of this collection that are named one by one."""
+        ours = (
+            item
+            for item in self.items
+            if (item.database, item.collection) == (name.database, name.collection)
+        )
+        return frozenset(
+            item.partition
+            for item in ours
+            if _is_name(item.partition) and self.wants_partition(name, item.partition)
+        )
+
+    def idle(self, databases: Iterable[str], names: Iterable[CollectionName]) -> list[str]:
+        """The globs, and whatever is to be left out, that fit nothing of what is there; as they are written."""
+        databases, names = set(databases), set(names)
+        globs = {item for item in self.items if not _is_single(item)}
+        out = self.excluded
+        if out is not None:
+            globs |= out.items | {Item(database, "*") for database in out.databases}
+            globs |= {Item(name.database, name.collection) for name in out.collections}
+        return sorted(
+            str(item)
+            for item in globs
+            if not any(map(item.matches, names))
+            and not any(
+                fnmatchcase(name, item.database) for name in databases if item.collection in ("", "*")
+            )
+        )
+
+    # -- how it is made --------------------------------------------------------------------------------------------
 
     @classmethod
-    def parse(cls, text: str) -> Selection:
-        """A comma list of ``db.*``, ``db.coll``, ``coll`` and ``db.``; `UsageError` names a bad item."""
-        databases, collections, bare = set(), set(), set()
-        for item in filter(None, (part.strip() for part in text.split(","))):
-            database, dot, rest = item.partition(".")
-            if dot and rest == "*" and _WORD.fullmatch(database):
-                databases.add(database)
-            elif dot and not rest and _WORD.fullmatch(database):
-                bare.add(database)
-            elif item == "*":
-                databases.add(DEFAULT_DATABASE)
-            else:
-                try:
-                    collections.add(CollectionName.parse(item))
-                except UsageError:
-                    raise UsageError(
-                        f"filter item {item!r} is not understood", hint="write db.*, db.coll, coll or db."
-                    ) from None
-        return cls(frozenset(databases), frozenset(collections), frozenset(bare))
+    def parse(cls, text: str, *, exclude: str = "") -> Selection:
+        """A comma list of ``db.*``, ``db.coll``, ``coll``, ``db.`` and ``coll/part``; `UsageError` names a bad item.
+
+        ``*``, ``?``, ``[ab]`` and ``[!ab]`` stand inside names; ``*`` alone is the default database.
+        ``exclude`` is such a list of what is left out.
+        """
+        found = cls._of_items(map(Item.parse, filter(None, (part.strip() for part in text.split(",")))))
+        return found.excluding(cls.parse(exclude)) if exclude else found
 
     @classmethod
     def of(cls, chosen: Mapping[str, Iterable[str]]) -> Selection:
         """From ``{db: [coll, …]}``; an empty list or ``["*"]`` means the whole database, ``""`` is ``default``."""
-        result = cls()
+        items = []
         for database, names in chosen.items():
             database = database or DEFAULT_DATABASE
-            listed = list(names)
-            if not listed or "*" in listed:
-                result |= cls(databases=frozenset({database}))
+            items += [Item.parse(f"{database}.{name}") for name in list(names) or ["*"]]
+        return cls._of_items(items)
+
+    @classmethod
+    def _of_items(cls, items: Iterable[Item]) -> Selection:
+        databases, collections, bare, rest = set(), set(), set(), set()
+        for item in items:
+            if not _is_name(item.database):
+                rest.add(item)
+            elif item.is_whole:
+                databases.add(item.database)
+            elif not item.collection:
+                bare.add(item.database)
+            elif item.partition == "*" and _is_name(item.collection):
+                collections.add(CollectionName(item.database, item.collection))
             else:
-                result |= cls(collections=frozenset(CollectionName(database, name) for name in listed))
-        return result
+                rest.add(item)
+        return cls(frozenset(databases), frozenset(collections), frozenset(bare), frozenset(rest))
+
+    def excluding(self, other: Selection) -> Selection:
+        """This selection without what ``other`` includes; one that includes nothing in particular leaves nothing out."""
+        if other.bare or any(not item.collection for item in other.items):
+            raise UsageError("a database without its collections cannot be left out", hint="write db.*")
+        if other._includes_all:
+            return self
+        left_out = replace(other, excluded=None)
+        if self.excluded is not None:
+            left_out = Selection(
+                self.excluded.databases | other.databases,
+                self.excluded.collections | other.collections,
+                items=self.excluded.items | other.items,
+            )
+        return replace(self, excluded=left_out)
+
+
+def _is_name(text: str) -> bool:
+    return _WORD.fullmatch(text) is not None
+
+
+def _is_single(item: Item) -> bool:
+    return _is_name(item.database) and _is_name(item.collection)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,25 @@ def test_a_database_alone_is_chosen_without_its_collections() -> None:
     assert Selection.parse("db.c").wants_database("db")
 
 
-@pytest.mark.parametrize("text", ["a.b.c", "a-b", "db.a-b", ".a", "d b.*", "db.a*", ".*", "a:b"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a.b.c",
+        "a-b",
+        "db.a-b",
+        ".a",
+        "d b.*",
+        ".*",
+        "a:b",
+        "a[b",
+        "a]",
+        "[]x",
+        "a/",
+        "db./p",
+        "/p",
+        "a/p/q",
+    ],
+)
 def test_a_bad_item_is_named(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         Selection.parse(f"good,{text}")
@@ -54,11 +72,117 @@ def test_a_bad_item_is_named(text: str) -> None:
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "wanted", "unwanted"),
+    [
+        ("db.a*", ["db.a", "db.abc"], ["db.ba", "a", "db2.a"]),
+        ("log_?", ["log_1", "log_x"], ["log_", "log_12", "db.log_1"]),
+        ("log_[13]", ["log_1", "log_3"], ["log_2", "log_13"]),
+        ("log_[!13]", ["log_2"], ["log_1", "log_3"]),
+        ("log_[1-3]", ["log_2"], ["log_4"]),
+        ("t*.*", ["t.a", "test.b"], ["db.a", "a"]),
+        ("*.keep", ["a.keep", "keep"], ["a.drop"]),
+        ("*.*", ["a.b", "c"], []),
+        ("A*", ["Ab"], ["ab"]),
+    ],
+)
+def test_globs_stand_inside_names(text: str, wanted: list[str], unwanted: list[str]) -> None:
+    test_the_filter_grammar(text, wanted, unwanted)
+
+
+@pytest.mark.parametrize(
+    ("text", "exclude", "wanted", "unwanted"),
+    [
+        ("", "db.*", ["a", "db2.a"], ["db.a", "db.b"]),
+        ("", "a,db.b*", ["b", "db.a"], ["a", "db.b", "db.bc"]),
+        ("db.*", "db.tmp_*", ["db.a"], ["db.tmp_1", "a"]),
+        ("db.a,db.b", "db.b", ["db.a"], ["db.b"]),
+        ("", "*", ["db.a"], ["a", "default.b"]),
+        ("", "a/old*", ["a", "b"], []),
+        ("", " , ", ["a", "db.b"], []),
+    ],
+)
+def test_what_is_excluded_is_left_out_of_what_is_included(
+    text: str, exclude: str, wanted: list[str], unwanted: list[str]
+) -> None:
+    selection = Selection.parse(text, exclude=exclude)
+    assert [item for item in wanted if not selection.wants(name(item))] == []
+    assert [item for item in unwanted if selection.wants(name(item))] == []
+
+
+def test_an_excluded_database_is_left_out_itself() -> None:
+    selection = Selection.parse("", exclude="db.*,t*.*,x.a")
+    assert [selection.wants_database(at) for at in ("db", "test", "x", "default")] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+
+
+def test_a_database_without_its_collections_cannot_be_left_out() -> None:
+    for text in ("db.", "d*."):
+        with pytest.raises(UsageError, match="cannot be left out"):
+            Selection.parse("", exclude=text)
+
+
+def test_excluding_twice_leaves_out_both() -> None:
+    selection = Selection.parse("", exclude="a").excluding(Selection.parse("b,c*"))
+    assert [selection.wants(name(at)) for at in ("a", "b", "cc", "d")] == [False, False, False, True]
+
+
+def partitions(selection: Selection, collection: str, *of: str) -> list[str]:
+    return [at for at in of if selection.wants_partition(name(collection), at)]
+
+
+@pytest.mark.parametrize(
+    ("text", "exclude", "chosen"),
+    [
+        ("a", "", ["_default", "p1", "p2", "q"]),
+        ("a/p1", "", ["p1"]),
+        ("a/p*", "", ["p1", "p2"]),
+        ("a/p*,a/q", "", ["p1", "p2", "q"]),
+        ("a/p*,a", "", ["_default", "p1", "p2", "q"]),
+        ("a/*", "", ["_default", "p1", "p2", "q"]),
+        ("*.a/p[!1]", "", ["p2"]),
+        ("a", "a/p1", ["_default", "p2", "q"]),
+        ("a/p*", "a/p2", ["p1"]),
+        ("", "*/p?", ["_default", "q"]),
+        ("b/p1", "", []),
+    ],
+)
+def test_partitions_are_chosen_behind_a_slash(text: str, exclude: str, chosen: list[str]) -> None:
+    selection = Selection.parse(text, exclude=exclude)
+    assert partitions(selection, "a", "_default", "p1", "p2", "q") == chosen
+    assert selection.wants(name("a")) == bool(chosen)
+    assert selection.narrows(name("a")) == (0 < len(chosen) < 4)
+
+
+def test_what_is_named_one_by_one_is_known_and_globs_are_not() -> None:
+    selection = Selection.parse("a,db.b*,db.c/p1,db.c/q*,x.*,y.,*.z,a2", exclude="a2,db.c/p9")
+    assert selection.named == {name("a"), name("db.c")}
+    assert selection.named_databases == {"x", "y"}
+    assert selection.named_partitions(name("db.c")) == {"p1"}
+
+
+def test_items_that_fit_nothing_are_told_as_they_are_written() -> None:
+    selection = Selection.parse("a*,b*,db.*,n*.*,missing", exclude="c*,bx,gone.x")
+    present = [name("ab"), name("bx")]
+    assert selection.idle(["default", "db"], present) == ["default.c*", "gone.x", "n*.*"]
+
+
+def test_a_database_is_chosen_for_itself_or_for_its_collections() -> None:
+    selection = Selection.parse("a.x*,b.,c.*,d*.,e.y")
+    assert [at for at in "abcdefg" if selection.wants_database(at)] == ["a", "b", "c", "d", "e"]
+    assert [at for at in "abcdefg" if selection.wants_empty(at)] == ["b", "c", "d"]
+
+
 def test_selections_of_a_mapping() -> None:
     selection = Selection.of({"a": [], "b": ["*"], "": ["x"], "c": ["y", "z"]})
     assert selection.databases == {"a", "b"}
     assert selection.collections == {name("default.x"), name("c.y"), name("c.z")}
     assert Selection.of({}).everything
+    assert Selection.of({"d": ["x*"], "e": ["y/p1"]}) == Selection.parse("d.x*,e.y/p1")
 
 
 @settings(deadline=None)
