@@ -62,6 +62,8 @@ class Restore:
         self.backup.check()
         backup = catalog.read(name)
         plan = make_plan(backup, options)
+        for line in plan.notices:
+            self.run.notice("filter-fits-nothing", line)
         self._refuse(backup, plan, options)
         self.storage.check()
         begun = self._check_targets(name, backup, plan, options)

@@ -16,7 +16,7 @@ from mbk.engine.restore_plan import RestoreTask
 from mbk.engine.run import Run
 from mbk.engine.segment_places import SegmentPlaces
 from mbk.engine.staging import Staging
-from mbk.engine.target_schema import target_indexes, target_properties, target_schema
+from mbk.engine.target_schema import target_indexes, target_properties, target_schema, target_shards
 from mbk.engine.transfer import Transfer
 from mbk.errors import MbkError, MilvusError, UsageError
 from mbk.model.backup import DONE, CollectionOutcome
@@ -139,13 +139,12 @@ class CollectionRestorer:
                 self.milvus.drop_collection(database, name)
             journal.begin(collection_id=0, created=True)
             schema = target_schema(task, options)
-            shards = task.record.shards_num
             self.run.retry.call(
                 f"create {task.target}",
                 lambda: self.milvus.create_collection(
                     database,
                     schema,
-                    shards=min(shards, options.max_shards) if options.max_shards else shards,
+                    shards=target_shards(task, options),
                     consistency_level=task.record.consistency_level,
                     partitions=_partition_count(task),
                     properties=target_properties(task, options),
@@ -239,7 +238,7 @@ class CollectionRestorer:
         flat = [group for stage in groups for group in stage]
         stored = sum(group.rows for group in flat)
         deletes = any(group.has_deletes for group in flat)
-        counted = self.rows.get(str(task.record.collection_id))
+        counted = None if task.partial else self.rows.get(str(task.record.collection_id))
         has_ttl = TTL in as_dict(task.record.properties)
         # What L0 segments delete is applied when rows are read, so no import counts it.
         later = any(group.l0 for group in flat)
