@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
-
-from pymilvus.grpc_gen import schema_pb2
+from collections.abc import Iterable, Mapping, Sequence
 
 from tests.milvus_double import codec
 from tests.milvus_double.state import (
@@ -33,11 +31,6 @@ from tests.milvus_double.state import (
     State,
 )
 
-ROW_ID = schema_pb2.FieldSchema(fieldID=0, name="RowID", data_type=schema_pb2.Int64)
-TIMESTAMP = schema_pb2.FieldSchema(fieldID=1, name="Timestamp", data_type=schema_pb2.Int64)
-SYSTEM = (ROW_ID, TIMESTAMP)
-#: Types whose columns have a group of their own in packed segments.
-WIDE = frozenset({schema_pb2.Text, *range(schema_pb2.BinaryVector, schema_pb2.ArrayOfVector + 1)})
 BM25 = 1
 
 
@@ -100,67 +93,42 @@ def write_inserts(state: State, collection: Collection, segment: Segment, rows: 
     """The insert logs of ``rows``, at most ``state.rows_per_log`` in each, and the statistics."""
     for start in range(0, len(rows), state.rows_per_log):
         batch = rows[start : start + state.rows_per_log]
-        if segment.storage_version == 1:
-            _write_columns(state, collection, segment, batch)
-        elif segment.storage_version == 2:
-            _write_groups(state, collection, segment, batch)
+        columns = codec.columns_of(collection.fields, batch)
+        files = codec.encode_columns(
+            min(segment.storage_version, 2), collection.fields, columns, _ids(collection, segment)
+        )
+        if segment.storage_version < 3:
+            for directory, data in files.items():
+                _add_insert_log(state, segment, directory, batch, data)
         else:
-            _write_manifest(state, collection, segment, batch)
+            _write_manifest(state, segment, files)
     if segment.storage_version < 3:
         _write_statistics(state, collection, segment, rows)
 
 
 def write_deletes(state: State, collection: Collection, segment: Segment, deletes: Sequence[Delete]) -> None:
-    """One more deltalog of the segment."""
+    """One more deltalog of the segment, in the form that ``state.delta_form`` names."""
     log_id = state.clock.new_id()
-    times = [item.timestamp for item in deletes]
-    data = codec.encode_delta(
-        deletes,
-        key_type=collection.key_field.data_type,
-        collection_id=collection.id,
-        partition_id=segment.partition_id,
-        segment_id=segment.id,
-        packed=state.version.packed_delta and segment.storage_version >= 2,
-    )
+    if state.delta_form == "packed":
+        data = codec.encode_packed_deletes(deletes)
+    else:
+        multi_field = state.delta_form == "multi_field"
+        data = codec.encode_deletes(deletes, _ids(collection, segment), multi_field=multi_field)
     key = state.key("delta_log", collection.id, segment.partition_id, segment.id, log_id)
-    segment.delta_logs.append(_put(state, key, log_id, data, times))
+    segment.delta_logs.append(_put(state, key, log_id, data, [item.timestamp for item in deletes]))
     segment.deletes.extend(deletes)
 
 
-def _write_columns(state: State, collection: Collection, segment: Segment, rows: Sequence[Row]) -> None:
-    for field in (*SYSTEM, *collection.fields):
-        data = codec.encode_insert_v1(
-            rows,
-            field,
-            collection_id=collection.id,
-            partition_id=segment.partition_id,
-            segment_id=segment.id,
-        )
-        _add_insert_log(state, segment, field.fieldID, rows, data)
+def _ids(collection: Collection, segment: Segment) -> codec.LogIds:
+    return codec.LogIds(collection.id, segment.partition_id, segment.id)
 
 
-def _write_groups(state: State, collection: Collection, segment: Segment, rows: Sequence[Row]) -> None:
-    for group, fields in column_groups(collection).items():
-        _add_insert_log(state, segment, group, rows, codec.encode_packed_v2(rows, fields))
-
-
-def column_groups(collection: Collection) -> dict[int, list[schema_pb2.FieldSchema]]:
-    """Group id -> its columns."""
-    groups = {0: list(SYSTEM)}
-    for field in collection.fields:
-        if field.data_type in WIDE:
-            groups[field.fieldID] = [field]
-        else:
-            groups[0].append(field)
-    return groups
-
-
-def _write_manifest(state: State, collection: Collection, segment: Segment, rows: Sequence[Row]) -> None:
-    base = state.key("insert_log", collection.id, segment.partition_id, segment.id)
+def _write_manifest(state: State, segment: Segment, files: Mapping[int, bytes]) -> None:
+    base = state.key("insert_log", segment.collection_id, segment.partition_id, segment.id)
     number = 1 + sum(key.endswith(".avro") for key in segment.other_keys)
-    for group, fields in column_groups(collection).items():
+    for group, data in files.items():
         key = f"{base}/_data/{group}_{state.clock.new_id()}.parquet"
-        _put(state, key, 0, codec.encode_packed_v2(rows, fields), ())
+        _put(state, key, 0, data, ())
         segment.other_keys.append(key)
     key = f"{base}/_metadata/manifest-{number}.avro"
     _put(state, key, 0, b"Obj\x01" + json.dumps(segment.other_keys).encode(), ())

@@ -72,10 +72,8 @@ class MilvusDouble:
     def __enter__(self) -> Self:
         with ExitStack() as opening:
             storage, root = self._store(opening)
-            self._state = State(self.version, storage, root)
+            self._state = State(self.version, storage, root, write_version=self._write_version)
             self._state.authorization = self._authorization
-            if self._write_version is not None:
-                self._state.write_version = self._write_version
             self._serve(opening)
             self._open = opening.pop_all()
         return self

@@ -277,7 +277,9 @@ class Rbac:
 class State:
     """Everything that one server knows. Take ``lock`` (re-entrant) around anything that reads or changes it."""
 
-    def __init__(self, version: ServerVersion, store: Storage, root: str = "files") -> None:
+    def __init__(
+        self, version: ServerVersion, store: Storage, root: str = "files", *, write_version: int | None = None
+    ) -> None:
         self.version = version
         self.store = store
         #: Milvus' ``rootPath``: "" or without slashes at the ends.
@@ -296,7 +298,9 @@ class State:
         #: GC: until when it is paused (monotonic seconds), by collection id, 0 for all. Kept by the management port.
         self.gc_paused_until: dict[int, float] = {}
         #: What segments are written as; a 3.0 may be told to write 2.
-        self.write_version = version.storage_version
+        self.write_version = write_version or version.storage_version
+        #: How deltalogs are written: "json" or "multi_field" (both in the envelope of version 1), or "packed".
+        self.delta_form = "packed" if self.write_version >= 3 else "json"
         self.rows_per_log = 10_000
         #: 2.2 only: a flush also writes the deletes of older segments, as ``dataNode.segment.syncPeriod`` makes it do.
         self.sync_deletes = version.has("flush_persists_deletes")

@@ -207,11 +207,6 @@ class ServerVersion:
         return 2 if self.has("packed_segments") else 1
 
     @property
-    def packed_delta(self) -> bool:
-        """Whether deltalogs are bare parquet (only with storage version 3) or v1 event files (FORMAT.md 6.3)."""
-        return self.storage_version >= 3
-
-    @property
     def max_l0_files(self) -> int:
         """L0 segments an import job (FORMAT.md 4.3)."""
         return MANY if self.has("multi_l0_import") else int(self.has("l0_segments"))
