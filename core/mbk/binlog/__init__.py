@@ -1,0 +1,6 @@
+"""Reading and writing Milvus' binlogs: the objects that rows and deletes are kept in (FORMAT.md 2.5, 4.4, 6.3).
+
+A layer of its own that knows bytes and no storage: an object is a :class:`~mbk.binlog.blob.Blob`, read in ranges, so
+that what is held is a batch of rows and never a segment. Everything but the envelope needs pyarrow, which comes with
+the extra `parquet`; :mod:`mbk.binlog.arrow` says so in one line where it is missing. Import these modules lazily.
+"""

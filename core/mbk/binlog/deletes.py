@@ -1,0 +1,69 @@
+"""Deletes as a set that is asked for the keys of a segment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from mbk.binlog.arrow import pa, pc
+from mbk.binlog.deltas import PK, TS
+
+#: So many bytes of deletes are held at once: about 16 million numbers.
+HELD = 256 << 20
+
+
+class Deletes:
+    """Deleted keys with the newest time of each.
+
+    ``source`` gives the tables of :func:`mbk.binlog.deltas.read` anew at each call. What fits into ``held`` bytes is
+    read once and kept; more than that is read again, piece by piece, for every segment: slow, and never too large.
+    """
+
+    def __init__(self, source: Callable[[], Iterator[Any]], *, held: int = HELD) -> None:
+        self._source = source
+        self._held = held
+        self._kept: list[Any] | None = None
+
+    def matching(self, pks: Any) -> Any:
+        """The deletes of keys in the chunked array ``pks``, each key once, the oldest first."""
+        found = []
+        for piece in self._pieces():
+            keys = pc.cast(pks, piece.column(PK).type)
+            places = pc.unique(pc.index_in(keys, value_set=piece.column(PK).combine_chunks()).drop_null())
+            found.append(piece.take(places))
+        return newest(found, kind=pks.type)
+
+    def _pieces(self) -> Iterator[Any]:
+        if self._kept is not None:
+            yield from self._kept
+            return
+        first, count = None, 0
+        for piece in self._read():
+            first, count = piece if count == 0 else None, count + 1
+            yield piece
+        if count <= 1:
+            self._kept = [first] if count else []
+
+    def _read(self) -> Iterator[Any]:
+        gathered: list[Any] = []
+        size = 0
+        for table in self._source():
+            gathered.append(table)
+            size += table.nbytes
+            if size > self._held:
+                gathered = [newest(gathered)]
+                size = gathered[0].nbytes
+                if size > self._held // 2:
+                    yield gathered.pop()
+                    size = 0
+        if gathered and any(table.num_rows for table in gathered):
+            yield newest(gathered)
+
+
+def newest(tables: Iterable[Any], *, kind: Any = None) -> Any:
+    """One table with the newest time of each key, the oldest first. ``kind``: of the keys where there are none."""
+    filled = [table for table in tables if table.num_rows]
+    if not filled:
+        return pa.table({PK: pa.array([], kind or pa.int64()), TS: pa.array([], pa.uint64())})
+    grouped = pa.concat_tables(filled).group_by(PK).aggregate([(TS, "max")])
+    return grouped.rename_columns([PK, TS]).sort_by([(TS, "ascending"), (PK, "ascending")])

@@ -1,0 +1,115 @@
+"""Insert logs of storage version 1: one field a file, its values in an envelope.
+
+The column types are those of milvus: internal/storage/payload_writer.go (2.3) and serde.go (later), and a real 2.3.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mbk.binlog import envelope, payload
+from mbk.binlog.arrow import pa, pc
+from mbk.binlog.blob import Blob
+from mbk.binlog.envelope import INSERT, Descriptor
+from mbk.errors import InvalidBackup
+
+ROW_ID, TIMESTAMP = 0, 1
+_INT64 = 5
+_TYPES = {
+    1: pa.bool_(),
+    2: pa.int8(),
+    3: pa.int16(),
+    4: pa.int32(),
+    5: pa.int64(),
+    10: pa.float32(),
+    11: pa.float64(),
+    20: pa.string(),
+    21: pa.string(),
+    22: pa.binary(),  # a serialized schemapb.ScalarField
+    23: pa.binary(),
+    104: pa.binary(),
+}
+#: What a server adds for each value of a length of its own.
+_HEADER = 16
+#: Bits of a vector's element.
+_ELEMENTS = {100: 1, 101: 32, 102: 16, 103: 16, 105: 8}
+
+
+def read(blob: Blob) -> Iterator[Any]:
+    """The values of one file, as arrays, batch by batch."""
+    _, events = envelope.read(blob)
+    for event in events:
+        with payload.opened(blob, event.payload) as file:
+            if len(file.schema_arrow) != 1:
+                raise InvalidBackup(
+                    f"{blob.key} holds {len(file.schema_arrow)} columns, an insert log has one",
+                    hint="does its segment record the right storage version?",
+                )
+            for batch in payload.batches(file):
+                yield batch.column(0)
+
+
+def encode(
+    values: Any,
+    *,
+    collection: int,
+    partition: int,
+    segment: int,
+    field: int,
+    data_type: int,
+    span: tuple[int, int],
+    nullable: bool = False,
+) -> bytes:
+    """A file of the values of one field. ``span``: the oldest and the newest timestamp of its rows."""
+    if values.null_count and not nullable:
+        raise InvalidBackup(
+            f"field {field} of segment {segment} holds nulls, its schema allows none",
+            hint="the backup is damaged",
+        )
+    column = _cast(values, data_type, field=field, segment=segment)
+    extras: dict[str, Any] = {"original_size": str(_size(column))}
+    if nullable:
+        extras["nullable"] = True
+    descriptor = Descriptor(
+        collection,
+        partition,
+        segment,
+        field,
+        start=span[0] or 1,
+        end=span[1] or 1,
+        data_type=data_type,
+        extras=extras,
+    )
+    return envelope.write(descriptor, INSERT, payload.encode("val", column, nullable=nullable))
+
+
+def is_encodable(data_type: int) -> bool:
+    return data_type in _TYPES or data_type in _ELEMENTS
+
+
+def _cast(values: Any, data_type: int, *, field: int, segment: int) -> Any:
+    wanted = _TYPES.get(data_type)
+    if wanted is None:
+        bits = _ELEMENTS.get(data_type)
+        if bits is None or not pa.types.is_fixed_size_binary(values.type):
+            raise InvalidBackup(
+                f"field {field} of segment {segment} is of type {data_type} but kept as {values.type}",
+                hint="it cannot be written for an older Milvus",
+            )
+        return values
+    try:
+        return values if values.type == wanted else pc.cast(values, wanted)
+    except pa.ArrowException as exc:
+        raise InvalidBackup(
+            f"field {field} of segment {segment} is kept as {values.type} instead of {wanted}",
+            hint="the backup is damaged",
+        ) from exc
+
+
+def _size(column: Any) -> int:
+    """Bytes of the bare values, from which a server guesses the memory that it needs."""
+    kind = column.type
+    if pa.types.is_string(kind) or pa.types.is_binary(kind):
+        return int(pc.sum(pc.binary_length(column)).as_py() or 0) + _HEADER * len(column)
+    return len(column) * int(max(1, kind.bit_width // 8))

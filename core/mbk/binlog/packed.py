@@ -1,0 +1,66 @@
+"""Column groups of storage version 2: bare parquet files of several fields (FORMAT.md 2.5).
+
+Every group of a segment has all of its rows in the same order, cut into files and row groups in its own way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from mbk.binlog import payload
+from mbk.binlog.blob import Blob
+from mbk.errors import InvalidBackup
+
+Group = Sequence[Blob]
+#: Field id -> its values; all of the same length.
+Rows = Mapping[int, Any]
+
+
+def has_field(group: Group, field: int) -> bool:
+    with payload.opened(group[0]) as file:
+        return field in payload.field_ids(file)
+
+
+def read(group: Group, fields: frozenset[int] | None = None) -> Iterator[Rows]:
+    """One group's rows, batch by batch; ``fields`` None: all that it has."""
+    for blob in group:
+        with payload.opened(blob) as file:
+            names = {
+                field: name
+                for field, name in payload.field_ids(file).items()
+                if fields is None or field in fields
+            }
+            if not names:
+                return
+            for batch in payload.batches(file, list(names.values())):
+                yield {field: batch.column(name) for field, name in names.items()}
+
+
+def read_all(groups: Mapping[int, Group], *, segment: int) -> Iterator[Rows]:
+    """All groups side by side: every batch has all fields of some rows."""
+    sources = {number: read(group) for number, group in groups.items()}
+    ahead: dict[int, Rows] = {}
+    while True:
+        for number, source in sources.items():
+            if not _length(ahead.get(number, {})):
+                ahead[number] = next(source, {})
+        lengths = {number: _length(rows) for number, rows in ahead.items()}
+        if not all(lengths.values()):
+            break
+        count = min(lengths.values())
+        yield {field: values[:count] for rows in ahead.values() for field, values in rows.items()}
+        ahead = {
+            number: {field: values[count:] for field, values in rows.items()}
+            for number, rows in ahead.items()
+        }
+    if any(lengths.values()):
+        short = next(number for number, length in lengths.items() if not length)
+        raise InvalidBackup(
+            f"column group {short} of segment {segment} has fewer rows than another of its groups",
+            hint="an object of it is missing",
+        )
+
+
+def _length(rows: Rows) -> int:
+    return len(next(iter(rows.values()))) if rows else 0

@@ -1,0 +1,59 @@
+"""The parquet files within the envelopes, and those that stand alone."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from mbk.binlog.arrow import pa, pq
+from mbk.binlog.blob import Blob, Window
+from mbk.errors import InvalidBackup
+
+#: About so many bytes of rows are held at once.
+BATCH = 8 << 20
+_MAX_ROWS = 1 << 17
+#: Under which key arrow keeps a column's field id.
+_FIELD_ID = b"PARQUET:field_id"
+
+
+@contextmanager
+def opened(blob: Blob, window: Window | None = None) -> Iterator[Any]:
+    """The parquet file in a blob; what pyarrow says against it is `InvalidBackup` with the object's name."""
+    try:
+        with pq.ParquetFile(pa.PythonFile(window or blob.window(), mode="r")) as file:
+            yield file
+    except (pa.ArrowException, OSError) as exc:
+        reason = " ".join(str(exc).split())
+        raise InvalidBackup(
+            f"{blob.key} is no parquet file that can be read ({reason})", hint="the backup is damaged"
+        ) from exc
+
+
+def batches(file: Any, columns: list[str] | None = None) -> Iterator[Any]:
+    """Record batches of a size that suits memory, whatever the width of a row."""
+    meta = file.metadata
+    size = sum(meta.row_group(place).total_byte_size for place in range(meta.num_row_groups))
+    width = max(1, size // max(1, meta.num_rows))
+    rows = max(1, min(_MAX_ROWS, BATCH // width))
+    yield from file.iter_batches(batch_size=rows, columns=columns, use_threads=False)
+
+
+def field_ids(file: Any) -> dict[int, str]:
+    """Field id -> column name. A column without an id is known by a name that is one."""
+    found: dict[int, str] = {}
+    for column in file.schema_arrow:
+        text = (column.metadata or {}).get(_FIELD_ID, b"").decode() or column.name
+        if text.isdecimal():
+            found[int(text)] = column.name
+    return found
+
+
+def encode(name: str, column: Any, *, nullable: bool = False) -> bytes:
+    """One column as a parquet file of the kind that Milvus writes and every one of its versions reads."""
+    schema = pa.schema([pa.field(name, column.type, nullable=nullable)])
+    table = pa.Table.from_arrays([column], schema=schema)
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd", use_dictionary=False, store_schema=False, version="1.0")
+    return sink.getvalue()
