@@ -41,6 +41,13 @@ DB_B = CollectionName("db", "b")
         ("--meta-only=true --strategy meta_only", {"strategy": Strategy.META_ONLY}),
         ("--meta_only=false --rbac=1", {"rbac": True}),
         ("--format binlog", {"format": "binlog"}),
+        ("--format snapshot", {"format": "snapshot"}),
+        ("--filter db*.x --exclude db1.x", {"selection": Selection.parse("db*.x", exclude="db1.x")}),
+        ("-c a,b --exclude b", {"selection": Selection.parse("a,b", exclude="b")}),
+        ("--backup_index_extra", {"index_extra": True}),
+        ("--pause_gc", {"pause_gc": True}),
+        ("--no-pause-gc", {"pause_gc": False}),
+        ("--pause_gc=false", {"pause_gc": False}),
         ("--resume --fail_fast --dry-run", {"resume": True, "fail_fast": True, "dry_run": True}),
     ],
 )
@@ -68,6 +75,19 @@ def test_create_in_every_spelling(typed: str, meant: dict[str, Any], run: Run, s
         ("--drop_exist_collection --yes", {"drop_existing": True}),
         ("--meta_only --rbac", {"meta_only": True, "rbac": True}),
         ("--use_v2_restore", {"rest_import": True}),
+        ("--use_v2_restore=false", {"rest_import": False}),
+        ("--no-v2-restore", {"rest_import": False}),
+        ("--filter a* --exclude ab", {"selection": Selection.parse("a*", exclude="ab")}),
+        ("--source-exclude db.*", {"source_selection": Selection.parse("", exclude="db.*")}),
+        (
+            "--source-filter b/p* --source-exclude b/p1",
+            {"source_selection": Selection.parse("b/p*", exclude="b/p1")},
+        ),
+        ("--at-backup-time", {"truncate": True}),
+        (
+            '--skip_params {"indexParams":["mmap.enabled"]}',
+            {"skip_params": {"indexParams": frozenset({"mmap.enabled"})}},
+        ),
         ("--aliases --load --no-wait-index", {"aliases": True, "load": True, "wait_index": False}),
         ("--truncate_binlog_by_ts --max_shard_num 2", {"truncate": True, "max_shards": 2}),
     ],
@@ -75,6 +95,24 @@ def test_create_in_every_spelling(typed: str, meant: dict[str, Any], run: Run, s
 def test_restore_in_every_spelling(typed: str, meant: dict[str, Any], run: Run, session: Session) -> None:
     assert run("restore", "--name", "nightly", *typed.split()).code == 0
     assert session.calls == [("restore", "nightly", RestoreOptions(**meant))]
+
+
+def test_the_keys_of_encrypted_databases_stand_in_a_file(run: Run, session: Session) -> None:
+    Path("keys.json").write_text('{"old": "new"}', encoding="utf-8")
+    assert run("restore", "-n", "nightly", "--ezk-mapping", "keys.json").code == 0
+    assert session.calls == [("restore", "nightly", RestoreOptions(ezk_mapping={"old": "new"}))]
+
+
+@pytest.mark.parametrize("text", ['{"old": "tok', '["tok"]', '{"old": 1}', '"tok"', "\udcff"])
+def test_a_file_of_keys_that_cannot_be_read_is_told_without_them(
+    text: str, run: Run, session: Session
+) -> None:
+    Path("keys.json").write_bytes(text.encode(errors="surrogateescape"))
+    result = run("restore", "-n", "nightly", "-v", "--ezk-mapping", "keys.json")
+    assert result.code == 2
+    assert "keys.json" in result.err
+    assert not {"tok", "old"} & set(result.err.replace('"', " ").split())
+    assert session.calls == []
 
 
 def test_a_backup_without_a_name_is_left_to_the_library(run: Run, session: Session) -> None:
@@ -149,7 +187,8 @@ def test_a_misspelt_word_gets_the_nearest_one(typed: str, near: str, run: Run, s
         'create -a {"db":"c"}',
         "create -a {",
         "create --filter a..b",
-        "create --backup_index_extra",
+        "create --exclude db.",
+        "create --filter a[b",
         "create --strategy nonsense",
         "restore -n x -s _r -r a:b",
         "restore -n x -s a-b",
@@ -157,6 +196,11 @@ def test_a_misspelt_word_gets_the_nearest_one(typed: str, near: str, run: Run, s
         "restore -n x --filter a -c b",
         "restore -n x --drop_exist_collection --skip_create_collection --yes",
         "restore -n x --max_shard_num -1",
+        "restore -n x --skip_params {",
+        "restore -n x --skip_params []",
+        'restore -n x --skip_params {"indexParam":["a"]}',
+        'restore -n x --skip_params {"indexParams":"a"}',
+        "restore -n x --ezk_mapping missing.json",
         "-o xml list",
     ],
 )

@@ -40,7 +40,7 @@ def documented(section: str) -> set[str]:
 def taken(command: click.Command) -> set[str]:
     options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
     own = [option for option in options if option.expose_value]
-    return {name for option in own for name in option.opts}
+    return {name for option in own for name in (*option.opts, *option.secondary_opts)}
 
 
 def test_each_command_has_its_section() -> None:

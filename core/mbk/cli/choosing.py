@@ -52,16 +52,23 @@ def _items(text: str) -> list[str]:
 
 
 def _mapping(text: str) -> Mapping[str, list[str]]:
-    import json
-
     hint = """write {"db1": ["coll1", "coll2"], "db2": []}"""
-    try:
-        value = json.loads(text)
-    except ValueError as exc:
-        raise UsageError(f"-a is no JSON: {exc}", hint=hint) from exc
+    value = json_of(text, "-a", hint=hint)
     if not isinstance(value, dict):
         raise UsageError("-a is no JSON object", hint=hint)
     for database, names in value.items():
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise UsageError(f"-a: {database!r} has no list of names", hint=hint)
+    return value
+
+
+def json_of(text: str, where: str, *, hint: str | None = None, quote: bool = True) -> object:
+    """What ``text`` means as JSON; `UsageError` that names ``where`` it stands. ``quote`` False: it is a secret."""
+    import json
+
+    try:
+        value: object = json.loads(text)
+    except ValueError as exc:
+        why = f": {exc}" if quote else ""
+        raise UsageError(f"{where} is no JSON{why}", hint=hint) from (exc if quote else None)
     return value

@@ -97,7 +97,13 @@ class Command(_Grammar):
     def _translated(self, context: click.Context, args: Iterable[str]) -> Iterator[str]:
         """Go's ``--flag=true`` and ``-n=NAME``."""
         options = [option for option in self.get_params(context) if isinstance(option, click.Option)]
-        flags = {normalize(name) for option in options if option.is_flag for name in option.opts}
+        # A flag that is on or off by itself has an opposite; the others are off by not being there.
+        flags = {
+            normalize(name): option.secondary_opts[:1]
+            for option in options
+            if option.is_flag
+            for name in option.opts
+        }
         valued = {name for option in options if not option.is_flag for name in option.opts}
         rest = iter(args)
         for item in rest:
@@ -110,8 +116,7 @@ class Command(_Grammar):
             elif normalize(name) in flags:
                 if value.lower() not in _TRUE | _FALSE:
                     raise click.BadParameter(f"{value!r} is neither true nor false", context, param_hint=name)
-                if value.lower() in _TRUE:
-                    yield name
+                yield from [name] if value.lower() in _TRUE else flags[normalize(name)]
             elif len(name) == 2 and name in valued:
                 yield from (name, value)
             else:

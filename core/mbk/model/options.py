@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -79,3 +79,24 @@ class RestoreOptions:
             )
         if self.mapping and self.renaming != Renaming():
             raise UsageError("a restore plan excludes suffix and renames", hint="give one of them")
+
+
+#: What a restore may leave out: properties of the collection, parameters of fields (two places) and of indexes.
+SKIP_KINDS = ("collectionProperties", "fieldIndexParams", "fieldTypeParams", "indexParams")
+
+
+def parse_skip_params(value: object) -> Mapping[str, frozenset[str]]:
+    """Reads ``{kind: [key, …]}``; `UsageError` says what is wrong."""
+    hint = f"write a JSON object of lists of keys; its keys are {', '.join(SKIP_KINDS)}"
+    if not isinstance(value, Mapping):
+        raise UsageError("skip_params is no object", hint=hint)
+    for kind, keys in value.items():
+        if kind not in SKIP_KINDS:
+            raise UsageError(f"skip_params has the unknown key {kind!r}", hint=hint)
+        if (
+            isinstance(keys, str)
+            or not isinstance(keys, Iterable)
+            or not all(isinstance(key, str) for key in keys)
+        ):
+            raise UsageError(f"skip_params: {kind} is no list of keys", hint=hint)
+    return {kind: frozenset(keys) for kind, keys in value.items()}

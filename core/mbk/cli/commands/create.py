@@ -23,8 +23,12 @@ STRATEGIES = [str(item) for item in Strategy]
 @click.command("create", cls=Command, help=COMMANDS["create"])
 @named
 @click.option(
-    "--filter", "wanted", metavar="LIST", help="Comma list of db.*, db.coll, coll, db.  [default: all]"
+    "--filter",
+    "wanted",
+    metavar="LIST",
+    help="Comma list of db.*, db.coll, coll, db., coll/part  [default: all]",
 )
+@click.option("--exclude", metavar="LIST", help="The same, of what is left out.")
 @click.option(
     "--strategy",
     type=click.Choice(STRATEGIES),
@@ -35,7 +39,17 @@ STRATEGIES = [str(item) for item in Strategy]
     "--format", "kind", type=click.Choice(["auto", "binlog", "snapshot"]), default="auto", help="Data format."
 )
 @click.option("--rbac", is_flag=True, help="Also users, roles and grants.")
-@click.option("--backup-index-extra", is_flag=True, hidden=True, help="Also index metadata out of etcd.")
+@click.option(
+    "--backup-index-extra",
+    "index_extra",
+    is_flag=True,
+    help="Also what only the etcd of Milvus knows of indexes.",
+)
+@click.option(
+    "--pause-gc/--no-pause-gc",
+    default=None,
+    help="Whether Milvus' garbage collector pauses.  [default: as configured]",
+)
 @click.option("--resume", is_flag=True, help="Complete an interrupted backup of this name.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first collection that fails.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be done.")
@@ -66,9 +80,9 @@ def command(app: App, /, name: str | None, argument: str | None, dry_run: bool, 
 def _options(
     *,
     wanted: str | None,
+    exclude: str | None,
     strategy: str | None,
     kind: str,
-    backup_index_extra: bool,
     colls: str | None,
     databases: str | None,
     database_collections: str | None,
@@ -76,18 +90,13 @@ def _options(
     meta_only: bool,
     **same: Any,
 ) -> CreateOptions:
-    if backup_index_extra:
-        raise UsageError(
-            "--backup_index_extra needs the etcd of your Milvus, which mbk does not read yet",
-            hint="leave it out: index definitions are backed up without it",
-        )
     old = old_selection(colls, databases, database_collections)
     if old and wanted:
         raise UsageError(
             "--filter and the options of 0.5 (-c, -d, -a) exclude each other", hint="use --filter"
         )
     return CreateOptions(
-        selection=old or Selection.parse(wanted or ""),
+        selection=(old or Selection.parse(wanted or "")).excluding(Selection.parse(exclude or "")),
         strategy=_strategy(strategy, force=force, meta_only=meta_only),
         format=kind,
         **same,
