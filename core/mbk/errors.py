@@ -38,6 +38,7 @@
     │   ├── RateLimited                retryable
     │   └── ImportFailed               an import job failed; carries the server's reason
     ├── InvalidBackup               1  the backup's files are damaged, incomplete or of an unknown format
+    ├── Busy                        1  another run works on this backup, or restores into this collection
     └── Interrupted               130  Ctrl-C or SIGTERM
 
 No message, argument or attribute of these ever holds a secret.
@@ -248,6 +249,10 @@ class ImportFailed(MilvusError):
 
 
 class InvalidBackup(MbkError):
+    pass
+
+
+class Busy(MbkError):
     pass
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from mbk.errors import Interrupted, UsageError
 from mbk.model.backup import BackupSummary, CheckResult, MigrationReport, RunReport, default_name
 from mbk.model.events import Event
-from mbk.model.options import CreateOptions, RestoreOptions, Strategy
-from mbk.model.selection import Renaming, Selection
+from mbk.model.keywords import create_options, restore_options
+from mbk.model.options import CreateOptions, RestoreOptions
 
 if TYPE_CHECKING:
     from mbk.config.schema import Settings
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from mbk.ports.storage import Storage
 
 OnEvent = Callable[[Event], None]
-Options = TypeVar("Options", CreateOptions, RestoreOptions)
 
 
 def connect(
@@ -148,9 +146,13 @@ class Session:
         options: CreateOptions | None = None,
         *,
         on_event: OnEvent | None = None,
+        cancelled: threading.Event | None = None,
+        id: str = "",
         **changes: Any,
     ) -> RunReport:
-        """Backs up. ``changes`` are fields of `CreateOptions`; ``filter`` and ``strategy`` may be text.
+        """Backs up. ``changes`` are fields of `CreateOptions`; also ``filter``, ``exclude`` and ``strategy`` as text.
+
+        Setting ``cancelled`` from another thread stops the run in order, with `Interrupted`. ``id``: the backup's own.
 
         Raises `BackupExists`, `PartialFailure` (with the report) and what the storages and Milvus raise.
         """
@@ -158,7 +160,7 @@ class Session:
         from mbk.engine.limits import BackupLimits
 
         name = name or default_name()
-        options = _create_options(options or CreateOptions(), changes)
+        options = create_options(options or CreateOptions(), changes)
         settings = self.settings.backup
         limits = BackupLimits(
             collections=settings.collections,
@@ -167,8 +169,9 @@ class Session:
             gc_seconds=settings.gc_pause_seconds,
             transfer=self._transfer_limits(),
         )
-        with self._run("create", name, on_event, hint=f"finish it: mbk create -n {name} --resume") as run:
-            job = Create(self.milvus, self.storage, self.backup_storage, run, limits, _tool())
+        hint = f"finish it: mbk create -n {name} --resume"
+        with self._run("create", name, on_event, hint=hint, cancelled=cancelled) as run:
+            job = Create(self.milvus, self.storage, self.backup_storage, run, limits, _tool(), id)
             return job.execute(name, options)
 
     def restore(
@@ -177,9 +180,11 @@ class Session:
         options: RestoreOptions | None = None,
         *,
         on_event: OnEvent | None = None,
+        cancelled: threading.Event | None = None,
         **changes: Any,
     ) -> RunReport:
-        """Restores. ``changes`` are fields of `RestoreOptions`; also ``suffix``, ``rename``, ``filter`` as text.
+        """Restores. ``changes`` are fields of `RestoreOptions`; also ``suffix``, ``rename``, ``filter``, ``exclude``,
+        ``source_filter`` and ``source_exclude`` as text, ``mapping`` and ``skip_params`` as JSON would give them.
 
         Raises `BackupNotFound`, `CollectionExists`, `InvalidBackup`, `PartialFailure` (with the report) and what the
         storages and Milvus raise.
@@ -187,7 +192,7 @@ class Session:
         from mbk.engine.limits import RestoreLimits
         from mbk.engine.restore import Restore
 
-        options = _restore_options(options or RestoreOptions(), changes)
+        options = restore_options(options or RestoreOptions(), changes)
         settings = self.settings.restore
         limits = RestoreLimits(
             collections=settings.collections,
@@ -197,7 +202,7 @@ class Session:
             keep_temp=settings.keep_temp_files,
             transfer=self._transfer_limits(),
         )
-        with self._run("restore", name, on_event, hint="run it again") as run:
+        with self._run("restore", name, on_event, hint="run it again", cancelled=cancelled) as run:
             return Restore(self.milvus, self.storage, self.backup_storage, run, limits).execute(name, options)
 
     def list(self) -> Iterable[BackupSummary]:
@@ -218,13 +223,40 @@ class Session:
         catalog = Catalog(self.backup_storage, Run(self.registry.emit))
         return incomplete(catalog, name) or view(catalog, name, detail=detail)
 
-    def delete(self, name: str, *, on_event: OnEvent | None = None) -> int:
+    def delete(
+        self, name: str, *, on_event: OnEvent | None = None, cancelled: threading.Event | None = None
+    ) -> int:
         """Deletes a backup, also an incomplete one; returns how many objects went."""
         from mbk.engine.catalog import Catalog
+        from mbk.engine.lease import hold
 
         self.backup_storage.check()
-        with self._run("delete", name, on_event, hint=f"the rest goes with: mbk delete -n {name}") as run:
-            return Catalog(self.backup_storage, run).delete(name)
+        hint = f"the rest goes with: mbk delete -n {name}"
+        with self._run("delete", name, on_event, hint=hint, cancelled=cancelled) as run:
+            catalog = Catalog(self.backup_storage, run)
+            catalog.layout(name)  # refuses what is no name
+            with hold(self.backup_storage, name, f"deletion of backup {name!r}", run):
+                return catalog.delete(name)
+
+    def restore_secondary(
+        self, name: str, *, source: str, target: str, on_event: OnEvent | None = None
+    ) -> RunReport:
+        """Makes a standby of the backup: ``source`` and ``target`` are the ids of the clusters (FORMAT.md 6.1).
+
+        The session's Milvus is the standby. Raises `UsageError` where the backup or the server cannot, and
+        `AlreadyExists` where the standby is not fresh.
+        """
+        from mbk.engine.secondary import SecondaryRestore
+        from mbk.milvus import connect_replication
+
+        def open_replication(control: str) -> Replication:
+            return connect_replication(self.settings.milvus, source=source, target=target, control=control)
+
+        with self._run("restore secondary", name, on_event, hint="run it again, it goes on where it was") as run:
+            job = SecondaryRestore(
+                self.milvus, open_replication, self.storage, self.backup_storage, run, self._restore_limits()
+            )
+            return job.execute(name, source=source, target=target)
 
     def migrate(self, name: str, cluster: str, *, on_event: OnEvent | None = None) -> MigrationReport:
         """Uploads a backup to Zilliz Cloud and starts its migration into the cluster of that id.
@@ -269,7 +301,15 @@ class Session:
         )
 
     @contextmanager
-    def _run(self, command: str, name: str, on_event: OnEvent | None, *, hint: str) -> Iterator[Run]:
+    def _run(
+        self,
+        command: str,
+        name: str,
+        on_event: OnEvent | None,
+        *,
+        hint: str,
+        cancelled: threading.Event | None = None,
+    ) -> Iterator[Run]:
         from mbk.engine.run import Run
 
         registry = self.registry
@@ -279,45 +319,12 @@ class Session:
             if on_event is not None:
                 on_event(event)
 
-        run = Run(emit)
+        run = Run(emit, cancelled=cancelled)
         try:
             with run.command(command, name):
                 yield run
         except (KeyboardInterrupt, Interrupted) as stop:
             raise Interrupted(f"{command} of {name!r} was interrupted", hint=hint) from stop
-
-
-def _create_options(options: CreateOptions, changes: dict[str, Any]) -> CreateOptions:
-    if isinstance(text := changes.pop("filter", None), str):
-        changes["selection"] = Selection.parse(text)
-    if "strategy" in changes:
-        changes["strategy"] = _strategy(changes["strategy"])
-    return _replaced(options, changes)
-
-
-def _restore_options(options: RestoreOptions, changes: dict[str, Any]) -> RestoreOptions:
-    suffix, rename = changes.pop("suffix", ""), changes.pop("rename", "")
-    if suffix or rename:
-        make = Renaming.parse if isinstance(rename, str) else Renaming.of
-        changes["renaming"] = make(rename, suffix=suffix)
-    if isinstance(text := changes.pop("filter", None), str):
-        changes["selection"] = Selection.parse(text)
-    return _replaced(options, changes)
-
-
-def _strategy(text: str) -> Strategy:
-    try:
-        return Strategy(text)
-    except ValueError:
-        raise UsageError(f"strategy {text!r} is unknown", hint=f"use one of {', '.join(Strategy)}") from None
-
-
-def _replaced(options: Options, changes: dict[str, Any]) -> Options:
-    try:
-        return dataclasses.replace(options, **changes)
-    except TypeError as exc:
-        known = ", ".join(field.name for field in dataclasses.fields(options))
-        raise UsageError(f"{exc.args[0]}", hint=f"the options are {known}") from exc
 
 
 def _tool() -> str:

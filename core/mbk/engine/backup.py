@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -23,6 +23,7 @@ from mbk.engine.catalog import Catalog
 from mbk.engine.discover import require_milvus_data
 from mbk.engine.failures import concerns_everything
 from mbk.engine.gc_pause import gc_paused
+from mbk.engine.lease import hold
 from mbk.engine.limits import BackupLimits
 from mbk.engine.pool import Pool
 from mbk.engine.run import Run
@@ -56,7 +57,7 @@ MAX_SEGMENTS = 16
 
 @dataclass(slots=True)
 class Create:
-    """One run of `create`. ``tool`` is what stands in the backup as its maker."""
+    """One run of `create`. ``tool`` stands in the backup as its maker, ``id`` as its id; empty: a new one."""
 
     milvus: Milvus
     source: Storage
@@ -64,6 +65,7 @@ class Create:
     run: Run
     limits: BackupLimits
     tool: str
+    id: str = ""
 
     def execute(self, name: str, options: CreateOptions) -> RunReport:
         """Makes the backup. `PartialFailure` carries the report when some collections are in it and others are not."""
@@ -73,9 +75,9 @@ class Create:
         catalog = Catalog(self.destination, self.run)
         self.source.check()
         self.destination.check(create=not options.dry_run)
-        partial = self._check_name(catalog, name, options)
-        with SegmentSpool() as spool:
-            own = OwnMeta(tool=self.tool, id=str(uuid.uuid4()), name=name, started=_now())
+        with SegmentSpool() as spool, self._alone(name, options):
+            partial = self._check_name(catalog, name, options)
+            own = OwnMeta(tool=self.tool, id=self.id or str(uuid.uuid4()), name=name, started=_now())
             before = adopt(catalog, name, spool) if partial else Adopted(own, [], None, [])
             found = self._survey(options.selection, before)
             infos, outcomes = self._describe(found)
@@ -107,6 +109,11 @@ class Create:
     _errors: dict[str, MbkError] = field(default_factory=dict, init=False)
 
     # -- before anything is written ------------------------------------------------------------------------------
+
+    def _alone(self, name: str, options: CreateOptions) -> AbstractContextManager[None]:
+        if options.dry_run:
+            return nullcontext()
+        return hold(self.destination, name, f"backup of {name!r}", self.run)
 
     def _strategy(self, options: CreateOptions) -> Strategy:
         if options.format not in ("auto", "binlog"):

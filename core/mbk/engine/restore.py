@@ -10,12 +10,14 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from mbk.engine.catalog import Catalog
 from mbk.engine.failures import concerns_everything
 from mbk.engine.import_plan import GroupLimits
 from mbk.engine.journal import JournalFile
+from mbk.engine.lease import hold_targets
 from mbk.engine.limits import RestoreLimits
 from mbk.engine.pool import Pool
 from mbk.engine.restore_collection import CollectionRestorer
@@ -66,6 +68,24 @@ class Restore:
             self.run.notice("filter-fits-nothing", line)
         self._refuse(backup, plan, options)
         self.storage.check()
+        with self._alone(name, plan, options):
+            return self._carry_out(name, started, catalog, backup, plan, options)
+
+    def _alone(self, name: str, plan: RestorePlan, options: RestoreOptions) -> AbstractContextManager[None]:
+        if options.dry_run:
+            return nullcontext()
+        targets = [str(task.target) for task in plan.tasks]
+        return hold_targets(self.storage, targets, f"restore of {name!r}", self.run)
+
+    def _carry_out(
+        self,
+        name: str,
+        started: float,
+        catalog: Catalog,
+        backup: Backup,
+        plan: RestorePlan,
+        options: RestoreOptions,
+    ) -> RunReport:
         begun = self._check_targets(name, backup, plan, options)
         places = self._scan(catalog, name, plan, options)
         self._refuse_deletes(plan, places)

@@ -13,14 +13,21 @@ from mbk.model.events import Event, Notice, PhaseStarted, RunFinished, RunStarte
 
 
 class Run:
-    """One run of a command. ``emit`` delivers events one at a time; an observer that raises stops nothing here."""
+    """One run of a command. ``emit`` delivers events one at a time; an observer that raises stops nothing here.
+
+    ``cancelled`` is the caller's own, where somebody else may stop the run.
+    """
 
     def __init__(
-        self, emit: Callable[[Event], None] | None = None, *, policy: RetryPolicy | None = None
+        self,
+        emit: Callable[[Event], None] | None = None,
+        *,
+        policy: RetryPolicy | None = None,
+        cancelled: threading.Event | None = None,
     ) -> None:
         self._listener = emit
         self._lock = threading.RLock()
-        self.cancelled = threading.Event()
+        self.cancelled = cancelled or threading.Event()
         self.notices: list[str] = []
         self.retry = Retrier(self.emit, self.cancelled, policy=policy)
 

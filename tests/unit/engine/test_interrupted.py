@@ -26,6 +26,17 @@ class CtrlC(Life):
             raise KeyboardInterrupt
 
 
+class UntilCommit(Life):
+    """Notes the operation that commits the backup."""
+
+    committed_at = 0
+
+    def __call__(self, operation: str, what: str) -> None:
+        super().__call__(operation, what)
+        if operation == "write" and what.endswith("full_meta.json"):
+            self.committed_at = self.operations
+
+
 def ready(*, same: bool) -> World:
     world = World(features=V2_3 if same else V2_4, same=same)
     world.milvus.add("docs", partitions=("_default", "cold"))
@@ -60,10 +71,11 @@ def test_an_interrupted_restore_leaves_no_half_collection_and_no_copies(same: bo
 
 def test_an_interrupted_create_commits_nothing_and_gives_the_pause_back() -> None:
     world = ready(same=False)
-    whole = Life()
+    whole = UntilCommit()
     world.live(whole)
     world.create()
-    for instant in range(1, whole.operations + 1):
+    assert 0 < whole.committed_at < whole.operations
+    for instant in range(1, whole.committed_at + 1):
         world = ready(same=False)
         world.live(CtrlC(ends_at=instant))
         with pytest.raises(STOPPED):
@@ -75,6 +87,18 @@ def test_an_interrupted_create_commits_nothing_and_gives_the_pause_back() -> Non
         world.create(resume=True)
         world.restore(suffix="_back")
         assert world.milvus.rows("docs_back") == world.milvus.rows("docs"), f"interrupted at {instant}"
+
+
+def test_a_backup_whose_lease_is_given_back_when_ctrl_c_comes_is_complete() -> None:
+    world = ready(same=False)
+    whole = Life()
+    world.live(whole)
+    world.create()
+    world = ready(same=False)
+    world.live(CtrlC(ends_at=whole.operations))
+    with pytest.raises(STOPPED):
+        world.create()
+    assert [summary.state for summary in world.catalog().summaries()] == ["complete"]
 
 
 def instant_of_resume(world: World) -> bool:
