@@ -17,12 +17,14 @@ from mbk.model.options import CreateOptions, RestoreOptions
 
 if TYPE_CHECKING:
     from mbk.config.schema import Settings
+    from mbk.engine.limits import RestoreLimits
     from mbk.engine.run import Run
     from mbk.engine.transfer import TransferLimits
     from mbk.plugin.registry import Registry
     from mbk.ports.cloud import Volume
     from mbk.ports.metastore import MetaStore
     from mbk.ports.milvus import Milvus
+    from mbk.ports.replicate import Replication
     from mbk.ports.storage import Storage
 
 OnEvent = Callable[[Event], None]
@@ -189,19 +191,10 @@ class Session:
         Raises `BackupNotFound`, `CollectionExists`, `InvalidBackup`, `PartialFailure` (with the report) and what the
         storages and Milvus raise.
         """
-        from mbk.engine.limits import RestoreLimits
         from mbk.engine.restore import Restore
 
         options = restore_options(options or RestoreOptions(), changes)
-        settings = self.settings.restore
-        limits = RestoreLimits(
-            collections=settings.collections,
-            import_jobs=settings.import_jobs,
-            max_segments=settings.max_segments_per_import_job,
-            max_group_size=settings.max_group_size,
-            keep_temp=settings.keep_temp_files,
-            transfer=self._transfer_limits(),
-        )
+        limits = self._restore_limits()
         with self._run("restore", name, on_event, hint="run it again", cancelled=cancelled) as run:
             return Restore(self.milvus, self.storage, self.backup_storage, run, limits).execute(name, options)
 
@@ -290,6 +283,19 @@ class Session:
         ).results()
 
     # -- how -----------------------------------------------------------------------------------------------------
+
+    def _restore_limits(self) -> RestoreLimits:
+        from mbk.engine.limits import RestoreLimits
+
+        settings = self.settings.restore
+        return RestoreLimits(
+            collections=settings.collections,
+            import_jobs=settings.import_jobs,
+            max_segments=settings.max_segments_per_import_job,
+            max_group_size=settings.max_group_size,
+            keep_temp=settings.keep_temp_files,
+            transfer=self._transfer_limits(),
+        )
 
     def _transfer_limits(self) -> TransferLimits:
         from mbk.engine.transfer import TransferLimits

@@ -18,6 +18,7 @@ COMMANDS: Mapping[str, str] = {
     "list": "List the backups.",
     "get": "Show what a backup holds.",
     "restore": "Restore a backup, beside the originals or in their place.",
+    "restore secondary": "Make a standby cluster of a backup.",
     "delete": "Delete a backup, also an incomplete one.",
     "migrate": "Bring a backup to Zilliz Cloud.",
     "check": "Check that everything is reachable, writable and right.",
@@ -149,8 +150,17 @@ class LazyGroup(Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"mbk.cli.commands.{cmd_name}").command
+        module = cmd_name.replace(" ", "_")
+        command: click.Command = import_module(f"mbk.cli.commands.{module}").command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Some commands are of two words, of which the first is a command, too."""
+        if " ".join(args[:2]) in COMMANDS:
+            args = [" ".join(args[:2]), *args[2:]]
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mbk.config.schema import MilvusSettings
     from mbk.ports.milvus import Milvus
+    from mbk.ports.replicate import Replication
 
-__all__ = ["connect"]
+__all__ = ["connect", "connect_replication"]
 
 
 def connect(settings: MilvusSettings) -> Milvus:
@@ -22,7 +23,18 @@ def connect(settings: MilvusSettings) -> Milvus:
 
     channel = Channel(settings)
     try:
-        return MilvusAdapter(channel, management=settings.management_endpoint)
+        return MilvusAdapter(channel, settings)
     except BaseException:
         channel.close()
         raise
+
+
+def connect_replication(settings: MilvusSettings, *, source: str, target: str, control: str) -> Replication:
+    """A writer of messages of cluster ``source`` into the log of ``target``, which the settings lead to.
+
+    ``control`` is the source's control channel. Raises as :func:`connect`. Close it after use.
+    """
+    from mbk.milvus.channel import Channel
+    from mbk.milvus.replicate import MilvusReplication
+
+    return MilvusReplication(Channel(settings), source=source, target=target, control=control)

@@ -24,7 +24,7 @@ from mbk.errors import (
     Problem,
     Unsupported,
 )
-from mbk.milvus.wire import Message
+from mbk.model.wire import Message
 from mbk.model.meta import FieldSchema, IndexInfo, KeyValue
 
 SECONDS = 10.0

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from mbk.errors import AlreadyExists
+import msgspec
+
+from mbk.errors import AlreadyExists, MilvusError
 from mbk.milvus.channel import Channel
 from mbk.milvus.proto import milvus
 from mbk.model.meta import (
@@ -20,9 +23,11 @@ from mbk.model.meta import (
 )
 
 ANY_DATABASE = "*"
+PRIVILEGE_GROUPS_SINCE = (2, 5, 0)
 #: On every server; never worth a line in a report.
 BUILT_IN_USERS = frozenset({"root"})
 BUILT_IN_ROLES = frozenset({"admin", "public"})
+_UNKNOWN_PRIVILEGE = re.compile(r"privilege \[([^\]]+)\] does not exist")
 
 
 def read_rbac(channel: Channel, databases: Sequence[str], *, whole: bool) -> Rbac:
@@ -100,29 +105,71 @@ def _named(name: Name | None) -> str:
 
 def _key(grant: RbacGrant) -> tuple[str, ...]:
     """What makes two grants the same. Who granted it does not."""
-    privilege = grant.grantor.privilege if grant.grantor else None
     database = grant.db_name or DEFAULT_DATABASE
-    return _named(grant.role), _named(grant.object), grant.object_name, _named(privilege), database
+    return _named(grant.role), _named(grant.object), grant.object_name, _privilege(grant), database
 
 
-def restore_rbac(channel: Channel, wanted: Rbac, present: Rbac, *, whole: bool) -> list[str]:
-    """Adds what ``present`` lacks. A line for each user, role and group left alone or impossible; equal grants are none."""
-    missing, lines = _missing(wanted, present)
+def _privilege(grant: RbacGrant) -> str:
+    return _named(grant.grantor.privilege if grant.grantor else None)
+
+
+def restore_rbac(
+    channel: Channel, wanted: Rbac, present: Rbac, *, whole: bool, groups: bool = True
+) -> list[str]:
+    """Adds what ``present`` lacks. A line for each user, role and group left alone or impossible; equal grants are none.
+
+    ``groups``: the server has privilege groups.
+    """
+    missing, lines = lacking(wanted, present)
+    if not groups:
+        missing, more = _without_groups(missing, wanted)
+        lines += more
     if whole:
-        if missing.users or missing.roles or missing.grants or missing.privilege_groups:
-            request = milvus.RestoreRBACMetaRequest(RBAC_meta=to_message(missing))
-            channel.call("RestoreRBAC", request, "restore users and roles")
-        return lines
+        return lines + _restore_whole(channel, missing)
     for role in missing.roles:
         _create_role(channel, role.name)
     for grant in missing.grants:
         _create_grant(channel, grant)
-    lines += [_unmade(user) for user in missing.users]
-    lines += [
+    return lines + [_unmade(user) for user in missing.users]
+
+
+def _restore_whole(channel: Channel, missing: Rbac) -> list[str]:
+    """One call that does all or nothing; grants of privileges that this server does not know are left out of it.
+
+    It refuses an empty request, what exists, unknown privileges, and users of unknown roles (milvus:
+    internal/rootcoord/meta_table.go, ``CheckIfRBACRestorable``).
+    """
+    lines: list[str] = []
+    while missing.users or missing.roles or missing.grants or missing.privilege_groups:
+        request = milvus.RestoreRBACMetaRequest(RBAC_meta=to_message(missing))
+        try:
+            channel.call("RestoreRBAC", request, "restore users and roles")
+            break
+        except MilvusError as exc:
+            unknown = _UNKNOWN_PRIVILEGE.search(exc.message)
+            left = [grant for grant in missing.grants if not unknown or _privilege(grant) != unknown[1]]
+            if len(left) == len(missing.grants):
+                raise
+            lines += [_ungranted(grant) for grant in missing.grants if grant not in left]
+            missing = msgspec.structs.replace(missing, grants=left)
+    return lines
+
+
+def _ungranted(grant: RbacGrant) -> str:
+    target = f"{_named(grant.object)} {grant.object_name}".strip()
+    return f"privilege {_privilege(grant)} on {target} was not granted to role {_named(grant.role)}: unknown here"
+
+
+def _without_groups(missing: Rbac, wanted: Rbac) -> tuple[Rbac, list[str]]:
+    names = {group.group_name for group in wanted.privilege_groups}
+    lost = [grant for grant in missing.grants if _privilege(grant) in names]
+    lines = [
         f"privilege group {group.group_name} was not made: this server has none"
         for group in missing.privilege_groups
     ]
-    return lines
+    kept = [grant for grant in missing.grants if grant not in lost]
+    left = msgspec.structs.replace(missing, grants=kept, privilege_groups=[])
+    return left, lines + [_ungranted(grant) for grant in lost]
 
 
 def _unmade(user: RbacUser) -> str:
@@ -131,7 +178,11 @@ def _unmade(user: RbacUser) -> str:
     return f"{line}; create it and give it the roles {roles}" if roles else f"{line}; create it"
 
 
-def _missing(wanted: Rbac, present: Rbac) -> tuple[Rbac, list[str]]:
+def lacking(wanted: Rbac, present: Rbac) -> tuple[Rbac, list[str]]:
+    """What ``present`` lacks of ``wanted``, and a line for each user, role and group that is there and left alone.
+
+    What every server has by itself is never lacking. Users keep those of their roles that exist afterwards.
+    """
     users = {user.user for user in present.users}
     roles = {role.name for role in present.roles}
     groups = {group.group_name for group in present.privilege_groups}
@@ -143,9 +194,14 @@ def _missing(wanted: Rbac, present: Rbac) -> tuple[Rbac, list[str]]:
         for group in wanted.privilege_groups
         if group.group_name in groups
     ]
+    known = roles | BUILT_IN_ROLES | {role.name for role in wanted.roles}
     missing = Rbac(
-        users=[user for user in wanted.users if user.user not in users],
-        roles=[role for role in wanted.roles if role.name not in roles],
+        users=[
+            msgspec.structs.replace(user, roles=[role for role in user.roles if role.name in known])
+            for user in wanted.users
+            if user.user not in users | BUILT_IN_USERS
+        ],
+        roles=[role for role in wanted.roles if role.name not in roles | BUILT_IN_ROLES],
         grants=[grant for grant in wanted.grants if _key(grant) not in grants],
         privilege_groups=[group for group in wanted.privilege_groups if group.group_name not in groups],
     )

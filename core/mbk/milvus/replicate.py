@@ -20,7 +20,7 @@ from mbk.milvus import wal
 from mbk.milvus.channel import Channel
 from mbk.milvus.failures import from_rpc
 from mbk.milvus.proto import common, grpc, milvus, msg, schema
-from mbk.milvus.rbac import to_message
+from mbk.milvus.rbac import lacking, to_message
 from mbk.milvus.schema import write_field, write_pairs, write_schema
 from mbk.model.meta import Collection, CollectionSchema, Database, IndexInfo, Rbac
 
@@ -59,6 +59,7 @@ class MilvusReplication:
         for stream in self._streams.values():
             stream.close()
         self._streams.clear()
+        self._channel.close()
 
     # -- messages ------------------------------------------------------------------------------------------------
 
@@ -158,8 +159,8 @@ class MilvusReplication:
         )
         self._broadcast(wal.ALTER_LOAD_CONFIG, header, wal.new("Empty"), [self._control])
 
-    def restore_rbac(self, rbac: Rbac) -> None:
-        body = wal.new("RestoreRbacBody", rbac_meta=to_message(rbac))
+    def restore_rbac(self, rbac: Rbac, present: Rbac) -> None:
+        body = wal.new("RestoreRbacBody", rbac_meta=to_message(lacking(rbac, present)[0]))
         self._broadcast(wal.RESTORE_RBAC, wal.new("Empty"), body, [self._control])
 
     def forward(self, channel: str, message: bytes) -> None:

@@ -20,6 +20,7 @@ from google.protobuf import (  # noqa: TID253  only a replication loads this
 )
 
 from mbk.milvus.proto import common
+from mbk.model.layout import physical_channel
 
 _PACKAGE = "mbk.wal"
 _SCALARS = {"int64": 3, "uint64": 4, "int32": 5, "bool": 8, "string": 9, "enum": 5}
@@ -124,12 +125,6 @@ def encoded(value: int) -> str:
     return text or "0"
 
 
-def physical(channel: str) -> str:
-    """The physical channel of a virtual one (or of the control channel); a physical one is its own."""
-    head, underscore, tail = channel.rpartition("_")
-    return head if underscore and "v" in tail else channel
-
-
 def broadcast(
     kind: Kind, header: Any, body: Any, channels: Sequence[str], *, ticks: Iterator[int], broadcast_id: int
 ) -> list[tuple[str, int, bytes]]:
@@ -153,7 +148,7 @@ def broadcast(
             payload=payload,
             properties={**shared, "_vc": channel, "_tt": encoded(tick)},
         )
-        copies.append((physical(channel), tick, message.SerializeToString()))
+        copies.append((physical_channel(channel), tick, message.SerializeToString()))
     return copies
 
 

@@ -96,3 +96,9 @@ def parse_delta(root: str, key: str) -> DeltaKey | None:
     """The ids in a Milvus delta-log key, None where the key has another shape."""
     match = _DELTA.fullmatch(key[len(root) :]) if key.startswith(root) else None
     return DeltaKey(*map(int, match.groups())) if match else None
+
+
+def physical_channel(channel: str) -> str:
+    """The physical channel that a virtual one, or the control channel, lies on; a physical one is its own."""
+    head, underscore, tail = channel.rpartition("_")
+    return head if underscore and "v" in tail else channel

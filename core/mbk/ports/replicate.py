@@ -42,7 +42,8 @@ class Replication(Protocol):
 
     def load(self, collection: Collection, database_id: int) -> None: ...
 
-    def restore_rbac(self, rbac: Rbac) -> None: ...
+    def restore_rbac(self, rbac: Rbac, present: Rbac) -> None:
+        """Those of ``rbac`` that ``present`` lacks."""
 
     def forward(self, channel: str, message: bytes) -> None:
         """Sends a stored ``commonpb.ImmutableMessage`` as it is."""
