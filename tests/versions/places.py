@@ -1,0 +1,55 @@
+"""A double with its storage, a directory for the backups, and the configuration that leads there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import mbk
+from mbk.session import Session
+from tests.e2e.site import local_storage
+from tests.milvus_double.server import MilvusDouble
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """``config`` is a file as a user writes it; several places may share ``backups``."""
+
+    double: MilvusDouble
+    config: Path
+
+    def session(self, **sections: dict[str, Any]) -> Session:
+        """``sections`` are merged into the file's, for this session alone."""
+        overrides = {
+            f"{section}.{key}": value for section, values in sections.items() for key, value in values.items()
+        }
+        return mbk.connect(self.config, overrides=overrides)
+
+
+@contextmanager
+def place(directory: Path, version: str, *, backups: Path | None = None, **options: Any) -> Iterator[Place]:
+    """A running double with its data in ``directory``; ``options`` as of `MilvusDouble`."""
+    home = directory / "milvus"
+    with MilvusDouble(version, home=home, **options) as double:
+        host, _, port = double.address.partition(":")
+        tree = {
+            "configVersion": "v2",
+            "log": {"level": "warn"},
+            "milvus": {
+                "user": "root",
+                "password": "Milvus",
+                "grpc": {"address": host, "port": int(port)},
+                "rest": {"endpoint": double.rest_url},
+                "management": {"endpoint": double.management_url},
+                "storage": local_storage(home),
+            },
+            "backup": {"storage": local_storage(backups or directory / "backups")},
+        }
+        config = directory / "backup.yaml"
+        config.write_text(yaml.safe_dump(tree), encoding="utf-8")
+        yield Place(double, config)
