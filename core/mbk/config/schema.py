@@ -87,9 +87,25 @@ class TransferSettings(_Frozen):
 
 
 class ServerSettings(_Frozen):
+    """``jobs_file`` empty: in the user's state directory. ``on_success`` and ``on_failure``: a URL, or a command line."""
+
     debug: bool = False
     swagger_base_path: str = ""
     simple_response: bool = False
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65535)
+    auth_file: str = ""
+    allow_anonymous: bool = False
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_client_ca: str = ""
+    max_body_size: int = Field(1024**2, ge=1024)
+    jobs_file: str = ""
+    jobs_concurrency: int = Field(2, ge=1)
+    jobs_queue: int = Field(100, ge=0)
+    jobs_keep_days: int = Field(30, ge=0)
+    on_success: str = ""
+    on_failure: str = ""
 
 
 class CloudSettings(_Frozen):

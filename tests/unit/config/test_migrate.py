@@ -117,6 +117,7 @@ def some_value(name: Name, rng: random.Random) -> str:
         "transfer.mode": ["true", "false"],
         "restore.max_segments_per_import_job": ["1", "1024"],
         "restore.max_group_size": ["3G", "512M", "7"],
+        "server.max_body_size": ["1M", "2048"],
         "milvus.authorization": ["false"],
         "milvus.ca_cert_path": ["", "pem"],
         "milvus.etcd_endpoints": ["a:1", "a:1,b:2"],
