@@ -178,7 +178,7 @@ def test_a_kubernetes_service_link_is_ignored_with_a_warning(
 def test_every_key_and_every_variable_reaches_its_setting(dialect: Any, load_text: Load) -> None:
     """Through the tables, so that no row points at nothing."""
     sample = {"boolean": "true", "integer": "7", "port": "7", "size": "7", "url": "http://x:1", "host": "x"}
-    words = {"log.level": "error", "transfer.mode": "direct"}
+    words = {"log.level": "error", "transfer.mode": "direct", "server.max_body_size": "2K"}
     head = "configVersion: v2" if dialect is V2 else ""
     for name in dialect.names:
         if not KEYS[name.target].stored or name.target == "milvus.tls_mode":
