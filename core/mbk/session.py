@@ -10,7 +10,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from mbk.errors import Interrupted, UsageError
-from mbk.model.backup import BackupSummary, CheckResult, MigrationReport, RunReport, default_name
+from mbk.model.backup import (
+    BackupSummary,
+    CheckResult,
+    MigrationReport,
+    RunReport,
+    compacted_name,
+    default_name,
+)
 from mbk.model.events import Event
 from mbk.model.keywords import create_options, restore_options
 from mbk.model.options import CreateOptions, RestoreOptions
@@ -245,11 +252,35 @@ class Session:
         def open_replication(control: str) -> Replication:
             return connect_replication(self.settings.milvus, source=source, target=target, control=control)
 
-        with self._run("restore secondary", name, on_event, hint="run it again, it goes on where it was") as run:
+        with self._run(
+            "restore secondary", name, on_event, hint="run it again, it goes on where it was"
+        ) as run:
             job = SecondaryRestore(
                 self.milvus, open_replication, self.storage, self.backup_storage, run, self._restore_limits()
             )
             return job.execute(name, source=source, target=target)
+
+    def l0compact(
+        self,
+        name: str,
+        output: str | None = None,
+        *,
+        force: bool = False,
+        on_event: OnEvent | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> RunReport:
+        """Makes a backup of the same rows without L0 segments, ``{name}_l0compacted`` unless ``output`` says otherwise.
+
+        ``force`` deletes a backup of that name first. Needs no Milvus, and pyarrow: `MissingDependency` without it.
+        Raises `BackupExists`, `BackupNotFound`, `InvalidBackup` and what the storage raises.
+        """
+        from mbk.engine.l0compact import L0Compact
+
+        output = output or compacted_name(name)
+        hint = f"begin anew: mbk l0compact -n {name} -o {output} --force"
+        with self._run("l0compact", output, on_event, hint=hint, cancelled=cancelled) as run:
+            job = L0Compact(self.backup_storage, run, self._transfer_limits(), _tool())
+            return job.execute(name, output, force=force)
 
     def migrate(self, name: str, cluster: str, *, on_event: OnEvent | None = None) -> MigrationReport:
         """Uploads a backup to Zilliz Cloud and starts its migration into the cluster of that id.

@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, str] = {
     "restore": "Restore a backup, beside the originals or in their place.",
     "restore secondary": "Make a standby cluster of a backup.",
     "delete": "Delete a backup, also an incomplete one.",
+    "l0compact": "Make a backup of the same rows without L0 segments.",
     "migrate": "Bring a backup to Zilliz Cloud.",
     "check": "Check that everything is reachable, writable and right.",
     "config": "Show or migrate the configuration.",

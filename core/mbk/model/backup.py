@@ -32,6 +32,11 @@ def default_name(now: datetime | None = None) -> str:
     return f"backup_{now:%Y_%m_%d_%H_%M_%S}_{now.microsecond * 1000}"
 
 
+def compacted_name(name: str) -> str:
+    """What `l0compact` calls the new backup unless told otherwise."""
+    return f"{name}_l0compacted"
+
+
 @dataclass(frozen=True, slots=True)
 class BackupSummary:
     """One line of a listing. ``state`` is ``complete``, ``partial`` (some collections failed), ``incomplete``
