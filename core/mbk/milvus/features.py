@@ -14,23 +14,44 @@ HEAD = 9999
 OLDEST: Version = (2, 2, 0)
 
 #: From which version on a server has the feature and this adapter uses it. `Feature.DATABASES` is asked for instead.
+#: FORMAT.md 2.1; adding fields: milvus-proto's ``AddCollectionField`` came with 2.6.0; snapshots: milvus PR 49092.
 SINCE: dict[Feature, Version] = {
     Feature.ALIASES: OLDEST,
     Feature.COUNT: (2, 3, 0),
     Feature.FLUSHES_DELETES: (2, 3, 0),
     Feature.L0_SEGMENTS: (2, 4, 0),
+    Feature.REST_IMPORT: (2, 4, 0),
     Feature.DESCRIBE_DATABASE: (2, 4, 3),
     Feature.RBAC_BACKUP: (2, 4, 10),
+    Feature.REPLICATE_POSITION: (2, 5, 0),
+    Feature.SEGMENT_DETAIL: (2, 5, 8),
+    Feature.ADD_FIELD: (2, 6, 0),
+    Feature.PACKED_SEGMENTS: (2, 6, 0),
+    Feature.MULTI_L0_IMPORT: (2, 6, 5),
     Feature.COLLECTION_GC_PAUSE: (2, 6, 8),
+    Feature.FUNCTION_CHECK_SWITCH: (2, 6, 8),
+    Feature.FLUSH_ALL: (2, 6, 11),
+    Feature.REPLICATE_STREAM: (2, 6, 11),
+    Feature.SNAPSHOT: (2, 6, 15),
 }
+
+#: From which version on a server has lost it again.
+UNTIL: dict[Feature, Version] = {Feature.REPLICATE_POSITION: (2, 6, 0)}
+
+#: A call without side effects that tells whether a server of the right version really has the feature. Snapshots came
+#: to 2.6.15 without their export, which is what a backup needs.
+PROBES: dict[Feature, str] = {Feature.SNAPSHOT: "GetExportSnapshotState"}
 
 #: The change of the unit came with patches of two lines at once (milvus PRs 40332-40334). Where in doubt hybrid: an
 #: older server overflows on it and cuts nothing, while milliseconds read as a hybrid timestamp cut everything.
 HYBRID_END_TS: tuple[tuple[Version, Version], ...] = (((2, 4, 23), (2, 5, 0)), ((2, 5, 6), (99, 0, 0)))
 
-#: Calls without side effects, and the first version that knows them, newest first.
+#: Calls without side effects, and the first version that knows them, newest first. Sources: the releases of
+#: milvus-io/milvus-proto (``proto/milvus.proto``).
 WITNESSES: tuple[tuple[str, Version], ...] = (
-    ("ListSnapshots", (3, 0, 0)),
+    ("GetExportSnapshotState", (3, 0, 0)),
+    ("ListSnapshots", (2, 6, 15)),
+    ("ListFileResources", (2, 6, 11)),
     ("ListPrivilegeGroups", (2, 5, 0)),
     ("DescribeDatabase", (2, 4, 3)),
     ("ListDatabases", (2, 2, 9)),
@@ -45,6 +66,7 @@ def parse_version(texts: Iterable[str]) -> Version | None:
 
     A strict ``MAJOR.MINOR.PATCH`` in any of them wins (four-part hotfix numbers lose the fourth); then
     ``MAJOR.MINOR[.PATCH]`` at the start or after the word Milvus, where a missing patch means `HEAD`.
+    Pre-releases count as their release.
     """
     texts = tuple(texts)
     for text in texts:
@@ -64,11 +86,25 @@ def server_version(texts: Sequence[str], implements: Callable[[str], bool]) -> t
     return next((version for method, version in WITNESSES if implements(method)), OLDEST), False
 
 
-def features_of(version: Version, *, databases: bool, told: bool = True) -> frozenset[Feature]:
-    """``version`` is a lower bound where it was not ``told``."""
-    found = {feature for feature, since in SINCE.items() if version >= since}
+def features_of(
+    version: Version,
+    *,
+    databases: bool,
+    told: bool = True,
+    implements: Callable[[str], bool] = lambda _: True,
+) -> frozenset[Feature]:
+    """``version`` is a lower bound where it was not ``told``. ``implements`` is asked about what has a probe."""
+    found = {
+        feature
+        for feature, since in SINCE.items()
+        if since <= version < UNTIL.get(feature, (version[0] + 1, 0, 0)) and _proven(feature, implements)
+    }
     if databases:
         found.add(Feature.DATABASES)
     if any(low <= version < high for low, high in HYBRID_END_TS) or (not told and version >= (2, 4, 0)):
         found.add(Feature.HYBRID_END_TS)
     return frozenset(found)
+
+
+def _proven(feature: Feature, implements: Callable[[str], bool]) -> bool:
+    return feature not in PROBES or implements(PROBES[feature])

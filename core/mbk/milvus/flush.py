@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mbk.errors import MilvusError, Unreachable
+from mbk.errors import MilvusError, Unreachable, Unsupported
 from mbk.milvus.channel import Channel
 from mbk.milvus.proto import milvus, msg
 from mbk.milvus.server import name_of
-from mbk.ports.milvus import FlushPoint
+from mbk.ports.milvus import FlushAllPoint, FlushPoint
 
 FIRST_WAIT = 0.05
 LONGEST_WAIT = 1.0
@@ -18,6 +18,8 @@ LONGEST_WAIT = 1.0
 PATIENCE_SECONDS = 30.0
 POLL_SECONDS = 30.0
 FLUSH_SECONDS = 600.0
+#: Where a message of the write-ahead log keeps its time tick, in base 36 (FORMAT.md 1.4).
+TIME_TICK = "_tt"
 
 Channels = Callable[[str, str], Sequence[str]]
 
@@ -62,6 +64,38 @@ def _positions(flush_ts: int, channels: Callable[[], Sequence[str]]) -> dict[str
     if not flush_ts:
         return {}
     return {name: msg.MsgPosition(channel_name=name, timestamp=flush_ts) for name in channels()}
+
+
+def flush_all_and_wait(channel: Channel, *, sleep: Callable[[float], None]) -> FlushAllPoint:
+    """One boundary over every collection: the flush messages, one a physical channel, say where it lies.
+
+    Servers before 2.6.11 send none: they can flush everything and cannot tell when it is done (FORMAT.md 2.4).
+    """
+    what = "flush all collections"
+    flushed = channel.call("FlushAll", milvus.FlushAllRequest(), what, timeout=FLUSH_SECONDS)
+    if not flushed.flush_all_msgs:
+        raise Unsupported(f"{what}: the server does not say where the boundary lies")
+    ticks = {name: _time_tick(message, what) for name, message in flushed.flush_all_msgs.items()}
+    state = milvus.GetFlushAllStateRequest(flush_all_tss=ticks)
+
+    def finished() -> bool:
+        return bool(channel.call("GetFlushAllState", state, what, timeout=POLL_SECONDS).flushed)
+
+    _wait(finished, what, None, sleep)
+    return FlushAllPoint(
+        messages={name: message.SerializeToString() for name, message in flushed.flush_all_msgs.items()},
+        timestamps=ticks,
+        control_channel=flushed.cluster_info.cchannel,
+        physical_channels=tuple(flushed.cluster_info.pchannels),
+    )
+
+
+def _time_tick(message: Any, what: str) -> int:
+    text = message.properties.get(TIME_TICK, "")
+    try:
+        return int(text, 36)
+    except ValueError:
+        raise MilvusError(f"{what}: the server sent a message without a time tick ({text!r})") from None
 
 
 def _wait(

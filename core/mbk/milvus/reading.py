@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mbk.errors import MilvusError, NotFound
 from mbk.milvus import management
-from mbk.milvus.flush import flush_and_wait
+from mbk.milvus.flush import flush_all_and_wait, flush_and_wait
 from mbk.milvus.proto import common, milvus, schema
 from mbk.milvus.rbac import read_rbac
-from mbk.milvus.schema import merged, read_index, read_pairs, read_schema
+from mbk.milvus.schema import is_external, merged, read_index, read_pairs, read_schema
 from mbk.milvus.server import Server, name_of
 from mbk.model.meta import DEFAULT_DATABASE, LOADED, NOT_LOADED, Database, Rbac
-from mbk.ports.milvus import CollectionInfo, Feature, FlushPoint, PartitionInfo, SegmentInfo
+from mbk.ports.milvus import (
+    CollectionInfo,
+    Feature,
+    FlushAllPoint,
+    FlushPoint,
+    PartitionInfo,
+    SegmentInfo,
+    SegmentLogs,
+)
 
 #: Without count(*) the primary keys themselves are fetched and counted, at most so many.
 MAX_COUNTED_KEYS = 1_000_000
@@ -56,6 +64,7 @@ class Reading(Server):
         partitions = self._partitions(database, collection)
         load_state = self._load_state(database, collection)
         loaded = {} if load_state == NOT_LOADED else self._loaded_partitions(database, collection)
+        replicas = () if load_state == NOT_LOADED else self._replicas(database, found.collectionID)
         return CollectionInfo(
             database=database,
             name=record.name,
@@ -67,13 +76,16 @@ class Reading(Server):
             indexes=tuple(read_index(index) for index in self._indexes(database, collection)),
             load_state=load_state,
             partition_load_states={part.name: loaded.get(part.name, NOT_LOADED) for part in partitions},
-            replicas=0 if load_state == NOT_LOADED else self._replicas(database, found.collectionID),
+            replicas=len(replicas),
+            resource_groups=tuple(sorted({replica.resource_group_name for replica in replicas} - {""})),
             properties=tuple(record.properties),
             aliases=tuple(found.aliases),
             database_id=found.db_id,
             created_timestamp=found.created_timestamp,
             virtual_channels=tuple(found.virtual_channel_names),
             physical_channels=tuple(found.physical_channel_names),
+            external=is_external(found.schema),
+            update_timestamp=found.update_timestamp,
         )
 
     def _partitions(self, database: str, collection: str) -> tuple[PartitionInfo, ...]:
@@ -85,11 +97,11 @@ class Reading(Server):
         pairs = zip(found.partitionIDs, found.partition_names, strict=True)
         return tuple(PartitionInfo(id=number, name=name) for number, name in pairs)
 
-    def _replicas(self, database: str, collection_id: int) -> int:
-        """0 where the server does not tell: released meanwhile, or just beginning to load."""
+    def _replicas(self, database: str, collection_id: int) -> Sequence[Any]:
+        """Empty where the server does not tell: released meanwhile, or just beginning to load."""
         request = milvus.GetReplicasRequest(collectionID=collection_id)
         found = self._channel.call("GetReplicas", request, "get replicas", database=database, checked=False)
-        return len(found.replicas)
+        return tuple(found.replicas)
 
     def row_count(self, database: str, collection: str) -> int | None:
         """None unless every partition is loaded, and for more than `MAX_COUNTED_KEYS` rows on servers before 2.3."""
@@ -155,6 +167,10 @@ class Reading(Server):
     def _virtual_channels(self, database: str, collection: str) -> list[str]:
         return list(self._describe(database, collection).virtual_channel_names)
 
+    def flush_all(self, *, sleep: Callable[[float], None] = time.sleep) -> FlushAllPoint:
+        with self._using(Feature.FLUSH_ALL, "flush all collections"):
+            return flush_all_and_wait(self._channel, sleep=sleep)
+
     def segments(self, database: str, collection: str) -> list[SegmentInfo]:
         request = milvus.GetPersistentSegmentInfoRequest(collectionName=collection)
         what = f"list the segments of {name_of(database, collection)}"
@@ -172,11 +188,27 @@ class Reading(Server):
             if info.state in _PERSISTENT
         ]
 
+    def segment_logs(
+        self, database: str, collection_id: int, segments: Sequence[int]
+    ) -> Mapping[int, SegmentLogs]:
+        with self._using(Feature.SEGMENT_DETAIL, f"describe the segments of collection {collection_id}"):
+            return self._rest.segment_logs(database, collection_id, segments)
+
+    def encryption_key(self, database: str) -> str:
+        return management.encryption_key(self._settings.management_endpoint, database)
+
+    def replicate_position(self) -> str:
+        what = f"get the position of the replication channel {self._settings.rpc_channel_name}"
+        with self._using(Feature.REPLICATE_POSITION, what):
+            request = milvus.ReplicateMessageRequest(channel_name=self._settings.rpc_channel_name)
+            return str(self._channel.call("ReplicateMessage", request, what).position)
+
     def pause_gc(self, seconds: int, *, collection_id: int | None = None) -> str:
-        return management.pause(self._management, seconds, collection_id=collection_id)
+        endpoint = self._settings.management_endpoint
+        return management.pause(endpoint, seconds, collection_id=collection_id)
 
     def resume_gc(self, ticket: str = "", *, collection_id: int | None = None) -> None:
-        management.resume(self._management, ticket=ticket, collection_id=collection_id)
+        management.resume(self._settings.management_endpoint, ticket=ticket, collection_id=collection_id)
 
     def read_rbac(self) -> Rbac:
         databases = [database.db_name for database in self.databases()]

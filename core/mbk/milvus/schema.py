@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from mbk.milvus.features import Version
 from mbk.milvus.proto import common, schema
 from mbk.model.meta import (
     CollectionSchema,
@@ -18,38 +17,14 @@ from mbk.model.meta import (
     StructArrayFieldSchema,
 )
 
-FIRST_FIELD_ID = 100
+#: The highest field id ever given; a server's own count, which restored breaks later changes (milvus#48988).
+MAX_FIELD_ID = "max_field_id"
+#: Properties that a server makes of the request itself: that count, and the consistency level, which it would take from
+#: here rather than from the request (milvus: internal/rootcoord/create_collection_task.go).
+SERVER_MANAGED = frozenset({MAX_FIELD_ID, "consistency_level"})
+#: Users' names cannot begin so.
+_SERVER_MADE = "$"
 
-#: Properties that a server keeps for itself; restored they break later changes of the schema (milvus#48988).
-SERVER_MANAGED = frozenset({"max_field_id"})
-
-#: Number, name and first version of each type. Data, because 2.3.5 takes types that it does not know without a word
-#: and fails when rows come; and not the protocol's own enumeration, because an older client lacks the newer ones.
-_TYPES: dict[int, tuple[str, Version]] = {
-    1: ("Bool", (2, 2, 0)),
-    2: ("Int8", (2, 2, 0)),
-    3: ("Int16", (2, 2, 0)),
-    4: ("Int32", (2, 2, 0)),
-    5: ("Int64", (2, 2, 0)),
-    10: ("Float", (2, 2, 0)),
-    11: ("Double", (2, 2, 0)),
-    21: ("VarChar", (2, 2, 0)),
-    22: ("Array", (2, 3, 0)),
-    23: ("JSON", (2, 2, 9)),
-    24: ("Geometry", (2, 6, 0)),
-    25: ("Text", (2, 6, 0)),
-    26: ("Timestamptz", (2, 6, 0)),
-    100: ("BinaryVector", (2, 2, 0)),
-    101: ("FloatVector", (2, 2, 0)),
-    102: ("Float16Vector", (2, 4, 0)),
-    103: ("BFloat16Vector", (2, 4, 0)),
-    104: ("SparseFloatVector", (2, 4, 0)),
-    105: ("Int8Vector", (2, 6, 0)),
-    106: ("ArrayOfVector", (2, 6, 0)),
-}
-#: Types not in the table: only a server newer than everything known here may judge them.
-_FUTURE: Version = (3, 0, 0)
-_VECTORS = range(100, 106)
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -82,10 +57,24 @@ def read_schema(message: Any) -> CollectionSchema:
                 name=struct.name,
                 description=struct.description,
                 fields=[read_field(field) for field in struct.fields],
+                type_params=read_pairs(struct.type_params),
+                nullable=struct.nullable,
             )
             for struct in message.struct_array_fields
         ],
+        version=message.version,
+        enable_namespace=message.enable_namespace,
+        do_physical_backfill=message.do_physical_backfill,
+        file_resource_ids=list(message.file_resource_ids),
     )
+
+
+def is_external(message: Any) -> bool:
+    """The data is another system's: by the source of the collection, or by that of a field before one is set.
+
+    milvus: pkg/util/typeutil/schema.go, ``IsExternalCollection``.
+    """
+    return bool(message.external_source) or any(field.external_field for field in message.fields)
 
 
 def read_field(message: Any) -> FieldSchema:
@@ -109,6 +98,9 @@ def read_field(message: Any) -> FieldSchema:
         is_function_output=message.is_function_output,
         default_value_base64=base64.b64encode(default).decode("ascii"),
         is_clustering_key=message.is_clustering_key,
+        # Newer than the oldest client library that mbk runs with.
+        element_nullable=getattr(message, "element_nullable", False),
+        external_field=message.external_field,
     )
 
 
@@ -126,30 +118,59 @@ def _read_function(message: Any) -> FunctionSchema:
     )
 
 
-def write_schema(record: CollectionSchema, properties: Sequence[KeyValue] = ()) -> Any:
-    """The message to create the collection with: without ``$meta``, which servers make themselves."""
+def write_schema(
+    record: CollectionSchema,
+    properties: Sequence[KeyValue] = (),
+    *,
+    fields: Sequence[FieldSchema] | None = None,
+    structs: Sequence[StructArrayFieldSchema] | None = None,
+) -> Any:
+    """The message to create the collection with, and with no other ``fields`` and ``structs`` where those are given."""
     return schema.CollectionSchema(
         name=record.name,
         description=record.description,
         autoID=record.auto_id,
-        fields=[write_field(field) for field in sent_fields(record)],
+        fields=[write_field(field) for field in (sent_fields(record) if fields is None else fields)],
         enable_dynamic_field=record.enable_dynamic_field,
         properties=write_pairs(properties),
         functions=[_write_function(function) for function in record.functions],
         struct_array_fields=[
-            schema.StructArrayFieldSchema(
-                fieldID=struct.field_id,
-                name=struct.name,
-                description=struct.description,
-                fields=[write_field(field) for field in struct.fields],
-            )
-            for struct in record.struct_array_fields
+            write_struct(struct) for struct in (record.struct_array_fields if structs is None else structs)
         ],
+        enable_namespace=record.enable_namespace,
     )
 
 
 def sent_fields(record: CollectionSchema) -> list[FieldSchema]:
-    return [field for field in record.fields if not field.is_dynamic]
+    return [field for field in record.fields if not is_server_made(field)]
+
+
+def is_server_made(field: FieldSchema) -> bool:
+    """``$meta`` or ``$namespace_id``: servers make them by themselves and take them from nobody."""
+    return field.is_dynamic or field.name.startswith(_SERVER_MADE)
+
+
+def write_struct(record: StructArrayFieldSchema) -> Any:
+    message = schema.StructArrayFieldSchema(
+        fieldID=record.field_id,
+        name=record.name,
+        description=record.description,
+        fields=[write_field(field) for field in record.fields],
+        type_params=write_pairs(record.type_params),
+        nullable=record.nullable,
+    )
+    for field in message.fields:
+        field.name = part_name(record.name, field.name)
+    return message
+
+
+def part_name(struct: str, part: str) -> str:
+    """``part`` of ``struct[part]``, as some servers describe what they want to be sent plain.
+
+    milvus: internal/proxy/util.go, ``transformStructFieldNames`` and ``restoreStructFieldNames``.
+    """
+    inner = part.removeprefix(f"{struct}[")
+    return inner[:-1] if inner != part and inner.endswith("]") else part
 
 
 def write_field(record: FieldSchema) -> Any:
@@ -167,7 +188,10 @@ def write_field(record: FieldSchema) -> Any:
         is_clustering_key=record.is_clustering_key,
         nullable=record.nullable,
         is_function_output=record.is_function_output,
+        external_field=record.external_field,
     )
+    if record.element_nullable and "element_nullable" in message.DESCRIPTOR.fields_by_name:
+        message.element_nullable = True
     if default := _default_value(record):
         message.default_value.ParseFromString(default)
     return message
@@ -197,47 +221,6 @@ def _write_function(record: FunctionSchema) -> Any:
         output_field_ids=record.output_field_ids,
         params=write_pairs(record.params),
     )
-
-
-def schema_problems(record: CollectionSchema, version: Version) -> list[str]:
-    """What of the schema a server of ``version`` cannot represent, each as ``field: reason``."""
-    fields = sent_fields(record)
-    problems = [f"{field.name}: {reason}" for field in fields for reason in _field_problems(field, version)]
-    vectors = [field.name for field in fields if field.data_type in _VECTORS]
-    if len(vectors) > 1 and version < (2, 4, 0):
-        problems.append(f"{', '.join(vectors)}: several vector fields")
-    if record.enable_dynamic_field and version < (2, 2, 9):
-        problems.append("dynamic fields")
-    if record.functions and version < (2, 5, 0):
-        problems += [f"{function.name}: functions" for function in record.functions]
-    if record.struct_array_fields and version < (2, 6, 4):
-        problems += [f"{struct.name}: arrays of structs" for struct in record.struct_array_fields]
-    return problems + _number_problems(fields)
-
-
-def _field_problems(field: FieldSchema, version: Version) -> list[str]:
-    problems = []
-    type_name, since = _TYPES.get(field.data_type, (str(field.data_type), _FUTURE))
-    if version < since:
-        problems.append(f"the type {type_name}")
-    if field.nullable and version < (2, 5, 0):
-        problems.append("null values")
-    if (field.default_value_base64 or field.default_value_proto) and version < (2, 3, 0):
-        problems.append("a default value")
-    if field.is_partition_key and version < (2, 2, 9):
-        problems.append("a partition key")
-    if field.is_clustering_key and version < (2, 4, 0):
-        problems.append("a clustering key")
-    return problems
-
-
-def _number_problems(fields: Sequence[FieldSchema]) -> list[str]:
-    """Servers number fields by position, and imported data is matched by number (FORMAT.md 3.4)."""
-    return [
-        f"{field.name}: the field id {field.field_id} (it would become {number})"
-        for number, field in enumerate(fields, start=FIRST_FIELD_ID)
-        if field.field_id and field.field_id != number
-    ]
 
 
 def read_index(message: Any) -> IndexInfo:

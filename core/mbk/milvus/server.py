@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from mbk.errors import CollectionNotFound
+from mbk.config.schema import MilvusSettings
+from mbk.errors import CollectionNotFound, Unsupported
 from mbk.milvus.channel import Channel
 from mbk.milvus.failures import check
-from mbk.milvus.features import WITNESSES, features_of, server_version
+from mbk.milvus.features import PROBES, WITNESSES, features_of, server_version
 from mbk.milvus.proto import common, milvus
+from mbk.milvus.rest import Rest
 from mbk.model.meta import DEFAULT_DATABASE, LOADED, LOADING, NOT_LOADED
 from mbk.ports.milvus import Feature
 
 # Not every client library that mbk runs with knows every call.
-_PROBES = {method: getattr(milvus, f"{method}Request", None) for method, _ in WITNESSES}
+_PROBES = {
+    method: getattr(milvus, f"{method}Request", None)
+    for method in (*(method for method, _ in WITNESSES), *PROBES.values())
+}
 _LOAD_STATES = {2: LOADING, 3: LOADED}
 
 
@@ -22,12 +29,21 @@ def name_of(database: str, collection: str) -> str:
 
 
 class Server:
-    def __init__(self, channel: Channel, *, management: str) -> None:
+    def __init__(self, channel: Channel, settings: MilvusSettings) -> None:
         self._channel = channel
-        self._management = management
+        self._settings = settings
+        self._rest = Rest(settings)
+        self._known: dict[str, bool] = {}
+        #: Collections that this client has created and not finished: their later fields are missing, or the check of them.
+        self._unfinished: set[tuple[str, str]] = set()
+        #: Import jobs that were started over REST.
+        self._rest_jobs: set[str] = set()
         self._server_version, told = server_version(channel.versions, self._implements)
         self._features = features_of(
-            self._server_version, databases=self._implements("ListDatabases"), told=told
+            self._server_version,
+            databases=self._implements("ListDatabases"),
+            told=told,
+            implements=self._implements,
         )
 
     def __repr__(self) -> str:
@@ -39,14 +55,28 @@ class Server:
 
     @property
     def features(self) -> frozenset[Feature]:
+        """What is promised by the version and was not refused by the server since."""
         return self._features
 
     def close(self) -> None:
         self._channel.close()
 
     def _implements(self, method: str) -> bool:
-        request = _PROBES[method]
-        return request is not None and self._channel.implements(method, request())
+        if method not in self._known:
+            request = _PROBES[method]
+            self._known[method] = request is not None and self._channel.implements(method, request())
+        return self._known[method]
+
+    @contextmanager
+    def _using(self, feature: Feature, what: str) -> Iterator[None]:
+        """A feature that the server turns out not to have falls away; `Unsupported` for one that is not there."""
+        if feature not in self._features:
+            raise Unsupported(f"{what}: Milvus {self.version} has no {feature.value}")
+        try:
+            yield
+        except Unsupported:
+            self._features -= {feature}
+            raise
 
     def _describe(self, database: str, collection: str) -> Any:
         return self._channel.call(

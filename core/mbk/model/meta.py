@@ -56,8 +56,10 @@ class FieldSchema(Record):
     default_value_proto: str = ""
     #: base64 of a ``schemapb.ValueField``; authoritative when not empty.
     default_value_base64: str = ""
-    #: An extra key of mbk's, ignored by the classic tool (FORMAT.md 1.3, "cannot express").
+    #: Extra keys of mbk's, ignored by the classic tool (FORMAT.md 1.3, "cannot express"), from here on.
     is_clustering_key: bool = False
+    element_nullable: bool = False
+    external_field: str = ""
 
 
 class StructArrayFieldSchema(Record):
@@ -65,6 +67,9 @@ class StructArrayFieldSchema(Record):
     name: str = ""
     description: str = ""
     fields: list[FieldSchema] = []
+    #: Extra keys of mbk's, as those of a field.
+    type_params: list[KeyValue] = []
+    nullable: bool = False
 
 
 class FunctionSchema(Record):
@@ -88,6 +93,11 @@ class CollectionSchema(Record):
     properties: list[KeyValue] = []
     functions: list[FunctionSchema] = []
     struct_array_fields: list[StructArrayFieldSchema] = []
+    #: Extra keys of mbk's, as those of a field. ``version`` counts the changes that the source's schema has seen.
+    version: int = 0
+    enable_namespace: bool = False
+    do_physical_backfill: bool = False
+    file_resource_ids: list[int] = []
 
 
 class IndexInfo(Record):
@@ -178,6 +188,10 @@ class CollectionHead(Record):
     physical_channel_names: list[str] = []
     aliases: list[str] = []
     snapshot_backup: SnapshotBackup | None = None
+    #: Extra keys of mbk's, as those of a field: how the collection was loaded, and when it was last changed.
+    replica_number: int = 0
+    resource_groups: list[str] = []
+    update_timestamp: int = 0
 
 
 class Partition(PartitionHead):

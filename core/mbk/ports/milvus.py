@@ -79,6 +79,9 @@ class CollectionInfo:
     physical_channels: tuple[str, ...] = ()
     #: The data lies outside of Milvus: nothing of it can be backed up.
     external: bool = False
+    #: Those of the replicas, while the collection is loaded.
+    resource_groups: tuple[str, ...] = ()
+    update_timestamp: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,9 +317,15 @@ class Milvus(Protocol):
     def index_states(self, database: str, collection: str) -> list[IndexState]: ...
 
     def load(
-        self, database: str, collection: str, *, partitions: Sequence[str] = (), replicas: int = 1
+        self,
+        database: str,
+        collection: str,
+        *,
+        partitions: Sequence[str] = (),
+        replicas: int = 1,
+        resource_groups: Sequence[str] = (),
     ) -> None:
-        """Asks for loading; does not wait. ``partitions`` empty: all."""
+        """Asks for loading; does not wait. ``partitions`` empty: all. ``resource_groups`` empty: the default one."""
 
     def load_progress(self, database: str, collection: str) -> int:
         """0-100."""

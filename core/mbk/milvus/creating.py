@@ -1,0 +1,203 @@
+"""Making collections whose fields have the ids of the source, on servers of every version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from mbk.errors import MilvusError, Unsupported
+from mbk.milvus.limits import schema_problems
+from mbk.milvus.numbering import Later, Plan, creation_plan
+from mbk.milvus.proto import milvus
+from mbk.milvus.schema import (
+    SERVER_MANAGED,
+    is_server_made,
+    merged,
+    part_name,
+    write_field,
+    write_pairs,
+    write_schema,
+    write_struct,
+)
+from mbk.milvus.server import Server, name_of
+from mbk.model.meta import CollectionSchema, FieldSchema, KeyValue, StructArrayFieldSchema
+from mbk.ports.milvus import Feature
+
+#: With it a server takes functions without asking their remote side; from 2.6.8 on.
+FUNCTION_CHECK_OFF = "disable_func_runtime_check"
+DYNAMIC_FIELD = "dynamicfield.enabled"
+
+
+class Creating(Server):
+    def check_schema(self, schema: CollectionSchema) -> None:
+        if problems := schema_problems(schema, self._server_version, self.features):
+            raise Unsupported(
+                f"collection {schema.name}: Milvus {self.version} cannot represent {'; '.join(problems)}"
+            )
+
+    def create_collection(
+        self,
+        database: str,
+        schema: CollectionSchema,
+        *,
+        shards: int,
+        consistency_level: int,
+        partitions: int = 0,
+        properties: Sequence[KeyValue] = (),
+    ) -> None:
+        """`CollectionExists` for the name of a different one; for an equal one the server says nothing.
+
+        A call that failed after the creation can be made again: it goes on where the first one stopped.
+        """
+        union = [pair for pair in merged(schema.properties, properties) if pair.key not in SERVER_MANAGED]
+        self.check_schema(schema)
+        plan = creation_plan(schema)
+        with self._functions_unchecked(database, schema, union) as sent:
+            if (database, schema.name) not in self._unfinished:
+                self._create(database, schema, plan, sent, (shards, consistency_level, partitions))
+                self._unfinished.add((database, schema.name))
+            self._add_later(database, schema.name, plan)
+        self._verify_field_ids(database, schema)
+        self._unfinished.discard((database, schema.name))
+
+    def _create(
+        self,
+        database: str,
+        schema: CollectionSchema,
+        plan: Plan,
+        properties: Sequence[KeyValue],
+        numbers: tuple[int, int, int],
+    ) -> None:
+        shards, consistency_level, partitions = numbers
+        message = write_schema(schema, properties, fields=plan.fields, structs=plan.structs)
+        message.enable_dynamic_field = plan.dynamic
+        request = milvus.CreateCollectionRequest(
+            collection_name=schema.name,
+            schema=message.SerializeToString(),
+            shards_num=shards,
+            consistency_level=consistency_level,
+            num_partitions=partitions,
+            properties=write_pairs(properties),
+        )
+        self._channel.call(
+            "CreateCollection", request, f"create {name_of(database, schema.name)}", database=database
+        )
+
+    @contextmanager
+    def _functions_unchecked(
+        self, database: str, schema: CollectionSchema, properties: Sequence[KeyValue]
+    ) -> Iterator[Sequence[KeyValue]]:
+        """The properties to create with. However it ends, a collection that was made gets the check of its source back."""
+        source = next((pair.value for pair in properties if pair.key == FUNCTION_CHECK_OFF), "false")
+        needed = schema.functions and Feature.FUNCTION_CHECK_SWITCH in self.features
+        if not needed or source.lower() == "true":
+            yield properties
+            return
+        try:
+            yield merged(properties, [KeyValue(key=FUNCTION_CHECK_OFF, value="true")])
+        finally:
+            if (database, schema.name) in self._unfinished:
+                pairs = [KeyValue(key=FUNCTION_CHECK_OFF, value=source)]
+                self.alter_collection(database, schema.name, properties=pairs)
+
+    def _add_later(self, database: str, collection: str, plan: Plan) -> None:
+        if not plan.later:
+            return
+        found = self._describe(database, collection).schema
+        there = {item.name for item in (*found.fields, *found.struct_array_fields)}
+        for step in plan.later:
+            if step.item is None:
+                if not found.enable_dynamic_field:
+                    pairs = [KeyValue(key=DYNAMIC_FIELD, value="true")]
+                    self.alter_collection(database, collection, properties=pairs)
+            elif step.item.name not in there:
+                self._add(database, collection, step)
+
+    def _add(self, database: str, collection: str, step: Later) -> None:
+        item = step.item
+        what = f"add field {item.name if item else ''} to {name_of(database, collection)}"
+        if isinstance(item, StructArrayFieldSchema):
+            request: Any = milvus.AddCollectionStructFieldRequest(
+                collection_name=collection, struct_array_field_schema=write_struct(item)
+            )
+            self._channel.call("AddCollectionStructField", request, what, database=database)
+        elif isinstance(item, FieldSchema):
+            request = milvus.AddCollectionFieldRequest(
+                collection_name=collection, schema=write_field(item).SerializeToString()
+            )
+            self._channel.call("AddCollectionField", request, what, database=database)
+
+    def _verify_field_ids(self, database: str, schema: CollectionSchema) -> None:
+        made = _ids(self._describe(database, schema.name).schema)
+        wrong = [
+            f"{name} is {made.get(name)} and was {number}"
+            for name, number in _wanted(schema)
+            if number and made.get(name) != number
+        ]
+        if wrong:
+            raise MilvusError(
+                f"{name_of(database, schema.name)} got other field ids than the source: {', '.join(wrong)}",
+                hint="its data cannot be imported; drop the collection",
+            )
+
+    def alter_collection(
+        self,
+        database: str,
+        collection: str,
+        *,
+        properties: Sequence[KeyValue] = (),
+        delete_keys: Sequence[str] = (),
+    ) -> None:
+        """Servers take either properties or keys to delete, so both are two calls."""
+        what = f"alter {name_of(database, collection)}"
+        if properties:
+            request = milvus.AlterCollectionRequest(
+                collection_name=collection, properties=write_pairs(properties)
+            )
+            self._channel.call("AlterCollection", request, what, database=database)
+        if delete_keys:
+            request = milvus.AlterCollectionRequest(collection_name=collection, delete_keys=delete_keys)
+            self._channel.call("AlterCollection", request, what, database=database)
+
+    def alter_field(self, database: str, collection: str, field: str, *, delete_keys: Sequence[str]) -> None:
+        request = milvus.AlterCollectionFieldRequest(
+            collection_name=collection, field_name=field, delete_keys=delete_keys
+        )
+        what = f"alter field {field} of {name_of(database, collection)}"
+        self._channel.call("AlterCollectionField", request, what, database=database)
+
+    def alter_index(self, database: str, collection: str, index: str, *, delete_keys: Sequence[str]) -> None:
+        request = milvus.AlterIndexRequest(
+            collection_name=collection, index_name=index, delete_keys=delete_keys
+        )
+        what = f"alter index {index} of {name_of(database, collection)}"
+        self._channel.call("AlterIndex", request, what, database=database)
+
+
+def _wanted(schema: CollectionSchema) -> Iterator[tuple[str, int]]:
+    """Field name -> the id that its binlogs have; parts of structs as ``struct.part``. Not the fields of the server's own."""
+    yield from ((field.name, field.field_id) for field in schema.fields if not is_server_made(field))
+    for struct in schema.struct_array_fields:
+        yield struct.name, struct.field_id
+        yield from (
+            (f"{struct.name}.{part_name(struct.name, part.name)}", part.field_id) for part in struct.fields
+        )
+    for function in schema.functions:
+        outputs = zip(function.output_field_names, function.output_field_ids, strict=False)
+        yield from ((_output(function.name, name), number) for name, number in outputs)
+
+
+def _ids(message: Any) -> dict[str, int]:
+    ids = {field.name: field.fieldID for field in message.fields}
+    for struct in message.struct_array_fields:
+        ids[struct.name] = struct.fieldID
+        ids |= {f"{struct.name}.{part_name(struct.name, part.name)}": part.fieldID for part in struct.fields}
+    for function in message.functions:
+        outputs = zip(function.output_field_names, function.output_field_ids, strict=False)
+        ids |= {_output(function.name, name): number for name, number in outputs}
+    return ids
+
+
+def _output(function: str, field: str) -> str:
+    return f"output {field} of function {function}"

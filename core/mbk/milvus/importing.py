@@ -1,0 +1,140 @@
+"""Import jobs: started over gRPC or REST, in the terms that the server's version understands (FORMAT.md 3.10, 4)."""
+
+from __future__ import annotations
+
+import re
+
+from mbk.errors import ImportFailed, MbkError, Unsupported
+from mbk.milvus.failures import check, one_line
+from mbk.milvus.proto import common, milvus
+from mbk.milvus.server import Server, name_of
+from mbk.ports.milvus import Feature, ImportPhase, ImportRequest, ImportState
+
+_LOGICAL_BITS = 18
+#: Segments of the manifest layout are not read from paths (FORMAT.md 4.4).
+_PACKED = 2
+_UNKNOWN_JOB = re.compile(r"not (found|exist)|doesn't exist|cannot find|can't find", re.I)
+_PHASES = {
+    common.ImportCompleted: ImportPhase.COMPLETED,
+    common.ImportFailed: ImportPhase.FAILED,
+    common.ImportFailedAndCleaned: ImportPhase.FAILED,
+}
+
+
+class Importing(Server):
+    def start_import(self, request: ImportRequest) -> str:
+        what = f"import into {name_of(request.database, request.collection)}"
+        self._check_import(request, what)
+        return self._start_over_rest(request, what) if request.rest else self._start(request, what)
+
+    def _check_import(self, request: ImportRequest, what: str) -> None:
+        problem = ""
+        if request.l0 and not self._imports_l0:
+            problem = "has no L0 segments"
+        elif len(request.files) != 1 and not request.rest:
+            problem = "takes one import file a job, but over REST"
+        elif request.l0 and len(request.files) > 1 and Feature.MULTI_L0_IMPORT not in self.features:
+            problem = "takes one L0 segment an import job"
+        elif request.storage_version > _PACKED:
+            problem = f"imports no segments of storage version {request.storage_version}, use a snapshot"
+        elif request.storage_version == _PACKED and Feature.PACKED_SEGMENTS not in self.features:
+            problem = "reads no packed segments (storage version 2)"
+        elif request.ezk and Feature.PACKED_SEGMENTS not in self.features:
+            problem = "reads no encrypted segments"
+        if problem:
+            raise Unsupported(f"{what}: Milvus {self.version} {problem}")
+
+    def _start_over_rest(self, request: ImportRequest, what: str) -> str:
+        with self._using(Feature.REST_IMPORT, what):
+            job = self._rest.start_import(
+                request.database,
+                request.collection,
+                request.partition,
+                request.files,
+                self._import_options(request),
+                what=what,
+            )
+        self._rest_jobs.add(job)
+        return job
+
+    def _start(self, request: ImportRequest, what: str) -> str:
+        options = self._import_options(request).items()
+        message = milvus.ImportRequest(
+            collection_name=request.collection,
+            partition_name=request.partition,
+            files=self._import_paths(request),
+            options=[common.KeyValuePair(key=key, value=value) for key, value in options],
+        )
+        if not self._imports_l0:
+            # There the import itself would take up to a minute to say that a collection is not there.
+            self._describe(request.database, request.collection)
+        response = self._channel.call("Import", message, what, database=request.database)
+        if not response.tasks:
+            raise ImportFailed(f"{what}: the server named no job")
+        return str(response.tasks[0])
+
+    def _import_paths(self, request: ImportRequest) -> list[str]:
+        """gRPC knows one file a job, of at most two paths; before 2.4 exactly two, the second may be empty.
+
+        From 2.4 on an empty path would make the server list the whole bucket (milvus#47762).
+        """
+        (paths,) = request.files
+        return [*paths, ""] if len(paths) == 1 and not self._imports_l0 else list(paths)
+
+    @property
+    def _imports_l0(self) -> bool:
+        return Feature.L0_SEGMENTS in self.features
+
+    def _import_options(self, request: ImportRequest) -> dict[str, str]:
+        options = {"l0_import" if request.l0 else "backup": "true"}
+        if request.end_ts:
+            hybrid = Feature.HYBRID_END_TS in self.features
+            options["end_ts"] = str(request.end_ts if hybrid else _milliseconds(request.end_ts))
+        if self._imports_l0:
+            options["skip_disk_quota_check"] = "true"
+        if request.storage_version and Feature.PACKED_SEGMENTS in self.features:
+            options["storage_version"] = str(request.storage_version)
+        if request.ezk:
+            options["ezk"] = request.ezk
+        return options
+
+    def import_state(self, job: str, *, database: str = "") -> ImportState:
+        """Asked where the job was started; REST and gRPC name the same jobs, so others are asked about over gRPC.
+
+        That has no word for a job that waits for its commit, and calls it failed without a reason: REST is asked then.
+        """
+        what = f"get the state of import job {job}"
+        if not job.isdecimal():
+            raise ImportFailed(f"{what}: there is no such job")
+        if job in self._rest_jobs:
+            return self._rest.import_state(job, database=database, what=what)
+        state = self._grpc_state(job, what, database)
+        if state.phase is ImportPhase.FAILED and not state.reason and Feature.REST_IMPORT in self.features:
+            return self._second_opinion(state, job, what, database)
+        return state
+
+    def _second_opinion(self, state: ImportState, job: str, what: str, database: str) -> ImportState:
+        try:
+            return self._rest.import_state(job, database=database, what=what)
+        except MbkError:
+            return state
+
+    def _grpc_state(self, job: str, what: str, database: str) -> ImportState:
+        request = milvus.GetImportStateRequest(task=int(job))
+        response = self._channel.call("GetImportState", request, what, database=database, checked=False)
+        if response.status.error_code and _UNKNOWN_JOB.search(response.status.reason):
+            raise ImportFailed(f"{what}: {one_line(response.status.reason)}")
+        check(response.status, what)
+        infos = {pair.key: pair.value for pair in response.infos}
+        phase = _PHASES.get(response.state, ImportPhase.RUNNING)
+        return ImportState(
+            phase=phase,
+            percent=int(infos.get("progress_percent") or 0),
+            rows=response.row_count,
+            reason=one_line(infos.get("failed_reason", "")) if phase is ImportPhase.FAILED else "",
+        )
+
+
+def _milliseconds(hybrid: int) -> int:
+    """Rounded up: a row of the boundary's own millisecond is rather one too many than lost."""
+    return -(-hybrid >> _LOGICAL_BITS)

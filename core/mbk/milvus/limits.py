@@ -1,0 +1,173 @@
+"""What of a schema or an index a server of a given version cannot represent: data, and the sentences made of it.
+
+What an older server merely ignores (mmap and isolation settings, analyzers, warm-up) is no reason to refuse: the rows
+are the same. What is unknown here is refused only by servers older than everything known here.
+Sources: milvus.io/docs ("Compatible with Milvus …" of each page), milvus-proto's releases, LAB.md 1.4 for 2.2 and 2.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from mbk.milvus.features import Version
+from mbk.milvus.numbering import Plan, creation_plan
+from mbk.milvus.schema import sent_fields
+from mbk.model.meta import CollectionSchema, FieldSchema, FunctionSchema, IndexInfo, StructArrayFieldSchema
+from mbk.ports.milvus import Feature
+
+#: Number, name and first version of each type. Data, because 2.3.5 takes types that it does not know without a word
+#: and fails when rows come; and not the protocol's own enumeration, because an older client lacks the newer ones.
+TYPES: dict[int, tuple[str, Version]] = {
+    1: ("Bool", (2, 2, 0)),
+    2: ("Int8", (2, 2, 0)),
+    3: ("Int16", (2, 2, 0)),
+    4: ("Int32", (2, 2, 0)),
+    5: ("Int64", (2, 2, 0)),
+    10: ("Float", (2, 2, 0)),
+    11: ("Double", (2, 2, 0)),
+    21: ("VarChar", (2, 2, 0)),
+    22: ("Array", (2, 3, 2)),
+    23: ("JSON", (2, 2, 9)),
+    24: ("Geometry", (2, 6, 4)),
+    25: ("Text", (3, 0, 0)),
+    26: ("Timestamptz", (2, 6, 4)),
+    100: ("BinaryVector", (2, 2, 0)),
+    101: ("FloatVector", (2, 2, 0)),
+    102: ("Float16Vector", (2, 4, 0)),
+    103: ("BFloat16Vector", (2, 4, 0)),
+    104: ("SparseFloatVector", (2, 4, 0)),
+    105: ("Int8Vector", (2, 6, 0)),
+    106: ("ArrayOfVector", (2, 6, 4)),
+}
+#: Number, name and first version of each kind of function.
+FUNCTIONS: dict[int, tuple[str, Version]] = {
+    1: ("BM25", (2, 5, 0)),
+    2: ("TextEmbedding", (2, 6, 0)),
+    3: ("Rerank", (2, 6, 0)),
+    4: ("MinHash", (2, 6, 0)),
+    5: ("MolFingerprint", (3, 0, 0)),
+}
+#: First versions of the index types and metrics that 2.2 has not.
+INDEX_TYPES: dict[str, Version] = {
+    "SCANN": (2, 3, 0),
+    "GPU_IVF_FLAT": (2, 3, 0),
+    "GPU_IVF_PQ": (2, 3, 0),
+    "GPU_CAGRA": (2, 4, 0),
+    "GPU_BRUTE_FORCE": (2, 4, 0),
+    "SPARSE_INVERTED_INDEX": (2, 4, 0),
+    "SPARSE_WAND": (2, 4, 0),
+    "INVERTED": (2, 4, 0),
+    "BITMAP": (2, 5, 0),
+    "HYBRID": (2, 5, 0),
+    "HNSW_SQ": (2, 5, 0),
+    "HNSW_PQ": (2, 5, 0),
+    "HNSW_PRQ": (2, 5, 0),
+    "IVF_RABITQ": (2, 6, 0),
+    "MINHASH_LSH": (2, 6, 0),
+    "NGRAM": (2, 6, 0),
+    "RTREE": (2, 6, 4),
+    "AISAQ": (2, 6, 4),
+}
+METRICS: dict[str, Version] = {
+    "COSINE": (2, 3, 0),
+    "BM25": (2, 5, 0),
+    "MHJACCARD": (2, 6, 0),
+    "MAX_SIM": (2, 6, 4),
+}
+JSON_PATH_INDEX: Version = (2, 5, 4)
+
+#: What is not in the tables: only a server newer than everything known here may judge it.
+_FUTURE: Version = (3, 0, 0)
+_VECTORS = range(100, 106)
+#: Null vectors are of 3.0 and came to 2.6 with milvus PR 49520, after 2.6.15; what is between decides for itself.
+_NULL_VECTORS: Version = (2, 6, 16)
+
+
+def schema_problems(record: CollectionSchema, version: Version, features: frozenset[Feature]) -> list[str]:
+    """Each as ``field: reason``."""
+    fields = sent_fields(record)
+    problems = [f"{field.name}: {reason}" for field in fields for reason in _field_problems(field, version)]
+    vectors = [field.name for field in fields if field.data_type in _VECTORS]
+    if len(vectors) > 1 and version < (2, 4, 0):
+        problems.append(f"{', '.join(vectors)}: several vector fields")
+    if record.enable_dynamic_field and version < (2, 2, 9):
+        problems.append("dynamic fields")
+    if record.enable_namespace and version < (3, 0, 0):
+        problems.append("a namespace")
+    problems += [reason for function in record.functions for reason in _function_problems(function, version)]
+    problems += [
+        reason for struct in record.struct_array_fields for reason in _struct_problems(struct, version)
+    ]
+    return problems + list(_number_problems(creation_plan(record), features))
+
+
+def _field_problems(field: FieldSchema, version: Version) -> list[str]:
+    problems = []
+    type_name, since = TYPES.get(field.data_type, (str(field.data_type), _FUTURE))
+    element, element_since = TYPES.get(field.element_type, (str(field.element_type), _FUTURE))
+    if version < since:
+        problems.append(f"the type {type_name}")
+    elif field.element_type and version < element_since:
+        problems.append(f"elements of the type {element}")
+    if field.nullable and version < (_NULL_VECTORS if field.data_type in _VECTORS else (2, 5, 0)):
+        problems.append("null values")
+    if field.element_nullable and version < (3, 0, 0):
+        problems.append("null elements")
+    if (field.default_value_base64 or field.default_value_proto) and version < (2, 3, 0):
+        problems.append("a default value")
+    if field.is_partition_key and version < (2, 2, 9):
+        problems.append("a partition key")
+    if field.is_clustering_key and version < (2, 4, 0):
+        problems.append("a clustering key")
+    return problems
+
+
+def _function_problems(function: FunctionSchema, version: Version) -> list[str]:
+    if version < (2, 5, 0):
+        return [f"{function.name}: functions"]
+    kind, since = FUNCTIONS.get(function.type, (str(function.type), _FUTURE))
+    return [f"{function.name}: functions of the kind {kind}"] if version < since else []
+
+
+def _struct_problems(struct: StructArrayFieldSchema, version: Version) -> list[str]:
+    if version < (2, 6, 4):
+        return [f"{struct.name}: arrays of structs"]
+    problems = [
+        f"{struct.name}.{part.name}: {reason}"
+        for part in struct.fields
+        for reason in _field_problems(part, version)
+    ]
+    if struct.nullable and version < (3, 0, 0):
+        problems.append(f"{struct.name}: null values")
+    return problems
+
+
+def _number_problems(plan: Plan, features: frozenset[Feature]) -> Iterator[str]:
+    """Ids that this server cannot be led to give."""
+    yield from plan.problems
+    for step in plan.later:
+        if Feature.ADD_FIELD not in features:
+            what = f"{step.item.name}: the field id {step.item.field_id}" if step.item else "dynamic fields"
+            yield f"{what}, which was added later and cannot be here"
+        elif isinstance(step.item, FieldSchema) and step.item.is_function_output:
+            yield f"{step.item.name}: the output of a function that was added later"
+
+
+def index_problems(index: IndexInfo, version: Version) -> list[str]:
+    """Why a server of ``version`` cannot have the index."""
+    params = index.params
+    problems = []
+    kind = (index.index_type or params.get("index_type", "")).upper()
+    if version < INDEX_TYPES.get(kind, version):
+        problems.append(f"indexes of the type {kind}")
+    metric = params.get("metric_type", "").upper()
+    if version < _metric_since(metric, version):
+        problems.append(f"the metric {metric}")
+    if "json_path" in params and version < JSON_PATH_INDEX:
+        problems.append("indexes on paths in JSON")
+    return problems
+
+
+def _metric_since(metric: str, version: Version) -> Version:
+    family: Mapping[str, Version] = {name: METRICS[name] for name in METRICS if metric.startswith(name)}
+    return max(family.values(), default=version)

@@ -1,0 +1,105 @@
+"""Snapshots that Milvus makes, exports and restores by itself (FORMAT.md 6.2).
+
+milvus: internal/proxy/snapshot_impl.go, internal/datacoord/snapshot_manager.go. Names are unique within a collection;
+dropping one that is not there succeeds.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from mbk.errors import AlreadyExists, ImportFailed, NotFound
+from mbk.milvus.failures import one_line
+from mbk.milvus.proto import milvus
+from mbk.milvus.server import Server, name_of
+from mbk.ports.milvus import Feature, ImportPhase, SnapshotState
+
+DESCRIPTION = "made by mbk"
+_PHASES = {
+    "Completed": ImportPhase.COMPLETED,
+    "Failed": ImportPhase.FAILED,
+}
+
+
+class Snapshots(Server):
+    def create_snapshot(self, database: str, collection: str, snapshot: str) -> int:
+        what = f"make snapshot {snapshot} of {name_of(database, collection)}"
+        request = milvus.CreateSnapshotRequest(
+            name=snapshot, description=DESCRIPTION, db_name=database, collection_name=collection
+        )
+        with self._using(Feature.SNAPSHOT, what), suppress(AlreadyExists):
+            self._channel.call("CreateSnapshot", request, what, database=database)
+        described = milvus.DescribeSnapshotRequest(
+            name=snapshot, db_name=database, collection_name=collection
+        )
+        return int(self._channel.call("DescribeSnapshot", described, what, database=database).create_ts)
+
+    def drop_snapshot(self, database: str, collection: str, snapshot: str) -> None:
+        what = f"drop snapshot {snapshot} of {name_of(database, collection)}"
+        request = milvus.DropSnapshotRequest(name=snapshot, db_name=database, collection_name=collection)
+        with suppress(NotFound):
+            self._channel.call("DropSnapshot", request, what, database=database)
+
+    def export_snapshot(self, database: str, collection: str, snapshot: str, *, uri: str, spec: str) -> str:
+        what = f"export snapshot {snapshot} of {name_of(database, collection)}"
+        request = milvus.ExportSnapshotRequest(
+            name=snapshot,
+            db_name=database,
+            collection_name=collection,
+            target_s3_path=uri,
+            external_spec=spec,
+        )
+        with self._using(Feature.SNAPSHOT, what):
+            return _job(self._channel.call("ExportSnapshot", request, what, database=database), what)
+
+    def export_state(self, job: str) -> SnapshotState:
+        what = f"get the state of snapshot export {job}"
+        request = milvus.GetExportSnapshotStateRequest(job_id=_number(job, what))
+        info = self._channel.call("GetExportSnapshotState", request, what).info
+        return SnapshotState(
+            phase=_phase(milvus.ExportSnapshotState, info, what),
+            percent=info.progress,
+            reason=one_line(info.reason),
+            metadata_uri=info.snapshot_metadata_uri,
+            files=info.total_files,
+            size=info.total_bytes,
+        )
+
+    def restore_snapshot(self, database: str, collection: str, *, uri: str, spec: str) -> str:
+        what = f"restore a snapshot into {name_of(database, collection)}"
+        request = milvus.RestoreExternalSnapshotRequest(
+            db_name=database, target_collection_name=collection, snapshot_metadata_uri=uri, external_spec=spec
+        )
+        with self._using(Feature.SNAPSHOT, what):
+            return _job(self._channel.call("RestoreExternalSnapshot", request, what, database=database), what)
+
+    def restore_snapshot_state(self, job: str) -> SnapshotState:
+        what = f"get the state of snapshot restore {job}"
+        request = milvus.GetRestoreSnapshotStateRequest(job_id=_number(job, what))
+        info = self._channel.call("GetRestoreSnapshotState", request, what).info
+        return SnapshotState(
+            phase=_phase(milvus.RestoreSnapshotState, info, what),
+            percent=info.progress,
+            reason=one_line(info.reason),
+        )
+
+
+def _job(response: Any, what: str) -> str:
+    if not response.job_id:
+        raise ImportFailed(f"{what}: the server named no job")
+    return str(response.job_id)
+
+
+def _number(job: str, what: str) -> int:
+    if not job.isdecimal():
+        raise ImportFailed(f"{what}: there is no such job")
+    return int(job)
+
+
+def _phase(states: Any, info: Any, what: str) -> ImportPhase:
+    """States are named ``ExportSnapshotCompleted``, ``RestoreSnapshotFailed`` …; none means a job that is not known."""
+    if not info.state:
+        raise ImportFailed(f"{what}: there is no such job")
+    name = states.Name(info.state) if info.state in states.values() else ""
+    return _PHASES.get(name.partition("Snapshot")[2], ImportPhase.RUNNING)
