@@ -92,6 +92,8 @@ class Restore:
         if options.dry_run:
             planned = [self._planned(task, places) for task in plan.tasks]
             return self._report(name, started, planned, None)
+        for task in plan.tasks:
+            self.run.phase("waiting", str(task.target))
         with Transfer(self.backup, self.storage, self.run, self.limits.transfer) as transfer:
             self._databases(plan)
             resumed = self._take_up(begun)
