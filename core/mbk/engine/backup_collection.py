@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import islice
 
-from mbk.engine.discover import SegmentFiles, SegmentGone, discover
+from mbk.engine.boundary import Boundary
+from mbk.engine.discover import SegmentFiles, SegmentGone, discover, refuse_manifests
+from mbk.engine.gc_pause import Lease
+from mbk.engine.orphans import SegmentUnclear
 from mbk.engine.pool import Pool
 from mbk.engine.run import Run
+from mbk.engine.segment_details import SegmentDetails
 from mbk.engine.spool import SegmentSpool
-from mbk.engine.survey import add_flush_point, collection_record, partition_records
+from mbk.engine.survey import collection_record, partition_records
 from mbk.engine.transfer import Transfer
-from mbk.errors import MbkError, MilvusError, ObjectNotFound, VerificationFailed
+from mbk.errors import CollectionNotFound, MilvusError, ObjectNotFound, VerificationFailed
 from mbk.model.backup import DONE, CollectionOutcome
 from mbk.model.events import WorkPlanned
 from mbk.model.layout import BackupLayout, segment_prefixes
 from mbk.model.meta import ALL_PARTITIONS, CollectionHead, PartitionHead
 from mbk.model.options import Strategy
+from mbk.model.own import Protection
 from mbk.model.plan import CopyItem
+from mbk.model.selection import CollectionName, Selection
 from mbk.ports.milvus import CollectionInfo, Feature, Milvus, SegmentInfo
 from mbk.ports.storage import Storage
 
@@ -28,6 +35,8 @@ from mbk.ports.storage import Storage
 LISTINGS = 4
 #: Segments whose files are known ahead of copying: enough for honest totals, few enough for memory.
 AHEAD = 256
+#: Attempts at the list: it fails as long as it names a segment that a compaction is just replacing.
+LISTING_PATIENCE = 20
 
 
 @dataclass(slots=True)
@@ -41,13 +50,17 @@ class CollectionBackup:
     partitions: list[PartitionHead]
     outcome: CollectionOutcome
     rows: int | None = None
+    protection: Protection = field(default_factory=Protection)
     segments: set[int] = field(default_factory=set)
     replaced: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionWorker:
-    """Backs up collections one by one; several threads may use it at once."""
+    """Backs up collections one by one; several threads may use it at once.
+
+    ``pause_gc`` holds off the garbage collection of a collection, as far as that can be had.
+    """
 
     milvus: Milvus
     source: Storage
@@ -57,25 +70,24 @@ class CollectionWorker:
     segment_pool: Pool
     spool: SegmentSpool
     run: Run
-    strategy: Strategy
+    boundary: Boundary
+    details: SegmentDetails
+    pause_gc: Callable[[int], AbstractContextManager[Lease | None]]
+    selection: Selection
     task: str
     resume: bool
 
     def back_up(self, info: CollectionInfo) -> CollectionBackup:
         started = time.monotonic()
-        label = f"{info.database}.{info.name}"
+        label = label_of(info)
         backup = CollectionBackup(
             collection_record(info, task=self.task),
             partition_records(info),
             CollectionOutcome(label, label, DONE),
         )
         objects = 0
-        if self.strategy is not Strategy.META_ONLY:
-            # What is not flushed is counted but not copied.
-            before = None if self.strategy is Strategy.SKIP_FLUSH else self._count(info)
-            self._flush(info, backup.record, label)
+        if self.boundary.strategy is not Strategy.META_ONLY:
             objects = self._data(info, backup, label)
-            backup.rows = before if before is not None and before == self._count(info) else None
         backup.outcome = CollectionOutcome(
             label,
             label,
@@ -87,66 +99,87 @@ class CollectionWorker:
         )
         return backup
 
-    def _count(self, info: CollectionInfo) -> int | None:
-        """The live rows, only to compare with after a restore: a server that cannot tell is no obstacle."""
-        try:
-            return self.milvus.row_count(info.database, info.name)
-        except MbkError:
-            return None
-
-    def _flush(self, info: CollectionInfo, record: CollectionHead, label: str) -> None:
-        if self.strategy is Strategy.SKIP_FLUSH:
-            return
-        self.run.phase("flush", label)
-        if Feature.FLUSHES_DELETES not in self.milvus.features:
-            self.run.notice(
-                "deletes-not-flushed",
-                f"Milvus {self.milvus.version} does not persist deletes when it flushes: rows deleted "
-                "shortly before the backup may come back",
-            )
-        point = self.run.retry.call(
-            f"flush {label}", lambda: self.milvus.flush(info.database, info.name, sleep=self.run.sleep)
-        )
-        add_flush_point(record, point)
-
     def _data(self, info: CollectionInfo, backup: CollectionBackup, label: str) -> int:
+        line = self.boundary.draw(info, backup.record)
         self.run.phase("copy", label)
+        with self.pause_gc(info.id) as lease:
+            objects = self._listed_and_copied(info, backup, label)
+            backup.protection = line.protection
+            backup.protection.gc_paused = bool(lease)
+        self._follow_schema(info, backup, label)
+        if line.rows is not None and not self.selection.narrows(CollectionName(info.database, info.name)):
+            backup.rows = line.rows if line.rows == self.boundary.count(info) else None
+        return objects
+
+    def _listed_and_copied(self, info: CollectionInfo, backup: CollectionBackup, label: str) -> int:
         for listing in range(1, LISTINGS + 1):
             segments = self.run.retry.call(
-                f"list segments of {label}", lambda: self.milvus.segments(info.database, info.name)
+                f"list segments of {label}",
+                lambda: self.milvus.segments(info.database, info.name),
+                patience=LISTING_PATIENCE,
             )
-            self._add_new_partitions(info, backup, segments)
+            refuse_manifests(segments, f"a segment of {label}")
+            segments = self._chosen(info, backup, segments)
             try:
                 return self._copy(info, backup, label, segments, keep=self.resume or listing > 1)
-            except (SegmentGone, ObjectNotFound) as gone:
+            except (SegmentGone, SegmentUnclear, ObjectNotFound) as changed:
                 if listing == LISTINGS:
                     raise
                 self.run.notice(
-                    "segments-replaced", f"{label}: segments changed while being copied: {gone.message}"
+                    "segments-replaced", f"{label}: segments changed while being copied: {changed.message}"
                 )
                 backup.replaced = True
                 self.spool.drop(info.id)
                 self.run.sleep(0.5 * listing)
         raise AssertionError("unreachable")
 
-    def _add_new_partitions(
+    def _chosen(
         self, info: CollectionInfo, backup: CollectionBackup, segments: list[SegmentInfo]
-    ) -> None:
-        """A partition made after the collection was described has segments too; they must not be lost."""
+    ) -> list[SegmentInfo]:
+        """The segments of the chosen partitions, and the deletes that are for all of them.
 
-        def unknown() -> set[int]:
-            known = {part.partition_id for part in backup.partitions} | {ALL_PARTITIONS}
-            return {segment.partition_id for segment in segments} - known
-
-        if unknown():
-            again = self.milvus.describe(info.database, info.name)
-            known = {part.partition_id for part in backup.partitions}
-            backup.partitions += [part for part in partition_records(again) if part.partition_id not in known]
-        if unknown():
+        A partition made after the collection was described has segments too; they must not be lost.
+        """
+        name = CollectionName(info.database, info.name)
+        known = {part.partition_id for part in backup.partitions} | {ALL_PARTITIONS}
+        unknown = {segment.partition_id for segment in segments} - known
+        if not unknown:
+            return segments
+        again = self._described(info)
+        if lost := unknown - {part.id for part in again.partitions}:
             raise MilvusError(
-                f"{info.database}.{info.name}: partition {min(unknown())} has segments but no name",
+                f"{label_of(info)}: partition {min(lost)} has segments but no name",
                 hint="it was dropped during the backup; run again",
             )
+        backup.partitions += [
+            part
+            for part in partition_records(again)
+            if part.partition_id not in known and self.selection.wants_partition(name, part.partition_name)
+        ]
+        chosen = {part.partition_id for part in backup.partitions} | {ALL_PARTITIONS}
+        return [segment for segment in segments if segment.partition_id in chosen]
+
+    def _described(self, info: CollectionInfo) -> CollectionInfo:
+        return self.run.retry.call(
+            f"describe {label_of(info)}", lambda: self.milvus.describe(info.database, info.name)
+        )
+
+    def _follow_schema(self, info: CollectionInfo, backup: CollectionBackup, label: str) -> None:
+        """Fields that were added meanwhile may be in the segments already: the schema must know them."""
+        if Feature.ADD_FIELD not in self.milvus.features or backup.record.schema is None:
+            return
+        try:
+            again = self._described(info)
+        except CollectionNotFound:
+            return  # dropped when everything was copied
+        before = {item.field_id: item for item in backup.record.schema.fields}
+        added = [item for item in again.schema.fields if item.field_id not in before]
+        if added or again.schema.enable_dynamic_field != backup.record.schema.enable_dynamic_field:
+            names = ", ".join(item.name for item in added) or "the dynamic field"
+            self.run.notice("schema-changed", f"{label}: added during the backup: {names}")
+            hidden = [item for item in before.values() if item.is_dynamic]
+            again.schema.fields = [*again.schema.fields, *hidden]
+            backup.record.schema = collection_record(again, task=self.task).schema
 
     def _copy(
         self,
@@ -180,7 +213,7 @@ class CollectionWorker:
         self, info: CollectionInfo, label: str, segments: list[SegmentInfo]
     ) -> Iterator[list[SegmentFiles]]:
         source, fields = iter(segments), _stored_fields(info)
-        while batch := list(islice(source, AHEAD)):
+        while batch := self.details.complete(info, list(islice(source, AHEAD))):
             found = self.segment_pool.map(
                 lambda segment: discover(self.source, self.place, info.id, segment, self.run, fields=fields),
                 batch,
@@ -224,7 +257,12 @@ def _stored_fields(info: CollectionInfo) -> frozenset[int]:
 
     A field can be added to a collection that has rows only if it is nullable (or is ``$meta``, not in the schema).
     """
-    return frozenset({0, 1, *(field.field_id for field in info.schema.fields if not field.nullable)})
+    own = (item.field_id for item in info.schema.fields if not (item.nullable or item.is_dynamic))
+    return frozenset({0, 1, *own})
+
+
+def label_of(info: CollectionInfo) -> str:
+    return f"{info.database}.{info.name}"
 
 
 def verify(items: list[CopyItem], present: dict[str, int], *, where: str) -> None:

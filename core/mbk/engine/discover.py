@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from mbk.engine.orphans import PACKED, sort_out
 from mbk.engine.run import Run
 from mbk.errors import MilvusError, NotFound, WrongStorage
 from mbk.model import layout
@@ -17,6 +18,9 @@ from mbk.ports.milvus import CollectionInfo, Milvus, SegmentInfo
 from mbk.ports.storage import ObjectInfo, Storage
 
 K = TypeVar("K", layout.InsertKey, layout.DeltaKey)
+
+#: From this storage version on a segment is a manifest with files of its own, which no import reads (FORMAT.md 2.5).
+MANIFESTS = 3
 
 
 class SegmentGone(NotFound):
@@ -45,18 +49,17 @@ def discover(
     ``fields`` are the ids of those that every segment has a column of; packed segments name no fields.
 
     Raises `WrongStorage` when the storage holds no segments at all, `SegmentGone` when this one's files vanished,
-    `MilvusError` when the files contradict each other or what the server says.
+    `SegmentUnclear` when they may be others' than the segment's, `MilvusError` when they contradict what the server says.
     """
+    refuse_manifests([segment], f"segment {segment.id}")
     root = storage.location.root
     insert_prefix, delta_prefix = layout.segment_prefixes(root, collection, segment.partition_id, segment.id)
     inserts = [] if segment.is_l0 else _list(storage, insert_prefix, run)
     deltas = _list(storage, delta_prefix, run)
-    if not inserts and not segment.is_l0:
-        if not segment.rows:
+    if not (deltas if segment.is_l0 else inserts):
+        if not segment.rows and not segment.delta_logs:
             return None
         _explain_missing(storage, segment, run)
-    if segment.is_l0 and not deltas:
-        return None
     record = Segment(
         segment_id=segment.id,
         collection_id=collection,
@@ -69,10 +72,20 @@ def discover(
         storage_version=segment.storage_version,
     )
     files = SegmentFiles(record)
-    _add_inserts(files, place, root, inserts, segment)
-    _require_columns(files, segment, fields)
+    if inserts:
+        _add_inserts(files, place, _own_inserts(storage, root, inserts, segment, run))
+        _require_columns(files, segment, fields)
     _add_deltas(files, place, root, deltas, segment)
     return files
+
+
+def refuse_manifests(segments: Iterable[SegmentInfo], what: str) -> None:
+    """`MilvusError` for storage version 3: no import reads such a segment's files."""
+    if any(segment.storage_version >= MANIFESTS for segment in segments):
+        raise MilvusError(
+            f"{what} is of storage version 3, which the binlog format cannot hold",
+            hint="back up with --format snapshot",
+        )
 
 
 def require_milvus_data(
@@ -108,10 +121,11 @@ def _list(storage: Storage, prefix: str, run: Run) -> list[ObjectInfo]:
 
 
 def _explain_missing(storage: Storage, segment: SegmentInfo, run: Run) -> None:
-    if not _holds_segments(storage, run):
+    if not segment.is_l0 and not _holds_segments(storage, run):
         raise _wrong(storage)
+    what = "deletes but no delta logs" if segment.is_l0 else f"{segment.rows} rows but no insert logs"
     raise SegmentGone(
-        f"segment {segment.id} has {segment.rows} rows but no insert logs in {storage.location}",
+        f"segment {segment.id} has {what} in {storage.location}",
         hint="is this the storage that Milvus uses?",
     )
 
@@ -131,32 +145,36 @@ def _parse(
     return parsed
 
 
+def _own_inserts(
+    storage: Storage, root: str, entries: list[ObjectInfo], segment: SegmentInfo, run: Run
+) -> list[tuple[layout.InsertKey, ObjectInfo]]:
+    """Those that the server names, or else those that can only be the segment's; in order."""
+    parsed = sorted(_parse(entries, root, layout.parse_insert), key=lambda pair: pair[0].log)
+    if segment.insert_logs is not None:
+        wanted = {(log, number) for number, logs in segment.insert_logs.items() for log in logs}
+        _require(segment, wanted, {(key.log, key.field) for key, _ in parsed})
+    else:
+        logs: defaultdict[int, dict[int, ObjectInfo]] = defaultdict(dict)
+        for key, entry in parsed:
+            logs[key.field][key.log] = entry
+        wanted = set(sort_out(storage, segment, logs, run))
+    return [(key, entry) for key, entry in parsed if (key.log, key.field) in wanted]
+
+
 def _add_inserts(
-    files: SegmentFiles, place: BackupLayout, root: str, entries: list[ObjectInfo], segment: SegmentInfo
+    files: SegmentFiles, place: BackupLayout, own: list[tuple[layout.InsertKey, ObjectInfo]]
 ) -> None:
     logs: defaultdict[int, list[Binlog]] = defaultdict(list)
-    for key, entry in sorted(_parse(entries, root, layout.parse_insert), key=lambda pair: pair[0].log):
-        if segment.insert_logs is not None and key.log not in segment.insert_logs.get(key.field, ()):
-            continue
+    for key, entry in own:
         logs[key.field].append(Binlog(log_path=entry.key, log_size=entry.size, log_id=key.log))
         target = place.insert(key.collection, key.partition, key.segment, key.field, key.log)
         files.items.append(CopyItem(entry.key, target, entry.size, entry.etag))
-    if segment.insert_logs is not None:
-        _require(segment, {log for ids in segment.insert_logs.values() for log in ids}, logs)
-    counts = {number: len(found) for number, found in logs.items()}
-    if segment.storage_version < 2 and len(set(counts.values())) > 1:
-        odd = min(counts, key=lambda number: list(counts.values()).count(counts[number]))
-        raise MilvusError(
-            f"segment {segment.id}: field {odd} has {counts[odd]} binlogs, the other fields have "
-            f"{max(counts.values()) if counts[odd] != max(counts.values()) else min(counts.values())}",
-            hint="a failed upload left orphans; compact the collection and back up again",
-        )
     files.record.binlogs = [FieldBinlog(field_id=number, binlogs=logs[number]) for number in sorted(logs)]
 
 
 def _require_columns(files: SegmentFiles, segment: SegmentInfo, fields: frozenset[int]) -> None:
     """A column that is gone as a whole leaves the others in agreement, and an import would not miss it either."""
-    if segment.is_l0 or segment.storage_version >= 2:
+    if segment.storage_version >= PACKED:
         return
     if missing := fields - {logs.field_id for logs in files.record.binlogs}:
         raise SegmentGone(
@@ -167,6 +185,7 @@ def _require_columns(files: SegmentFiles, segment: SegmentInfo, fields: frozense
 def _add_deltas(
     files: SegmentFiles, place: BackupLayout, root: str, entries: list[ObjectInfo], segment: SegmentInfo
 ) -> None:
+    """All that are there where the server gives no list: a delete that stands there twice deletes once."""
     logs: list[Binlog] = []
     for key, entry in sorted(_parse(entries, root, layout.parse_delta), key=lambda pair: pair[0].log):
         if segment.delta_logs is not None and key.log not in segment.delta_logs:
@@ -174,13 +193,11 @@ def _add_deltas(
         logs.append(Binlog(log_path=entry.key, log_size=entry.size, log_id=key.log))
         target = place.delta(key.collection, key.partition, key.segment, key.log)
         files.items.append(CopyItem(entry.key, target, entry.size, entry.etag))
-    if segment.delta_logs is not None:
-        _require(segment, set(segment.delta_logs), {0: logs})
+    _require(segment, {(log, 0) for log in segment.delta_logs or ()}, {(log.log_id, 0) for log in logs})
     # The format wants exactly one entry, also when it is empty.
     files.record.deltalogs = [FieldBinlog(binlogs=logs)]
 
 
-def _require(segment: SegmentInfo, wanted: set[int], logs: dict[int, list[Binlog]]) -> None:
-    missing = wanted - {log.log_id for found in logs.values() for log in found}
-    if missing:
-        raise SegmentGone(f"segment {segment.id}: log {min(missing)} does not exist")
+def _require(segment: SegmentInfo, wanted: set[tuple[int, int]], present: set[tuple[int, int]]) -> None:
+    if missing := wanted - present:
+        raise SegmentGone(f"segment {segment.id}: log {min(missing)[0]} does not exist")

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from mbk.errors import Interrupted, MbkError
+from mbk.errors import Interrupted, MbkError, MilvusError
 from mbk.model.events import Event, RetryScheduled
 
 T = TypeVar("T")
@@ -48,14 +48,18 @@ class Retrier:
         self._lock = threading.Lock()
         self.retries = 0
 
-    def call(self, what: str, function: Callable[[], T]) -> T:
-        """The function's result. ``what`` names the call for the user: ``read files/insert_log/…``."""
+    def call(self, what: str, function: Callable[[], T], *, patience: int = 0) -> T:
+        """The function's result. ``what`` names the call for the user: ``read files/insert_log/…``.
+
+        ``patience``: attempts at a call that a server which is there puts off (a rate limit), if more than the policy's.
+        """
         attempt = 1
         while True:
             try:
                 result = function()
             except MbkError as error:
-                self._pause_or_raise(what, attempt, error)
+                attempts = patience if isinstance(error, MilvusError) else 0
+                self._pause_or_raise(what, attempt, error, attempts)
                 attempt += 1
             else:
                 if attempt > 1:
@@ -81,10 +85,10 @@ class Retrier:
                 self._pause_or_raise(what, attempt, error)
                 attempt += 1
 
-    def _pause_or_raise(self, what: str, attempt: int, error: MbkError) -> None:
+    def _pause_or_raise(self, what: str, attempt: int, error: MbkError, attempts: int = 0) -> None:
         if not error.retryable:
             raise error
-        if attempt >= self._policy.attempts or not self._spend():
+        if attempt >= max(attempts, self._policy.attempts) or not self._spend():
             error.retryable = False
             raise error
         delay = min(self._policy.ceiling, self._policy.first * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0)

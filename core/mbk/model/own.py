@@ -6,13 +6,31 @@ from msgspec import field
 
 from mbk.model.meta import Record
 
+#: What `Protection.boundary` says.
+ALL = "all"
+OWN = "own"
+NONE = "none"
+
+
+class Protection(Record):
+    """What a collection's part of the backup can be trusted with.
+
+    ``boundary``: the flush whose line it keeps to, `ALL` (one over every collection), `OWN` or `NONE`; ``at`` the line's
+    time, RFC 3339 in UTC. ``gc_paused``: no garbage was collected from before its segments were listed until they
+    were copied.
+    """
+
+    boundary: str = NONE
+    at: str = ""
+    gc_paused: bool = False
+
 
 class OwnMeta(Record):
     """``meta/mbk.json``. Written first, so that the name is taken, and again just before the backup is committed.
 
     ``started`` and ``finished`` are RFC 3339 in UTC. ``rows``: collection id -> the rows that a query counted, only
     where the count was the same before the flush and after the copying, so that it is exact.
-    ``failed``: ``db.coll`` -> why that collection is not in the backup.
+    ``protection`` is by collection id, too. ``failed``: ``db.coll`` -> why that collection is not in the backup.
     """
 
     version: int = 1
@@ -22,26 +40,40 @@ class OwnMeta(Record):
     started: str = ""
     finished: str = ""
     rows: dict[str, int] = field(default_factory=dict)
+    protection: dict[str, Protection] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
 
 class JobNote(Record):
-    """One import of a restore: its job id (empty while it is being started), whether it is known to be done, its rows."""
+    """One import of a restore: its job id (empty while it is being started), whether it is known to be done, its rows.
+
+    ``segments``: the ids of the segments in it.
+    """
 
     job: str = ""
     done: bool = False
     rows: int = 0
+    segments: list[int] = field(default_factory=list)
+
+
+class Loaded(Record):
+    """How a collection was loaded before it had to be released; ``partitions`` empty: all."""
+
+    replicas: int = 1
+    partitions: list[str] = field(default_factory=list)
 
 
 class Journal(Record):
     """How far the restore of one collection has come; lies beside its staged copies until it is done.
 
     ``collection_id`` is the target's, 0 while it is being created. ``created`` says whether this restore made it.
+    ``released``: it was loaded, and must be loaded again.
     """
 
-    version: int = 1
+    version: int = 2
     backup_id: str = ""
     target: str = ""
     collection_id: int = 0
     created: bool = False
     jobs: dict[str, JobNote] = field(default_factory=dict)
+    released: Loaded | None = None

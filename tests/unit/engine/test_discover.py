@@ -61,7 +61,7 @@ def test_an_all_partition_l0_segment_has_no_group(storage: MemoryStorage) -> Non
 
 def test_a_segment_without_rows_and_files_is_left_out(storage: MemoryStorage) -> None:
     assert found(storage, replace(SEGMENT, rows=0)) is None
-    assert found(storage, L0) is None
+    assert found(storage, replace(L0, rows=0)) is None
 
 
 def test_rows_without_files_mean_another_storage_or_a_segment_that_was_replaced(
@@ -99,14 +99,25 @@ def test_a_log_of_the_exact_list_that_is_not_there_means_that_the_segment_change
         found(storage, replace(SEGMENT, **exact))
 
 
-def test_fields_of_different_length_are_refused_where_nobody_knows_the_right_list(
-    storage: MemoryStorage,
-) -> None:
-    put(storage, *(f"insert_log/10/20/30/{field}/{log}" for field in (0, 1, 100) for log in (1, 2)))
-    put(storage, "insert_log/10/20/30/101/1")
-    with pytest.raises(MilvusError, match="field 101 has 1 binlogs, the other fields have 2"):
-        found(storage, SEGMENT)
-    assert found(storage, replace(SEGMENT, storage_version=2)) is not None, "column groups may differ"
+def test_deletes_without_files_mean_that_the_segment_was_replaced(storage: MemoryStorage) -> None:
+    """Its deletes may have gone into data segments that were listed before: all must be listed anew."""
+    with pytest.raises(SegmentGone, match="segment 31 has deletes but no delta logs"):
+        found(storage, L0)
+    with pytest.raises(SegmentGone):
+        found(storage, replace(L0, rows=0, delta_logs=(3,)))
+
+
+def test_a_segment_of_manifests_is_refused_with_the_way_out(storage: MemoryStorage) -> None:
+    with pytest.raises(MilvusError, match=r"storage version 3.*--format snapshot"):
+        found(storage, replace(SEGMENT, storage_version=3))
+
+
+def test_the_exact_list_may_leave_a_field_shorter_than_others(storage: MemoryStorage) -> None:
+    put(storage, *(f"insert_log/10/20/30/{field}/{field + 1}" for field in (0, 1, 100)))
+    put(storage, "insert_log/10/20/30/0/9")
+    files = found(storage, replace(SEGMENT, insert_logs={0: (1, 9), 1: (2,), 100: (101,)}))
+    assert files is not None
+    assert len(files.items) == 4
 
 
 def test_files_of_a_layout_that_is_not_known_are_refused(storage: MemoryStorage) -> None:
