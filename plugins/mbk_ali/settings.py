@@ -8,7 +8,16 @@ from typing import ClassVar
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from mbk.plugin import StorageSettings
-from mbk.plugin.fields import ExistingFile, Host, NeededBucket, Port, RelativeRoot, SecretOfKey
+from mbk.plugin.fields import (
+    ExistingFile,
+    Host,
+    MilvusHost,
+    MilvusPort,
+    NeededBucket,
+    Port,
+    RelativeRoot,
+    SecretOfKey,
+)
 
 # The names that OSS allows, and that oss2 insists on.
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
@@ -52,6 +61,8 @@ class AliSettings(StorageSettings):
     session_token: SecretStr = Field(SecretStr(""), description="STS token of temporary keys")
     use_iam: bool = Field(False, description="credentials of the machine's RAM role instead of keys")
     iam_endpoint: str = Field("", description="where the role's credentials come from")
+    milvus_address: MilvusHost = ""
+    milvus_port: MilvusPort = None
     root_path: RelativeRoot = ""
     bucket: NeededBucket = Field("", validate_default=True, description="the bucket")
 
@@ -98,6 +109,13 @@ class AliSettings(StorageSettings):
         scheme = "https" if self.tls else "http"
         port = "" if self.port in (None, self._default_port) else f":{self.port}"
         return f"{scheme}://{self.host}{port}"
+
+    @property
+    def milvus_endpoint(self) -> str:
+        """``host:port`` as Milvus reaches the service where that is another way than ours, else empty."""
+        if not (self.milvus_address or self.milvus_port):
+            return ""
+        return f"{self.milvus_address or self.host}:{self.milvus_port or self.port or self._default_port}"
 
     @property
     def home_region(self) -> str:

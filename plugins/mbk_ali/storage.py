@@ -21,6 +21,7 @@ from mbk.errors import (
     TransferInterrupted,
     Unsupported,
 )
+from mbk.plugin.external import external_spec, external_uri
 from mbk.plugin.failures import Place
 from mbk.plugin.keys import fault_of_path, require_key
 from mbk.plugin.streams import MAX_PARTS, counted, cut, part_sizes
@@ -82,6 +83,25 @@ class AliStorage:
     @property
     def location(self) -> Location:
         return self._location
+
+    def external_uri(self, key: str, *, own: bool) -> str:
+        """Milvus speaks S3 with this vendor, too. Without an endpoint it takes its own; ``minio`` carries one."""
+        settings = self.settings
+        if own and not settings.milvus_endpoint:
+            return external_uri("s3", settings.bucket, key)
+        return external_uri("minio", settings.milvus_endpoint or settings.endpoint, settings.bucket, key)
+
+    def external_spec(self) -> str:
+        settings = self.settings
+        key, secret, token = settings.static_keys or ("", "", "")
+        return external_spec(
+            "aliyun",
+            tls=settings.tls,
+            region=self.location.region,
+            keys=(key, secret) if key else None,
+            token=token,
+            iam_endpoint=settings.iam_endpoint,
+        )
 
     @property
     def capabilities(self) -> Capabilities:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from mbk.plugin import StorageSettings
-from mbk.plugin.fields import ExistingFile, Host, Port, joined
+from mbk.plugin.fields import ExistingFile, Host, MilvusHost, MilvusPort, Port, joined
 from mbk_azure.connection import Connection, parse
 
 PUBLIC_CLOUD = "core.windows.net"
@@ -53,6 +53,8 @@ class AzureSettings(StorageSettings):
     ca_cert: ExistingFile = Field("", description="PEM file of a private certificate authority")
     path_style: bool | None = Field(None, description="account in the path; by default with an emulator")
     iam_endpoint: str = Field("", description="authority that the identity is proved to")
+    milvus_address: MilvusHost = Field("", description="the account's whole host name as Milvus reaches it")
+    milvus_port: MilvusPort = None
     bucket: str = Field("", validate_default=True, description="the container")
 
     @model_validator(mode="before")

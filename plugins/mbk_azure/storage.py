@@ -34,6 +34,7 @@ from mbk.ports.storage import MIB, Capabilities, Location, ObjectInfo, Storage
 from mbk_azure.blocks import MAX_BLOCKS, AzureUpload, block_sizes
 from mbk_azure.client import connect
 from mbk_azure.errors import Place, Source, code_of, translated
+from mbk_azure.external import spec, uri
 from mbk_azure.settings import AzureSettings
 from mbk_azure.signing import CopySource, Signer
 
@@ -95,6 +96,12 @@ class AzureStorage:
     @property
     def location(self) -> Location:
         return self._location
+
+    def external_uri(self, key: str, *, own: bool) -> str:  # noqa: ARG002  the account always stands in it
+        return uri(self.settings, key)
+
+    def external_spec(self) -> str:
+        return spec(self.settings)
 
     @property
     def capabilities(self) -> Capabilities:

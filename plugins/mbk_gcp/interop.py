@@ -17,7 +17,7 @@ from mbk_s3.storage import S3Storage
 class InteropSettings(S3Settings):
     """What holds of the dialect: no part copy, and on a PUT the service does not know ``If-None-Match``."""
 
-    profile_of_service = Profile(NAME, "Google Cloud Storage with HMAC keys", tls=True)
+    profile_of_service = Profile(NAME, "Google Cloud Storage with HMAC keys", tls=True, provider="gcp")
 
 
 class InteropStorage(S3Storage):
@@ -44,6 +44,8 @@ def _in_s3_words(settings: GcpSettings) -> InteropSettings:
         secret_access_key=settings.secret_access_key,
         bucket=settings.bucket,
         root_path=settings.root_path,
+        milvus_address=settings.milvus_address,
+        milvus_port=settings.milvus_port,
         conditional_write=False,
         part_copy=False,
     )

@@ -8,7 +8,16 @@ from typing import ClassVar
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from mbk.plugin import StorageSettings
-from mbk.plugin.fields import ExistingFile, Host, NeededBucket, Port, SecretOfKey, joined
+from mbk.plugin.fields import (
+    ExistingFile,
+    Host,
+    MilvusHost,
+    MilvusPort,
+    NeededBucket,
+    Port,
+    SecretOfKey,
+    joined,
+)
 
 #: The canonical name, and `Location.backend` of every bucket, with whatever credentials it is opened.
 NAME = "gcp"
@@ -41,6 +50,8 @@ class GcpSettings(StorageSettings):
     use_ssl: bool | None = Field(None, description="https to an emulator; by default with port 443")
     ca_cert: ExistingFile = Field("", description="PEM file of a private certificate authority")
     path_style: bool | None = Field(None, description="with HMAC keys: bucket in the path, the default")
+    milvus_address: MilvusHost = ""
+    milvus_port: MilvusPort = None
     bucket: NeededBucket = Field("", validate_default=True, description="the bucket")
     use_iam: bool = Field(False, description="application default credentials, whatever else is set")
     credentials_file: ExistingFile = Field("", description="JSON key file of a service account")

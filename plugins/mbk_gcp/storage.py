@@ -6,6 +6,7 @@ import base64
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import chain, islice, repeat
+from pathlib import Path
 from threading import Lock
 from typing import Any
 from urllib.parse import quote
@@ -26,6 +27,7 @@ from mbk.errors import (
     Unsupported,
     UsageError,
 )
+from mbk.plugin.external import external_spec, external_uri
 from mbk.plugin.failures import Place
 from mbk.plugin.keys import fault_of_length, require_key
 from mbk.plugin.streams import counted, cut
@@ -85,6 +87,24 @@ class GcpStorage:
     @property
     def capabilities(self) -> Capabilities:
         return self._capabilities
+
+    def external_uri(self, key: str, *, own: bool) -> str:  # noqa: ARG002  Milvus has one name for such a bucket
+        return external_uri("gcs", self.settings.bucket, key)
+
+    def external_spec(self) -> str:
+        settings = self.settings
+        file = "" if settings.use_iam else settings.credentials_file
+        try:
+            credentials = Path(file).read_text(encoding="utf-8") if file else ""
+        except (OSError, UnicodeDecodeError) as exc:
+            raise UsageError(f"{file} cannot be read: {type(exc).__name__}") from exc
+        return external_spec(
+            "gcpnative",
+            tls=settings.tls,
+            region=settings.region,
+            token="" if settings.use_iam or file else settings.session_token.get_secret_value(),
+            credentials_json=credentials,
+        )
 
     @property
     def connection(self) -> Connection:

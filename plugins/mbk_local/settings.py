@@ -34,6 +34,8 @@ class LocalSettings(StorageSettings):
             "connection_string",
             "sas_token",
             "credentials_file",
+            "milvus_address",
+            "milvus_port",
         }
     )
 

@@ -25,6 +25,8 @@ class Profile:
     tls: bool = False
     regional: bool = False
     path_style: bool = True
+    #: What Milvus calls such a service (``minio.cloudProvider`` of its configuration).
+    provider: str = "aws"
     strict_conditions: bool = False
 
     @property
@@ -37,6 +39,7 @@ MINIO = Profile(
     "MinIO, and what Milvus ships with by default",
     address="localhost",
     port=9000,
+    provider="minio",
     keys=("minioadmin", "minioadmin"),
 )
 S3 = Profile("s3", "any S3-compatible service at an address of its own")

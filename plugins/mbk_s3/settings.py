@@ -8,7 +8,16 @@ from typing import ClassVar, Literal
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from mbk.plugin import StorageSettings
-from mbk.plugin.fields import ExistingFile, Host, NeededBucket, Port, SecretOfKey, joined
+from mbk.plugin.fields import (
+    ExistingFile,
+    Host,
+    MilvusHost,
+    MilvusPort,
+    NeededBucket,
+    Port,
+    SecretOfKey,
+    joined,
+)
 from mbk_s3.profiles import AWS, MINIO, S3, Profile
 
 DEFAULT_REGION = "us-east-1"
@@ -60,6 +69,8 @@ class S3Settings(StorageSettings):
     use_iam: bool = Field(False, description="credentials of the machine's role instead of keys")
     iam_endpoint: str = Field("", description="where the role's credentials come from")
     profile: str = Field("", description="profile in the shared AWS files")
+    milvus_address: MilvusHost = ""
+    milvus_port: MilvusPort = None
     bucket: NeededBucket = Field("", validate_default=True, description="the bucket")
     conditional_write: bool = Field(True, description="whether the service honours If-None-Match")
     part_copy: bool = Field(True, description="whether the service can copy parts")
@@ -127,6 +138,14 @@ class S3Settings(StorageSettings):
         from mbk_s3.client import ambient_region
 
         return ambient_region(self.profile)
+
+    @property
+    def milvus_endpoint(self) -> str:
+        """``host:port`` as Milvus reaches the service where that is another way than ours, else empty."""
+        if not (self.milvus_address or self.milvus_port):
+            return ""
+        default = int(self.endpoint.rpartition(":")[2])
+        return joined(self.milvus_address or self.host, self.milvus_port or default)
 
     @property
     def addressing_style(self) -> Literal["path", "virtual"]:

@@ -20,6 +20,7 @@ from mbk.errors import (
     TransferInterrupted,
     Unsupported,
 )
+from mbk.plugin.external import external_spec, external_uri
 from mbk.plugin.failures import Place
 from mbk.plugin.keys import fault_of_length, require_key
 from mbk.plugin.streams import MAX_PARTS, counted, cut, part_sizes
@@ -93,6 +94,30 @@ class S3Storage:
 
     def place_of(self, source: Storage) -> Place:
         return Place(source.location.bucket, source.location.endpoint)
+
+    def external_uri(self, key: str, *, own: bool) -> str:
+        """Without an endpoint Milvus takes its own; the scheme ``minio`` is the one that carries an endpoint."""
+        settings = self.settings
+        if own and not settings.milvus_endpoint:
+            return external_uri("s3", settings.bucket, key)
+        return external_uri("minio", settings.milvus_endpoint or settings.endpoint, settings.bucket, key)
+
+    def external_spec(self) -> str:
+        settings = self.settings
+        if settings.profile and not settings.static_keys:
+            raise Unsupported(
+                f"the profile {settings.profile!r} is known to this machine alone, and Milvus cannot use it",
+                hint="use keys or a role (useIAM), or --format binlog",
+            )
+        return external_spec(
+            settings.profile_of_service.provider,
+            tls=settings.tls,
+            region=settings.region
+            or (settings.signing_region if settings.profile_of_service.regional else ""),
+            keys=settings.static_keys,
+            token=settings.session_token.get_secret_value() if settings.static_keys else "",
+            iam_endpoint=settings.iam_endpoint,
+        )
 
     def check(self, *, create: bool = False) -> None:
         try:

@@ -128,10 +128,8 @@ _STORAGE = (
     ("sas_token", "shared access signature", p.text, True),
     ("credentials_file", "file with the credentials of a service account", p.text, False),
     ("local_path", "the directory as the Milvus process sees it", p.text, False),
-)
-_UNSTORED = (
-    ("milvus_address", "accepted, no effect yet: how Milvus itself reaches the storage", p.host),
-    ("milvus_port", "accepted, no effect yet: its port", p.port),
+    ("milvus_address", "host, where Milvus itself reaches the storage by another (snapshots)", p.host, False),
+    ("milvus_port", "its port", p.port, False),
 )
 
 KEYS: Mapping[str, Key] = {
@@ -142,11 +140,6 @@ KEYS: Mapping[str, Key] = {
             Key(f"{side}.{name}", help_, parse, secret)
             for side in (PRIMARY, BACKUP)
             for name, help_, parse, secret in _STORAGE
-        ),
-        *(
-            Key(f"{side}.{name}", help_, parse, stored=False)
-            for side in (PRIMARY, BACKUP)
-            for name, help_, parse in _UNSTORED
         ),
     )
 }

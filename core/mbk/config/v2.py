@@ -116,7 +116,7 @@ V2 = Dialect(
         "storage.root_path": "files",
         "backup_storage.root_path": "backup",
     },
-    not_inherited=frozenset({"root_path", "local_path"}),
+    not_inherited=frozenset({"root_path", "local_path", "milvus_address", "milvus_port"}),
     spellings=SPELLINGS,
     renamed={},
 )

@@ -55,6 +55,11 @@ RelativeRoot = Annotated[str, AfterValidator(_relative)]
 SecretOfKey = Annotated[SecretStr, AfterValidator(_secret)]
 
 
+#: How Milvus reaches the service, where that is another way than mbk's; empty when left out.
+MilvusHost = Annotated[str, AfterValidator(_host), Field(description="the host as Milvus reaches it")]
+MilvusPort = Annotated[int | None, Field(ge=1, le=65535, description="the port as Milvus reaches it")]
+
+
 def joined(host: str, port: int) -> str:
     """``host:port``, with brackets around an IPv6 address; always with a port, so that two spellings are equal."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -21,7 +21,8 @@ class StorageSettings(BaseModel):
     ``port``, ``region``, ``use_ssl``, ``ca_cert`` path of a PEM bundle, ``path_style`` (None: by the vendor's habit),
     ``access_key_id``, ``secret_access_key``, ``session_token``, ``use_iam``, ``iam_endpoint``, ``profile`` name in
     the vendor's credential files, ``account_name``, ``account_key``, ``connection_string``, ``sas_token``,
-    ``credentials_file``, ``local_path`` directory as the Milvus process sees it.
+    ``credentials_file``, ``local_path`` directory as the Milvus process sees it, ``milvus_address`` and
+    ``milvus_port`` how the Milvus process reaches the service, where that is another way than mbk's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

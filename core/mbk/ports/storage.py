@@ -199,3 +199,23 @@ class Storage(Protocol):
 
         Returns how many. Objects are never touched. The caller knows that nobody else writes there (X1, X2).
         """
+
+
+@runtime_checkable
+class MilvusReachable(Protocol):
+    """What a `Storage` may also be: Milvus itself can write to it and read from it, as it does with snapshots.
+
+    Milvus copies inside one kind of service only, and refuses what it cannot.
+    """
+
+    def external_uri(self, key: str, *, own: bool) -> str:
+        """``key`` as Milvus names it. ``own``: its data lies in the same service, and it needs not be told which.
+
+        `Unsupported` where Milvus has no name for it.
+        """
+
+    def external_spec(self) -> str:
+        """How Milvus is let in where that is not its own service: a JSON text, and a secret.
+
+        `Unsupported` where the credentials cannot be given to Milvus.
+        """

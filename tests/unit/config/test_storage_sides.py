@@ -220,10 +220,12 @@ def test_an_azure_account_is_written_as_a_key_pair_in_v1(load_text: Load) -> Non
     assert v1.keys["account_name"] == "minio.accessKeyID"
 
 
-def test_v2_names_how_milvus_reaches_the_storage_without_effect(load_text: Load) -> None:
+def test_how_milvus_reaches_a_storage_is_said_for_each_side(load_text: Load) -> None:
     loaded = load_text(v2("milvusAddress: inner, milvusPort: 9000"))
     assert loaded.warnings == ()
-    assert set(loaded.settings.storage.values) == {"bucket", "root_path"}
+    values = loaded.settings.storage.values
+    assert (values["milvus_address"], values["milvus_port"]) == ("inner", 9000)
+    assert not {"milvus_address", "milvus_port"} & set(loaded.settings.backup_storage.values)
 
 
 def test_settings_travel_to_another_process(load_text: Load) -> None:
