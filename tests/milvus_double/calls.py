@@ -20,6 +20,7 @@ from pymilvus.grpc_gen import milvus_pb2
 
 from tests.milvus_double.refusal import Refused, RpcFailure
 from tests.milvus_double.state import DEFAULT, State
+from tests.milvus_double.versions import ServerVersion
 
 METHODS = milvus_pb2.DESCRIPTOR.services_by_name["MilvusService"].methods_by_name
 #: Calls that a client makes before it has proven who it is.
@@ -73,10 +74,12 @@ def _unary(name: str, handle: Callable[..., Any], state: State, hooks: list[Hook
                 hook.before(name, request)
             with state.lock:
                 response = handle(request, call)
+            if answer_type is not common.Status:
+                response.status.SetInParent()
             for hook in list(hooks):
                 hook.after(name, request, response)
         except Refused as refused:
-            return refusal_answer(answer_type, refused, state)
+            return refusal_answer(answer_type, refused, state.version)
         except RpcFailure as failure:
             context.abort(failure.code, failure.details)
         return response
@@ -131,16 +134,18 @@ def _checked(metadata: Mapping[str, str], state: State) -> str:
     return user
 
 
-def status(refused: Refused | None = None, *, modern: bool = True) -> common.Status:
-    """``modern``: with the codes of 2.3 and later."""
-    if refused is None:
-        return common.Status()
+def status(refused: Refused, version: ServerVersion) -> common.Status:
+    """2.2 fills the older code alone; until 2.4 only the errors of `merr`, which end with its words, have a code."""
     filled = common.Status(error_code=refused.error_code, reason=refused.reason)
-    if modern:
-        filled.code, filled.retriable, filled.detail = refused.code, refused.retriable, refused.reason
+    if version.number < (2, 3, 0):
+        return filled
+    code = refused.code
+    if code == 1100 and version.number < (2, 4, 0) and "invalid parameter" not in refused.reason:
+        code, filled.error_code = 65535, common.UnexpectedError
+    filled.code, filled.retriable, filled.detail = code, refused.retriable, refused.reason
     return filled
 
 
-def refusal_answer(answer_type: Any, refused: Refused, state: State) -> Any:
-    filled = status(refused, modern=state.version.number >= (2, 3, 0))
+def refusal_answer(answer_type: Any, refused: Refused, version: ServerVersion) -> Any:
+    filled = status(refused, version)
     return filled if answer_type is common.Status else answer_type(status=filled)

@@ -50,15 +50,15 @@ def no_database(name: str) -> Refused:
 
 
 def no_partition(name: object) -> Refused:
-    return Refused(f"partition not found[partition={name}]", code=200)
+    return Refused(f"partition not found[partition={name}]", code=200, error_code=common.MetaFailed)
 
 
-def no_index(name: str) -> Refused:
-    return Refused(f"index not found[indexName={name}]", code=700, error_code=common.IndexNotExist)
+def no_index(name: str, *, kind: str = "indexName") -> Refused:
+    return Refused(f"index not found[{kind}={name}]", code=700, error_code=common.IndexNotExist)
 
 
 def invalid(reason: str) -> Refused:
-    """merr.ErrParameterInvalid."""
+    """merr.ErrParameterInvalid. Before 2.4 most checks of the proxy had no code of their own (`calls.status`)."""
     return Refused(reason, code=1100, error_code=common.IllegalArgument)
 
 

@@ -199,7 +199,12 @@ class Collection:
         return [channel.rsplit("_", 1)[0] for channel in self.channels]
 
     def field_named(self, name: str) -> schema_pb2.FieldSchema | None:
-        return next((item for item in self.fields if item.name == name), None)
+        """A sub-field of a struct array is called ``struct[sub]``."""
+        for struct in self.schema.struct_array_fields:
+            for sub in struct.fields:
+                if name == f"{struct.name}[{sub.name}]":
+                    return sub
+        return next((item for item in self.schema.fields if item.name == name), None)
 
     def partition_named(self, name: str) -> Partition:
         try:
@@ -299,6 +304,8 @@ class State:
         self.gc_paused_until: dict[int, float] = {}
         #: What segments are written as; a 3.0 may be told to write 2.
         self.write_version = write_version or version.storage_version
+        #: Whether the remote side of text embedding functions answers.
+        self.providers_answer = False
         #: How deltalogs are written: "json" or "multi_field" (both in the envelope of version 1), or "packed".
         self.delta_form = "packed" if self.write_version >= 3 else "json"
         self.rows_per_log = 10_000

@@ -140,6 +140,8 @@ SINCE: dict[str, Version] = {
     "rest_v2": (2, 4, 0),  # run: 404 on 2.3.5
     "gc_pause": (2, 4, 0),  # /management/datacoord/garbage_collection/*; run: 404 on 2.3.5
     "nullable": (2, 5, 0),
+    "nullable_vectors": (3, 0, 0),
+    "nullable_structs": (3, 0, 0),  # the documentation of 3.0 says: only there
     "default_values": (2, 5, 0),
     "functions": (2, 5, 0),  # BM25
     "text_embedding": (2, 6, 0),
@@ -156,6 +158,8 @@ SINCE: dict[str, Version] = {
     "segment_storage_version": (2, 6, 0),  # GetPersistentSegmentInfo.storage_version
     "packed_segments": (2, 6, 0),  # storage version 2 is written and imported
     "add_field": (2, 6, 0),
+    # The server's own property in DescribeCollection (milvus#48988; which patch of 2.6 is not certain).
+    "max_field_id": (2, 6, 15),
     "struct_arrays": (2, 6, 4),
     "encryption": (2, 6, 0),
     "multi_l0_import": (2, 6, 5),

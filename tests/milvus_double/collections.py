@@ -1,0 +1,259 @@
+"""Collections: creating, describing, altering, adding fields, dropping.
+
+Sources: milvus ``internal/rootcoord/create_collection_task.go``, ``internal/proxy/task.go``, ``impl.go``; FORMAT.md 2.3, 3.4,
+3.5; for 2.3.5 the real server (tests/versions/test_double_is_like_2_3_5.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pymilvus.grpc_gen import common_pb2 as common
+from pymilvus.grpc_gen import milvus_pb2 as milvus
+from pymilvus.grpc_gen import schema_pb2
+
+from tests.milvus_double.calls import Call, Part
+from tests.milvus_double.clock import milliseconds
+from tests.milvus_double.functions import CHECK_SWITCH, check_providers
+from tests.milvus_double.objects import drop_segments
+from tests.milvus_double.refusal import Refused, invalid
+from tests.milvus_double.schemas import (
+    check_added_field,
+    check_name,
+    largest_id,
+    params,
+    shown_schema,
+    stored_schema,
+)
+from tests.milvus_double.state import (
+    DEFAULT_PARTITION,
+    GROWING,
+    Collection,
+    Partition,
+)
+
+MAX_SHARDS = 16
+MAX_FIELD_ID = "max_field_id"
+DESCRIPTION = "collection.description"
+
+
+def pairs(values: dict[str, str]) -> list[common.KeyValuePair]:
+    return [common.KeyValuePair(key=key, value=value) for key, value in values.items()]
+
+
+class Collections(Part):
+    def CreateCollection(self, request: milvus.CreateCollectionRequest, call: Call) -> common.Status:
+        database = self.state.database(call.database)
+        sent = schema_pb2.CollectionSchema.FromString(request.schema)
+        if sent.name and sent.name != request.collection_name:
+            raise invalid(f"collection name = {request.collection_name}, schema.Name={sent.name}")
+        shards = request.shards_num or 1
+        if not 1 <= shards <= MAX_SHARDS:
+            raise invalid(f"maximum shards's number should be limited to {MAX_SHARDS}")
+        sent.name = request.collection_name
+        schema = stored_schema(sent, request.collection_name, self.state.version)
+        properties = params(request.properties)
+        check_providers(
+            schema, answering=self.state.providers_answer, switched_off=self._check_is_off(properties)
+        )
+        if request.collection_name in database.collections:
+            return self._again(database.collections[request.collection_name], schema, shards)
+        if any(request.collection_name in item.aliases for item in database.collections.values()):
+            raise Refused(f"collection name [{request.collection_name}] conflicts with an existing alias")
+        made = self._made(database.name, schema, shards, request, properties)
+        database.collections[made.name] = made
+        self.state.collections[made.id] = made
+        return common.Status()
+
+    def _check_is_off(self, properties: dict[str, str]) -> bool:
+        wanted = properties.get(CHECK_SWITCH, "").lower() == "true"
+        return wanted and self.state.version.has("function_check_switch")
+
+    def _again(self, there: Collection, schema: schema_pb2.CollectionSchema, shards: int) -> common.Status:
+        """Creating what is there is no error where both are equal."""
+        if there.schema != schema or there.shards != shards:
+            raise Refused(f"create duplicate collection with different parameters, collection: {there.name}")
+        return common.Status()
+
+    def _made(
+        self,
+        database: str,
+        schema: schema_pb2.CollectionSchema,
+        shards: int,
+        request: milvus.CreateCollectionRequest,
+        properties: dict[str, str],
+    ) -> Collection:
+        number = self.state.clock.new_id()
+        made = Collection(
+            id=number,
+            database=database,
+            name=schema.name,
+            schema=schema,
+            shards=shards,
+            consistency_level=request.consistency_level,
+            channels=self.state.new_channels(number, shards),
+            created=self.state.clock.now(),
+            properties=properties,
+            max_field_id=largest_id(schema),
+        )
+        if self.state.version.has(MAX_FIELD_ID):
+            # A value that a client brings along wins, and shifts the ids of fields added later (milvus#48988).
+            made.properties.setdefault(MAX_FIELD_ID, str(made.max_field_id))
+            made.max_field_id = max(made.max_field_id, int(made.properties[MAX_FIELD_ID]))
+        names = [DEFAULT_PARTITION]
+        if made.partition_key is not None:
+            count = request.num_partitions or (16 if self.state.version.number >= (2, 4, 0) else 64)
+            names = [f"{DEFAULT_PARTITION}_{at}" for at in range(count)]
+        elif request.num_partitions:
+            raise invalid("num_partitions should only be specified with partition key field enabled")
+        for name in names:
+            made.partitions[name] = Partition(
+                id=self.state.clock.new_id(), name=name, created=self.state.clock.now()
+            )
+        return made
+
+    def DropCollection(self, request: milvus.DropCollectionRequest, call: Call) -> common.Status:
+        database = self.state.database(call.database)
+        found = database.collections.get(request.collection_name)
+        if found is None:
+            if any(request.collection_name in item.aliases for item in database.collections.values()):
+                raise Refused(f"cannot drop the collection via alias = {request.collection_name}")
+            return common.Status()
+        if found.aliases and self.state.version.number >= (2, 5, 0):
+            raise Refused(
+                f"unable to drop the collection [{found.name}] because it has associated aliases {found.aliases}, "
+                "please remove all aliases before dropping the collection"
+            )
+        drop_segments(self.state, found.segments.values())
+        del database.collections[found.name]
+        del self.state.collections[found.id]
+        return common.Status()
+
+    def HasCollection(self, request: milvus.HasCollectionRequest, call: Call) -> milvus.BoolResponse:
+        self.state.database(call.database)
+        try:
+            self.state.collection(call.database, request.collection_name)
+        except Refused:
+            return milvus.BoolResponse(value=False)
+        return milvus.BoolResponse(value=True)
+
+    def DescribeCollection(
+        self, request: milvus.DescribeCollectionRequest, call: Call
+    ) -> milvus.DescribeCollectionResponse:
+        if request.collection_name:
+            found = self.state.collection(call.database, request.collection_name)
+        else:
+            found = self.state.collection_by_id(request.collectionID)
+        version = self.state.version
+        schema = shown_schema(found.schema)
+        if version.has("schema_properties"):
+            schema.properties.extend(pairs(found.properties))
+        answer = milvus.DescribeCollectionResponse(
+            schema=schema,
+            collectionID=found.id,
+            virtual_channel_names=found.channels,
+            physical_channel_names=found.physical_channels,
+            created_timestamp=found.created,
+            created_utc_timestamp=milliseconds(found.created),
+            shards_num=found.shards,
+            aliases=found.aliases,
+            consistency_level=found.consistency_level,
+            collection_name=found.name,
+            properties=pairs(found.properties),
+            num_partitions=len(found.partitions) if found.partition_key is not None else 0,
+        )
+        if version.has("databases"):
+            answer.db_name = found.database
+        if version.has("describe_database"):
+            answer.db_id = self.state.database(found.database).id
+        return answer
+
+    def ShowCollections(
+        self, request: milvus.ShowCollectionsRequest, call: Call
+    ) -> milvus.ShowCollectionsResponse:
+        found = list(self.state.database(call.database).collections.values())
+        answer = milvus.ShowCollectionsResponse()
+        for item in found:
+            if request.collection_names and item.name not in request.collection_names:
+                continue
+            if request.type == milvus.ShowType.InMemory:
+                if not any(part.loaded for part in item.partitions.values()):
+                    continue
+                answer.inMemory_percentages.append(100)
+                answer.query_service_available.append(True)
+            answer.collection_names.append(item.name)
+            answer.collection_ids.append(item.id)
+            answer.created_timestamps.append(item.created)
+            answer.created_utc_timestamps.append(milliseconds(item.created))
+        return answer
+
+    def AlterCollection(self, request: milvus.AlterCollectionRequest, call: Call) -> common.Status:
+        found = self.state.collection(call.database, request.collection_name)
+        changed = params(request.properties)
+        if DESCRIPTION in changed and self.state.version.number >= (2, 6, 0):
+            found.schema.description = changed.pop(DESCRIPTION)
+        if request.properties and request.delete_keys:
+            raise invalid("can not provide properties and deletekeys at the same time")
+        found.properties.update(changed)
+        for key in request.delete_keys:
+            found.properties.pop(key, None)
+        return common.Status()
+
+    def AlterCollectionField(self, request: milvus.AlterCollectionFieldRequest, call: Call) -> common.Status:
+        found = self.state.collection(call.database, request.collection_name)
+        field = found.field_named(request.field_name)
+        if field is None:
+            raise Refused(f"field not found[field={request.field_name}]", code=1700)
+        given = params(field.type_params) | params(request.properties)
+        for key in request.delete_keys:
+            given.pop(key, None)
+        field.ClearField("type_params")
+        field.type_params.extend(pairs(given))
+        return common.Status()
+
+    def AddCollectionField(self, request: milvus.AddCollectionFieldRequest, call: Call) -> common.Status:
+        """The id after the largest that ever was; `$meta` keeps its own, so that it is no longer the last."""
+        found = self.state.collection(call.database, request.collection_name)
+        field = schema_pb2.FieldSchema.FromString(request.schema)
+        check_added_field(field, {item.name for item in found.schema.fields}, self.state.version)
+        found.max_field_id += 1
+        field.fieldID = found.max_field_id
+        found.schema.fields.append(field)
+        if MAX_FIELD_ID in found.properties:
+            found.properties[MAX_FIELD_ID] = str(found.max_field_id)
+        return common.Status()
+
+    def RenameCollection(self, request: milvus.RenameCollectionRequest, call: Call) -> common.Status:
+        database = self.state.database(call.database)
+        target = self.state.database(request.newDBName or call.database)
+        found = self.state.collection(call.database, request.oldName)
+        if found.name != request.oldName:
+            raise Refused(f"unsupported use an alias to rename collection, alias:{request.oldName}")
+        check_name(request.newName, "collection")
+        if request.newName in target.collections:
+            raise Refused(
+                f"duplicated new collection name {target.name}:{request.newName} with other collection name or alias"
+            )
+        del database.collections[found.name]
+        found.name = found.schema.name = request.newName
+        found.database = target.name
+        target.collections[found.name] = found
+        return common.Status()
+
+    def GetCollectionStatistics(
+        self, request: milvus.GetCollectionStatisticsRequest, call: Call
+    ) -> milvus.GetCollectionStatisticsResponse:
+        """Of persistent segments, and blind to deletes."""
+        found = self.state.collection(call.database, request.collection_name)
+        rows = sum(
+            segment.row_count
+            for segment in found.live_segments()
+            if not segment.is_l0 and segment.readable and segment.state != GROWING
+        )
+        return milvus.GetCollectionStatisticsResponse(stats=pairs({"row_count": str(rows)}))
+
+    def TruncateCollection(self, request: Any, call: Call) -> Any:
+        found = self.state.collection(call.database, request.collection_name)
+        drop_segments(self.state, found.segments.values())
+        found.buffered_deletes.clear()
+        return milvus.TruncateCollectionResponse()

@@ -1,0 +1,167 @@
+"""Databases, aliases, and what a client asks of a server as a whole.
+
+Sources: milvus ``internal/rootcoord/meta_table.go``, ``internal/proxy/impl.go`` (Connect, GetVersion); FORMAT.md 2.1; LAB.md 1.4.
+"""
+
+from __future__ import annotations
+
+from pymilvus.grpc_gen import common_pb2 as common
+from pymilvus.grpc_gen import milvus_pb2 as milvus
+
+from tests.milvus_double.calls import Call, Part
+from tests.milvus_double.clock import milliseconds
+from tests.milvus_double.collections import pairs
+from tests.milvus_double.refusal import Refused, invalid
+from tests.milvus_double.schemas import check_name, params
+from tests.milvus_double.state import DEFAULT, Collection, Database
+
+
+class Databases(Part):
+    def ListDatabases(self, request: milvus.ListDatabasesRequest, call: Call) -> milvus.ListDatabasesResponse:
+        found = self.state.databases.values()
+        answer = milvus.ListDatabasesResponse(
+            db_names=[item.name for item in found], created_timestamp=[item.created for item in found]
+        )
+        if self.state.version.has("describe_database"):
+            answer.db_ids.extend(item.id for item in found)
+        return answer
+
+    def CreateDatabase(self, request: milvus.CreateDatabaseRequest, call: Call) -> common.Status:
+        check_name(request.db_name, "database")
+        if request.db_name in self.state.databases:
+            raise Refused(f"database already exist: {request.db_name}")
+        kept = params(request.properties) if self.state.version.has("database_properties") else {}
+        self.state.databases[request.db_name] = Database(
+            id=self.state.clock.new_id(),
+            name=request.db_name,
+            properties=kept,
+            created=self.state.clock.now(),
+        )
+        return common.Status()
+
+    def DropDatabase(self, request: milvus.DropDatabaseRequest, call: Call) -> common.Status:
+        if request.db_name == DEFAULT:
+            raise Refused("can not drop default database")
+        found = self.state.databases.get(request.db_name)
+        if found is None:
+            return common.Status()
+        if found.collections:
+            raise Refused(
+                "can not drop default database"
+                if found.name == DEFAULT
+                else f"database:{found.name} not empty, must drop all collections before drop database"
+            )
+        del self.state.databases[found.name]
+        return common.Status()
+
+    def DescribeDatabase(
+        self, request: milvus.DescribeDatabaseRequest, call: Call
+    ) -> milvus.DescribeDatabaseResponse:
+        found = self.state.database(request.db_name or call.database)
+        return milvus.DescribeDatabaseResponse(
+            db_name=found.name,
+            dbID=found.id,
+            created_timestamp=found.created,
+            properties=pairs(found.properties),
+        )
+
+    def AlterDatabase(self, request: milvus.AlterDatabaseRequest, call: Call) -> common.Status:
+        found = self.state.database(request.db_name or call.database)
+        found.properties.update(params(request.properties))
+        for key in request.delete_keys:
+            found.properties.pop(key, None)
+        return common.Status()
+
+
+class Aliases(Part):
+    def CreateAlias(self, request: milvus.CreateAliasRequest, call: Call) -> common.Status:
+        check_name(request.alias, "collection alias")
+        found = self.state.collection(call.database, request.collection_name)
+        if request.alias in self.state.database(call.database).collections:
+            raise Refused(
+                f"alias and collection name conflict[database={call.database}][alias={request.alias}]",
+                code=1601,
+            )
+        owner = self._owner(request.alias, call)
+        if owner is not None and owner is not found:
+            raise Refused(
+                f"{request.alias} is alias to another collection: {owner.name}: alias already exist",
+                code=1602,
+            )
+        if owner is None:
+            found.aliases.append(request.alias)
+        return common.Status()
+
+    def DropAlias(self, request: milvus.DropAliasRequest, call: Call) -> common.Status:
+        owner = self._owner(request.alias, call)
+        if owner is not None:
+            owner.aliases.remove(request.alias)
+        return common.Status()
+
+    def AlterAlias(self, request: milvus.AlterAliasRequest, call: Call) -> common.Status:
+        found = self.state.collection(call.database, request.collection_name)
+        owner = self._owner(request.alias, call)
+        if owner is None:
+            raise self._missing(request.alias, call)
+        owner.aliases.remove(request.alias)
+        found.aliases.append(request.alias)
+        return common.Status()
+
+    def DescribeAlias(self, request: milvus.DescribeAliasRequest, call: Call) -> milvus.DescribeAliasResponse:
+        owner = self._owner(request.alias, call)
+        if owner is None:
+            raise self._missing(request.alias, call)
+        return milvus.DescribeAliasResponse(
+            db_name=owner.database, alias=request.alias, collection=owner.name
+        )
+
+    def ListAliases(self, request: milvus.ListAliasesRequest, call: Call) -> milvus.ListAliasesResponse:
+        """``collection_name`` empty: of the whole database."""
+        if request.collection_name:
+            some = [self.state.collection(call.database, request.collection_name)]
+        else:
+            some = list(self.state.database(call.database).collections.values())
+        answer = milvus.ListAliasesResponse(db_name=call.database, collection_name=request.collection_name)
+        answer.aliases.extend(alias for item in some for alias in item.aliases)
+        return answer
+
+    def _owner(self, alias: str, call: Call) -> Collection | None:
+        found = self.state.database(call.database).collections.values()
+        return next((item for item in found if alias in item.aliases), None)
+
+    def _missing(self, alias: str, call: Call) -> Refused:
+        return Refused(f"alias not found[database={call.database}][alias={alias}]", code=1600)
+
+
+class Server(Part):
+    def Connect(self, request: milvus.ConnectRequest, call: Call) -> milvus.ConnectResponse:
+        if call.database not in self.state.databases:
+            raise Refused(f"database not found[database={call.database}]", code=800)
+        return milvus.ConnectResponse(
+            identifier=self.state.clock.new_id(),
+            server_info=common.ServerInfo(
+                build_tags=self.state.version.name,
+                build_time="Mon Jan  1 00:00:00 UTC 2024",
+                git_commit=self.state.version.git_commit,
+                go_version="go version go1.21.0 linux/amd64",
+                deploy_mode="STANDALONE",
+            ),
+        )
+
+    def GetVersion(self, request: milvus.GetVersionRequest, call: Call) -> milvus.GetVersionResponse:
+        return milvus.GetVersionResponse(version=self.state.version.name)
+
+    def CheckHealth(self, request: milvus.CheckHealthRequest, call: Call) -> milvus.CheckHealthResponse:
+        return milvus.CheckHealthResponse(isHealthy=True)
+
+    def AllocTimestamp(
+        self, request: milvus.AllocTimestampRequest, call: Call
+    ) -> milvus.AllocTimestampResponse:
+        return milvus.AllocTimestampResponse(timestamp=self.state.clock.now())
+
+    def GetMetrics(self, request: milvus.GetMetricsRequest, call: Call) -> milvus.GetMetricsResponse:
+        if not request.request:
+            raise invalid("metric request is empty")
+        return milvus.GetMetricsResponse(
+            response=f'{{"time": {milliseconds(self.state.clock.now())}}}', component_name="proxy"
+        )
