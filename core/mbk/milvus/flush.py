@@ -83,7 +83,10 @@ def flush_all_and_wait(channel: Channel, *, sleep: Callable[[float], None]) -> F
 
     _wait(finished, what, None, sleep)
     return FlushAllPoint(
-        messages={name: message.SerializeToString() for name, message in flushed.flush_all_msgs.items()},
+        messages={
+            name: message.SerializeToString(deterministic=True)
+            for name, message in flushed.flush_all_msgs.items()
+        },
         timestamps=ticks,
         control_channel=flushed.cluster_info.cchannel,
         physical_channels=tuple(flushed.cluster_info.pchannels),

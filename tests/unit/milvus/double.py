@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +16,7 @@ Answers = dict[str, Any]
 
 
 @contextmanager
-def serving(version: str, **answers: Any) -> Iterator[Milvus]:
+def serving(version: str, *, settings: Mapping[str, Any] | None = None, **answers: Any) -> Iterator[Milvus]:
     """A client of a server whose methods answer by ``answers``: functions of the request and the call's metadata."""
     from pymilvus.grpc_gen import milvus_pb2_grpc
 
@@ -28,7 +28,7 @@ def serving(version: str, **answers: Any) -> Iterator[Milvus]:
     milvus_pb2_grpc.add_MilvusServiceServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    client = connect(MilvusSettings(address="127.0.0.1", port=port))
+    client = connect(MilvusSettings(address="127.0.0.1", port=port, **(settings or {})))
     try:
         yield client
     finally:
