@@ -180,7 +180,17 @@ class Session:
         )
         hint = f"finish it: mbk create -n {name} --resume"
         with self._run("create", name, on_event, hint=hint, cancelled=cancelled) as run:
-            job = Create(self.milvus, self.storage, self.backup_storage, run, limits, _tool(), id)
+            job = Create(
+                self.milvus,
+                self.storage,
+                self.backup_storage,
+                run,
+                limits,
+                _tool(),
+                id,
+                self.metastore if options.index_extra else None,
+                self.settings.milvus.rpc_channel_name,
+            )
             return job.execute(name, options)
 
     def restore(

@@ -86,14 +86,15 @@ def test_get_as_a_table(run: Run, session: Session) -> None:
                 "size": 1024,
                 "index_infos": [{"index_type": "HNSW"}],
                 "load_state": "Loaded",
+                "protection": {"boundary": "all", "at": "2026-01-01T00:00:00.123+00:00", "gc_paused": False},
             },
             {"db_name": "db", "collection_name": "b", "size": 1024},
         ],
     }
     assert run("get", "nightly", "-o", "table").out.splitlines() == [
-        "COLLECTION       SIZE  INDEXES  LOADED",
-        "default.集合  1.0 KiB  HNSW     Loaded",
-        "db.b          1.0 KiB  -        -",
+        "COLLECTION       SIZE  INDEXES  LOADED  BOUNDARY",
+        "default.集合  1.0 KiB  HNSW     Loaded  all 2026-01-01T00:00:00.123+00:00 (GC not paused)",
+        "db.b          1.0 KiB  -        -       -",
         "nightly: 2 collections, 2.0 KiB, Milvus v2.3.5",
     ]
 

@@ -20,10 +20,10 @@ from mbk.engine.adopt import Adopted, adopt
 from mbk.engine.backup_collection import LISTING_PATIENCE, CollectionBackup, CollectionWorker, label_of
 from mbk.engine.backup_extras import add_index_extras, add_zone_keys, read_rbac, rpc_channel
 from mbk.engine.backup_files import BackupFiles
-from mbk.engine.boundary import Boundary
 from mbk.engine.catalog import Catalog
 from mbk.engine.discover import refuse_manifests, require_milvus_data
 from mbk.engine.failures import concerns_everything
+from mbk.engine.flush_boundary import FlushBoundary
 from mbk.engine.gc_pause import Lease, gc_paused
 from mbk.engine.lease import hold
 from mbk.engine.limits import BackupLimits
@@ -102,7 +102,7 @@ class Create:
             add_zone_keys(self.milvus, found.databases, self.run)
             if not partial:
                 files.take_name(before.own, resume=options.resume)
-            boundary = Boundary(self.milvus, self.run, options.strategy)
+            boundary = FlushBoundary(self.milvus, self.run, options.strategy)
             done, stats = self._copy(
                 infos, spool, files, before.own.id, boundary, selection, options, outcomes
             )
@@ -225,7 +225,7 @@ class Create:
         spool: SegmentSpool,
         files: BackupFiles,
         task: str,
-        boundary: Boundary,
+        boundary: FlushBoundary,
         selection: Selection,
         options: CreateOptions,
         outcomes: Outcomes,
@@ -238,6 +238,8 @@ class Create:
             Pool(self.limits.collections, self.run.cancelled, name="mbk-collection") as pool,
             self._gc_pause(options) as pause_gc,
         ):
+            for info in infos.values():
+                self.run.phase("waiting", label_of(info))
             boundary.begin(list(infos.values()), pool)
             worker = CollectionWorker(
                 milvus=self.milvus,

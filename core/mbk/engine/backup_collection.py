@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import islice
 
-from mbk.engine.boundary import Boundary
 from mbk.engine.discover import SegmentFiles, SegmentGone, discover, refuse_manifests
+from mbk.engine.flush_boundary import FlushBoundary
 from mbk.engine.gc_pause import Lease
 from mbk.engine.orphans import SegmentUnclear
 from mbk.engine.pool import Pool
@@ -70,7 +70,7 @@ class CollectionWorker:
     segment_pool: Pool
     spool: SegmentSpool
     run: Run
-    boundary: Boundary
+    boundary: FlushBoundary
     details: SegmentDetails
     pause_gc: Callable[[int], AbstractContextManager[Lease | None]]
     selection: Selection

@@ -11,6 +11,7 @@ from mbk.engine.metafiles import head
 from mbk.errors import InvalidBackup
 from mbk.model.layout import FULL_META
 from mbk.model.meta import Backup, BackupExtras, Collection, CollectionHead
+from mbk.model.own import OwnMeta
 
 #: The classic tool's state code of a backup that is there: success.
 SUCCESS = 2
@@ -47,6 +48,7 @@ def view(catalog: Catalog, name: str, *, detail: bool = False) -> dict[str, Any]
         else [*map(_brief, backup.collection_backups)],
         "meta_size": catalog.meta_size(name),
     }
+    _add_protection(result, own)
     if own.failed:
         result["failed"] = own.failed
     _hide_secrets(result, backup, detail=detail)
@@ -69,6 +71,18 @@ def _whole(catalog: Catalog, name: str, backup: Backup) -> list[Any]:
         return [*map(_plain, backup.collection_backups)]
     tree = msgspec.json.decode(catalog.read_file(found.layout.meta(FULL_META)))
     return tree.get("collection_backups") or []
+
+
+def _add_protection(result: dict[str, Any], own: OwnMeta) -> None:
+    """Which line each collection keeps to, as far as mbk made the backup; a key that classic clients ignore."""
+    for collection in result["collection_backups"]:
+        protection = own.protection.get(str(collection.get("collection_id", 0)))
+        if protection is not None:
+            collection["protection"] = {
+                "boundary": protection.boundary,
+                "at": protection.at,
+                "gc_paused": protection.gc_paused,
+            }
 
 
 def _brief(collection: Collection) -> dict[str, Any]:

@@ -34,12 +34,21 @@ def _print_table(info: dict[str, Any]) -> None:
             size(item.get("size", 0)),
             ", ".join(index.get("index_type", "") for index in item.get("index_infos") or ()) or "-",
             item.get("load_state") or "-",
+            _boundary(item.get("protection") or {}),
         )
         for item in held
     ]
     if rows:
-        emit(table(("COLLECTION", "SIZE", "INDEXES", "LOADED"), rows))
+        emit(table(("COLLECTION", "SIZE", "INDEXES", "LOADED", "BOUNDARY"), rows))
     version = info.get("milvus_version") or "unknown"
     emit(
         f"{info.get('name', '')}: {counted(len(rows), 'collection')}, {size(info.get('size', 0))}, Milvus {version}"
     )
+
+
+def _boundary(protection: dict[str, Any]) -> str:
+    """The line in words: one over ``all`` collections, the collection's ``own`` or none; its time; what the pause was."""
+    if not protection:
+        return "-"
+    parts = [protection["boundary"], *filter(None, [protection["at"]])]
+    return " ".join(parts if protection["gc_paused"] else [*parts, "(GC not paused)"])
