@@ -79,9 +79,11 @@ def _tables(blob: Blob, file: Any) -> Iterator[Any]:
 def _parsed(blob: Blob, texts: Any) -> tuple[Any, Any]:
     try:
         rows = _ROWS.decode(b"[" + b",".join(pc.cast(texts, pa.binary()).to_pylist()) + b"]")
-        return pa.array([row.pk for row in rows]), pa.array([row.ts for row in rows], pa.uint64())
+        if len(rows) == len(texts):
+            return pa.array([row.pk for row in rows]), pa.array([row.ts for row in rows], pa.uint64())
     except (msgspec.DecodeError, TypeError, pa.ArrowException):
-        return _parsed_one_by_one(blob, texts.to_pylist())
+        pass
+    return _parsed_one_by_one(blob, texts.to_pylist())
 
 
 def _parsed_one_by_one(blob: Blob, texts: list[str]) -> tuple[Any, Any]:

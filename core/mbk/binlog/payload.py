@@ -21,8 +21,9 @@ _FIELD_ID = b"PARQUET:field_id"
 @contextmanager
 def opened(blob: Blob, window: Window | None = None) -> Iterator[Any]:
     """The parquet file in a blob; what pyarrow says against it is `InvalidBackup` with the object's name."""
+    # Without pre_buffer: it fetches all row groups at once.
     try:
-        with pq.ParquetFile(pa.PythonFile(window or blob.window(), mode="r")) as file:
+        with pq.ParquetFile(pa.PythonFile(window or blob.window(), mode="r"), pre_buffer=False) as file:
             yield file
     except (pa.ArrowException, OSError) as exc:
         reason = " ".join(str(exc).split())
