@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mbk.milvus.schema import MAX_FIELD_ID, is_server_made, sent_fields
+from mbk.milvus.schema import MAX_FIELD_ID, NAMESPACE, is_server_made, sent_fields
 from mbk.model.meta import CollectionSchema, FieldSchema, StructArrayFieldSchema, as_dict
 
 FIRST_FIELD_ID = 100
@@ -67,7 +67,7 @@ class _Planner:
         record = self._record
         dynamic = record.enable_dynamic_field and self._free(META)
         self.next += dynamic
-        if record.enable_namespace and self._free("$namespace_id"):
+        if has_namespace(record) and self._free("$namespace_id"):
             self.next += 1
         structs = self._structs()
         waiting = record.enable_dynamic_field and not dynamic
@@ -116,6 +116,11 @@ class _Planner:
             f"{META}: its field id (the source counts fields up to {highest}, a new collection up to {self.next - 1};"
             " the source dropped fields)"
         ]
+
+
+def has_namespace(record: CollectionSchema) -> bool:
+    """A property in 2.6, a part of the schema from 3.0 on."""
+    return record.enable_namespace or as_dict(record.properties).get(NAMESPACE, "").lower() == "true"
 
 
 def _id(item: Item) -> int:

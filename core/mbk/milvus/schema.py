@@ -19,9 +19,22 @@ from mbk.model.meta import (
 
 #: The highest field id ever given; a server's own count, which restored breaks later changes (milvus#48988).
 MAX_FIELD_ID = "max_field_id"
-#: Properties that a server makes of the request itself: that count, and the consistency level, which it would take from
-#: here rather than from the request (milvus: internal/rootcoord/create_collection_task.go).
-SERVER_MANAGED = frozenset({MAX_FIELD_ID, "consistency_level"})
+#: Properties that a server makes of the request or keeps for itself, and those that tie a collection to the cluster that
+#: it was in: the zone of its encryption, and the replication that alone may write to it. Sources, all of milvus:
+#: pkg/common/common.go for the names, internal/rootcoord/create_collection_task.go for the consistency level.
+SERVER_MANAGED = frozenset(
+    {
+        MAX_FIELD_ID,
+        "consistency_level",
+        "collection.on.truncating",
+        "cipher.enabled",
+        "cipher.key",
+        "cipher.ezID",
+        "replicate.id",
+        "replicate.endTS",
+    }
+)
+NAMESPACE = "namespace.enabled"
 #: Users' names cannot begin so.
 _SERVER_MADE = "$"
 

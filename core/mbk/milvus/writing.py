@@ -18,15 +18,21 @@ from mbk.milvus.server import name_of
 from mbk.model.meta import IndexInfo, KeyValue, Rbac
 from mbk.ports.milvus import Feature, IndexState
 
-#: The zone of an encrypted database is the server's to give; its key comes with ``cipher.key``.
-_SERVER_MANAGED = frozenset({"cipher.ezID"})
+#: The zone of an encrypted database is the server's to give; its key comes with ``cipher.key``. Replication alone may write
+#: to a database with its id. milvus: pkg/common/common.go.
+_SERVER_MANAGED = frozenset({"cipher.ezID", "replicate.id", "replicate.endTS"})
+#: Locks, which would refuse the very collections that a restore makes.
+_LOCKS = "database.force.deny."
 
 
 class Writing(Creating, Reading):
     def create_database(self, name: str, properties: Sequence[KeyValue] = ()) -> None:
-        """`AlreadyExists` for one that is there. Servers before 2.4.3 have no properties: they are left out."""
+        """`AlreadyExists` for one that is there. Servers before 2.4.3 have no properties: they are left out.
+
+        So are those that are the server's own, and locks.
+        """
         known = Feature.DESCRIBE_DATABASE in self.features
-        sent = [pair for pair in properties if known and pair.key not in _SERVER_MANAGED]
+        sent = [pair for pair in properties if known and _is_ours(pair.key)]
         request = milvus.CreateDatabaseRequest(db_name=name, properties=write_pairs(sent))
         self._channel.call("CreateDatabase", request, f"create database {name}")
 
@@ -125,6 +131,10 @@ class Writing(Creating, Reading):
             whole=Feature.RBAC_BACKUP in self.features,
             groups=self._server_version >= PRIVILEGE_GROUPS_SINCE,
         )
+
+
+def _is_ours(key: str) -> bool:
+    return key not in _SERVER_MANAGED and not key.startswith(_LOCKS)
 
 
 def _failure(index: Any) -> str:

@@ -60,6 +60,53 @@ def test_features_follow_the_version() -> None:
 
 
 @pytest.mark.parametrize(
+    ("feature", "last_without", "first_with"),
+    [
+        (Feature.REST_IMPORT, (2, 3, HEAD), (2, 4, 0)),
+        (Feature.RBAC_BACKUP, (2, 4, 9), (2, 4, 10)),
+        (Feature.SEGMENT_DETAIL, (2, 5, 7), (2, 5, 8)),
+        (Feature.ADD_FIELD, (2, 5, HEAD), (2, 6, 0)),
+        (Feature.PACKED_SEGMENTS, (2, 5, HEAD), (2, 6, 0)),
+        (Feature.MULTI_L0_IMPORT, (2, 6, 4), (2, 6, 5)),
+        (Feature.COLLECTION_GC_PAUSE, (2, 6, 7), (2, 6, 8)),
+        (Feature.FUNCTION_CHECK_SWITCH, (2, 6, 7), (2, 6, 8)),
+        (Feature.FLUSH_ALL, (2, 6, 10), (2, 6, 11)),
+        (Feature.REPLICATE_STREAM, (2, 6, 10), (2, 6, 11)),
+        (Feature.SNAPSHOT, (2, 6, 14), (2, 6, 15)),
+    ],
+)
+def test_each_feature_has_its_first_version_and_stays(
+    feature: Feature, last_without: tuple[int, int, int], first_with: tuple[int, int, int]
+) -> None:
+    assert feature not in features_of(last_without, databases=True)
+    for version in (first_with, (3, 0, 0), (4, 1, 0)):
+        if version >= first_with:
+            assert feature in features_of(version, databases=True)
+
+
+def test_the_replication_position_is_of_2_5_alone() -> None:
+    having = [
+        version
+        for version in [(2, 4, HEAD), (2, 5, 0), (2, 5, HEAD), (2, 6, 0), (3, 0, 0)]
+        if Feature.REPLICATE_POSITION in features_of(version, databases=True)
+    ]
+    assert having == [(2, 5, 0), (2, 5, HEAD)]
+
+
+def test_what_has_a_probe_is_asked_for_and_only_where_the_version_promises_it() -> None:
+    asked: list[str] = []
+
+    def implements(method: str) -> bool:
+        asked.append(method)
+        return False
+
+    assert Feature.SNAPSHOT not in features_of((2, 6, 15), databases=True, implements=implements)
+    assert asked == ["GetExportSnapshotState"]
+    features_of((2, 6, 14), databases=True, implements=implements)
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
     ("version", "hybrid"),
     [((2, 3, 5), False), ((2, 4, 22), False), ((2, 4, 24), True), ((2, 5, 3), False), ((2, 6, 0), True)],
 )

@@ -240,7 +240,11 @@ def test_a_database_gets_the_properties_that_are_not_the_servers_own() -> None:
         seen.append({pair.key: pair.value for pair in request.properties})
         return common.Status()
 
-    pairs = [KeyValue(key="database.replica.number", value="2"), KeyValue(key="cipher.ezID", value="7")]
+    pairs = [
+        KeyValue(key="database.replica.number", value="2"),
+        KeyValue(key="cipher.ezID", value="7"),
+        KeyValue(key="database.force.deny.ddl", value="true"),
+    ]
     for version in ("v2.4.2", "v2.4.3"):
         with serving(version, CreateDatabase=create_database) as client:
             client.create_database("d", pairs)
