@@ -17,11 +17,38 @@ from pymilvus.grpc_gen import milvus_pb2_grpc
 
 from mbk.ports.storage import Storage
 from tests.milvus_double.calls import Hook, Part, handlers
+from tests.milvus_double.collections import Collections
+from tests.milvus_double.databases import Aliases, Databases, Server
+from tests.milvus_double.faults import Faults
+from tests.milvus_double.flushing import Flushing
+from tests.milvus_double.imports import Imports
+from tests.milvus_double.indexes import Indexes
+from tests.milvus_double.partitions import Loading, Partitions
+from tests.milvus_double.queries import Queries
+from tests.milvus_double.rows import Rows
+from tests.milvus_double.services import Services
 from tests.milvus_double.state import State
 from tests.milvus_double.versions import server_version
 
 LOOPBACK = "127.0.0.1"
-_SIZES = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+WORKERS = 32
+_OPTIONS = [
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.so_reuseport", 0),
+]
+PARTS: tuple[type[Part], ...] = (
+    Server,
+    Databases,
+    Collections,
+    Partitions,
+    Loading,
+    Indexes,
+    Aliases,
+    Rows,
+    Queries,
+    Flushing,
+)
 
 
 class MilvusDouble:
@@ -29,7 +56,10 @@ class MilvusDouble:
 
     ``storage`` holds its data below ``root``; without one they lie in a directory, ``home`` or a temporary one, and
     ``root`` is empty then, as with Milvus' ``localStorage.path``. ``authorization`` asks for user and password
-    (``root`` and ``Milvus`` exist). ``port`` 0 takes a free one.
+    (``root`` and ``Milvus`` exist). Port 0 takes a free one. ``write_version`` 2 makes a 3.0 write packed segments.
+
+    ``state`` is what it knows (take its lock), ``faults`` what goes wrong, ``imports`` how imports go, ``hooks`` see every
+    call. `compact`, `collect_garbage` and `leave_orphans` of `objects` do to its segments what time does.
     """
 
     def __init__(
@@ -40,17 +70,20 @@ class MilvusDouble:
         root: str = "files",
         home: Path | None = None,
         port: int = 0,
+        rest_port: int = 0,
+        management_port: int = 0,
         authorization: bool = False,
         write_version: int | None = None,
     ) -> None:
         self.version = server_version(version)
         self.hooks: list[Hook] = []
         self._home, self._storage, self._root = home, storage, root
-        self._port_wanted = port
+        self._ports = (port, rest_port, management_port)
         self._authorization, self._write_version = authorization, write_version
         self._open = ExitStack()
         self._port = 0
         self._state: State | None = None
+        self._services: Services | None = None
 
     @property
     def state(self) -> State:
@@ -58,23 +91,59 @@ class MilvusDouble:
         return self._state
 
     @property
+    def services(self) -> Services:
+        assert self._services is not None, "the double is not running"
+        return self._services
+
+    @property
+    def faults(self) -> Faults:
+        return self.services.faults
+
+    @property
+    def imports(self) -> Imports:
+        return self.services.imports
+
+    @property
+    def address(self) -> str:
+        """The host for clients, as `EmbeddedMilvus` has it."""
+        return LOOPBACK
+
+    @property
     def port(self) -> int:
         return self._port
 
     @property
-    def address(self) -> str:
+    def target(self) -> str:
         return f"{LOOPBACK}:{self._port}"
 
     @property
     def uri(self) -> str:
-        return f"http://{self.address}"
+        return f"http://{self.target}"
+
+    @property
+    def rest_url(self) -> str:
+        """Milvus has it on the port of gRPC, which Python's gRPC cannot share: it is ``milvus.rest.endpoint``."""
+        return self.services.rest.url
+
+    @property
+    def management_url(self) -> str:
+        return self.services.management.url
+
+    @property
+    def storage_root(self) -> Path:
+        """The directory that holds ``insert_log``, where the data lie in one."""
+        return Path(self.state.store.location.bucket) / self.state.root
 
     def __enter__(self) -> Self:
+        port, rest_port, management_port = self._ports
         with ExitStack() as opening:
             storage, root = self._store(opening)
             self._state = State(self.version, storage, root, write_version=self._write_version)
             self._state.authorization = self._authorization
-            self._serve(opening)
+            services = Services(self._state, rest_port=rest_port, management_port=management_port)
+            self._services = opening.enter_context(services)
+            self.hooks.append(services.faults)
+            self._serve(opening, port)
             self._open = opening.pop_all()
         return self
 
@@ -94,16 +163,15 @@ class MilvusDouble:
         opening.callback(storage.close)
         return storage, ""
 
-    def _serve(self, opening: ExitStack) -> None:
-        servicer = _servicer(self._parts(), self.state, self.hooks)
-        server = grpc.server(ThreadPoolExecutor(max_workers=16, thread_name_prefix="double"), options=_SIZES)
+    def _serve(self, opening: ExitStack, port: int) -> None:
+        parts = [*(part(self.state) for part in PARTS), *self.services.parts()]
+        servicer = _servicer(parts, self.state, self.hooks)
+        workers = ThreadPoolExecutor(max_workers=WORKERS, thread_name_prefix="double")
+        server = grpc.server(workers, options=_OPTIONS)
         milvus_pb2_grpc.add_MilvusServiceServicer_to_server(servicer, server)
-        self._port = server.add_insecure_port(f"{LOOPBACK}:{self._port_wanted}")
+        self._port = server.add_insecure_port(f"{LOOPBACK}:{port}")
         server.start()
         opening.callback(lambda: server.stop(0.2).wait())
-
-    def _parts(self) -> list[Part]:
-        return []
 
 
 def _servicer(parts: list[Part], state: State, hooks: list[Hook]) -> Any:
