@@ -12,6 +12,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 
 from mbk.errors import CollectionNotFound, ImportFailed, MilvusError
 from mbk.model.layout import segment_prefixes
@@ -203,11 +204,12 @@ class FakeMilvus(Newer):
                 description=found.schema.description,
                 fields=list(found.schema.fields),
                 properties=list(found.schema.properties),
+                enable_dynamic_field=found.schema.enable_dynamic_field,
             ),
             found.shards,
             2,
             tuple(PartitionInfo(number, name) for name, number in found.partitions.items()),
-            indexes=tuple(found.indexes),
+            indexes=tuple(map(copy, found.indexes)),
             load_state=LOADED if found.loaded else NOT_LOADED,
             aliases=tuple(found.aliases),
             database_id=self._databases[database],
@@ -218,6 +220,7 @@ class FakeMilvus(Newer):
 
     def row_count(self, database: str, collection: str) -> int | None:
         self._called("row_count", collection)
+        self._get(database, collection)
         return len(self.rows(collection, database=database)) if Feature.COUNT in self.features else None
 
     # -- backing up ----------------------------------------------------------------------------------------------
@@ -298,7 +301,13 @@ class FakeMilvus(Newer):
         ]
 
     def load(
-        self, database: str, collection: str, *, partitions: Sequence[str] = (), replicas: int = 1
+        self,
+        database: str,
+        collection: str,
+        *,
+        partitions: Sequence[str] = (),
+        replicas: int = 1,
+        resource_groups: Sequence[str] = (),
     ) -> None:
         self._called("load", collection)
         self._get(database, collection).loaded = True
@@ -330,6 +339,10 @@ class FakeMilvus(Newer):
         if job not in self._jobs:
             raise ImportFailed(f"job {job} is not known")
         return self._jobs[job]
+
+    def import_jobs(self, database: str, collection: str, *, rest: bool = False) -> list[str] | None:
+        self._called("import_jobs", collection)
+        return list(self._jobs)
 
     def restore_rbac(self, rbac: Rbac) -> list[str]:
         self._called("restore_rbac", "")

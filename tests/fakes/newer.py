@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from mbk.errors import MilvusError, Unsupported
-from mbk.model.meta import KeyValue
+from mbk.model.meta import CollectionSchema, FieldSchema, KeyValue
 from mbk.ports.milvus import Feature, FlushAllPoint, SegmentLogs, SnapshotState
 from tests.fakes.rows import Collection
 
@@ -36,6 +36,14 @@ class Newer:
 
     def _get(self, database: str, collection: str) -> Collection:
         raise NotImplementedError
+
+    # -- what a test does with it --------------------------------------------------------------------------------
+
+    def schema(self, name: str, *, database: str = "default") -> CollectionSchema:
+        return self._get(database, name).schema
+
+    def add_field(self, name: str, field: FieldSchema, *, database: str = "default") -> None:
+        self.schema(name, database=database).fields.append(field)
 
     # -- backing up ----------------------------------------------------------------------------------------------
 

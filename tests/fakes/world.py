@@ -18,6 +18,7 @@ from mbk.model.backup import RunReport
 from mbk.model.events import Event
 from mbk.model.options import CreateOptions, RestoreOptions
 from mbk.model.selection import Renaming, Selection
+from mbk.ports.metastore import MetaStore
 from mbk.ports.milvus import Feature
 from mbk.testing import MemoryService, MemoryStorage
 from tests.fakes.milvus import V2_3, FakeMilvus
@@ -56,6 +57,7 @@ class World:
     events: list[Event] = field(default_factory=list)
     workers: int = 2
     transfer: str = "auto"
+    metastore: MetaStore | None = None
 
     def __post_init__(self) -> None:
         self.storage = MemoryStorage(self.service, "milvus", root="files/")
@@ -76,7 +78,16 @@ class World:
 
     def creator(self) -> Create:
         limits = BackupLimits(collections=self.workers, segments=self.workers, transfer=self.limits)
-        return Create(self.milvus, self.storage, self.backup, self.run(), limits, "mbk test")
+        return Create(
+            self.milvus,
+            self.storage,
+            self.backup,
+            self.run(),
+            limits,
+            "mbk test",
+            metastore=self.metastore,
+            rpc_channel="by-dev-replicate-msg",
+        )
 
     def create(self, name: str = "nightly", *, only: str = "", **options: Any) -> RunReport:
         chosen = CreateOptions(selection=Selection.parse(only), **options)

@@ -33,6 +33,8 @@ from mbk.ports.storage import Storage
 
 #: How often the list of segments is asked for anew when compaction replaced some of them meanwhile.
 LISTINGS = 4
+#: Seconds before the second of these listings; each further one waits as much longer.
+LISTING_PAUSE = 0.5
 #: Segments whose files are known ahead of copying: enough for honest totals, few enough for memory.
 AHEAD = 256
 #: Attempts at the list: it fails as long as it names a segment that a compaction is just replacing.
@@ -130,7 +132,7 @@ class CollectionWorker:
                 )
                 backup.replaced = True
                 self.spool.drop(info.id)
-                self.run.sleep(0.5 * listing)
+                self.run.sleep(LISTING_PAUSE * listing)
         raise AssertionError("unreachable")
 
     def _chosen(
