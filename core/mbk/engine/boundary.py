@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mbk.engine.positions import tick, timestamp
+from mbk.engine.flush_messages import flush_ticks
+from mbk.engine.positions import timestamp
 from mbk.model.meta import Backup, Collection
 
 
@@ -32,9 +33,9 @@ def boundary_of(record: Collection, backup: Backup) -> Boundary:
     found = {channel: timestamp(position) for channel, position in record.channel_checkpoints.items()}
     checked = {physical(channel) for channel in found}
     ours = set(record.physical_channel_names) | set(map(physical, record.virtual_channel_names))
-    for channel, message in backup.flush_all_msgs_base64.items():
+    for channel, tick in flush_ticks(backup).items():
         if channel not in checked and (channel in ours or not (ours or checked)):
-            found[channel] = tick(message)
+            found[channel] = tick
     return Boundary(found)
 
 

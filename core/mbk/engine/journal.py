@@ -7,10 +7,11 @@ import threading
 import msgspec
 
 from mbk.engine import metafiles
+from mbk.engine.import_plan import ImportGroup
 from mbk.engine.run import Run
 from mbk.errors import InvalidBackup, ObjectNotFound
 from mbk.model.layout import OWN_META
-from mbk.model.own import JobNote, Journal
+from mbk.model.own import JobNote, Journal, Loaded
 from mbk.ports.storage import Storage
 
 
@@ -50,23 +51,45 @@ class JournalFile:
             self.journal.created = created
             self._save()
 
-    def note(self, group: str, job: str, *, done: bool = False, rows: int = 0) -> None:
+    def note(self, group: ImportGroup, job: str, *, done: bool = False, rows: int = 0) -> None:
         """``job`` empty: it is about to be started."""
+        segments = [segment.segment_id for segment in group.segments]
         with self._lock:
-            self.journal.jobs[group] = JobNote(job=job, done=done, rows=rows)
+            self.journal.jobs[group.key] = JobNote(job=job, done=done, rows=rows, segments=segments)
             self._save()
 
-    def withdraw(self, group: str) -> None:
-        """The server refused to start it."""
+    def withdraw(self, group: ImportGroup) -> None:
+        """The server refused to start it, or it failed and left nothing."""
         with self._lock:
-            del self.journal.jobs[group]
+            self.journal.jobs.pop(group.key, None)
             self._save()
 
-    def is_done(self, group: str) -> bool:
-        note = self.journal.jobs.get(group)
-        return note is not None and note.done
+    def release(self, loaded: Loaded | None) -> None:
+        with self._lock:
+            self.journal.released = loaded
+            self._save()
+
+    @property
+    def rows(self) -> int:
+        """Those of the jobs that are done."""
+        return sum(note.rows for note in self.journal.jobs.values() if note.done)
+
+    @property
+    def segments(self) -> set[int]:
+        """Those of all jobs that are done or under way."""
+        return {segment for note in self.journal.jobs.values() for segment in note.segments}
+
+    @property
+    def under_way(self) -> dict[str, JobNote]:
+        return {key: note for key, note in self.journal.jobs.items() if note.job and not note.done}
+
+    @property
+    def is_unclear(self) -> bool:
+        """Whether nobody can tell which segments are in place: a job's start was not noted, or an older mbk noted it."""
+        return any(not note.job or not note.segments for note in self.journal.jobs.values())
 
     def reset(self) -> None:
+        """Begins anew; what is to be loaded again stays noted."""
         with self._lock:
             self.journal.jobs.clear()
             self.journal.collection_id = 0

@@ -7,34 +7,28 @@ whole is taken away again when this restore had made it.
 
 from __future__ import annotations
 
-import threading
 import time
 import uuid
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
+from mbk.engine.boundary import Boundary
 from mbk.engine.catalog import Catalog
+from mbk.engine.conversion import Converter
 from mbk.engine.failures import concerns_everything
 from mbk.engine.import_plan import GroupLimits
-from mbk.engine.journal import JournalFile
 from mbk.engine.lease import hold_targets
 from mbk.engine.limits import RestoreLimits
 from mbk.engine.pool import Pool
+from mbk.engine.restore_checks import RestoreChecks, segments_of
 from mbk.engine.restore_collection import CollectionRestorer
 from mbk.engine.restore_plan import RestorePlan, RestoreTask, make_plan
 from mbk.engine.run import Run
 from mbk.engine.segment_places import SegmentPlaces, scan
-from mbk.engine.staging import Staging
-from mbk.engine.target_schema import target_schema
+from mbk.engine.slots import Slots
+from mbk.engine.target_schema import database_properties
 from mbk.engine.transfer import Transfer
-from mbk.errors import (
-    CollectionExists,
-    CollectionNotFound,
-    MbkError,
-    PartialFailure,
-    Unsupported,
-    UsageError,
-)
+from mbk.errors import AccessError, MbkError, PartialFailure, Unreachable, Unsupported, UsageError
 from mbk.model.backup import DONE, FAILED, CollectionOutcome, RunReport, TransferStats
 from mbk.model.events import CollectionFinished
 from mbk.model.meta import Backup
@@ -55,6 +49,7 @@ class Restore:
     backup: Storage
     run: Run
     limits: RestoreLimits
+    converter: Converter | None = None
     _errors: dict[str, MbkError] = field(default_factory=dict, init=False)
 
     def execute(self, name: str, options: RestoreOptions) -> RunReport:
@@ -66,7 +61,7 @@ class Restore:
         plan = make_plan(backup, options)
         for line in plan.notices:
             self.run.notice("filter-fits-nothing", line)
-        self._refuse(backup, plan, options)
+        self._refuse(backup, options)
         self.storage.check()
         with self._alone(name, plan, options):
             return self._carry_out(name, started, catalog, backup, plan, options)
@@ -86,19 +81,34 @@ class Restore:
         plan: RestorePlan,
         options: RestoreOptions,
     ) -> RunReport:
-        begun = self._check_targets(name, backup, plan, options)
+        checks = RestoreChecks(
+            self.milvus, self.storage, self.run, backup, plan, options, converts=self.converter is not None
+        )
+        begun = checks.targets(name)
         places = self._scan(catalog, name, plan, options)
-        self._refuse_deletes(plan, places)
+        checks.require_fitting(places)
+        boundaries = checks.boundaries(places)
         if options.dry_run:
             planned = [self._planned(task, places) for task in plan.tasks]
             return self._report(name, started, planned, None)
+        rest = self._rest(plan, places, options)
         for task in plan.tasks:
             self.run.phase("waiting", str(task.target))
         with Transfer(self.backup, self.storage, self.run, self.limits.transfer) as transfer:
-            self._databases(plan)
+            self._databases(plan, options)
             resumed = self._take_up(begun)
-            restorer = self._restorer(name, catalog, backup, transfer, options)
-            outcomes = self._collections(restorer, plan, places, resumed, options)
+            here, there = self.storage.location, self.backup.location
+            limits = GroupLimits(
+                stage_all=not here.readable_by_same_milvus(there),
+                merge=True,
+                max_segments=self.limits.max_segments,
+                max_size=self.limits.max_group_size,
+                rest=rest,
+                many_l0=Feature.MULTI_L0_IMPORT in self.milvus.features,
+                conversion=checks.conversion(),
+            )
+            restorer = self._restorer(name, catalog, backup, transfer, options, limits)
+            outcomes = self._collections(restorer, plan, places, boundaries, resumed)
             notes = self._rbac(backup, options)
             for task, outcome in zip(plan.tasks, outcomes, strict=True):
                 if outcome.outcome == DONE:
@@ -118,66 +128,45 @@ class Restore:
 
     # -- before the first change ---------------------------------------------------------------------------------
 
-    def _refuse(self, backup: Backup, plan: RestorePlan, options: RestoreOptions) -> None:
+    def _refuse(self, backup: Backup, options: RestoreOptions) -> None:
         if backup.format == "snapshot":
             raise UsageError(
                 f"backup {backup.name!r} is a snapshot and needs Milvus 3.0, this one is {self.milvus.version}"
             )
-        if any(task.target.database != "default" for task in plan.tasks) and (
-            Feature.DATABASES not in self.milvus.features
-        ):
-            raise UsageError(
-                f"Milvus {self.milvus.version} has no databases", hint="rename the collections into default"
-            )
         if options.rbac and backup.rbac_meta is None:
             raise UsageError(f"backup {backup.name!r} holds no users and roles", hint="leave --rbac out")
-        if not options.skip_create:
-            for task in plan.tasks:
-                self.milvus.check_schema(target_schema(task, options))
 
-    def _check_targets(
-        self, name: str, backup: Backup, plan: RestorePlan, options: RestoreOptions
-    ) -> dict[CollectionName, bool]:
-        """Returns the targets that an earlier run of this restore began and did not end: True where it can be gone on with."""
-        databases = {item.db_name for item in self.run.retry.call("list databases", self.milvus.databases)}
-        existing = {
-            task.target
+    def _rest(
+        self, plan: RestorePlan, places: dict[CollectionName, SegmentPlaces], options: RestoreOptions
+    ) -> bool | None:
+        """Whether jobs go over REST: True all, None those that gain by it, False none."""
+        asked = options.rest_import
+        if Feature.REST_IMPORT not in self.milvus.features:
+            if asked:
+                self.run.notice(
+                    "rest-missing",
+                    f"Milvus {self.milvus.version} imports over gRPC alone: that is used instead",
+                )
+            return False
+        gains = any(
+            sum(map(len, segments_of(task, places.get(task.target, SegmentPlaces())))) > 1
             for task in plan.tasks
-            if task.target.database in databases
-            and self.milvus.has_collection(task.target.database, task.target.collection)
-        }
-        missing = sorted({task.target for task in plan.tasks} - existing)
-        if options.skip_create and missing:
-            raise CollectionNotFound(
-                f"target collection {missing[0]} does not exist", hint="leave --skip_create_collection out"
-            )
-        found = {target: self._was_begun(name, backup, target) for target in sorted(existing)}
-        begun = {target: resumable for target, resumable in found.items() if resumable is not None}
-        if not options.skip_create and not options.drop_existing and existing - begun.keys():
-            names = ", ".join(str(target) for target in sorted(existing - begun.keys()))
-            raise CollectionExists(
-                f"target collection exists: {names}",
-                hint="restore beside it with -s SUFFIX, or replace it with --drop_exist_collection",
-            )
-        return begun
-
-    def _was_begun(self, name: str, backup: Backup, target: CollectionName) -> bool | None:
-        """None: not by this restore. False: it is ours, but nobody can tell what is in it."""
-        prefix = Staging.prefix_of(self.storage, name, target)
-        journal = JournalFile(self.storage, prefix, self.run)
-        if not journal.load(backup_id=backup.id, target=str(target)):
-            return None
-        found = journal.journal
-        unclear = any(not note.job for note in found.jobs.values())
-        if unclear and not found.created:
-            raise UsageError(
-                f"an earlier restore into {target} was killed while it started an import: rows may be there twice",
-                hint=f"check the rows, remove {prefix} from {self.storage.location}, then run again",
-            )
-        info = self.milvus.describe(target.database, target.collection)
-        if found.collection_id not in (0, info.id) or not (found.created or found.collection_id):
-            return None
-        return bool(found.collection_id) and not unclear
+        )
+        if asked is False or not (asked or gains):
+            return False
+        try:
+            self.run.retry.call("ask for REST", lambda: self.milvus.import_jobs("default", "", rest=True))
+        except Unsupported as error:
+            self.run.notice("rest-missing", f"{error.message}: gRPC is used instead")
+            return False
+        except (Unreachable, AccessError) as error:
+            if asked:
+                raise
+            self.run.notice("rest-unreachable", f"{error.message}: gRPC is used instead")
+            return False
+        except MbkError:
+            pass  # it is there
+        return asked
 
     def _take_up(self, begun: dict[CollectionName, bool]) -> set[CollectionName]:
         """Drops what must be begun anew; returns the targets to go on with."""
@@ -189,21 +178,6 @@ class Restore:
             else:
                 self.milvus.drop_collection(target.database, target.collection)
         return {target for target, resumable in begun.items() if resumable}
-
-    def _refuse_deletes(self, plan: RestorePlan, places: dict[CollectionName, SegmentPlaces]) -> None:
-        if Feature.L0_SEGMENTS in self.milvus.features:
-            return
-        for task in plan.tasks:
-            found = places.get(task.target, SegmentPlaces()).places
-            if any(segment.segment_id in found for segment in task.record.l0_segments) or any(
-                segment.segment_id in found and not found[segment.segment_id].insert
-                for partition in task.record.partition_backups
-                for segment in partition.segment_backups
-            ):
-                raise Unsupported(
-                    f"{task.source} has deletes in L0 segments, which Milvus {self.milvus.version} cannot import",
-                    hint="restore into Milvus 2.4 or newer",
-                )
 
     def _scan(
         self, catalog: Catalog, name: str, plan: RestorePlan, options: RestoreOptions
@@ -220,17 +194,30 @@ class Restore:
 
     # -- the work ------------------------------------------------------------------------------------------------
 
-    def _databases(self, plan: RestorePlan) -> None:
+    def _databases(self, plan: RestorePlan, options: RestoreOptions) -> None:
         present = {item.db_name for item in self.run.retry.call("list databases", self.milvus.databases)}
         for database in plan.databases:
-            if database.db_name not in present and Feature.DATABASES in self.milvus.features:
-                self.milvus.create_database(database.db_name, database.properties)
+            if database.db_name in present or Feature.DATABASES not in self.milvus.features:
+                continue
+            properties = database_properties(database, options)
+            if properties and Feature.DESCRIBE_DATABASE not in self.milvus.features:
+                self.run.notice(
+                    "properties-lost",
+                    f"database {database.db_name} comes back without its properties, which Milvus "
+                    f"{self.milvus.version} does not have",
+                )
+                properties = []
+            self.milvus.create_database(database.db_name, properties)
 
     def _restorer(
-        self, name: str, catalog: Catalog, backup: Backup, transfer: Transfer, options: RestoreOptions
+        self,
+        name: str,
+        catalog: Catalog,
+        backup: Backup,
+        transfer: Transfer,
+        options: RestoreOptions,
+        limits: GroupLimits,
     ) -> CollectionRestorer:
-        here, there = self.storage.location, self.backup.location
-        many = Feature.REST_IMPORT in self.milvus.features and options.rest_import
         return CollectionRestorer(
             self.milvus,
             self.backup,
@@ -238,18 +225,14 @@ class Restore:
             transfer,
             self.run,
             options,
-            GroupLimits(
-                stage_all=not here.readable_by_same_milvus(there),
-                merge=not many,
-                max_segments=self.limits.max_segments,
-                max_size=self.limits.max_group_size,
-                by_channel=options.truncate,
-            ),
-            threading.BoundedSemaphore(self.limits.import_jobs),
+            limits,
+            self.limits.imports,
+            Slots(self.limits.import_jobs),
             name,
             backup.id,
             catalog.read_own(name).rows,
             self.limits.keep_temp,
+            self.converter,
         )
 
     def _collections(
@@ -257,16 +240,18 @@ class Restore:
         restorer: CollectionRestorer,
         plan: RestorePlan,
         places: dict[CollectionName, SegmentPlaces],
+        boundaries: dict[CollectionName, Boundary],
         resumed: set[CollectionName],
-        options: RestoreOptions,
     ) -> list[CollectionOutcome]:
         def one(task: RestoreTask) -> CollectionOutcome:
             label = str(task.target)
             found = places.get(task.target, SegmentPlaces())
             try:
-                outcome = restorer.restore(task, found, resumed=task.target in resumed)
+                outcome = restorer.restore(
+                    task, found, boundaries.get(task.target), resumed=task.target in resumed
+                )
             except MbkError as error:
-                if options.fail_fast or concerns_everything(error):
+                if restorer.options.fail_fast or concerns_everything(error):
                     raise
                 self._errors[label] = error
                 self.run.emit(CollectionFinished(collection=label, outcome=FAILED, error=str(error)))

@@ -11,12 +11,14 @@ from collections.abc import Iterator
 
 from mbk.engine.backup_collection import verify
 from mbk.engine.catalog import delete_below
+from mbk.engine.conversion import ConversionJob, Converter
 from mbk.engine.import_plan import ImportGroup
 from mbk.engine.run import Run
 from mbk.engine.transfer import Transfer
-from mbk.errors import MbkError
+from mbk.errors import MbkError, Unsupported, VerificationFailed
 from mbk.model.events import WorkPlanned
 from mbk.model.layout import DELTA_LOG, INSERT_LOG, RESTORE_TEMP
+from mbk.model.meta import CollectionSchema
 from mbk.model.plan import CopyItem
 from mbk.model.selection import CollectionName
 from mbk.ports.storage import ObjectInfo, Storage
@@ -34,39 +36,90 @@ class Staging:
         *,
         name: str,
         target: CollectionName,
+        converter: Converter | None = None,
     ) -> None:
         self._backup = backup
         self._storage = storage
         self._transfer = transfer
         self._run = run
         self._label = str(target)
+        self._converter = converter
+        #: Key of a staged group -> whether it has deltas.
+        self._ready: dict[str, bool] = {}
         self.prefix = self.prefix_of(storage, name, target)
 
     @staticmethod
     def prefix_of(storage: Storage, name: str, target: CollectionName) -> str:
         return f"{storage.location.root}{RESTORE_TEMP}{name}-{target.database}-{target.collection}/"
 
-    def paths(self, group: ImportGroup) -> tuple[str, ...]:
-        """What an import job is given for the group: directories as Milvus names them."""
-        if group.l0:
-            delta = self._delta(group) if group.staged else group.places[0].delta
-            return (self._mount(group) + delta,)
-        first = group.places[0]
-        insert = self._insert(group) if group.staged else first.parent
-        deltas = [place for place in group.places if place.delta]
-        if not deltas:
-            return (self._mount(group) + insert,)
-        delta = self._delta(group) if group.staged else deltas[0].delta_parent
-        return (self._mount(group) + insert, self._mount(group) + delta)
+    def files(self, group: ImportGroup) -> tuple[tuple[str, ...], ...]:
+        """What an import job is given for the group: for each file directories as Milvus names them."""
+        mount = (self._storage if group.staged else self._backup).location.mount
+        return tuple(tuple(mount + path for path in paths) for paths in self._files(group))
 
-    def stage(self, group: ImportGroup) -> None:
-        """Copies the group's objects and verifies them; those of an earlier run are kept."""
+    def paths(self, group: ImportGroup) -> tuple[str, ...]:
+        """Those of a group that is one file."""
+        (paths,) = self.files(group)
+        return paths
+
+    def _files(self, group: ImportGroup) -> Iterator[tuple[str, ...]]:
+        if group.l0:
+            for segment, place in zip(group.segments, group.places, strict=True):
+                yield (f"{self._delta(group)}{segment.segment_id}/" if group.staged else place.delta,)
+        elif group.staged:
+            insert, delta = self._insert(group), self._delta(group)
+            yield (insert, delta) if self._ready.get(group.key, group.has_deletes) else (insert,)
+        else:
+            for unit in group.units:
+                parents = dict.fromkeys(place.delta_parent for _, place in unit if place.delta)
+                yield (unit[0][1].parent, *parents)
+
+    def stage(self, group: ImportGroup, *, schema: CollectionSchema | None = None, boundary: int = 0) -> None:
+        """Copies the group's objects, or converts them, and verifies them; copies of an earlier run are kept.
+
+        ``boundary``: what a conversion leaves out.
+        """
+        if group.key in self._ready:
+            return
+        wanted = (
+            self._convert(group, schema or CollectionSchema(), boundary)
+            if group.conversion
+            else self._copy(group)
+        )
+        strangers = sorted(self._present(group).keys() - wanted)
+        if strangers:
+            # Of an earlier run that did it in another way: Milvus would read them, too.
+            self._run.retry.call(f"delete {strangers[0]}", lambda: self._storage.delete(strangers))
+        self._ready[group.key] = any(key.startswith(self._delta(group)) for key in wanted)
+
+    def _copy(self, group: ImportGroup) -> set[str]:
         items = list(self._items(group))
         self._run.emit(
             WorkPlanned(collection=self._label, objects=len(items), size=sum(item.size for item in items))
         )
         self._transfer.copy(items, collection=self._label, present=self._present(group))
         verify(items, self._present(group), where=str(self._storage.location))
+        return {item.key for item in items}
+
+    def _convert(self, group: ImportGroup, schema: CollectionSchema, boundary: int) -> set[str]:
+        if self._converter is None:
+            raise Unsupported(f"{self._label}: the segments {group} cannot be converted for this Milvus")
+        job = ConversionJob(
+            conversion=group.conversion,
+            schema=schema,
+            segments=group.segments,
+            places=group.places,
+            folded=group.folded,
+            insert=self._insert(group),
+            delta=self._delta(group),
+            boundary=boundary,
+        )
+        written = set(self._converter.convert(job))
+        if missing := sorted(written - self._present(group).keys()):
+            raise VerificationFailed(
+                f"{missing[0]} is missing in {self._storage.location} after it was written"
+            )
+        return written
 
     def clean(self) -> None:
         """Removes the copies and the journal. Runs to its end even when the restore was cancelled."""
@@ -84,9 +137,6 @@ class Staging:
                 self._storage.clean(prefix)
         except MbkError as error:
             self._run.notice("temp-left", f"temporary copies stay in {self.prefix}: {error}")
-
-    def _mount(self, group: ImportGroup) -> str:
-        return (self._storage if group.staged else self._backup).location.mount
 
     def _insert(self, group: ImportGroup) -> str:
         return f"{self.prefix}{INSERT_LOG}/{group.key}/"

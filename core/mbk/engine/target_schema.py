@@ -5,11 +5,13 @@ from __future__ import annotations
 import msgspec
 
 from mbk.engine.restore_plan import RestoreTask
-from mbk.model.meta import CollectionSchema, FieldSchema, IndexInfo, KeyValue, as_dict, key_values
+from mbk.model.meta import CollectionSchema, Database, FieldSchema, IndexInfo, KeyValue, as_dict, key_values
 from mbk.model.options import RestoreOptions
 
 #: Kept by the server itself: a restored value breaks fields added later (FORMAT.md 3.5).
 SERVER_MANAGED = frozenset({"max_field_id"})
+#: Of databases with encryption at rest.
+CIPHER, ZONE_ID = "cipher.", "cipher.ezID"
 METRIC = "metric_type"
 #: Vector fields by data type, FORMAT.md 1.3: binary, float, float16, bfloat16, sparse, int8, arrays of vectors.
 VECTOR_TYPES = range(100, 107)
@@ -46,6 +48,20 @@ def target_properties(task: RestoreTask, options: RestoreOptions) -> list[KeyVal
     merged = as_dict(schema.properties if schema else []) | as_dict(task.record.properties)
     dropped = SERVER_MANAGED | options.skip_params.get("collectionProperties", frozenset())
     return key_values({key: value for key, value in merged.items() if key not in dropped})
+
+
+def database_properties(database: Database, options: RestoreOptions) -> list[KeyValue]:
+    """Those of an encrypted database only where the user maps its zone key to that of the target.
+
+    The zone's own id is the server's to give.
+    """
+    return [
+        pair
+        for pair in database.properties
+        if pair.key not in SERVER_MANAGED
+        and pair.key != ZONE_ID
+        and (options.ezk_mapping or not pair.key.startswith(CIPHER))
+    ]
 
 
 def target_indexes(task: RestoreTask, options: RestoreOptions) -> list[IndexInfo]:

@@ -113,6 +113,15 @@ class Importing(Server):
             return self._second_opinion(state, job, what, database)
         return state
 
+    def import_jobs(self, database: str, collection: str, *, rest: bool = False) -> list[str] | None:
+        what = f"list the import jobs of {name_of(database, collection)}"
+        if rest:
+            with self._using(Feature.REST_IMPORT, what):
+                return self._rest.import_jobs(database, collection, what=what)
+        request = milvus.ListImportTasksRequest(collection_name=collection, db_name=database)
+        found = self._channel.call("ListImportTasks", request, what, database=database).tasks
+        return None if any(not task.id for task in found) else [str(task.id) for task in found]
+
     def _second_opinion(self, state: ImportState, job: str, what: str, database: str) -> ImportState:
         try:
             return self._rest.import_state(job, database=database, what=what)

@@ -37,6 +37,7 @@ BATCH = 200
 _SEGMENTS = "/v2/vectordb/segments/describe"
 _CREATE = "/v2/vectordb/jobs/import/create"
 _DESCRIBE = "/v2/vectordb/jobs/import/describe"
+_LIST = "/v2/vectordb/jobs/import/list"
 #: Early builds of 2.4 answer 200 for success (FORMAT.md 3.10).
 _SUCCESS = (0, 200)
 _SEGMENT_NOT_FOUND = 600
@@ -142,6 +143,12 @@ class Rest:
             rows=int(data.get("importedRows") or 0),
             reason=one_line(str(data.get("reason") or "")) if phase is ImportPhase.FAILED else "",
         )
+
+    def import_jobs(self, database: str, collection: str, *, what: str) -> list[str]:
+        """``collection`` empty: those of all."""
+        body = {"dbName": database} | ({"collectionName": collection} if collection else {})
+        data = self._ask(_LIST, body, what)
+        return [str(record["jobId"]) for record in data.get("records") or ()]
 
     def _ask(
         self, path: str, body: Mapping[str, object], what: str, *, seconds: float = SECONDS

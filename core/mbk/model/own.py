@@ -31,6 +31,7 @@ class OwnMeta(Record):
     ``started`` and ``finished`` are RFC 3339 in UTC. ``rows``: collection id -> the rows that a query counted, only
     where the count was the same before the flush and after the copying, so that it is exact.
     ``protection`` is by collection id, too. ``failed``: ``db.coll`` -> why that collection is not in the backup.
+    ``format`` as in `BackupHead`; ``snapshots``: ``db.coll`` of which Milvus may still hold a snapshot.
     """
 
     version: int = 1
@@ -42,6 +43,8 @@ class OwnMeta(Record):
     rows: dict[str, int] = field(default_factory=dict)
     protection: dict[str, Protection] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    format: str = ""
+    snapshots: list[str] = field(default_factory=list)
 
 
 class JobNote(Record):

@@ -33,6 +33,8 @@ class Feature(Enum):
     COUNT = "count(*)"
     REST_IMPORT = "import over REST"
     SNAPSHOT = "snapshots"
+    #: Segments may be of storage version 3, which only a snapshot can hold.
+    MANIFEST_SEGMENTS = "segments with manifests"
     #: Fields can be added to a collection that exists, so ids behind ``$meta`` can be made again (FORMAT.md 3.4).
     ADD_FIELD = "add field"
     #: Imports read packed segments (storage version 2).
@@ -339,6 +341,12 @@ class Milvus(Protocol):
 
     def import_state(self, job: str, *, database: str = "") -> ImportState:
         """An unknown job is `ImportFailed`."""
+
+    def import_jobs(self, database: str, collection: str, *, rest: bool = False) -> list[str] | None:
+        """The ids of the jobs that the server still knows, of all collections for ``""``; None where it does not tell.
+
+        ``rest``: asked over REST, as jobs are that were started there. A started job whose answer got lost is found here.
+        """
 
     def restore_rbac(self, rbac: Rbac) -> list[str]:
         """Adds the users, roles, grants and groups that do not exist yet; returns a line for each that was left alone

@@ -7,6 +7,6 @@ import pytest
 def quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fake server is done at once: nobody needs to wait for it."""
     for name in (
-        "imports.FIRST_POLL", "imports.LAST_POLL", "restore_collection.INDEX_POLL", "restore_collection.LOAD_POLL",
+        "imports.FIRST_POLL", "imports.LAST_POLL", "restore_finish.INDEX_POLL", "restore_finish.LOAD_POLL",
     ):  # fmt: skip
         monkeypatch.setattr(f"mbk.engine.{name}", 0.001)
