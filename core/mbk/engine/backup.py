@@ -10,11 +10,10 @@ from __future__ import annotations
 import base64
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence, Set
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Protocol
 
 from mbk.engine.adopt import Adopted, adopt
 from mbk.engine.backup_collection import LISTING_PATIENCE, CollectionBackup, CollectionWorker, label_of
@@ -24,19 +23,20 @@ from mbk.engine.catalog import Catalog
 from mbk.engine.discover import refuse_manifests, require_milvus_data
 from mbk.engine.failures import concerns_everything
 from mbk.engine.flush_boundary import FlushBoundary
-from mbk.engine.gc_pause import Lease, gc_paused
+from mbk.engine.gc_pause import Lease, pausing
 from mbk.engine.lease import hold
 from mbk.engine.limits import BackupLimits
 from mbk.engine.outcomes import Outcomes
 from mbk.engine.pool import Pool
 from mbk.engine.run import Run
 from mbk.engine.segment_details import SegmentDetails
+from mbk.engine.snapshot_backup import BINLOG, SnapshotWorker, chosen_format, refuse_partitions, sweep
+from mbk.engine.snapshots import SNAPSHOT, External
 from mbk.engine.spool import SegmentSpool
-from mbk.engine.survey import Survey, narrowed, survey
+from mbk.engine.survey import Survey, narrowed, survey, tell_new
 from mbk.engine.transfer import Transfer
-from mbk.errors import CollectionNotFound, Interrupted, MbkError, PartialFailure, UsageError
-from mbk.model.backup import DONE, CollectionOutcome, RunReport, TransferStats, check_name
-from mbk.model.events import CollectionFinished
+from mbk.errors import CollectionNotFound, MbkError, PartialFailure, UsageError
+from mbk.model.backup import CollectionOutcome, RunReport, TransferStats, check_name
 from mbk.model.meta import BackupExtras
 from mbk.model.options import CreateOptions, Strategy
 from mbk.model.own import OwnMeta
@@ -50,12 +50,6 @@ PLANNED = "planned"
 MAX_SEGMENTS = 16
 
 Infos = Mapping[CollectionName, CollectionInfo]
-
-
-class Worker(Protocol):
-    """Backs up collections in one of the formats; several threads use it at once."""
-
-    def back_up(self, info: CollectionInfo) -> CollectionBackup: ...
 
 
 @dataclass(slots=True)
@@ -88,6 +82,8 @@ class Create:
         with SegmentSpool() as spool, self._alone(name, options):
             partial = files.check_name(resume=options.resume)
             own = OwnMeta(tool=self.tool, id=self.id or str(uuid.uuid4()), name=name, started=_now())
+            external = self._format(own, catalog, options)
+            options = replace(options, format=own.format or BINLOG)
             before = adopt(catalog, name, spool) if partial else Adopted(own, [], None, [])
             selection = _asked_for(options.selection, before)
             held = {CollectionName.parse(backup.outcome.source) for backup in before.collections}
@@ -97,19 +93,26 @@ class Create:
                 planned = [self._plan(info) for info in infos.values()]
                 return self._report(name, before.own, started, [*planned, *outcomes.items], TransferStats())
             outcomes.require(list(infos))
-            if options.strategy is not Strategy.META_ONLY:
+            if options.strategy is not Strategy.META_ONLY and external is None:
                 require_milvus_data(self.source, self.milvus, list(infos.values()), self.run)
             add_zone_keys(self.milvus, found.databases, self.run)
-            if not partial:
+            if external is not None:
+                before.own.snapshots = sorted({*own.snapshots, *map(str, infos)})
+            if not partial or external is not None:
                 files.take_name(before.own, resume=options.resume)
             boundary = FlushBoundary(self.milvus, self.run, options.strategy)
-            done, stats = self._copy(
-                infos, spool, files, before.own.id, boundary, selection, options, outcomes
-            )
+            if external is None:
+                done, stats = self._copy(
+                    infos, spool, files, before.own.id, boundary, selection, options, outcomes
+                )
+            else:
+                done, stats = self._export(external, infos, files, before.own, boundary, options, outcomes)
             outcomes.require(done)
-            self._tell_new(selection, held.union(found.names))
+            tell_new(self.milvus, selection, held.union(found.names), self.run)
             done = [*before.collections, *done]
-            if options.resume or outcomes.has_skipped or any(backup.replaced for backup in done):
+            if external is not None:
+                sweep(self.destination, files.place, done, self.run)
+            elif options.resume or outcomes.has_skipped or any(backup.replaced for backup in done):
                 files.sweep(done, {info.id for label, info in infos.items() if str(label) in outcomes.errors})
             self._commit(files, before, found, done, spool, boundary.flushed, options, outcomes)
         all_outcomes = [*(backup.outcome for backup in done), *outcomes.items]
@@ -130,11 +133,6 @@ class Create:
         return hold(self.destination, name, f"backup of {name!r}", self.run)
 
     def _strategy(self, options: CreateOptions) -> Strategy:
-        if options.format not in ("auto", "binlog"):
-            raise UsageError(
-                f"format {options.format!r} needs Milvus 3.0, this one is {self.milvus.version}",
-                hint="use --format binlog",
-            )
         if options.strategy is Strategy.BULK_FLUSH and Feature.FLUSH_ALL not in self.milvus.features:
             raise UsageError(
                 f"strategy bulk_flush needs Milvus 2.6.11, this one is {self.milvus.version}",
@@ -145,6 +143,21 @@ class Create:
                 "index extras are read from Milvus' etcd, which is not given", hint="set milvus.etcd"
             )
         return options.strategy
+
+    def _format(self, own: OwnMeta, catalog: Catalog, options: CreateOptions) -> External | None:
+        """What Milvus writes by when the backup is made of snapshots. ``own`` takes over what a killed run noted."""
+        earlier = catalog.read_own(own.name) if options.resume else OwnMeta()
+        external = chosen_format(
+            self.milvus,
+            self.source,
+            self.destination,
+            options,
+            self.run,
+            before=earlier.format if earlier.id else None,
+        )
+        own.format = "" if external is None else SNAPSHOT
+        own.snapshots = earlier.snapshots
+        return external
 
     def _survey(self, selection: Selection, held: Set[CollectionName]) -> Survey:
         """What a partial backup holds already is not done again."""
@@ -195,7 +208,12 @@ class Create:
             info = narrowed(info, selection)
             if options.index_extra and self.metastore is not None:
                 add_index_extras(self.metastore, info, self.run)
-            if Feature.SNAPSHOT in self.milvus.features and options.strategy is not Strategy.META_ONLY:
+            if not info.partitions:
+                outcomes.skip(str(name), "none of its partitions is chosen")
+                return
+            if options.format == SNAPSHOT:
+                refuse_partitions(name, selection)
+            elif Feature.SNAPSHOT in self.milvus.features and options.strategy is not Strategy.META_ONLY:
                 # Only such servers have segments that the format cannot hold.
                 refuse_manifests(self._segments(info), f"a segment of {name}")
         except MbkError as error:
@@ -257,67 +275,48 @@ class Create:
                 task=task,
                 resume=options.resume,
             )
-            done = self._collections(worker, list(infos.values()), pool, spool, options, outcomes)
+            done = outcomes.gather(
+                worker, list(infos.values()), pool, fail_fast=options.fail_fast, undo=spool.drop
+            )
         return done, transfer.stats
 
-    @contextmanager
     def _gc_pause(
         self, options: CreateOptions
-    ) -> Iterator[Callable[[int], AbstractContextManager[Lease | None]]]:
-        """How to pause the garbage collection of a collection; of all at once where the server has nothing finer."""
+    ) -> AbstractContextManager[Callable[[int], AbstractContextManager[Lease | None]]]:
         wanted = self.limits.pause_gc if options.pause_gc is None else options.pause_gc
-        seconds = self.limits.gc_seconds
         if not wanted or options.strategy is Strategy.META_ONLY:
-            yield lambda _collection: nullcontext()
-        elif Feature.COLLECTION_GC_PAUSE in self.milvus.features:
-            yield lambda collection: gc_paused(
-                self.milvus, self.run, seconds=seconds, collection_id=collection
-            )
-        else:
-            with gc_paused(self.milvus, self.run, seconds=seconds) as lease:
-                yield lambda _collection: nullcontext(lease)
+            return nullcontext(lambda _collection: nullcontext())
+        return pausing(self.milvus, self.run, seconds=self.limits.gc_seconds)
 
-    def _collections(
+    def _export(
         self,
-        worker: Worker,
-        infos: list[CollectionInfo],
-        pool: Pool,
-        spool: SegmentSpool,
+        external: External,
+        infos: Infos,
+        files: BackupFiles,
+        own: OwnMeta,
+        boundary: FlushBoundary,
         options: CreateOptions,
         outcomes: Outcomes,
-    ) -> list[CollectionBackup]:
-        def one(info: CollectionInfo) -> CollectionBackup | None:
-            label = label_of(info)
-            try:
-                backup = worker.back_up(info)
-            except CollectionNotFound:
-                spool.drop(info.id)
-                outcomes.skip(label, "dropped during the backup")
-                return None
-            except MbkError as error:
-                if options.fail_fast or concerns_everything(error):
-                    raise
-                spool.drop(info.id)
-                outcomes.fail(label, error)
-                return None
-            self.run.emit(CollectionFinished(collection=label, outcome=DONE))
-            return backup
-
-        done = [backup for backup in pool.map(one, infos) if backup is not None]
-        order = {info.id: index for index, info in enumerate(infos)}
-        return sorted(done, key=lambda backup: order[backup.record.collection_id])
-
-    def _tell_new(self, selection: Selection, known: Set[CollectionName]) -> None:
-        """Collections made during the run are not in the backup; the user may think that they are."""
-        try:
-            now = survey(self.milvus, selection, self.run)
-        except Interrupted:
-            raise
-        except MbkError:
-            return  # what is copied is worth more than this news
-        for name in now.names:
-            if name not in known:
-                self.run.notice("collection-created", f"{name} was made during the backup and is not in it")
+    ) -> tuple[list[CollectionBackup], TransferStats]:
+        """As `_copy`, but Milvus itself writes the data."""
+        worker = SnapshotWorker(
+            milvus=self.milvus,
+            destination=self.destination,
+            place=files.place,
+            external=external,
+            run=self.run,
+            boundary=boundary,
+            task=own.id,
+            name=own.name,
+            times=self.limits.snapshots,
+        )
+        with Pool(self.limits.collections, self.run.cancelled, name="mbk-collection") as pool:
+            worker.drop_left(sorted({*own.snapshots} - {str(name) for name in infos}))
+            boundary.begin(list(infos.values()), pool)
+            done = outcomes.gather(worker, list(infos.values()), pool, fail_fast=options.fail_fast)
+        own.snapshots = sorted(worker.left)
+        objects, size = sum(item.outcome.objects for item in done), sum(item.outcome.size for item in done)
+        return done, TransferStats({"server": objects}, {"server": size})
 
     # -- the end -------------------------------------------------------------------------------------------------
 
@@ -340,6 +339,7 @@ class Create:
             name=own.name,
             size=sum(item.record.size for item in done),
             milvus_version=self.milvus.version,
+            format=own.format,
             database_backups=list(databases.values()),
             rbac_meta=read_rbac(self.milvus, self.run) if options.rbac else before.rbac,
             rpc_channel_info=rpc_channel(self.milvus, self.rpc_channel, self.run),

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from mbk.engine.run import Run
 from mbk.errors import MbkError, Unsupported
-from mbk.ports.milvus import Milvus
+from mbk.ports.milvus import Feature, Milvus
 
 #: A renewal that failed is tried again after this part of a lease; the regular one is made after half of it.
 AGAIN = 8
@@ -105,3 +105,15 @@ def gc_paused(milvus: Milvus, run: Run, *, seconds: int, collection_id: int | No
         if renewer.ident is not None:
             renewer.join()
         lease.give_back()
+
+
+@contextmanager
+def pausing(
+    milvus: Milvus, run: Run, *, seconds: int
+) -> Iterator[Callable[[int], AbstractContextManager[Lease | None]]]:
+    """How to pause the garbage collection of a collection; of all at once where the server has nothing finer."""
+    if Feature.COLLECTION_GC_PAUSE in milvus.features:
+        yield lambda collection: gc_paused(milvus, run, seconds=seconds, collection_id=collection)
+    else:
+        with gc_paused(milvus, run, seconds=seconds) as lease:
+            yield lambda _collection: nullcontext(lease)

@@ -1,14 +1,25 @@
-"""What became of the collections that are not in a backup."""
+"""What became of the collections: those that are in the backup, and those that are not."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
+from mbk.engine.backup_collection import CollectionBackup, label_of
+from mbk.engine.failures import concerns_everything
+from mbk.engine.pool import Pool
 from mbk.engine.run import Run
-from mbk.errors import MbkError
-from mbk.model.backup import FAILED, SKIPPED, CollectionOutcome
+from mbk.errors import CollectionNotFound, MbkError
+from mbk.model.backup import DONE, FAILED, SKIPPED, CollectionOutcome
 from mbk.model.events import CollectionFinished
+from mbk.ports.milvus import CollectionInfo
+
+
+class Worker(Protocol):
+    """Backs up collections in one of the formats; several threads use it at once."""
+
+    def back_up(self, info: CollectionInfo) -> CollectionBackup: ...
 
 
 @dataclass(slots=True)
@@ -41,3 +52,35 @@ class Outcomes:
         """Raises the first failure when it left nothing."""
         if not left and self.errors:
             raise next(iter(self.errors.values()))
+
+    def gather(
+        self,
+        worker: Worker,
+        infos: Sequence[CollectionInfo],
+        pool: Pool,
+        *,
+        fail_fast: bool,
+        undo: Callable[[int], None] = lambda _collection: None,
+    ) -> list[CollectionBackup]:
+        """What the worker made of the collections, in their order. ``undo`` is called for those that are not done."""
+
+        def one(info: CollectionInfo) -> CollectionBackup | None:
+            label = label_of(info)
+            try:
+                backup = worker.back_up(info)
+            except CollectionNotFound:
+                undo(info.id)
+                self.skip(label, "dropped during the backup")
+                return None
+            except MbkError as error:
+                if fail_fast or concerns_everything(error):
+                    raise
+                undo(info.id)
+                self.fail(label, error)
+                return None
+            self.run.emit(CollectionFinished(collection=label, outcome=DONE))
+            return backup
+
+        done = [backup for backup in pool.map(one, infos) if backup is not None]
+        order = {info.id: index for index, info in enumerate(infos)}
+        return sorted(done, key=lambda backup: order[backup.record.collection_id])

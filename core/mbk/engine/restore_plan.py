@@ -139,6 +139,10 @@ def _narrowed(task: RestoreTask, options: RestoreOptions) -> RestoreTask:
     if not any(selection.narrows(name) for selection, name in chosen):
         return task
     if task.record.schema is not None and any(item.is_partition_key for item in task.record.schema.fields):
+        if not any(name in selection.named for selection, name in chosen):
+            return replace(
+                task, record=msgspec.structs.replace(task.record, partition_backups=[]), partial=True
+            )
         raise UsageError(
             f"{task.source} has a partition key: Milvus itself deals its rows out to partitions",
             hint="choose the whole collection",

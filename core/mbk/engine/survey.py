@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Set
 from dataclasses import dataclass, field, replace
 
 from mbk.engine.run import Run
-from mbk.errors import NotFound, UsageError
+from mbk.errors import Interrupted, MbkError, NotFound, UsageError
 from mbk.model.meta import CollectionHead, Database, PartitionHead, key_values
 from mbk.model.selection import CollectionName, Selection
 from mbk.ports.milvus import CollectionInfo, FlushPoint, Milvus
@@ -64,15 +65,31 @@ def _tell_idle(found: Survey, selection: Selection, run: Run) -> None:
         run.notice("filter-fits-nothing", f"filter item {item} fits nothing that is there")
 
 
+def tell_new(milvus: Milvus, selection: Selection, known: Set[CollectionName], run: Run) -> None:
+    """Collections made during the run are not in the backup; the user may think that they are."""
+    try:
+        now = survey(milvus, selection, run)
+    except Interrupted:
+        raise
+    except MbkError:
+        return  # what is copied is worth more than this news
+    for name in now.names:
+        if name not in known:
+            run.notice("collection-created", f"{name} was made during the backup and is not in it")
+
+
 def narrowed(info: CollectionInfo, selection: Selection) -> CollectionInfo:
     """The collection with its chosen partitions only; perhaps none, where globs fit none.
 
-    `NotFound` for a partition that was named and is not there, `UsageError` where Milvus itself deals the rows out.
+    `NotFound` for a partition that was named and is not there. Where Milvus itself deals the rows out, `UsageError` for
+    a collection that was named, and no partition for others.
     """
     name = CollectionName(info.database, info.name)
     if not selection.narrows(name):
         return info
     if any(item.is_partition_key for item in info.schema.fields):
+        if name not in selection.named:
+            return replace(info, partitions=())
         raise UsageError(
             f"{name} has a partition key: Milvus itself deals its rows out to partitions",
             hint="choose the whole collection",
@@ -104,6 +121,9 @@ def collection_record(info: CollectionInfo, *, task: str) -> CollectionHead:
         virtual_channel_names=list(info.virtual_channels),
         physical_channel_names=list(info.physical_channels),
         aliases=list(info.aliases),
+        replica_number=info.replicas,
+        resource_groups=list(info.resource_groups),
+        update_timestamp=info.update_timestamp,
     )
 
 

@@ -33,6 +33,7 @@ SINCE: dict[Feature, Version] = {
     Feature.FLUSH_ALL: (2, 6, 11),
     Feature.REPLICATE_STREAM: (2, 6, 11),
     Feature.SNAPSHOT: (2, 6, 15),
+    Feature.MANIFEST_SEGMENTS: (3, 0, 0),
 }
 
 #: From which version on a server has lost it again.
