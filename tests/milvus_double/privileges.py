@@ -1,0 +1,94 @@
+"""The privileges of Milvus and the object that each is granted on.
+
+Sources: milvus-proto ``common.proto`` (``ObjectPrivilege``), milvus ``pkg/util/constant.go`` (``ObjectPrivileges``, privilege
+levels and built-in groups), and the releases that brought the newer ones.
+"""
+
+from __future__ import annotations
+
+from pymilvus.grpc_gen import common_pb2 as common
+
+from tests.milvus_double.versions import ServerVersion, Version
+
+ANY = "*"
+COLLECTION, GLOBAL, USER = "Collection", "Global", "User"
+OBJECTS = frozenset({COLLECTION, GLOBAL, USER})
+_PREFIX = "Privilege"
+_NAMES = {name.removeprefix(_PREFIX) for name, _ in common.ObjectPrivilege.items()} - {"All"}
+#: Built-in groups stand as ``GroupReadOnly`` in the enumeration and as ``ReadOnly`` nowhere; newer ones lose the "Group".
+_GROUPS = {name for name in _NAMES if name.startswith("Group")}
+_LEVELS = ("Cluster", "Database", "Collection")
+_LEVEL_GROUPS = {
+    name.removeprefix("Group") for name in _GROUPS if name.removeprefix("Group").startswith(_LEVELS)
+}
+_OLD_GROUPS = {name for name in _GROUPS if name.removeprefix("Group") not in _LEVEL_GROUPS}
+_PLAIN = _NAMES - _GROUPS
+_ON_COLLECTIONS = {
+    "Load",
+    "Release",
+    "Compaction",
+    "Insert",
+    "Delete",
+    "Upsert",
+    "GetStatistics",
+    "CreateIndex",
+    "IndexDetail",
+    "DropIndex",
+    "Search",
+    "Flush",
+    "Query",
+    "LoadBalance",
+    "Import",
+    "GetLoadingProgress",
+    "GetLoadState",
+    "CreatePartition",
+    "DropPartition",
+    "ShowPartitions",
+    "HasPartition",
+    "GetFlushState",
+    "AddCollectionField",
+}
+_ON_USERS = {"UpdateUser", "SelectUser"}
+_SINCE: dict[str, Version] = {
+    "CreateDatabase": (2, 2, 9),
+    "DropDatabase": (2, 2, 9),
+    "ListDatabases": (2, 2, 9),
+    "Upsert": (2, 3, 0),
+    "FlushAll": (2, 3, 0),
+    "CreateAlias": (2, 4, 0),
+    "DropAlias": (2, 4, 0),
+    "DescribeAlias": (2, 4, 0),
+    "ListAliases": (2, 4, 0),
+    "UpdateResourceGroups": (2, 4, 1),
+    "AlterDatabase": (2, 4, 3),
+    "DescribeDatabase": (2, 4, 3),
+    "BackupRBAC": (2, 4, 10),
+    "RestoreRBAC": (2, 4, 10),
+    "AddCollectionField": (2, 6, 0),
+    "UpdateReplicateConfiguration": (2, 6, 3),
+    "AddFileResource": (2, 6, 11),
+    "RemoveFileResource": (2, 6, 11),
+    "ListFileResources": (2, 6, 11),
+    "AlterCollectionSchema": (3, 0, 0),
+    "RefreshExternalCollection": (3, 0, 0),
+}
+_OLD_GROUPS_SINCE: Version = (2, 4, 10)
+_GROUPS_SINCE: Version = (2, 5, 0)
+
+
+def is_defined(version: ServerVersion, name: str) -> bool:
+    """Whether it is a privilege, or a built-in group, of this version."""
+    if name in _OLD_GROUPS:
+        return version.number >= _OLD_GROUPS_SINCE
+    if name in _LEVEL_GROUPS or name.endswith("PrivilegeGroup") or name == "ListPrivilegeGroups":
+        return version.number >= _GROUPS_SINCE
+    if "Snapshot" in name:
+        return name in _PLAIN and version.has("snapshots")
+    return name in _PLAIN and version.number >= _SINCE.get(name, (2, 2, 0))
+
+
+def object_of(name: str) -> str:
+    """What OperatePrivilegeV2 files a privilege under."""
+    if name in _ON_COLLECTIONS:
+        return COLLECTION
+    return USER if name in _ON_USERS else GLOBAL
