@@ -142,7 +142,7 @@ SINCE: dict[str, Version] = {
     "nullable": (2, 5, 0),
     "nullable_vectors": (3, 0, 0),
     "nullable_structs": (3, 0, 0),  # the documentation of 3.0 says: only there
-    "default_values": (2, 5, 0),
+    "default_values": (2, 3, 0),  # run: 2.3.5 keeps them
     "functions": (2, 5, 0),  # BM25
     "text_embedding": (2, 6, 0),
     "minhash": (2, 6, 4),

@@ -1,7 +1,8 @@
 """What of a schema or an index a server of a given version cannot represent: data, and the sentences made of it.
 
 What an older server merely ignores (mmap and isolation settings, analyzers, warm-up) is no reason to refuse: the rows
-are the same. What is unknown here is refused only by servers older than everything known here.
+are the same, and the real 2.3.5 was seen to keep such settings unread. It also keeps default values; null values and
+clustering keys it loses without a word. What is unknown here is refused only by servers older than everything known here.
 Sources: milvus.io/docs ("Compatible with Milvus …" of each page), milvus-proto's releases, LAB.md 1.4 for 2.2 and 2.3.
 """
 
@@ -117,7 +118,7 @@ def _field_problems(field: FieldSchema, version: Version) -> list[str]:
         problems.append("a default value")
     if field.is_partition_key and version < (2, 2, 9):
         problems.append("a partition key")
-    if field.is_clustering_key and version < (2, 4, 0):
+    if field.is_clustering_key and version < (2, 4, 7):
         problems.append("a clustering key")
     return problems
 
