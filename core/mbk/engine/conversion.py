@@ -34,7 +34,7 @@ class ConversionJob:
 
     Objects go to ``{insert}{segment}/{field}/{log}`` and ``{delta}{segment}/{log}``. ``places`` say where each segment
     lies in the backup, ``folded`` where the L0 segments lie that delete in them. ``boundary``: hybrid, deletes after it
-    are left out; 0 for none.
+    are left out; 0 for none. ``label``: the target, in events and errors.
     """
 
     conversion: Conversion
@@ -45,10 +45,14 @@ class ConversionJob:
     insert: str
     delta: str
     boundary: int = 0
+    label: str = ""
 
 
 class Converter(Protocol):
     """Reads from the backup's storage, writes to Milvus' own. Safe to be repeated: the same job writes the same keys."""
+
+    def require(self) -> None:
+        """`MissingDependency` where what it needs is not installed. To be asked before the first change."""
 
     def convert(self, job: ConversionJob) -> Iterable[str]:
         """Writes everything and returns the keys written, so that nothing else is left there from an earlier run."""

@@ -1,227 +1,42 @@
-"""Changing segments while they are staged, so that a server older than the backup can import them.
-
-Loads pyarrow: import it lazily, and before the first change, so that a missing one is told in time. Rows pass in batches;
-what is held is one chunk of rows, and the deletes that are folded (:class:`mbk.binlog.deletes.Deletes`).
-"""
+"""The converter of a restore. What reads binlogs, and with it pyarrow, is loaded when it is needed."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
-from mbk.binlog import deltas, inserts, packed
-from mbk.binlog.arrow import pa, pc
-from mbk.binlog.deletes import Deletes, newest
-from mbk.engine.backup_collection import verify
-from mbk.engine.conversion import Conversion, ConversionJob
+from mbk.engine.conversion import ConversionJob
 from mbk.engine.run import Run
-from mbk.engine.segment_data import PACKED, Source, primary_key, refuse_manifests, require
-from mbk.engine.segment_places import Place
-from mbk.engine.transfer import Transfer
-from mbk.errors import InvalidBackup
-from mbk.model.meta import CollectionSchema, SegmentHead
-from mbk.model.plan import CopyItem
+from mbk.engine.transfer import TransferLimits
 from mbk.ports.storage import Storage
 
-#: So many bytes of rows go into one file of each field.
-CHUNK = 32 << 20
-#: Log ids are made up: files of a field are paired by the order of their names, so all names have the same length.
-FIRST_LOG = 10**18
-_JSON = 23
-_SYSTEM = {inserts.ROW_ID: (5, False), inserts.TIMESTAMP: (5, False)}
-_NO_KEYS = b"{}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Column:
-    """A field as it is to be written."""
-
-    data_type: int
-    nullable: bool = False
-    dynamic: bool = False
+if TYPE_CHECKING:
+    from mbk.engine.segment_converter import SegmentConverter
 
 
 @dataclass(slots=True)
-class SegmentConverter:
-    """Implements :class:`mbk.engine.conversion.Converter` for the segments of one collection, called ``label``.
-
-    ``transfer`` copies, from the backup to Milvus' storage, what can stay as it is.
-    """
+class LateConverter:
+    """Implements :class:`mbk.engine.conversion.Converter`: from the backup's storage to Milvus' own."""
 
     backup: Storage
     storage: Storage
-    transfer: Transfer
     run: Run
-    label: str
-    _deletes: tuple[object, Deletes] | None = field(default=None, init=False)
+    limits: TransferLimits
+    _loaded: SegmentConverter | None = field(default=None, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
+    def require(self) -> None:
+        self._load()
+
     def convert(self, job: ConversionJob) -> Iterable[str]:
-        """Writes everything, looks whether it is there, and returns the keys. A segment all of whose deletes are
-        younger than the boundary gets no delta log."""
-        refuse_manifests(job.segments, self.label)
-        written: list[CopyItem] = []
-        for segment, place in zip(job.segments, job.places, strict=True):
-            items = [*self._inserts(job, segment, place), *self._deltas(job, segment, place)]
-            here = Source(self.storage, self.run)
-            prefixes = [f"{prefix}{segment.segment_id}/" for prefix in (job.insert, job.delta) if prefix]
-            present = {entry.key: entry.size for prefix in prefixes for entry in here.entries(prefix)}
-            verify(items, present, where=str(self.storage.location))
-            written += items
-        return [item.key for item in written]
+        return self._load().convert(job)
 
-    # -- rows ----------------------------------------------------------------------------------------------------
-
-    def _inserts(self, job: ConversionJob, segment: SegmentHead, place: Place) -> list[CopyItem]:
-        if not place.insert:
-            return []
-        target = f"{job.insert}{segment.segment_id}/"
-        if Conversion.UNPACK not in job.conversion or segment.storage_version < PACKED:
-            return self._copied(place.insert, target)
-        return list(self._unpacked(job.schema, segment, place, target))
-
-    def _copied(self, source: str, target: str) -> list[CopyItem]:
-        entries = self._source.entries(source)
-        items = [
-            CopyItem(entry.key, f"{target}{entry.key.removeprefix(source)}", entry.size, entry.etag)
-            for entry in entries
-        ]
-        self.transfer.copy(items, collection=self.label, present={})
-        return items
-
-    def _unpacked(
-        self, schema: CollectionSchema, segment: SegmentHead, place: Place, target: str
-    ) -> Iterator[CopyItem]:
-        rows = 0
-        chunks = _chunks(packed.read_all(self._source.groups(place), segment=segment.segment_id))
-        for number, chunk in enumerate(chunks):
-            columns = _columns(schema, chunk.keys(), segment)
-            times = pc.min_max(chunk[inserts.TIMESTAMP]).as_py()
-            for field_id, column in columns.items():
-                data = inserts.encode(
-                    chunk[field_id].fill_null(_NO_KEYS) if column.dynamic else chunk[field_id],
-                    collection=segment.collection_id,
-                    partition=segment.partition_id,
-                    segment=segment.segment_id,
-                    field=field_id,
-                    data_type=column.data_type,
-                    span=(times["min"], times["max"]),
-                    nullable=column.nullable,
-                )
-                yield self._write(f"{target}{field_id}/{FIRST_LOG + number}", data)
-            rows += len(chunk[inserts.TIMESTAMP])
-        if segment.num_of_rows not in (0, rows):
-            raise InvalidBackup(
-                f"segment {segment.segment_id} of {self.label} has {rows} rows in its column groups, "
-                f"{segment.num_of_rows} in the backup's metadata",
-                hint="an object of it is missing",
-            )
-
-    # -- deletes -------------------------------------------------------------------------------------------------
-
-    def _deltas(self, job: ConversionJob, segment: SegmentHead, place: Place) -> list[CopyItem]:
-        target = f"{job.delta}{segment.segment_id}/"
-        folds = bool(Conversion.FOLD_L0 in job.conversion and job.folded and place.insert)
-        if not folds and not self._to_rewrite(job, place):
-            return self._copied(place.delta, target) if place.delta else []
-        tables = [_until(table, job.boundary) for table in self._source.deletes(place)]
-        if folds:
-            key = primary_key(job.schema, self.label)
-            tables.append(self._folded(job).matching(self._source.keys(segment, place, key)))
-        # Milvus 2.3 lets the last delete of a key in file order win, so each key stands there once.
-        deletes = newest(tables)
-        if not deletes.num_rows:
-            return []
-        data = deltas.encode(
-            deletes,
-            collection=segment.collection_id,
-            partition=segment.partition_id,
-            segment=segment.segment_id,
-        )
-        return [self._write(f"{target}{FIRST_LOG}", data)]
-
-    def _to_rewrite(self, job: ConversionJob, place: Place) -> bool:
-        if not place.delta:
-            return False
-        if Conversion.CUT_L0 in job.conversion and job.boundary and not place.insert:
-            return True
-        if Conversion.PLAIN_DELTAS not in job.conversion:
-            return False
-        source = self._source
-        return not all(deltas.is_plain(source.blob(entry)) for entry in source.entries(place.delta))
-
-    def _folded(self, job: ConversionJob) -> Deletes:
-        """The deletes of the L0 segments of a partition, kept for its next job."""
-        wanted = (*(place.delta for place in job.folded), job.boundary)
+    def _load(self) -> SegmentConverter:
         with self._lock:
-            if self._deletes is None or self._deletes[0] != wanted:
+            if self._loaded is None:
+                from mbk.engine.segment_converter import SegmentConverter
 
-                def source() -> Iterator[Any]:
-                    for place in job.folded:
-                        for table in self._source.deletes(place):
-                            yield _until(table, job.boundary)
-
-                self._deletes = (wanted, Deletes(source))
-            return self._deletes[1]
-
-    # -- storage -------------------------------------------------------------------------------------------------
-
-    @property
-    def _source(self) -> Source:
-        return Source(self.backup, self.run)
-
-    def _write(self, key: str, data: bytes) -> CopyItem:
-        self.run.check_cancelled()
-        self.run.retry.call(f"write {key}", lambda: self.storage.write(key, [data], size=len(data)))
-        return CopyItem(key, key, len(data))
-
-
-def _until(table: Any, boundary: int) -> Any:
-    return table.filter(pc.less_equal(table.column(deltas.TS), boundary)) if boundary else table
-
-
-def _columns(schema: CollectionSchema, found: Iterable[int], segment: SegmentHead) -> dict[int, _Column]:
-    """The fields that are to be written, out of those that were ``found`` in the column groups.
-
-    Columns of dropped fields are left out; fields added later may be missing where they allow nulls.
-    """
-    columns = {number: _Column(*kind) for number, kind in _SYSTEM.items()}
-    for item in schema.fields:
-        columns[item.field_id] = _Column(item.data_type, item.nullable, item.is_dynamic)
-    if schema.enable_dynamic_field and not any(column.dynamic for column in columns.values()):
-        columns[_dynamic_id(schema)] = _Column(_JSON, dynamic=True)
-    held = frozenset(found)
-    for number, column in columns.items():
-        if number not in held and not column.nullable:
-            require({}, number, segment)
-    return {number: column for number, column in columns.items() if number in held}
-
-
-def _dynamic_id(schema: CollectionSchema) -> int:
-    """The id of ``$meta``, which is not described: the first gap in the ids, or the one after them (FORMAT.md 3.4)."""
-    structs = schema.struct_array_fields
-    known = {item.field_id for item in schema.fields}
-    known |= {struct.field_id for struct in structs} | {
-        part.field_id for struct in structs for part in struct.fields
-    }
-    return next(number for number in range(min(known), max(known) + 2) if number not in known)
-
-
-def _chunks(batches: Iterator[packed.Rows]) -> Iterator[Mapping[int, Any]]:
-    """Batches put together until they are worth a file."""
-    held: list[packed.Rows] = []
-    size = 0
-    for batch in batches:
-        held.append(batch)
-        size += sum(column.nbytes for column in batch.values())
-        if size >= CHUNK:
-            yield _joined(held)
-            held, size = [], 0
-    if held:
-        yield _joined(held)
-
-
-def _joined(batches: list[packed.Rows]) -> Mapping[int, Any]:
-    return {number: pa.concat_arrays([batch[number] for batch in batches]) for number in batches[0]}
+                self._loaded = SegmentConverter(self.backup, self.storage, self.run, self.limits)
+            return self._loaded

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from mbk.engine.boundary import Boundary
 from mbk.engine.catalog import Catalog
 from mbk.engine.conversion import Converter
+from mbk.engine.convert import LateConverter
 from mbk.engine.failures import concerns_everything
 from mbk.engine.import_plan import GroupLimits
 from mbk.engine.lease import hold_targets
@@ -49,7 +50,6 @@ class Restore:
     backup: Storage
     run: Run
     limits: RestoreLimits
-    converter: Converter | None = None
     _errors: dict[str, MbkError] = field(default_factory=dict, init=False)
 
     def execute(self, name: str, options: RestoreOptions) -> RunReport:
@@ -87,6 +87,8 @@ class Restore:
         begun = checks.targets(name)
         places = self._scan(catalog, name, plan, options)
         checks.require_fitting(places)
+        if self.converter is not None and checks.converts_any(places):
+            self.converter.require()
         boundaries = checks.boundaries(places)
         if options.dry_run:
             planned = [self._planned(task, places) for task in plan.tasks]
@@ -107,7 +109,7 @@ class Restore:
                 many_l0=Feature.MULTI_L0_IMPORT in self.milvus.features,
                 conversion=checks.conversion(),
             )
-            restorer = self._restorer(name, catalog, backup, transfer, options, limits)
+            restorer = self._restorer(name, catalog, backup, transfer, options, limits, converter)
             outcomes = self._collections(restorer, plan, places, boundaries, resumed)
             notes = self._rbac(backup, options)
             for task, outcome in zip(plan.tasks, outcomes, strict=True):
@@ -217,6 +219,7 @@ class Restore:
         transfer: Transfer,
         options: RestoreOptions,
         limits: GroupLimits,
+        converter: Converter,
     ) -> CollectionRestorer:
         return CollectionRestorer(
             self.milvus,
@@ -232,7 +235,7 @@ class Restore:
             backup.id,
             catalog.read_own(name).rows,
             self.limits.keep_temp,
-            self.converter,
+            converter,
         )
 
     def _collections(

@@ -29,7 +29,7 @@ _LINE = re.compile(r"v?(\d+)\.(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class RestoreChecks:
-    """``storage`` is Milvus' own. ``converts``: whether segments can be converted while they are staged."""
+    """``storage`` is Milvus' own."""
 
     milvus: Milvus
     storage: Storage
@@ -37,7 +37,6 @@ class RestoreChecks:
     backup: Backup
     plan: RestorePlan
     options: RestoreOptions
-    converts: bool
 
     # -- what this Milvus is able to take --------------------------------------------------------------------------
 
@@ -67,20 +66,11 @@ class RestoreChecks:
                 yield error.message
 
     def _of_data(self, places: Places) -> Iterator[str]:
-        features = self.milvus.features
         for task in self.plan.tasks:
             data, l0 = segments_of(task, places.get(task.target, SegmentPlaces()))
             versions = {segment.storage_version for segment in (*data, *l0)}
             if unknown := sorted(version for version in versions if version > PACKED):
                 yield f"{task.source}: segments of storage version {unknown[0]}, which only snapshots carry"
-            if self.converts:
-                continue
-            if PACKED in versions and Feature.PACKED_SEGMENTS not in features:
-                yield f"{task.source}: packed segments (storage version {PACKED})"
-            if l0 and Feature.L0_SEGMENTS not in features:
-                yield f"{task.source}: deletes in L0 segments"
-            elif l0 and self.options.truncate and Feature.MULTI_L0_IMPORT not in features:
-                yield f"{task.source}: deletes in L0 segments that shall be cut at the backup's time"
 
     def conversion(self) -> Conversion:
         """What of the backup's segments must be changed wherever it is met.
@@ -90,8 +80,6 @@ class RestoreChecks:
         """
         features = self.milvus.features
         wanted = Conversion.NONE
-        if not self.converts:
-            return wanted
         if Feature.L0_SEGMENTS not in features:
             wanted |= Conversion.FOLD_L0
             if not self._made_before(2, 4):
@@ -103,6 +91,36 @@ class RestoreChecks:
             if not self._made_before(2, 6):
                 wanted |= Conversion.PLAIN_DELTAS
         return wanted
+
+    def converts_any(self, places: Places) -> bool:
+        """Whether a segment must be changed, or may have to: the form of deltas shows when they are read."""
+        wanted = self.conversion()
+        for task in self.plan.tasks:
+            found = places.get(task.target, SegmentPlaces())
+            data, l0 = segments_of(task, found)
+            packed = any(segment.storage_version == PACKED for segment in data)
+            deltas = any(found.places[segment.segment_id].delta for segment in data)
+            if (
+                (l0 and wanted & (Conversion.FOLD_L0 | Conversion.CUT_L0))
+                or (packed and Conversion.UNPACK in wanted)
+                or (deltas and Conversion.PLAIN_DELTAS in wanted)
+            ):
+                return True
+        return False
+
+    def needs_conversion(self, places: Places) -> bool:
+        """Whether anything is there that must be changed."""
+        asked = self.conversion()
+        for task in self.plan.tasks:
+            found = places.get(task.target, SegmentPlaces())
+            data, l0 = segments_of(task, found)
+            if l0 and asked & ~Conversion.UNPACK:
+                return True
+            if Conversion.UNPACK in asked and any(segment.storage_version == PACKED for segment in data):
+                return True
+            if Conversion.PLAIN_DELTAS in asked and any(found.places[item.segment_id].delta for item in data):
+                return True
+        return False
 
     def _made_before(self, major: int, minor: int) -> bool:
         found = _LINE.match(self.backup.milvus_version)

@@ -103,7 +103,7 @@ class Staging:
 
     def _convert(self, group: ImportGroup, schema: CollectionSchema, boundary: int) -> set[str]:
         if self._converter is None:
-            raise Unsupported(f"{self._label}: the segments {group} cannot be converted for this Milvus")
+            raise Unsupported(f"{self._label}: segments {group} must be converted for this Milvus")
         job = ConversionJob(
             conversion=group.conversion,
             schema=schema,
@@ -113,6 +113,7 @@ class Staging:
             insert=self._insert(group),
             delta=self._delta(group),
             boundary=boundary,
+            label=self._label,
         )
         written = set(self._converter.convert(job))
         if missing := sorted(written - self._present(group).keys()):

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from pymilvus.grpc_gen.schema_pb2 import FieldSchema
 
-from mbk.engine import convert
+from mbk.engine import segment_converter
 from mbk.engine.conversion import Conversion, ConversionJob
-from mbk.engine.convert import SegmentConverter
+from mbk.engine.convert import LateConverter
 from mbk.engine.run import Run
 from mbk.engine.segment_places import Place
-from mbk.engine.transfer import Transfer, TransferLimits
+from mbk.engine.transfer import TransferLimits
 from mbk.errors import InvalidBackup, UsageError
 from mbk.model.meta import CollectionSchema, SegmentHead
 from mbk.model.meta import FieldSchema as Field
@@ -47,8 +47,7 @@ class Site:
         self.backup = MemoryStorage(service, "backups", root="backup/")
         self.milvus = MemoryStorage(service, "milvus", root="files/")
         self.run = Run(policy=QUICK)
-        self.transfer = Transfer(self.backup, self.milvus, self.run, TransferLimits())
-        self.converter = SegmentConverter(self.backup, self.milvus, self.transfer, self.run, "db.coll")
+        self.converter = LateConverter(self.backup, self.milvus, self.run, TransferLimits())
 
     def segment(self, version: int, *, fields: Sequence[FieldSchema] = FIELDS, log: int = 460901) -> None:
         for number, data in encode_columns(version, fields, COLUMNS, LogIds(COLL, PART, SEG)).items():
@@ -88,6 +87,7 @@ class Site:
             insert="stage/insert_log/",
             delta="stage/delta_log/",
             boundary=boundary,
+            label="db.coll",
         )
         named = set(self.converter.convert(job))
         written = objects(self.milvus, "stage/")
@@ -143,7 +143,7 @@ def test_column_groups_become_one_binlog_a_field_with_the_same_values(site: Site
 
 
 def test_large_segments_are_cut_alike_in_all_fields(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(convert, "CHUNK", 1)
+    monkeypatch.setattr(segment_converter, "CHUNK", 1)
     for log in range(460901, 460904):
         site.segment(2, log=log)
     written = site.convert(rows=9)
