@@ -16,9 +16,9 @@ from mbk.engine.failures import concerns_everything
 from mbk.engine.flush_boundary import FlushBoundary, moment
 from mbk.engine.limits import JobTimes
 from mbk.engine.run import Run
-from mbk.engine.snapshots import SNAPSHOT, External, SnapshotJob, bundle_of, export_root
+from mbk.engine.snapshots import SNAPSHOT, External, SnapshotJob, bundle_of, export_root, require_bundle
 from mbk.engine.survey import collection_record, partition_records
-from mbk.errors import CollectionNotFound, ImportFailed, MbkError, Unsupported, UsageError, VerificationFailed
+from mbk.errors import CollectionNotFound, ImportFailed, MbkError, Unsupported, UsageError
 from mbk.model.backup import DONE, CollectionOutcome
 from mbk.model.events import ObjectCopied, WorkPlanned
 from mbk.model.layout import BackupLayout
@@ -178,24 +178,11 @@ class SnapshotWorker:
             raise
 
     def _verified(self, backup: CollectionBackup, label: str, state: SnapshotState) -> int:
-        """Requires as many files and bytes as Milvus says that it wrote, and the metadata that leads to them."""
         path = self.external.metadata_path(state.metadata_uri, self.place)
-        root = export_root(self.place, path)
-        found = self.run.retry.call(f"list {root}", lambda: [*self.destination.list(root)])
+        bundle = SnapshotBackup(metadata_path=path, total_files=state.files, total_bytes=state.size)
+        found = require_bundle(self.destination, self.place, bundle, label, self.run)
         size = sum(entry.size for entry in found)
-        if f"{self.place.prefix}{path}" not in {entry.key for entry in found}:
-            raise VerificationFailed(
-                f"{path} of {label} is missing in {self.destination.location}",
-                hint="does Milvus write where mbk looks? see milvusAddress",
-            )
-        if len(found) < state.files or size < state.size:
-            raise VerificationFailed(
-                f"{root} holds {len(found)} files of {size} bytes, Milvus wrote {state.files} of {state.size}",
-                hint="run again with --resume; if it stays so, something deletes objects there",
-            )
-        backup.record.snapshot_backup = SnapshotBackup(
-            metadata_path=path, total_files=state.files, total_bytes=state.size
-        )
+        backup.record.snapshot_backup = bundle
         backup.record.size = state.size or size
         self.run.emit(WorkPlanned(collection=label, objects=len(found), size=size))
         for entry in found:

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 
 from mbk.engine.limits import JobTimes
 from mbk.engine.run import Run
-from mbk.errors import ImportFailed, MbkError, MilvusError, Unsupported
+from mbk.errors import ImportFailed, MbkError, MilvusError, Unsupported, VerificationFailed
 from mbk.model.events import ImportProgressed
 from mbk.model.layout import BackupLayout
+from mbk.model.meta import SnapshotBackup
 from mbk.ports.milvus import ImportPhase, SnapshotState
-from mbk.ports.storage import Location, MilvusReachable, Storage
+from mbk.ports.storage import Location, MilvusReachable, ObjectInfo, Storage
 
 SNAPSHOT = "snapshot"
 _METADATA = re.compile(r"bundle/(?:.+/)?snapshots/\d+/metadata/\d+\.json")
@@ -72,6 +73,28 @@ def bundle_of(place: BackupLayout) -> str:
 def export_root(place: BackupLayout, metadata_path: str) -> str:
     """The prefix below which one export lies: ``bundle/``, or a directory of its own on newer servers."""
     return f"{place.prefix}{metadata_path[: metadata_path.rindex('snapshots/')]}"
+
+
+def require_bundle(
+    storage: Storage, place: BackupLayout, bundle: SnapshotBackup, label: str, run: Run
+) -> list[ObjectInfo]:
+    """The files of one export: as many, and of as many bytes, as Milvus says that it wrote, and the metadata that leads
+    to them; else `VerificationFailed`."""
+    root = export_root(place, bundle.metadata_path)
+    found = run.retry.call(f"list {root}", lambda: [*storage.list(root)])
+    if f"{place.prefix}{bundle.metadata_path}" not in {entry.key for entry in found}:
+        raise VerificationFailed(
+            f"{bundle.metadata_path} of {label} is missing in {storage.location}",
+            hint="does Milvus write where mbk looks? see milvusAddress",
+        )
+    size = sum(entry.size for entry in found)
+    if len(found) < bundle.total_files or size < bundle.total_bytes:
+        raise VerificationFailed(
+            f"{root} holds {len(found)} files of {size} bytes of {label}, "
+            f"Milvus wrote {bundle.total_files} of {bundle.total_bytes}",
+            hint="something deletes objects there",
+        )
+    return found
 
 
 @dataclass(slots=True)
