@@ -441,7 +441,7 @@ def described(double: MilvusDouble, database: str, name: str) -> Any:
     """Schema with field ids, properties, partitions and indexes, as the server tells them."""
     import grpc
 
-    with grpc.insecure_channel(double.address) as channel:
+    with grpc.insecure_channel(f"{double.address}:{double.port}") as channel:
         stub = milvus_pb2_grpc.MilvusServiceStub(channel)
         meta = [("dbname", database)]
         if double.state.authorization:

@@ -36,14 +36,14 @@ def place(directory: Path, version: str, *, backups: Path | None = None, **optio
     """A running double with its data in ``directory``; ``options`` as of `MilvusDouble`."""
     home = directory / "milvus"
     with MilvusDouble(version, home=home, **options) as double:
-        host, _, port = double.address.partition(":")
+        host = double.address
         tree = {
             "configVersion": "v2",
             "log": {"level": "warn"},
             "milvus": {
                 "user": "root",
                 "password": "Milvus",
-                "grpc": {"address": host, "port": int(port)},
+                "grpc": {"address": host, "port": double.port},
                 "rest": {"endpoint": double.rest_url},
                 "management": {"endpoint": double.management_url},
                 "storage": local_storage(home),
