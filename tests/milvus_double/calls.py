@@ -142,10 +142,14 @@ def status(refused: Refused, version: ServerVersion) -> common.Status:
     code = refused.code
     if code == 1100 and version.number < (2, 4, 0) and "invalid parameter" not in refused.reason:
         code, filled.error_code = 65535, common.UnexpectedError
-    filled.code, filled.retriable, filled.detail = code, refused.retriable, refused.reason
+    filled.code, filled.retriable, filled.detail = code, refused.retriable, refused.detail
     return filled
 
 
 def refusal_answer(answer_type: Any, refused: Refused, version: ServerVersion) -> Any:
     filled = status(refused, version)
-    return filled if answer_type is common.Status else answer_type(status=filled)
+    if answer_type is common.Status:
+        return filled
+    answer = answer_type() if refused.answer is None else refused.answer
+    answer.status.CopyFrom(filled)
+    return answer

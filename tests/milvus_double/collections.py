@@ -16,7 +16,7 @@ from tests.milvus_double.calls import Call, Part
 from tests.milvus_double.clock import milliseconds
 from tests.milvus_double.functions import CHECK_SWITCH, check_providers
 from tests.milvus_double.objects import drop_segments
-from tests.milvus_double.refusal import Refused, invalid
+from tests.milvus_double.refusal import Refused, invalid, no_collection
 from tests.milvus_double.schemas import (
     check_added_field,
     check_name,
@@ -29,6 +29,7 @@ from tests.milvus_double.state import (
     DEFAULT_PARTITION,
     GROWING,
     Collection,
+    Database,
     Partition,
 )
 
@@ -43,7 +44,7 @@ def pairs(values: dict[str, str]) -> list[common.KeyValuePair]:
 
 class Collections(Part):
     def CreateCollection(self, request: milvus.CreateCollectionRequest, call: Call) -> common.Status:
-        database = self.state.database(call.database)
+        database = self._database(call)
         sent = schema_pb2.CollectionSchema.FromString(request.schema)
         if sent.name and sent.name != request.collection_name:
             raise invalid(f"collection name = {request.collection_name}, schema.Name={sent.name}")
@@ -59,11 +60,21 @@ class Collections(Part):
         if request.collection_name in database.collections:
             return self._again(database.collections[request.collection_name], schema, shards)
         if any(request.collection_name in item.aliases for item in database.collections.values()):
-            raise Refused(f"collection name [{request.collection_name}] conflicts with an existing alias")
+            raise Refused(
+                f"create duplicate collection with different parameters, collection: {request.collection_name}"
+            )
         made = self._made(database.name, schema, shards, request, properties)
         database.collections[made.name] = made
         self.state.collections[made.id] = made
         return common.Status()
+
+    def _database(self, call: Call) -> Database:
+        try:
+            return self.state.database(call.database)
+        except Refused:
+            if self.state.version.number < (2, 4, 0):
+                raise Refused(f"database:{call.database} not found") from None
+            raise
 
     def _check_is_off(self, properties: dict[str, str]) -> bool:
         wanted = properties.get(CHECK_SWITCH, "").lower() == "true"
@@ -113,6 +124,8 @@ class Collections(Part):
         return made
 
     def DropCollection(self, request: milvus.DropCollectionRequest, call: Call) -> common.Status:
+        if call.database not in self.state.databases and self.state.version.number < (2, 4, 0):
+            return common.Status()
         database = self.state.database(call.database)
         found = database.collections.get(request.collection_name)
         if found is None:
@@ -130,7 +143,8 @@ class Collections(Part):
         return common.Status()
 
     def HasCollection(self, request: milvus.HasCollectionRequest, call: Call) -> milvus.BoolResponse:
-        self.state.database(call.database)
+        if self.state.version.number >= (2, 4, 0):
+            self.state.database(call.database)
         try:
             self.state.collection(call.database, request.collection_name)
         except Refused:
@@ -140,10 +154,7 @@ class Collections(Part):
     def DescribeCollection(
         self, request: milvus.DescribeCollectionRequest, call: Call
     ) -> milvus.DescribeCollectionResponse:
-        if request.collection_name:
-            found = self.state.collection(call.database, request.collection_name)
-        else:
-            found = self.state.collection_by_id(request.collectionID)
+        found = self._described(request, call)
         version = self.state.version
         schema = shown_schema(found.schema)
         if version.has("schema_properties"):
@@ -160,13 +171,34 @@ class Collections(Part):
             consistency_level=found.consistency_level,
             collection_name=found.name,
             properties=pairs(found.properties),
-            num_partitions=len(found.partitions) if found.partition_key is not None else 0,
+            num_partitions=len(found.partitions),
         )
         if version.has("databases"):
             answer.db_name = found.database
         if version.has("describe_database"):
             answer.db_id = self.state.database(found.database).id
         return answer
+
+    def _described(self, request: milvus.DescribeCollectionRequest, call: Call) -> Collection:
+        """The older error code stays unset, and the name comes back, where there is no such collection (run: 2.3.5)."""
+        if not request.collection_name:
+            return self.state.collection_by_id(request.collectionID)
+        try:
+            return self.state.collection(call.database, request.collection_name)
+        except Refused as refused:
+            inner = refused
+            if refused.code == 800 and self.state.version.number < (2, 4, 0):
+                inner = no_collection(request.collection_name, call.database)
+            raise Refused(
+                f"can't find collection {inner.reason}" if inner.code == 100 else inner.reason,
+                code=inner.code,
+                detail=inner.reason,
+                answer=milvus.DescribeCollectionResponse(
+                    schema=schema_pb2.CollectionSchema(),
+                    collection_name=request.collection_name,
+                    db_name=call.database if self.state.version.has("databases") else "",
+                ),
+            ) from refused
 
     def ShowCollections(
         self, request: milvus.ShowCollectionsRequest, call: Call
@@ -190,6 +222,8 @@ class Collections(Part):
     def AlterCollection(self, request: milvus.AlterCollectionRequest, call: Call) -> common.Status:
         found = self.state.collection(call.database, request.collection_name)
         changed = params(request.properties)
+        if not changed and not (request.delete_keys and self.state.version.has("delete_keys")):
+            raise Refused("only support alter collection properties, but collection properties is empty")
         if DESCRIPTION in changed and self.state.version.number >= (2, 6, 0):
             found.schema.description = changed.pop(DESCRIPTION)
         if request.properties and request.delete_keys:
@@ -226,7 +260,16 @@ class Collections(Part):
     def RenameCollection(self, request: milvus.RenameCollectionRequest, call: Call) -> common.Status:
         database = self.state.database(call.database)
         target = self.state.database(request.newDBName or call.database)
-        found = self.state.collection(call.database, request.oldName)
+        try:
+            found = self.state.collection(call.database, request.oldName)
+        except Refused as refused:
+            if refused.code != 100:
+                raise
+            # The root coordinator speaks of the database by its id, and of the time (run: 2.3.5).
+            reason = f"timestamp = {self.state.clock.now()}: collection not found[database={database.id}]"
+            raise Refused(
+                f"{reason}[collection={request.oldName}]", code=refused.code, error_code=refused.error_code
+            ) from refused
         if found.name != request.oldName:
             raise Refused(f"unsupported use an alias to rename collection, alias:{request.oldName}")
         check_name(request.newName, "collection")

@@ -11,7 +11,7 @@ from pymilvus.grpc_gen import milvus_pb2 as milvus
 from tests.milvus_double.calls import Call, Part
 from tests.milvus_double.clock import milliseconds
 from tests.milvus_double.collections import pairs
-from tests.milvus_double.refusal import Refused, invalid
+from tests.milvus_double.refusal import Refused
 from tests.milvus_double.schemas import check_name, params
 from tests.milvus_double.state import DEFAULT, Collection, Database
 
@@ -27,6 +27,8 @@ class Databases(Part):
         return answer
 
     def CreateDatabase(self, request: milvus.CreateDatabaseRequest, call: Call) -> common.Status:
+        if not request.db_name:
+            raise Refused("database name couldn't be empty: invalid database name[database=]", code=802)
         check_name(request.db_name, "database")
         if request.db_name in self.state.databases:
             raise Refused(f"database already exist: {request.db_name}")
@@ -85,7 +87,8 @@ class Aliases(Part):
         owner = self._owner(request.alias, call)
         if owner is not None and owner is not found:
             raise Refused(
-                f"{request.alias} is alias to another collection: {owner.name}: alias already exist",
+                f"{request.alias} is alias to another collection: {owner.name}: alias already exist"
+                f"[database={call.database}][alias={request.alias}]",
                 code=1602,
             )
         if owner is None:
@@ -108,20 +111,35 @@ class Aliases(Part):
         return common.Status()
 
     def DescribeAlias(self, request: milvus.DescribeAliasRequest, call: Call) -> milvus.DescribeAliasResponse:
+        if not request.alias:
+            raise Refused("no input alias: missing parameter[missing_param=alias]", code=1101)
         owner = self._owner(request.alias, call)
         if owner is None:
             raise self._missing(request.alias, call)
-        return milvus.DescribeAliasResponse(
-            db_name=owner.database, alias=request.alias, collection=owner.name
-        )
+        answer = milvus.DescribeAliasResponse(alias=request.alias, collection=owner.name)
+        if self._says_names:
+            answer.db_name = owner.database
+        return answer
+
+    @property
+    def _says_names(self) -> bool:
+        return self.state.version.number >= (2, 4, 0)
 
     def ListAliases(self, request: milvus.ListAliasesRequest, call: Call) -> milvus.ListAliasesResponse:
-        """``collection_name`` empty: of the whole database."""
+        """``collection_name`` empty: of the whole database. 2.3 fails outside of the default one (LAB.md 1.4)."""
+        if request.collection_name and not self._says_names and call.database != DEFAULT:
+            raise Refused(
+                f"collection not found[collection={request.collection_name}]",
+                code=100,
+                error_code=common.CollectionNotExists,
+            )
         if request.collection_name:
             some = [self.state.collection(call.database, request.collection_name)]
         else:
             some = list(self.state.database(call.database).collections.values())
-        answer = milvus.ListAliasesResponse(db_name=call.database, collection_name=request.collection_name)
+        answer = milvus.ListAliasesResponse()
+        if self._says_names:
+            answer.db_name, answer.collection_name = call.database, request.collection_name
         answer.aliases.extend(alias for item in some for alias in item.aliases)
         return answer
 
@@ -154,6 +172,18 @@ class Server(Part):
     def CheckHealth(self, request: milvus.CheckHealthRequest, call: Call) -> milvus.CheckHealthResponse:
         return milvus.CheckHealthResponse(isHealthy=True)
 
+    def GetComponentStates(
+        self, request: milvus.GetComponentStatesRequest, call: Call
+    ) -> milvus.ComponentStates:
+        healthy = milvus.ComponentInfo(nodeID=1, role="proxy", state_code=common.StateCode.Healthy)
+        return milvus.ComponentStates(state=healthy)
+
+    def ListIndexedSegment(self, request: object, call: Call) -> None:
+        raise _unimplemented("ListIndexedSegment")
+
+    def DescribeSegmentIndexData(self, request: object, call: Call) -> None:
+        raise _unimplemented("DescribeSegmentIndexData")
+
     def AllocTimestamp(
         self, request: milvus.AllocTimestampRequest, call: Call
     ) -> milvus.AllocTimestampResponse:
@@ -161,7 +191,12 @@ class Server(Part):
 
     def GetMetrics(self, request: milvus.GetMetricsRequest, call: Call) -> milvus.GetMetricsResponse:
         if not request.request:
-            raise invalid("metric request is empty")
+            raise Refused("failed to decode the request: unexpected end of JSON input")
         return milvus.GetMetricsResponse(
             response=f'{{"time": {milliseconds(self.state.clock.now())}}}', component_name="proxy"
         )
+
+
+def _unimplemented(rpc: str) -> Refused:
+    """Calls that the protocol has and no proxy does (run: 2.3.5)."""
+    return Refused(f"service unavailable: {rpc} unimplemented", code=2, retriable=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+import grpc
 from pymilvus.grpc_gen import common_pb2 as common
 from pymilvus.grpc_gen import milvus_pb2 as milvus
 from pymilvus.grpc_gen import schema_pb2
@@ -14,7 +15,7 @@ from pymilvus.grpc_gen.schema_pb2 import DataType
 
 from tests.milvus_double.calls import Call, Part
 from tests.milvus_double.collections import pairs
-from tests.milvus_double.refusal import Refused, invalid, no_index
+from tests.milvus_double.refusal import Refused, RpcFailure, invalid, no_index
 from tests.milvus_double.schemas import params
 from tests.milvus_double.state import GROWING, Collection, Index
 from tests.milvus_double.wire import VECTORS
@@ -161,6 +162,10 @@ class Indexes(Part):
         )
 
     def AlterIndex(self, request: milvus.AlterIndexRequest, call: Call) -> common.Status:
+        if self.state.version.number < (2, 4, 0):
+            raise RpcFailure(
+                grpc.StatusCode.INTERNAL, "runtime error: invalid memory address or nil pointer dereference"
+            )
         found = self.state.collection(call.database, request.collection_name)
         (index,) = self._asked(found, request.index_name)
         if request.extra_params and request.delete_keys:

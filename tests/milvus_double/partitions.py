@@ -138,7 +138,9 @@ class Loading(Part):
     def GetLoadState(self, request: milvus.GetLoadStateRequest, call: Call) -> milvus.GetLoadStateResponse:
         try:
             found = self.state.collection(call.database, request.collection_name)
-        except Refused:
+        except Refused as refused:
+            if refused.code != 100:
+                raise
             return milvus.GetLoadStateResponse(state=common.LoadStateNotExist)
         loaded = all(part.loaded for part in self._asked(found, request.partition_names))
         state = common.LoadStateLoaded if found.loaded and loaded else common.LoadStateNotLoad
@@ -178,6 +180,14 @@ class Loading(Part):
                     leaderID=1, leader_addr="127.0.0.1:1", dm_channel_name=channel, node_ids=[1]
                 )
         return answer
+
+    def DescribeResourceGroup(
+        self, request: milvus.DescribeResourceGroupRequest, call: Call
+    ) -> milvus.DescribeResourceGroupResponse:
+        if request.resource_group != DEFAULT_GROUP:
+            raise Refused(f"resource group not found[rg={request.resource_group}]", code=300)
+        group = milvus.ResourceGroup(name=DEFAULT_GROUP, capacity=1, num_available_node=1)
+        return milvus.DescribeResourceGroupResponse(resource_group=group)
 
     def ListResourceGroups(
         self, request: milvus.ListResourceGroupsRequest, call: Call

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
 from pymilvus.grpc_gen import common_pb2 as common
 
@@ -20,8 +22,13 @@ class Refused(Exception):
         code: int = 65535,
         error_code: int = common.UnexpectedError,
         retriable: bool = False,
+        detail: str = "",
+        answer: Any = None,
     ) -> None:
+        """``answer``: what the response holds besides the status. ``detail`` where it is not the reason."""
         super().__init__(reason)
+        self.detail = detail or reason
+        self.answer = answer
         self.reason = reason
         self.code = code
         self.error_code = error_code

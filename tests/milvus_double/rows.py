@@ -37,6 +37,13 @@ Columns = dict[int, list[Any]]
 
 class Rows(Part):
     def Insert(self, request: milvus.InsertRequest, call: Call) -> milvus.MutationResult:
+        try:
+            return self._insert(request, call)
+        except Refused as refused:
+            refused.answer = milvus.MutationResult(err_index=range(request.num_rows))
+            raise
+
+    def _insert(self, request: milvus.InsertRequest, call: Call) -> milvus.MutationResult:
         found = self._target(request, call)
         columns = self._columns(found, request)
         keys = self._keys(found, columns, request.num_rows)
@@ -83,7 +90,10 @@ class Rows(Part):
             keys = [row.pk for row in selected(self.state, found, request.expr, names, values)]
         timestamp = self.state.clock.now()
         self._buffer(found, keys, self._partition_of_deletes(found, request.partition_name), timestamp)
-        return milvus.MutationResult(IDs=schema_pb2.IDs(), delete_cnt=len(keys), timestamp=timestamp)
+        answer = milvus.MutationResult(IDs=schema_pb2.IDs(), delete_cnt=len(keys))
+        if self.state.version.number >= (2, 4, 0):
+            answer.timestamp = timestamp
+        return answer
 
     # -- checks and columns --------------------------------------------------------------------------------------------
 
@@ -133,9 +143,10 @@ class Rows(Part):
             raise Refused(f"undefined data type {DataType.Name(field.data_type)}")
         if field.nullable or field.HasField("default_value"):
             return [default_of(field)] * count
+        name = DataType.Name(field.data_type).lower()
         raise invalid(
-            f"{DataType.Name(field.data_type).lower()} field '{field.name}' is illegal, array type mismatch: "
-            f"invalid parameter[expected=need {DataType.Name(field.data_type).lower()} array][actual=got nil]"
+            f"{name} field '{field.name}' is illegal, array type mismatch: "
+            f"invalid parameter[expected=need {'string' if name == 'varchar' else name} array][actual=got nil]"
         )
 
     def _filled(self, field: schema_pb2.FieldSchema, values: list[Any], count: int) -> list[Any]:

@@ -26,6 +26,9 @@ MAX_DIMENSION = 32_768
 MAX_FIELDS = 64
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
 _SYSTEM_NAMES = frozenset({"RowID", "Timestamp", "$meta"})
+_ELEMENTS = frozenset(
+    {1, 2, 3, 4, 5, DataType.Float, DataType.Double, DataType.VarChar, DataType.Timestamptz, DataType.Struct}
+)
 _KEY_TYPES = frozenset({DataType.Int64, DataType.VarChar})
 _FUNCTION_SINCE = {BM25: "functions", TEXT_EMBEDDING: "text_embedding", MINHASH: "minhash"}
 
@@ -96,16 +99,16 @@ def _all_fields(schema: schema_pb2.CollectionSchema) -> Iterator[schema_pb2.Fiel
 def check_name(name: str, kind: str) -> None:
     """The rule of ``validateName`` in ``internal/proxy/util.go``."""
     if not name.strip():
-        raise invalid(f"Invalid {kind} name: {name}. the {kind} name should be not empty: invalid parameter")
+        raise invalid(f"{kind} name should not be empty: invalid parameter")
     if len(name) > MAX_NAME:
         raise invalid(
             f"Invalid {kind} name: {name}. the length of a {kind} name must be less than 255 characters"
         )
     if not _NAME.fullmatch(name):
-        raise invalid(
-            f"Invalid {kind} name: {name}. the first character of a {kind} name must be an underscore or letter, "
-            f"and it can only contain numbers, letters, dollars and underscores"
-        )
+        first = "the first character of a {} name must be an underscore or letter"
+        only = "{} name can only contain numbers, letters and underscores"
+        rule = (only if re.match(r"[A-Za-z_]", name) else first).format(kind)
+        raise invalid(f"Invalid {kind} name: {name}. {rule}: invalid parameter")
 
 
 def _check(schema: schema_pb2.CollectionSchema, name: str, version: ServerVersion) -> None:
@@ -117,15 +120,19 @@ def _check(schema: schema_pb2.CollectionSchema, name: str, version: ServerVersio
         raise invalid("duplicated field name")
     _check_keys(schema)
     for field in schema.fields:
-        check_field(field, version)
+        check_field(field, version, collection=name)
     for struct in schema.struct_array_fields:
         _check_struct(struct, version)
-    vectors = [field for field in schema.fields if field.data_type in VECTORS]
+    # A type that an old server does not know is no vector to it (run: 2.3.5 takes a sparse one beside another).
+    vectors = [
+        field for field in schema.fields if field.data_type in VECTORS and version.knows_type(field.data_type)
+    ]
     if len(vectors) > version.max_vector_fields:
         if version.max_vector_fields == 1:
-            raise invalid("multiple vector fields is not supported")
+            found = ", ".join(field.name for field in vectors[:2])
+            raise invalid(f"multiple vector fields is not supported, fields name: {found}")
         raise invalid(f"maximum vector field's number should be limited to {version.max_vector_fields}")
-    if not vectors and version.number < (3, 0, 0):
+    if not vectors and (2, 4, 0) <= version.number < (3, 0, 0):
         raise invalid("schema does not contain vector field: invalid parameter")
     _check_functions(schema, version)
 
@@ -153,17 +160,25 @@ def _check_keys(schema: schema_pb2.CollectionSchema) -> None:
             raise invalid("the partition key field must not be primary field")
 
 
-def check_field(field: schema_pb2.FieldSchema, version: ServerVersion, *, nested: bool = False) -> None:
+def check_field(
+    field: schema_pb2.FieldSchema, version: ServerVersion, *, collection: str = "", nested: bool = False
+) -> None:
+    if field.is_dynamic:
+        raise invalid("cannot explicitly set a field as a dynamic field")
     if field.name in _SYSTEM_NAMES:
         raise invalid(f"invalid field name: {field.name}, it is reserved")
     check_name(field.name.partition("[")[0] if nested else field.name, "field")
     kind, given = int(field.data_type), params(field.type_params)
-    if kind in (DataType.String, getattr(DataType, "None")):
+    if kind == 0:
+        raise invalid("data type None is not valid")
+    if kind == DataType.String:
         raise invalid("string data type not supported yet, please use VarChar type instead")
     if not version.knows_type(kind) and version.number >= (2, 4, 0):
         # Before 2.4 every number is taken, and only rows of such a type fail (run: 2.3.5 takes a sparse vector).
         raise invalid(f"field data type: {kind} is not supported: valid field")
-    _check_params(field, given)
+    if kind == DataType.Array and field.element_type not in _ELEMENTS:
+        raise invalid(f"element type {DataType.Name(field.element_type)} is not supported")
+    _check_params(field, given, collection)
     if field.nullable:
         if field.is_primary_key:
             raise invalid("primary field not support null: invalid parameter")
@@ -176,29 +191,31 @@ def check_field(field: schema_pb2.FieldSchema, version: ServerVersion, *, nested
             raise invalid("primary field not support default_value: invalid parameter")
 
 
-def _check_params(field: schema_pb2.FieldSchema, given: dict[str, str]) -> None:
+def _check_params(field: schema_pb2.FieldSchema, given: dict[str, str], collection: str) -> None:
     kind = int(field.data_type)
     element = int(field.element_type)
     if DataType.VarChar in (kind, element if kind == DataType.Array else 0) and "max_length" not in given:
         raise invalid(
-            f"type param(max_length) should be specified for the field({field.name}) of collection",
+            f"type param(max_length) should be specified for varChar field of collection {collection}",
         )
     if kind == DataType.Array and "max_capacity" not in given:
-        raise invalid(f"type param(max_capacity) should be specified for array field {field.name}")
+        raise invalid(
+            f"type param(max_capacity) should be specified for array field of collection {collection}"
+        )
     dense = element if kind == DataType.ArrayOfVector else kind
     if dense in VECTORS and dense != DataType.SparseFloatVector:
         try:
             dim = int(given["dim"])
         except KeyError:
-            raise invalid(f"dimension is not defined in field type params of field {field.name}") from None
+            raise invalid(
+                "dimension is not defined in field type params, check type param `dim` for vector field"
+            ) from None
         except ValueError:
             raise invalid(f"invalid dimension: {given['dim']}") from None
         if not 1 <= dim <= MAX_DIMENSION * (8 if dense == DataType.BinaryVector else 1):
-            raise invalid(
-                f"invalid dimension: {dim} of field {field.name}. it should be in range 1 to {MAX_DIMENSION}"
-            )
+            raise invalid(f"invalid dimension: {dim}. should be in range 1 ~ {MAX_DIMENSION}")
         if dense == DataType.BinaryVector and dim % 8:
-            raise invalid(f"invalid dimension: {dim} of field {field.name}. it should be multiple of 8")
+            raise invalid(f"invalid dimension: {dim}. should be multiple of 8. ")
 
 
 def _check_struct(struct: schema_pb2.StructArrayFieldSchema, version: ServerVersion) -> None:

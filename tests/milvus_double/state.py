@@ -30,7 +30,11 @@ from pymilvus.grpc_gen import schema_pb2
 
 from mbk.ports.storage import Storage
 from tests.milvus_double.clock import Clock
-from tests.milvus_double.refusal import no_collection, no_database, no_partition
+from tests.milvus_double.records import ImportJob as ImportJob
+from tests.milvus_double.records import Rbac as Rbac
+from tests.milvus_double.records import Snapshot as Snapshot
+from tests.milvus_double.records import User as User
+from tests.milvus_double.refusal import invalid, no_collection, no_database, no_partition
 from tests.milvus_double.versions import ServerVersion
 
 DEFAULT = "default"
@@ -232,53 +236,6 @@ class Database:
     collections: dict[str, Collection] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class ImportJob:
-    """One import of either API. ``state`` is one of Pending, Importing, Uncommitted, Committing, Completed, Failed."""
-
-    id: int
-    database: str
-    collection_id: int
-    collection: str
-    partition: str
-    files: list[list[str]]
-    options: dict[str, str]
-    state: str = "Pending"
-    progress: int = 0
-    reason: str = ""
-    rows: int = 0
-    segments: list[int] = field(default_factory=list)
-    started: float = 0.0
-
-
-@dataclass(slots=True)
-class Snapshot:
-    id: int
-    name: str
-    database: str
-    collection_id: int
-    created: int
-    description: str = ""
-    extra: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class User:
-    password: str
-    roles: set[str] = field(default_factory=set)
-    encoded: str = ""
-
-
-@dataclass(slots=True)
-class Rbac:
-    """``grants``: (role, object, object name, database, privilege) -> grantor."""
-
-    users: dict[str, User] = field(default_factory=lambda: {"root": User("Milvus", {"admin"})})
-    roles: set[str] = field(default_factory=lambda: {"admin", "public"})
-    grants: dict[tuple[str, str, str, str, str], str] = field(default_factory=dict)
-    groups: dict[str, set[str]] = field(default_factory=dict)
-
-
 class State:
     """Everything that one server knows. Take ``lock`` (re-entrant) around anything that reads or changes it."""
 
@@ -327,6 +284,8 @@ class State:
 
     def collection(self, database: str, name: str) -> Collection:
         """By its name or by an alias."""
+        if not name:
+            raise invalid("collection name should not be empty: invalid parameter")
         found = self.database(database).collections
         if name in found:
             return found[name]

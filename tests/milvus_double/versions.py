@@ -42,7 +42,7 @@ RPC_SINCE: dict[str, Version] = {
     "ListAliases": (2, 3, 4),
     "ReplicateMessage": (2, 3, 4),
     "HybridSearch": (2, 4, 0),
-    "AlterIndex": (2, 4, 0),
+    "AlterIndex": (2, 3, 0),  # run: INTERNAL on 2.3.5
     "UpdateResourceGroups": (2, 4, 1),
     "DescribeDatabase": (2, 4, 3),
     "AlterDatabase": (2, 4, 3),
@@ -143,6 +143,7 @@ SINCE: dict[str, Version] = {
     "nullable_vectors": (3, 0, 0),
     "nullable_structs": (3, 0, 0),  # the documentation of 3.0 says: only there
     "default_values": (2, 3, 0),  # run: 2.3.5 keeps them
+    "delete_keys": (2, 5, 0),  # of properties; older servers do not see them
     "functions": (2, 5, 0),  # BM25
     "text_embedding": (2, 6, 0),
     "minhash": (2, 6, 4),

@@ -86,9 +86,7 @@ def _elements(field: schema_pb2.FieldSchema, item: schema_pb2.ScalarField) -> li
 def _vectors(kind: int, data: schema_pb2.VectorField, expected: int = 0) -> list[bytes]:
     if kind == DataType.SparseFloatVector:
         return list(data.sparse_float_vector.contents)
-    width = data.dim or expected
-    if expected and width != expected:
-        raise invalid(f"the dim ({width}) of field data does not equal the schema's dim ({expected})")
+    width = expected or data.dim
     if kind == DataType.FloatVector:
         raw = np.asarray(data.float_vector.data, dtype="<f4").tobytes()
         size = 4 * width
@@ -96,7 +94,8 @@ def _vectors(kind: int, data: schema_pb2.VectorField, expected: int = 0) -> list
         slot, bits = BYTE_VECTORS[kind]
         raw, size = getattr(data, slot), width * bits // 8
     if not size or len(raw) % size:
-        raise invalid(f"the vector data is no multiple of the dim ({width})")
+        length, what = (len(raw) // 4, "float") if kind == DataType.FloatVector else (len(raw), "byte")
+        raise invalid(f"the length({length}) of {what} data should divide the dim({width})")
     return [raw[at : at + size] for at in range(0, len(raw), size)]
 
 
