@@ -18,6 +18,7 @@ from google.protobuf.message_factory import GetMessageClass
 from pymilvus.grpc_gen import common_pb2 as common
 from pymilvus.grpc_gen import milvus_pb2
 
+from tests.milvus_double.passwords import matches
 from tests.milvus_double.refusal import Refused, RpcFailure
 from tests.milvus_double.state import DEFAULT, State
 from tests.milvus_double.versions import ServerVersion
@@ -124,7 +125,7 @@ def _checked(metadata: Mapping[str, str], state: State) -> str:
     """As ``internal/proxy/authentication_interceptor.go``: UNAUTHENTICATED, with this text."""
     user, password = _login(metadata)
     known = state.rbac.users.get(user)
-    if known is None or known.password != password:
+    if known is None or not matches(known, password):
         raise RpcFailure(
             grpc.StatusCode.UNAUTHENTICATED,
             "auth check failure, please check username and password are correct"

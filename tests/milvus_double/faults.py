@@ -27,9 +27,10 @@ from typing import Any
 import grpc
 
 from tests.milvus_double.refusal import Refused, RpcFailure, rate_limited
-from tests.milvus_double.state import ImportJob
 
 Predicate = Callable[[Any], bool]
+#: Kinds of jobs: imports, exports and restores of snapshots.
+IMPORT, EXPORT, RESTORE = "import", "export", "restore"
 
 
 def _anything(_request: Any) -> bool:
@@ -74,7 +75,7 @@ class HttpFault:
 
 
 @dataclass(frozen=True, slots=True)
-class ImportFault:
+class JobFault:
     """``reason``: the job fails with it; without one it stays at ``percent`` for ever."""
 
     reason: str = ""
@@ -88,11 +89,11 @@ class Faults:
         self._before: list[Rule] = []
         self._after: list[Rule] = []
         self._http: list[Rule] = []
-        self._imports: list[Rule] = []
+        self._jobs: list[Rule] = []
 
     def clear(self) -> None:
         """All is well again. Jobs that were stalled stay so."""
-        for rules in (self._before, self._after, self._http, self._imports):
+        for rules in (self._before, self._after, self._http, self._jobs):
             rules.clear()
 
     # -- gRPC ----------------------------------------------------------------------------------------------------------
@@ -180,10 +181,11 @@ class Faults:
         *,
         times: int | None = 1,
         after: int = 0,
-        when: Callable[[ImportJob], bool] = _anything,
+        when: Callable[[Any], bool] = _anything,
+        kind: str = IMPORT,
     ) -> Rule:
-        """A job that is accepted, starts and fails; none of its rows are seen."""
-        return self._add(self._imports, Rule("*", lambda: ImportFault(reason), times, after, when))
+        """A job that is accepted, starts and fails; none of its rows are seen. ``kind`` may be `EXPORT` or `RESTORE`."""
+        return self._add(self._jobs, Rule(kind, lambda: JobFault(reason), times, after, when))
 
     def stall_import(
         self,
@@ -191,13 +193,14 @@ class Faults:
         at: int = 30,
         times: int | None = 1,
         after: int = 0,
-        when: Callable[[ImportJob], bool] = _anything,
+        when: Callable[[Any], bool] = _anything,
+        kind: str = IMPORT,
     ) -> Rule:
         """A job that stays at ``at`` percent."""
-        return self._add(self._imports, Rule("*", lambda: ImportFault(percent=at), times, after, when))
+        return self._add(self._jobs, Rule(kind, lambda: JobFault(percent=at), times, after, when))
 
-    def of_import(self, job: ImportJob) -> ImportFault | None:
-        rule = next((rule for rule in list(self._imports) if rule.strikes("import", job)), None)
+    def of_job(self, job: Any, kind: str = IMPORT) -> JobFault | None:
+        rule = next((rule for rule in list(self._jobs) if rule.strikes(kind, job)), None)
         return None if rule is None else rule.act()
 
     # -- HTTP ----------------------------------------------------------------------------------------------------------

@@ -235,7 +235,7 @@ class Imports:
     # -- running -------------------------------------------------------------------------------------------------------
 
     def _run(self, job: ImportJob, run: Callable[[ImportJob], None]) -> None:
-        fault = self.faults.of_import(job)
+        fault = self.faults.of_job(job)
         try:
             self._pass_time(job)
             if fault is not None and not fault.reason:

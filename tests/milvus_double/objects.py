@@ -209,12 +209,13 @@ def compact(state: State, collection: Collection) -> list[Segment]:
 def collect_garbage(state: State, *, tolerance: float = 0.0) -> int:
     """Removes the objects of segments dropped more than ``tolerance`` seconds ago, where GC is not paused.
 
-    Returns the number of removed objects.
+    Returns the number of removed objects. Segments of snapshots are kept.
     """
     now, removed = time.monotonic(), 0
+    kept = {number for item in state.snapshots.values() for number in item.extra.get("segment_ids", ())}
     for segment in list(state.dropped):
         until = max(state.gc_paused_until.get(0, 0.0), state.gc_paused_until.get(segment.collection_id, 0.0))
-        if now < until or now - segment.dropped_at < tolerance:
+        if segment.id in kept or now < until or now - segment.dropped_at < tolerance:
             continue
         state.store.delete(segment.keys)
         removed += len(segment.keys)

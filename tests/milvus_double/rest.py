@@ -15,6 +15,7 @@ from pymilvus.grpc_gen import common_pb2 as common
 
 from tests.milvus_double.http_port import Answered, Asked, HttpPort, Route
 from tests.milvus_double.imports import PENDING, Imports, Wanted
+from tests.milvus_double.passwords import matches
 from tests.milvus_double.refusal import Refused
 from tests.milvus_double.state import DEFAULT, ImportJob, LogFile, State
 
@@ -62,7 +63,7 @@ class Rest:
     def _logged_in(self, header: str) -> bool:
         user, _, password = header.removeprefix("Bearer ").partition(":")
         known = self._state.rbac.users.get(user)
-        return header.startswith("Bearer ") and known is not None and known.password == password
+        return header.startswith("Bearer ") and known is not None and matches(known, password)
 
     # -- segments ------------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,9 @@ from tests.milvus_double.http_port import HttpPort
 from tests.milvus_double.import_calls import ImportCalls
 from tests.milvus_double.imports import Imports
 from tests.milvus_double.management import Management
+from tests.milvus_double.rbac import RBAC_PARTS
 from tests.milvus_double.rest import Rest
+from tests.milvus_double.snapshots import Snapshots
 from tests.milvus_double.state import State
 
 
@@ -22,6 +24,7 @@ class Services:
     def __init__(self, state: State, *, rest_port: int = 0, management_port: int = 0) -> None:
         self.faults = Faults()
         self.imports = Imports(state, self.faults)
+        self.snapshots = Snapshots(state, self.faults)
         self._rest = Rest(state, self.imports).port(rest_port)
         self.gc = Management(state, self.faults)
         self._management = self.gc.port(management_port)
@@ -37,11 +40,13 @@ class Services:
         return self._management
 
     def parts(self) -> list[Part]:
-        return [ImportCalls(self._state, self.imports)]
+        state = self._state
+        return [ImportCalls(state, self.imports), self.snapshots, *(part(state) for part in RBAC_PARTS)]
 
     def __enter__(self) -> Self:
         with ExitStack() as opening:
             opening.callback(self.imports.close)
+            opening.callback(self.snapshots.close)
             opening.enter_context(self._rest)
             opening.enter_context(self._management)
             self._open = opening.pop_all()
