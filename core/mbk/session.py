@@ -208,15 +208,12 @@ class Session:
         Raises `BackupNotFound`, `CollectionExists`, `InvalidBackup`, `PartialFailure` (with the report) and what the
         storages and Milvus raise.
         """
-        from mbk.engine.convert import LateConverter
         from mbk.engine.restore import Restore
 
         options = restore_options(options or RestoreOptions(), changes)
         limits = self._restore_limits()
         with self._run("restore", name, on_event, hint="run it again", cancelled=cancelled) as run:
-            converter = LateConverter(self.backup_storage, self.storage, run, limits.transfer)
-            job = Restore(self.milvus, self.storage, self.backup_storage, run, limits, converter)
-            return job.execute(name, options)
+            return Restore(self.milvus, self.storage, self.backup_storage, run, limits).execute(name, options)
 
     def list(self) -> Iterable[BackupSummary]:
         """All backups by name, incomplete and unreadable ones too. Needs no Milvus."""

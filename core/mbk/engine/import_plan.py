@@ -251,7 +251,7 @@ def _l0_groups(partition: str, segments: list[Located], limits: GroupLimits) -> 
             (segment, place)
         )
     most = limits.max_segments if limits.many_l0 and limits.rest is not False else 1
-    conversion = limits.conversion & Conversion.CUT_L0
+    conversion = limits.conversion & (Conversion.CUT_L0 | Conversion.PLAIN_DELTAS)
     for alike in kinds.values():
         for start in range(0, len(alike), most):
             some = alike[start : start + most]

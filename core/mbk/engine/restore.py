@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from mbk.engine.boundary import Boundary
 from mbk.engine.catalog import Catalog
 from mbk.engine.conversion import Converter
+from mbk.engine.convert import LateConverter
 from mbk.engine.convert import LateConverter
 from mbk.engine.failures import concerns_everything
 from mbk.engine.import_plan import GroupLimits
@@ -27,6 +28,8 @@ from mbk.engine.restore_plan import RestorePlan, RestoreTask, make_plan
 from mbk.engine.run import Run
 from mbk.engine.segment_places import SegmentPlaces, scan
 from mbk.engine.slots import Slots
+from mbk.engine.snapshot_restore import SnapshotRestorer, require_restorable
+from mbk.engine.snapshots import SNAPSHOT, External
 from mbk.engine.target_schema import database_properties
 from mbk.engine.transfer import Transfer
 from mbk.errors import AccessError, MbkError, PartialFailure, Unreachable, Unsupported, UsageError
@@ -61,7 +64,7 @@ class Restore:
         plan = make_plan(backup, options)
         for line in plan.notices:
             self.run.notice("filter-fits-nothing", line)
-        self._refuse(backup, options)
+        self._refuse(backup, plan, options)
         self.storage.check()
         with self._alone(name, plan, options):
             return self._carry_out(name, started, catalog, backup, plan, options)
@@ -81,14 +84,15 @@ class Restore:
         plan: RestorePlan,
         options: RestoreOptions,
     ) -> RunReport:
-        checks = RestoreChecks(
-            self.milvus, self.storage, self.run, backup, plan, options, converts=self.converter is not None
-        )
+        checks = RestoreChecks(self.milvus, self.storage, self.run, backup, plan, options)
         begun = checks.targets(name)
+        if backup.format == SNAPSHOT:
+            return self._from_snapshots(name, started, catalog, backup, plan, options, begun)
         places = self._scan(catalog, name, plan, options)
         checks.require_fitting(places)
-        if self.converter is not None and checks.converts_any(places):
-            self.converter.require()
+        converter = LateConverter(self.backup, self.storage, self.run, self.limits.transfer)
+        if checks.needs_conversion(places):
+            converter.require()
         boundaries = checks.boundaries(places)
         if options.dry_run:
             planned = [self._planned(task, places) for task in plan.tasks]
@@ -110,19 +114,68 @@ class Restore:
                 conversion=checks.conversion(),
             )
             restorer = self._restorer(name, catalog, backup, transfer, options, limits, converter)
-            outcomes = self._collections(restorer, plan, places, boundaries, resumed)
+            outcomes = self._collections(
+                lambda task: restorer.restore(
+                    task,
+                    places.get(task.target, SegmentPlaces()),
+                    boundaries.get(task.target),
+                    resumed=task.target in resumed,
+                ),
+                plan,
+                options,
+            )
             notes = self._rbac(backup, options)
             for task, outcome in zip(plan.tasks, outcomes, strict=True):
                 if outcome.outcome == DONE:
                     restorer.conclude(task)
             report = self._report(name, started, outcomes, transfer)
+        return self._ended(report, notes)
+
+    def _from_snapshots(
+        self,
+        name: str,
+        started: float,
+        catalog: Catalog,
+        backup: Backup,
+        plan: RestorePlan,
+        options: RestoreOptions,
+        begun: dict[CollectionName, bool],
+    ) -> RunReport:
+        restorer = SnapshotRestorer(
+            milvus=self.milvus,
+            backup=self.backup,
+            storage=self.storage,
+            place=catalog.layout(name),
+            external=External.of(self.backup, self.storage),
+            run=self.run,
+            options=options,
+            name=name,
+            backup_id=backup.id,
+            rows=catalog.read_own(name).rows,
+            times=self.limits.snapshots,
+        )
+        with Pool(self.limits.collections, self.run.cancelled, name="mbk-scan") as pool:
+            scanned = dict(pool.map(lambda task: (task.target, restorer.scan(task)), plan.tasks))
+        if options.dry_run:
+            planned = [replace(outcome, outcome=PLANNED) for outcome in scanned.values()]
+            return self._report(name, started, planned, None)
+        self._databases(plan, options)
+        self._take_up(begun)
+        outcomes = self._collections(lambda task: restorer.restore(task, scanned[task.target]), plan, options)
+        notes = self._rbac(backup, options)
+        for task, outcome in zip(plan.tasks, outcomes, strict=True):
+            if outcome.outcome == DONE:
+                restorer.conclude(task)
+        return self._ended(self._report(name, started, outcomes, None), notes)
+
+    def _ended(self, report: RunReport, notes: list[str]) -> RunReport:
         for note in notes:
             self.run.notice("rbac", note)
         if report.failed:
             if len(report.failed) == len(report.collections):
                 raise self._errors[report.failed[0].target]
             raise PartialFailure(
-                f"{len(report.failed)} of {len(report.collections)} collections of {name!r} were not restored",
+                f"{len(report.failed)} of {len(report.collections)} collections of {report.name!r} were not restored",
                 report=report,
                 hint="the others are done; run again with --filter for these",
             )
@@ -130,11 +183,9 @@ class Restore:
 
     # -- before the first change ---------------------------------------------------------------------------------
 
-    def _refuse(self, backup: Backup, options: RestoreOptions) -> None:
-        if backup.format == "snapshot":
-            raise UsageError(
-                f"backup {backup.name!r} is a snapshot and needs Milvus 3.0, this one is {self.milvus.version}"
-            )
+    def _refuse(self, backup: Backup, plan: RestorePlan, options: RestoreOptions) -> None:
+        if backup.format == SNAPSHOT:
+            require_restorable(self.milvus, backup.name, plan.tasks, options, self.run)
         if options.rbac and backup.rbac_meta is None:
             raise UsageError(f"backup {backup.name!r} holds no users and roles", hint="leave --rbac out")
 
@@ -239,22 +290,14 @@ class Restore:
         )
 
     def _collections(
-        self,
-        restorer: CollectionRestorer,
-        plan: RestorePlan,
-        places: dict[CollectionName, SegmentPlaces],
-        boundaries: dict[CollectionName, Boundary],
-        resumed: set[CollectionName],
+        self, restore: Callable[[RestoreTask], CollectionOutcome], plan: RestorePlan, options: RestoreOptions
     ) -> list[CollectionOutcome]:
         def one(task: RestoreTask) -> CollectionOutcome:
             label = str(task.target)
-            found = places.get(task.target, SegmentPlaces())
             try:
-                outcome = restorer.restore(
-                    task, found, boundaries.get(task.target), resumed=task.target in resumed
-                )
+                outcome = restore(task)
             except MbkError as error:
-                if restorer.options.fail_fast or concerns_everything(error):
+                if options.fail_fast or concerns_everything(error):
                     raise
                 self._errors[label] = error
                 self.run.emit(CollectionFinished(collection=label, outcome=FAILED, error=str(error)))

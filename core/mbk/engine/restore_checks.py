@@ -92,24 +92,8 @@ class RestoreChecks:
                 wanted |= Conversion.PLAIN_DELTAS
         return wanted
 
-    def converts_any(self, places: Places) -> bool:
-        """Whether a segment must be changed, or may have to: the form of deltas shows when they are read."""
-        wanted = self.conversion()
-        for task in self.plan.tasks:
-            found = places.get(task.target, SegmentPlaces())
-            data, l0 = segments_of(task, found)
-            packed = any(segment.storage_version == PACKED for segment in data)
-            deltas = any(found.places[segment.segment_id].delta for segment in data)
-            if (
-                (l0 and wanted & (Conversion.FOLD_L0 | Conversion.CUT_L0))
-                or (packed and Conversion.UNPACK in wanted)
-                or (deltas and Conversion.PLAIN_DELTAS in wanted)
-            ):
-                return True
-        return False
-
     def needs_conversion(self, places: Places) -> bool:
-        """Whether anything is there that must be changed."""
+        """Whether a segment must be changed, or may have to: the form of deltas shows when they are read."""
         asked = self.conversion()
         for task in self.plan.tasks:
             found = places.get(task.target, SegmentPlaces())
