@@ -10,7 +10,7 @@ import pytest
 from mbk.errors import BackupNotFound, CollectionExists, UsageError
 from mbk.model.selection import Selection
 from mbk.ports.milvus import Feature
-from tests.fakes.milvus import V2_3, V2_4
+from tests.fakes.milvus import V2_3, V2_4, V2_6
 from tests.fakes.world import Killed, Life, World
 
 Features = frozenset[Feature]
@@ -59,7 +59,7 @@ def complete(world: World) -> bool:
     return len(logs) > 10 and all(sizes.get(str(log["log_id"])) == log["log_size"] for log in logs)
 
 
-@pytest.mark.parametrize("features", [V2_3, V2_4], ids=["2.3", "2.4"])
+@pytest.mark.parametrize("features", [V2_3, V2_4, V2_6], ids=["2.3", "2.4", "2.6"])
 def test_a_create_killed_at_any_instant_is_resumed_to_the_same_backup(features: Features) -> None:
     undisturbed = filled(features, same=False)
     whole = Life()
