@@ -65,7 +65,7 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class HttpFault:
+class Cut:
     """``status`` 0: no answer at all, the connection is reset; ``done``: what was asked is done nevertheless."""
 
     status: int = 0
@@ -90,10 +90,11 @@ class Faults:
         self._after: list[Rule] = []
         self._http: list[Rule] = []
         self._jobs: list[Rule] = []
+        self._streams: list[Rule] = []
 
     def clear(self) -> None:
         """All is well again. Jobs that were stalled stay so."""
-        for rules in (self._before, self._after, self._http, self._jobs):
+        for rules in (self._before, self._after, self._http, self._jobs, self._streams):
             rules.clear()
 
     # -- gRPC ----------------------------------------------------------------------------------------------------------
@@ -217,7 +218,7 @@ class Faults:
         when: Predicate = _anything,
     ) -> Rule:
         """REST and management port: this status, nothing done. ``when`` gets the parsed body or query."""
-        fault = HttpFault(status, body, seconds=seconds)
+        fault = Cut(status, body, seconds=seconds)
         return self._add(self._http, Rule(path, lambda: fault, times, after, when))
 
     def reset_http(
@@ -230,14 +231,31 @@ class Faults:
         when: Predicate = _anything,
     ) -> Rule:
         """The connection is closed without an answer; with ``done`` what was asked has been done."""
-        return self._add(self._http, Rule(path, lambda: HttpFault(done=done), times, after, when))
+        return self._add(self._http, Rule(path, lambda: Cut(done=done), times, after, when))
 
     def rest_down(self) -> Rule:
         """Every REST call is cut off until the rule ends."""
         return self.reset_http("/v2/*", times=None)
 
-    def of_http(self, path: str, asked: Any) -> HttpFault | None:
+    def of_http(self, path: str, asked: Any) -> Cut | None:
         rule = next((rule for rule in list(self._http) if rule.strikes(path, asked)), None)
+        return None if rule is None else rule.act()
+
+    # -- replication ---------------------------------------------------------------------------------------------------
+
+    def break_stream(
+        self,
+        *,
+        done: bool = False,
+        times: int | None = 1,
+        after: int = 0,
+        when: Predicate = _anything,
+    ) -> Rule:
+        """A replicate stream ends at a message; with ``done`` the message has been taken and is not confirmed."""
+        return self._add(self._streams, Rule("*", lambda: Cut(done=done), times, after, when))
+
+    def of_stream(self, request: Any) -> Cut | None:
+        rule = next((rule for rule in list(self._streams) if rule.strikes("stream", request)), None)
         return None if rule is None else rule.act()
 
     # -- the hook ------------------------------------------------------------------------------------------------------

@@ -86,6 +86,7 @@ class Imports:
         workers = 4 if state.version.has("import_v2") else 1
         self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="import")
         self._closing = threading.Event()
+        self._replicated: set[int] = set()
 
     def close(self) -> None:
         self._closing.set()
@@ -110,6 +111,8 @@ class Imports:
                 started=time.time(),
             )
             self.state.jobs[job.id] = job
+            if job_id:
+                self._replicated.add(job_id)
         self._pool.submit(self._run, job, run)
         return job
 
@@ -264,7 +267,7 @@ class Imports:
 
     def _settle(self, job: ImportJob) -> None:
         with self.state.lock:
-            two_phases = self.state.version.has("two_phase_import")
+            two_phases = self.state.version.has("two_phase_import") or job.id in self._replicated
             if two_phases and job.options.get("auto_commit", "").lower() == "false":
                 job.state, job.progress = UNCOMMITTED, 100
             else:

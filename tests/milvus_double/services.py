@@ -13,6 +13,7 @@ from tests.milvus_double.import_calls import ImportCalls
 from tests.milvus_double.imports import Imports
 from tests.milvus_double.management import Management
 from tests.milvus_double.rbac import RBAC_PARTS
+from tests.milvus_double.replicate import Replication
 from tests.milvus_double.rest import Rest
 from tests.milvus_double.snapshots import Snapshots
 from tests.milvus_double.state import State
@@ -25,6 +26,7 @@ class Services:
         self.faults = Faults()
         self.imports = Imports(state, self.faults)
         self.snapshots = Snapshots(state, self.faults)
+        self.replication = Replication(state, self.imports, self.faults)
         self._rest = Rest(state, self.imports).port(rest_port)
         self.gc = Management(state, self.faults)
         self._management = self.gc.port(management_port)
@@ -41,7 +43,8 @@ class Services:
 
     def parts(self) -> list[Part]:
         state = self._state
-        return [ImportCalls(state, self.imports), self.snapshots, *(part(state) for part in RBAC_PARTS)]
+        rbac = [part(state) for part in RBAC_PARTS]
+        return [ImportCalls(state, self.imports), self.snapshots, self.replication, *rbac]
 
     def __enter__(self) -> Self:
         with ExitStack() as opening:
