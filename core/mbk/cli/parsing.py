@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, str] = {
     "l0compact": "Make a backup of the same rows without L0 segments.",
     "migrate": "Bring a backup to Zilliz Cloud.",
     "check": "Check that everything is reachable, writable and right.",
+    "server": "Serve the REST API.",
     "config": "Show or migrate the configuration.",
     "plugins": "List the installed storages and what they still need.",
     "demo": "Back up and restore an embedded Milvus, and compare row by row.",

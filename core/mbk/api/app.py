@@ -1,0 +1,120 @@
+"""The application: routes, error answers, documentation, and the life of the service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.exceptions import HTTPException
+
+from mbk import __version__
+from mbk.api import health
+from mbk.api.describe import describe
+from mbk.api.docs import add_docs
+from mbk.api.errors import PROBLEM, problem, problem_of, status_of
+from mbk.api.guard import Guard
+from mbk.api.service import Service
+from mbk.api.v1 import routes as classic
+from mbk.api.v2 import backups, jobs
+from mbk.errors import MbkError
+
+DESCRIPTION = (
+    "Backup and restore for Milvus. `/api/v1` is the API of the Go tool milvus-backup, `/api/v2` has jobs that can be "
+    "watched, cancelled, resumed and found again after a restart."
+)
+
+
+def create_app(service: Service) -> FastAPI:
+    """The application without its door; `create_server_app` adds that."""
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        import asyncio
+
+        service.start()
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(service.stop)
+
+    app = FastAPI(
+        title="mbk",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=life,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        servers=[{"url": service.base}] if service.base else None,
+        debug=False,  # a traceback is no answer, whatever the configuration says
+    )
+    app.include_router(classic.router(service))
+    app.include_router(jobs.router(service))
+    app.include_router(backups.router(service))
+    app.include_router(health.router(service))
+    add_docs(app, service.base)
+    describe(app, has_credentials=bool(service.credentials), has_users=bool(service.credentials.users))
+    app.add_exception_handler(classic.BadBody, _bad_body)
+    app.add_exception_handler(MbkError, _mbk_error)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _internal)
+    app.api_route("/", methods=["GET", "POST", "PUT", "DELETE", "PATCH"], include_in_schema=False)(_greeting)
+    return app
+
+
+def create_server_app(service: Service) -> Guard:
+    """What the server serves."""
+    return Guard(
+        create_app(service), credentials=service.credentials, max_body=service.settings.server.max_body_size
+    )
+
+
+def _greeting() -> PlainTextResponse:
+    return PlainTextResponse(classic.GREETING)
+
+
+def _is_classic(request: Request) -> bool:
+    return request.url.path.startswith("/api/v1/")
+
+
+def _told(request: Request, status: int, what: str, headers: Any = None) -> JSONResponse:
+    if _is_classic(request):
+        return JSONResponse({"error": what}, status, headers=headers)
+    return JSONResponse(problem(status, what), status, media_type=PROBLEM, headers=headers)
+
+
+async def _bad_body(request: Request, error: Exception) -> JSONResponse:
+    return _told(request, 400, str(error))
+
+
+async def _mbk_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, MbkError)
+    status = status_of(error)
+    if _is_classic(request):
+        return JSONResponse({"error": str(error)}, status)
+    headers = {"Retry-After": "5"} if status in (429, 503) else None
+    return JSONResponse(problem_of(error), status, media_type=PROBLEM, headers=headers)
+
+
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
+    """What is wrong is named by its place; what was sent is not repeated, it may be a secret."""
+    assert isinstance(error, RequestValidationError)
+    found = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+    if _is_classic(request):
+        return JSONResponse({"error": "; ".join(found)}, 400)
+    body = problem(422, "the request is not understood") | {"errors": found}
+    return JSONResponse(body, 422, media_type=PROBLEM)
+
+
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    return _told(request, error.status_code, str(error.detail), error.headers)
+
+
+async def _internal(request: Request, error: Exception) -> JSONResponse:
+    return _told(request, 500, f"internal error ({type(error).__name__})")

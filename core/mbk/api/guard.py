@@ -1,0 +1,100 @@
+"""The door: authentication, size limit and headers, around the whole application."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from mbk.api.auth import Credentials
+from mbk.api.errors import PROBLEM, problem
+
+log = logging.getLogger(__name__)
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+#: Answered to everybody: a probe has no token, and they tell nothing but up or down.
+OPEN = frozenset({"/healthz", "/readyz"})
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"referrer-policy", b"no-referrer"),
+)
+
+
+class _TooLarge(Exception):
+    pass
+
+
+class Guard:
+    """An ASGI application around another. Where there are no credentials, everybody is let in."""
+
+    def __init__(self, app: App, *, credentials: Credentials, max_body: int) -> None:
+        self._app = app
+        self._credentials = credentials
+        self._max_body = max_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = {name.lower(): value for name, value in scope["headers"]}
+        if not await self._is_admitted(scope["path"], headers.get(b"authorization", b"")):
+            await self._refuse(scope, send, 401, "a token is needed: Authorization: Bearer TOKEN")
+            return
+        length = headers.get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > self._max_body:
+            await self._refuse(scope, send, 413, f"the body is larger than {self._max_body} bytes")
+            return
+        await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        got, begun = 0, False
+
+        async def counted() -> Message:
+            nonlocal got
+            message = await receive()
+            got += len(message.get("body", b""))
+            if got > self._max_body:
+                raise _TooLarge
+            return message
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                message["headers"] = [*message.get("headers", ()), *_HEADERS]
+            await send(message)
+
+        try:
+            await self._app(scope, counted, watched)
+        except _TooLarge:
+            if not begun:
+                await self._refuse(scope, send, 413, f"the body is larger than {self._max_body} bytes")
+
+    async def _is_admitted(self, path: str, authorization: bytes) -> bool:
+        if not self._credentials or path in OPEN:
+            return True
+        try:
+            given = authorization.decode("latin-1")
+        except UnicodeDecodeError:
+            return False
+        # In a thread: stretching a password takes its time.
+        return await asyncio.to_thread(self._credentials.admits, given) is not None
+
+    async def _refuse(self, scope: Scope, send: Send, status: int, detail: str) -> None:
+        classic = scope["path"].startswith("/api/v1/")
+        body = {"error": detail} if classic else problem(status, detail)
+        kind = "application/json" if classic else PROBLEM
+        headers = [(b"content-type", kind.encode()), (b"connection", b"close"), *_HEADERS]
+        if status == 401:
+            schemes = ["Bearer"] + (['Basic realm="mbk", charset="UTF-8"'] if self._credentials.users else [])
+            headers += [(b"www-authenticate", scheme.encode()) for scheme in schemes]
+            log.warning("401 %s %s: not admitted", scope["method"], scope["path"])
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": json.dumps(body).encode()})

@@ -1,0 +1,57 @@
+"""``/healthz``, ``/readyz`` and ``/metrics``."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel
+
+from mbk.api.service import Service
+from mbk.api.v2.documented import problems
+
+
+class Health(BaseModel):
+    status: str
+
+
+class Ready(BaseModel):
+    """``ok`` or ``down`` for each part, which is all that is told to strangers; the log says why."""
+
+    status: str
+    milvus: str
+    storage: str
+    backup_storage: str
+
+
+def router(service: Service) -> APIRouter:
+    routes = APIRouter(tags=["health"])
+
+    @routes.get(
+        "/healthz", response_model=Health, responses={413: problems()[413]}, summary="The server is alive"
+    )
+    def healthz() -> Health:
+        return Health(status="ok")
+
+    @routes.get(
+        "/readyz",
+        response_model=Ready,
+        responses={503: {"model": Ready, "description": "a part does not answer"}, 413: problems()[413]},
+        summary="Milvus and both storages answer",
+    )
+    def readyz() -> JSONResponse:
+        parts = {name: "ok" if said == "ok" else "down" for name, said in service.readiness.answers().items()}
+        is_up = all(said == "ok" for said in parts.values())
+        return JSONResponse({"status": "ok" if is_up else "down", **parts}, 200 if is_up else 503)
+
+    @routes.get(
+        "/metrics",
+        response_class=Response,
+        responses=problems()
+        | {200: {"description": "figures for Prometheus", "content": {"text/plain": {}}}},
+        summary="Figures for Prometheus",
+    )
+    def metrics() -> Response:
+        return Response(service.figures.text(), media_type=CONTENT_TYPE_LATEST)
+
+    return routes

@@ -1,0 +1,1 @@
+"""Jobs: what runs, what ran, and what waits. They survive the server."""

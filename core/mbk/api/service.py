@@ -1,0 +1,85 @@
+"""Everything that the routes work with, put together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mbk.api import auth
+from mbk.api.auth import Credentials
+from mbk.api.feed import Feed
+from mbk.api.figures import Figures
+from mbk.api.hooks import Hooks
+from mbk.api.jobs.runner import Observer, Runner
+from mbk.api.jobs.store import Store
+from mbk.api.ready import Readiness
+from mbk.api.sessions import Open, Sessions
+from mbk.api.tracing import Tracing
+from mbk.config.schema import Settings
+from mbk.session import Session
+
+
+@dataclass(slots=True)
+class Service:
+    """One server's parts. ``base`` is the prefix under which a proxy shows it."""
+
+    settings: Settings
+    credentials: Credentials
+    sessions: Sessions
+    runner: Runner
+    figures: Figures
+    readiness: Readiness
+    hooks: Hooks
+    feed: Feed = field(default_factory=Feed)
+
+    @property
+    def base(self) -> str:
+        path = self.settings.server.swagger_base_path.strip("/")
+        return f"/{path}" if path else ""
+
+    def start(self) -> None:
+        """Takes up the jobs; called once the loop runs."""
+        self.feed.bind()
+        self.runner.on_change = self.feed.wake
+        self.runner.start()
+
+    def begin_stop(self) -> None:
+        self.runner.begin_stop()
+        self.feed.close()
+
+    def stop(self) -> None:
+        """Waits for the jobs, which stop in order, and closes what was opened."""
+        self.begin_stop()
+        self.runner.stop()
+        self.readiness.close()
+        self.hooks.close()
+        self.sessions.close()
+        self.runner.store.close()
+
+
+def build(settings: Settings, *, open: Open = Session, observers: Sequence[Observer] = ()) -> Service:
+    """`ConfigError` for a wrong file of credentials, `UsageError` for a jobs file that cannot be used."""
+    server = settings.server
+    credentials = auth.read(server.auth_file)
+    sessions = Sessions(settings, open=open)
+    figures = Figures(sessions)
+    hooks = Hooks(server.on_success, server.on_failure)
+    runner = Runner(
+        Store(jobs_file(server.jobs_file)),
+        sessions,
+        concurrency=server.jobs_concurrency,
+        queue=server.jobs_queue,
+        keep_days=server.jobs_keep_days,
+        observers=[figures, Tracing(), hooks, *observers],
+    )
+    figures.count_jobs(runner.store.counts)
+    return Service(settings, credentials, sessions, runner, figures, Readiness(sessions), hooks)
+
+
+def jobs_file(configured: str) -> Path:
+    if configured:
+        return Path(configured)
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "mbk" / "jobs.db"

@@ -1,0 +1,101 @@
+"""What the classic routes answer (PARITY.md 1.2): zero values left out but for those that are always there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mbk.api.errors import line
+from mbk.api.jobs.model import Job, Outcome, State
+
+INITIAL, EXECUTING, SUCCESS, FAIL = 0, 1, 2, 3
+STATES = {
+    State.QUEUED: INITIAL,
+    State.RUNNING: EXECUTING,
+    State.SUCCEEDED: SUCCESS,
+    State.PARTIAL: FAIL,
+    State.FAILED: FAIL,
+    State.CANCELLED: FAIL,
+    State.INTERRUPTED: FAIL,
+}
+_COLLECTION_STATES = {"running": EXECUTING, "done": SUCCESS, "failed": FAIL, "skipped": SUCCESS}
+_ALWAYS = {"state_code", "progress", "size", "meta_size", "has_index"}
+#: What the library adds to the classic view.
+_OWN = {"state", "failed", "started", "finished", "tool", "labels"}
+
+
+def envelope(request_id: str, data: Any, *, msg: str = "success", code: int = 0) -> dict[str, Any]:
+    return {"requestId": request_id} | ({"code": code} if code else {}) | {"msg": msg, "data": data}
+
+
+def backup_of_job(job: Job, view: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """``BackupInfoBrief`` of a job; ``view``: the backup itself, once it is there."""
+    whole: dict[str, Any] = {
+        "collection_backups": [_copied(item) for item in job.collections],
+        "size": job.progress.bytes,
+        "meta_size": 0,
+        **(view or {}),
+        **_task(job),
+        "name": job.name,
+    }
+    return _shaped(whole)
+
+
+def backup_of_view(view: Mapping[str, Any]) -> dict[str, Any]:
+    """``BackupInfoBrief`` of what lies in the storage, made by whomever."""
+    whole = {"size": 0, "meta_size": 0, "state_code": SUCCESS, "progress": 100, **view}
+    if view.get("state") == "incomplete":
+        whole |= {"state_code": FAIL, "progress": 0, "errorMessage": "the backup was never committed"}
+    elif view.get("failed"):
+        missing = "; ".join(f"{name}: {why}" for name, why in view["failed"].items())
+        whole |= {"state_code": FAIL, "errorMessage": f"not in the backup: {missing}"}
+    return _shaped(whole)
+
+
+def restore_task(job: Job) -> dict[str, Any]:
+    """``RestoreBackupTask``."""
+    tasks = [_restored(job, number, item) for number, item in enumerate(job.collections)]
+    return _shaped({**_task(job), "collection_restore_tasks": tasks})
+
+
+def _task(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "state_code": STATES[job.state],
+        "errorMessage": _error(job),
+        "start_time": int(job.started),
+        "end_time": int(job.finished),
+        "progress": 100 if job.state is State.SUCCEEDED else job.progress.percent,
+    }
+
+
+def _error(job: Job) -> str:
+    if job.error is None:
+        return "" if STATES[job.state] != FAIL else str(job.state)
+    failed = [f"{item.target}: {item.error}" for item in job.collections if item.error]
+    return "; ".join([line(job.error), *failed])
+
+
+def _copied(item: Outcome) -> dict[str, Any]:
+    database, _, name = item.source.partition(".")
+    return _shaped({"db_name": database, "collection_name": name, "size": item.bytes, "has_index": False})
+
+
+def _restored(job: Job, number: int, item: Outcome) -> dict[str, Any]:
+    database, _, name = item.target.partition(".")
+    return _shaped(
+        {
+            "id": f"{job.id}-{number}",
+            "state_code": _COLLECTION_STATES.get(item.state, INITIAL),
+            "errorMessage": item.error or "",
+            "start_time": int(item.started),
+            "end_time": int(item.finished),
+            "progress": item.percent,
+            "target_db_name": database,
+            "target_collection_name": name,
+        }
+    )
+
+
+def _shaped(whole: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in whole.items() if key not in _OWN and (value or key in _ALWAYS)}

@@ -1,0 +1,157 @@
+"""What the classic routes take, in all their spellings. Unknown keys and nulls mean nothing, as in Go."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from mbk.errors import UsageError
+
+Names = list[str]
+
+
+class Chosen(BaseModel):
+    """The collections of one database in a filter; ``["*"]`` is all of them."""
+
+    colls: Names = []
+
+
+class ClassicBody(BaseModel):
+    model_config = ConfigDict(extra="ignore", populate_by_name=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_go_reads(cls, value: Any) -> Any:
+        """Keys in any case where none fits exactly; null is as if it were left out."""
+        if not isinstance(value, Mapping):
+            return value
+        known = {field.alias or name for name, field in cls.model_fields.items()}
+        lowered = {key.lower(): key for key in known}
+        found: dict[str, Any] = {}
+        for key, item in value.items():
+            name = str(key) if key in known else lowered.get(str(key).lower(), str(key))
+            if item is not None and (key in known or name not in value):
+                found[name] = item
+        return found
+
+
+class ByDatabase(ClassicBody):
+    """``db_collections``: an object, or the same as a JSON text."""
+
+    @staticmethod
+    def parsed(value: Any) -> Any:
+        if isinstance(value, str):
+            try:
+                return json.loads(value) if value.strip() else {}
+            except ValueError as exc:
+                raise ValueError("is no JSON object of database to collections") from exc
+        return value
+
+
+class CreateRequest(ByDatabase):
+    request_id: str = Field("", alias="requestId", description="becomes the backup's id")
+    backup_name: str = Field("", description="empty: a name made of the time")
+    run_async: bool = Field(
+        False, alias="async", description="answer at once, ask get_backup for the progress"
+    )
+    filter: dict[str, Chosen] = Field({}, description='{"db": {"colls": ["*"]}}')
+    strategy: str = Field("", description="auto, meta_only, skip_flush, bulk_flush or serial_flush")
+    format: str = Field("", description="auto, binlog or snapshot")
+    rbac: bool = False
+    with_index_extra: bool = False
+    gc_pause_enable: bool | None = None
+    gc_pause_address: str = ""
+    backup_root_path: str = ""
+    collection_names: Names = Field([], deprecated=True)
+    db_collections: dict[str, Names | None] = Field({}, deprecated=True)
+    force: bool = Field(False, deprecated=True, description="strategy skip_flush")
+    meta_only: bool = Field(False, deprecated=True, description="strategy meta_only")
+    gc_pause_seconds: int = Field(0, deprecated=True)
+
+    @field_validator("db_collections", mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return cls.parsed(value)
+
+
+class SkipParams(ClassicBody):
+    collection_properties: Names = Field([], alias="collectionProperties")
+    field_index_params: Names = Field([], alias="fieldIndexParams")
+    field_type_params: Names = Field([], alias="fieldTypeParams")
+    index_params: Names = Field([], alias="indexParams")
+
+
+class RestorePlan(ClassicBody):
+    mapping: list[dict[str, Any]] = []
+    filter: dict[str, Chosen] = {}
+
+
+class RestoreRequest(ByDatabase):
+    request_id: str = Field("", alias="requestId")
+    id: str = Field("", description="the task's id, for get_restore; empty: one is made")
+    backup_name: str = ""
+    collection_names: Names = Field([], description="names in the backup")
+    collection_suffix: str = ""
+    collection_renames: dict[str, str] = {}
+    db_collections: dict[str, Names | None] = Field({}, description="names in the backup")
+    db_collections_after_rename: dict[str, Names | None] = {}
+    run_async: bool = Field(
+        False, alias="async", description="answer at once, ask get_restore for the progress"
+    )
+    bucket_name: str = ""
+    path: str = ""
+    meta_only: bool = Field(False, alias="metaOnly")
+    restore_index: bool = Field(False, alias="restoreIndex")
+    use_auto_index: bool = Field(False, alias="useAutoIndex")
+    drop_exist_collection: bool = Field(False, alias="dropExistCollection")
+    drop_exist_index: bool = Field(False, alias="dropExistIndex")
+    skip_create_collection: bool = Field(False, alias="skipCreateCollection")
+    skip_import_disk_quota_check: bool = Field(False, alias="skipImportDiskQuotaCheck", deprecated=True)
+    rbac: bool = False
+    max_shard_num: int = Field(0, alias="maxShardNum")
+    skip_params: SkipParams = Field(SkipParams(), alias="skipParams")
+    use_v2_restore: bool = Field(False, alias="useV2Restore")
+    truncate_binlog_by_ts: bool = Field(False, alias="truncateBinlogByTs")
+    restore_plan: RestorePlan = Field(RestorePlan(), alias="restorePlan")
+    ezk_mapping: dict[str, str] = Field({}, alias="ezkMapping")
+
+    @field_validator("db_collections", "db_collections_after_rename", mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return cls.parsed(value)
+
+
+class SecondaryRequest(ClassicBody):
+    request_id: str = Field("", alias="requestId")
+    backup_name: str = ""
+    source_cluster_id: str = Field("", alias="sourceClusterID")
+    target_cluster_id: str = Field("", alias="targetClusterID")
+    run_async: bool = Field(False, alias="async")
+    path: str = ""
+
+
+def filter_text(chosen: Mapping[str, Iterable[str] | None]) -> str:
+    """The comma list of ``{db: [coll, …]}``; an empty list and ``*`` are the whole database, ``""`` the default one."""
+    items = []
+    for database, names in chosen.items():
+        for name in list(names or ()) or ["*"]:
+            if "," in name or "," in database:
+                raise UsageError(f"{database}.{name} is no name", hint="one name an item")
+            items.append(f"{database or 'default'}.{name}")
+    return ",".join(items)
+
+
+def names_text(names: Iterable[str]) -> str:
+    """The comma list of ``coll`` and ``db.coll``."""
+    listed = list(names)
+    for name in listed:
+        if "," in name or not name.strip():
+            raise UsageError(f"collection {name!r} is no name", hint="one name an item")
+    return ",".join(name.strip() for name in listed)
+
+
+def chosen(filter_: Mapping[str, Chosen]) -> dict[str, Names]:
+    return {database: item.colls for database, item in filter_.items()}

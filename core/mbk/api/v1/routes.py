@@ -1,0 +1,275 @@
+"""The routes of ``/api/v1``. Business errors are HTTP 200 with a ``code``; 400 is for bodies that cannot be parsed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import JSONResponse, PlainTextResponse
+from pydantic import ValidationError
+
+from mbk.api.errors import NOT_FOUND, NOT_SUPPORTED, PARAMETER, code_of, failure, line
+from mbk.api.jobs.model import Job, State
+from mbk.api.jobs.params import DeleteParams, Params
+from mbk.api.service import Service
+from mbk.api.v1 import answers, translate
+from mbk.api.v1.bodies import ClassicBody, CreateRequest, RestoreRequest, SecondaryRequest
+from mbk.api.v1.documented import ENVELOPE, ERRORS, FAILED, body_of, text
+from mbk.errors import MbkError, NotFound
+from mbk.model.backup import default_name
+
+GREETING = "Hello, this is the backup service of Milvus"
+B = TypeVar("B", bound=ClassicBody)
+RequestId = Annotated[str, Header(alias="request_id", convert_underscores=False, max_length=256)]
+_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+def router(service: Service) -> APIRouter:
+    routes = APIRouter(prefix="/api/v1", tags=["classic"], responses=ERRORS)
+    runner = service.runner
+
+    @routes.get("/hello", response_class=PlainTextResponse, responses=text("a greeting"))
+    def hello() -> str:
+        return GREETING
+
+    @routes.post("/create", responses=ENVELOPE, openapi_extra=body_of(CreateRequest), summary="Backs up")
+    async def create(request: Request, request_id: RequestId = "") -> JSONResponse:
+        body = await _parsed(CreateRequest, request)
+        task = body.request_id or request_id
+
+        async def work() -> JSONResponse:
+            params = translate.backup(body)
+            msg = _gc_warning(service, body)
+            if not params.name:
+                params = params.model_copy(update={"name": default_name()})
+            job = await _submitted(service, params, task)
+            if body.run_async:
+                told = "create backup is executing asynchronously"
+                return _answer(job.id, answers.backup_of_job(job), msg=_joined(told, msg))
+            job = await _over(service, job)
+            return await asyncio.to_thread(_created, service, job, msg)
+
+        return await _answered(task, work)
+
+    @routes.get("/list", responses=ENVELOPE, summary="Lists the backups")
+    async def list_backups(
+        request_id: RequestId = "",
+        collection_name: Annotated[str, Query(deprecated=True)] = "",
+    ) -> JSONResponse:
+        async def work() -> JSONResponse:
+            if collection_name:
+                return _refusal(request_id, "collection_name is not supported any more", PARAMETER)
+            return _answer(request_id, await asyncio.to_thread(_listed, service))
+
+        return await _answered(request_id, work)
+
+    @routes.get("/get_backup", responses=ENVELOPE, summary="One backup, or how far it is")
+    async def get_backup(
+        request_id: RequestId = "",
+        backup_name: str = "",
+        backup_id: str = "",
+        path: str = "",
+        bucket_name: Annotated[str, Query(deprecated=True)] = "",  # noqa: ARG001 - accepted, ignored as ever
+        without_detail: Annotated[str, Query(deprecated=True)] = "",  # noqa: ARG001
+    ) -> JSONResponse:
+        async def work() -> JSONResponse:
+            if not backup_name and not backup_id:
+                return _refusal(request_id, "backup_name or backup_id is missing", PARAMETER)
+            found = await asyncio.to_thread(_found, service, backup_name, backup_id, path)
+            return _answer(request_id, found)
+
+        return await _answered(request_id, work)
+
+    @routes.delete("/delete", responses=ENVELOPE, summary="Deletes a backup")
+    async def delete(request_id: RequestId = "", backup_name: str = "") -> JSONResponse:
+        async def work() -> JSONResponse:
+            if not backup_name:
+                return _refusal(request_id, "backup_name is missing", PARAMETER)
+            params = translate.made(DeleteParams, {"kind": "delete", "backup": backup_name})
+            job = await _over(service, await _submitted(service, params, ""))
+            return _ended(request_id, job, None)
+
+        return await _answered(request_id, work)
+
+    @routes.post("/restore", responses=ENVELOPE, openapi_extra=body_of(RestoreRequest), summary="Restores")
+    async def restore(request: Request, request_id: RequestId = "") -> JSONResponse:
+        body = await _parsed(RestoreRequest, request)
+        asked = body.request_id or request_id
+
+        async def work() -> JSONResponse:
+            job = await _submitted(service, translate.restore(body), body.id)
+            if body.run_async:
+                told = "restore backup is executing asynchronously"
+                return _answer(asked, answers.restore_task(job), msg=told)
+            job = await _over(service, job)
+            return _ended(asked, job, answers.restore_task(job))
+
+        return await _answered(asked, work)
+
+    @routes.get("/get_restore", responses=ENVELOPE, summary="How far a restore is")
+    async def get_restore(request_id: RequestId = "", id: str = "") -> JSONResponse:
+        async def work() -> JSONResponse:
+            job = await asyncio.to_thread(runner.get, id)
+            if job.kind not in ("restore", "secondary"):
+                return _refusal(request_id, f"no restore {id!r}", NOT_FOUND)
+            return _answer(request_id, answers.restore_task(job), msg=_warned(job))
+
+        return await _answered(request_id, work)
+
+    @routes.post(
+        "/restore_secondary",
+        responses=ENVELOPE,
+        openapi_extra=body_of(SecondaryRequest),
+        summary="Restores into the secondary of a replication",
+    )
+    async def restore_secondary(request: Request, request_id: RequestId = "") -> JSONResponse:
+        body = await _parsed(SecondaryRequest, request)
+        told = "restore_secondary needs Milvus 2.6.11 or newer and is not served over REST: mbk restore secondary"
+        return _refusal(body.request_id or request_id, told, NOT_SUPPORTED)
+
+    @routes.get(
+        "/check",
+        response_class=PlainTextResponse,
+        responses=text("the report") | FAILED,
+        summary="Checks that everything is reachable and right",
+    )
+    def check() -> Any:
+        with service.sessions.opened() as session:
+            results = list(session.check())
+        lines = [f"{'ok' if item.ok else 'FAILED'}  {item.what}: {item.detail}" for item in results]
+        if all(item.ok for item in results):
+            return PlainTextResponse("\n".join(lines) + "\n")
+        return JSONResponse({"error": "; ".join(line for line in lines if line.startswith("FAILED"))}, 500)
+
+    return routes
+
+
+# -- what the routes have in common ------------------------------------------------------------------------------
+
+
+async def _parsed(kind: type[B], request: Request) -> B:
+    """The body whatever its content type says, as Go reads it. Raises `BadBody`."""
+    raw = await request.body()
+    try:
+        return kind.model_validate(json.loads(raw))
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False, include_context=False)[0]
+        raise BadBody(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    except (ValueError, RecursionError) as exc:
+        raise BadBody(f"the body is no JSON: {type(exc).__name__}") from None
+
+
+class BadBody(Exception):
+    """HTTP 400, the only one that the classic API knows."""
+
+
+async def _answered(request_id: str, work: Callable[[], Awaitable[JSONResponse]]) -> JSONResponse:
+    try:
+        return await work()
+    except MbkError as error:
+        return _refusal(request_id, str(error), code_of(error))
+
+
+async def _submitted(service: Service, params: Params, id: str) -> Job:
+    wanted = id if _ID.fullmatch(id) else ""
+    job, _ = await asyncio.to_thread(lambda: service.runner.submit(params, id=wanted))
+    return job
+
+
+async def _over(service: Service, job: Job) -> Job:
+    """Waits for the job; it goes on when the client does not wait."""
+    return await asyncio.shield(asyncio.wrap_future(service.runner.over(job.id)))
+
+
+def _created(service: Service, job: Job, msg: str) -> JSONResponse:
+    view = None
+    if job.state in (State.SUCCEEDED, State.PARTIAL):
+        with service.sessions.reading(path=job.path) as session:
+            view = session.get(job.name)
+    return _ended(job.id, job, answers.backup_of_job(job, view), msg)
+
+
+def _ended(request_id: str, job: Job, data: Any, msg: str = "") -> JSONResponse:
+    if job.state is State.SUCCEEDED:
+        return _answer(request_id, data, msg=_joined(_warned(job), msg))
+    told = line(job.error) if job.error else str(job.state)
+    return _answer(request_id, data, msg=told, code=code_of(job.error or failure(MbkError(told))))
+
+
+def _listed(service: Service) -> list[dict[str, Any]]:
+    found = [item for item in service.sessions.reader.list() if item.state in ("complete", "partial")]
+    return [
+        {
+            key: value
+            for key, value in (
+                ("id", item.id),
+                ("name", item.name),
+                ("size", item.size),
+                ("milvus_version", item.milvus_version),
+            )
+            if value or key == "size"
+        }
+        for item in found
+    ]
+
+
+def _found(service: Service, name: str, id: str, path: str) -> dict[str, Any]:
+    """A running job tells its progress; else the storage counts, and a job that came to nothing tells why."""
+    job = _job(service, name, id, path)
+    if job is not None and not job.state.is_over:
+        return answers.backup_of_job(job)
+    with service.sessions.reading(path=path) as session:
+        name = (
+            name
+            or (job.name if job else "")
+            or next((item.name for item in session.list() if item.id == id), "")
+        )
+        if not name:
+            raise NotFound(f"no backup with the id {id!r}")
+        try:
+            view = session.get(name)
+        except NotFound:
+            if job is None:
+                raise
+            return answers.backup_of_job(job)
+    if job is None or view.get("id") != job.id:
+        return answers.backup_of_view(view)
+    return answers.backup_of_job(job, view if view.get("state") != "incomplete" else None)
+
+
+def _job(service: Service, name: str, id: str, path: str) -> Job | None:
+    store, runner = service.runner.store, service.runner
+    if name:
+        found = [job for job in store.page(kinds=["backup"], name=name, limit=20) if job.path == path]
+        return runner.current(found[0]) if found else None
+    job = store.get(id)
+    return runner.current(job) if job is not None and job.kind == "backup" else None
+
+
+def _warned(job: Job) -> str:
+    return "; ".join(["success", *(f"warning: {notice}" for notice in job.notices)])
+
+
+def _gc_warning(service: Service, body: CreateRequest) -> str:
+    """Nobody makes this server call another address than the configured one."""
+    own = service.settings.milvus.management_endpoint
+    if not body.gc_pause_address or body.gc_pause_address.rstrip("/") == own.rstrip("/"):
+        return ""
+    return "warning: gc_pause_address is ignored, the configured one is used"
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(filter(None, parts))
+
+
+def _answer(request_id: str, data: Any, *, msg: str = "success", code: int = 0) -> JSONResponse:
+    return JSONResponse(answers.envelope(request_id or str(uuid.uuid4()), data, msg=msg, code=code))
+
+
+def _refusal(request_id: str, msg: str, code: int) -> JSONResponse:
+    return _answer(request_id, None, msg=msg, code=code)

@@ -1,0 +1,156 @@
+"""``/api/v2/jobs``."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Union
+
+from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi.responses import StreamingResponse
+from pydantic import Field
+
+from mbk.api.jobs.kinds import KINDS
+from mbk.api.jobs.model import Job, State
+from mbk.api.service import Service
+from mbk.api.v2.bodies import JobBody, JobPage, job_body
+from mbk.api.v2.documented import problems
+from mbk.errors import UsageError
+
+#: Seconds after which a silent stream says that it is alive.
+HEARTBEAT = 15.0
+JobId = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
+Cursor = Annotated[str, Query(max_length=64, description="next_cursor of the page before")]
+Limit = Annotated[int, Query(ge=1, le=500)]
+LOCATION = {"Location": {"description": "where the job is watched", "schema": {"type": "string"}}}
+KindName = Annotated[str, Query(max_length=64)]
+#: A union of what is registered, which no checker can see through.
+Body: Any = Annotated[Union[tuple(kind.params for kind in KINDS.values())], Field(discriminator="kind")]  # noqa: UP007
+
+
+def router(service: Service) -> APIRouter:
+    routes = APIRouter(prefix="/api/v2", tags=["jobs"])
+    runner = service.runner
+
+    @routes.post(
+        "/jobs",
+        status_code=202,
+        response_model=JobBody,
+        responses=problems(400, 409, 422, 429, 502, 503) | {202: {"headers": LOCATION}},
+        summary="Files a job",
+    )
+    def submit(
+        body: Body,
+        response: Response,
+        idempotency_key: Annotated[
+            str, Header(max_length=255, description="the same key and body: the job of the first request")
+        ] = "",
+    ) -> JobBody:
+        params: Any = body
+        digest = hashlib.sha256(
+            json.dumps(params.model_dump(mode="json"), sort_keys=True).encode()
+        ).hexdigest()
+        job, replayed = runner.submit(body, key=idempotency_key, digest=digest)
+        response.headers["Location"] = f"{service.base}/api/v2/jobs/{job.id}"
+        if replayed:
+            response.headers["Idempotency-Replayed"] = "true"
+        return job_body(job)
+
+    @routes.get(
+        "/jobs", response_model=JobPage, responses=problems(400, 422), summary="Lists jobs, newest first"
+    )
+    def page(
+        state: Annotated[list[State], Query(description="only jobs in these states")] = [],  # noqa: B006 - FastAPI's way
+        kind: Annotated[list[KindName], Query(max_length=16, description="only jobs of these kinds")] = [],  # noqa: B006
+        backup: Annotated[str, Query(max_length=256)] = "",
+        cursor: Cursor = "",
+        limit: Limit = 50,
+    ) -> JobPage:
+        before = _decoded(cursor)
+        found = runner.store.page(states=state, kinds=kind, name=backup, before=before, limit=limit + 1)
+        shown = found[:limit]
+        more = _encoded(shown[-1].number) if len(found) > limit else None
+        return JobPage(items=[job_body(runner.current(job)) for job in shown], next_cursor=more)
+
+    @routes.get(
+        "/jobs/{id}", response_model=JobBody, responses=problems(404, 422), summary="One job, as it is now"
+    )
+    def get(id: JobId) -> JobBody:
+        return job_body(runner.get(id))
+
+    @routes.post(
+        "/jobs/{id}:cancel",
+        status_code=202,
+        response_model=JobBody,
+        responses=problems(404, 409, 422),
+        summary="Stops a job in order",
+    )
+    def cancel(id: JobId) -> JobBody:
+        return job_body(runner.cancel(id))
+
+    @routes.post(
+        "/jobs/{id}:resume",
+        status_code=202,
+        response_model=JobBody,
+        responses=problems(404, 409, 422, 429),
+        summary="Goes on with a job that ended without success",
+    )
+    def resume(id: JobId) -> JobBody:
+        return job_body(runner.resume(id))
+
+    @routes.get(
+        "/jobs/{id}/events",
+        response_class=StreamingResponse,
+        responses=problems(404, 422)
+        | {
+            200: {
+                "description": "server-sent events: state, phase, collection, notice, progress; it ends with the job",
+                "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            }
+        },
+        summary="Watches a job",
+    )
+    async def events(
+        id: JobId,
+        last_event_id: Annotated[int, Header(ge=0, le=2**62, description="go on after this one")] = 0,
+    ) -> StreamingResponse:
+        job = await asyncio.to_thread(runner.get, id)
+        return StreamingResponse(_stream(service, job, last_event_id), media_type="text/event-stream")
+
+    return routes
+
+
+async def _stream(service: Service, job: Job, after: int) -> AsyncIterator[str]:
+    runner, feed = service.runner, service.feed
+    while True:
+        changed = feed.mark()
+        is_over = (await asyncio.to_thread(runner.get, job.id)).state.is_over
+        found = await asyncio.to_thread(runner.store.events, job, after=after)
+        for number, kind, data in found:
+            after = number
+            yield f"id: {number}\nevent: {kind}\ndata: {data}\n\n"
+        if found:
+            continue
+        if is_over or feed.closed:
+            return
+        yield ": alive\n\n"
+        await feed.wait(changed, HEARTBEAT)
+
+
+def _encoded(number: int) -> str:
+    return base64.urlsafe_b64encode(str(number).encode()).decode().rstrip("=")
+
+
+def _decoded(cursor: str) -> int:
+    if not cursor:
+        return 0
+    try:
+        number = int(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except ValueError:
+        number = 0
+    if not 0 < number < 2**62:
+        raise UsageError("cursor is not one of ours", hint="leave it out to begin with the first page")
+    return number

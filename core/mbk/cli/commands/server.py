@@ -1,0 +1,60 @@
+"""``mbk server``."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import click
+
+from mbk.cli import terminal
+from mbk.cli.app import App
+from mbk.cli.parsing import COMMANDS, Command
+from mbk.cli.render import emit
+from mbk.errors import MissingDependency, UsageError
+
+NEEDED = ("fastapi", "uvicorn", "prometheus_client", "fastapi_offline")
+
+
+@click.command("server", cls=Command, help=COMMANDS["server"])
+@click.option("--port", "-p", type=click.IntRange(0, 65535), help="Port; 0: any free one.  [default: 8080]")
+@click.option("--host", metavar="ADDRESS", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--new-token", metavar="NAME", help="Only make a token, and the line of the authFile for it.")
+@click.option("--new-user", metavar="NAME", help="Only ask for a password, and print the line for it.")
+@click.pass_obj
+def command(
+    app: App, port: int | None, host: str | None, new_token: str | None, new_user: str | None
+) -> None:
+    if new_token or new_user:
+        _credentials(new_token, new_user)
+        return
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise MissingDependency(f"the server needs {missing[0]}", hint="pip install 'mbk[api]'")
+    given = {"server.port": port, "server.host": host}
+    loaded = app.load({key: str(value) for key, value in given.items() if value is not None})
+
+    from mbk.api.server import Serving
+    from mbk.api.tracing import export_as_the_environment_says
+
+    export_as_the_environment_says()
+    serving = Serving(loaded.settings)
+    serving.run(
+        on_ready=lambda: terminal.line(f"mbk: serving on {serving.url} (API: {serving.url}/api/v1/docs/)")
+    )
+
+
+def _credentials(token_name: str | None, user_name: str | None) -> None:
+    from mbk.api import auth
+
+    if token_name:
+        token, line = auth.new_token(token_name)
+        terminal.line(f"mbk: the token, which is shown once: {token}")
+        emit(line)
+    if user_name:
+        if not terminal.can_ask():
+            raise UsageError("a password is asked for on a terminal only", hint="run it there")
+        emit(
+            auth.user_line(
+                user_name, click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+            )
+        )
