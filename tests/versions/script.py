@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
 from google.protobuf.json_format import MessageToDict
+from google.protobuf.message_factory import GetMessageClass
 from pymilvus.grpc_gen import common_pb2 as common
 from pymilvus.grpc_gen import milvus_pb2 as milvus
 from pymilvus.grpc_gen import schema_pb2
@@ -22,11 +26,34 @@ _CHANNEL = re.compile(r"(by-dev|in01[0-9a-f]*)?-?rootcoord-dml_\d+")
 _TRACE = re.compile(r"stack trace:.*", re.S)
 
 
+#: What differs from build to build, from run to run, or says how the real server got there.
+_PASSING = frozenset({"build_time", "git_commit", "go_version", "leader_addr", "persist_cost"})
+#: In no promised order.
+_UNORDERED = frozenset({"collection_names", "output_fields", "infos", "properties", "created_timestamps"})
+_PATIENCE = 60.0
+
+
+@dataclass(frozen=True)
+class Site:
+    """A running server: where it is asked, and where its objects lie."""
+
+    target: str
+    rest: str
+    management: str
+    data: Path
+
+    def object_shapes(self) -> list[str]:
+        """The keys of its rows and deletes, ids left out."""
+        found = (path.relative_to(self.data).as_posix() for path in self.data.rglob("*") if path.is_file())
+        return sorted(_LONG.sub("<n>", key) for key in found if key.startswith(("insert_log/", "delta_log/")))
+
+
 class Server:
     """Calls by name, with plain answers: a dictionary, or the gRPC status code of a call that failed."""
 
-    def __init__(self, address: str) -> None:
-        self._channel = grpc.insecure_channel(address)
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self._channel = grpc.insecure_channel(site.target)
         self._stub = MilvusServiceStub(self._channel)
 
     def close(self) -> None:
@@ -38,22 +65,42 @@ class Server:
 
     def __call__(self, rpc: str, request: Any, database: str = "") -> Any:
         try:
-            return plain(self.raw(rpc, request, database))
+            return self.plain(self.raw(rpc, request, database))
         except grpc.RpcError as error:
             return {"rpc": error.code().name}
 
+    @staticmethod
+    def plain(message: Any) -> Any:
+        return comparable(MessageToDict(message, preserving_proto_field_name=True))
 
-def plain(message: Any) -> Any:
-    return comparable(MessageToDict(message, preserving_proto_field_name=True))
+    def imported(self, request: milvus.ImportRequest, database: str = "") -> Any:
+        """The last state of the job."""
+        answer = self.raw("Import", request, database)
+        assert not answer.status.reason, answer.status.reason
+        asked = milvus.GetImportStateRequest(task=answer.tasks[0])
+        ended = ("ImportCompleted", "ImportFailed")
+        return until(lambda: self("GetImportState", asked), lambda found: found.get("state") in ended)
+
+
+def until(ask: Callable[[], Any], done: Callable[[Any], bool]) -> Any:
+    """Asks until the answer is a good one; the last answer is returned anyway."""
+    deadline = time.monotonic() + _PATIENCE
+    while not done(found := ask()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return found
 
 
 def comparable(value: Any, key: str = "") -> Any:
     if isinstance(value, dict):
-        if set(value) == {"key", "value"}:
-            return (value["key"], comparable(value["value"]))
-        return {comparable(name): comparable(item, name) for name, item in value.items()}
+        if "key" in value and set(value) <= {"key", "value"}:
+            return (value["key"], comparable(value.get("value", "")))
+        return {
+            comparable(name): comparable(item, name) for name, item in value.items() if name not in _PASSING
+        }
     if isinstance(value, list):
-        return [comparable(item, key) for item in value]
+        items = [comparable(item, key) for item in value]
+        items = [item for item in items if not (isinstance(item, tuple) and item[0] in _PASSING)]
+        return sorted(items) if key in _UNORDERED else items
     if isinstance(value, str):
         value = _CHANNEL.sub("<pchannel>", _LONG.sub("<n>", value))
         return _TRACE.sub("", value)
@@ -62,12 +109,17 @@ def comparable(value: Any, key: str = "") -> Any:
     return value
 
 
-def http(url: str) -> int:
+def http(url: str, *, body: bytes | None = None) -> int:
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, data=body), timeout=10) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
+
+
+def empty_request(rpc: str) -> Any:
+    method = milvus.DESCRIPTOR.services_by_name["MilvusService"].methods_by_name[rpc]
+    return GetMessageClass(method.input_type)()
 
 
 # -- requests ----------------------------------------------------------------------------------------------------------
@@ -92,6 +144,3 @@ def create(name: str, *fields: schema_pb2.FieldSchema, **more: Any) -> milvus.Cr
 
 def pairs(**values: str) -> list[common.KeyValuePair]:
     return [common.KeyValuePair(key=key, value=value) for key, value in values.items()]
-
-
-Observe = Callable[[Server], Any]
