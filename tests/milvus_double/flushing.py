@@ -204,8 +204,8 @@ def _message(channel: str, timestamp: int, at: int) -> common.ImmutableMessage:
         payload=b"",
         properties={
             "_tt": base36(timestamp),
-            "_t": "16",
-            "_v": "1",
+            "_t": "37",
+            "_v": "2",
             "_vc": f"{channel}_vcchan",
             "_lc": base36(timestamp),
         },
