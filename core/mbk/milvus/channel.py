@@ -14,6 +14,7 @@ from mbk import __version__
 from mbk.config.schema import MilvusSettings
 from mbk.errors import ConfigError, PermissionDenied, Problem, Unsupported
 from mbk.milvus.failures import check, from_rpc
+from mbk.milvus.features import is_release
 from mbk.milvus.proto import MilvusServiceStub, common, grpc, milvus
 from mbk.model.meta import DEFAULT_DATABASE
 
@@ -33,7 +34,7 @@ _OPTIONS = (
 
 
 class Channel:
-    """Connected when constructed. ``versions`` are the server's own strings, the build tag first."""
+    """Connected when constructed. ``versions`` are the server's own strings, the best first."""
 
     def __init__(self, settings: MilvusSettings) -> None:
         self.target = f"{settings.address}:{settings.port}"
@@ -100,8 +101,11 @@ class Channel:
             versions.append(answer.server_info.build_tags)
         except Unsupported:
             pass
-        request = milvus.GetVersionRequest()
-        versions.append(self.call("GetVersion", request, "get version", timeout=CONNECT_SECONDS).version)
+        if not any(is_release(version) for version in versions):
+            request = milvus.GetVersionRequest()
+            told = self.call("GetVersion", request, "get version", timeout=CONNECT_SECONDS).version
+            # A build tag that is no release says less than this.
+            versions.insert(0, told)
         return tuple(version for version in versions if version)
 
 

@@ -79,6 +79,11 @@ def parse_version(texts: Iterable[str]) -> Version | None:
     return None
 
 
+def is_release(text: str) -> bool:
+    """Whether ``text`` is a whole version number, which tells all that there is to know."""
+    return _STRICT.fullmatch(text.strip()) is not None
+
+
 def server_version(texts: Sequence[str], implements: Callable[[str], bool]) -> tuple[Version, bool]:
     """The version told, and True; or else the newest that a call which the server implements proves, and False."""
     told = parse_version(texts)

@@ -80,6 +80,8 @@ JSON_PATH_INDEX: Version = (2, 5, 4)
 #: What is not in the tables: only a server newer than everything known here may judge it.
 _FUTURE: Version = (3, 0, 0)
 _VECTORS = range(100, 106)
+#: ``AddCollectionStructField`` of milvus-proto.
+_ADDED_STRUCTS: Version = (3, 0, 0)
 #: Null vectors are of 3.0 and came to 2.6 with milvus PR 49520, after 2.6.15; what is between decides for itself.
 _NULL_VECTORS: Version = (2, 6, 16)
 
@@ -99,7 +101,7 @@ def schema_problems(record: CollectionSchema, version: Version, features: frozen
     problems += [
         reason for struct in record.struct_array_fields for reason in _struct_problems(struct, version)
     ]
-    return problems + list(_number_problems(creation_plan(record), features))
+    return problems + list(_number_problems(creation_plan(record), version, features))
 
 
 def _field_problems(field: FieldSchema, version: Version) -> list[str]:
@@ -143,15 +145,18 @@ def _struct_problems(struct: StructArrayFieldSchema, version: Version) -> list[s
     return problems
 
 
-def _number_problems(plan: Plan, features: frozenset[Feature]) -> Iterator[str]:
+def _number_problems(plan: Plan, version: Version, features: frozenset[Feature]) -> Iterator[str]:
     """Ids that this server cannot be led to give."""
     yield from plan.problems
     for step in plan.later:
-        if Feature.ADD_FIELD not in features:
-            what = f"{step.item.name}: the field id {step.item.field_id}" if step.item else "dynamic fields"
+        item = step.item
+        if Feature.ADD_FIELD not in features or (
+            isinstance(item, StructArrayFieldSchema) and version < _ADDED_STRUCTS
+        ):
+            what = f"{item.name}: the field id {item.field_id}" if item else "dynamic fields"
             yield f"{what}, which was added later and cannot be here"
-        elif isinstance(step.item, FieldSchema) and step.item.is_function_output:
-            yield f"{step.item.name}: the output of a function that was added later"
+        elif isinstance(item, FieldSchema) and item.is_function_output:
+            yield f"{item.name}: the output of a function that was added later"
 
 
 def index_problems(index: IndexInfo, version: Version) -> list[str]:

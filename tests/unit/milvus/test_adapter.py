@@ -222,3 +222,21 @@ def test_calls_from_several_threads_keep_their_databases_apart() -> None:
     with serving("v2.5.9", ShowCollections=collections) as client, ThreadPoolExecutor(8) as threads:
         found = list(threads.map(client.collections, databases))
     assert found == [[f"in_{database}"] for database in databases]
+
+
+def test_the_version_is_asked_for_only_where_the_build_tag_tells_none() -> None:
+    asked: list[str] = []
+
+    def connecting(tag: str) -> Any:
+        info = common.ServerInfo(build_tags=tag)
+        return lambda *_: milvus.ConnectResponse(server_info=info, identifier=7)
+
+    def version(*_: Any) -> Any:
+        asked.append("GetVersion")
+        return milvus.GetVersionResponse(version="2.6-20260404-abc")
+
+    with serving("", Connect=connecting("v2.5.9"), GetVersion=version) as client:
+        assert (client.version, asked) == ("v2.5.9", [])
+    with serving("", Connect=connecting("master-abc"), GetVersion=version) as client:
+        assert client.version == "2.6-20260404-abc"
+        assert Feature.COLLECTION_GC_PAUSE in client.features
