@@ -1,0 +1,159 @@
+"""Backups of newer servers into a real 2.3.5: packed segments, L0 deletes and newer deltas become what it reads."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymilvus import DataType, Function, FunctionType, MilvusClient
+
+from mbk.demo.embedded import EmbeddedMilvus
+from mbk.errors import MissingDependency, Unsupported
+from tests.e2e.data import Clients, Coll, assert_same
+from tests.e2e.milvus_servers import STABLE_SEGMENTS, milvus_local
+from tests.e2e.site import Site, local_storage, make_site
+from tests.versions.deleted import rich, texts
+from tests.versions.places import Place, place
+
+OPTIONS: dict[str, dict[str, Any]] = {"v3.0.1": {"write_version": 2}}
+NEWER = ("v2.4.23", "v2.5.20", "v2.6.12", "v3.0.1")
+
+
+@pytest.fixture(scope="module")
+def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMilvus]:
+    with milvus_local(tmp_path_factory.mktemp("milvus"), STABLE_SEGMENTS) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def old(milvus: EmbeddedMilvus) -> Iterator[Clients]:
+    with Clients(milvus) as clients:
+        yield clients
+
+
+@dataclass(frozen=True, slots=True)
+class Newer:
+    """A double of a newer version, filled and backed up; ``site`` is the 2.3.5 that reads its backups."""
+
+    version: str
+    clients: Clients
+    place: Place
+    site: Site
+    colls: tuple[Coll, ...]
+
+
+@pytest.fixture(scope="module", params=NEWER)
+def newer(
+    request: pytest.FixtureRequest, milvus: EmbeddedMilvus, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Newer]:
+    directory: Path = tmp_path_factory.mktemp("newer")
+    version = request.param
+    with place(directory, version, **OPTIONS.get(version, {})) as found, Clients(found.double) as clients:
+        database = clients.database("v" + "".join(filter(str.isdigit, version)))
+        colls = rich(clients, database), texts(clients, database)
+        with found.session() as session:
+            session.create("down", format="binlog", filter=f"{database}.*")
+        target = local_storage(milvus.storage_root)
+        (directory / "old").mkdir()
+        site = make_site(
+            directory / "old" / "backup.yaml", milvus, target, local_storage(directory / "backups")
+        )
+        yield Newer(version, clients, found, site, colls)
+
+
+def test_the_backup_holds_what_a_2_3_cannot_read(newer: Newer) -> None:
+    """Else this module would prove nothing."""
+    with newer.site.session() as session:
+        (rich_, _) = sorted(
+            session.get("down", detail=True)["collection_backups"], key=lambda item: item["collection_name"]
+        )
+    segments = [item for part in rich_["partition_backups"] for item in part.get("segment_backups", [])]
+    packed = {item.get("storage_version", 0) for item in segments if not item.get("is_l0")}
+    l0 = [item for item in (*segments, *rich_.get("l0_segments", [])) if item.get("is_l0")]
+    assert packed == ({2} if newer.version >= "v2.6" else {0})
+    assert l0
+
+
+def test_a_real_2_3_has_the_same_rows_afterwards(newer: Newer, old: Clients) -> None:
+    with newer.site.session() as session:
+        report = session.restore("down", rebuild_index=True)
+    assert {item.outcome for item in report.collections} == {"done"}
+    for coll in newer.colls:
+        assert_same(coll, replace(coll, clients=old), rows=coll.rows())
+        assert coll.rows_by_partition().keys() == replace(coll, clients=old).rows_by_partition().keys()
+    wanted, found = newer.colls[0], replace(newer.colls[0], clients=old)
+    for name, rows in wanted.rows_by_partition().items():
+        assert found.rows_by_partition()[name] == rows, name
+    assert not list(newer.site.server.storage_root.glob("restore-temp-*")), "staged copies stay"
+
+
+@pytest.mark.parametrize("newer", ["v2.6.12"], indirect=True, scope="module")
+def test_what_a_killed_run_left_is_not_taken_for_whole(newer: Newer, old: Clients) -> None:
+    """Its staged copies are there: one was cut short, one is of a version that did it in another way."""
+    coll = newer.colls[1]
+    with newer.site.session() as session:
+        settings = session.settings
+        keeping = settings.restore.model_copy(update={"keep_temp_files": True})
+        session.settings = settings.model_copy(update={"restore": keeping})
+        session.restore("down", suffix="_one", filter=f"{coll}_one")
+        staged = newer.site.server.storage_root / f"restore-temp-down-{coll.database}-{coll.name}_one"
+        target = staged.rename(staged.with_name(staged.name.replace("_one", "_two")))
+        (*_, last) = sorted(path for path in target.rglob("insert_log/**/*") if path.is_file())
+        last.write_bytes(last.read_bytes()[:20])
+        last.with_name("9999999999999999999").write_bytes(b"left by another version")
+        session.settings = settings
+        session.restore("down", suffix="_two", filter=f"{coll}_two", rebuild_index=True)
+    assert_same(coll, replace(coll, clients=old, name=f"{coll.name}_two"), rows=coll.rows())
+
+
+def test_what_a_2_3_cannot_represent_is_listed_at_once_and_nothing_is_made(
+    tmp_path: Path, milvus: EmbeddedMilvus, old: Clients
+) -> None:
+    with place(tmp_path, "v2.6.12") as found, Clients(found.double) as clients:
+        unfitting(clients["default"])
+        with found.session() as session:
+            session.create("wide", format="binlog", filter="wide")
+    (tmp_path / "old").mkdir()
+    site = make_site(
+        tmp_path / "old/backup.yaml",
+        milvus,
+        local_storage(milvus.storage_root),
+        local_storage(tmp_path / "backups"),
+    )
+    with site.session() as session, pytest.raises(Unsupported) as caught:
+        session.restore("wide")
+    for part in ("maybe: null values", "half: the type Float16Vector", "sparse: the type SparseFloatVector",
+                 "several vector fields", "bm25: functions"):  # fmt: skip
+        assert part in str(caught.value)
+    assert not old["default"].has_collection("wide")
+
+
+def unfitting(client: MilvusClient) -> None:
+    schema = MilvusClient.create_schema(auto_id=False)
+    schema.add_field("pk", DataType.INT64, is_primary=True)
+    schema.add_field("text", DataType.VARCHAR, max_length=100, enable_analyzer=True)
+    schema.add_field("maybe", DataType.INT64, nullable=True)
+    schema.add_field("half", DataType.FLOAT16_VECTOR, dim=8)
+    schema.add_field("sparse", DataType.SPARSE_FLOAT_VECTOR)
+    schema.add_function(
+        Function("bm25", FunctionType.BM25, input_field_names=["text"], output_field_names=["sparse"])
+    )
+    client.create_collection("wide", schema=schema, consistency_level="Strong")
+
+
+@pytest.mark.parametrize("newer", ["v2.6.12"], indirect=True, scope="module")
+def test_without_pyarrow_it_is_told_before_anything_is_made(
+    newer: Newer, old: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    readers = ("mbk.binlog", "mbk.engine.segment_converter", "mbk.engine.segment_data")
+    for name in [name for name in sys.modules if name.startswith(readers)]:
+        monkeypatch.delitem(sys.modules, name)
+    with newer.site.session() as session, pytest.raises(MissingDependency, match=r"mbk\[parquet\]"):
+        session.restore("down", suffix="_none")
+    for coll in newer.colls:
+        assert not old[coll.database].has_collection(f"{coll.name}_none")
