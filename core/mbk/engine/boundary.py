@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mbk.engine.flush_messages import flush_ticks
 from mbk.engine.positions import timestamp
+from mbk.model.layout import physical_channel
 from mbk.model.meta import Backup, Collection
 
 
@@ -25,21 +26,15 @@ class Boundary:
         """The timestamp on a segment's channel; ``""``: the segment's channel is not known. None: nobody can tell."""
         if not v_channel:
             return next(iter(self.channels.values())) if self.is_one else None
-        return self.channels.get(v_channel, self.channels.get(physical(v_channel)))
+        return self.channels.get(v_channel, self.channels.get(physical_channel(v_channel)))
 
 
 def boundary_of(record: Collection, backup: Backup) -> Boundary:
     """By checkpoints; where a channel has none, by the messages of a flush over everything."""
     found = {channel: timestamp(position) for channel, position in record.channel_checkpoints.items()}
-    checked = {physical(channel) for channel in found}
-    ours = set(record.physical_channel_names) | set(map(physical, record.virtual_channel_names))
+    checked = {physical_channel(channel) for channel in found}
+    ours = set(record.physical_channel_names) | set(map(physical_channel, record.virtual_channel_names))
     for channel, tick in flush_ticks(backup).items():
         if channel not in checked and (channel in ours or not (ours or checked)):
             found[channel] = tick
     return Boundary(found)
-
-
-def physical(channel: str) -> str:
-    """``{pchannel}_{collection}v{n}`` and ``{pchannel}_vcchan`` without their last part."""
-    name, _, last = channel.rpartition("_")
-    return name if name and "v" in last else channel
