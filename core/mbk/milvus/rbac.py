@@ -121,16 +121,16 @@ def restore_rbac(
     ``groups``: the server has privilege groups.
     """
     missing, lines = lacking(wanted, present)
+    without: list[str] = []
     if not groups:
-        missing, more = _without_groups(missing, wanted)
-        lines += more
+        missing, without = _without_groups(missing, wanted)
     if whole:
-        return lines + _restore_whole(channel, missing)
+        return [*lines, *_restore_whole(channel, missing), *without]
     for role in missing.roles:
         _create_role(channel, role.name)
     for grant in missing.grants:
         _create_grant(channel, grant)
-    return lines + [_unmade(user) for user in missing.users]
+    return [*lines, *(_unmade(user) for user in missing.users), *without]
 
 
 def _restore_whole(channel: Channel, missing: Rbac) -> list[str]:
