@@ -71,7 +71,13 @@ def add_index_extras(store: MetaStore, info: CollectionInfo, run: Run) -> None:
                 f"{label}: index {extra.index_name!r} ({extra.index_id}) is in Milvus' etcd but not described",
                 hint="does milvus.etcd.rootPath belong to this Milvus?",
             )
-        _merge(described[extra.index_id], extra)
+        _merge(described.pop(extra.index_id), extra)
+    if described:
+        index = min(described.values(), key=lambda index: index.index_id)
+        raise MilvusError(
+            f"{label}: index {index.index_name!r} ({index.index_id}) is described but not in Milvus' etcd",
+            hint="does milvus.etcd.rootPath belong to this Milvus?",
+        )
     if not info.schema.enable_dynamic_field or any(field.is_dynamic for field in info.schema.fields):
         return
     field = run.retry.call(f"read the fields of {label}", lambda: store.dynamic_field(info.id))
