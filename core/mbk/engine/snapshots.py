@@ -21,6 +21,8 @@ from mbk.ports.milvus import ImportPhase, SnapshotState
 from mbk.ports.storage import Location, MilvusReachable, ObjectInfo, Storage
 
 SNAPSHOT = "snapshot"
+#: Seconds before a job is asked for the first time; small collections are done by then.
+FIRST_POLL = 0.1
 _METADATA = re.compile(r"bundle/(?:.+/)?snapshots/\d+/metadata/\d+\.json")
 
 
@@ -111,6 +113,7 @@ class SnapshotJob:
     def wait(self) -> SnapshotState:
         """Until it is completed. `ImportFailed` when it failed, does not move, or is not known."""
         percent, moved, told = -1, time.monotonic(), 0.0
+        pause = min(FIRST_POLL, self.times.poll)
         while True:
             state = self.run.retry.call(f"ask for {self.what} {self.job}", self.state)
             now = time.monotonic()
@@ -136,7 +139,8 @@ class SnapshotJob:
                     f"{self.label}: {self.what} {self.job} stands at {percent}%",
                     self.label,
                 )
-            self.run.sleep(self.times.poll)
+            self.run.sleep(pause)
+            pause = min(self.times.poll, pause * 1.5)
 
     def settle(self) -> bool:
         """Lets a given-up job come to its end, which Milvus cannot be asked to stop; False when it still works."""
