@@ -113,6 +113,7 @@ class Importer:
         self._waiting: deque[_Work] = deque()
         self._running: list[_Job] = []
         self._others: set[str] | None = None
+        self._own = {note.job for note in journal.journal.jobs.values()}
         self._refused: float | None = None
         #: Whether Milvus still works on a job that was given up.
         self.left_running = False
@@ -167,6 +168,7 @@ class Importer:
         return started
 
     def _job(self, work: _Work, job: str, *, has_slot: bool = True) -> _Job:
+        self._own.add(job)
         now = time.monotonic()
         return _Job(work, job, now, now, has_slot=has_slot)
 
@@ -234,8 +236,7 @@ class Importer:
                 raise error from None
             if listed is None or self._others is None:
                 raise ImportAbandoned(error)
-            ours = {note.job for note in self._journal.journal.jobs.values()}
-            fresh = listed - self._others - ours
+            fresh = listed - self._others - self._own
             if len(fresh) > 1:
                 raise ImportAbandoned(error)
             if fresh:

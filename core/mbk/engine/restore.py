@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 from mbk.engine.catalog import Catalog
 from mbk.engine.conversion import Converter
 from mbk.engine.convert import LateConverter
-from mbk.engine.convert import LateConverter
 from mbk.engine.failures import concerns_everything
 from mbk.engine.import_plan import GroupLimits
 from mbk.engine.lease import hold_targets
@@ -207,8 +206,12 @@ class Restore:
         )
         if asked is False or not (asked or gains):
             return False
+
+        def probe() -> object:
+            return self.milvus.import_jobs("default", "", rest=True)
+
         try:
-            self.run.retry.call("ask for REST", lambda: self.milvus.import_jobs("default", "", rest=True))
+            self.run.retry.call("ask for REST", probe) if asked else probe()
         except Unsupported as error:
             self.run.notice("rest-missing", f"{error.message}: gRPC is used instead")
             return False
