@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -27,6 +28,9 @@ from mbk.ports.milvus import (
 #: Without count(*) the primary keys themselves are fetched and counted, at most so many.
 MAX_COUNTED_KEYS = 1_000_000
 _PERSISTENT = frozenset({common.Flushed, common.Flushing})
+#: The list named a segment that a compaction replaced just then. Servers do not call that a passing error: 600 is none
+#: in milvus: pkg/util/merr/errors.go; the second is 2.2's (internal/datacoord/errors.go, `msgSegmentNotFound`).
+_SEGMENT_REPLACED = re.compile(r"segment not found|failed to get segment \d+", re.I)
 
 
 class Reading(Server):
@@ -174,7 +178,11 @@ class Reading(Server):
     def segments(self, database: str, collection: str) -> list[SegmentInfo]:
         request = milvus.GetPersistentSegmentInfoRequest(collectionName=collection)
         what = f"list the segments of {name_of(database, collection)}"
-        found = self._channel.call("GetPersistentSegmentInfo", request, what, database=database)
+        try:
+            found = self._channel.call("GetPersistentSegmentInfo", request, what, database=database)
+        except MilvusError as error:
+            error.retryable = error.retryable or _SEGMENT_REPLACED.search(error.message) is not None
+            raise
         return [
             SegmentInfo(
                 id=info.segmentID,
