@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pymilvus import MilvusClient
 
-from mbk.errors import AlreadyExists, CollectionNotFound, ImportFailed, MbkError, Unsupported
+from mbk.errors import AlreadyExists, CollectionNotFound, ImportFailed, MbkError, MilvusError, Unsupported
 from mbk.model.meta import (
     IndexInfo,
     KeyValue,
@@ -18,6 +18,7 @@ from mbk.model.meta import (
     as_dict,
 )
 from mbk.ports.milvus import Feature, ImportPhase, ImportRequest, SnapshotState
+from mbk.testing.memory import MemoryService, MemoryStorage
 from tests.milvus_double.server import MilvusDouble
 from tests.versions.played import Played, base, connected, make, numbered
 
@@ -56,6 +57,10 @@ DELETED = range(5, 15)
 
 @pytest.fixture(scope="module")
 def filled(played: Played) -> str:
+    return fill(played)
+
+
+def fill(played: Played) -> str:
     """A collection of two segments, and deletes that came after the first: some rows of each are gone."""
     name = "filled"
     with played.double.state.lock:
@@ -277,25 +282,35 @@ def as_line(item: RbacGrant) -> tuple[str, ...]:
     return (*names, item.object_name, item.db_name)
 
 
-def test_a_snapshot_is_exported_and_restored_beside_its_source(played: Played, filled: str) -> None:
-    client = played.client
+def test_before_3_0_snapshots_do_not_leave_their_cluster(played: Played, filled: str) -> None:
     if not played.has("exported_snapshots"):
         with pytest.raises(Unsupported):
-            client.create_snapshot("default", filled, "s")
-        return
-    timestamp = client.create_snapshot("default", filled, "s")
-    assert timestamp >> 18 > 1_600_000_000_000
-    assert client.create_snapshot("default", filled, "s") == timestamp
-    job = client.export_snapshot("default", filled, "s", uri=f"{played.home}/bundle", spec="")
-    state = ended(lambda: client.export_state(job))
-    assert state.phase is ImportPhase.COMPLETED
-    assert state.files > 0
-    client.drop_snapshot("default", filled, "s")
-    client.drop_snapshot("default", filled, "s")
-    job = client.restore_snapshot("default", "beside", uri=state.metadata_uri, spec="")
-    assert ended(lambda: client.restore_snapshot_state(job)).phase is ImportPhase.COMPLETED
-    client.load("default", "beside")
-    assert client.row_count("default", "beside") == ROWS - len(DELETED)
+            played.client.create_snapshot("default", filled, "s")
+    assert (Feature.SNAPSHOT in played.client.features) == played.has("exported_snapshots")
+
+
+def test_a_snapshot_is_exported_and_restored_beside_its_source() -> None:
+    storage = MemoryStorage(MemoryService("milvus"), "milvus")
+    with MilvusDouble("v3.0.1", storage=storage) as double, connected(double) as client:
+        played = Played(double, client, Path())
+        name = fill(played)
+        timestamp = client.create_snapshot("default", name, "s")
+        assert timestamp >> 18 > 1_600_000_000_000
+        assert client.create_snapshot("default", name, "s") == timestamp
+        job = client.export_snapshot("default", name, "s", uri="s3://milvus/backup/nightly/bundle", spec="")
+        state = ended(lambda: client.export_state(job))
+        assert state.phase is ImportPhase.COMPLETED
+        assert state.metadata_uri.startswith("s3://milvus/backup/nightly/bundle/")
+        assert (state.files > 0, state.size > 0) == (True, True)
+        client.drop_snapshot("default", name, "s")
+        client.drop_snapshot("default", name, "s")
+        job = client.restore_snapshot("default", "beside", uri=state.metadata_uri, spec="")
+        assert ended(lambda: client.restore_snapshot_state(job)).phase is ImportPhase.COMPLETED
+        client.load("default", "beside")
+        assert client.row_count("default", "beside") == ROWS - len(DELETED)
+        for unknown in (client.export_state, client.restore_snapshot_state):
+            with pytest.raises(MilvusError):
+                unknown("7777777")
 
 
 def ended(ask: Callable[[], SnapshotState]) -> SnapshotState:
