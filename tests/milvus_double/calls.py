@@ -75,7 +75,7 @@ def _unary(name: str, handle: Callable[..., Any], state: State, hooks: list[Hook
                 hook.before(name, request)
             with state.lock:
                 response = handle(request, call)
-            if answer_type is not common.Status:
+            if "status" in answer_type.DESCRIPTOR.fields_by_name:
                 response.status.SetInParent()
             for hook in list(hooks):
                 hook.after(name, request, response)
