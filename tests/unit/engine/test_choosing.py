@@ -8,11 +8,13 @@ import pytest
 
 from mbk.engine.restore_plan import RestoreTask, make_plan
 from mbk.engine.survey import narrowed, survey
-from mbk.errors import CollectionNotFound, InvalidName, MbkError, NotFound, UsageError
+from mbk.errors import CollectionNotFound, InvalidName, MbkError, NotFound, PartialFailure, UsageError
+from mbk.model.backup import RunReport
 from mbk.model.mapping import parse_mapping
 from mbk.model.meta import Backup, Collection, CollectionSchema, Database, FieldSchema, KeyValue, Partition
 from mbk.model.options import RestoreOptions
 from mbk.model.selection import Renaming, Selection
+from tests.fakes.milvus import V2_3, V2_6
 from tests.fakes.world import World
 
 # -- backing up --------------------------------------------------------------------------------------------------------
@@ -279,3 +281,56 @@ def test_a_partition_is_restored_alone_and_its_deletes_are_applied() -> None:
     report = world.restore(suffix="_new", source_selection=Selection.parse("docs/c*"))
     assert [key for key, _ in world.milvus.rows("docs_new")] == [10, 13, 14]
     assert report.collections[0].outcome == "done"
+
+
+# -- there and back ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=[V2_3, V2_6], ids=["2.3", "2.6"])
+def parts(request: pytest.FixtureRequest) -> World:
+    world = World(features=request.param)
+    world.milvus.add("docs", partitions=("_default", "cold", "warm"))
+    for at, partition in enumerate(("_default", "cold", "warm")):
+        world.milvus.insert("docs", range(at * 10, at * 10 + 5), partition=partition)
+    world.milvus.add("plain")
+    world.milvus.insert("plain", range(3))
+    world.milvus.delete("docs", [1, 11, 12])
+    return world
+
+
+def test_a_backup_of_partitions_holds_nothing_of_the_others(parts: World) -> None:
+    report = parts.create(only="docs/c*,docs/warm")
+    (record,) = parts.catalog().read("nightly").collection_backups
+    assert [part.partition_name for part in record.partition_backups] == ["cold", "warm"]
+    cold_and_warm = sum(len(part.segment_backups) for part in record.partition_backups)
+    assert cold_and_warm == len({key.split("/")[6] for key in parts.backed_up if "insert_log" in key}) == 2
+    assert report.collections[0].rows_expected is None
+    parts.restore(suffix="_new")
+    assert [key for key, _ in parts.milvus.rows("docs_new")] == [10, 13, 14, 20, 21, 22, 23, 24]
+
+
+def test_collections_without_a_chosen_partition_are_skipped(parts: World) -> None:
+    report = parts.create(only="*/cold")
+    assert {item.source: item.outcome for item in report.collections} == {
+        "default.docs": "done",
+        "default.plain": "skipped",
+    }
+    assert parts.held() == ["docs"]
+
+
+def test_a_partition_that_is_named_and_not_there_fails_its_collection_alone(parts: World) -> None:
+    with pytest.raises(PartialFailure) as caught:
+        parts.create(only="docs/gone,plain")
+    assert isinstance(caught.value.report, RunReport)
+    assert "no partition gone" in str(caught.value.report.failed[0].error)
+    assert parts.held() == ["plain"]
+
+
+def test_partitions_of_a_partition_key_are_no_choice_of_a_restore() -> None:
+    keyed = backup()
+    assert keyed.collection_backups[0].schema is not None
+    keyed.collection_backups[0].schema.fields[0].is_partition_key = True
+    with pytest.raises(UsageError, match="partition key"):
+        make_plan(keyed, RestoreOptions(selection=Selection.parse("docs/y2024")))
+    others = make_plan(keyed, RestoreOptions(selection=Selection.parse("*.*/_d*")))
+    assert [str(task.source) for task in others.tasks] == ["default.docs_old", "db.docs", "db.logs"]
