@@ -30,9 +30,13 @@ Tree = dict[str, Any]
 class WorldSession(Session):
     """A session on a world's Milvus and storages; the place of the backups is as the settings say."""
 
-    def __init__(self, settings: Settings, world: World) -> None:
+    def __init__(self, settings: Settings, world: Callable[[], World]) -> None:
         super().__init__(settings, registry=Registry(disabled=()))
-        self._world = world
+        self._of = world
+
+    @property
+    def _world(self) -> World:
+        return self._of()
 
     def close(self) -> None:
         pass
@@ -98,13 +102,13 @@ class Client:
             assert secret not in answer.text
         return answer
 
-    def get(self, path: str, **params: Any) -> Any:
+    def get(self, path: str, /, **params: Any) -> Any:
         return self._json(self.ask("GET", path, params=params))
 
     def post(self, path: str, body: Any = None, **more: Any) -> Any:
         return self._json(self.ask("POST", path, json=body, **more))
 
-    def delete(self, path: str, **params: Any) -> Any:
+    def delete(self, path: str, /, **params: Any) -> Any:
         return self._json(self.ask("DELETE", path, params=params))
 
     @staticmethod
@@ -148,10 +152,11 @@ class Client:
 
 @contextmanager
 def serving(
-    config: Settings, world: World, *, secrets: tuple[str, ...] = (), **client: Any
+    config: Settings, world: World | Callable[[], World], *, secrets: tuple[str, ...] = (), **client: Any
 ) -> Iterator[Client]:
-    """Serves until the block ends. The quick retries of a test's world are everybody's."""
-    server = Serving(config, open=lambda given: WorldSession(given, world))
+    """Serves until the block ends. ``world`` may be another one from one call to the next."""
+    here = (lambda: world) if isinstance(world, World) else world
+    server = Serving(config, open=lambda given: WorldSession(given, here))
     ready = threading.Event()
     thread = threading.Thread(target=server.run, kwargs={"on_ready": ready.set})
     thread.start()
@@ -175,3 +180,24 @@ class Gate:
         if operation == self._operation and self._what in what:
             self.reached.set()
             assert self.open.wait(PATIENCE)
+
+
+@dataclass
+class Shared:
+    """One server for the tests of a module, each on a world of its own and without the jobs of the others."""
+
+    client: Client
+    worlds: list[World]
+
+    def fresh(self) -> World:
+        store = self.client.service.runner.store
+        store._db.executescript("DELETE FROM events; DELETE FROM keys; DELETE FROM jobs;")
+        self.worlds[:] = [docs_world()]
+        return self.worlds[0]
+
+
+@contextmanager
+def shared(directory: Path, **server: Any) -> Iterator[Shared]:
+    worlds = [docs_world()]
+    with serving(settings(directory, **server), lambda: worlds[0]) as client:
+        yield Shared(client, worlds)

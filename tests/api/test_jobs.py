@@ -4,27 +4,15 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from mbk.errors import StorageError
-from tests.api.harness import PATIENCE, Client, Gate, docs_world, serving, settings
+from mbk.errors import StorageError, UsageError
+from tests.api.harness import PATIENCE, Client, Gate, serving, settings
 from tests.fakes.world import World
-
-
-@pytest.fixture
-def world() -> World:
-    return docs_world()
-
-
-@pytest.fixture
-def client(world: World, tmp_path: Path) -> Iterator[Client]:
-    with serving(settings(tmp_path), world) as client:
-        yield client
 
 
 def events(client: Client, job: Any, **headers: str) -> list[tuple[int, str, Any]]:
@@ -335,8 +323,10 @@ def test_what_cannot_be_meant_is_a_problem_and_no_job(client: Client, body: Any,
     assert client.get("/api/v2/jobs")["items"] == []
 
 
-def test_one_jobs_file_serves_one_server(client: Client, world: World, tmp_path: Path) -> None:
-    from mbk.errors import UsageError
-
-    with pytest.raises(UsageError, match="in use by another server"), serving(settings(tmp_path), world):
+def test_one_jobs_file_serves_one_server(world: World, tmp_path: Path) -> None:
+    with (
+        serving(settings(tmp_path), world),
+        pytest.raises(UsageError, match="in use by another server"),
+        serving(settings(tmp_path), world),
+    ):
         pass

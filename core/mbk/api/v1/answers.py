@@ -72,7 +72,8 @@ def _task(job: Job) -> dict[str, Any]:
 def _error(job: Job) -> str:
     if job.error is None:
         return "" if STATES[job.state] != FAIL else str(job.state)
-    failed = [f"{item.target}: {item.error}" for item in job.collections if item.error]
+    partial = job.state is State.PARTIAL
+    failed = [f"{item.target}: {item.error}" for item in job.collections if item.error and partial]
     return "; ".join([line(job.error), *failed])
 
 

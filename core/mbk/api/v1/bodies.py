@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from mbk.errors import UsageError
 
 Names = list[str]
+#: Told in the description; the classic clients that still send it are served without a word.
+OLD: dict[str, Any] = {"deprecated": True}
 
 
 class Chosen(BaseModel):
@@ -65,11 +67,11 @@ class CreateRequest(ByDatabase):
     gc_pause_enable: bool | None = None
     gc_pause_address: str = ""
     backup_root_path: str = ""
-    collection_names: Names = Field([], deprecated=True)
-    db_collections: dict[str, Names | None] = Field({}, deprecated=True)
-    force: bool = Field(False, deprecated=True, description="strategy skip_flush")
-    meta_only: bool = Field(False, deprecated=True, description="strategy meta_only")
-    gc_pause_seconds: int = Field(0, deprecated=True)
+    collection_names: Names = Field([], json_schema_extra=OLD)
+    db_collections: dict[str, Names | None] = Field({}, json_schema_extra=OLD)
+    force: bool = Field(False, json_schema_extra=OLD, description="strategy skip_flush")
+    meta_only: bool = Field(False, json_schema_extra=OLD, description="strategy meta_only")
+    gc_pause_seconds: int = Field(0, json_schema_extra=OLD)
 
     @field_validator("db_collections", mode="before")
     @classmethod
@@ -109,7 +111,7 @@ class RestoreRequest(ByDatabase):
     drop_exist_collection: bool = Field(False, alias="dropExistCollection")
     drop_exist_index: bool = Field(False, alias="dropExistIndex")
     skip_create_collection: bool = Field(False, alias="skipCreateCollection")
-    skip_import_disk_quota_check: bool = Field(False, alias="skipImportDiskQuotaCheck", deprecated=True)
+    skip_import_disk_quota_check: bool = Field(False, alias="skipImportDiskQuotaCheck", json_schema_extra=OLD)
     rbac: bool = False
     max_shard_num: int = Field(0, alias="maxShardNum")
     skip_params: SkipParams = Field(SkipParams(), alias="skipParams")
