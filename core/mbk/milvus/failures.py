@@ -30,6 +30,8 @@ _COLLECTION_NOT_FOUND = 100
 _DATABASE_NOT_FOUND = 800
 _UNKNOWN = (0, 65535)
 
+#: The second is what DataCoord says of too many import jobs (milvus: internal/datacoord/import_util.go).
+_LIMITED = re.compile(r"rate limit exceeded|number of jobs has reached the limit", re.I)
 _NO_COLLECTION = re.compile(r"CollectionNotExists|can't find collection|collection not (found|exists)", re.I)
 _NO_DATABASE = re.compile(r"database not found|database:\S* not found", re.I)
 _BAD_LOGIN = re.compile(r"auth check failure|missing authorization", re.I)
@@ -57,7 +59,7 @@ def _from_status(status: Any, what: str) -> MbkError:
     reason = one_line(status.reason or status.detail or common.ErrorCode.Name(status.error_code))
     message, code = f"{what}: {reason}", status.code or status.error_code
     says_little = status.code in _UNKNOWN
-    if status.code == _RATE_LIMIT or status.error_code == common.RateLimit or "rate limit exceeded" in reason:
+    if status.code == _RATE_LIMIT or status.error_code == common.RateLimit or _LIMITED.search(reason):
         return RateLimited(message, code=code)
     if status.code == _DATABASE_NOT_FOUND or (says_little and _NO_DATABASE.search(reason)):
         return NotFound(f"{what}: there is no such database")

@@ -44,6 +44,7 @@ def test_either_code_alone_is_a_failure(error_code: int) -> None:
         (status("no", error_code=common.PermissionDenied), PermissionDenied),
         (status("rate limit exceeded[rate=0.1]", code=8), RateLimited),
         (status("request is rejected", error_code=common.RateLimit), RateLimited),
+        (status("The number of jobs has reached the limit, please try again later", code=2100), RateLimited),
         (status("partition not found[partition=nope]", code=200), MilvusError),
         (status("collection not loaded[collection=4]", code=101), MilvusError),
     ],
