@@ -8,6 +8,8 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from starlette.exceptions import HTTPException
+
 from mbk.api.auth import Credentials
 from mbk.api.errors import PROBLEM, problem
 
@@ -25,10 +27,6 @@ _HEADERS = (
     (b"cache-control", b"no-store"),
     (b"referrer-policy", b"no-referrer"),
 )
-
-
-class _TooLarge(Exception):
-    pass
 
 
 class Guard:
@@ -49,33 +47,31 @@ class Guard:
             return
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > self._max_body:
-            await self._refuse(scope, send, 413, f"the body is larger than {self._max_body} bytes")
+            await self._refuse(scope, send, 413, self._too_large)
             return
         await self._serve(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        got, begun = 0, False
+        got = 0
 
         async def counted() -> Message:
             nonlocal got
             message = await receive()
             got += len(message.get("body", b""))
             if got > self._max_body:
-                raise _TooLarge
+                raise HTTPException(413, self._too_large)
             return message
 
-        async def watched(message: Message) -> None:
-            nonlocal begun
+        async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                begun = True
                 message["headers"] = [*message.get("headers", ()), *_HEADERS]
             await send(message)
 
-        try:
-            await self._app(scope, counted, watched)
-        except _TooLarge:
-            if not begun:
-                await self._refuse(scope, send, 413, f"the body is larger than {self._max_body} bytes")
+        await self._app(scope, counted, with_headers)
+
+    @property
+    def _too_large(self) -> str:
+        return f"the body is larger than {self._max_body} bytes"
 
     async def _is_admitted(self, path: str, authorization: bytes) -> bool:
         if not self._credentials or path in OPEN:
