@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import grpc
 import pytest
 from pymilvus import MilvusClient
+from pymilvus.grpc_gen import common_pb2, milvus_pb2, milvus_pb2_grpc, schema_pb2
 
 from mbk.errors import AlreadyExists, CollectionNotFound, ImportFailed, MbkError, MilvusError, Unsupported
 from mbk.model.meta import (
@@ -20,7 +22,7 @@ from mbk.model.meta import (
 from mbk.ports.milvus import Feature, ImportPhase, ImportRequest, SnapshotState
 from mbk.testing.memory import MemoryService, MemoryStorage
 from tests.milvus_double.server import MilvusDouble
-from tests.versions.played import Played, base, connected, make, numbered
+from tests.versions.played import FLOATS, Played, base, connected, make, numbered
 
 #: What the double's own table, made by other hands from the same sources, calls the features.
 NAMES = {
@@ -320,3 +322,47 @@ def ended(ask: Callable[[], SnapshotState]) -> SnapshotState:
             break
         time.sleep(0.01)
     return state
+
+
+def test_an_alias_belongs_to_its_collection(played: Played, filled: str) -> None:
+    played.client.create_alias("default", filled, "known_as")
+    assert played.client.describe("default", filled).aliases == ("known_as",)
+    assert played.client.has_collection("default", "known_as")
+
+
+def test_the_key_of_an_encrypted_database_is_handed_out(played: Played) -> None:
+    if not played.has("encryption"):
+        with pytest.raises((Unsupported, MilvusError)):
+            played.client.encryption_key("default")
+        return
+    played.client.create_database("vault")
+    with played.double.state.lock:
+        zone = {"cipher.ezID": "7", "cipher.key": "root"}
+        played.double.state.database("vault").properties.update(zone)
+    assert played.client.encryption_key("vault")
+    with pytest.raises(MilvusError) as caught:
+        played.client.encryption_key("nowhere")
+    assert "nowhere" in str(caught.value)
+
+
+def test_a_collection_whose_data_lie_elsewhere_is_known(played: Played, name: str) -> None:
+    if not played.has("external_collections"):
+        assert not played.client.describe("default", plain(played, name)).external
+        return
+    message = schema_pb2.CollectionSchema(name=name, external_source="s3://elsewhere/rows/")
+    message.fields.add(
+        name="vector",
+        data_type=FLOATS,
+        external_field="column",
+        type_params=[common_pb2.KeyValuePair(key="dim", value="4")],
+    )
+    request = milvus_pb2.CreateCollectionRequest(collection_name=name, schema=message.SerializeToString())
+    with grpc.insecure_channel(played.double.target) as channel:
+        status = milvus_pb2_grpc.MilvusServiceStub(channel).CreateCollection(request)
+    assert not status.reason
+    assert played.client.describe("default", name).external
+
+
+def plain(played: Played, name: str) -> str:
+    make(played, numbered(name, *base()))
+    return name
