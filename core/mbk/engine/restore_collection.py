@@ -255,7 +255,7 @@ class CollectionRestorer:
         """Replays what was asked for; a collection that is loaded then can be counted, deletes and all."""
         task = work.task
         finish = Finish(self.milvus, self.run, self.options)
-        notes = (*outcome.notes, *finish.run_all(task))
+        notes = (*outcome.notes, *dict.fromkeys(work.target.notes), *finish.run_all(task))
         counted = None if task.partial else self.rows.get(str(task.record.collection_id))
         exact = (
             counted is not None and not self.options.truncate and TTL not in as_dict(task.record.properties)

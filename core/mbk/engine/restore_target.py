@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mbk.engine.journal import JournalFile
 from mbk.engine.restore_plan import RestoreTask
 from mbk.engine.run import Run
 from mbk.engine.target_schema import target_indexes, target_properties, target_schema, target_shards
-from mbk.errors import AlreadyExists, CollectionNotFound, MbkError
+from mbk.errors import AlreadyExists, CollectionNotFound, MbkError, MilvusError, RateLimited
 from mbk.model.meta import LOADED, NOT_LOADED
 from mbk.model.options import RestoreOptions
 from mbk.model.own import Loaded
@@ -27,6 +27,8 @@ class Target:
     options: RestoreOptions
     task: RestoreTask
     journal: JournalFile
+    #: What could not be made, for the report.
+    notes: list[str] = field(default_factory=list)
 
     def create(self) -> bool:
         """Whether it was made; with ``skip_create`` it is only equipped."""
@@ -70,12 +72,7 @@ class Target:
             for index in info.indexes:
                 self.milvus.drop_index(database, name, index)
         if self.options.rebuild_index:
-            for index in target_indexes(task, self.options):
-                self.run.retry.call(
-                    f"create index {index.index_name} of {task.target}",
-                    lambda index=index: self.milvus.create_index(database, name, index),  # type: ignore[misc] # bound at once
-                    patience=PATIENCE,
-                )
+            self._create_indexes()
         present = {partition.name for partition in info.partitions}
         for partition in task.record.partition_backups:
             if partition.partition_name not in present:
@@ -85,6 +82,28 @@ class Target:
                     patience=PATIENCE,
                 )
         self.journal.begin(collection_id=info.id, created=made)
+
+    def _create_indexes(self) -> None:
+        """An index that this server does not know keeps no rows back: it is told, and the rest comes."""
+        for index in target_indexes(self.task, self.options):
+            what = f"create index {index.index_name or index.field_name} of {self.task.target}"
+            try:
+                self.run.retry.call(
+                    what,
+                    lambda index=index: self.milvus.create_index(  # type: ignore[misc] # bound at once
+                        self.task.target.database, self.task.target.collection, index
+                    ),
+                    patience=PATIENCE,
+                )
+            except RateLimited:
+                raise
+            except MilvusError as error:
+                self.notes.append(f"index {index.index_name or index.field_name}: {error.message}")
+                self.run.notice(
+                    "index-refused",
+                    f"{what}: {error.message}: the rows come back without it, --use_auto_index lets Milvus choose",
+                    str(self.task.target),
+                )
 
     @property
     def ends_jobs_when_dropped(self) -> bool:

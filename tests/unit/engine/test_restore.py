@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from mbk.engine.limits import RestoreLimits
+from mbk.engine.restore import Restore
 from mbk.errors import (
     BackupNotFound,
     CollectionExists,
@@ -20,9 +23,10 @@ from mbk.errors import (
 )
 from mbk.model.backup import RunReport
 from mbk.model.meta import LOADED, IndexInfo, KeyValue
+from mbk.model.options import RestoreOptions
 from mbk.model.selection import Renaming, Selection
 from mbk.ports.milvus import Feature, ImportPhase, ImportState
-from tests.fakes.milvus import V2_3, V2_4
+from tests.fakes.milvus import V2_3, V2_4, V2_5
 from tests.fakes.world import Killed, Life, World
 
 
@@ -277,10 +281,6 @@ def test_names_are_chosen_after_renaming(world: World) -> None:
 
 
 def test_a_database_that_does_not_exist_is_made(world: World) -> None:
-    from mbk.engine.limits import RestoreLimits
-    from mbk.engine.restore import Restore
-    from mbk.model.options import RestoreOptions
-
     renaming = Renaming.parse("other.*:fresh.*,default.docs:fresh.texts")
     options = RestoreOptions(renaming=renaming)
     Restore(world.milvus, world.storage, world.backup, world.run(), RestoreLimits()).execute(
@@ -293,10 +293,6 @@ def test_a_database_that_does_not_exist_is_made(world: World) -> None:
 
 
 def test_two_collections_of_one_name_are_refused(world: World) -> None:
-    from mbk.engine.limits import RestoreLimits
-    from mbk.engine.restore import Restore
-    from mbk.model.options import RestoreOptions
-
     options = RestoreOptions(renaming=Renaming.parse("other.*:default.*,default.docs:default.logs"))
     with pytest.raises(UsageError, match="restored as default"):
         Restore(world.milvus, world.storage, world.backup, world.run(), RestoreLimits()).execute(
@@ -367,3 +363,97 @@ def test_role_and_user_restore_needs_them_in_the_backup(world: World) -> None:
     with pytest.raises(UsageError, match="holds no users and roles"):
         world.restore(suffix="_back", rbac=True)
     assert not changes(world)
+
+
+def test_an_index_that_the_server_does_not_know_keeps_no_rows_back() -> None:
+    world = World()
+    made = world.milvus.add("docs")
+    world.milvus.insert("docs", range(3))
+    for name in ("by_text", "by_pk"):
+        made.indexes.append(IndexInfo(field_name=name[3:], index_name=name, params={"index_type": "Trie"}))
+    world.create()
+
+    def fault(call: str, what: str) -> None:
+        if call == "create_index" and what == "by_text":
+            raise MilvusError("invalid index type: Trie")
+
+    world.milvus.fault = fault
+    (outcome,) = world.restore(suffix="_back", rebuild_index=True).collections
+    assert outcome.notes == ("index by_text: invalid index type: Trie",)
+    assert "index-refused" in world.notices
+    back = world.milvus.describe("default", "docs_back")
+    assert [index.index_name for index in back.indexes] == ["by_pk"]
+    assert len(world.milvus.rows("docs_back")) == 3
+
+
+@pytest.mark.parametrize(
+    ("mapping", "kept"),
+    [
+        ({}, {"database.replica.number": "2"}),
+        ({"old": "new"}, {"database.replica.number": "2", "cipher.enabled": "true"}),
+    ],
+)
+def test_a_database_comes_back_with_its_properties(mapping: dict[str, str], kept: dict[str, str]) -> None:
+    """Those of encryption only where the zone's key is mapped, and never the zone's own id."""
+    world = World(features=V2_5)
+    world.milvus.add("docs", database="shop")
+    world.milvus.database_properties["shop"] = [
+        KeyValue(key=key, value=value)
+        for key, value in (
+            ("database.replica.number", "2"),
+            ("cipher.enabled", "true"),
+            ("cipher.ezID", "77"),
+            ("max_field_id", "9"),
+        )
+    ]
+    world.create()
+    made: dict[str, dict[str, str]] = {}
+    create = world.milvus.create_database
+
+    def creating(name: str, properties: Any = ()) -> None:
+        made[name] = {pair.key: pair.value for pair in properties}
+        create(name, properties)
+
+    world.milvus.create_database = creating
+    options = RestoreOptions(renaming=Renaming.parse("shop.*:shop2.*"), ezk_mapping=mapping)
+    Restore(world.milvus, world.storage, world.backup, world.run(), RestoreLimits()).execute(
+        "nightly", options
+    )
+    assert made == {"shop2": kept}
+
+
+def test_the_load_state_comes_back_with_its_replicas_or_without_them_where_that_fails() -> None:
+    world = World()
+    made = world.milvus.add("docs")
+    world.milvus.insert("docs", range(3))
+    made.loaded = True
+    world.create()
+    key = next(key for key in world.backed_up if key.endswith("/full_meta.json"))
+    full = json.loads(world.backed_up[key])
+    full["collection_backups"][0]["replica_number"] = 3
+    world.backup.write(key, [json.dumps(full).encode()])
+    asked: list[int] = []
+    load = world.milvus.load
+
+    def loading(database: str, collection: str, *, replicas: int = 1, **more: Any) -> None:
+        asked.append(replicas)
+        if replicas > 1:
+            raise MilvusError("no enough nodes to create replicas")
+        load(database, collection, replicas=replicas, **more)
+
+    world.milvus.load = loading
+    world.restore(suffix="_back", load=True)
+    assert asked == [3, 1]
+    assert world.milvus.describe("default", "docs_back").load_state == LOADED
+    assert "load-reduced" in world.notices
+
+
+def test_live_rows_are_counted_where_the_collection_was_loaded() -> None:
+    world = World(features=V2_4)
+    made = world.milvus.add("docs")
+    world.milvus.insert("docs", range(10))
+    world.milvus.delete("docs", [1, 2])
+    made.loaded = True
+    world.create()
+    (outcome,) = world.restore(suffix="_back", load=True).collections
+    assert (outcome.rows_expected, outcome.rows_present, outcome.notes) == (8, 8, ())
