@@ -29,11 +29,10 @@ _TRUST = {
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """One answer to an application: ``role`` is what its credentials hang on."""
+    """One answer to an application."""
 
     cluster: str
     path: str
-    role: str
     access_key: str
 
 
@@ -48,13 +47,17 @@ class Migration:
 
 @dataclass(slots=True)
 class ZillizCloud:
-    """A context manager. ``lifetime`` is what answers say of the credentials; `revoke` ends them really."""
+    """A context manager. ``lifetime`` is what answers say of the credentials.
+
+    The keys of the first ``run_out`` applications have ended before their time: they still list, and put nothing.
+    """
 
     storage: Ministack
     bucket: str
     api_key: str = "cloud-api-key"
     clusters: frozenset[str] = frozenset({"in01-cluster"})
     lifetime: timedelta = timedelta(hours=1)
+    run_out: int = 0
     max_files: int = 10_000
     max_bytes: int = 1 << 40
     faults: Faults = field(default_factory=Faults)
@@ -62,6 +65,7 @@ class ZillizCloud:
     migrations: list[Migration] = field(default_factory=list)
     volume: str = "volume-1"
     _port: HttpPort | None = None
+    _clients: dict[str, Any] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
         routes = {("POST", APPLY): self._apply, ("POST", START): self._start}
@@ -79,12 +83,6 @@ class ZillizCloud:
         assert self._port is not None, "the cloud is not open"
         return self._port.url
 
-    def revoke(self) -> None:
-        """The credentials given out so far can do nothing any more, whatever lifetime they were given."""
-        iam = self.storage.client("iam")
-        for item in self.applied:
-            iam.put_role_policy(RoleName=item.role, PolicyName="volume", PolicyDocument=json.dumps(_deny()))
-
     def _apply(self, asked: Asked) -> Answered:
         if refused := self._refusal(asked, asked.body and asked.body.get("clusterId")):
             return refused
@@ -92,8 +90,8 @@ class ZillizCloud:
         if not path:
             return _error(BAD_REQUEST, "path is missing")
         prefix = self._prefix(path)
-        role, keys = self._credentials(prefix)
-        self.applied.append(Applied(asked.body["clusterId"], path, role, keys["AccessKeyId"]))
+        keys = self._credentials(prefix)
+        self.applied.append(Applied(asked.body["clusterId"], path, keys["AccessKeyId"]))
         expires = datetime.now(UTC) + self.lifetime
         return Answered.json(
             {
@@ -144,26 +142,32 @@ class ZillizCloud:
             return _error(NO_CLUSTER, f"cluster {cluster} does not exist")
         return None
 
+    def _client(self, service: str) -> Any:
+        if service not in self._clients:
+            self._clients[service] = self.storage.client(service)
+        return self._clients[service]
+
     def _prefix(self, path: str) -> str:
         return f"upload/{self.volume}/{path}/"
 
-    def _credentials(self, prefix: str) -> tuple[str, dict[str, str]]:
-        iam, name = self.storage.client("iam"), f"volume-{uuid.uuid4().hex[:12]}"
+    def _credentials(self, prefix: str) -> dict[str, str]:
+        iam, name = self._client("iam"), f"volume-{uuid.uuid4().hex[:12]}"
         made = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(_TRUST))
-        policy = json.dumps(_policy(self.bucket, prefix))
+        policy = json.dumps(_policy(self.bucket, prefix, puts=len(self.applied) >= self.run_out))
         iam.put_role_policy(RoleName=name, PolicyName="volume", PolicyDocument=policy)
-        sts = self.storage.client("sts")
+        sts = self._client("sts")
         answer = sts.assume_role(RoleArn=made["Role"]["Arn"], RoleSessionName="upload", DurationSeconds=900)
-        return name, answer["Credentials"]
+        credentials: dict[str, str] = answer["Credentials"]
+        return credentials
 
     def _keys(self, prefix: str) -> list[str]:
         pages = (
-            self.storage.client().get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+            self._client("s3").get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
         )
         return [item["Key"] for page in pages for item in page.get("Contents", ())]
 
     def _read(self, key: str) -> bytes:
-        answer: bytes = self.storage.client().get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        answer: bytes = self._client("s3").get_object(Bucket=self.bucket, Key=key)["Body"].read()
         return answer
 
 
@@ -172,12 +176,12 @@ def _error(code: int, message: str) -> Answered:
     return Answered.json({"code": code, "message": message})
 
 
-def _policy(bucket: str, prefix: str) -> dict[str, Any]:
+def _policy(bucket: str, prefix: str, *, puts: bool) -> dict[str, Any]:
     return {
         "Version": "2012-10-17",
         "Statement": [
             {
-                "Effect": "Allow",
+                "Effect": "Allow" if puts else "Deny",
                 "Action": ["s3:PutObject", "s3:AbortMultipartUpload"],
                 "Resource": [f"arn:aws:s3:::{bucket}/{prefix}*"],
             },
@@ -188,11 +192,4 @@ def _policy(bucket: str, prefix: str) -> dict[str, Any]:
                 "Condition": {"StringLike": {"s3:prefix": [f"{prefix}*"]}},
             },
         ],
-    }
-
-
-def _deny() -> dict[str, Any]:
-    return {
-        "Version": "2012-10-17",
-        "Statement": [{"Effect": "Deny", "Action": ["s3:*"], "Resource": ["*"]}],
     }
