@@ -114,7 +114,7 @@ class _Planner:
             return []
         return [
             f"{META}: its field id (the source counts fields up to {highest}, a new collection up to {self.next - 1};"
-            " the source dropped fields)"
+            " the source dropped fields; a backup with --backup_index_extra knows it)"
         ]
 
 
