@@ -17,7 +17,7 @@ from mbk.model.selection import CollectionName
 
 _NAMED_AT_MOST = 10
 #: What Milvus takes for a name (its ``validateName`` in ``internal/proxy/util.go``).
-_MILVUS_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
+_MILVUS_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,254}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ from fnmatch import fnmatchcase
 from mbk.errors import InvalidName, UsageError
 from mbk.model.meta import DEFAULT_DATABASE
 
-_WORD = re.compile(r"\w+")
+#: Milvus takes a dollar in names, too (its proxy.nameValidation.allowedChars).
+_WORD = re.compile(r"[\w$]+")
 #: A name with globs in it; a set in brackets holds letters, digits, ``_`` and ranges.
-_GLOB = re.compile(r"(?:\w|[*?]|\[!?[\w-]+\])+")
+_GLOB = re.compile(r"(?:[\w$*?]|\[!?[\w-]+\])+")
 _SUFFIX = re.compile(r"[A-Za-z0-9_]+")
 
 

@@ -26,6 +26,7 @@ def test_an_empty_filter_chooses_everything() -> None:
     [
         ("db.*", ["db.a", "db.b"], ["a", "dbx.a", "d.a"]),
         ("db.coll", ["db.coll"], ["db.coll2", "coll", "db.a"]),
+        ("db.a$b,c$*", ["db.a$b", "c$1"], ["db.ab", "c1"]),
         ("coll", ["default.coll", "coll"], ["db.coll"]),
         ("db.", [], ["db.a", "a"]),
         ("*", ["a", "default.b"], ["db.a"]),
