@@ -20,6 +20,8 @@ from mbk.ports.milvus import Feature, Milvus
 
 #: A renewal that failed is tried again after this part of a lease; the regular one is made after half of it.
 AGAIN = 8
+#: After so many refusals in a row no further collection is asked for: a port that never answers costs seconds each time.
+REFUSALS = 3
 
 
 class Lease:
@@ -112,8 +114,20 @@ def pausing(
     milvus: Milvus, run: Run, *, seconds: int
 ) -> Iterator[Callable[[int], AbstractContextManager[Lease | None]]]:
     """How to pause the garbage collection of a collection; of all at once where the server has nothing finer."""
-    if Feature.COLLECTION_GC_PAUSE in milvus.features:
-        yield lambda collection: gc_paused(milvus, run, seconds=seconds, collection_id=collection)
-    else:
+    if Feature.COLLECTION_GC_PAUSE not in milvus.features:
         with gc_paused(milvus, run, seconds=seconds) as lease:
             yield lambda _collection: nullcontext(lease)
+        return
+    refused = 0
+
+    @contextmanager
+    def one(collection: int) -> Iterator[Lease | None]:
+        nonlocal refused
+        if refused >= REFUSALS:
+            yield None
+            return
+        with gc_paused(milvus, run, seconds=seconds, collection_id=collection) as lease:
+            refused = 0 if lease else refused + 1
+            yield lease
+
+    yield one

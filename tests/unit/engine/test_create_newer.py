@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mbk.engine.flush_boundary import moment
+from mbk.engine.gc_pause import REFUSALS
 from mbk.engine.inspect import view
 from mbk.engine.positions import timestamp
 from mbk.errors import (
@@ -259,6 +260,23 @@ def test_a_pause_that_could_not_be_had_is_said_of_each_collection(world: World) 
     assert {item["protection"]["boundary"] for item in collections} == {"all"}
 
 
+def test_a_management_port_that_never_answers_is_not_asked_for_ever(world: World) -> None:
+    for number in range(6):
+        world.milvus.add(f"more_{number}")
+    asked = []
+
+    def fault(call: str, what: str) -> None:
+        if call == "pause_gc":
+            asked.append(what)
+            raise MilvusUnavailable("no answer")
+
+    world.workers = 1
+    world.milvus.fault = fault
+    world.create()
+    assert len(asked) == REFUSALS
+    assert world.notices == ["gc-pause-failed"]
+
+
 def test_before_2_6_8_one_pause_protects_all() -> None:
     world = filled(V2_3)
     world.create()
@@ -484,11 +502,13 @@ def test_an_index_that_only_etcd_knows_is_an_error(world: World) -> None:
 
 def test_the_field_of_dynamic_keys_is_added_with_its_id(world: World) -> None:
     world.milvus.schema("docs").enable_dynamic_field = True
-    indexed(world, Etcd(dynamic=FieldSchema(field_id=102, name="$meta", data_type=23, is_dynamic=True)))
+    index = IndexInfo(index_id=7)
+    dynamic = FieldSchema(field_id=102, name="$meta", data_type=23, is_dynamic=True)
+    indexed(world, Etcd(index, dynamic=dynamic))
     world.create(only="docs", index_extra=True)
     field = full(world)["collection_backups"][0]["schema"]["fields"][-1]
     assert (field["fieldID"], field["is_dynamic"]) == (102, True)
-    world.metastore = Etcd()
+    world.metastore = Etcd(index)
     with pytest.raises(MilvusError, match="has no field for them"):
         world.create("other", only="docs", index_extra=True)
 
