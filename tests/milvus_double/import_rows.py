@@ -105,7 +105,7 @@ class Reader:
             if number not in known | {ROW_ID, TIMESTAMP}:
                 raise import_failed(
                     f"could not read binlog file {paths[0]}, "
-                    f"error: the field ID {number} doesn't exist in collection schema"
+                    f"error: the field ID {number} doesn't exist in collection schema: importing data failed"
                 )
 
     def _verify_system(self, files: SegmentFiles) -> None:

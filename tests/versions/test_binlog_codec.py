@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from tests.milvus_double.codec import (
 from tests.milvus_double.codec.binlog import decode_binlog, encode_binlog
 from tests.milvus_double.codec.events import EventFile, decode_file, encode_file
 from tests.milvus_double.codec.packed import decode_group
+from tests.milvus_double.server import MilvusDouble
 from tests.milvus_double.state import Delete, Row
 
 ARRAYS = ("BOOL", "INT8", "INT16", "INT32", "INT64", "FLOAT", "DOUBLE", "VARCHAR")
@@ -336,3 +338,133 @@ def test_broken_files_and_other_types_are_refused() -> None:
     )
     with pytest.raises(CodecError, match="fixed_size_binary"):
         decode_binlog(a_field(100, DataType.FLOAT_VECTOR, dim=3), wide)
+
+
+# -- imports: the real server and the double, over the same files ----------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Case:
+    """``edit`` spoils the files of one segment of three rows; ``paths`` are below the case's directory."""
+
+    edit: Callable[[Path], object] = lambda _directory: None
+    paths: tuple[str, ...] = ("inserts/", "")
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+SEGMENT = "inserts/33"
+
+
+def without(number: int) -> Callable[[Path], None]:
+    return lambda directory: shutil.rmtree(directory / SEGMENT / str(number))
+
+
+def more(name: str, number: int, kind: int, *values: Any) -> Callable[[Path], None]:
+    """One more or another file ``name`` of field ``number``."""
+
+    def edit(directory: Path) -> None:
+        target = directory / SEGMENT / str(number) / name
+        target.unlink(missing_ok=True)
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(encode_binlog(a_field(number, kind), values, LogIds(1, 2, 3), span=(1, 2)))
+
+    return edit
+
+
+CASES = {
+    "good": Case(),
+    "one path": Case(paths=("inserts/",)),
+    "three paths": Case(paths=("inserts/", "", "")),
+    "nothing there": Case(paths=("nothing/", "")),
+    "no slash, and a sibling": Case(
+        lambda directory: shutil.copytree(directory / "inserts", directory / "inserts2"), ("inserts", "")
+    ),
+    "the segment itself": Case(paths=(f"{SEGMENT}/", "")),
+    "no row ids": Case(without(0)),
+    "no timestamps": Case(without(1)),
+    "a field missing": Case(without(101)),
+    "one file more of a field": Case(more("472", 101, DataType.INT32, 1, 2, 3)),
+    "a field that is unknown": Case(more("471", 150, DataType.INT64, 1, 2, 3)),
+    "another type": Case(more("471", 101, DataType.INT64, 1, 2, 3)),
+    "fewer rows": Case(more("471", 101, DataType.INT32, 1)),
+    "a directory that is no number": Case(lambda directory: put(directory / SEGMENT / "meta" / "471", b"x")),
+    "cut in milliseconds": Case(options={"end_ts": "1001500"}),
+    "cut by a hybrid time": Case(options={"end_ts": str(1_001_500 << 18)}),
+    "begun later": Case(options={"start_ts": "1000500"}),
+    "an option that is unknown": Case(options={"storage_version": "2"}),
+}
+
+
+def small_collection(client: MilvusClient, name: str) -> None:
+    schema = client.create_schema(auto_id=False)
+    schema.add_field("pk", DataType.INT64, is_primary=True)
+    schema.add_field("n", DataType.INT32)
+    schema.add_field("v", DataType.FLOAT_VECTOR, dim=1)
+    client.create_collection(name, schema=schema)
+
+
+def small_segment(directory: Path, first: int) -> None:
+    fields = [
+        a_field(100, DataType.INT64, is_primary_key=True),
+        a_field(101, DataType.INT32),
+        a_field(102, DataType.FLOAT_VECTOR, dim=1),
+    ]
+    times = [(1_000_000 + 1000 * number) << 18 for number in range(3)]
+    columns = {
+        0: [1, 2, 3],
+        1: times,
+        100: [first, first + 1, first + 2],
+        101: [1, 2, 3],
+        102: [b"abcd"] * 3,
+    }
+    for number, data in encode_columns(1, fields, columns, LogIds(1, 2, 3)).items():
+        put(directory / SEGMENT / str(number) / "471", data)
+
+
+def outcomes(stub: MilvusServiceStub, base: Path) -> dict[str, tuple[str, int, str]]:
+    """Case -> state, rows, and what the reason says before it names files or quotes Go's own errors."""
+    tasks = {}
+    for number, (name, case) in enumerate(CASES.items()):
+        directory = base / str(number)
+        paths = [path and f"{directory}/{path}" for path in case.paths]
+        options = {"backup": "true"} | dict(case.options)
+        request = milvus.ImportRequest(
+            collection_name="imports",
+            partition_name="_default",
+            files=paths,
+            options=[common.KeyValuePair(key=key, value=value) for key, value in options.items()],
+        )
+        tasks[name] = stub.Import(request).tasks[0]
+    return {name: outcome(stub, task) for name, task in tasks.items()}
+
+
+def outcome(stub: MilvusServiceStub, task: int) -> tuple[str, int, str]:
+    while True:
+        answer = stub.GetImportState(milvus.GetImportStateRequest(task=task))
+        if answer.state in (common.ImportCompleted, common.ImportFailed):
+            infos = {pair.key: pair.value for pair in answer.infos}
+            return common.ImportState.Name(answer.state), answer.row_count, infos["failed_reason"]
+        time.sleep(0.1)
+
+
+#: Both fail, each in its own words.
+OWN_WORDS = {"another type", "fewer rows"}
+
+
+def test_the_double_takes_in_and_refuses_what_the_real_server_does(server: Server, tmp_path: Path) -> None:
+    for number, case in enumerate(CASES.values()):
+        small_segment(tmp_path / str(number), 100 * number)
+        case.edit(tmp_path / str(number))
+    small_collection(server.client, "imports")
+    real = outcomes(server.stub, tmp_path)
+    with MilvusDouble("v2.3.5", home=tmp_path / "double") as double:
+        client = MilvusClient(uri=double.uri)
+        small_collection(client, "imports")
+        client.close()
+        with grpc.insecure_channel(double.target) as channel:
+            played = outcomes(MilvusServiceStub(channel), tmp_path)
+    for name in OWN_WORDS:
+        assert real[name][:2] == played[name][:2] == ("ImportFailed", 0)
+        assert real.pop(name)[2]
+        assert played.pop(name)[2]
+    assert played == real
