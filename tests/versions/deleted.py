@@ -11,6 +11,9 @@ def rich(clients: Clients, database: str) -> Coll:
     coll = data.rich(clients, database, "rich")
     rows = data.rich_rows(range(120))
     coll.insert(rows[:50], partition="p1")
+    # Within one segment: the old row goes, the new one stays.
+    coll.delete([10, 11])
+    coll.insert(data.rich_rows([10], salt="new "), partition="p1")
     coll.flush()
     coll.delete([0, 1, 2])
     coll.flush()
@@ -36,6 +39,24 @@ def texts(clients: Clients, database: str) -> Coll:
     coll.insert(rows[40:])
     coll.flush()
     coll.delete([rows[7]["pk"], rows[45]["pk"], "no such key"])
+    coll.flush()
+    coll.load()
+    return coll
+
+
+def plain(clients: Clients, database: str) -> Coll:
+    """What also a 2.2 has."""
+    coll = data.plain(clients, database, "plain", rows=0, loaded=False)
+    coll.insert(data.plain_rows(range(100)))
+    coll.delete([50, 51])
+    coll.insert(data.plain_rows([50], salt="new "))
+    coll.flush()
+    coll.delete([1, 2, 99])
+    coll.flush()
+    coll.insert(data.plain_rows(range(100, 150)))
+    coll.insert(data.plain_rows([2], salt="again "))
+    coll.flush()
+    coll.delete([101])
     coll.flush()
     coll.load()
     return coll

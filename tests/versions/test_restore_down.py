@@ -1,4 +1,4 @@
-"""Backups of newer servers into a real 2.3.5: packed segments, L0 deletes and newer deltas become what it reads."""
+"""Backups of newer servers into a real 2.3.5 and 2.2.16: packed segments, L0 deletes and newer deltas become what they read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pymilvus import DataType, Function, FunctionType, MilvusClient
@@ -14,18 +13,23 @@ from pymilvus import DataType, Function, FunctionType, MilvusClient
 from mbk.demo.embedded import EmbeddedMilvus
 from mbk.errors import MissingDependency, Unsupported
 from tests.e2e.data import Clients, Coll, assert_same
-from tests.e2e.milvus_servers import STABLE_SEGMENTS, milvus_local
+from tests.e2e.milvus_servers import STABLE_SEGMENTS, milvus_2_2, milvus_local
 from tests.e2e.site import Site, local_storage, make_site
-from tests.versions.deleted import rich, texts
+from tests.versions.deleted import plain, rich, texts
 from tests.versions.places import Place, place
 
-OPTIONS: dict[str, dict[str, Any]] = {"v3.0.1": {"write_version": 2}}
-NEWER = ("v2.4.23", "v2.5.20", "v2.6.12", "v3.0.1")
+NEWER = ("v2.4.23", "v2.5.20", "v2.6.12")
 
 
 @pytest.fixture(scope="module")
 def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMilvus]:
     with milvus_local(tmp_path_factory.mktemp("milvus"), STABLE_SEGMENTS) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def oldest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMilvus]:
+    with milvus_2_2(tmp_path_factory.mktemp("milvus_2_2"), STABLE_SEGMENTS) as server:
         yield server
 
 
@@ -52,7 +56,7 @@ def newer(
 ) -> Iterator[Newer]:
     directory: Path = tmp_path_factory.mktemp("newer")
     version = request.param
-    with place(directory, version, **OPTIONS.get(version, {})) as found, Clients(found.double) as clients:
+    with place(directory, version) as found, Clients(found.double) as clients:
         database = clients.database("v" + "".join(filter(str.isdigit, version)))
         colls = rich(clients, database), texts(clients, database)
         with found.session() as session:
@@ -108,6 +112,33 @@ def test_what_a_killed_run_left_is_not_taken_for_whole(newer: Newer, old: Client
         session.settings = settings
         session.restore("down", suffix="_two", filter=f"{coll}_two", rebuild_index=True)
     assert_same(coll, replace(coll, clients=old, name=f"{coll.name}_two"), rows=coll.rows())
+
+
+@pytest.mark.parametrize("version", ["v2.4.23", "v2.6.12"])
+def test_a_real_2_2_has_the_same_rows_afterwards(
+    version: str, oldest: EmbeddedMilvus, tmp_path: Path
+) -> None:
+    """It takes a delete for one of all rows of its key, older or younger."""
+    (tmp_path / "oldest").mkdir()
+    target, backups = local_storage(oldest.storage_root), local_storage(tmp_path / "backups")
+    site = make_site(tmp_path / "oldest/backup.yaml", oldest, target, backups)
+    with place(tmp_path, version) as found, Clients(found.double) as clients, Clients(oldest) as old:
+        database = clients.database("v" + "".join(filter(str.isdigit, version)))
+        colls = plain(clients, database), texts(clients, database)
+        with found.session() as session:
+            session.create("down", format="binlog", filter=f"{database}.*")
+        with site.session() as session:
+            session.restore("down", rebuild_index=True)
+        for coll in colls:
+            # This server gives vectors to nobody.
+            there = replace(coll, clients=old)
+            there.load()
+            wanted = {key: {**row, coll.vector: None} for key, row in coll.rows().items()}
+            assert {key: {**row, coll.vector: None} for key, row in there.rows().items()} == wanted
+            for row in list(coll.rows().values())[::40]:
+                vector = row[coll.vector]
+                vectors = [vector[0] if isinstance(vector[0], bytes) else vector]
+                assert there.hits(vectors, limit=1) == [[0.0]]
 
 
 def test_what_a_2_3_cannot_represent_is_listed_at_once_and_nothing_is_made(

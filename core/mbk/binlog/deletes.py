@@ -67,3 +67,10 @@ def newest(tables: Iterable[Any], *, kind: Any = None) -> Any:
         return pa.table({PK: pa.array([], kind or pa.int64()), TS: pa.array([], pa.uint64())})
     grouped = pa.concat_tables(filled).group_by(PK).aggregate([(TS, "max")])
     return grouped.rename_columns([PK, TS]).sort_by([(TS, "ascending"), (PK, "ascending")])
+
+
+def hits(keys: Any, times: Any, deletes: Any) -> Any:
+    """Which rows are deleted: those that are older than the delete of their key. One truth value a row."""
+    places = pc.index_in(keys, value_set=deletes.column(PK).combine_chunks())
+    deleted = deletes.column(TS).combine_chunks().take(places)
+    return pc.fill_null(pc.greater(deleted, pc.cast(times, pa.uint64())), False)

@@ -17,9 +17,9 @@ Group = Sequence[Blob]
 Rows = Mapping[int, Any]
 
 
-def has_field(group: Group, field: int) -> bool:
+def fields_of(group: Group) -> frozenset[int]:
     with payload.opened(group[0]) as file:
-        return field in payload.field_ids(file)
+        return frozenset(payload.field_ids(file))
 
 
 def read(group: Group, fields: frozenset[int] | None = None) -> Iterator[Rows]:
@@ -37,9 +37,8 @@ def read(group: Group, fields: frozenset[int] | None = None) -> Iterator[Rows]:
                 yield {field: batch.column(name) for field, name in names.items()}
 
 
-def read_all(groups: Mapping[int, Group], *, segment: int) -> Iterator[Rows]:
-    """All groups side by side: every batch has all fields of some rows."""
-    sources = {number: read(group) for number, group in groups.items()}
+def side_by_side(sources: Mapping[int, Iterator[Rows]], *, segment: int) -> Iterator[Rows]:
+    """Groups (or fields, of version 1) brought together: every batch has all fields of some rows."""
     ahead: dict[int, Rows] = {}
     while True:
         for number, source in sources.items():
@@ -57,7 +56,7 @@ def read_all(groups: Mapping[int, Group], *, segment: int) -> Iterator[Rows]:
     if any(lengths.values()):
         short = next(number for number, length in lengths.items() if not length)
         raise InvalidBackup(
-            f"column group {short} of segment {segment} has fewer rows than another of its groups",
+            f"segment {segment} has fewer rows in {short} than in another of its fields or column groups",
             hint="an object of it is missing",
         )
 

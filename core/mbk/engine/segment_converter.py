@@ -13,7 +13,7 @@ from typing import Any
 
 from mbk.binlog import deltas, inserts, packed
 from mbk.binlog.arrow import pa, pc
-from mbk.binlog.deletes import Deletes, newest
+from mbk.binlog.deletes import Deletes, hits, newest
 from mbk.engine.backup_collection import verify
 from mbk.engine.conversion import Conversion, ConversionJob
 from mbk.engine.run import Run
@@ -60,7 +60,7 @@ class SegmentConverter:
         refuse_manifests(job.segments, job.label)
         written: list[CopyItem] = []
         for segment, place in zip(job.segments, job.places, strict=True):
-            items = [*self._inserts(job, segment, place), *self._deltas(job, segment, place)]
+            items = list(self._segment(job, segment, place))
             here = Source(self.storage, self.run)
             prefixes = [f"{prefix}{segment.segment_id}/" for prefix in (job.insert, job.delta) if prefix]
             present = {entry.key: entry.size for prefix in prefixes for entry in here.entries(prefix)}
@@ -68,15 +68,23 @@ class SegmentConverter:
             written += items
         return [item.key for item in written]
 
-    # -- rows ----------------------------------------------------------------------------------------------------
-
-    def _inserts(self, job: ConversionJob, segment: SegmentHead, place: Place) -> list[CopyItem]:
-        if not place.insert:
-            return []
-        target = f"{job.insert}{segment.segment_id}/"
-        if Conversion.UNPACK not in job.conversion or segment.storage_version < PACKED:
-            return self._copied(job, place.insert, target)
-        return list(self._unpacked(job, segment, place, target))
+    def _segment(self, job: ConversionJob, segment: SegmentHead, place: Place) -> Iterator[CopyItem]:
+        insert, delta = f"{job.insert}{segment.segment_id}/", f"{job.delta}{segment.segment_id}/"
+        unpack = Conversion.UNPACK in job.conversion and segment.storage_version >= PACKED
+        folds = bool(Conversion.FOLD_L0 in job.conversion and job.folded and place.insert)
+        deletes, gone = None, None
+        if folds:
+            deletes, gone = self._effective(job, segment, place)
+        elif self._to_rewrite(job, place):
+            deletes = newest(_until(table, job.boundary) for table in self._source.deletes(place))
+        if place.insert and (unpack or gone is not None):
+            yield from self._rows(job, segment, place, insert, gone)
+        elif place.insert:
+            yield from self._copied(job, place.insert, insert)
+        if deletes is None:
+            yield from self._copied(job, place.delta, delta) if place.delta else ()
+        elif deletes.num_rows:
+            yield self._delta_log(segment, deletes, delta)
 
     def _copied(self, job: ConversionJob, source: str, target: str) -> list[CopyItem]:
         """What can stay as it is, copied by the storage where it can do that."""
@@ -89,56 +97,75 @@ class SegmentConverter:
             transfer.copy(items, collection=job.label, present={})
         return items
 
-    def _unpacked(
-        self, job: ConversionJob, segment: SegmentHead, place: Place, target: str
+    # -- rows ----------------------------------------------------------------------------------------------------
+
+    def _rows(
+        self, job: ConversionJob, segment: SegmentHead, place: Place, target: str, gone: Any
     ) -> Iterator[CopyItem]:
-        rows = 0
-        chunks = _chunks(packed.read_all(self._source.groups(place), segment=segment.segment_id))
-        for number, chunk in enumerate(chunks):
-            columns = _columns(job.schema, chunk.keys(), segment)
-            times = pc.min_max(chunk[inserts.TIMESTAMP]).as_py()
-            for field_id, column in columns.items():
-                data = inserts.encode(
-                    chunk[field_id].fill_null(_NO_KEYS) if column.dynamic else chunk[field_id],
-                    collection=segment.collection_id,
-                    partition=segment.partition_id,
-                    segment=segment.segment_id,
-                    field=field_id,
-                    data_type=column.data_type,
-                    span=(times["min"], times["max"]),
-                    nullable=column.nullable,
-                )
-                yield self._write(f"{target}{field_id}/{FIRST_LOG + number}", data)
-            rows += len(chunk[inserts.TIMESTAMP])
-        if segment.num_of_rows not in (0, rows):
+        """One binlog a field for each chunk of rows, without the rows that the deletes ``gone`` hit."""
+        key = primary_key(job.schema, job.label).field_id
+        read = written = 0
+        for chunk in _chunks(self._source.rows(segment, place)):
+            read += len(chunk[inserts.TIMESTAMP])
+            if gone is not None:
+                left = pc.invert(hits(chunk[key], chunk[inserts.TIMESTAMP], gone))
+                chunk = {number: values.filter(left) for number, values in chunk.items()}
+            if len(chunk[inserts.TIMESTAMP]):
+                yield from self._binlogs(job, segment, chunk, target, FIRST_LOG + written)
+                written += 1
+        if segment.num_of_rows not in (0, read):
             raise InvalidBackup(
-                f"segment {segment.segment_id} of {job.label} has {rows} rows in its column groups, "
+                f"segment {segment.segment_id} of {job.label} has {read} rows in its objects, "
                 f"{segment.num_of_rows} in the backup's metadata",
                 hint="an object of it is missing",
             )
 
+    def _binlogs(
+        self, job: ConversionJob, segment: SegmentHead, chunk: packed.Rows, target: str, log: int
+    ) -> Iterator[CopyItem]:
+        times = pc.min_max(chunk[inserts.TIMESTAMP]).as_py()
+        for number, column in _columns(job.schema, chunk.keys(), segment).items():
+            values = chunk[number].fill_null(_NO_KEYS) if column.dynamic else chunk[number]
+            data = inserts.encode(
+                values,
+                collection=segment.collection_id,
+                partition=segment.partition_id,
+                segment=segment.segment_id,
+                field=number,
+                data_type=column.data_type,
+                span=(times["min"], times["max"]),
+                nullable=column.nullable,
+            )
+            yield self._write(f"{target}{number}/{log}", data)
+
     # -- deletes -------------------------------------------------------------------------------------------------
 
-    def _deltas(self, job: ConversionJob, segment: SegmentHead, place: Place) -> list[CopyItem]:
-        target = f"{job.delta}{segment.segment_id}/"
-        folds = bool(Conversion.FOLD_L0 in job.conversion and job.folded and place.insert)
-        if not folds and not self._to_rewrite(job, place):
-            return self._copied(job, place.delta, target) if place.delta else []
-        tables = [_until(table, job.boundary) for table in self._source.deletes(place)]
-        if folds:
-            key = primary_key(job.schema, job.label)
-            tables.append(self._folded(job).matching(self._source.keys(segment, place, key)))
-        # Milvus 2.3 lets the last delete of a key in file order win, so each key stands there once.
-        deletes = newest(tables)
-        if not deletes.num_rows:
-            return []
+    def _effective(self, job: ConversionJob, segment: SegmentHead, place: Place) -> tuple[Any, Any]:
+        """The deletes to be written beside a segment, and those that are to be carried out on its rows, or None.
+
+        2.2 takes a delete for one of all rows of its key, and 2.3 lets the last one in file order win (milvus:
+        internal/util/importutil/binlog_adapter.go; met on a real 2.2.16). So each key stands there once, only where it
+        hits; and where a key was deleted and inserted again within one segment, the rows that are gone are left out.
+        """
+        keys, times = self._source.keys_and_times(segment, place, primary_key(job.schema, job.label))
+        own = (_until(table, job.boundary) for table in self._source.deletes(place))
+        deletes = newest([*own, self._folded(job).matching(keys)], kind=keys.type)
+        hit = hits(keys, times, deletes)
+        deleted = pc.unique(keys.filter(hit))
+        left = keys.filter(pc.invert(hit))
+        deletes = deletes.filter(pc.is_in(deletes.column(deltas.PK), value_set=deleted))
+        if pc.any(pc.is_in(left, value_set=deleted)).as_py():
+            return deletes.slice(0, 0), deletes
+        return deletes, None
+
+    def _delta_log(self, segment: SegmentHead, deletes: Any, target: str) -> CopyItem:
         data = deltas.encode(
             deletes,
             collection=segment.collection_id,
             partition=segment.partition_id,
             segment=segment.segment_id,
         )
-        return [self._write(f"{target}{FIRST_LOG}", data)]
+        return self._write(f"{target}{FIRST_LOG}", data)
 
     def _to_rewrite(self, job: ConversionJob, place: Place) -> bool:
         if not place.delta:

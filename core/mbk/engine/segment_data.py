@@ -63,23 +63,47 @@ class Source:
         for entry in self.entries(place.delta):
             yield from deltas.read(self.blob(entry))
 
-    def keys(self, segment: SegmentHead, place: Place, key: FieldSchema) -> Any:
-        """The primary keys of a segment, as a chunked array."""
-        arrays = list(self._keys(segment, place, key))
-        return pa.chunked_array(arrays, type=deltas.pk_type(key.data_type))
-
-    def _keys(self, segment: SegmentHead, place: Place, key: FieldSchema) -> Iterator[Any]:
+    def rows(
+        self, segment: SegmentHead, place: Place, fields: frozenset[int] | None = None
+    ) -> Iterator[packed.Rows]:
+        """The rows of a segment of either version, batch by batch; ``fields`` None: all that it has."""
         groups = self.groups(place)
         if segment.storage_version < PACKED:
-            for blob in require(groups, key.field_id, segment):
-                yield from inserts.read(blob)
-            return
-        for group in groups.values():
-            if packed.has_field(group, key.field_id):
-                for rows in packed.read(group, frozenset({key.field_id})):
-                    yield rows[key.field_id]
-                return
-        require({}, key.field_id, segment)
+            wanted = sorted(groups if fields is None else fields)
+            sources = {number: _column(number, require(groups, number, segment)) for number in wanted}
+        else:
+            held = {number: packed.fields_of(group) for number, group in groups.items()}
+            for number in (fields or frozenset()) - frozenset().union(*held.values()):
+                require({}, number, segment)
+            sources = {
+                number: packed.read(group, fields)
+                for number, group in groups.items()
+                if fields is None or held[number] & fields
+            }
+        yield from packed.side_by_side(sources, segment=segment.segment_id)
+
+    def keys(self, segment: SegmentHead, place: Place, key: FieldSchema) -> Any:
+        """The primary keys of a segment, as a chunked array."""
+        number = key.field_id
+        arrays = [rows[number] for rows in self.rows(segment, place, frozenset({number}))]
+        return pa.chunked_array(arrays, type=deltas.pk_type(key.data_type))
+
+    def keys_and_times(self, segment: SegmentHead, place: Place, key: FieldSchema) -> tuple[Any, Any]:
+        """Likewise, with the timestamp of each row."""
+        fields = (key.field_id, inserts.TIMESTAMP)
+        found = list(self.rows(segment, place, frozenset(fields)))
+        kinds = (deltas.pk_type(key.data_type), pa.int64())
+        keys, times = (
+            pa.chunked_array([rows[number] for rows in found], type=kind)
+            for number, kind in zip(fields, kinds, strict=True)
+        )
+        return keys, times
+
+
+def _column(number: int, blobs: list[Blob]) -> Iterator[packed.Rows]:
+    for blob in blobs:
+        for values in inserts.read(blob):
+            yield {number: values}
 
 
 def require(groups: dict[int, list[Blob]], field: int, segment: SegmentHead) -> list[Blob]:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -9,6 +9,7 @@ import pytest
 from pymilvus.grpc_gen.schema_pb2 import FieldSchema
 
 from mbk.binlog import inserts, packed, payload
+from mbk.binlog.blob import Blob
 from mbk.binlog.envelope import INSERT, Descriptor, read, write
 from mbk.errors import InvalidBackup, MbkError, UsageError
 from tests.milvus_double.codec import (
@@ -68,8 +69,12 @@ def test_a_binlog_says_whose_it_is() -> None:
 def test_packed_column_groups_are_read_side_by_side() -> None:
     groups = {number: [blob(data)] for number, data in encode_columns(2, FIELDS, COLUMNS, IDS).items()}
     assert set(groups) == {0, 110, 111, 112, 113, 114}
-    (rows,) = packed.read_all(groups, segment=1)
+    (rows,) = packed.side_by_side(sources(groups), segment=1)
     assert {number: values(BY_ID[number], column) for number, column in rows.items()} == COLUMNS
+
+
+def sources(groups: dict[int, list[Blob]]) -> dict[int, Iterator[packed.Rows]]:
+    return {number: packed.read(files) for number, files in groups.items()}
 
 
 def group(fields: Sequence[FieldSchema], rows: range) -> bytes:
@@ -83,7 +88,7 @@ def test_groups_that_are_cut_into_files_in_their_own_ways_are_brought_together()
         0: [blob(group(narrow, range(2))), blob(group(narrow, range(2, 3)))],
         110: [blob(group(vector, range(1))), blob(group(vector, range(1, 3)))],
     }
-    rows = list(packed.read_all(groups, segment=1))
+    rows = list(packed.side_by_side(sources(groups), segment=1))
     assert [len(item[TIMESTAMP]) for item in rows] == [1, 1, 1]
     assert values(BY_ID[110], joined([item[110] for item in rows])) == COLUMNS[110]
     assert values(BY_ID[100], joined([item[100] for item in rows])) == COLUMNS[100]
@@ -95,8 +100,8 @@ def test_a_group_with_fewer_rows_than_the_others_is_told(short: int) -> None:
     groups = {
         number: [blob(group(item, range(2 if number == short else 3)))] for number, item in fields.items()
     }
-    with pytest.raises(InvalidBackup, match=f"column group {short} of segment 17"):
-        list(packed.read_all(groups, segment=17))
+    with pytest.raises(InvalidBackup, match=f"segment 17 has fewer rows in {short} "):
+        list(packed.side_by_side(sources(groups), segment=17))
 
 
 def test_a_wide_column_is_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:

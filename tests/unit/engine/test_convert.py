@@ -20,6 +20,7 @@ from mbk.model.meta import FieldSchema as Field
 from mbk.testing import MemoryService, MemoryStorage
 from tests.fakes.world import QUICK
 from tests.milvus_double.codec import (
+    TIMESTAMP,
     LogIds,
     decode_columns,
     decode_deletes,
@@ -177,11 +178,33 @@ def test_l0_deletes_of_the_segments_keys_are_put_beside_it_each_once(site: Site,
         "backup/b/l0/all/", encode_deletes([Delete(KEYS[2], T0 + 55)], ids, multi_field=True)
     )
     written = site.convert(version=version, folded=[local, everywhere])
-    assert deletes_in(written) == [Delete(12345, T0 + 50), Delete(KEYS[2], T0 + 55), Delete(KEYS[0], T0 + 60)]
+    assert deletes_in(written) == [Delete(KEYS[2], T0 + 55), Delete(KEYS[0], T0 + 60)]
     assert columns_in(written) == COLUMNS
     (delta,) = [data for key, data in written.items() if key.startswith("delta_log")]
     assert b"MULTI_FIELD" not in delta
     assert delta[:4] == (0xFFFABC).to_bytes(4, "little")
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_delete_that_is_older_than_the_row_is_not_put_beside_it(site: Site, version: int) -> None:
+    """Milvus 2.2 would delete the row: it does not look at the times."""
+    site.segment(version)
+    late = Delete(KEYS[1], COLUMNS[TIMESTAMP][1] + 1)
+    older = [Delete(KEYS[0], COLUMNS[TIMESTAMP][0]), Delete(KEYS[2], COLUMNS[TIMESTAMP][2] - 1), late]
+    l0 = site.deletes("backup/b/l0/1/", encode_packed_deletes(older))
+    assert deletes_in(site.convert(version=version, folded=[l0])) == [late]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_of_a_key_that_was_deleted_and_inserted_again_only_the_new_row_is_left(
+    site: Site, version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(COLUMNS, 100, [7, 8, 7])
+    site.segment(version)
+    deletes = encode_packed_deletes([Delete(7, COLUMNS[TIMESTAMP][2]), Delete(9, T0 + 9)])
+    written = site.convert(version=version, folded=[site.deletes("backup/b/l0/1/", deletes)])
+    assert columns_in(written) == {number: values[1:] for number, values in COLUMNS.items()}
+    assert not any(key.startswith("delta_log") for key in written)
 
 
 def test_a_segment_that_no_l0_delete_concerns_gets_no_delta_log(site: Site) -> None:
@@ -261,7 +284,7 @@ def test_a_field_added_later_may_be_missing_where_it_allows_nulls(site: Site) ->
 
 def test_fewer_rows_than_the_backup_says_are_told(site: Site) -> None:
     site.segment(2)
-    with pytest.raises(InvalidBackup, match="has 3 rows in its column groups, 4"):
+    with pytest.raises(InvalidBackup, match="has 3 rows in its objects, 4"):
         site.convert(rows=4)
 
 
