@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +101,7 @@ def calm(place: Place) -> Iterator[Place]:
     yield place
     place.double.faults.clear()
     snapshots.own_directory = snapshots.stores.canonical = False
+    snapshots.seconds = 0.0
     snapshots.stores.aliases.clear()
     place.double.hooks.clear()
 
@@ -163,6 +168,37 @@ def test_an_export_that_fails_concerns_its_collection_alone(calm: Place) -> None
         session.create("partial", resume=True)
         report = session.restore("partial", suffix="_partial")
     assert {item.source for item in report.collections} == {"default.scalars", "default.binary"}
+    assert_same(calm, report)
+
+
+def test_ctrl_c_waits_for_what_milvus_has_begun_and_drops_the_snapshot(calm: Place) -> None:
+    snapshots = calm.double.services.snapshots
+    snapshots.seconds = 2.0
+    known = set(snapshots.exports)
+    with calm.session() as session:
+        words = [
+            "--config",
+            str(calm.directory / "backup.yaml"),
+            "create",
+            "-n",
+            "stopped",
+            "--filter",
+            "scalars",
+        ]
+        run = subprocess.Popen([sys.executable, "-m", "mbk", *words], stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 60
+        while set(snapshots.exports) == known:
+            assert run.poll() is None, run.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        run.send_signal(signal.SIGINT)
+        _, told = run.communicate(timeout=60)
+        assert run.returncode == 130, told
+        assert "--resume" in told
+        assert calm.snapshots == []
+        snapshots.seconds = 0.0
+        session.create("stopped", resume=True)
+        report = session.restore("stopped", suffix="_stopped", filter="scalars_stopped")
     assert_same(calm, report)
 
 
