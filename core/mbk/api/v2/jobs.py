@@ -26,6 +26,15 @@ JobId = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
 Cursor = Annotated[str, Query(max_length=64, description="next_cursor of the page before")]
 Limit = Annotated[int, Query(ge=1, le=500)]
 LOCATION = {"Location": {"description": "where the job is watched", "schema": {"type": "string"}}}
+EVENT = {
+    "type": "object",
+    "required": ["id", "event", "data"],
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"enum": ["state", "phase", "collection", "notice", "progress"]},
+        "data": {"type": "string", "description": "JSON"},
+    },
+}
 KindName = Annotated[str, Query(max_length=64)]
 #: A union of what is registered, which no checker can see through.
 Body: Any = Annotated[Union[tuple(kind.params for kind in KINDS.values())], Field(discriminator="kind")]  # noqa: UP007
@@ -108,7 +117,7 @@ def router(service: Service) -> APIRouter:
         | {
             200: {
                 "description": "server-sent events: state, phase, collection, notice, progress; it ends with the job",
-                "content": {"text/event-stream": {"schema": {"type": "string"}}},
+                "content": {"text/event-stream": {"schema": EVENT}},
             }
         },
         summary="Watches a job",
