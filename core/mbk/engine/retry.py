@@ -51,15 +51,15 @@ class Retrier:
     def call(self, what: str, function: Callable[[], T], *, patience: int = 0) -> T:
         """The function's result. ``what`` names the call for the user: ``read files/insert_log/…``.
 
-        ``patience``: attempts at a call that a server which is there puts off (a rate limit), if more than the policy's.
+        ``patience``: attempts at a call that a server which is there puts off (a rate limit), if more than the policy's;
+        waiting for it is no sign of trouble and costs nothing of the budget.
         """
         attempt = 1
         while True:
             try:
                 result = function()
             except MbkError as error:
-                attempts = patience if isinstance(error, MilvusError) else 0
-                self._pause_or_raise(what, attempt, error, attempts)
+                self._pause_or_raise(what, attempt, error, patience if isinstance(error, MilvusError) else 0)
                 attempt += 1
             else:
                 if attempt > 1:
@@ -85,10 +85,10 @@ class Retrier:
                 self._pause_or_raise(what, attempt, error)
                 attempt += 1
 
-    def _pause_or_raise(self, what: str, attempt: int, error: MbkError, attempts: int = 0) -> None:
+    def _pause_or_raise(self, what: str, attempt: int, error: MbkError, patience: int = 0) -> None:
         if not error.retryable:
             raise error
-        if attempt >= max(attempts, self._policy.attempts) or not self._spend():
+        if attempt >= max(patience, self._policy.attempts) or not self._spend(0 if patience else 1):
             error.retryable = False
             raise error
         delay = min(self._policy.ceiling, self._policy.first * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0)
@@ -96,11 +96,11 @@ class Retrier:
         if self._cancelled.wait(delay):
             raise Interrupted(f"{what}: interrupted") from error
 
-    def _spend(self) -> bool:
+    def _spend(self, tokens: int) -> bool:
         with self._lock:
-            if self._tokens < 1:
+            if self._tokens < tokens:
                 return False
-            self._tokens -= 1
+            self._tokens -= tokens
             self.retries += 1
             return True
 

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from mbk.engine.flush_boundary import moment
+from mbk.engine.flush_boundary import FLUSH_PATIENCE, moment
 from mbk.engine.gc_pause import REFUSALS
 from mbk.engine.inspect import view
 from mbk.engine.positions import timestamp
+from mbk.engine.retry import RetryPolicy
+from mbk.engine.run import Run
 from mbk.errors import (
     CollectionNotFound,
     Interrupted,
@@ -31,7 +33,7 @@ from mbk.model.own import OwnMeta
 from mbk.ports.milvus import Feature, FlushAllPoint
 from tests.fakes.milvus import V2_3, V2_4, V2_5, V2_6
 from tests.fakes.newer import PCHANNEL
-from tests.fakes.world import Life, World
+from tests.fakes.world import QUICK, Life, World
 
 
 @pytest.fixture
@@ -170,6 +172,29 @@ def test_a_flush_that_the_quota_puts_off_is_waited_for(world: World, call: str) 
     world.milvus.fault = failing(call, *[RateLimited("quota") for _ in range(12)])
     world.create(strategy=Strategy.AUTO if call == "flush_all" else Strategy.SERIAL_FLUSH)
     assert world.held() == ["docs", "logs"]
+
+
+def test_waiting_for_quotas_leaves_the_budget_for_real_trouble() -> None:
+    """A thousand collections that were all flushed a moment ago are no reason to give up."""
+    run = Run(policy=RetryPolicy(first=0.0001, ceiling=0.0001, budget=2))
+    fault = failing("flush", *[RateLimited("quota") for _ in range(18)])
+    run.retry.call("flush", lambda: fault("flush", ""), patience=FLUSH_PATIENCE)
+    impatient = failing("flush", *[RateLimited("quota") for _ in range(18)])
+    with pytest.raises(RateLimited):
+        run.retry.call("flush", lambda: impatient("flush", ""))
+
+
+def test_a_server_that_is_gone_is_not_waited_for_as_for_a_quota() -> None:
+    run = Run(policy=QUICK)
+    asked = []
+
+    def gone() -> None:
+        asked.append(1)
+        raise MilvusUnavailable("refused")
+
+    with pytest.raises(MilvusUnavailable):
+        run.retry.call("flush", gone, patience=FLUSH_PATIENCE)
+    assert len(asked) == QUICK.attempts
 
 
 def test_a_list_of_segments_that_a_compaction_disturbs_is_asked_for_again(world: World) -> None:
