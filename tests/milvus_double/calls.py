@@ -18,6 +18,7 @@ from google.protobuf.message_factory import GetMessageClass
 from pymilvus.grpc_gen import common_pb2 as common
 from pymilvus.grpc_gen import milvus_pb2
 
+from tests.milvus_double.dialect import older
 from tests.milvus_double.passwords import matches
 from tests.milvus_double.refusal import Refused, RpcFailure
 from tests.milvus_double.state import DEFAULT, State
@@ -80,7 +81,7 @@ def _unary(name: str, handle: Callable[..., Any], state: State, hooks: list[Hook
             for hook in list(hooks):
                 hook.after(name, request, response)
         except Refused as refused:
-            return refusal_answer(answer_type, refused, state.version)
+            return refusal_answer(answer_type, refused, state.version, name)
         except RpcFailure as failure:
             context.abort(failure.code, failure.details)
         return response
@@ -135,11 +136,11 @@ def _checked(metadata: Mapping[str, str], state: State) -> str:
     return user
 
 
-def status(refused: Refused, version: ServerVersion) -> common.Status:
+def status(refused: Refused, version: ServerVersion, rpc: str = "") -> common.Status:
     """2.2 fills the older code alone; until 2.4 only the errors of `merr`, which end with its words, have a code."""
-    filled = common.Status(error_code=refused.error_code, reason=refused.reason)
     if version.number < (2, 3, 0):
-        return filled
+        return older(refused, rpc)
+    filled = common.Status(error_code=refused.error_code, reason=refused.reason)
     code = refused.code
     if code == 1100 and version.number < (2, 4, 0) and "invalid parameter" not in refused.reason:
         code, filled.error_code = 65535, common.UnexpectedError
@@ -147,8 +148,8 @@ def status(refused: Refused, version: ServerVersion) -> common.Status:
     return filled
 
 
-def refusal_answer(answer_type: Any, refused: Refused, version: ServerVersion) -> Any:
-    filled = status(refused, version)
+def refusal_answer(answer_type: Any, refused: Refused, version: ServerVersion, rpc: str = "") -> Any:
+    filled = status(refused, version, rpc)
     if answer_type is common.Status:
         return filled
     answer = answer_type() if refused.answer is None else refused.answer

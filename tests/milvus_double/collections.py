@@ -286,12 +286,12 @@ class Collections(Part):
     def GetCollectionStatistics(
         self, request: milvus.GetCollectionStatisticsRequest, call: Call
     ) -> milvus.GetCollectionStatisticsResponse:
-        """Of persistent segments, and blind to deletes."""
+        """Blind to deletes; those of L0 segments even count as rows (``GetNumRowsOfCollection`` in ``datacoord/meta.go``)."""
         found = self.state.collection(call.database, request.collection_name)
         rows = sum(
             segment.row_count
             for segment in found.live_segments()
-            if not segment.is_l0 and segment.readable and segment.state != GROWING
+            if segment.readable and segment.state != GROWING
         )
         return milvus.GetCollectionStatisticsResponse(stats=pairs({"row_count": str(rows)}))
 

@@ -11,7 +11,7 @@ from pymilvus.grpc_gen import milvus_pb2 as milvus
 from tests.milvus_double.calls import Call, Part
 from tests.milvus_double.clock import milliseconds
 from tests.milvus_double.collections import pairs
-from tests.milvus_double.refusal import Refused
+from tests.milvus_double.refusal import Refused, no_database
 from tests.milvus_double.schemas import check_name, params
 from tests.milvus_double.state import DEFAULT, Collection, Database
 
@@ -19,9 +19,9 @@ from tests.milvus_double.state import DEFAULT, Collection, Database
 class Databases(Part):
     def ListDatabases(self, request: milvus.ListDatabasesRequest, call: Call) -> milvus.ListDatabasesResponse:
         found = self.state.databases.values()
-        answer = milvus.ListDatabasesResponse(
-            db_names=[item.name for item in found], created_timestamp=[item.created for item in found]
-        )
+        answer = milvus.ListDatabasesResponse(db_names=[item.name for item in found])
+        if self.state.version.number >= (2, 3, 0):
+            answer.created_timestamp.extend(item.created for item in found)
         if self.state.version.has("describe_database"):
             answer.db_ids.extend(item.id for item in found)
         return answer
@@ -154,7 +154,9 @@ class Aliases(Part):
 class Server(Part):
     def Connect(self, request: milvus.ConnectRequest, call: Call) -> milvus.ConnectResponse:
         if call.database not in self.state.databases:
-            raise Refused(f"database not found[database={call.database}]", code=800)
+            if self.state.version.number < (2, 3, 0):
+                raise Refused(f"database not found: {call.database}")
+            raise no_database(call.database)
         return milvus.ConnectResponse(
             identifier=self.state.clock.new_id(),
             server_info=common.ServerInfo(

@@ -127,7 +127,7 @@ class Flushing(Part):
         """2.2 never says yes (LAB.md 1.4); from 2.6.11 on it wants to be asked by channel (FORMAT.md 2.4)."""
         version = self.state.version
         if version.number < (2, 3, 0):
-            return milvus.GetFlushAllStateResponse(flushed=False)
+            return milvus.GetFlushAllStateResponse(flushed=not request.flush_all_ts)
         boundary = max([request.flush_all_ts, *request.flush_all_tss.values()])
         if version.has("flush_all_messages") and not boundary:
             raise invalid("flush_all_tss is required: invalid parameter")
@@ -159,6 +159,9 @@ class Flushing(Part):
                 info.is_sorted = segment.is_sorted
             if version.has("segment_storage_version"):
                 info.storage_version = segment.storage_version
+            if version.has("segment_channel"):
+                info.insert_channel = segment.channel
+                info.compaction_from.extend(segment.compaction_from)
         return answer
 
     def GetQuerySegmentInfo(

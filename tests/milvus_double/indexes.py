@@ -41,7 +41,10 @@ class Indexes(Part):
                 f"Invalid index name: {request.index_name}. The first character of a index name must be an underscore "
                 "or letter."
             )
-        name = request.index_name or _path_name(path) or request.field_name
+        made = (
+            request.field_name if self.state.version.number >= (2, 3, 0) else f"_default_idx_{field.fieldID}"
+        )
+        name = request.index_name or _path_name(path) or made
         there = next((index for index in found.indexes.values() if _same_place(index, field, path)), None)
         if there is not None:
             return self._again(there, name if request.index_name else there.name, given)

@@ -67,6 +67,12 @@ class Partitions(Part):
             found = self.state.collection(call.database, request.collection_name)
         else:
             found = self.state.collection_by_id(request.collectionID)
+        if (
+            request.type == milvus.ShowType.InMemory
+            and not found.loaded
+            and self.state.version.number < (2, 3, 0)
+        ):
+            raise Refused(f"collection {found.id} has not been loaded into QueryNode")
         answer = milvus.ShowPartitionsResponse()
         for part in found.partitions.values():
             if request.partition_names and part.name not in request.partition_names:
@@ -158,7 +164,10 @@ class Loading(Part):
         asked = self._asked(found, request.partition_names)
         if not found.loaded or not all(part.loaded for part in asked):
             raise Refused(f"collection not loaded[collection={found.id}]", code=101)
-        return milvus.GetLoadingProgressResponse(progress=100, refresh_progress=100)
+        answer = milvus.GetLoadingProgressResponse(progress=100)
+        if self.state.version.number >= (2, 3, 0):
+            answer.refresh_progress = 100
+        return answer
 
     def GetReplicas(self, request: milvus.GetReplicasRequest, call: Call) -> milvus.GetReplicasResponse:
         if request.collectionID:

@@ -113,7 +113,11 @@ class Queries(Part):
             )
         counting = COUNT in [name.lower() for name in request.output_fields]
         if counting and not self.state.version.has("count"):
-            raise Refused("field count(*) not exist")
+            raise Refused(
+                "query expression is empty" if not request.expr.strip() else "field count(*) not exist"
+            )
+        if not request.expr.strip() and self.state.version.number < (2, 3, 0):
+            raise Refused("query expression is empty")
         if not request.expr.strip() and not limit and not counting:
             raise Refused("empty expression should be used with limit")
         values = template_values(request.expr_template_values)
@@ -141,9 +145,15 @@ class Queries(Part):
         wanted = {found.key_field.fieldID}
         for name in names:
             struct = next((item for item in found.schema.struct_array_fields if item.name == name), None)
-            if name == "*":
-                # What a function makes is not part of "*" (``translateOutputFields``).
-                wanted |= {field.fieldID for field in found.fields if not _hidden(found, field)}
+            if name in ("*", "%"):
+                # What a function makes is not part of "*" (``translateOutputFields``), and vectors not on 2.2.
+                old = self.state.version.number < (2, 3, 0)
+                wanted |= {
+                    field.fieldID
+                    for field in found.fields
+                    if not _hidden(found, field)
+                    and not (old and (field.data_type in VECTORS) is (name == "*"))
+                }
             elif struct is not None:
                 wanted |= {field.fieldID for field in struct.fields}
             elif field := found.field_named(name):
@@ -176,6 +186,7 @@ class Queries(Part):
             shown += [rows[at] for at, _ in hits]
             result.scores.extend(score for _, score in hits)
             result.topks.append(len(hits))
+        result.top_k = max(result.topks, default=0)
         self._fill(found, result, shown, request.output_fields)
         return milvus.SearchResults(collection_name=found.name, results=result)
 

@@ -85,13 +85,18 @@ class Rows(Part):
             raise invalid("invalid expression: invalid parameter[expected=valid expr][actual=empty expr]")
         values = template_values(request.expr_template_values)
         keys = named_keys(found, request.expr, values)
+        if keys is None and self.state.version.number < (2, 3, 0):
+            raise Refused("invalid plan node type, only pk in [1, 2] supported")
         if keys is None:
             names = [request.partition_name] if request.partition_name else []
             keys = [row.pk for row in selected(self.state, found, request.expr, names, values)]
         timestamp = self.state.clock.now()
         self._buffer(found, keys, self._partition_of_deletes(found, request.partition_name), timestamp)
-        answer = milvus.MutationResult(IDs=schema_pb2.IDs(), delete_cnt=len(keys))
-        if self.state.version.number >= (2, 4, 0):
+        version = self.state.version.number
+        answer = milvus.MutationResult(IDs=ids(keys) if version < (2, 3, 0) else None, delete_cnt=len(keys))
+        answer.IDs.SetInParent()
+        # 2.3 alone says no time (run).
+        if not (2, 3, 0) <= version < (2, 4, 0):
             answer.timestamp = timestamp
         return answer
 
@@ -109,6 +114,9 @@ class Rows(Part):
 
     def _columns(self, found: Collection, request: Any, *, keep_keys: bool = False) -> Columns:
         sent = {data.field_name: data for data in request.fields_data}
+        needed = [field for field in found.schema.fields if not (field.is_dynamic or field.autoID)]
+        if len(sent) < len(needed) and self.state.version.number < (2, 3, 0):
+            raise Refused(f"the length({len(sent)}) of passed fields is less than needed({len(needed)})")
         dynamic = next((data for data in request.fields_data if data.is_dynamic), None)
         columns: Columns = {}
         for field in found.schema.fields:

@@ -169,12 +169,15 @@ def check_field(
         raise invalid(f"invalid field name: {field.name}, it is reserved")
     check_name(field.name.partition("[")[0] if nested else field.name, "field")
     kind, given = int(field.data_type), params(field.type_params)
+    if not version.knows_type(kind) and kind != DataType.String and version.number < (2, 3, 0):
+        known = kind in (0, DataType.Array)
+        raise invalid(f"{DataType.Name(kind) if known else kind} data type not supported")
     if kind == 0:
         raise invalid("data type None is not valid")
     if kind == DataType.String:
         raise invalid("string data type not supported yet, please use VarChar type instead")
     if not version.knows_type(kind) and version.number >= (2, 4, 0):
-        # Before 2.4 every number is taken, and only rows of such a type fail (run: 2.3.5 takes a sparse vector).
+        # 2.3 takes every number, and only rows of such a type fail (run: 2.3.5 takes a sparse vector).
         raise invalid(f"field data type: {kind} is not supported: valid field")
     if kind == DataType.Array and field.element_type not in _ELEMENTS:
         raise invalid(f"element type {DataType.Name(field.element_type)} is not supported")

@@ -23,11 +23,12 @@ from tests.milvus_double.faults import Faults
 from tests.milvus_double.flushing import Flushing
 from tests.milvus_double.imports import Imports
 from tests.milvus_double.indexes import Indexes
+from tests.milvus_double.objects import collect_garbage, compact, leave_orphans
 from tests.milvus_double.partitions import Loading, Partitions
 from tests.milvus_double.queries import Queries
 from tests.milvus_double.rows import Rows
 from tests.milvus_double.services import Services
-from tests.milvus_double.state import State
+from tests.milvus_double.state import Segment, State
 from tests.milvus_double.versions import server_version
 
 LOOPBACK = "127.0.0.1"
@@ -59,7 +60,7 @@ class MilvusDouble:
     (``root`` and ``Milvus`` exist). Port 0 takes a free one. ``write_version`` 2 makes a 3.0 write packed segments.
 
     ``state`` is what it knows (take its lock), ``faults`` what goes wrong, ``imports`` how imports go, ``hooks`` see every
-    call. `compact`, `collect_garbage` and `leave_orphans` of `objects` do to its segments what time does.
+    call.
     """
 
     def __init__(
@@ -133,6 +134,25 @@ class MilvusDouble:
     def storage_root(self) -> Path:
         """The directory that holds ``insert_log``, where the data lie in one."""
         return Path(self.state.store.location.bucket) / self.state.root
+
+    # -- what time does to segments ------------------------------------------------------------------------------------
+
+    def compact(self, database: str, collection: str) -> list[Segment]:
+        """As `objects.compact`."""
+        with self.state.lock:
+            return compact(self.state, self.state.collection(database, collection))
+
+    def collect_garbage(self, *, tolerance: float = 0.0) -> int:
+        """Removes what was dropped, unless garbage collection is paused; returns how many objects went."""
+        with self.state.lock:
+            return collect_garbage(self.state, tolerance=tolerance)
+
+    def leave_orphans(self, database: str, collection: str, *, fields: int = 1) -> list[str]:
+        """Keys of files in a segment's directories that belong to no upload that ended well."""
+        with self.state.lock:
+            found = self.state.collection(database, collection).persistent_segments()
+            segment = next(item for item in found if not item.is_l0)
+            return leave_orphans(self.state, segment, fields=fields)
 
     def __enter__(self) -> Self:
         port, rest_port, management_port = self._ports

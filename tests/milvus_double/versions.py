@@ -33,8 +33,8 @@ RPC_SINCE: dict[str, Version] = {
     "DropDatabase": (2, 2, 9),
     "Connect": (2, 2, 9),
     "RenameCollection": (2, 2, 9),
-    "ListIndexedSegment": (2, 2, 9),
-    "DescribeSegmentIndexData": (2, 2, 9),
+    "ListIndexedSegment": (2, 3, 0),
+    "DescribeSegmentIndexData": (2, 3, 0),
     "AllocTimestamp": (2, 2, 11),
     "Upsert": (2, 3, 0),
     "GetIndexStatistics": (2, 3, 0),
@@ -157,6 +157,8 @@ SINCE: dict[str, Version] = {
     ),  # nullable and default-valued fields (FORMAT.md 4.4, "later 2.5")
     "segment_detail": (2, 5, 8),  # POST /v2/vectordb/segments/describe
     "segment_storage_version": (2, 6, 0),  # GetPersistentSegmentInfo.storage_version
+    # GetPersistentSegmentInfo.insert_channel and compaction_from, by the protocol of 3.0 (whether filled: not certain).
+    "segment_channel": (3, 0, 0),
     "packed_segments": (2, 6, 0),  # storage version 2 is written and imported
     "add_field": (2, 6, 0),
     # The server's own property in DescribeCollection (milvus#48988; which patch of 2.6 is not certain).

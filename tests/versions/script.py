@@ -27,9 +27,30 @@ _TRACE = re.compile(r"stack trace:.*", re.S)
 
 
 #: What differs from build to build, from run to run, or says how the real server got there.
-_PASSING = frozenset({"build_time", "git_commit", "go_version", "leader_addr", "persist_cost"})
+_PASSING = frozenset(
+    [
+        "build_time",
+        "git_commit",
+        "go_version",
+        "leader_addr",
+        "leaderID",
+        "node_ids",
+        "nodeID",
+        "persist_cost",
+    ]
+)
 #: In no promised order.
-_UNORDERED = frozenset({"collection_names", "output_fields", "infos", "properties", "created_timestamps"})
+_UNORDERED = frozenset(
+    [
+        "collection_names",
+        "output_fields",
+        "infos",
+        "properties",
+        "created_timestamps",
+        "index_descriptions",
+        "fields_data",
+    ]
+)
 _PATIENCE = 60.0
 
 
@@ -61,7 +82,7 @@ class Server:
 
     def raw(self, rpc: str, request: Any, database: str = "") -> Any:
         metadata = (("dbname", database),) if database else ()
-        return getattr(self._stub, rpc)(request, timeout=60, metadata=metadata)
+        return getattr(self._stub, rpc)(request, timeout=60, metadata=metadata, wait_for_ready=True)
 
     def __call__(self, rpc: str, request: Any, database: str = "") -> Any:
         try:
@@ -100,7 +121,7 @@ def comparable(value: Any, key: str = "") -> Any:
     if isinstance(value, list):
         items = [comparable(item, key) for item in value]
         items = [item for item in items if not (isinstance(item, tuple) and item[0] in _PASSING)]
-        return sorted(items) if key in _UNORDERED else items
+        return sorted(items, key=repr) if key in _UNORDERED else items
     if isinstance(value, str):
         value = _CHANNEL.sub("<pchannel>", _LONG.sub("<n>", value))
         return _TRACE.sub("", value)

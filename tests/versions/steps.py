@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from pymilvus.grpc_gen import common_pb2 as common
@@ -149,7 +150,7 @@ call("collections", "ShowCollections", milvus.ShowCollectionsRequest())
 call("null is not kept", "DescribeCollection", milvus.DescribeCollectionRequest(collection_name="x17"))
 
 
-def _of(name: str, request: type, **more: Any) -> dict[str, Any]:
+def _of(name: str, request: Any, **more: Any) -> dict[str, Any]:
     key = "collectionName" if "collectionName" in request.DESCRIPTOR.fields_by_name else "collection_name"
     return {key: name, **more}
 
@@ -430,6 +431,4 @@ call("import without a partition", "Import", _import("", "/nowhere/", ""))
 call("import into no partition", "Import", _import("no", "/nowhere/", ""))
 call("state of no job", "GetImportState", milvus.GetImportStateRequest(task=5))
 for label, path in (("missing", "/nowhere/"), ("relative", "insert_log/")):
-    STEPS[f"import a {label} directory"] = lambda server, path=path: server.imported(
-        _import("_default", path, "")
-    )
+    STEPS[f"import a {label} directory"] = partial(Server.imported, request=_import("_default", path, ""))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,33 +14,11 @@ from tests.e2e import data
 from tests.e2e.data import Clients, Coll
 from tests.e2e.milvus_servers import STABLE_SEGMENTS, milvus_local
 from tests.milvus_double import MilvusDouble
-from tests.versions.script import Server, Site, pairs
+from tests.versions.both import Both
+from tests.versions.script import Server, pairs, until
 from tests.versions.steps import STEPS
 
 VERSION = "v2.3.5-lite"
-
-
-class Both:
-    """The two servers with a client of each."""
-
-    def __init__(self, real: Any, double: MilvusDouble) -> None:
-        sites = {
-            "real": Site(
-                f"{real.address}:{real.port}",
-                f"http://{real.address}:{real.port}",
-                real.management_url,
-                real.storage_root,
-            ),
-            "double": Site(double.target, double.rest_url, double.management_url, double.storage_root),
-        }
-        self.servers = {name: Server(site) for name, site in sites.items()}
-        self.clients = {"real": Clients(real), "double": Clients(double)}
-
-    def close(self) -> None:
-        for server in self.servers.values():
-            server.close()
-        for clients in self.clients.values():
-            clients.__exit__()
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +35,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
 
 @pytest.fixture(scope="module")
 def answers(both: Both) -> Mapping[str, Mapping[str, Any]]:
-    """Server -> step -> answer."""
-    return {
-        name: {label: ask(server) for label, ask in STEPS.items()} for name, server in both.servers.items()
-    }
+    return both.answers()
 
 
 @pytest.mark.parametrize("label", STEPS)
@@ -137,10 +113,12 @@ def test_an_import_is_cut_by_milliseconds(both: Both) -> None:
     for name, server in both.servers.items():
         coll = data.plain(both.clients[name], "default", "cut", rows=0, loaded=False)
         coll.insert(data.plain_rows(range(10)))
-        boundary = server.raw("AllocTimestamp", milvus.AllocTimestampRequest()).timestamp
+        boundary = milliseconds(server)
+        # The real clock ticks every 50 ms.
+        until(partial(milliseconds, server), (boundary + 1).__lt__)
         coll.insert(data.plain_rows(range(10, 30)))
         coll.flush()
-        request = _import(server, "cut", end_ts=str(boundary >> 18))
+        request = _import(server, "cut", end_ts=str(boundary + 1))
         data.plain(both.clients[name], "default", "cut_off", rows=0, loaded=False)
         request.collection_name = "cut_off"
         server.imported(request)
@@ -148,6 +126,11 @@ def test_an_import_is_cut_by_milliseconds(both: Both) -> None:
         target.load()
         found[name] = sorted(target.rows())
     assert found["double"] == found["real"] == list(range(10))
+
+
+def milliseconds(server: Server) -> int:
+    """The physical part of the server's clock."""
+    return int(server.raw("AllocTimestamp", milvus.AllocTimestampRequest()).timestamp) >> 18
 
 
 def test_both_keep_their_data_where_they_say(both: Both) -> None:
