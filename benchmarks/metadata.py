@@ -49,10 +49,11 @@ class Shape:
         return self.segments * self.fields * self.logs
 
     def files(self, segment: int) -> Iterator[str]:
+        """As Milvus numbers them: a write takes consecutive numbers, one for each field."""
         base = FIRST + segment * 1000 * self.fields
         for field in range(self.fields):
             for log in range(self.logs):
-                yield f"{field if field < 2 else 98 + field}/{base + field * self.logs + log}"
+                yield f"{field if field < 2 else 98 + field}/{base + log * self.fields + field}"
 
 
 class Invented:

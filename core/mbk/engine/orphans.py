@@ -48,6 +48,8 @@ def whole_writes(logs: Iterable[Log], fields: int) -> Sorted | None:
     """The logs in whole blocks, and the rest; None where they can be cut into blocks in more than one way."""
     ordered = sorted(logs)
     forward = _blocks(ordered, fields)
+    if len(forward) == len(ordered):
+        return Sorted(frozenset(ordered), frozenset())
     backward = _blocks([(-log, field) for log, field in reversed(ordered)], fields)
     if forward != {(-log, field) for log, field in backward}:
         return None
