@@ -2,7 +2,7 @@
 
 Sources: milvus ``internal/proxy/task_import.go`` (checks of the proxy), ``internal/datacoord/services.go`` and
 ``import_util.go`` (admission), ``import_checker.go`` (states, disk quota), ``internal/util/importutilv2/option.go``,
-``internal/datanode/importv2`` (L0); for 2.2 and 2.3 a run of 2.3.5, whose texts and quirks these are (FORMAT.md 4, LAB.md 1.4).
+``internal/datanode/importv2`` (L0); for 2.2 and 2.3 runs of 2.2.16 and 2.3.5, whose texts and quirks these are (FORMAT.md 4, LAB.md 1.4).
 """
 
 from __future__ import annotations
@@ -284,6 +284,9 @@ class Imports:
             collection = self.state.collections.get(job.collection_id)
             if collection is not None:
                 objects.drop_segments(self.state, [collection.segments[number] for number in job.segments])
+            if self.state.version.number < (2, 3, 0):
+                # Errors have no common ending yet (2.2.16, run).
+                reason = reason.replace(": importing data failed", "")
             job.state, job.progress, job.reason, job.rows = FAILED, 0, reason, 0
 
     def _target(self, job: ImportJob) -> Collection:
