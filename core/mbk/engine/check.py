@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 
 from mbk.engine.probe import DATA, Probe, ask
 from mbk.engine.run import Run
+from mbk.engine.snapshots import External
 from mbk.engine.transfer import STREAM, Transfer, TransferLimits
 from mbk.errors import BucketNotFound, MbkError, Unsupported, WrongStorage
 from mbk.model.backup import CheckResult
 from mbk.model.layout import INSERT_LOG
 from mbk.model.plan import CopyItem
-from mbk.ports.milvus import Milvus
+from mbk.ports.milvus import Feature, Milvus
 from mbk.ports.storage import Storage
 
 #: A pause so short that it is over before it matters; it is not resumed, for that would end somebody else's.
@@ -52,6 +53,12 @@ class Check:
             milvus, backup = self.storage(), self.backup()
             yield ask("copy from milvus storage to backup storage", lambda: self._copy(milvus, backup))
             yield ask("copy from backup storage to milvus storage", lambda: self._copy(backup, milvus))
+            if self._takes_snapshots():
+                yield ask(
+                    "snapshots",
+                    lambda: f"Milvus writes them to {External.of(backup, milvus).uri(backup.location.root)}",
+                    optional="binlogs are copied instead",
+                )
 
     def _milvus(self) -> Iterator[CheckResult]:
         connected = ask("milvus", lambda: self.milvus().version)
@@ -63,6 +70,12 @@ class Check:
             # A pause that cannot be had is a warning in a backup, and no more here.
             paused = ask("milvus: pause garbage collection", self._gc, optional="backups run without it")
             yield paused if paused.ok else replace(paused, ok=True, warning=True)
+
+    def _takes_snapshots(self) -> bool:
+        """Where `create` makes them unless it is told otherwise; an error is told by the questions to Milvus."""
+        with suppress(MbkError):
+            return self.milvus().features >= {Feature.SNAPSHOT, Feature.MANIFEST_SEGMENTS}
+        return False
 
     def _collections(self) -> str:
         milvus = self.milvus()

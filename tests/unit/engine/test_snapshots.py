@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mbk.engine.backup import Create
+from mbk.engine.check import Check
 from mbk.engine.limits import JobTimes
 from mbk.engine.snapshots import External
 from mbk.errors import (
@@ -37,12 +38,15 @@ from tests.fakes.snapshots import SPEC, V3_0, ReachableStorage, SnapshotMilvus
 from tests.fakes.world import Killed, World
 
 SECRET = "very-secret"
-TIMES = JobTimes(poll=0.001, notice=0.02, patience=0.05, settle=0.02, drop=0.02)
+PATIENT = JobTimes(poll=0.001)
+IMPATIENT = JobTimes(poll=0.001, notice=0.1, patience=1.0, settle=0.02, drop=0.02)
 
 
 @dataclass
 class SnapshotWorld(World):
-    """Docs with two partitions and a suffix of deletes, logs in another database; a Milvus 3.0."""
+    """Docs with two partitions and deletes in both, logs in another database; a Milvus 3.0."""
+
+    times: JobTimes = PATIENT
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -65,11 +69,11 @@ class SnapshotWorld(World):
 
     def creator(self) -> Create:
         made = super().creator()
-        made.limits = replace(made.limits, snapshots=TIMES)
+        made.limits = replace(made.limits, snapshots=self.times)
         return made
 
     def restore(self, name: str = "nightly", **options: Any) -> RunReport:
-        return super().restore(name, limits={"snapshots": TIMES}, **options)
+        return super().restore(name, limits={"snapshots": self.times}, **options)
 
     @property
     def held_snapshots(self) -> list[str]:
@@ -258,7 +262,7 @@ def test_files_that_are_missing_are_noticed_before_the_commit(world: SnapshotWor
 
 
 def test_an_export_that_does_not_move_is_told_and_given_up(world: SnapshotWorld) -> None:
-    world.server.stuck = {"docs"}
+    world.server.stuck, world.times = {"docs"}, IMPATIENT
     with pytest.raises(PartialFailure):
         world.create()
     assert "snapshot-stalled" in world.notices
@@ -267,7 +271,7 @@ def test_an_export_that_does_not_move_is_told_and_given_up(world: SnapshotWorld)
     assert world.held_snapshots == ["default.docs"]
     assert world.catalog().read_own("nightly").snapshots == ["default.docs"]
     world.server.end_jobs()
-    world.server.stuck = set()
+    world.server.stuck, world.times = set(), PATIENT
     world.create(resume=True)
     assert world.held_snapshots == []
 
@@ -427,7 +431,7 @@ def test_a_failed_restore_job_leaves_no_target(world: SnapshotWorld) -> None:
 
 def test_a_restore_job_that_does_not_move_is_given_up(world: SnapshotWorld) -> None:
     world.create(only="docs")
-    world.server.stuck = {"docs_new"}
+    world.server.stuck, world.times = {"docs_new"}, IMPATIENT
     with pytest.raises(ImportFailed, match="stands at"):
         world.restore(suffix="_new")
     assert "default.docs_new" not in world.server.names
@@ -485,3 +489,26 @@ def test_a_record_without_its_snapshot_is_a_damaged_backup(world: SnapshotWorld)
     del tree["collection_backups"][0]["snapshot_backup"]
     world.backup.write(key, [json.dumps(tree).encode()])
     refused(world, InvalidBackup, "has no snapshot")
+
+
+@pytest.mark.parametrize(
+    ("kind", "features", "told"),
+    [
+        (ReachableStorage, V3_0, [("Milvus writes them to mem://backups/backup/", False)]),
+        (MemoryStorage, V3_0, [("binlogs are copied instead", True)]),
+        (ReachableStorage, V2_6, []),
+    ],
+)
+def test_check_tells_where_milvus_writes_snapshots(
+    kind: type[MemoryStorage],
+    features: frozenset[Feature],
+    told: list[tuple[str, bool]],
+    world: SnapshotWorld,
+) -> None:
+    world.server.features = features
+    backup = kind(world.service, "backups", root="backup/")
+    check = Check(lambda: world.server, lambda: world.storage, lambda: backup, world.run(), world.limits)
+    found = [item for item in check.results() if item.what == "snapshots"]
+    assert [item.warning for item in found] == [warning for _, warning in told]
+    assert all(text in item.detail for item, (text, _) in zip(found, told, strict=True))
+    assert all(item.ok for item in found)
