@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mbk.engine.limits import RestoreLimits
+from mbk.engine.limits import ImportLimits, RestoreLimits
 from mbk.engine.restore import Restore
 from mbk.errors import (
     BackupNotFound,
@@ -211,7 +211,7 @@ def test_a_server_that_goes_away_stops_the_run(world: World) -> None:
 
     world.milvus.fault = fault
     with pytest.raises(MilvusUnavailable):
-        world.restore(suffix="_back")
+        world.restore(suffix="_back", limits={"imports": ImportLimits(look=0.001)})
 
 
 def test_an_import_that_may_have_begun_is_not_begun_twice(world: World) -> None:
