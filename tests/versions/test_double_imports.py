@@ -387,6 +387,30 @@ def test_grpc_tells_how_a_job_goes() -> None:
             calls.GetImportState(milvus.GetImportStateRequest(task=1), CALL)
 
 
+def test_files_are_paired_in_the_order_of_their_names() -> None:
+    """Numbers with different counts of digits bring the values of one file to the keys of another."""
+    with played("v2.6.12") as double:
+        double.state.rows_per_log = 1
+        segment = double.write([1, 2])
+        for field, files in segment.insert_logs.items():
+            names = ("9", "10") if field == 101 else ("1", "2")
+            for file, name in zip(files, names, strict=True):
+                with double.store.read(file.key) as chunks:
+                    double.store.write(f"odd/7/{field}/{name}", [b"".join(chunks)])
+        assert double.done(["odd/"]).state == "Completed"
+        assert {key: row.values[101] for key, row in double.rows().items()} == {1: 1, 2: 0}
+
+
+def test_a_job_has_at_most_1024_segments() -> None:
+    with played("v2.6.12") as double:
+        for number in range(1025):
+            double.store.write(f"many/{number}/0/1", [b""])
+        with pytest.raises(Refused, match="should not exceed 1024, but got 1025"):
+            double.ask(["many/"])
+        with pytest.raises(Refused, match="should not exceed 1024, but got 1100"):
+            double.ask(*[["many/"]] * 1100)
+
+
 # -- HTTP ------------------------------------------------------------------------------------------------------------
 
 
