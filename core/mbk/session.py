@@ -248,8 +248,43 @@ class Session:
             with hold(self.backup_storage, name, f"deletion of backup {name!r}", run):
                 return catalog.delete(name)
 
+    def copy(
+        self,
+        name: str,
+        *,
+        path: str = "",
+        bucket: str = "",
+        on_event: OnEvent | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> RunReport:
+        """Copies a backup as it is to another root path or bucket of the backup storage. Needs no Milvus.
+
+        Raises `BackupExists`, `BackupNotFound`, `InvalidBackup` and what the storage raises.
+        """
+        from mbk.engine.copy_backup import CopyBackup
+
+        hint = "run it again, it goes on where it was"
+        with self._run("copy", name, on_event, hint=hint, cancelled=cancelled) as run:
+            target = self._backup_storage_at(path, bucket)
+            try:
+                return CopyBackup(self.backup_storage, target, run, self._transfer_limits()).execute(name)
+            finally:
+                target.close()
+
+    def _backup_storage_at(self, path: str, bucket: str) -> Storage:
+        choice = self.settings.backup_storage
+        changes = {"root_path": path, "bucket": bucket}
+        values = {**choice.values, **{name: value for name, value in changes.items() if value}}
+        return self.registry.open(choice.model_copy(update={"values": values}))
+
     def restore_secondary(
-        self, name: str, *, source: str, target: str, on_event: OnEvent | None = None
+        self,
+        name: str,
+        *,
+        source: str,
+        target: str,
+        on_event: OnEvent | None = None,
+        cancelled: threading.Event | None = None,
     ) -> RunReport:
         """Makes a standby of the backup: ``source`` and ``target`` are the ids of the clusters (FORMAT.md 6.1).
 
@@ -262,9 +297,8 @@ class Session:
         def open_replication(control: str) -> Replication:
             return connect_replication(self.settings.milvus, source=source, target=target, control=control)
 
-        with self._run(
-            "restore secondary", name, on_event, hint="run it again, it goes on where it was"
-        ) as run:
+        hint = "run it again, it goes on where it was"
+        with self._run("restore secondary", name, on_event, hint=hint, cancelled=cancelled) as run:
             job = SecondaryRestore(
                 self.milvus, open_replication, self.storage, self.backup_storage, run, self._restore_limits()
             )

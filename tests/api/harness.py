@@ -52,9 +52,12 @@ class WorldSession(Session):
 
     @property
     def backup_storage(self) -> Storage:
+        return self._backup_storage_at("", "")
+
+    def _backup_storage_at(self, path: str, bucket: str) -> Storage:
         values = self.settings.backup_storage.values
-        root = str(values["root_path"]).strip("/")
-        bucket = str(values["bucket"])
+        root = (path or str(values["root_path"])).strip("/")
+        bucket = bucket or str(values["bucket"])
         return MemoryStorage(
             self._world.service, bucket, root=f"{root}/" if root else "", fault=self._world.backup.fault
         )

@@ -499,3 +499,12 @@ def test_swagger_ui_works_without_the_internet(client: Client) -> None:
     assert '"/openapi.json"' in page or "'/openapi.json'" in page
     assert client.ask("GET", f"{API}/docs").url.endswith("/docs/")
     assert f"{API}/create" in client.get("/openapi.json")["paths"]
+
+
+def test_a_standby_over_the_classic_route(client: Client) -> None:
+    create(client, backup_name="nightly")
+    clusters = {"sourceClusterID": "a", "targetClusterID": "b"}
+    answer = client.post(f"{API}/restore_secondary", {"backup_name": "nightly", **clusters})
+    assert answer["code"] in (1, 400)
+    assert "needs" in answer["msg"], answer
+    assert client.post(f"{API}/restore_secondary", {"backup_name": "nightly"})["code"] == 400

@@ -330,3 +330,53 @@ def test_one_jobs_file_serves_one_server(world: World, tmp_path: Path) -> None:
         serving(settings(tmp_path), world),
     ):
         pass
+
+
+def test_a_backup_is_copied_byte_for_byte_to_another_place(client: Client, world: World) -> None:
+    client.done(kind="backup", name="nightly")
+    job = client.done(kind="copy", backup="nightly", to_path="archive")
+    originals = world.objects("backups", "backup/nightly/")
+    copies = world.objects("backups", "archive/nightly/")
+    assert {key.removeprefix("archive/"): data for key, data in copies.items()} == {
+        key.removeprefix("backup/"): data for key, data in originals.items()
+    }
+    assert job["progress"]["objects"] == len(originals)
+    client.done(kind="restore", backup="nightly", path="archive", suffix="_back")
+    assert world.milvus.rows("docs_back") == world.milvus.rows("docs")
+    again = client.over(client.job(kind="copy", backup="nightly", to_path="archive"))
+    assert (again["state"], again["error"]["type"]) == ("failed", "urn:mbk:backup-exists")
+
+
+def test_a_copy_that_was_stopped_is_no_backup_and_is_gone_on_with(client: Client, world: World) -> None:
+    client.done(kind="backup", name="nightly")
+
+    def stop(operation: str, what: str) -> None:
+        if operation == "copy" and what.endswith("full_meta.json"):
+            raise StorageError("cut off")
+
+    world.backup.fault = stop
+    job = client.over(client.job(kind="copy", backup="nightly", to_path="archive"))
+    assert (job["state"], job["resumable"]) == ("failed", True)
+    assert client.get("/api/v2/backups", path="archive")["items"][0]["state"] == "incomplete"
+    world.backup.fault = lambda *_: None
+    client.post(f"/api/v2/jobs/{job['id']}:resume")
+    assert client.over(job)["state"] == "succeeded"
+    assert client.get("/api/v2/backups/nightly", path="archive")["state"] == "complete"
+
+
+@pytest.mark.parametrize("body", [{}, {"to_path": "../x"}, {"to_bucket": "a/b"}], ids=str)
+def test_a_copy_has_a_place_to_go_to(client: Client, body: Any) -> None:
+    client.problem(400, "POST", "/api/v2/jobs", json={"kind": "copy", "backup": "nightly", **body})
+
+
+def test_a_copy_onto_itself_is_refused(client: Client) -> None:
+    client.done(kind="backup", name="nightly")
+    job = client.over(client.job(kind="copy", backup="nightly", to_path="backup"))
+    assert (job["state"], job["error"]["type"]) == ("failed", "urn:mbk:usage-error")
+
+
+def test_a_standby_needs_a_server_that_can_replicate(client: Client) -> None:
+    client.done(kind="backup", name="nightly")
+    job = client.over(client.job(kind="secondary", backup="nightly", source_cluster="a", target_cluster="b"))
+    assert job["state"] == "failed"
+    assert "needs" in job["error"]["detail"], job["error"]

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from mbk.api.jobs.model import Job
-from mbk.api.jobs.params import BackupParams, DeleteParams, Params, RestoreParams
-from mbk.errors import BackupExists, BackupNotFound
+from mbk.api.jobs.params import BackupParams, CopyParams, DeleteParams, Params, RestoreParams, SecondaryParams
+from mbk.errors import BackupExists, BackupNotFound, UsageError
 from mbk.model.backup import DONE, RunReport, check_name, default_name
 from mbk.model.events import Event
 from mbk.session import Session
@@ -95,6 +95,34 @@ def _restore(work: Work, params: RestoreParams) -> Done:
     return Done(report, {})
 
 
+def _secondary(work: Work, params: SecondaryParams) -> Done:
+    report = work.session.restore_secondary(
+        params.backup,
+        source=params.source_cluster,
+        target=params.target_cluster,
+        on_event=work.on_event,
+        cancelled=work.cancelled,
+    )
+    return Done(report, {})
+
+
+def _copy_check(params: CopyParams) -> str:
+    if not params.to_path and not params.to_bucket:
+        raise UsageError("where to?", hint="name to_path or to_bucket")
+    return params.backup
+
+
+def _copy(work: Work, params: CopyParams) -> Done:
+    report = work.session.copy(
+        params.backup,
+        path=params.to_path,
+        bucket=params.to_bucket,
+        on_event=work.on_event,
+        cancelled=work.cancelled,
+    )
+    return Done(report, {})
+
+
 def _delete(work: Work, params: DeleteParams) -> Done:
     try:
         objects = work.session.delete(params.backup, on_event=work.on_event, cancelled=work.cancelled)
@@ -117,6 +145,22 @@ KINDS: dict[str, Kind] = {
             _restore,
             writes_backup=False,
             secret=("ezk_mapping",),
+        ),
+        Kind(
+            "secondary",
+            "makes a standby cluster of a backup",
+            SecondaryParams,
+            lambda params: str(params.backup),
+            _secondary,
+            writes_backup=False,
+        ),
+        Kind(
+            "copy",
+            "copies a backup to another path or bucket",
+            CopyParams,
+            _copy_check,
+            _copy,
+            writes_backup=False,
         ),
         Kind(
             "delete",

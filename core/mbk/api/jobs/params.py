@@ -23,6 +23,11 @@ class Params(BaseModel):
     )
     bucket: str = Field("", max_length=63, description="their bucket, in place of the configured one")
 
+    @property
+    def places(self) -> list[tuple[str, str]]:
+        """Every path and bucket that is named."""
+        return [(self.path, self.bucket)]
+
 
 class BackupParams(Params):
     kind: Literal["backup"]
@@ -101,6 +106,28 @@ class RestoreParams(Params):
             ezk_mapping=self.ezk_mapping,
             fail_fast=self.fail_fast,
         )
+
+
+class SecondaryParams(Params):
+    kind: Literal["secondary"]
+    backup: Name
+    source_cluster: str = Field(
+        min_length=1, max_length=256, description="id of the cluster that was backed up"
+    )
+    target_cluster: str = Field(min_length=1, max_length=256, description="id of the standby")
+
+
+class CopyParams(Params):
+    """``path`` and ``bucket`` say where the backup lies, as ever; the others where the copy goes, on the same service."""
+
+    kind: Literal["copy"]
+    backup: Name
+    to_path: str = Field("", max_length=1024, description="root path of the copy; empty: as the original's")
+    to_bucket: str = Field("", max_length=63, description="its bucket; empty: as the original's")
+
+    @property
+    def places(self) -> list[tuple[str, str]]:
+        return [(self.path, self.bucket), (self.to_path, self.to_bucket)]
 
 
 class DeleteParams(Params):

@@ -119,7 +119,8 @@ class Runner:
         """Files a job; with the key of an earlier request: that one's job, and True."""
         kind = self.kinds[params.kind]  # type: ignore[attr-defined]  # every subclass has its own literal
         name = kind.check(params)
-        self.sessions.check_place(params.path, params.bucket)
+        for place in params.places:
+            self.sessions.check_place(*place)
         secret = params.model_dump(include=set(kind.secret), exclude_defaults=True)
         with self._lock:
             if key and (found := self.store.by_key(key)):

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import ValidationError
 
-from mbk.api.errors import NOT_FOUND, NOT_SUPPORTED, PARAMETER, code_of, failure, line
+from mbk.api.errors import NOT_FOUND, PARAMETER, code_of, failure, line
 from mbk.api.jobs.model import Job, State
 from mbk.api.jobs.params import DeleteParams, Params
 from mbk.api.service import Service
@@ -24,6 +24,7 @@ from mbk.errors import MbkError, NotFound
 from mbk.model.backup import default_name
 
 GREETING = "Hello, this is the backup service of Milvus"
+RESTORING = "restore backup is executing asynchronously"
 B = TypeVar("B", bound=ClassicBody)
 RequestId = Annotated[str, Header(alias="request_id", convert_underscores=False, max_length=256)]
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -104,8 +105,7 @@ def router(service: Service) -> APIRouter:
         async def work() -> JSONResponse:
             job = await _submitted(service, translate.restore(body), body.id)
             if body.run_async:
-                told = "restore backup is executing asynchronously"
-                return _answer(asked, answers.restore_task(job), msg=told)
+                return _answer(asked, answers.restore_task(job), msg=RESTORING)
             job = await _over(service, job)
             return _ended(asked, job, answers.restore_task(job))
 
@@ -129,8 +129,16 @@ def router(service: Service) -> APIRouter:
     )
     async def restore_secondary(request: Request, request_id: RequestId = "") -> JSONResponse:
         body = await _parsed(SecondaryRequest, request)
-        told = "restore_secondary needs Milvus 2.6.11 or newer and is not served over REST: mbk restore secondary"
-        return _refusal(body.request_id or request_id, told, NOT_SUPPORTED)
+        asked = body.request_id or request_id
+
+        async def work() -> JSONResponse:
+            job = await _submitted(service, translate.secondary(body), "")
+            if body.run_async:
+                return _answer(asked, answers.restore_task(job), msg=RESTORING)
+            job = await _over(service, job)
+            return _ended(asked, job, answers.restore_task(job))
+
+        return await _answered(asked, work)
 
     @routes.get(
         "/check",

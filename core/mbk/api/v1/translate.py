@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from mbk.api.jobs.params import BackupParams, Params, RestoreParams
-from mbk.api.v1.bodies import CreateRequest, RestoreRequest, chosen, filter_text, names_text
+from mbk.api.jobs.params import BackupParams, Params, RestoreParams, SecondaryParams
+from mbk.api.v1.bodies import CreateRequest, RestoreRequest, SecondaryRequest, chosen, filter_text, names_text
 from mbk.errors import UsageError
 from mbk.model.options import Strategy
 
@@ -68,6 +68,22 @@ def restore(body: RestoreRequest) -> RestoreParams:
             "ezk_mapping": body.ezk_mapping,
             "path": body.path,
             "bucket": body.bucket_name,
+        },
+    )
+
+
+def secondary(body: SecondaryRequest) -> SecondaryParams:
+    """`UsageError` for what is missing."""
+    if not body.backup_name or not body.source_cluster_id or not body.target_cluster_id:
+        raise UsageError("backup_name, sourceClusterID and targetClusterID are needed", hint="name all three")
+    return made(
+        SecondaryParams,
+        {
+            "kind": "secondary",
+            "backup": body.backup_name,
+            "source_cluster": body.source_cluster_id,
+            "target_cluster": body.target_cluster_id,
+            "path": body.path,
         },
     )
 

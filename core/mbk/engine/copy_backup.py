@@ -1,0 +1,119 @@
+"""The use-case `copy`: a committed backup, byte for byte, to another place, under the commit protocol."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mbk.engine.backup_collection import verify
+from mbk.engine.catalog import Catalog, Found
+from mbk.engine.lease import hold
+from mbk.engine.run import Run
+from mbk.engine.transfer import Transfer, TransferLimits
+from mbk.errors import BackupExists, InvalidBackup, UsageError
+from mbk.model import layout
+from mbk.model.backup import DONE, CollectionOutcome, RunReport
+from mbk.model.events import WorkPlanned
+from mbk.model.meta import Backup
+from mbk.model.plan import CopyItem
+from mbk.ports.storage import Storage
+
+
+@dataclass(slots=True)
+class CopyBackup:
+    """One run of `copy`. A copy that was interrupted is gone on with; whatever else is at the target stays untouched."""
+
+    source: Storage
+    target: Storage
+    run: Run
+    limits: TransferLimits
+
+    def execute(self, name: str) -> RunReport:
+        """`BackupExists` where the target has something of this name that is no begun copy of this very backup."""
+        started = time.monotonic()
+        here, there = self.source.location, self.target.location
+        if here.same_bucket(there) and here.root == there.root:
+            raise UsageError(
+                f"backup {name!r} would be copied onto itself", hint="name another path or bucket"
+            )
+        self.source.check()
+        catalog = Catalog(self.source, self.run)
+        backup = catalog.read(name)
+        if backup.format == "snapshot":
+            raise InvalidBackup(
+                f"backup {name!r} is a snapshot, whose files name their place",
+                hint="create it with --format binlog",
+            )
+        self.target.check(create=True)
+        with hold(self.target, name, f"copy of backup {name!r}", self.run):
+            stats = self._copy(catalog.find(name), name)
+        return RunReport(
+            command="copy",
+            name=name,
+            id=backup.id,
+            location=f"{there}/{name}",
+            milvus_version=backup.milvus_version,
+            seconds=time.monotonic() - started,
+            collections=tuple(_outcomes(backup)),
+            transfer=stats.stats,
+            notices=tuple(self.run.notices),
+        )
+
+    def _copy(self, found: Found, name: str) -> Transfer:
+        catalog = Catalog(self.target, self.run)
+        prefix = catalog.layout(name).prefix
+        self.run.phase("copy")
+        items = [
+            CopyItem(item.source_key, prefix + item.key, item.size, item.etag)
+            for item in self._items(self.source, found.layout.prefix)
+        ]
+        present = {item.source_key: item.size for item in self._items(self.target, prefix)}
+        sizes = {item.key: item.size for item in items}
+        if catalog.find(name).is_committed or present.items() - sizes.items():
+            raise BackupExists(
+                f"backup {name!r} exists in {self.target.location}",
+                hint="delete it there, or copy it elsewhere",
+            )
+        self.run.emit(WorkPlanned(collection="", objects=len(items), size=sum(sizes.values())))
+        self.target.clean(prefix)
+        mark = layout.FULL_META if layout.FULL_META in found.files else layout.BACKUP_META
+        first, data, meta, last = _in_order(items, catalog.layout(name).meta_prefix, mark)
+        with Transfer(self.source, self.target, self.run, self.limits) as transfer:
+            for batch in (first, data, meta):
+                transfer.copy(batch, collection="", present=present)
+            self.run.phase("verify")
+            copied = {item.source_key: item.size for item in self._items(self.target, prefix)}
+            verify([*first, *data, *meta], copied, where=str(self.target.location))
+            self.run.check_cancelled()
+            self.run.phase("commit")
+            transfer.copy(last, collection="", present={})
+        return transfer
+
+    def _items(self, storage: Storage, prefix: str) -> list[CopyItem]:
+        """Every object below the prefix; ``key`` is relative to it."""
+        return self.run.retry.call(
+            f"list {prefix}",
+            lambda: [
+                CopyItem(entry.key, entry.key.removeprefix(prefix), entry.size, entry.etag)
+                for entry in storage.list(prefix)
+                if not entry.is_prefix
+            ],
+        )
+
+
+def _in_order(
+    items: list[CopyItem], meta_prefix: str, mark: str
+) -> tuple[list[CopyItem], list[CopyItem], list[CopyItem], list[CopyItem]]:
+    """What takes the name, the data, the other metadata, and what makes it a backup."""
+    first, last = meta_prefix + layout.OWN_META, meta_prefix + mark
+    meta = [item for item in items if item.key.startswith(meta_prefix) and item.key not in (first, last)]
+    data = [item for item in items if not item.key.startswith(meta_prefix)]
+    named = {item.key: item for item in items}
+    return [named[first]] if first in named else [], data, meta, [named[last]]
+
+
+def _outcomes(backup: Backup) -> Iterable[CollectionOutcome]:
+    for item in backup.collection_backups:
+        label = f"{item.db_name or 'default'}.{item.collection_name}"
+        yield CollectionOutcome(label, label, DONE, size=item.size)
