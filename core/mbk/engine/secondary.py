@@ -192,10 +192,10 @@ class SecondaryRestore:
                 lambda at=job: self._announce(at, replication, ticks),  # type: ignore[misc] # bound at once
             )
         for job in jobs:
-            self._await(job, ImportPhase.UNCOMMITTED)
+            waits = self._await(job, ImportPhase.UNCOMMITTED).phase is ImportPhase.UNCOMMITTED
             self._send(
                 f"commit import {job.id} into {_name(job.collection)}",
-                lambda at=job: replication.commit_import(at.collection, job=at.id),  # type: ignore[misc] # bound at once
+                lambda at=job, it=waits: replication.commit_import(at.collection, job=at.id, needed=it),  # type: ignore[misc] # bound at once
             )
         for job in jobs:
             state = self._await(job, ImportPhase.COMPLETED)
@@ -225,7 +225,9 @@ class SecondaryRestore:
             try:
                 state = self.run.retry.call(
                     f"ask for import job {job.id}",
-                    lambda: self.milvus.import_state(str(job.id), database=_name(job.collection).database),
+                    lambda: self.milvus.import_state(
+                        str(job.id), database=_name(job.collection).database, rest=True
+                    ),
                 )
             except ImportFailed:
                 unknown_since = unknown_since or time.monotonic()

@@ -98,7 +98,7 @@ class Importing(Server):
             options["ezk"] = request.ezk
         return options
 
-    def import_state(self, job: str, *, database: str = "") -> ImportState:
+    def import_state(self, job: str, *, database: str = "", rest: bool = False) -> ImportState:
         """Asked where the job was started; REST and gRPC name the same jobs, so others are asked about over gRPC.
 
         That has no word for a job that waits for its commit, and calls it failed without a reason: REST is asked then.
@@ -106,7 +106,7 @@ class Importing(Server):
         what = f"get the state of import job {job}"
         if not job.isdecimal():
             raise ImportFailed(f"{what}: there is no such job")
-        if job in self._rest_jobs:
+        if rest or job in self._rest_jobs:
             return self._rest.import_state(job, database=database, what=what)
         state = self._grpc_state(job, what, database)
         if state.phase is ImportPhase.FAILED and not state.reason and Feature.REST_IMPORT in self.features:

@@ -52,7 +52,10 @@ class MilvusReplication:
 
     def checkpoint(self, channel: str) -> int:
         request = milvus.GetReplicateInfoRequest(source_cluster_id=self._source, target_pchannel=channel)
-        answer = self._channel.call("GetReplicateInfo", request, f"get the checkpoint of {channel}")
+        # This answer has no status.
+        answer = self._channel.call(
+            "GetReplicateInfo", request, f"get the checkpoint of {channel}", checked=False
+        )
         return int(answer.checkpoint.time_tick)
 
     def close(self) -> None:
@@ -139,7 +142,11 @@ class MilvusReplication:
         )
         self._broadcast(wal.IMPORT, wal.new("Empty"), body, collection.virtual_channel_names)
 
-    def commit_import(self, collection: Collection, *, job: int) -> None:
+    def commit_import(self, collection: Collection, *, job: int, needed: bool) -> None:
+        if not needed:
+            next(self._broadcasts)
+            self._ticks += len(collection.virtual_channel_names)
+            return
         header = wal.new("CommitImportHeader", collection_id=collection.collection_id, job_id=job)
         self._broadcast(wal.COMMIT_IMPORT, header, wal.new("Empty"), collection.virtual_channel_names)
 
@@ -160,7 +167,10 @@ class MilvusReplication:
         self._broadcast(wal.ALTER_LOAD_CONFIG, header, wal.new("Empty"), [self._control])
 
     def restore_rbac(self, rbac: Rbac, present: Rbac) -> None:
-        body = wal.new("RestoreRbacBody", rbac_meta=to_message(lacking(rbac, present)[0]))
+        wanted = lacking(rbac, present)[0]
+        if not (wanted.users or wanted.roles or wanted.grants or wanted.privilege_groups):
+            return  # servers refuse an empty one
+        body = wal.new("RestoreRbacBody", rbac_meta=to_message(wanted))
         self._broadcast(wal.RESTORE_RBAC, wal.new("Empty"), body, [self._control])
 
     def forward(self, channel: str, message: bytes) -> None:

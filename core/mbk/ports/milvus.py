@@ -339,8 +339,8 @@ class Milvus(Protocol):
     def start_import(self, request: ImportRequest) -> str:
         """Starts one job and returns its id."""
 
-    def import_state(self, job: str, *, database: str = "") -> ImportState:
-        """An unknown job is `ImportFailed`."""
+    def import_state(self, job: str, *, database: str = "", rest: bool = False) -> ImportState:
+        """An unknown job is `ImportFailed`. ``rest``: where alone it is told that a job waits for its commit."""
 
     def import_jobs(self, database: str, collection: str, *, rest: bool = False) -> list[str] | None:
         """The ids of the jobs that the server still knows, of all collections for ``""``; None where it does not tell.

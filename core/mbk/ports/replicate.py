@@ -38,7 +38,8 @@ class Replication(Protocol):
     ) -> None:
         """Announces an import job of a chosen id; it waits for `commit_import` when it has read everything."""
 
-    def commit_import(self, collection: Collection, *, job: int) -> None: ...
+    def commit_import(self, collection: Collection, *, job: int, needed: bool) -> None:
+        """Not ``needed``: the server commits by itself, or has done so already; the ticks are counted all the same."""
 
     def load(self, collection: Collection, database_id: int) -> None: ...
 
