@@ -13,24 +13,25 @@ HELD = 256 << 20
 
 
 class Deletes:
-    """Deleted keys with the newest time of each.
+    """Deleted keys and their times, as they were read.
 
     ``source`` gives the tables of :func:`mbk.binlog.deltas.read` anew at each call. What fits into ``held`` bytes is
     read once and kept; more than that is read again, piece by piece, for every segment: slow, and never too large.
+    Looked up are the deletes among the keys of a segment, not the other way: a segment is small.
     """
 
     def __init__(self, source: Callable[[], Iterator[Any]], *, held: int = HELD) -> None:
         self._source = source
         self._held = held
-        self._kept: list[Any] | None = None
+        self._kept: Any = None
 
     def matching(self, pks: Any) -> Any:
-        """The deletes of keys in the chunked array ``pks``, each key once, the oldest first."""
+        """The deletes of keys in the chunked array ``pks``, the newest of each, the oldest first."""
         found = []
+        keys = pc.unique(pks)
         for piece in self._pieces():
-            keys = pc.cast(pks, piece.column(PK).type)
-            places = pc.unique(pc.index_in(keys, value_set=piece.column(PK).combine_chunks()).drop_null())
-            found.append(piece.take(places))
+            wanted = pc.cast(keys, piece.column(PK).type)
+            found.append(piece.filter(pc.is_in(piece.column(PK), value_set=wanted)))
         return newest(found, kind=pks.type)
 
     def _pieces(self) -> Iterator[Any]:
@@ -51,13 +52,10 @@ class Deletes:
             gathered.append(table)
             size += table.nbytes
             if size > self._held:
-                gathered = [newest(gathered)]
-                size = gathered[0].nbytes
-                if size > self._held // 2:
-                    yield gathered.pop()
-                    size = 0
-        if gathered and any(table.num_rows for table in gathered):
-            yield newest(gathered)
+                yield pa.concat_tables(gathered)
+                gathered, size = [], 0
+        if gathered:
+            yield pa.concat_tables(gathered)
 
 
 def newest(tables: Iterable[Any], *, kind: Any = None) -> Any:

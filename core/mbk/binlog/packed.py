@@ -40,7 +40,8 @@ def read(group: Group, fields: frozenset[int] | None = None) -> Iterator[Rows]:
 def side_by_side(sources: Mapping[int, Iterator[Rows]], *, segment: int) -> Iterator[Rows]:
     """Groups (or fields, of version 1) brought together: every batch has all fields of some rows."""
     ahead: dict[int, Rows] = {}
-    while True:
+    lengths: dict[int, int] = {}
+    while sources:
         for number, source in sources.items():
             if not _length(ahead.get(number, {})):
                 ahead[number] = next(source, {})
