@@ -63,7 +63,7 @@ RPC_SINCE: dict[str, Version] = {
     "GetReplicateConfiguration": (2, 6, 3),
     "GetReplicateInfo": (2, 6, 3),
     "CreateReplicateStream": (2, 6, 3),
-    "TruncateCollection": (2, 6, 9),
+    "TruncateCollection": (2, 6, 11),  # release notes of 2.6.11
     "AddFileResource": (2, 6, 11),
     "RemoveFileResource": (2, 6, 11),
     "ListFileResources": (2, 6, 11),
@@ -103,7 +103,7 @@ TYPE_SINCE: dict[int, Version] = {
     23: (2, 2, 9),  # JSON
     24: (2, 6, 4),  # Geometry
     25: (3, 0, 0),  # Text
-    26: (2, 6, 4),  # Timestamptz
+    26: (2, 6, 6),  # Timestamptz (milvus.io/docs/timestamptz-field.md)
     100: (2, 2, 0),  # BinaryVector
     101: (2, 2, 0),  # FloatVector
     102: (2, 4, 0),  # Float16Vector
@@ -125,8 +125,8 @@ SINCE: dict[str, Version] = {
     "flush_persists_deletes": (2, 3, 0),
     # FlushResponse.coll_flush_ts (run: 2.2.16 sends none, 2.3.5 does).
     "flush_ts": (2, 3, 0),
-    # FlushResponse.channel_cps: milvus PR 29474 of January 2024, in 2.3.5 not yet (run).
-    "channel_cps": (2, 3, 10),
+    # FlushResponse.channel_cps: milvus PR 32044 of April 2024; the one for an older line, 32721, was not merged.
+    "channel_cps": (2, 4, 1),
     # import v2 in DataCoord, with `skip_disk_quota_check`, L0 imports, and strict checks (FORMAT.md 4.6).
     "import_v2": (2, 4, 0),
     "l0_segments": (2, 4, 0),
@@ -146,7 +146,7 @@ SINCE: dict[str, Version] = {
     "delete_keys": (2, 5, 0),  # of properties; older servers do not see them
     "functions": (2, 5, 0),  # BM25
     "text_embedding": (2, 6, 0),
-    "minhash": (2, 6, 4),
+    "minhash": (3, 0, 0),  # milvus.io/docs/minhash-function.md
     "json_path_index": (2, 5, 4),
     "schema_properties": (2, 5, 0),  # DescribeCollection also fills schema.properties
     "segment_is_sorted": (2, 5, 0),  # GetPersistentSegmentInfo.is_sorted
