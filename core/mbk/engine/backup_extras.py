@@ -44,7 +44,7 @@ def read_rbac(milvus: Milvus, run: Run) -> Rbac:
 
 
 def rpc_channel(milvus: Milvus, name: str, run: Run) -> RpcChannel | None:
-    """Where the replication channel of 2.5 stands; few servers have one, so a failure is only told."""
+    """Where the replication channel of 2.5 stands, where there is one; a failure is only told."""
     if Feature.REPLICATE_POSITION not in milvus.features:
         return None
     try:
@@ -54,7 +54,7 @@ def rpc_channel(milvus: Milvus, name: str, run: Run) -> RpcChannel | None:
     except MbkError as error:
         run.notice("no-replication-position", f"the replication position is not recorded: {error}")
         return None
-    return RpcChannel(name=name, position=position)
+    return RpcChannel(name=name, position=position) if position else None
 
 
 def add_index_extras(store: MetaStore, info: CollectionInfo, run: Run) -> None:

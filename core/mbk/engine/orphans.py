@@ -2,8 +2,8 @@
 
 Every write of a segment, be it a flush or one part of a compaction, takes its log ids from one consecutive block: an id
 for each field, in any order, and other logs' ids behind them (milvus: internal/datanode/syncmgr/task.go, `prefetchIDs`;
-internal/datanode/flush_manager.go before, where some builds of 2.3 give one id to all fields; a real 2.3.5 writes
-blocks). An upload that failed leaves a part of such a block, and the data is written again under other ids. So the
+internal/datanode/flush_manager.go before, where some builds of 2.3 give one id to all fields; real 2.2.16 and 2.3.5
+write blocks). An upload that failed leaves a part of such a block, and the data is written again under other ids. So the
 segment's own are the whole blocks, and the rows that they hold must be those that the server counts.
 """
 

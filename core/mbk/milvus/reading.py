@@ -28,6 +28,8 @@ from mbk.ports.milvus import (
 #: Without count(*) the primary keys themselves are fetched and counted, at most so many.
 MAX_COUNTED_KEYS = 1_000_000
 _PERSISTENT = frozenset({common.Flushed, common.Flushing})
+#: Only a server that takes part in a replication answers (milvus: pkg/util/merr/errors.go, `ErrDenyReplicateMessage`).
+_NO_REPLICATION = 1900
 #: The list named a segment that a compaction replaced just then. Servers do not call that a passing error: 600 is none
 #: in milvus: pkg/util/merr/errors.go; the second is 2.2's (internal/datacoord/errors.go, `msgSegmentNotFound`).
 _SEGMENT_REPLACED = re.compile(r"segment not found|failed to get segment \d+", re.I)
@@ -209,7 +211,12 @@ class Reading(Server):
         what = f"get the position of the replication channel {self._settings.rpc_channel_name}"
         with self._using(Feature.REPLICATE_POSITION, what):
             request = milvus.ReplicateMessageRequest(channel_name=self._settings.rpc_channel_name)
-            return str(self._channel.call("ReplicateMessage", request, what).position)
+            try:
+                return str(self._channel.call("ReplicateMessage", request, what).position)
+            except MilvusError as error:
+                if error.code == _NO_REPLICATION:
+                    return ""
+                raise
 
     def pause_gc(self, seconds: int, *, collection_id: int | None = None) -> str:
         endpoint = self._settings.management_endpoint

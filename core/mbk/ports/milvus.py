@@ -253,7 +253,7 @@ class Milvus(Protocol):
         """The wrapped key of an encrypted database, over the management port; a secret."""
 
     def replicate_position(self) -> str:
-        """Where the configured replication channel stands (`Feature.REPLICATE_POSITION`)."""
+        """Where the configured replication channel stands (`Feature.REPLICATE_POSITION`); ``""`` without replication."""
 
     def pause_gc(self, seconds: int, *, collection_id: int | None = None) -> str:
         """Asks for a pause over the management port; returns the ticket (``""`` where there are none).

@@ -374,6 +374,10 @@ def test_the_replication_position_is_recorded_and_its_failure_only_told() -> Non
     world.milvus.fault = failing("replicate_position", MilvusError("no such channel"))
     world.create("other")
     assert world.notices == ["no-replication-position"]
+    world.milvus.replicate_position = lambda: ""
+    world.create("alone")
+    assert "rpc_channel_info" not in json.loads(world.backed_up["backup/alone/meta/full_meta.json"])
+    assert len(world.notices) == 1, "a server that is no part of a replication is the usual case"
 
 
 def test_a_collection_whose_data_lie_elsewhere_is_skipped_with_a_word(world: World) -> None:

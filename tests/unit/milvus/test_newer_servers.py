@@ -214,6 +214,17 @@ def test_the_position_of_the_replication_channel_is_told_by_2_5_only() -> None:
         client.replicate_position()
 
 
+def test_a_server_without_replication_has_no_position() -> None:
+    reason = "deny to use the replicate message in the normal instance"
+    denied = common.Status(error_code=common.UnexpectedError, code=1900, reason=reason)
+
+    def position(request: Any, _: dict[str, str]) -> Any:
+        return milvus.ReplicateMessageResponse(status=denied)
+
+    with serving("v2.5.20", ReplicateMessage=position) as client:
+        assert client.replicate_position() == ""
+
+
 def test_the_key_of_an_encrypted_database_is_fetched_and_never_shown() -> None:
     answers = [
         (200, {"msg": "OK", "ezk": "wrapped"}),
