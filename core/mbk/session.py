@@ -6,9 +6,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import PathLike
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from mbk.connections import Connections
 from mbk.errors import Interrupted, UsageError
 from mbk.model.backup import (
     BackupSummary,
@@ -24,13 +24,9 @@ from mbk.model.options import CreateOptions, RestoreOptions
 
 if TYPE_CHECKING:
     from mbk.config.schema import Settings
-    from mbk.engine.limits import RestoreLimits
     from mbk.engine.run import Run
-    from mbk.engine.transfer import TransferLimits
     from mbk.plugin.registry import Registry
     from mbk.ports.cloud import Volume
-    from mbk.ports.metastore import MetaStore
-    from mbk.ports.milvus import Milvus
     from mbk.ports.replicate import Replication
     from mbk.ports.storage import Storage
 
@@ -69,85 +65,8 @@ def connect(
     return Session(settings, registry=registry)
 
 
-class Session:
+class Session(Connections):
     """Milvus, its storage and the backup storage, opened on first use and closed with the session."""
-
-    def __init__(self, settings: Settings, *, registry: Registry | None = None) -> None:
-        self.settings = settings
-        self._registry = registry
-        self._milvus: Milvus | None = None
-        self._metastore: MetaStore | None = None
-        self._storage: Storage | None = None
-        self._backup: Storage | None = None
-        self._lock = threading.RLock()
-
-    def __enter__(self) -> Session:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Closes what was opened; idempotent. The session can be used again and opens anew."""
-        with self._lock:
-            opened = (self._milvus, self._metastore, self._storage, self._backup)
-            self._milvus = self._metastore = self._storage = self._backup = None
-        for item in opened:
-            if item is not None:
-                item.close()
-
-    # -- what is worked with -------------------------------------------------------------------------------------
-
-    @property
-    def registry(self) -> Registry:
-        with self._lock:
-            if self._registry is None:
-                from mbk.plugin.registry import Registry
-
-                self._registry = Registry()
-                self._registry.start()
-            return self._registry
-
-    @property
-    def milvus(self) -> Milvus:
-        """The server; connecting may raise `MilvusUnavailable` or `AuthenticationFailed`."""
-        with self._lock:
-            if self._milvus is None:
-                from mbk.milvus import connect as connect_milvus
-
-                self._milvus = connect_milvus(self.settings.milvus)
-            return self._milvus
-
-    @property
-    def metastore(self) -> MetaStore:
-        """Milvus' etcd, asked for what Milvus itself does not tell (``index_extra``)."""
-        with self._lock:
-            if self._metastore is None:
-                from mbk.milvus.etcd import EtcdMetaStore
-
-                milvus = self.settings.milvus
-                self._metastore = EtcdMetaStore(milvus.etcd_endpoints, milvus.etcd_root_path)
-            return self._metastore
-
-    @property
-    def storage(self) -> Storage:
-        """Where Milvus keeps its data."""
-        with self._lock:
-            if self._storage is None:
-                self._storage = self.registry.open(self.settings.storage)
-            return self._storage
-
-    @property
-    def backup_storage(self) -> Storage:
-        """Where the backups are."""
-        with self._lock:
-            if self._backup is None:
-                self._backup = self.registry.open(self.settings.backup_storage)
-            return self._backup
-
-    # -- what can be done ----------------------------------------------------------------------------------------
 
     def create(
         self,
@@ -166,18 +85,11 @@ class Session:
         Raises `BackupExists`, `PartialFailure` (with the report) and what the storages and Milvus raise.
         """
         from mbk.engine.backup import Create
-        from mbk.engine.limits import BackupLimits
+        from mbk.engine.limits import backup_limits
 
         name = name or default_name()
         options = create_options(options or CreateOptions(), changes)
-        settings = self.settings.backup
-        limits = BackupLimits(
-            collections=settings.collections,
-            segments=settings.segments,
-            pause_gc=settings.pause_gc,
-            gc_seconds=settings.gc_pause_seconds,
-            transfer=self._transfer_limits(),
-        )
+        limits = backup_limits(self.settings)
         hint = f"finish it: mbk create -n {name} --resume"
         with self._run("create", name, on_event, hint=hint, cancelled=cancelled) as run:
             job = Create(
@@ -271,12 +183,6 @@ class Session:
             finally:
                 target.close()
 
-    def _backup_storage_at(self, path: str, bucket: str) -> Storage:
-        choice = self.settings.backup_storage
-        changes = {"root_path": path, "bucket": bucket}
-        values = {**choice.values, **{name: value for name, value in changes.items() if value}}
-        return self.registry.open(choice.model_copy(update={"values": values}))
-
     def restore_secondary(
         self,
         name: str,
@@ -358,28 +264,6 @@ class Session:
         ).results()
 
     # -- how -----------------------------------------------------------------------------------------------------
-
-    def _restore_limits(self) -> RestoreLimits:
-        from mbk.engine.limits import RestoreLimits
-
-        settings = self.settings.restore
-        return RestoreLimits(
-            collections=settings.collections,
-            import_jobs=settings.import_jobs,
-            max_segments=settings.max_segments_per_import_job,
-            max_group_size=settings.max_group_size,
-            keep_temp=settings.keep_temp_files,
-            transfer=self._transfer_limits(),
-        )
-
-    def _transfer_limits(self) -> TransferLimits:
-        from mbk.engine.transfer import TransferLimits
-        from mbk.ports.storage import MIB
-
-        settings = self.settings.transfer
-        return TransferLimits(
-            settings.mode, settings.concurrency, settings.multipart_copy_threshold_mib * MIB
-        )
 
     @contextmanager
     def _run(
