@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from mbk.config.schema import Settings
 from mbk.engine.transfer import TransferLimits
-from mbk.ports.storage import GIB
+from mbk.ports.storage import GIB, MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +67,31 @@ class RestoreLimits:
     imports: ImportLimits = field(default_factory=ImportLimits)
     snapshots: JobTimes = field(default_factory=JobTimes)
     transfer: TransferLimits = field(default_factory=TransferLimits)
+
+
+def transfer_limits(settings: Settings) -> TransferLimits:
+    found = settings.transfer
+    return TransferLimits(found.mode, found.concurrency, found.multipart_copy_threshold_mib * MIB)
+
+
+def backup_limits(settings: Settings) -> BackupLimits:
+    found = settings.backup
+    return BackupLimits(
+        collections=found.collections,
+        segments=found.segments,
+        pause_gc=found.pause_gc,
+        gc_seconds=found.gc_pause_seconds,
+        transfer=transfer_limits(settings),
+    )
+
+
+def restore_limits(settings: Settings) -> RestoreLimits:
+    found = settings.restore
+    return RestoreLimits(
+        collections=found.collections,
+        import_jobs=found.import_jobs,
+        max_segments=found.max_segments_per_import_job,
+        max_group_size=found.max_group_size,
+        keep_temp=found.keep_temp_files,
+        transfer=transfer_limits(settings),
+    )

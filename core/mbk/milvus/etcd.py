@@ -24,8 +24,8 @@ from mbk.errors import (
     Problem,
     Unsupported,
 )
-from mbk.model.wire import Message
 from mbk.model.meta import FieldSchema, IndexInfo, KeyValue
+from mbk.model.wire import Message
 
 SECONDS = 10.0
 PAGE = 500

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pyarrow as pa
 import pytest
@@ -106,11 +106,11 @@ def test_texts_match_as_numbers_do() -> None:
 def test_deletes_that_fit_are_read_once() -> None:
     reads = []
 
-    def source() -> object:
+    def source() -> Iterator[pa.Table]:
         reads.append(1)
         return iter([table(NUMBERS)])
 
-    deletes = Deletes(source)  # type: ignore[arg-type]
+    deletes = Deletes(source)
     for _ in range(3):
         assert matching(deletes, [5]) == [Delete(5, T0)]
     assert len(reads) == 1
