@@ -15,7 +15,7 @@ from mbk.engine.spool import SegmentSpool
 from mbk.model.backup import DONE, CollectionOutcome
 from mbk.model.layout import FULL_META
 from mbk.model.meta import BackupExtras, CollectionHead, Database, PartitionHead, Rbac, Segment
-from mbk.model.own import OwnMeta, Protection
+from mbk.model.own import OwnMeta
 
 
 class _Partition(PartitionHead):
@@ -64,7 +64,7 @@ def _adopted(collection: _Collection, own: OwnMeta, spool: SegmentSpool) -> Coll
         [head(partition, PartitionHead) for partition in collection.partition_backups],
         outcome,
         rows,
-        own.protection.get(str(collection.collection_id), Protection()),
+        own.protection.get(str(collection.collection_id)),
     )
     parts = (
         *(partition.segment_backups for partition in collection.partition_backups),

@@ -355,7 +355,9 @@ class Create:
             backup.physical_channel_names = list(flushed.physical_channels)
         own.finished = _now()
         own.rows = {str(item.record.collection_id): item.rows for item in done if item.rows is not None}
-        own.protection = {str(item.record.collection_id): item.protection for item in done}
+        own.protection = {
+            str(item.record.collection_id): item.protection for item in done if item.protection is not None
+        }
         files.commit(backup, own, done, spool, outcomes.failed)
 
     def _report(

@@ -23,7 +23,7 @@ from mbk.errors import CollectionNotFound, MilvusError, ObjectNotFound, Verifica
 from mbk.model.backup import DONE, CollectionOutcome
 from mbk.model.events import WorkPlanned
 from mbk.model.layout import BackupLayout, segment_prefixes
-from mbk.model.meta import ALL_PARTITIONS, CollectionHead, PartitionHead
+from mbk.model.meta import ALL_PARTITIONS, CollectionHead, CollectionSchema, PartitionHead
 from mbk.model.options import Strategy
 from mbk.model.own import Protection
 from mbk.model.plan import CopyItem
@@ -45,14 +45,15 @@ LISTING_PATIENCE = 20
 class CollectionBackup:
     """One collection as it stands in the backup. ``rows`` is exact, or None where it could not be counted so.
 
-    ``replaced``: Milvus exchanged segments meanwhile, so objects of the old ones may lie in the backup.
+    ``protection`` is None where nobody knows it. ``replaced``: Milvus exchanged segments meanwhile, so objects of the
+    old ones may lie in the backup.
     """
 
     record: CollectionHead
     partitions: list[PartitionHead]
     outcome: CollectionOutcome
     rows: int | None = None
-    protection: Protection = field(default_factory=Protection)
+    protection: Protection | None = None
     segments: set[int] = field(default_factory=set)
     replaced: bool = False
 
@@ -106,8 +107,8 @@ class CollectionWorker:
         self.run.phase("copy", label)
         with self.pause_gc(info.id) as lease:
             objects = self._listed_and_copied(info, backup, label)
+            line.protection.gc_paused = bool(lease)
             backup.protection = line.protection
-            backup.protection.gc_paused = bool(lease)
         self._follow_schema(info, backup, label)
         if line.rows is not None and not self.selection.narrows(CollectionName(info.database, info.name)):
             backup.rows = line.rows if line.rows == self.boundary.count(info) else None
@@ -140,12 +141,13 @@ class CollectionWorker:
     ) -> list[SegmentInfo]:
         """The segments of the chosen partitions, and the deletes that are for all of them.
 
-        A partition made after the collection was described has segments too; they must not be lost.
+        A partition made after the collection was described has segments too; they must not be lost. A collection
+        without any may be another one of the same name.
         """
         name = CollectionName(info.database, info.name)
         known = {part.partition_id for part in backup.partitions} | {ALL_PARTITIONS}
         unknown = {segment.partition_id for segment in segments} - known
-        if not unknown:
+        if segments and not unknown:
             return segments
         again = self._described(info)
         if lost := unknown - {part.id for part in again.partitions}:
@@ -162,9 +164,13 @@ class CollectionWorker:
         return [segment for segment in segments if segment.partition_id in chosen]
 
     def _described(self, info: CollectionInfo) -> CollectionInfo:
-        return self.run.retry.call(
+        """As it is now; `CollectionNotFound` also where another one has taken its name."""
+        again = self.run.retry.call(
             f"describe {label_of(info)}", lambda: self.milvus.describe(info.database, info.name)
         )
+        if again.id != info.id:
+            raise CollectionNotFound(f"collection {label_of(info)} was dropped and another one made")
+        return again
 
     def _follow_schema(self, info: CollectionInfo, backup: CollectionBackup, label: str) -> None:
         """Fields that were added meanwhile may be in the segments already: the schema must know them."""
@@ -174,12 +180,13 @@ class CollectionWorker:
             again = self._described(info)
         except CollectionNotFound:
             return  # dropped when everything was copied
-        before = {item.field_id: item for item in backup.record.schema.fields}
-        added = [item for item in again.schema.fields if item.field_id not in before]
-        if added or again.schema.enable_dynamic_field != backup.record.schema.enable_dynamic_field:
-            names = ", ".join(item.name for item in added) or "the dynamic field"
+        before = backup.record.schema
+        known = _names(before)
+        added = [name for number, name in _names(again.schema).items() if number not in known]
+        if added or again.schema.enable_dynamic_field != before.enable_dynamic_field:
+            names = ", ".join(added) or "the dynamic field"
             self.run.notice("schema-changed", f"{label}: added during the backup: {names}")
-            hidden = [item for item in before.values() if item.is_dynamic]
+            hidden = [item for item in before.fields if item.is_dynamic]
             again.schema.fields = [*again.schema.fields, *hidden]
             backup.record.schema = collection_record(again, task=self.task).schema
 
@@ -261,6 +268,11 @@ def _stored_fields(info: CollectionInfo) -> frozenset[int]:
     """
     own = (item.field_id for item in info.schema.fields if not (item.nullable or item.is_dynamic))
     return frozenset({0, 1, *own})
+
+
+def _names(schema: CollectionSchema) -> dict[int, str]:
+    fields = {item.field_id: item.name for item in schema.fields}
+    return fields | {item.field_id: item.name for item in schema.struct_array_fields}
 
 
 def label_of(info: CollectionInfo) -> str:

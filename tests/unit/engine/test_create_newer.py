@@ -416,6 +416,19 @@ def test_a_field_added_during_the_run_is_in_the_schema(world: World) -> None:
     assert world.notices == ["schema-changed"]
 
 
+def test_another_collection_of_the_same_name_is_not_taken_for_an_empty_one(world: World) -> None:
+    def fault(call: str, what: str) -> None:
+        if call == "segments" and what == "docs":
+            world.milvus.fault = lambda _call, _what: None
+            world.milvus.drop_collection("default", "docs")
+            world.milvus.add("docs")
+
+    world.milvus.fault = fault
+    report = world.create()
+    assert {item.source: item.outcome for item in report.collections}["default.docs"] == "skipped"
+    assert world.held() == ["logs"]
+
+
 def test_a_collection_dropped_when_it_was_copied_is_in_the_backup(world: World) -> None:
     def fault(call: str, what: str) -> None:
         if call == "resume_gc" and "default.docs" in world.milvus.names:

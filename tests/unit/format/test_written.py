@@ -50,7 +50,7 @@ def test_metadata_follows_the_data_and_full_meta_is_last() -> None:
     written: list[str] = []
 
     def watch(operation: str, key: str) -> None:
-        if operation in ("write", "copy"):
+        if operation in ("write", "copy") and key.startswith("backup/nightly/"):
             written.append(key.removeprefix("backup/nightly/"))
 
     world.backup.fault = watch
