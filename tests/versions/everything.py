@@ -66,7 +66,8 @@ class Filling:
         for index in indexes:
             params.add_index(**index)
         if indexes:
-            client.create_index(collection_name=name, index_params=params)
+            # There is nothing to wait for, and the client would sleep for half a second an index.
+            client.create_index(collection_name=name, index_params=params, sync=False)
 
     def insert(self, name: str, rows: Rows, *, partition: str = "", database: str = "default") -> None:
         self.client(database).insert(name, rows, **({"partition_name": partition} if partition else {}))
