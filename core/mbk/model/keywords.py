@@ -30,13 +30,17 @@ def restore_options(options: RestoreOptions, changes: dict[str, Any]) -> Restore
         changes["renaming"] = make(rename, suffix=suffix)
     _choose(changes, "selection", options.selection)
     _choose(changes, "source_selection", options.source_selection, prefix="source_")
-    if "mapping" in changes and not all(
-        isinstance(item, DatabaseMapping) for item in changes["mapping"] or ()
-    ):
-        changes["mapping"] = parse_mapping(changes["mapping"])
+    if "mapping" in changes:
+        changes["mapping"] = _mapping(changes["mapping"])
     if "skip_params" in changes:
         changes["skip_params"] = parse_skip_params(changes["skip_params"] or {})
     return _replaced(options, changes)
+
+
+def _mapping(value: Any) -> tuple[DatabaseMapping, ...]:
+    if isinstance(value, tuple) and all(isinstance(item, DatabaseMapping) for item in value):
+        return value
+    return parse_mapping(value)
 
 
 def _choose(changes: dict[str, Any], field: str, before: Selection, *, prefix: str = "") -> None:
