@@ -37,7 +37,7 @@ EVENT = {
 }
 KindName = Annotated[str, Query(max_length=64)]
 #: A union of what is registered, which no checker can see through.
-Body: Any = Annotated[Union[tuple(kind.params for kind in KINDS.values())], Field(discriminator="kind")]  # noqa: UP007
+Body: Any = Annotated[Union[tuple(kind.params for kind in KINDS.values())], Field(discriminator="kind")]  # noqa: UP007 - made of a tuple
 
 
 def router(service: Service) -> APIRouter:

@@ -9,6 +9,7 @@ import click
 from mbk.cli import terminal
 from mbk.cli.app import App
 from mbk.cli.choosing import named, old_selection
+from mbk.cli.figures import counting, figured
 from mbk.cli.parsing import COMMANDS, Command
 from mbk.cli.progress import listening
 from mbk.cli.render import report
@@ -53,13 +54,23 @@ STRATEGIES = [str(item) for item in Strategy]
 @click.option("--resume", is_flag=True, help="Complete an interrupted backup of this name.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first collection that fails.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be done.")
+@figured
 @click.option("--colls", "-c", metavar="LIST", hidden=True, help="0.5: use --filter.")
 @click.option("--databases", "-d", metavar="LIST", hidden=True, help="0.5: use --filter.")
 @click.option("--database-collections", "-a", metavar="JSON", hidden=True, help="0.5: use --filter.")
 @click.option("--force", "-f", is_flag=True, hidden=True, help="0.5: use --strategy skip_flush.")
 @click.option("--meta-only", is_flag=True, hidden=True, help="0.5: use --strategy meta_only.")
 @click.pass_obj
-def command(app: App, /, name: str | None, argument: str | None, dry_run: bool, **given: Any) -> None:
+def command(
+    app: App,
+    /,
+    name: str | None,
+    argument: str | None,
+    dry_run: bool,
+    metrics_file: str | None,
+    push_gateway: str | None,
+    **given: Any,
+) -> None:
     if name and argument and name != argument:
         raise UsageError(f"two names are given, {name!r} and {argument!r}", hint="give one")
     chosen = name or argument
@@ -68,8 +79,11 @@ def command(app: App, /, name: str | None, argument: str | None, dry_run: bool, 
     options = _options(dry_run=dry_run, **given)
     with app.session() as session:
         try:
-            with listening(app) as listener:
-                result = session.create(chosen, options, on_event=listener)
+            with (
+                listening(app) as listener,
+                counting("backup", metrics_file, push_gateway, listener) as run,
+            ):
+                result = run.report = session.create(chosen, options, on_event=run.listen)
         except PartialFailure as exc:
             if isinstance(exc.report, RunReport):
                 report(exc.report, app.output)
