@@ -21,6 +21,19 @@ _PREFIXES = {
     "GetPersistentSegmentInfo": "getCollectionID failed, err:code: UnexpectedError, reason: ",
 }
 _PREFIX = "code: UnexpectedError, reason: "
+#: Their parts speak 2.2 themselves (`rbac_words`).
+_OWN_WORDS = frozenset(
+    {
+        "CreateCredential",
+        "UpdateCredential",
+        "DeleteCredential",
+        "OperateUserRole",
+        "CreateRole",
+        "DropRole",
+        "OperatePrivilege",
+        "SelectGrant",
+    }
+)
 _NOT_LOADED = r"collection \1 has not been loaded to memory or load failed"
 #: What 2.3 says, and what 2.2 said; the first that is found in a reason replaces the whole of it.
 _OLDER: tuple[tuple[str, str], ...] = (
@@ -48,8 +61,10 @@ _OLDER: tuple[tuple[str, str], ...] = (
 
 
 def older(refused: Refused, rpc: str) -> common.Status:
-    """Nearly every error is "unexpected" to 2.2; that an index is missing is not."""
+    """Nearly every error is "unexpected" to 2.2; that an index is missing is not, and rights have codes of their own."""
     reason = refused.reason
+    if rpc in _OWN_WORDS:
+        return common.Status(error_code=refused.error_code, reason=reason)
     for pattern, words in _OLDER:
         if found := re.search(pattern, reason):
             prefix = _PREFIXES.get(rpc, _PREFIX) if words is _NO_COLLECTION else ""

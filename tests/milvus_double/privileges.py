@@ -7,6 +7,7 @@ levels and built-in groups), and the releases that brought the newer ones.
 from __future__ import annotations
 
 from pymilvus.grpc_gen import common_pb2 as common
+from pymilvus.grpc_gen import milvus_pb2 as milvus
 
 from tests.milvus_double.versions import ServerVersion, Version
 
@@ -23,32 +24,21 @@ _LEVEL_GROUPS = {
 }
 _OLD_GROUPS = {name for name in _GROUPS if name.removeprefix("Group") not in _LEVEL_GROUPS}
 _PLAIN = _NAMES - _GROUPS
-_ON_COLLECTIONS = {
-    "Load",
-    "Release",
-    "Compaction",
-    "Insert",
-    "Delete",
-    "Upsert",
-    "GetStatistics",
-    "CreateIndex",
-    "IndexDetail",
-    "DropIndex",
-    "Search",
-    "Flush",
-    "Query",
-    "LoadBalance",
-    "Import",
-    "GetLoadingProgress",
-    "GetLoadState",
-    "CreatePartition",
-    "DropPartition",
-    "ShowPartitions",
-    "HasPartition",
-    "GetFlushState",
-    "AddCollectionField",
-}
-_ON_USERS = {"UpdateUser", "SelectUser"}
+
+
+def _declared() -> dict[str, set[str]]:
+    """Object -> privileges, as the requests in ``milvus.proto`` declare what they need."""
+    found: dict[str, set[str]] = {COLLECTION: {"GetLoadingProgress"}, GLOBAL: set(), USER: set()}
+    for message in milvus.DESCRIPTOR.message_types_by_name.values():
+        options = message.GetOptions()
+        if options.HasExtension(common.privilege_ext_obj):
+            needs = options.Extensions[common.privilege_ext_obj]
+            name = common.ObjectPrivilege.Name(needs.object_privilege).removeprefix(_PREFIX)
+            found[common.ObjectType.Name(needs.object_type)].add(name)
+    return found
+
+
+_ON = _declared()
 _SINCE: dict[str, Version] = {
     "CreateDatabase": (2, 2, 9),
     "DropDatabase": (2, 2, 9),
@@ -87,8 +77,13 @@ def is_defined(version: ServerVersion, name: str) -> bool:
     return name in _PLAIN and version.number >= _SINCE.get(name, (2, 2, 0))
 
 
+def is_allowed(kind: str, name: str) -> bool:
+    """Whether the privilege is one of objects of this kind; groups go with each."""
+    if name not in _PLAIN or name in _ON[kind]:
+        return True
+    return kind == GLOBAL and name not in _ON[COLLECTION] | _ON[USER]
+
+
 def object_of(name: str) -> str:
     """What OperatePrivilegeV2 files a privilege under."""
-    if name in _ON_COLLECTIONS:
-        return COLLECTION
-    return USER if name in _ON_USERS else GLOBAL
+    return next((kind for kind in (COLLECTION, USER) if name in _ON[kind]), GLOBAL)

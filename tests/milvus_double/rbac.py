@@ -7,8 +7,6 @@ before anything is made), ``internal/metastore/kv/rootcoord/kv_catalog.go`` (``B
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Any
 
 from pymilvus.grpc_gen import common_pb2 as common
@@ -16,9 +14,10 @@ from pymilvus.grpc_gen import milvus_pb2 as milvus
 
 from tests.milvus_double.calls import Call, Part
 from tests.milvus_double.passwords import hashed, matches, new_user
-from tests.milvus_double.privileges import ANY, OBJECTS, is_defined, object_of
+from tests.milvus_double.privileges import ANY, COLLECTION, GLOBAL, OBJECTS, is_allowed, is_defined, object_of
+from tests.milvus_double.rbac_words import RbacWords
 from tests.milvus_double.refusal import Refused, invalid
-from tests.milvus_double.state import User
+from tests.milvus_double.state import State, User
 
 ROOT = "root"
 BUILT_IN_ROLES = ("admin", "public")
@@ -35,39 +34,34 @@ def _no_role(code: int) -> Refused:
     return Refused(reason, error_code=code)
 
 
-def _plain(password: str) -> str:
-    """Passwords come as base64."""
-    try:
-        return base64.b64decode(password, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        raise Refused(
-            f"decode password failed: illegal base64 data, {len(password)} bytes", code=1100
-        ) from None
+class RbacPart(Part):
+    def __init__(self, state: State) -> None:
+        super().__init__(state)
+        self._words = RbacWords(state.version)
 
 
-class Users(Part):
+class Users(RbacPart):
     def CreateCredential(self, request: Any, _call: Call) -> Any:
         users = self.state.rbac.users
-        if not request.username:
-            raise invalid("the username must be not empty")
+        self._words.user_name(request.username)
+        password = self._words.password(request.username, request.password)
         if request.username in users:
-            reason = f"user already exists:{request.username}"
-            raise Refused(reason, error_code=common.CreateCredentialFailure)
-        users[request.username] = new_user(_plain(request.password))
+            raise self._words.user_exists(request.username)
+        users[request.username] = new_user(password)
         return common.Status()
 
-    def UpdateCredential(self, request: Any, call: Call) -> Any:
-        user = self.state.rbac.users.get(request.username)
-        if user is None or not (matches(user, _plain(request.oldPassword)) or call.user == ROOT):
-            reason = f"old password not correct for {request.username}"
-            raise Refused(reason, code=1400, error_code=common.UpdateCredentialFailure)
-        user.password = _plain(request.newPassword)
-        user.encoded = hashed(user.password)
+    def UpdateCredential(self, request: Any, _call: Call) -> Any:
+        name = request.username
+        old, new = (self._words.password(name, sent) for sent in (request.oldPassword, request.newPassword))
+        user = self.state.rbac.users.get(name)
+        if user is None or not matches(user, old):
+            raise self._words.wrong_password(name)
+        user.password, user.encoded = new, hashed(new)
         return common.Status()
 
     def DeleteCredential(self, request: Any, _call: Call) -> Any:
         if request.username == ROOT:
-            raise Refused("user root cannot be deleted", error_code=common.DeleteCredentialFailure)
+            raise self._words.root_stays()
         self.state.rbac.users.pop(request.username, None)
         return common.Status()
 
@@ -77,8 +71,6 @@ class Users(Part):
     def SelectUser(self, request: Any, _call: Call) -> Any:
         users = self.state.rbac.users
         name = request.user.name
-        if name and name not in users:
-            raise Refused(f"user not found[user={name}]", error_code=common.SelectUserFailure)
         results = [
             milvus.UserResult(
                 user=milvus.UserEntity(name=user),
@@ -103,20 +95,19 @@ class Users(Part):
         return common.Status()
 
 
-class Roles(Part):
+class Roles(RbacPart):
     def CreateRole(self, request: Any, _call: Call) -> Any:
         name = request.entity.name
-        if not name:
-            raise invalid("the role name must be not empty")
+        self._words.role_name(name)
         if name in self.state.rbac.roles:
-            raise Refused(f'role [name:"{name}"] already exists', error_code=common.CreateRoleFailure)
+            raise self._words.role_exists(name)
         self.state.rbac.roles.add(name)
         return common.Status()
 
     def DropRole(self, request: Any, _call: Call) -> Any:
         rbac, name = self.state.rbac, request.role_name
         if name in BUILT_IN_ROLES:
-            raise invalid(f"the role[{name}] is a default role, which can't be dropped")
+            raise self._words.role_stays(name)
         if name not in rbac.roles:
             raise _no_role(common.DropRoleFailure)
         held = [grant for grant in rbac.grants if grant[0] == name]
@@ -147,16 +138,32 @@ class Roles(Part):
         return milvus.SelectRoleResponse(status=common.Status(), results=results)
 
 
-class Grants(Part):
+class Grants(RbacPart):
+    def __init__(self, state: State) -> None:
+        """``initRbac``: what everybody may (2.3.5, run; from 2.4 on by reading)."""
+        super().__init__(state)
+        if state.version.number >= (2, 3, 0):
+            lists = "ListAliases" if state.version.number >= (2, 4, 0) else "ShowCollections"
+            for kind, privilege in (
+                (COLLECTION, "IndexDetail"),
+                (GLOBAL, "DescribeCollection"),
+                (GLOBAL, lists),
+            ):
+                state.rbac.grants.setdefault(("public", kind, ANY, ANY, privilege), ROOT)
+
     def OperatePrivilege(self, request: Any, call: Call) -> Any:
         entity = request.entity
         database = entity.db_name or call.database
-        grantor = entity.grantor
-        if entity.object.name not in OBJECTS:
-            reason = f"not found the object type[name: {entity.object.name}], supported the object types: [Collection Global User]"
-            raise Refused(reason, error_code=common.OperatePrivilegeFailure)
-        grant = (entity.role.name, entity.object.name, entity.object_name, database, grantor.privilege.name)
-        self._operate(grant, call, grantor.user.name, request.type)
+        kind, privilege = entity.object.name, entity.grantor.privilege.name
+        self._words.role_name(entity.role.name)
+        self._words.role_name(entity.object_name)
+        if kind not in OBJECTS:
+            shown = "[User Collection Global]"
+            raise self._unknown(
+                f"not found the object type[name: {kind}], supported the object types: {shown}"
+            )
+        grant = (entity.role.name, kind, entity.object_name, database, privilege)
+        self._operate(grant, call, entity.grantor.user.name, request.type)
         return common.Status()
 
     def OperatePrivilegeV2(self, request: Any, call: Call) -> Any:
@@ -173,33 +180,38 @@ class Grants(Part):
 
     def _operate(self, grant: Grant, call: Call, grantor: str, kind: int) -> None:
         rbac = self.state.rbac
-        role, _, object_name, _, privilege = grant
+        role, on, _, _, privilege = grant
         if role not in rbac.roles:
             raise _no_role(common.OperatePrivilegeFailure)
-        if not object_name:
-            raise invalid("the object entity in the grant entity is invalid")
-        known = is_defined(self.state.version, privilege) or privilege in rbac.groups
-        if privilege != ANY and not known:
-            raise Refused(
-                f"not found the privilege name[{privilege}]", error_code=common.OperatePrivilegeFailure
-            )
+        known = is_defined(self.state.version, privilege) and is_allowed(on, privilege)
+        if privilege != ANY and not known and privilege not in rbac.groups:
+            raise self._unknown(f"not found the privilege name[{privilege}]")
         if kind == milvus.OperatePrivilegeType.Grant:
             rbac.grants[grant] = grantor or call.user or ROOT
         else:
             rbac.grants.pop(grant, None)
 
+    @staticmethod
+    def _unknown(reason: str) -> Refused:
+        return Refused(reason, error_code=common.OperatePrivilegeFailure)
+
     def SelectGrant(self, request: Any, call: Call) -> Any:
+        """Until 2.4.9 the database ``*`` is one like another, whose grants show with every other (2.3.5, run)."""
         entity = request.entity
+        self._words.role_name(entity.role.name)
+        if entity.object.name:
+            self._words.role_name(entity.object_name)
         if entity.role.name not in self.state.rbac.roles:
             raise _no_role(common.SelectGrantFailure)
         database = entity.db_name or call.database
+        every = database == ANY and self.state.version.has("rbac_backup")
         found = [
             _entity(grant, grantor)
-            for grant, grantor in self.state.rbac.grants.items()
+            for grant, grantor in sorted(self.state.rbac.grants.items())
             if grant[0] == entity.role.name
             and entity.object.name in ("", grant[1])
             and entity.object_name in ("", grant[2])
-            and (database == ANY or grant[3] in (database, ANY))
+            and (every or grant[3] in (database, ANY))
         ]
         return milvus.SelectGrantResponse(status=common.Status(), entities=found)
 

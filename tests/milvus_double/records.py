@@ -47,7 +47,7 @@ class User:
 class Rbac:
     """``grants``: (role, object, object name, database, privilege) -> grantor."""
 
-    users: dict[str, User] = field(default_factory=lambda: {"root": User("Milvus", {"admin"})})
+    users: dict[str, User] = field(default_factory=lambda: {"root": User("Milvus")})
     roles: set[str] = field(default_factory=lambda: {"admin", "public"})
     grants: dict[tuple[str, str, str, str, str], str] = field(default_factory=dict)
     groups: dict[str, set[str]] = field(default_factory=dict)
