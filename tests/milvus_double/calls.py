@@ -68,6 +68,7 @@ def handlers(parts: list[Part], state: State, hooks: list[Hook]) -> dict[str, Ca
 
 def _unary(name: str, handle: Callable[..., Any], state: State, hooks: list[Hook]) -> Callable[..., Any]:
     answer_type = GetMessageClass(METHODS[name].output_type)
+    status_name = _status_name(answer_type)
 
     def run(request: Any, context: grpc.ServicerContext) -> Any:
         try:
@@ -76,8 +77,8 @@ def _unary(name: str, handle: Callable[..., Any], state: State, hooks: list[Hook
                 hook.before(name, request)
             with state.lock:
                 response = handle(request, call)
-            if "status" in answer_type.DESCRIPTOR.fields_by_name:
-                response.status.SetInParent()
+            if status_name:
+                getattr(response, status_name).SetInParent()
             for hook in list(hooks):
                 hook.after(name, request, response)
         except Refused as refused:
@@ -153,5 +154,13 @@ def refusal_answer(answer_type: Any, refused: Refused, version: ServerVersion, r
     if answer_type is common.Status:
         return filled
     answer = answer_type() if refused.answer is None else refused.answer
-    answer.status.CopyFrom(filled)
+    getattr(answer, _status_name(answer_type)).CopyFrom(filled)
     return answer
+
+
+def _status_name(answer_type: Any) -> str:
+    """What an answer calls its status: ``status`` but for one; nothing where the answer is one."""
+    found = (
+        item.name for item in answer_type.DESCRIPTOR.fields if item.message_type is common.Status.DESCRIPTOR
+    )
+    return next(found, "")

@@ -17,8 +17,8 @@ from tests.milvus_double.clock import milliseconds
 from tests.milvus_double.functions import CHECK_SWITCH, check_providers
 from tests.milvus_double.objects import drop_segments
 from tests.milvus_double.refusal import Refused, invalid, no_collection
+from tests.milvus_double.schema_changes import DYNAMIC_SWITCH, MAX_FIELD_ID, switch_dynamic
 from tests.milvus_double.schemas import (
-    check_added_field,
     check_name,
     largest_id,
     params,
@@ -34,7 +34,6 @@ from tests.milvus_double.state import (
 )
 
 MAX_SHARDS = 16
-MAX_FIELD_ID = "max_field_id"
 DESCRIPTION = "collection.description"
 
 
@@ -224,6 +223,9 @@ class Collections(Part):
         changed = params(request.properties)
         if not changed and not (request.delete_keys and self.state.version.has("delete_keys")):
             raise Refused("only support alter collection properties, but collection properties is empty")
+        if DYNAMIC_SWITCH in changed and self.state.version.has("add_field"):
+            switch_dynamic(found, changed)
+            return common.Status()
         if DESCRIPTION in changed and self.state.version.number >= (2, 6, 0):
             found.schema.description = changed.pop(DESCRIPTION)
         if request.properties and request.delete_keys:
@@ -243,18 +245,6 @@ class Collections(Part):
             given.pop(key, None)
         field.ClearField("type_params")
         field.type_params.extend(pairs(given))
-        return common.Status()
-
-    def AddCollectionField(self, request: milvus.AddCollectionFieldRequest, call: Call) -> common.Status:
-        """The id after the largest that ever was; `$meta` keeps its own, so that it is no longer the last."""
-        found = self.state.collection(call.database, request.collection_name)
-        field = schema_pb2.FieldSchema.FromString(request.schema)
-        check_added_field(field, {item.name for item in found.schema.fields}, self.state.version)
-        found.max_field_id += 1
-        field.fieldID = found.max_field_id
-        found.schema.fields.append(field)
-        if MAX_FIELD_ID in found.properties:
-            found.properties[MAX_FIELD_ID] = str(found.max_field_id)
         return common.Status()
 
     def RenameCollection(self, request: milvus.RenameCollectionRequest, call: Call) -> common.Status:

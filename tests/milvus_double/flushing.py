@@ -23,6 +23,7 @@ from tests.milvus_double.state import (
     ALL_PARTITIONS,
     FLUSHED,
     GROWING,
+    SEALED,
     Collection,
     Delete,
     Key,
@@ -39,7 +40,7 @@ def flush(state: State, found: Collection, timestamp: int) -> list[Segment]:
 
     Returns the data segments that were sealed.
     """
-    sealed = [segment for segment in found.segments.values() if segment.state == GROWING]
+    sealed = [item for item in found.segments.values() if item.state in (GROWING, SEALED)]
     for segment in sealed:
         if segment.rows:
             write_inserts(state, found, segment, segment.rows)

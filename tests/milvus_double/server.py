@@ -27,6 +27,7 @@ from tests.milvus_double.objects import collect_garbage, compact, leave_orphans
 from tests.milvus_double.partitions import Loading, Partitions
 from tests.milvus_double.queries import Queries
 from tests.milvus_double.rows import Rows
+from tests.milvus_double.schema_changes import SchemaChanges
 from tests.milvus_double.services import Services
 from tests.milvus_double.state import Segment, State
 from tests.milvus_double.versions import server_version
@@ -42,6 +43,7 @@ PARTS: tuple[type[Part], ...] = (
     Server,
     Databases,
     Collections,
+    SchemaChanges,
     Partitions,
     Loading,
     Indexes,

@@ -219,9 +219,8 @@ def write_columns(
 
 def value_of(field: schema_pb2.FieldSchema, row: Row) -> Value:
     """A row that is older than the field has the field's default, or null."""
-    if field.fieldID in row.values:
-        return row.values[field.fieldID]
-    return default_of(field)
+    value = row.values[field.fieldID] if field.fieldID in row.values else default_of(field)
+    return b"{}" if value is None and field.is_dynamic else value
 
 
 def default_of(field: schema_pb2.FieldSchema) -> Value:
