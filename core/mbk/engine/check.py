@@ -13,9 +13,10 @@ from mbk.engine.probe import DATA, Probe, ask
 from mbk.engine.run import Run
 from mbk.engine.snapshots import External
 from mbk.engine.transfer import STREAM, Transfer, TransferLimits
-from mbk.errors import BucketNotFound, MbkError, Unsupported, WrongStorage
+from mbk.errors import AccessError, BucketNotFound, MbkError, Unreachable, Unsupported, WrongStorage
 from mbk.model.backup import CheckResult
 from mbk.model.layout import INSERT_LOG
+from mbk.model.meta import DEFAULT_DATABASE
 from mbk.model.plan import CopyItem
 from mbk.ports.milvus import Feature, Milvus
 from mbk.ports.storage import Storage
@@ -68,8 +69,9 @@ class Check:
         yield ask("milvus: list collections", self._collections)
         if self.pause_gc:
             # A pause that cannot be had is a warning in a backup, and no more here.
-            paused = ask("milvus: pause garbage collection", self._gc, optional="backups run without it")
-            yield paused if paused.ok else replace(paused, ok=True, warning=True)
+            yield _dispensable("milvus: pause garbage collection", self._gc, "backups run without it")
+        if Feature.REST_IMPORT in self.milvus().features:
+            yield _dispensable("milvus: REST", self._rest, self._without_rest())
 
     def _takes_snapshots(self) -> bool:
         """Where `create` makes them unless it is told otherwise; an error is told by the questions to Milvus."""
@@ -85,6 +87,21 @@ class Check:
     def _gc(self) -> str:
         self.milvus().pause_gc(GC_LEASE)
         return "can be paused"
+
+    def _rest(self) -> str:
+        """Asks for the list of import jobs, as a restore does before it trusts the port."""
+        try:
+            self.milvus().import_jobs(DEFAULT_DATABASE, "", rest=True)
+        except (Unsupported, Unreachable, AccessError):
+            raise
+        except MbkError:
+            pass  # It is Milvus that answers, whatever it thinks of the question.
+        return "answers"
+
+    def _without_rest(self) -> str:
+        if Feature.SEGMENT_DETAIL in self.milvus().features:
+            return "backups list the bucket for the files of segments, and restores import over gRPC"
+        return "restores import over gRPC"
 
     def _reach(self, name: str, side: Callable[[], Storage], *, is_backup: bool) -> CheckResult:
         """A missing backup bucket is no failure: `create` makes it."""
@@ -137,6 +154,14 @@ class Check:
                 for segment in milvus.segments(database.db_name, collection)
             )
         return False
+
+
+def _dispensable(what: str, question: Callable[[], str], consequence: str) -> CheckResult:
+    """What backups and restores can do without: a failure is a warning that says what they do then."""
+    found = ask(what, question, optional=consequence)
+    if found.ok:
+        return found
+    return replace(found, ok=True, warning=True, detail=f"{found.detail}: {consequence}")
 
 
 def ask_root(name: str, storage: Storage) -> CheckResult:

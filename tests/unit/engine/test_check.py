@@ -17,6 +17,7 @@ from mbk.engine.transfer import TransferLimits
 from mbk.errors import (
     AuthenticationFailed,
     MbkError,
+    MilvusError,
     MilvusUnavailable,
     PermissionDenied,
     StorageUnavailable,
@@ -24,18 +25,19 @@ from mbk.errors import (
     Unsupported,
 )
 from mbk.model.backup import CheckResult
-from mbk.ports.milvus import Milvus
+from mbk.ports.milvus import Feature, Milvus
 from mbk.ports.storage import Capabilities, ObjectInfo, Storage
 from mbk.testing import MemoryService, MemoryStorage
 from mbk.testing.memory import EVERYTHING
 from mbk_local.storage import LocalStorage
-from tests.fakes.milvus import FakeMilvus
+from tests.fakes.milvus import V2_3, V2_4, V2_5, FakeMilvus
 from tests.fakes.world import QUICK
 
 OPERATIONS = ("write", "list", "read", "conditional create", "server-side copy", "part copy", "delete")
 SIDES = ("milvus storage", "backup storage")
 COPIES = ("copy from milvus storage to backup storage", "copy from backup storage to milvus storage")
 DATA = "milvus storage: Milvus' data"
+REST = "milvus: REST"
 
 
 @dataclass
@@ -47,12 +49,13 @@ class Place:
     backup_can: Capabilities = EVERYTHING
     one_service: bool = True
     rows: bool = True
+    features: frozenset[Feature] = V2_3
     asked: list[tuple[str, str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         service = MemoryService("milvus", "backups")
         other = service if self.one_service else MemoryService("backups")
-        self.server = FakeMilvus(MemoryStorage(service, "milvus", root="files/"))
+        self.server = FakeMilvus(MemoryStorage(service, "milvus", root="files/"), features=self.features)
         self.server.add("docs")
         if self.rows:
             self.server.insert("docs", range(20))
@@ -422,6 +425,51 @@ def test_a_pause_that_cannot_be_had_is_a_warning(error: MbkError) -> None:
     place.server.fault = fault
     results = place.check()
     assert (failed(results), warned(results)) == (set(), {"milvus: pause garbage collection"})
+
+
+# -- REST ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("features", "said"),
+    [(V2_4, "restores import over gRPC"), (V2_5, "backups list the bucket for the files of segments")],
+    ids=["2.4", "2.5"],
+)
+@pytest.mark.parametrize(
+    "error",
+    [MilvusUnavailable("nobody answers"), Unsupported("404"), AuthenticationFailed("401")],
+    ids=["away", "another server", "login"],
+)
+def test_a_rest_port_that_does_not_serve_is_a_warning_that_says_what_it_means(
+    features: frozenset[Feature], said: str, error: MbkError
+) -> None:
+    place = Place(features=features)
+    assert place.check()[REST].detail == "answers"
+
+    def fault(call: str, _what: str) -> None:
+        if call == "import_jobs":
+            raise error
+
+    place.server.fault = fault
+    results = place.check()
+    assert (failed(results), warned(results)) == (set(), {REST})
+    assert results[REST].detail.startswith(error.message)
+    assert said in results[REST].detail
+
+
+def test_rest_that_refuses_the_question_is_there() -> None:
+    place = Place(features=V2_5)
+
+    def fault(call: str, _what: str) -> None:
+        if call == "import_jobs":
+            raise MilvusError("the quota is exhausted", code=9)
+
+    place.server.fault = fault
+    assert warned(place.check()) == set()
+
+
+def test_a_milvus_that_imports_over_grpc_alone_is_not_asked_for_rest() -> None:
+    assert REST not in Place().check()
 
 
 def test_a_storage_that_lies_about_conditions_is_told() -> None:
