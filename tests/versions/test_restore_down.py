@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pymilvus import DataType, Function, FunctionType, MilvusClient
 
@@ -16,6 +18,7 @@ from tests.e2e.data import Clients, Coll, assert_same
 from tests.e2e.milvus_servers import STABLE_SEGMENTS, milvus_2_2, milvus_local
 from tests.e2e.site import Site, local_storage, make_site
 from tests.versions.deleted import plain, rich, texts
+from tests.versions.everything import rows_of
 from tests.versions.places import Place, place
 
 NEWER = ("v2.4.23", "v2.5.20", "v2.6.12")
@@ -188,3 +191,38 @@ def test_without_pyarrow_it_is_told_before_anything_is_made(
         session.restore("down", suffix="_none")
     for coll in newer.colls:
         assert not old[coll.database].has_collection(f"{coll.name}_none")
+
+
+def test_nulls_and_every_kind_of_vector_come_back_in_a_2_5(tmp_path: Path) -> None:
+    """Out of packed segments into a double, as no real 2.5 can be had; what its L0 segments delete stays apart."""
+    for version in ("v2.6.12", "v2.5.20"):
+        (tmp_path / version).mkdir()
+    backups = tmp_path / "backups"
+    with (
+        place(tmp_path / "v2.6.12", "v2.6.12", backups=backups) as newer_,
+        place(tmp_path / "v2.5.20", "v2.5.20", backups=backups) as older,
+        Clients(newer_.double) as clients,
+    ):
+        unfitting(clients["default"])
+        chance = random.Random("2.5")
+        rows = [
+            {
+                "pk": key,
+                "text": f"wordy {key % 5}",
+                "maybe": None if key % 3 else key,
+                "half": np.array([chance.randrange(64) / 64 for _ in range(8)], np.float16),
+            }
+            for key in range(90)
+        ]
+        for start in (0, 40):
+            clients["default"].insert("wide", rows[start : start + 50])
+            clients["default"].flush("wide")
+        clients["default"].delete("wide", ids=[3, 41, 42])
+        clients["default"].flush("wide")
+        with newer_.session() as session:
+            session.create("wide", format="binlog")
+        with older.session() as session:
+            session.restore("wide")
+        wanted = rows_of(newer_.double, "default", "wide")
+        assert len(wanted["_default"]) == 87
+        assert rows_of(older.double, "default", "wide") == wanted

@@ -47,7 +47,8 @@ class ImportGroup:
     @property
     def sent_version(self) -> int:
         """The storage version of what is handed to Milvus."""
-        return 0 if Conversion.UNPACK in self.conversion else self.storage_version
+        rewritten = Conversion.UNPACK in self.conversion or (self.l0 and bool(self.conversion))
+        return 0 if rewritten else self.storage_version
 
     @property
     def has_deletes(self) -> bool:
