@@ -73,7 +73,7 @@ def router(service: Service) -> APIRouter:
     )
     def page(
         state: Annotated[list[State], Query(description="only jobs in these states")] = [],  # noqa: B006 - FastAPI's way
-        kind: Annotated[list[KindName], Query(max_length=16, description="only jobs of these kinds")] = [],  # noqa: B006
+        kind: Annotated[list[KindName], Query(max_length=16, description="only jobs of these kinds")] = [],  # noqa: B006 - FastAPI copies it
         backup: Annotated[str, Query(max_length=256)] = "",
         cursor: Cursor = "",
         limit: Limit = 50,
