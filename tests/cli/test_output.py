@@ -128,6 +128,13 @@ def test_a_create_for_machines_is_the_whole_report(run: Run, session: Session) -
     assert told["dry_run"] is False
 
 
+def test_many_reasons_do_not_make_a_line_that_nobody_can_read(run: Run, session: Session) -> None:
+    reason = "; ".join(f"default.coll{number}: its files are gone" for number in range(100))
+    session.backups = [BackupSummary("part", "partial", reason=reason)]
+    assert max(map(len, run("list").out.splitlines())) < 200
+    assert json.loads(run("list", "-o", "json").out)[0]["reason"] == reason
+
+
 def test_a_dry_run_says_so(run: Run, session: Session) -> None:
     assert "nothing was changed" in run("create", "--dry-run").out
     assert json.loads(run("restore", "nightly", "--dry-run", "-o", "json").out)["dry_run"] is True

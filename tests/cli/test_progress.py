@@ -8,7 +8,15 @@ import sys
 import textwrap
 
 from mbk.cli.progress import Listener
-from mbk.model.events import ImportProgressed, ObjectCopied, RetryScheduled, WorkPlanned
+from mbk.errors import CollectionNotFound
+from mbk.model.events import (
+    CollectionFinished,
+    ImportProgressed,
+    ObjectCopied,
+    RetryScheduled,
+    RunFinished,
+    WorkPlanned,
+)
 from tests.cli.conftest import Run, Session
 
 SHOWN = """
@@ -76,6 +84,28 @@ def test_a_pipe_sees_no_bar(run: Run, session: Session) -> None:
         ImportProgressed(collection="default.a", job="1", percent=1),
     ]
     assert run("create").err == ""
+
+
+def test_a_failure_that_ends_the_run_is_told_once(run: Run, session: Session) -> None:
+    gone = "collection default.a does not exist"
+    finished = RunFinished(command="create", name="n", seconds=0.1, error=gone)
+    session.error = CollectionNotFound(gone)
+    session.events = [CollectionFinished(collection="default.a", outcome="failed", error=gone), finished]
+    assert run("create").err.splitlines() == [f"mbk: error: {gone}"]
+
+
+def test_a_failure_beside_which_the_run_goes_on_is_told_at_once(run: Run, session: Session) -> None:
+    session.error = CollectionNotFound("two collections are gone")
+    session.events = [
+        CollectionFinished(collection="default.a", outcome="failed", error="a is gone"),
+        CollectionFinished(collection="default.b", outcome="failed", error="b is gone"),
+        RunFinished(command="create", name="n", seconds=0.1, error="two collections are gone"),
+    ]
+    assert run("create").err.splitlines() == [
+        "mbk: warning: default.a: a is gone",
+        "mbk: warning: default.b: b is gone",
+        "mbk: error: two collections are gone",
+    ]
 
 
 def test_totals_grow_as_work_becomes_known() -> None:

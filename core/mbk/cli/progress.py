@@ -42,9 +42,11 @@ class Listener:
         self.bar: Bar | None = None
         self._quiet = quiet
         self._told: set[tuple[str, str]] = set()
+        self._held: CollectionFinished | None = None
 
     def __call__(self, event: Event) -> None:
         _record(event)
+        self._let_go(event)
         match event:
             case ObjectCopied():
                 self.objects += 1
@@ -60,13 +62,23 @@ class Listener:
             case Notice():
                 self._warn(event.message, event.collection)
             case CollectionFinished() if event.error:
-                self._warn(event.error, event.collection)
+                self._held = event
             case RetryScheduled() if self.bar:
                 self._say(
                     f"mbk: {event.what}: {event.error}; attempt {event.attempt + 1} in {event.delay:.1f} s"
                 )
         if self.bar:
             self.bar.refresh(self)
+
+    def close(self) -> None:
+        """Nothing more is to come."""
+        self._let_go(None)
+
+    def _let_go(self, event: Event | None) -> None:
+        """A run that ends by the failure of its only collection says so itself; every other failure is told at once."""
+        held, self._held = self._held, None
+        if held and held.error and not (isinstance(event, RunFinished) and event.error == held.error):
+            self._warn(held.error, held.collection)
 
     def _warn(self, message: str, collection: str) -> None:
         if (message, collection) not in self._told and not self._quiet:
@@ -132,6 +144,7 @@ def listening(app: App) -> Iterator[Listener]:
     listener = Listener(quiet=app.quiet)
     with nullcontext() if app.quiet or not sys.stderr.isatty() else _drawn(listener):
         yield listener
+        listener.close()
 
 
 @contextmanager

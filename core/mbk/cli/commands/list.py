@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 
 import click
@@ -15,6 +16,8 @@ from mbk.model.selection import CollectionName
 from mbk.session import Session
 
 COMPLETE = "complete"
+#: So much of why a backup is not complete fits into a line; with ``-o json`` it is whole.
+_REASON = 120
 
 
 @click.command("list", cls=Command, help=f"{COMMANDS['list']} With -q only their names, one a line.")
@@ -46,7 +49,7 @@ def _table(backups: Iterable[BackupSummary]) -> str:
             size(item.size),
             item.milvus_version or "-",
             moment(item.created),
-            item.reason,
+            textwrap.shorten(item.reason, _REASON, placeholder=" …"),
         )
         for item in backups
     ]
