@@ -52,7 +52,8 @@ class JournalFile:
             self._save()
 
     def note(self, group: ImportGroup, job: str, *, done: bool = False, rows: int = 0) -> None:
-        """``job`` empty: it is about to be started."""
+        """``job`` empty: it is about to be started. What Milvus counts of L0 segments are deletes, not ``rows``."""
+        rows = 0 if group.l0 else rows
         segments = [segment.segment_id for segment in group.segments]
         with self._lock:
             self.journal.jobs[group.key] = JobNote(job=job, done=done, rows=rows, segments=segments)
