@@ -16,7 +16,7 @@ import grpc
 from pymilvus.grpc_gen import milvus_pb2_grpc
 
 from mbk.ports.storage import Storage
-from tests.milvus_double.calls import Hook, Part, handlers
+from tests.milvus_double.calls import METHODS, Hook, Part, handlers
 from tests.milvus_double.collections import Collections
 from tests.milvus_double.databases import Aliases, Databases, Server
 from tests.milvus_double.faults import Faults
@@ -197,9 +197,20 @@ class MilvusDouble:
 
 
 def _servicer(parts: list[Part], state: State, hooks: list[Hook]) -> Any:
-    """The generated servicer with the calls that the version has; what is left answers UNIMPLEMENTED by itself."""
-    calls = {name: _method(call, name) for name, call in handlers(parts, state, hooks).items()}
+    """The generated servicer with the calls that the version has."""
+    found = handlers(parts, state, hooks)
+    calls = {name: _method(found.get(name) or _unknown(name), name) for name in METHODS}
     return type("Servicer", (milvus_pb2_grpc.MilvusServiceServicer,), calls)()
+
+
+def _unknown(name: str) -> Any:
+    """In the words of Go's gRPC. The generated method would answer the same, and log a traceback each time."""
+
+    def call(_request: Any, context: grpc.ServicerContext) -> None:
+        words = f"unknown method {name} for service milvus.proto.milvus.MilvusService"
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, words)
+
+    return call
 
 
 def _method(call: Any, name: str) -> Any:
