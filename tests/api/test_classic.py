@@ -508,3 +508,12 @@ def test_a_standby_over_the_classic_route(client: Client) -> None:
     assert answer["code"] in (1, 400)
     assert "needs" in answer["msg"], answer
     assert client.post(f"{API}/restore_secondary", {"backup_name": "nightly"})["code"] == 400
+
+
+def test_answers_are_shorter_where_the_configuration_says_so(world: World, tmp_path: Path) -> None:
+    with serving(settings(tmp_path, simple_response=True), world) as client:
+        made = create(client, backup_name="nightly")
+        found = client.get(f"{API}/get_backup", backup_name="nightly")["data"]
+    for data in (made, found):
+        assert {item["collection_name"] for item in data["collection_backups"]} == {"docs", "notes"}
+        assert not [item for item in data["collection_backups"] if "schema" in item]

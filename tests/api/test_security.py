@@ -118,16 +118,45 @@ def test_probes_need_no_token(guarded: Client) -> None:
     assert guarded.ask("GET", "/healthz/").status_code in (401, 404)
 
 
-def test_a_request_of_another_origin_gets_no_leave(guarded: Client, token_and_file: tuple[str, str]) -> None:
-    headers = {"Origin": "https://evil.example", "Authorization": f"Bearer {token_and_file[0]}"}
-    asked = guarded.ask(
-        "OPTIONS", "/api/v2/jobs", headers={**headers, "Access-Control-Request-Method": "POST"}
-    )
-    got = guarded.ask("GET", "/api/v2/jobs", headers=headers)
+def test_a_page_of_another_origin_is_given_no_leave_to_read(tmp_path: Path) -> None:
+    token, line = auth.new_token("ci")
+    (tmp_path / "auth").write_text(line)
+    headers = {"Origin": "https://page.example", "Authorization": f"Bearer {token}"}
+    with serving(settings(tmp_path, auth_file=str(tmp_path / "auth")), World(), headers=headers) as client:
+        asked = client.ask("OPTIONS", "/api/v2/jobs", headers={"Access-Control-Request-Method": "POST"})
+        got = client.ask("GET", "/api/v2/jobs")
     for answer in (asked, got):
         assert not [name for name in answer.headers if name.lower().startswith("access-control")]
     assert asked.status_code == 405
     assert (got.headers["Cache-Control"], got.headers["X-Content-Type-Options"]) == ("no-store", "nosniff")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example", "Content-Type": "text/plain"},
+        {"Origin": "null"},
+        {"Host": "evil.example"},
+        {"Host": "evil.example:8080", "Origin": "http://evil.example:8080"},
+    ],
+    ids=str,
+)
+def test_no_page_in_a_browser_of_this_machine_gets_in(client: Client, headers: dict[str, str]) -> None:
+    for method, path in (("POST", "/api/v1/create"), ("POST", "/api/v2/jobs"), ("GET", "/api/v1/list")):
+        assert client.ask(method, path, data=b"{}", headers=headers).status_code == 403
+    assert client.get("/api/v2/jobs")["items"] == []
+
+
+def test_our_own_pages_and_names_that_were_agreed_to_get_in(client: Client, tmp_path: Path) -> None:
+    host = client.url.removeprefix("http://")
+    port = host.rpartition(":")[2]
+    for headers in (
+        {"Origin": client.url},
+        {"Host": f"localhost:{port}", "Origin": f"http://localhost:{port}"},
+    ):
+        assert client.ask("GET", "/api/v1/list", headers=headers).status_code == 200
+    with serving(settings(tmp_path, allow_anonymous=True), World()) as open_to_all:
+        assert open_to_all.ask("GET", "/healthz", headers={"Host": "backup.example.org"}).status_code == 200
 
 
 def test_the_file_holds_digests_and_no_secret(token_and_file: tuple[str, str]) -> None:

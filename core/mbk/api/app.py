@@ -69,8 +69,13 @@ def create_app(service: Service) -> FastAPI:
 
 def create_server_app(service: Service) -> Guard:
     """What the server serves."""
+    server = service.settings.server
     return Guard(
-        create_app(service), credentials=service.credentials, max_body=service.settings.server.max_body_size
+        create_app(service),
+        credentials=service.credentials,
+        max_body=server.max_body_size,
+        # A client certificate is shown by a browser on its own account, too, but not to a name it was not made for.
+        any_host=server.allow_anonymous or bool(server.tls_client_ca),
     )
 
 

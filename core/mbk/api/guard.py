@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -30,26 +31,41 @@ _HEADERS = (
 
 
 class Guard:
-    """An ASGI application around another. Where there are no credentials, everybody is let in."""
+    """An ASGI application around another. Where there are no credentials, everybody is let in.
 
-    def __init__(self, app: App, *, credentials: Credentials, max_body: int) -> None:
+    But not every page that a browser on this machine shows: what a browser sends on its own account, without a token
+    that a page would have to know, must come from our own pages (``Origin``), and, where nobody is asked who he is, to
+    an address that no page can have renamed (``Host``).
+    """
+
+    def __init__(self, app: App, *, credentials: Credentials, max_body: int, any_host: bool = False) -> None:
         self._app = app
         self._credentials = credentials
         self._max_body = max_body
+        self._any_host = any_host or bool(credentials)
+        self._any_origin = bool(credentials) and not credentials.users
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers = {name.lower(): value for name, value in scope["headers"]}
-        if not await self._is_admitted(scope["path"], headers.get(b"authorization", b"")):
-            await self._refuse(scope, send, 401, "a token is needed: Authorization: Bearer TOKEN")
-            return
         length = headers.get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > self._max_body:
+        if not self._is_ours(headers):
+            await self._refuse(scope, send, 403, "the request comes from a page of somebody else")
+        elif not await self._is_admitted(scope["path"], headers.get(b"authorization", b"")):
+            await self._refuse(scope, send, 401, "a token is needed: Authorization: Bearer TOKEN")
+        elif not length.isdigit() or int(length) > self._max_body:
             await self._refuse(scope, send, 413, self._too_large)
-            return
-        await self._serve(scope, receive, send)
+        else:
+            await self._serve(scope, receive, send)
+
+    def _is_ours(self, headers: dict[bytes, bytes]) -> bool:
+        host = headers.get(b"host", b"").decode("latin-1")
+        origin = headers.get(b"origin", b"").decode("latin-1")
+        if origin and not self._any_origin and origin.partition("://")[2] != host:
+            return False
+        return self._any_host or _is_address(host)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         got = 0
@@ -94,3 +110,15 @@ class Guard:
             log.warning("401 %s %s: not admitted", scope["method"], scope["path"])
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": json.dumps(body).encode()})
+
+
+def _is_address(host: str) -> bool:
+    """Whether the header names an address, or ``localhost``, and no name that a stranger's DNS could point at us."""
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    if name in ("", "localhost"):
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import os
 import signal
 import socket
@@ -124,6 +125,8 @@ class _Server(uvicorn.Server):
 
 
 def _config(server: ServerSettings, service: Service) -> uvicorn.Config:
+    if server.debug:
+        logging.getLogger("uvicorn.access").setLevel(logging.INFO)
     tls = {}
     if server.tls_cert or server.tls_key or server.tls_client_ca:
         tls = {

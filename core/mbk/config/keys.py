@@ -43,7 +43,11 @@ _SETTINGS = (
     Key("server.enabled", "accepted, no effect: `mbk server` starts the server", p.boolean, stored=False),
     Key("server.debug", "debug output of the REST server", p.boolean),
     Key("server.swagger_base_path", "path prefix of the API description"),
-    Key("server.simple_response", "shorter answers of the REST server", p.boolean),
+    Key(
+        "server.simple_response",
+        "answers of `/api/v1` without schemas, indexes, properties and checkpoints",
+        p.boolean,
+    ),
     Key("server.host", "address on which the REST server listens", p.host),
     Key("server.port", "its port; 0: any free one", p.integer),
     Key("server.auth_file", "file with the tokens and users that may use the REST server"),

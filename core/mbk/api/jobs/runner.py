@@ -240,6 +240,7 @@ class Runner:
             self.store.save(active.job)
         self._tell(active.job, "state", {"state": State.RUNNING, "attempt": active.job.attempt})
         self._observe("started", active.job)
+        log.info("job %s (%s of %r) runs, attempt %d", before.id, before.kind, before.name, before.attempt)
         ended = self._attempt(active, before)
         with self._lock:
             self._finish(active, ended)
@@ -285,6 +286,9 @@ class Runner:
         if job.state is State.SUCCEEDED:
             self._secrets.pop(job.id, None)
         self._observe("finished", job)
+        told = log.info if job.state is State.SUCCEEDED else log.warning
+        why = f": {job.error.message}" if job.error else ""
+        told("job %s (%s of %r) is %s%s", job.id, job.kind, job.name, job.state, why)
 
     def note(self, active: Active, event: Event) -> None:
         """Writes down what clients and the next server want to know, and not more often than they can use."""

@@ -20,6 +20,7 @@ STATES = {
 }
 _COLLECTION_STATES = {"running": EXECUTING, "done": SUCCESS, "failed": FAIL, "skipped": SUCCESS}
 _ALWAYS = {"state_code", "progress", "size", "meta_size", "has_index"}
+_LONG = {"schema", "index_infos", "channel_checkpoints", "properties"}
 #: What the library adds to the classic view.
 _OWN = {"state", "failed", "started", "finished", "tool", "labels"}
 
@@ -50,6 +51,15 @@ def backup_of_view(view: Mapping[str, Any]) -> dict[str, Any]:
         missing = "; ".join(f"{name}: {why}" for name, why in view["failed"].items())
         whole |= {"state_code": FAIL, "errorMessage": f"not in the backup: {missing}"}
     return _shaped(whole)
+
+
+def shortened(brief: dict[str, Any]) -> dict[str, Any]:
+    """``simpleResponse``: the collections without what makes an answer long."""
+    collections = [
+        {key: value for key, value in item.items() if key not in _LONG}
+        for item in brief.get("collection_backups", ())
+    ]
+    return brief | ({"collection_backups": collections} if collections else {})
 
 
 def restore_task(job: Job) -> dict[str, Any]:

@@ -15,6 +15,7 @@ _ERROR = {
 ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"description": "the request cannot be parsed", "content": _ERROR},
     401: {"description": "a token is needed", "content": _ERROR},
+    403: {"description": "the request comes from a page of somebody else", "content": _ERROR},
     413: {"description": "the body is too large", "content": _ERROR},
 }
 FAILED: dict[int | str, dict[str, Any]] = {500: {"description": "something is wrong", "content": _ERROR}}

@@ -82,7 +82,7 @@ def router(service: Service) -> APIRouter:
             if not backup_name and not backup_id:
                 return _refusal(request_id, "backup_name or backup_id is missing", PARAMETER)
             found = await asyncio.to_thread(_found, service, backup_name, backup_id, path)
-            return _answer(request_id, found)
+            return _answer(request_id, _brief(service, found))
 
         return await _answered(request_id, work)
 
@@ -199,7 +199,7 @@ def _created(service: Service, job: Job, msg: str) -> JSONResponse:
     if job.state in (State.SUCCEEDED, State.PARTIAL):
         with service.sessions.reading(path=job.path) as session:
             view = session.get(job.name)
-    return _ended(job.id, job, answers.backup_of_job(job, view), msg)
+    return _ended(job.id, job, _brief(service, answers.backup_of_job(job, view)), msg)
 
 
 def _ended(request_id: str, job: Job, data: Any, msg: str = "") -> JSONResponse:
@@ -207,6 +207,10 @@ def _ended(request_id: str, job: Job, data: Any, msg: str = "") -> JSONResponse:
         return _answer(request_id, data, msg=_joined(_warned(job), msg))
     told = line(job.error) if job.error else str(job.state)
     return _answer(request_id, data, msg=told, code=code_of(job.error or failure(MbkError(told))))
+
+
+def _brief(service: Service, data: dict[str, Any]) -> dict[str, Any]:
+    return answers.shortened(data) if service.settings.server.simple_response else data
 
 
 def _listed(service: Service) -> list[dict[str, Any]]:

@@ -15,5 +15,5 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
             "description": TITLES[status],
             "content": {PROBLEM: {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}},
         }
-        for status in sorted({401, 413, *statuses})
+        for status in sorted({401, 403, 413, *statuses})
     }
