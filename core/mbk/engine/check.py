@@ -18,7 +18,7 @@ from mbk.model.backup import CheckResult
 from mbk.model.layout import INSERT_LOG
 from mbk.model.meta import DEFAULT_DATABASE
 from mbk.model.plan import CopyItem
-from mbk.ports.milvus import Feature, Milvus
+from mbk.ports.milvus import CollectionInfo, Feature, Milvus
 from mbk.ports.storage import Storage
 
 #: A pause so short that it is over before it matters; it is not resumed, for that would end somebody else's.
@@ -131,29 +131,40 @@ class Check:
         return "server side"
 
     def _root(self, name: str) -> CheckResult:
-        found = ask_root(name, self.storage())
-        if not found.warning or not self._milvus_holds_rows():
+        """Another Milvus' data may lie below the root of a wrong bucket: it must be this one's, where this one has any."""
+        storage = self.storage()
+        found = ask_root(name, storage)
+        if not found.ok or (flushed := self._flushed_collection()) is None:
             return found
+        detail = f"{found.detail}, but Milvus has data"
+        if not found.warning:
+            prefix = f"{storage.location.root}{INSERT_LOG}/{flushed.id}/"
+            there = ask(
+                found.what, lambda: next((entry.key for entry in storage.list(prefix, recursive=False)), "")
+            )
+            if there.detail:
+                return found if there.ok else there
+            label = f"{flushed.database}.{flushed.name}"
+            detail = f"nothing of {label} below {storage.location}, but Milvus has data of it"
         return replace(
             found,
             ok=False,
             warning=False,
-            detail=f"{found.detail}, but Milvus has data",
+            detail=detail,
             hint="bucketName and rootPath must be those of your Milvus",
             exit_code=WrongStorage.exit_code,
         )
 
-    def _milvus_holds_rows(self) -> bool:
-        """Whether any collection has flushed rows; an error is told by the questions to Milvus."""
+    def _flushed_collection(self) -> CollectionInfo | None:
+        """One with flushed rows, where there is any; an error is told by the questions to Milvus."""
         with suppress(MbkError):
             milvus = self.milvus()
-            return any(
-                segment.rows and not segment.is_l0
-                for database in milvus.databases()
-                for collection in milvus.collections(database.db_name)
-                for segment in milvus.segments(database.db_name, collection)
-            )
-        return False
+            for database in milvus.databases():
+                for collection in milvus.collections(database.db_name):
+                    segments = milvus.segments(database.db_name, collection)
+                    if any(segment.rows and not segment.is_l0 for segment in segments):
+                        return milvus.describe(database.db_name, collection)
+        return None
 
 
 def _dispensable(what: str, question: Callable[[], str], consequence: str) -> CheckResult:

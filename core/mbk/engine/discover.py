@@ -91,8 +91,12 @@ def refuse_manifests(segments: Iterable[SegmentInfo], what: str) -> None:
 def require_milvus_data(
     storage: Storage, milvus: Milvus, collections: Iterable[CollectionInfo], run: Run
 ) -> None:
-    """`WrongStorage` where Milvus has flushed rows and the storage has none; asked before anything is changed."""
-    if _holds_segments(storage, run):
+    """`WrongStorage` where Milvus has flushed rows and the storage none of them; asked before anything is changed.
+
+    Another Milvus may keep its data below the same root of the wrong bucket, so it is asked for these collections.
+    """
+    collections = [*collections]
+    if _holds_any(storage, {str(info.id) for info in collections}, run):
         return
     for info in collections:
         segments = run.retry.call(
@@ -100,7 +104,18 @@ def require_milvus_data(
             lambda at=info: milvus.segments(at.database, at.name),  # type: ignore[misc] # bound at once
         )
         if any(segment.rows for segment in segments if not segment.is_l0):
-            raise _wrong(storage)
+            raise _wrong(storage, "of its collections " if _holds_segments(storage, run) else "")
+
+
+def _holds_any(storage: Storage, collections: set[str], run: Run) -> bool:
+    """Whether any of these collections has a directory of segments."""
+    prefix = f"{storage.location.root}{layout.INSERT_LOG}/"
+
+    def look() -> bool:
+        entries = storage.list(prefix, recursive=False)
+        return any(entry.key.removeprefix(prefix).strip("/") in collections for entry in entries)
+
+    return run.retry.call(f"list {prefix}", look)
 
 
 def _holds_segments(storage: Storage, run: Run) -> bool:
@@ -109,9 +124,9 @@ def _holds_segments(storage: Storage, run: Run) -> bool:
     return first is not None
 
 
-def _wrong(storage: Storage) -> WrongStorage:
+def _wrong(storage: Storage, which: str = "") -> WrongStorage:
     return WrongStorage(
-        f"{storage.location} holds no {layout.INSERT_LOG}, but Milvus has data",
+        f"{storage.location} holds no {layout.INSERT_LOG} {which}".rstrip() + ", but Milvus has data",
         hint="bucketName and rootPath must be those of your Milvus",
     )
 

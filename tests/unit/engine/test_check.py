@@ -347,6 +347,16 @@ def test_a_wrong_bucket_is_a_failure_where_milvus_has_data() -> None:
     assert "bucketName" in answer.hint
 
 
+def test_the_data_of_another_milvus_is_not_taken_for_this_ones() -> None:
+    place = Place(root="other/")
+    place.storage.write("other/insert_log/1/2/3/0/4", [b"x"], size=1)
+    place.before = place.objects()
+    answer = place.check()[DATA]
+    assert (answer.ok, answer.exit_code) == (False, 2)
+    assert "nothing of default.docs below" in answer.detail
+    assert place.nothing_is_left()
+
+
 def test_a_root_without_data_is_a_warning_where_milvus_has_none_either() -> None:
     results = Place(root="elsewhere/", rows=False).check()
     assert (failed(results), warned(results)) == (set(), {DATA})
@@ -365,8 +375,9 @@ def test_a_root_without_data_is_a_warning_where_nobody_can_ask_milvus() -> None:
 def test_the_bucket_is_never_listed_as_a_whole(root: str) -> None:
     place = Place(root=root)
     place.check()
-    data, probe = lists(place, "milvus storage")
+    data, *collection, probe = lists(place, "milvus storage")
     assert data == f"{root}insert_log/"
+    assert all(key.startswith(f"{root}insert_log/") and key != data for key in collection)
     assert probe.startswith(f"{root}mbk_check_")
     assert [key.startswith("backup/mbk_check_") for key in lists(place, "backup storage")] == [True]
 

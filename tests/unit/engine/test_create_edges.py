@@ -34,6 +34,18 @@ def test_another_root_path_than_milvus_own_is_told_apart_from_an_empty_one(world
         world.create()
 
 
+def test_the_bucket_of_another_milvus_is_not_taken_for_this_ones(world: World) -> None:
+    """Else every collection would fail by itself, each after some patience."""
+    from mbk.testing import MemoryStorage
+
+    other = MemoryStorage(world.service, "milvus", root="other/")
+    other.write("other/insert_log/1/2/3/0/4", [b"x"], size=1)
+    world.storage = other
+    with pytest.raises(WrongStorage, match="holds no insert_log of its collections, but Milvus has data"):
+        world.create()
+    assert world.notices == []
+
+
 def test_a_pause_that_cannot_be_had_is_told_once_and_stops_nothing(world: World) -> None:
     def fault(call: str, _what: str) -> None:
         if call == "pause_gc":
