@@ -94,6 +94,10 @@ class Replication(Part):
         )
         return milvus.GetReplicateInfoResponse(checkpoint=checkpoint)
 
+    def ReplicateMessage(self, _request: Any, _call: Call) -> Any:
+        """The stream of 2.5, of which this server is no part (milvus: internal/proxy/impl.go, pkg/util/merr/errors.go)."""
+        raise Refused("deny to use the replicate message in the normal instance", code=1900)
+
     def CreateReplicateStream(self, requests: Iterator[Any], call: Call) -> Iterator[Any]:
         source = call.metadata.get("cluster-id", "")
         if not self._follows(source):
