@@ -140,11 +140,11 @@ class Imports:
     def _plan_classic(self, wanted: Wanted, collection: Collection) -> Callable[[ImportJob], None]:
         """2.2 and 2.3: nearly everything is found out by the job, not by the call."""
         (paths,) = wanted.files or [[]]
+        if wanted.backup and not wanted.partition:
+            raise invalid("partition not specified: invalid parameter")
         if not paths:
             raise invalid("import request is empty: invalid parameter")
         span = self._span(wanted)
-        if wanted.backup and not wanted.partition:
-            raise invalid("partition not specified: invalid parameter")
         partition = collection.partition_named(wanted.partition).id
 
         def run(job: ImportJob) -> None:

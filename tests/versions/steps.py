@@ -428,6 +428,7 @@ def _import(partition: str, *files: str) -> milvus.ImportRequest:
 
 
 call("import without a partition", "Import", _import("", "/nowhere/", ""))
+call("import nothing without a partition", "Import", _import(""))
 call("import into no partition", "Import", _import("no", "/nowhere/", ""))
 call("state of no job", "GetImportState", milvus.GetImportStateRequest(task=5))
 for label, path in (("missing", "/nowhere/"), ("relative", "insert_log/")):
