@@ -114,7 +114,7 @@ class Importing(Server):
         return state
 
     def import_jobs(self, database: str, collection: str, *, rest: bool = False) -> list[str] | None:
-        what = f"list the import jobs of {name_of(database, collection)}" if collection else "list the import jobs"
+        what = "list the import jobs" + (f" of {name_of(database, collection)}" if collection else "")
         if rest:
             with self._using(Feature.REST_IMPORT, what):
                 return self._rest.import_jobs(database, collection, what=what)
