@@ -199,7 +199,7 @@ def _keyed(filling: Filling, name: str) -> None:
     if filling.has("clustering_key"):
         schema.add_field("day", DataType.INT64, is_clustering_key=True)
     schema.add_field("vector", DataType.FLOAT_VECTOR, dim=DIMENSION)
-    properties = {"collection.ttl.seconds": "8640000"}
+    properties = {"collection.ttl.seconds": "8640000", "mmap.enabled": "true"}
     index = {"field_name": "vector", "index_name": "by_vector", **FLAT}
     filling.collection(name, schema, index, num_partitions=4, properties=properties)
     source = chance(name)
@@ -375,6 +375,46 @@ def _structs(filling: Filling, name: str) -> None:
     )
 
 
+def _embedded(filling: Filling, name: str) -> None:
+    """A function whose remote side answers while the rows come, and not any more when they are restored."""
+    schema = MilvusClient.create_schema(auto_id=False)
+    schema.add_field("pk", DataType.INT64, is_primary=True)
+    schema.add_field("text", DataType.VARCHAR, max_length=512)
+    schema.add_field("vector", DataType.FLOAT_VECTOR, dim=DIMENSION)
+    schema.add_function(
+        Function(
+            name="remote",
+            function_type=FunctionType.TEXTEMBEDDING,
+            input_field_names=["text"],
+            output_field_names=["vector"],
+            params={"provider": "openai", "model_name": "text-embedding-3-small"},
+        )
+    )
+    filling.double.state.providers_answer = True
+    filling.collection(name, schema, {"field_name": "vector", "index_name": "by_vector", **FLAT})
+    filling.insert(name, [{"pk": key, "text": f"text number {key}"} for key in range(30)])
+    filling.double.state.providers_answer = False
+
+
+def _minhash(filling: Filling, name: str) -> None:
+    schema = MilvusClient.create_schema(auto_id=False)
+    schema.add_field("pk", DataType.INT64, is_primary=True)
+    schema.add_field("text", DataType.VARCHAR, max_length=512)
+    schema.add_field("signature", DataType.BINARY_VECTOR, dim=512)
+    schema.add_function(
+        Function(
+            name="near_duplicates",
+            function_type=FunctionType.MINHASH,
+            input_field_names=["text"],
+            output_field_names=["signature"],
+            params={"num_hashes": 16},
+        )
+    )
+    index = {"index_type": "MINHASH_LSH", "metric_type": "MHJACCARD"}
+    filling.collection(name, schema, {"field_name": "signature", "index_name": "by_signature", **index})
+    filling.insert(name, [{"pk": key, "text": f"text number {key % 7}"} for key in range(30)])
+
+
 def _in_database(filling: Filling, name: str) -> None:
     """A collection of the same name in another database."""
     schema = MilvusClient.create_schema(auto_id=False)
@@ -399,6 +439,8 @@ MAKERS = (
     Maker("nulls", ("nullable",), _nulls),
     Maker("full_text", ("functions",), _full_text),
     Maker("grown", ("add_field",), _grown),
+    Maker("embedded", ("text_embedding",), _embedded),
+    Maker("minhash", ("minhash",), _minhash),
     Maker("structs", ("struct_arrays",), _structs),
     Maker("scalars", ("databases",), _in_database, DATABASE),
 )
