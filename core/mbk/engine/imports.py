@@ -38,7 +38,7 @@ LAST_POLL = 3.0
 LOOKS = 3
 
 _FULL = re.compile(r"number of jobs has reached the limit", re.I)
-_NUMBER = re.compile(r"\d+")
+_IDS = re.compile(r"\b[0-9a-f]*\d[0-9a-f]*\b")
 
 
 class ImportAbandoned(ImportFailed):
@@ -56,7 +56,7 @@ class ImportAbandoned(ImportFailed):
 
 @dataclass(slots=True)
 class _Family:
-    """The halves of a job that failed. Where both fail alike, the reason is not in a segment."""
+    """The halves of a job that failed. Where both fail alike, the reason may not be in a segment."""
 
     reasons: list[str] = field(default_factory=list)
 
@@ -111,6 +111,7 @@ class Importer:
         self._cut = cut
         self._droppable = droppable
         self._waiting: deque[_Work] = deque()
+        self._put_off: list[_Work] = []
         self._running: list[_Job] = []
         self._others: set[str] | None = None
         self._own = {note.job for note in journal.journal.jobs.values()}
@@ -133,7 +134,10 @@ class Importer:
         self._running += [self._job(_Work(group), job, has_slot=False) for group, job in under_way]
         pause = FIRST_POLL
         try:
-            while self._waiting or self._running:
+            while self._waiting or self._running or self._put_off:
+                if not (self._waiting or self._running):
+                    self._waiting.extend(self._put_off)
+                    self._put_off.clear()
                 pause = FIRST_POLL if self._start_some(request) else pause
                 self._run.sleep(pause)
                 pause = min(LAST_POLL, pause * 1.3)
@@ -147,6 +151,7 @@ class Importer:
             while self._running:
                 self._let_go(self._running[0])
             self._waiting.clear()
+            self._put_off.clear()
 
     # -- starting ------------------------------------------------------------------------------------------------
 
@@ -309,30 +314,34 @@ class Importer:
             )
 
     def _try_again(self, work: _Work, reason: str) -> None:
-        """A failed job left no rows: its halves are tried, and a single segment once more; then it is named."""
+        """A failed job left no rows: its halves are tried, and a single segment once more; then it is named.
+
+        Where both halves fail alike the second is put off: it need not be taken apart when the first names its segment.
+        """
         group = work.group
         # Ids in the text differ from job to job.
-        alike = _NUMBER.sub("", reason)
+        alike = _IDS.sub("", reason)
         both = alike in work.family.reasons
         work.family.reasons.append(alike)
-        if len(group.segments) > 1 and not both:
+        if len(group.segments) > 1:
             self._run.notice(
                 "import-split",
                 f"{self._label}: an import of {len(group.segments)} segments failed, its halves are tried: {reason}",
                 self._label,
             )
             family = _Family()
-            self._waiting.extendleft(_Work(half, family=family) for half in reversed(halves(group)))
-        elif work.attempt < self._limits.attempts and not both:
+            parts = [_Work(half, family=family) for half in halves(group)]
+            if both:
+                self._put_off += parts
+            else:
+                self._waiting.extendleft(reversed(parts))
+        elif work.attempt < self._limits.attempts:
             self._run.notice(
                 "import-retried", f"{self._label}: segment {group} is tried again: {reason}", self._label
             )
             self._waiting.appendleft(replace(work, attempt=work.attempt + 1, family=_Family()))
         else:
-            raise ImportFailed(
-                f"import into {self._label} failed: {reason}",
-                hint=f"segment {group}" if len(group.segments) == 1 else f"the segments are {group}",
-            )
+            raise ImportFailed(f"import into {self._label} failed: {reason}", hint=f"segment {group}")
 
     def _finish(self, job: _Job, state: ImportState) -> None:
         """A job that found nothing to read says "completed" as well: a wrong directory must not pass for an empty one."""

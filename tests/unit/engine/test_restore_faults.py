@@ -71,7 +71,27 @@ def test_a_server_that_takes_none_of_the_segments_is_not_asked_about_each() -> N
     answering(world, lambda _: ImportState(ImportPhase.FAILED, reason="no space left on device 7"))
     with pytest.raises(ImportFailed, match="no space left"):
         restore(world)
-    assert len(world.milvus.imports) < 8
+    assert len(world.milvus.imports) < 16
+
+
+def test_of_several_segments_that_cannot_be_imported_one_is_named_and_none_is_lost_when_they_can() -> None:
+    world = filled()
+    ids = [str(item.id) for item in world.milvus.segments("default", "docs")]
+    bad = {ids[1], ids[6]}
+    failed = ImportState(ImportPhase.FAILED, reason="parse magic number failed")
+    answering(world, lambda request: failed if any(holds(request, int(item)) for item in bad) else None)
+    with pytest.raises(ImportFailed, match=f"segment ({'|'.join(bad)})$"):
+        restore(world)
+    del world.milvus.start_import
+    left = [9]
+
+    def until_then(request: ImportRequest) -> ImportState | None:
+        left[0] -= 1
+        return failed if left[0] > 0 and len(request.files) > 1 else None
+
+    answering(world, until_then)
+    restore(world)
+    assert restored(world)
 
 
 @pytest.mark.parametrize("features", [V2_3, V2_4], ids=["2.3", "2.4"])
