@@ -105,7 +105,7 @@ class ExternalStorages:
         if extfs.get("access_key_id"):
             changed["access_key_id"] = extfs["access_key_id"]
             changed["secret_access_key"] = type(settings.secret_access_key)(extfs.get("access_key_value", ""))
-        opened: Storage = type(self.own)(settings.model_copy(update=changed))  # type: ignore[call-arg]
+        opened: Storage = type(self.own)(settings.model_copy(update=changed))  # type: ignore[call-arg]  every storage of ours is made of its settings
         self.known.append(opened)
         return opened
 

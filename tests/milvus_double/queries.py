@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pymilvus.grpc_gen import common_pb2 as common
@@ -207,8 +207,7 @@ class Queries(Part):
         wanted = self._wanted(found, names) - {key.fieldID} if names else set()
         if key.name in names or "*" in names:
             wanted.add(key.fieldID)
-        shows: Callable[[Any], bool] = lambda field: field.fieldID in wanted  # noqa: E731  a predicate
-        result.fields_data.extend(write_columns(found, rows, shows))
+        result.fields_data.extend(write_columns(found, rows, lambda field: field.fieldID in wanted))
         result.output_fields.extend(names)
         result.primary_field_name = key.name if self.state.version.number >= (2, 5, 0) else ""
         keys = [row.pk for row in rows]
