@@ -251,6 +251,8 @@ def test_a_backup_is_found_after_a_restart_by_name_and_by_id(world: World, tmp_p
     with serving(settings(tmp_path), world) as client:
         for asked in ({"backup_name": "nightly"}, {"backup_id": made["id"]}):
             data = client.get(f"{API}/get_backup", **asked)["data"]
+            began, ended = data.pop("start_time"), data.pop("end_time")
+            assert made["start_time"] <= began <= ended <= made["end_time"], "as the backup itself says"
             assert data.items() <= made.items()
             assert (data["state_code"], data["progress"]) == (2, 100)
 

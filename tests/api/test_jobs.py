@@ -380,3 +380,53 @@ def test_a_standby_needs_a_server_that_can_replicate(client: Client) -> None:
     job = client.over(client.job(kind="secondary", backup="nightly", source_cluster="a", target_cluster="b"))
     assert job["state"] == "failed"
     assert "needs" in job["error"]["detail"], job["error"]
+
+
+def test_a_restore_that_was_cancelled_is_resumed_without_loss_or_doubling(
+    client: Client, world: World
+) -> None:
+    client.done(kind="backup", name="nightly")
+    gate = Gate("start_import", "notes_back")
+    world.milvus.fault = gate
+    job = client.job(kind="restore", backup="nightly", suffix="_back")
+    assert gate.reached.wait(PATIENCE)
+    client.post(f"/api/v2/jobs/{job['id']}:cancel")
+    gate.open.set()
+    job = client.over(job)
+    assert (job["state"], job["resumable"]) == ("cancelled", True)
+    assert not [key for key in world.objects("milvus") if ".mbk/" in key]
+    client.post(f"/api/v2/jobs/{job['id']}:resume")
+    assert client.over(job)["state"] == "succeeded"
+    for name, database in (("docs", "default"), ("notes", "default"), ("docs", "shop")):
+        rows = world.milvus.rows(name, database=database)
+        assert world.milvus.rows(f"{name}_back", database=database) == rows
+
+
+def test_a_restore_with_zone_keys_is_not_resumed_by_another_server(world: World, tmp_path: Path) -> None:
+    with serving(settings(tmp_path), world) as client:
+        body = {"kind": "restore", "backup": "none", "ezk_mapping": {"a": "b"}}
+        job = client.over(client.job(**body))
+        store = client.service.runner.store
+        store._db.execute(
+            "UPDATE jobs SET state = 'running', body = json_set(body, '$.state', 'running', '$.error', null)"
+        )
+    with serving(settings(tmp_path), world) as client:
+        found = client.get(f"/api/v2/jobs/{job['id']}")
+        assert (found["state"], found["resumable"]) == ("interrupted", False)
+        told = client.problem(409, "POST", f"/api/v2/jobs/{job['id']}:resume")
+        assert "zone keys" in told["hint"]
+
+
+def test_a_full_disk_under_the_jobs_file_fails_no_backup(world: World, tmp_path: Path) -> None:
+    gate = Gate("flush")
+    world.milvus.fault = gate
+    with serving(settings(tmp_path), world) as client:
+        job = client.job(kind="backup", name="nightly")
+        assert gate.reached.wait(PATIENCE)
+        client.service.runner.store._db.execute("PRAGMA query_only = ON")
+        over = client.service.runner.over(job["id"])
+        gate.open.set()
+        assert over.result(PATIENCE).state == "succeeded"
+        told = client.problem(502, "POST", "/api/v2/jobs", json={"kind": "backup", "name": "next"})
+        assert "jobs file" in told["detail"]
+        client.service.runner.store._db.execute("PRAGMA query_only = OFF")

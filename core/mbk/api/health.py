@@ -31,7 +31,7 @@ def router(service: Service) -> APIRouter:
     routes = APIRouter(tags=["health"])
 
     @routes.get("/healthz", response_model=Health, responses=CLOSED, summary="The server is alive")
-    def healthz() -> Health:
+    async def healthz() -> Health:  # on the loop: it answers also when every thread waits for a storage
         return Health(status="ok")
 
     @routes.get(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from typing import Any
 
 from mbk.api.jobs.model import Job, State
@@ -25,7 +25,7 @@ class Tracing:
     def __init__(self) -> None:
         self._traces: dict[str, _Trace] = {}
         self._tracer: Any = None
-        if find_spec("opentelemetry") is not None:
+        with suppress(ImportError):
             from opentelemetry import trace
 
             self._tracer = trace.get_tracer("mbk")

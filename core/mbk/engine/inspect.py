@@ -49,6 +49,8 @@ def view(catalog: Catalog, name: str, *, detail: bool = False) -> dict[str, Any]
         "meta_size": catalog.meta_size(name),
     }
     _add_protection(result, own)
+    if own.started:
+        result |= {"started": own.started, "finished": own.finished}
     if own.failed:
         result["failed"] = own.failed
     _hide_secrets(result, backup, detail=detail)

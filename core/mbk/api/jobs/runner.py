@@ -18,7 +18,7 @@ from mbk.api.jobs.params import Params
 from mbk.api.jobs.progress import Meter, outcomes
 from mbk.api.jobs.store import Store
 from mbk.api.sessions import Sessions
-from mbk.errors import Busy, Interrupted, PartialFailure
+from mbk.errors import Busy, Interrupted, MbkError, PartialFailure
 from mbk.model.backup import RunReport
 from mbk.model.events import CollectionFinished, Event, Notice, PhaseStarted
 
@@ -237,7 +237,7 @@ class Runner:
                 return
             before = active.job
             active.job = replace(before, state=State.RUNNING, started=time.time(), error=None)
-            self.store.save(active.job)
+            self._write(lambda: self.store.save(active.job))
         self._tell(active.job, "state", {"state": State.RUNNING, "attempt": active.job.attempt})
         self._observe("started", active.job)
         log.info("job %s (%s of %r) runs, attempt %d", before.id, before.kind, before.name, before.attempt)
@@ -280,7 +280,7 @@ class Runner:
             active.over.set_result(job)
 
     def _close(self, job: Job) -> None:
-        self.store.save(job)
+        self._write(lambda: self.store.save(job))
         data = {"state": job.state, "attempt": job.attempt}
         self._tell(job, "state", data | ({"error": job.error.message} if job.error else {}))
         if job.state is State.SUCCEEDED:
@@ -299,7 +299,7 @@ class Runner:
         if now - active.noted >= BEAT:
             active.noted = now
             view = active.view()
-            self.store.save(view)
+            self._write(lambda: self.store.save(view))
             self._tell(view, "progress", asdict(view.progress))
 
     def observe(self, job: Job, event: Event) -> None:
@@ -313,12 +313,20 @@ class Runner:
                 log.exception("%s failed while it watched a job", type(observer).__name__)
 
     def _tell(self, job: Job, kind: str, data: Mapping[str, Any]) -> None:
-        self.store.tell(job, kind, data)
+        self._write(lambda: self.store.tell(job, kind, data))
         self.on_change()
+
+    @staticmethod
+    def _write(write: Callable[[], object]) -> None:
+        """A job goes on, and its clients hear of its end, also when nothing can be written down any more."""
+        try:
+            write()
+        except MbkError as error:
+            log.error("%s", error)
 
     def _forget(self) -> None:
         if self._keep:
-            self.store.forget(before=time.time() - self._keep)
+            self._write(lambda: self.store.forget(before=time.time() - self._keep))
 
 
 def _listener(runner: Runner, active: Active) -> Callable[[Event], None]:

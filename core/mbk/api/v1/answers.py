@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from mbk.api.errors import line
@@ -45,6 +46,7 @@ def backup_of_job(job: Job, view: Mapping[str, Any] | None = None) -> dict[str, 
 def backup_of_view(view: Mapping[str, Any]) -> dict[str, Any]:
     """``BackupInfoBrief`` of what lies in the storage, made by whomever."""
     whole = {"size": 0, "meta_size": 0, "state_code": SUCCESS, "progress": 100, **view}
+    whole |= {"start_time": _seconds(view.get("started")), "end_time": _seconds(view.get("finished"))}
     if view.get("state") == "incomplete":
         whole |= {"state_code": FAIL, "progress": 0, "errorMessage": "the backup was never committed"}
     elif view.get("failed"):
@@ -106,6 +108,13 @@ def _restored(job: Job, number: int, item: Outcome) -> dict[str, Any]:
             "target_collection_name": name,
         }
     )
+
+
+def _seconds(moment: object) -> int:
+    try:
+        return int(datetime.fromisoformat(str(moment)).timestamp())
+    except ValueError:
+        return 0
 
 
 def _shaped(whole: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Header, Query, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import ValidationError
 
@@ -53,7 +54,7 @@ def router(service: Service) -> APIRouter:
                 told = "create backup is executing asynchronously"
                 return _answer(job.id, answers.backup_of_job(job), msg=_joined(told, msg))
             job = await _over(service, job)
-            return await asyncio.to_thread(_created, service, job, msg)
+            return await run_in_threadpool(_created, service, job, msg)
 
         return await _answered(task, work)
 
@@ -65,7 +66,7 @@ def router(service: Service) -> APIRouter:
         async def work() -> JSONResponse:
             if collection_name:
                 return _refusal(request_id, "collection_name is not supported any more", PARAMETER)
-            return _answer(request_id, await asyncio.to_thread(_listed, service))
+            return _answer(request_id, await run_in_threadpool(_listed, service))
 
         return await _answered(request_id, work)
 
@@ -81,7 +82,7 @@ def router(service: Service) -> APIRouter:
         async def work() -> JSONResponse:
             if not backup_name and not backup_id:
                 return _refusal(request_id, "backup_name or backup_id is missing", PARAMETER)
-            found = await asyncio.to_thread(_found, service, backup_name, backup_id, path)
+            found = await run_in_threadpool(_found, service, backup_name, backup_id, path)
             return _answer(request_id, _brief(service, found))
 
         return await _answered(request_id, work)
@@ -114,7 +115,7 @@ def router(service: Service) -> APIRouter:
     @routes.get("/get_restore", responses=ENVELOPE, summary="How far a restore is")
     async def get_restore(request_id: RequestId = "", id: str = "") -> JSONResponse:
         async def work() -> JSONResponse:
-            job = await asyncio.to_thread(runner.get, id)
+            job = await run_in_threadpool(runner.get, id)
             if job.kind not in ("restore", "secondary"):
                 return _refusal(request_id, f"no restore {id!r}", NOT_FOUND)
             return _answer(request_id, answers.restore_task(job), msg=_warned(job))
@@ -185,7 +186,7 @@ async def _answered(request_id: str, work: Callable[[], Awaitable[JSONResponse]]
 
 async def _submitted(service: Service, params: Params, id: str) -> Job:
     wanted = id if _ID.fullmatch(id) else ""
-    job, _ = await asyncio.to_thread(lambda: service.runner.submit(params, id=wanted))
+    job, _ = await run_in_threadpool(lambda: service.runner.submit(params, id=wanted))
     return job
 
 

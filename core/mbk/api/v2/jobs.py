@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import json
@@ -10,6 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Union
 
 from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
@@ -126,7 +126,7 @@ def router(service: Service) -> APIRouter:
         id: JobId,
         last_event_id: Annotated[int, Header(ge=0, le=2**62, description="go on after this one")] = 0,
     ) -> StreamingResponse:
-        job = await asyncio.to_thread(runner.get, id)
+        job = await run_in_threadpool(runner.get, id)
         return StreamingResponse(_stream(service, job, last_event_id), media_type="text/event-stream")
 
     return routes
@@ -136,8 +136,8 @@ async def _stream(service: Service, job: Job, after: int) -> AsyncIterator[str]:
     runner, feed = service.runner, service.feed
     while True:
         changed = feed.mark()
-        is_over = (await asyncio.to_thread(runner.get, job.id)).state.is_over
-        found = await asyncio.to_thread(runner.store.events, job, after=after)
+        is_over = (await run_in_threadpool(runner.get, job.id)).state.is_over
+        found = await run_in_threadpool(runner.store.events, job, after=after)
         for number, kind, data in found:
             after = number
             yield f"id: {number}\nevent: {kind}\ndata: {data}\n\n"
