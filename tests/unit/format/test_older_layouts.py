@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from mbk.errors import InvalidBackup, Unsupported, UsageError
+from mbk.errors import InvalidBackup, UsageError
 from tests.fakes.milvus import V2_3, V2_4
 from tests.fakes.world import World
 from tests.fixtures.backups.builder import COLLECTION, PARTITION, OldBackup
@@ -119,16 +119,25 @@ def test_l0_segments_are_imported_after_the_data(world: World, old: OldBackup) -
     assert [request.partition for request in world.milvus.imports] == ["_default", "_default", ""]
 
 
-def test_deletes_that_the_server_cannot_import_are_refused_before_anything_is_made(
+def test_binlogs_that_cannot_be_read_for_a_server_without_l0_are_told_before_anything_is_made(
     world: World, old: OldBackup
 ) -> None:
+    """Such a server gets the deletes of L0 segments beside the rows that they hit, so these are read; what the fake's
+    servers write is no binlog. The collection that would be replaced is still there."""
     world.milvus.features = V2_3
     old.segment(440101, range(4), group=440101)
     old.all_partition_l0(440105, [0])
     old.commit()
-    with pytest.raises(Unsupported, match="deletes in L0 segments"):
-        world.restore("old")
-    assert not world.milvus.names
+    world.milvus.add("docs")
+    world.milvus.insert("docs", [7])
+    with pytest.raises(
+        InvalidBackup, match=r"insert_log/440001/440002/440101/440101/1/\d+ is no binlog"
+    ) as caught:
+        world.restore("old", drop_existing=True)
+    assert "\n" not in str(caught.value)
+    assert keys(world) == [7]
+    assert not world.milvus.imports
+    assert not world.staged
 
 
 def test_binlogs_without_ids_and_one_delta_entry_a_file_are_read(world: World, old: OldBackup) -> None:
