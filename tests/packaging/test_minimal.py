@@ -39,3 +39,16 @@ def test_plugins_are_listed_with_what_is_missing(bare: Bare) -> None:
     assert plugins["local"]["ready"]
     assert not plugins["s3"]["ready"]
     assert plugins["s3"]["install"] == "pip install 'mbk[s3]'"
+
+
+@pytest.mark.parametrize("command", [["server"], ["create", "--metrics-file", "x"]], ids=" ".join)
+def test_what_needs_the_extra_api_says_so(bare: Bare, command: list[str]) -> None:
+    told = bare.run("mbk", *command, "--set", "minio.storageType=local,minio.rootPath=data")
+    assert told.returncode == 2, told.stderr
+    assert "pip install 'mbk[api]'" in told.stderr
+    assert not told.stdout
+
+
+def test_a_token_is_made_without_an_extra(bare: Bare) -> None:
+    made = bare.run("mbk", "server", "--new-token", "ci")
+    assert made.stdout.startswith("token ci sha256:"), made.stderr
