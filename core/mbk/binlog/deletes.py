@@ -27,12 +27,19 @@ class Deletes:
 
     def matching(self, pks: Any) -> Any:
         """The deletes of keys in the chunked array ``pks``, the newest of each, the oldest first."""
+        return newest(self._among(pks), kind=pks.type)
+
+    def all_matching(self, pks: Any) -> Any:
+        """Likewise with the older ones, each once: who cuts off what is younger than a time falls back on them."""
+        return _table(self._among(pks), [PK, TS], [], pks.type)
+
+    def _among(self, pks: Any) -> list[Any]:
         found = []
         keys = pc.unique(pks)
         for piece in self._pieces():
             wanted = pc.cast(keys, piece.column(PK).type)
             found.append(piece.filter(pc.is_in(piece.column(PK), value_set=wanted)))
-        return newest(found, kind=pks.type)
+        return found
 
     def _pieces(self) -> Iterator[Any]:
         if self._kept is not None:
@@ -60,10 +67,14 @@ class Deletes:
 
 def newest(tables: Iterable[Any], *, kind: Any = None) -> Any:
     """One table with the newest time of each key, the oldest first. ``kind``: of the keys where there are none."""
-    filled = [table for table in tables if table.num_rows]
+    return _table(tables, [PK], [(TS, "max")], kind)
+
+
+def _table(tables: Iterable[Any], by: list[str], times: list[tuple[str, str]], kind: Any) -> Any:
+    filled = [table.select([PK, TS]) for table in tables if table.num_rows]
     if not filled:
         return pa.table({PK: pa.array([], kind or pa.int64()), TS: pa.array([], pa.uint64())})
-    grouped = pa.concat_tables(filled).group_by(PK).aggregate([(TS, "max")])
+    grouped = pa.concat_tables(filled).group_by(by).aggregate(times)
     return grouped.rename_columns([PK, TS]).sort_by([(TS, "ascending"), (PK, "ascending")])
 
 

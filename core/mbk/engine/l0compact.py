@@ -257,7 +257,8 @@ class _Worker:
         def one(segment: Segment) -> None:
             place = found.places.get(segment.segment_id, Place())
             if place.insert:
-                matching = deletes.matching(self._source.keys(segment, place, key))
+                # A restore may cut at the backup's time: older deletes of a key must not hide behind a younger one.
+                matching = deletes.all_matching(self._source.keys(segment, place, key))
                 if matching.num_rows:
                     self._write(segment, place, matching)
 

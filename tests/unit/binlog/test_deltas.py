@@ -98,6 +98,12 @@ def test_only_keys_of_the_segment_match_each_once_with_its_newest_time() -> None
     assert matching(deletes, [7]) == []
 
 
+def test_older_deletes_of_a_key_are_there_for_who_cuts_the_newest_off() -> None:
+    tables = [table([Delete(1, T0 + 5), Delete(2, T0)]), table([Delete(1, T0 + 9), Delete(1, T0 + 5)])]
+    found = Deletes(lambda: iter(tables)).all_matching(pa.chunked_array([pa.array([3, 1])])).to_pylist()
+    assert found == [{"pk": 1, "ts": T0 + 5}, {"pk": 1, "ts": T0 + 9}]
+
+
 def test_texts_match_as_numbers_do() -> None:
     deletes = Deletes(lambda: iter([table(TEXTS)]))
     assert matching(deletes, ["", "b"]) == [Delete("", T0 + 2)]

@@ -143,7 +143,7 @@ def test_the_report_says_how_many_deletes_went_where(storage: MemoryStorage) -> 
     filled(storage)
     (outcome,) = compact(storage).collections
     assert outcome.source == "db.coll"
-    assert outcome.notes == ("15 deletes written to 4 segments",)
+    assert outcome.notes == ("16 deletes written to 4 segments",)
 
 
 def test_a_backup_without_l0_segments_is_copied(storage: MemoryStorage) -> None:
