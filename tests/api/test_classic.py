@@ -519,3 +519,16 @@ def test_answers_are_shorter_where_the_configuration_says_so(world: World, tmp_p
     for data in (made, found):
         assert {item["collection_name"] for item in data["collection_backups"]} == {"docs", "notes"}
         assert not [item for item in data["collection_backups"] if "schema" in item]
+
+
+def test_the_configured_root_path_may_be_named(client: Client, world: World) -> None:
+    gate = Gate("copy")
+    world.backup.fault = gate
+    body = {"backup_name": "nightly", "async": True, "backup_root_path": "backup/"}
+    assert client.post(f"{API}/create", body)["data"]["state_code"] in (0, 1)
+    assert gate.reached.wait(PATIENCE)
+    for path in ("", "backup", "backup/"):
+        assert client.get(f"{API}/get_backup", backup_name="nightly", path=path)["data"]["state_code"] == 1
+    assert client.post(f"{API}/create", {"backup_name": "nightly"})["code"] == 3
+    gate.open.set()
+    assert until_over(client, f"{API}/get_backup", backup_name="nightly")[-1]["state_code"] == 2

@@ -21,8 +21,8 @@ from mbk.model.events import Event, ObjectCopied, PhaseStarted, RetryScheduled
 log = logging.getLogger(__name__)
 #: Seconds from a quick metadata backup to a day of copying.
 BUCKETS = (0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 24 * 3600)
-#: Seconds that a listing of the backups counts, and how many unknown ones are read for one answer.
-FRESH, READ_AT_ONCE = 60.0, 50
+#: Seconds that a listing of the backups counts, and that one answer may read unknown backups.
+FRESH, BUDGET = 60.0, 3.0
 
 
 class Counters:
@@ -173,8 +173,11 @@ class Newest(Collector):
             ids = {(item.name, item.id) for item in good}
             self._read = {key: held for key, held in self._read.items() if key in ids}
             unread = [item for item in reversed(good) if (item.name, item.id) not in self._read]
-            for item in unread[:READ_AT_ONCE]:
+            for item in unread:
                 self._read[item.name, item.id] = _held(session.get(item.name))
+                if time.monotonic() > self._due - FRESH + BUDGET:
+                    self._due = 0.0  # the older ones come with the next answer
+                    break
             self._up = True
         except MbkError as error:
             log.warning("no figures of the backups: %s", error.message)

@@ -53,6 +53,12 @@ class Sessions:
         else:
             yield self.reader
 
+    def normal(self, path: str, bucket: str) -> tuple[str, str]:
+        """The place as it is compared: empty where it is the configured one anyway."""
+        values = self.settings.backup_storage.values
+        path, root = path.rstrip("/"), str(values.get("root_path", "")).rstrip("/")
+        return "" if path == root else path, "" if bucket == values.get("bucket") else bucket
+
     def check_place(self, path: str, bucket: str) -> None:
         """`UsageError` for a place that a request may not name."""
         self._placed(path, bucket)

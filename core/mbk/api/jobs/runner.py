@@ -121,6 +121,7 @@ class Runner:
         name = kind.check(params)
         for place in params.places:
             self.sessions.check_place(*place)
+        path, bucket = self.sessions.normal(params.path, params.bucket)
         secret = params.model_dump(include=set(kind.secret), exclude_defaults=True)
         with self._lock:
             if key and (found := self.store.by_key(key)):
@@ -130,8 +131,8 @@ class Runner:
                 kind=kind.name,
                 name=name,
                 params=params.model_dump(mode="json", exclude=set(kind.secret), exclude_defaults=True),
-                path=params.path,
-                bucket=params.bucket,
+                path=path,
+                bucket=bucket,
                 created=time.time(),
                 secret=secret,
                 has_secret=bool(secret),

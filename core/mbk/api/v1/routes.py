@@ -233,6 +233,7 @@ def _listed(service: Service) -> list[dict[str, Any]]:
 
 def _found(service: Service, name: str, id: str, path: str) -> dict[str, Any]:
     """A running job tells its progress; else the storage counts, and a job that came to nothing tells why."""
+    path, _ = service.sessions.normal(path, "")
     job = _job(service, name, id, path)
     if job is not None and not job.state.is_over:
         return answers.backup_of_job(job)
