@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pymilvus.grpc_gen import common_pb2 as common
@@ -20,7 +20,7 @@ from tests.milvus_double.distances import nearest
 from tests.milvus_double.expressions import Getter, Parser
 from tests.milvus_double.refusal import Refused, invalid
 from tests.milvus_double.schemas import params
-from tests.milvus_double.state import Collection, Key, Row, State
+from tests.milvus_double.state import Collection, Key, Row, Segment, State
 from tests.milvus_double.wire import VECTORS, value_of, write_columns
 
 COUNT = "count(*)"
@@ -56,15 +56,32 @@ def _nothing(_: str) -> Any:
 
 
 def selected(
-    state: State, found: Collection, text: str, partitions: Sequence[str], values: Mapping[str, Any]
+    state: State,
+    found: Collection,
+    text: str,
+    partitions: Sequence[str],
+    values: Mapping[str, Any],
+    *,
+    older: bool = False,
 ) -> list[Row]:
-    """The live rows of loaded partitions that the expression holds for, in order of their keys."""
+    """The live rows of loaded partitions that the expression holds for, in order of their keys.
+
+    ``older``: also those whose key was inserted again later, which are counted and not shown (run: 2.3.5).
+    """
     wanted = _partitions(found, partitions)
-    rows = state.visible(found, wanted).values() if wanted else []
+    rows: Iterable[Row] = state.visible(found, wanted).values() if wanted else []
+    if older:
+        rows = [row for segment in _segments(found, wanted) for row in state.live_rows(found, segment)]
     if text.strip():
         holds = Parser(text, lambda name: _knows(found, name), values).parse()
         rows = [row for row in rows if holds(_getter(found, row))]
     return sorted(rows, key=lambda row: row.pk)
+
+
+def _segments(found: Collection, partitions: Sequence[int]) -> list[Segment]:
+    """Those that hold rows which queries see."""
+    readable = (item for item in found.live_segments() if item.readable and not item.is_l0)
+    return [segment for segment in readable if segment.partition_id in partitions]
 
 
 def _partitions(found: Collection, names: Sequence[str]) -> list[int]:
@@ -122,7 +139,7 @@ class Queries(Part):
             raise Refused("empty expression should be used with limit")
         values = template_values(request.expr_template_values)
         wanted = None if counting else self._wanted(found, request.output_fields)
-        rows = selected(self.state, found, request.expr, request.partition_names, values)
+        rows = selected(self.state, found, request.expr, request.partition_names, values, older=counting)
         if wanted is None:
             number = schema_pb2.LongArray(data=[len(rows)])
             column = schema_pb2.FieldData(

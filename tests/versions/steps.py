@@ -410,6 +410,9 @@ call(
         ),
     ),
 )
+call("insert a key that is there", "Insert", rows([9], ["again"]))
+query("count both rows of a key", output_fields=["count(*)"])
+query("query a key with two rows", expr="pk == 9", output_fields=["pk"])
 call(
     "drop the index of what is loaded",
     "DropIndex",
