@@ -52,7 +52,9 @@ from tests.fakes.rows import (
 )
 
 #: Of a 2.3 server, as LAB.md 1.4 says.
-V2_3 = frozenset({Feature.DATABASES, Feature.COUNT, Feature.ALIASES, Feature.FLUSHES_DELETES})
+V2_3 = frozenset(
+    {Feature.DATABASES, Feature.COUNT, Feature.ALIASES, Feature.FLUSHES_DELETES, Feature.DELETE_TIMES}
+)
 #: Of a 2.4 server: deletes live in segments of their own.
 V2_4 = V2_3 | {Feature.L0_SEGMENTS, Feature.REST_IMPORT, Feature.HYBRID_END_TS}
 #: Of a late 2.5 server.

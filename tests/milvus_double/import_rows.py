@@ -53,12 +53,21 @@ class Reader:
     def rows(self, files: SegmentFiles) -> list[Row]:
         """The rows that survive, with the target's channels and every column of its schema."""
         self._verify(files)
-        deleted = newest(self.deletes(files.deltas))
+        deleted = self._deleted(files.deltas)
         kept = []
         for row in self._decoded(files):
             if self.span.holds(row.timestamp) and deleted.get(row.pk, 0) <= row.timestamp:
                 kept.append(replace(row, channel=self.collection.channel_of(row.pk)))
         return kept
+
+    def _deleted(self, paths: Sequence[str]) -> dict[Key, int]:
+        """Key -> until when its rows are gone. Before import v2 the last delete of a key in file order counts, and before
+        its time is looked at all rows of the key go (``internal/util/importutil/binlog_adapter.go``)."""
+        deletes = self.deletes(paths)
+        if self.version.has("import_v2"):
+            return newest(deletes)
+        timed = self.version.has("imports_by_delete_time")
+        return {item.pk: item.timestamp if timed else LATEST for item in deletes}
 
     def deletes(self, paths: Sequence[str]) -> list[Delete]:
         found = []

@@ -123,6 +123,9 @@ SINCE: dict[str, Version] = {
     "count": (2, 3, 0),  # count(*) (run: 2.2.16 has none)
     # A flush also writes the deletes of segments that were flushed before; 2.2.16 does not (run).
     "flush_persists_deletes": (2, 3, 0),
+    # Imports compare the times of deletes and rows: milvus issue 29162, PR 29176 of December 2023 (run: 2.2.16 does not,
+    # 2.3.5 does; the release between them is read).
+    "imports_by_delete_time": (2, 3, 4),
     # FlushResponse.coll_flush_ts (run: 2.2.16 sends none, 2.3.5 does).
     "flush_ts": (2, 3, 0),
     # FlushResponse.channel_cps: milvus PR 32044 of April 2024; the one for an older line, 32721, was not merged.

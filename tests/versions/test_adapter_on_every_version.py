@@ -41,6 +41,7 @@ NAMES = {
     Feature.ADD_FIELD: "add_field",
     Feature.PACKED_SEGMENTS: "packed_segments",
     Feature.FLUSHES_DELETES: "flush_persists_deletes",
+    Feature.DELETE_TIMES: "imports_by_delete_time",
 }
 
 

@@ -18,7 +18,8 @@ from mbk.model.meta import CollectionSchema, SegmentHead
 class Conversion(Flag):
     """``UNPACK``: column groups (storage version 2) become one binlog a field. ``FOLD_L0``: what L0 segments delete is
     put beside each data segment. ``PLAIN_DELTAS``: deltas become the JSON form that servers before 2.4 read.
-    ``CUT_L0``: deletes after the boundary are left out of L0 segments.
+    ``CUT_L0``: deletes after the boundary are left out of L0 segments. ``APPLY_DELETES``: where a delete beside a segment
+    would take a younger row of its key, too, the rows that it hits are left out instead.
     """
 
     NONE = 0
@@ -26,6 +27,7 @@ class Conversion(Flag):
     FOLD_L0 = auto()
     PLAIN_DELTAS = auto()
     CUT_L0 = auto()
+    APPLY_DELETES = auto()
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,6 +184,8 @@ def _conversion(segment: SegmentHead, place: Place, asked: Conversion, *, folded
         needed |= Conversion.FOLD_L0
     if place.delta or folded:
         needed |= Conversion.PLAIN_DELTAS
+    if place.delta:
+        needed |= Conversion.APPLY_DELETES
     return needed & asked
 
 

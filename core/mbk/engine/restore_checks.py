@@ -86,6 +86,8 @@ class RestoreChecks:
                 wanted |= Conversion.PLAIN_DELTAS
         elif self.options.truncate and Feature.MULTI_L0_IMPORT not in features:
             wanted |= Conversion.CUT_L0
+        if Feature.DELETE_TIMES not in features:
+            wanted |= Conversion.APPLY_DELETES
         if Feature.PACKED_SEGMENTS not in features:
             wanted |= Conversion.UNPACK
             if not self._made_before(2, 6):
@@ -95,6 +97,7 @@ class RestoreChecks:
     def needs_conversion(self, places: Places) -> bool:
         """Whether a segment must be changed, or may have to: the form of deltas shows when they are read."""
         asked = self.conversion()
+        of_deltas = Conversion.PLAIN_DELTAS | Conversion.APPLY_DELETES
         for task in self.plan.tasks:
             found = places.get(task.target, SegmentPlaces())
             data, l0 = segments_of(task, found)
@@ -102,7 +105,7 @@ class RestoreChecks:
                 return True
             if Conversion.UNPACK in asked and any(segment.storage_version == PACKED for segment in data):
                 return True
-            if Conversion.PLAIN_DELTAS in asked and any(found.places[item.segment_id].delta for item in data):
+            if asked & of_deltas and any(found.places[item.segment_id].delta for item in data):
                 return True
         return False
 

@@ -71,9 +71,10 @@ class SegmentConverter:
     def _segment(self, job: ConversionJob, segment: SegmentHead, place: Place) -> Iterator[CopyItem]:
         insert, delta = f"{job.insert}{segment.segment_id}/", f"{job.delta}{segment.segment_id}/"
         unpack = Conversion.UNPACK in job.conversion and segment.storage_version >= PACKED
-        folds = bool(Conversion.FOLD_L0 in job.conversion and job.folded and place.insert)
+        folds = Conversion.FOLD_L0 in job.conversion and job.folded
+        applies = Conversion.APPLY_DELETES in job.conversion and place.delta
         deletes, gone = None, None
-        if folds:
+        if place.insert and (folds or applies):
             deletes, gone = self._effective(job, segment, place)
         elif self._to_rewrite(job, place):
             deletes = newest(_until(table, job.boundary) for table in self._source.deletes(place))
@@ -144,8 +145,9 @@ class SegmentConverter:
         """The deletes to be written beside a segment, and those that are to be carried out on its rows, or None.
 
         2.2 takes a delete for one of all rows of its key, and 2.3 lets the last one in file order win (milvus:
-        internal/util/importutil/binlog_adapter.go; met on a real 2.2.16). So each key stands there once, only where it
-        hits; and where a key was deleted and inserted again within one segment, the rows that are gone are left out.
+        internal/util/importutil/binlog_adapter.go, issue 29162; met on a real 2.2.16). So each key stands there once, only
+        where it hits; and where a key was deleted and inserted again within one segment, the rows that are gone are left
+        out.
         """
         keys, times = self._source.keys_and_times(segment, place, primary_key(job.schema, job.label))
         own = (_until(table, job.boundary) for table in self._source.deletes(place))

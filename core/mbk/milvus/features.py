@@ -15,10 +15,13 @@ OLDEST: Version = (2, 2, 0)
 
 #: From which version on a server has the feature and this adapter uses it. `Feature.DATABASES` is asked for instead.
 #: FORMAT.md 2.1; adding fields: milvus-proto's ``AddCollectionField`` came with 2.6.0; snapshots: milvus PR 49092.
+#: The times of deletes: milvus issue 29162, mended on the line of 2.3 in December 2023 (PR 29176), too late for 2.2.16
+#: (met); 2.3.5 is the first that was run.
 SINCE: dict[Feature, Version] = {
     Feature.ALIASES: OLDEST,
     Feature.COUNT: (2, 3, 0),
     Feature.FLUSHES_DELETES: (2, 3, 0),
+    Feature.DELETE_TIMES: (2, 3, 5),
     Feature.L0_SEGMENTS: (2, 4, 0),
     Feature.REST_IMPORT: (2, 4, 0),
     Feature.DESCRIBE_DATABASE: (2, 4, 3),

@@ -45,6 +45,8 @@ class Feature(Enum):
     REPLICATE_STREAM = "replicate stream"
     #: Flush also persists deletes of segments that were flushed before (not so on 2.2, LAB.md 1.4).
     FLUSHES_DELETES = "flush persists deletes"
+    #: Imports leave alone the rows that are younger than the delete of their key.
+    DELETE_TIMES = "deletes by time"
     #: ``end_ts`` of an import is a hybrid timestamp; without it physical milliseconds (FORMAT.md 4.5).
     HYBRID_END_TS = "hybrid end_ts"
 

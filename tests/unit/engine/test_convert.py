@@ -207,6 +207,32 @@ def test_of_a_key_that_was_deleted_and_inserted_again_only_the_new_row_is_left(
     assert not any(key.startswith("delta_log") for key in written)
 
 
+def test_a_row_inserted_again_within_its_segment_outlives_the_delete_where_times_do_not_count(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The segment's own deletes: no L0 segment is near."""
+    monkeypatch.setitem(COLUMNS, 100, [7, 8, 7])
+    site.segment(1)
+    ids = LogIds(COLL, PART, SEG)
+    site.deletes(
+        DELTA, encode_deletes([Delete(7, COLUMNS[TIMESTAMP][2]), Delete(8, COLUMNS[TIMESTAMP][1] + 9)], ids)
+    )
+    written = site.convert(Conversion.APPLY_DELETES, version=1)
+    assert columns_in(written) == {number: values[2:] for number, values in COLUMNS.items()}
+    assert not deletes_in(written)
+
+
+def test_rows_stay_as_they_are_where_every_delete_takes_all_rows_of_its_key(site: Site) -> None:
+    site.segment(1)
+    ids = LogIds(COLL, PART, SEG)
+    hit = Delete(KEYS[1], T0 + 50)
+    site.deletes(DELTA, encode_deletes([Delete(12345, T0), Delete(KEYS[0], 1), hit], ids))
+    written = site.convert(Conversion.APPLY_DELETES, version=1)
+    inserts = {key: data for key, data in written.items() if key.startswith("insert_log/")}
+    assert inserts == {f"insert_log/{SEG}/{key}": data for key, data in objects(site.backup, INSERT).items()}
+    assert deletes_in(written) == [hit]
+
+
 def test_a_segment_that_no_l0_delete_concerns_gets_no_delta_log(site: Site) -> None:
     site.segment(2)
     strangers = site.deletes("backup/b/l0/1/", encode_packed_deletes([Delete(999, T0)]))

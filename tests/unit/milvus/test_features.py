@@ -62,6 +62,7 @@ def test_features_follow_the_version() -> None:
 @pytest.mark.parametrize(
     ("feature", "last_without", "first_with"),
     [
+        (Feature.DELETE_TIMES, (2, 3, 4), (2, 3, 5)),
         (Feature.REST_IMPORT, (2, 3, HEAD), (2, 4, 0)),
         (Feature.RBAC_BACKUP, (2, 4, 9), (2, 4, 10)),
         (Feature.SEGMENT_DETAIL, (2, 5, 7), (2, 5, 8)),
