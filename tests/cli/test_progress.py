@@ -12,6 +12,7 @@ from mbk.errors import CollectionNotFound
 from mbk.model.events import (
     CollectionFinished,
     ImportProgressed,
+    Notice,
     ObjectCopied,
     RetryScheduled,
     RunFinished,
@@ -84,6 +85,17 @@ def test_a_pipe_sees_no_bar(run: Run, session: Session) -> None:
         ImportProgressed(collection="default.a", job="1", percent=1),
     ]
     assert run("create").err == ""
+
+
+def test_a_notice_names_its_collection_once(run: Run, session: Session) -> None:
+    session.events = [
+        Notice(code="load-failed", message="default.a: it has no index", collection="default.a"),
+        Notice(code="load-failed", message="it has no index", collection="default.b"),
+    ]
+    assert run("restore", "nightly").err.splitlines() == [
+        "mbk: warning: default.a: it has no index",
+        "mbk: warning: default.b: it has no index",
+    ]
 
 
 def test_a_failure_that_ends_the_run_is_told_once(run: Run, session: Session) -> None:

@@ -83,7 +83,8 @@ class Listener:
     def _warn(self, message: str, collection: str) -> None:
         if (message, collection) not in self._told and not self._quiet:
             self._told.add((message, collection))
-            terminal.warning(f"{collection}: {message}" if collection else message)
+            named = not collection or message.startswith(collection)
+            terminal.warning(message if named else f"{collection}: {message}")
 
     def _say(self, text: str) -> None:
         if not self._quiet:

@@ -84,12 +84,12 @@ class Finish:
         except MilvusError as error:
             if replicas == 1 and not groups:
                 raise
+            self.milvus.load(database, name, partitions=partitions)
             self.run.notice(
                 "load-reduced",
                 f"{task.target} is loaded with one replica in the default resource group: {error.message}",
                 str(task.target),
             )
-            self.milvus.load(database, name, partitions=partitions)
         while self.milvus.load_progress(database, name) < 100:
             self.run.sleep(LOAD_POLL)
 

@@ -447,6 +447,16 @@ def test_the_load_state_comes_back_with_its_replicas_or_without_them_where_that_
     assert world.milvus.describe("default", "docs_back").load_state == LOADED
     assert "load-reduced" in world.notices
 
+    def refusing(*_: Any, **_more: Any) -> None:
+        raise MilvusError("there is no vector index")
+
+    world.milvus.load = refusing
+    before = len(world.notices)
+    world.restore(suffix="_cold", load=True)
+    assert world.notices[before:] == ["load-failed"], (
+        "what is not loaded at all is not loaded with one replica"
+    )
+
 
 def test_live_rows_are_counted_where_the_collection_was_loaded() -> None:
     world = World(features=V2_4)
