@@ -13,7 +13,6 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from mbk.engine.adopt import Adopted, adopt
 from mbk.engine.backup_collection import LISTING_PATIENCE, CollectionBackup, CollectionWorker, label_of
@@ -39,7 +38,7 @@ from mbk.errors import CollectionNotFound, MbkError, PartialFailure, UsageError
 from mbk.model.backup import CollectionOutcome, RunReport, TransferStats, check_name
 from mbk.model.meta import BackupExtras
 from mbk.model.options import CreateOptions, Strategy
-from mbk.model.own import OwnMeta
+from mbk.model.own import CREATE, OwnMeta, now
 from mbk.model.selection import CollectionName, Selection
 from mbk.ports.metastore import MetaStore
 from mbk.ports.milvus import CollectionInfo, Feature, FlushAllPoint, Milvus, SegmentInfo
@@ -81,7 +80,9 @@ class Create:
         self.destination.check(create=not options.dry_run)
         with SegmentSpool() as spool, self._alone(name, options):
             partial = files.check_name(resume=options.resume)
-            own = OwnMeta(tool=self.tool, id=self.id or str(uuid.uuid4()), name=name, started=_now())
+            own = OwnMeta(
+                tool=self.tool, id=self.id or str(uuid.uuid4()), name=name, started=now(), command=CREATE
+            )
             external = self._format(own, catalog, options)
             options = replace(options, format=own.format or BINLOG)
             before = adopt(catalog, name, spool) if partial else Adopted(own, [], None, [])
@@ -353,7 +354,7 @@ class Create:
             }
             backup.control_channel_name = flushed.control_channel
             backup.physical_channel_names = list(flushed.physical_channels)
-        own.finished = _now()
+        own.finished = now()
         own.rows = {str(item.record.collection_id): item.rows for item in done if item.rows is not None}
         own.protection = {
             str(item.record.collection_id): item.protection for item in done if item.protection is not None
@@ -386,7 +387,3 @@ def _asked_for(selection: Selection, before: Adopted) -> Selection:
     if before.own.failed and selection.everything:
         return Selection(collections=frozenset(map(CollectionName.parse, before.own.failed)))
     return selection
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

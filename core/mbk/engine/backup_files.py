@@ -16,7 +16,7 @@ from mbk.errors import BackupExists, ObjectExists, Unsupported
 from mbk.model import layout
 from mbk.model.layout import BackupLayout
 from mbk.model.meta import BackupExtras
-from mbk.model.own import OwnMeta
+from mbk.model.own import CREATE, OwnMeta
 from mbk.ports.storage import Storage
 
 #: The ``format`` of a backup whose data Milvus itself has written; it has no level files but the first (FORMAT.md 1.5).
@@ -36,18 +36,24 @@ class BackupFiles:
 
     def check_name(self, *, resume: bool) -> bool:
         """`BackupExists` for a name that is taken; True for a partial backup that this run is to complete."""
-        found = self.catalog.find(self.name)
-        if found.is_committed and not (resume and self.catalog.read_own(self.name).failed):
+        if self.catalog.find(self.name).is_committed:
+            if resume and self.catalog.read_own(self.name).failed:
+                return True
             raise BackupExists(
                 f"backup {self.name!r} exists in {self.storage.location}",
                 hint="choose another name or delete it",
             )
-        if not resume and self.catalog.is_taken(self.name):
-            raise BackupExists(
-                f"backup {self.name!r} exists in {self.storage.location} and is incomplete",
-                hint=f"finish it: mbk create -n {self.name} --resume, or remove it: mbk delete -n {self.name}",
-            )
-        return found.is_committed
+        if not self.catalog.is_taken(self.name):
+            return False
+        own = self.catalog.read_own(self.name)
+        ours = own.command in ("", CREATE)
+        if resume and ours:
+            return False
+        begun = "" if ours else f", begun by {own.command}"
+        raise BackupExists(
+            f"backup {self.name!r} exists in {self.storage.location} and is incomplete{begun}",
+            hint=f"{own.remedy(self.name)}, or remove it: mbk delete -n {self.name}",
+        )
 
     def take_name(self, own: OwnMeta, *, resume: bool) -> None:
         """Our own file is the first object of a backup: from then on the name is taken.

@@ -94,9 +94,7 @@ class Catalog:
         if not found.is_backup:
             raise BackupNotFound(f"no backup {name!r} in {self._storage.location}", hint="see `mbk list`")
         if not found.is_committed:
-            raise InvalidBackup(
-                f"backup {name!r} is incomplete", hint=f"finish it: mbk create -n {name} --resume"
-            )
+            raise InvalidBackup(f"backup {name!r} is incomplete", hint=self.read_own(name).remedy(name))
         prefix = found.layout.meta_prefix
         if layout.FULL_META in found.files:
             where = f"{prefix}{layout.FULL_META}"
@@ -137,7 +135,7 @@ class Catalog:
                 name,
                 INCOMPLETE,
                 created=created,
-                reason=f"finish it with create -n {name} --resume, or delete it",
+                reason=f"{own.remedy(name)}, or delete it",
             )
         try:
             where = found.layout.meta(

@@ -6,8 +6,10 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import msgspec
+
 from mbk.engine.backup_collection import verify
-from mbk.engine.catalog import Catalog, Found
+from mbk.engine.catalog import Catalog
 from mbk.engine.lease import hold
 from mbk.engine.run import Run
 from mbk.engine.transfer import Transfer, TransferLimits
@@ -15,7 +17,9 @@ from mbk.errors import BackupExists, InvalidBackup, UsageError
 from mbk.model import layout
 from mbk.model.backup import DONE, CollectionOutcome, RunReport
 from mbk.model.events import WorkPlanned
+from mbk.model.layout import BackupLayout
 from mbk.model.meta import Backup
+from mbk.model.own import COPY, now
 from mbk.model.plan import CopyItem
 from mbk.ports.storage import Storage
 
@@ -47,7 +51,7 @@ class CopyBackup:
             )
         self.target.check(create=True)
         with hold(self.target, name, f"copy of backup {name!r}", self.run):
-            stats = self._copy(catalog.find(name), name)
+            stats = self._copy(catalog, backup, name)
         return RunReport(
             command="copy",
             name=name,
@@ -60,35 +64,59 @@ class CopyBackup:
             notices=tuple(self.run.notices),
         )
 
-    def _copy(self, found: Found, name: str) -> Transfer:
-        catalog = Catalog(self.target, self.run)
-        prefix = catalog.layout(name).prefix
+    def _copy(self, source: Catalog, backup: Backup, name: str) -> Transfer:
+        """Until everything is there, the target's own file says that it is a copy, and of what; last it becomes the
+        source's."""
+        catalog, found = Catalog(self.target, self.run), source.find(name)
+        place = catalog.layout(name)
         self.run.phase("copy")
         items = [
-            CopyItem(item.source_key, prefix + item.key, item.size, item.etag)
+            CopyItem(item.source_key, place.prefix + item.key, item.size, item.etag)
             for item in self._items(self.source, found.layout.prefix)
         ]
-        present = {item.source_key: item.size for item in self._items(self.target, prefix)}
+        present = {item.source_key: item.size for item in self._items(self.target, place.prefix)}
+        begun = catalog.read_own(name)
+        ours = begun.command == COPY and begun.id == backup.id
+        if ours:
+            present.pop(place.meta(layout.OWN_META), None)
         sizes = {item.key: item.size for item in items}
-        if catalog.find(name).is_committed or present.items() - sizes.items():
+        if (catalog.find(name).is_committed and not ours) or present.items() - sizes.items():
             raise BackupExists(
                 f"backup {name!r} exists in {self.target.location}",
                 hint="delete it there, or copy it elsewhere",
             )
         self.run.emit(WorkPlanned(collection="", objects=len(items), size=sum(sizes.values())))
-        self.target.clean(prefix)
+        self.target.clean(place.prefix)
+        self._take_name(source, catalog, backup, name)
         mark = layout.FULL_META if layout.FULL_META in found.files else layout.BACKUP_META
-        first, data, meta, last = _in_order(items, catalog.layout(name).meta_prefix, mark)
+        data, meta, own, last = _in_order(items, place, mark)
         with Transfer(self.source, self.target, self.run, self.limits) as transfer:
-            for batch in (first, data, meta):
+            for batch in (data, meta):
                 transfer.copy(batch, collection="", present=present)
             self.run.phase("verify")
-            copied = {item.source_key: item.size for item in self._items(self.target, prefix)}
-            verify([*first, *data, *meta], copied, where=str(self.target.location))
+            copied = {item.source_key: item.size for item in self._items(self.target, place.prefix)}
+            verify([*data, *meta], copied, where=str(self.target.location))
             self.run.check_cancelled()
             self.run.phase("commit")
             transfer.copy(last, collection="", present={})
+            if own:
+                transfer.copy(own, collection="", present={})
+            else:
+                key = place.meta(layout.OWN_META)
+                self.run.retry.call(f"delete {key}", lambda: self.target.delete([key]))
         return transfer
+
+    def _take_name(self, source: Catalog, target: Catalog, backup: Backup, name: str) -> None:
+        own = msgspec.structs.replace(
+            source.read_own(name),
+            id=backup.id,
+            name=name,
+            started=now(),
+            finished="",
+            command=COPY,
+            source=f"{self.source.location}/{name}",
+        )
+        target.write_own(name, own)
 
     def _items(self, storage: Storage, prefix: str) -> list[CopyItem]:
         """Every object below the prefix; ``key`` is relative to it."""
@@ -103,14 +131,14 @@ class CopyBackup:
 
 
 def _in_order(
-    items: list[CopyItem], meta_prefix: str, mark: str
+    items: list[CopyItem], place: BackupLayout, mark: str
 ) -> tuple[list[CopyItem], list[CopyItem], list[CopyItem], list[CopyItem]]:
-    """What takes the name, the data, the other metadata, and what makes it a backup."""
-    first, last = meta_prefix + layout.OWN_META, meta_prefix + mark
-    meta = [item for item in items if item.key.startswith(meta_prefix) and item.key not in (first, last)]
-    data = [item for item in items if not item.key.startswith(meta_prefix)]
+    """The data, the metadata, our own file where there is one, and what makes it a backup."""
+    own, last = place.meta(layout.OWN_META), place.meta(mark)
+    meta = [item for item in items if item.key.startswith(place.meta_prefix) and item.key not in (own, last)]
+    data = [item for item in items if not item.key.startswith(place.meta_prefix)]
     named = {item.key: item for item in items}
-    return [named[first]] if first in named else [], data, meta, [named[last]]
+    return data, meta, [named[own]] if own in named else [], [named[last]]
 
 
 def _outcomes(backup: Backup) -> Iterable[CollectionOutcome]:

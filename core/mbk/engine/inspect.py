@@ -63,7 +63,14 @@ def incomplete(catalog: Catalog, name: str) -> dict[str, Any] | None:
     if not found.is_backup or found.is_committed:
         return None
     own = catalog.read_own(name)
-    return {"name": name, "id": own.id, "state": INCOMPLETE, "started": own.started, "tool": own.tool}
+    return {
+        "name": name,
+        "id": own.id,
+        "state": INCOMPLETE,
+        "started": own.started,
+        "tool": own.tool,
+        "reason": f"{own.remedy(name)}, or delete it",
+    }
 
 
 def _whole(catalog: Catalog, name: str, backup: Backup) -> list[Any]:

@@ -16,7 +16,6 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
@@ -50,6 +49,7 @@ from mbk.model.meta import (
     PartitionHead,
     Segment,
 )
+from mbk.model.own import L0COMPACT, now
 from mbk.model.plan import CopyItem
 from mbk.ports.storage import Storage
 
@@ -129,7 +129,14 @@ class L0Compact:
                 )
             catalog.delete(output)
         own = msgspec.structs.replace(
-            catalog.read_own(source), tool=self.tool, id=task, name=output, started=_now(), finished=""
+            catalog.read_own(source),
+            tool=self.tool,
+            id=task,
+            name=output,
+            started=now(),
+            finished="",
+            command=L0COMPACT,
+            source=source,
         )
         catalog.write_own(output, own)
 
@@ -146,7 +153,7 @@ class L0Compact:
         extras.name = output
         extras.size = sum(collection.size for collection, _ in parts)
         own = catalog.read_own(output)
-        own.finished = _now()
+        own.finished = now()
         catalog.write_own(output, own)
         catalog.write(place.meta(layout.BACKUP_META), lambda: metafiles.encode_backup_head(extras))
         catalog.write(place.meta(layout.COLLECTION_META), lambda: metafiles.encode_collections(parts))
@@ -318,7 +325,3 @@ def _log_id(log: Binlog) -> int:
     """Old writers recorded the path alone (FORMAT.md 1.3)."""
     name = log.log_path.rpartition("/")[2]
     return log.log_id or (int(name) if name.isdecimal() else 0)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from msgspec import field
 
 from mbk.model.meta import Record
@@ -10,6 +12,16 @@ from mbk.model.meta import Record
 ALL = "all"
 OWN = "own"
 NONE = "none"
+
+#: What `OwnMeta.command` says; empty means the first, too.
+CREATE = "create"
+L0COMPACT = "l0compact"
+COPY = "copy"
+
+
+def now() -> str:
+    """The time as these records have it: RFC 3339 in UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 class Protection(Record):
@@ -32,6 +44,8 @@ class OwnMeta(Record):
     where the count was the same before the flush and after the copying, so that it is exact.
     ``protection`` is by collection id, too. ``failed``: ``db.coll`` -> why that collection is not in the backup.
     ``format`` as in `BackupHead`; ``snapshots``: ``db.coll`` of which Milvus may still hold a snapshot.
+    ``command``: what began the backup, out of ``source``, the name or place of another backup; a copy keeps what its
+    source says, once it is whole.
     """
 
     version: int = 1
@@ -45,6 +59,16 @@ class OwnMeta(Record):
     failed: dict[str, str] = field(default_factory=dict)
     format: str = ""
     snapshots: list[str] = field(default_factory=list)
+    command: str = ""
+    source: str = ""
+
+    def remedy(self, name: str) -> str:
+        """How the backup ``name``, which was never committed, becomes whole."""
+        if self.command == L0COMPACT:
+            return f"begin anew: mbk l0compact -n {self.source} -o {name} --force"
+        if self.command == COPY:
+            return f"copy it again from {self.source}"
+        return f"finish it: mbk create -n {name} --resume"
 
 
 class JobNote(Record):
