@@ -80,7 +80,10 @@ def make_plan(backup: Backup, options: RestoreOptions) -> RestorePlan:
     return RestorePlan(
         tuple(database for database in databases if database.db_name != DEFAULT_DATABASE),
         tuple(tasks),
-        tuple(f"filter item {item} fits nothing of the backup" for item in idle),
+        (
+            *(f"filter item {item} fits nothing of the backup" for item in idle),
+            *(f"there is no {name} in the backup to rename" for name in _unmet(backup, options, offered)),
+        ),
     )
 
 
@@ -99,6 +102,14 @@ def _renamed(backup: Backup, options: RestoreOptions) -> Iterator[RestoreTask]:
     for record in backup.collection_backups:
         task = _task(backup, record, options)
         yield replace(task, target=options.renaming.collection(task.source))
+
+
+def _unmet(backup: Backup, options: RestoreOptions, offered: Iterable[RestoreTask]) -> Iterator[str]:
+    """Names that are to be replaced and are not there: a slip of the pen leaves another under its old name."""
+    sources = {task.source for task in offered}
+    yield from (str(name) for name in options.renaming.collections if name not in sources)
+    databases = _sources(backup)
+    yield from (f"{name}.*" for name in options.renaming.databases if name not in databases)
 
 
 def _mapped(backup: Backup, options: RestoreOptions) -> Iterator[RestoreTask]:

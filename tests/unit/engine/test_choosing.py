@@ -185,6 +185,15 @@ def test_a_glob_that_fits_nothing_beside_one_that_does_is_told() -> None:
     assert made.notices == ("filter item default.x* fits nothing of the backup",)
 
 
+def test_a_rename_of_what_is_not_there_is_told() -> None:
+    renaming = Renaming.parse("docs:new,dosc_old:old,db.*:db2.*,bd.*:db3.*")
+    made = make_plan(backup(), RestoreOptions(renaming=renaming))
+    assert made.notices == (
+        "there is no default.dosc_old in the backup to rename",
+        "there is no bd.* in the backup to rename",
+    )
+
+
 def test_a_plan_maps_one_source_to_several_targets_with_overrides() -> None:
     mapping = parse_mapping(
         [
