@@ -118,7 +118,10 @@ class Newer:
 
     # -- snapshots -----------------------------------------------------------------------------------------------
 
-    def create_snapshot(self, database: str, collection: str, snapshot: str) -> int:
+    def create_snapshot(self, database: str, collection: str, snapshot: str, *, description: str = "") -> int:
+        raise Unsupported(NO_SNAPSHOTS)
+
+    def snapshots(self, database: str, collection: str, *, prefix: str) -> Mapping[str, str]:
         raise Unsupported(NO_SNAPSHOTS)
 
     def drop_snapshot(self, database: str, collection: str, snapshot: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -39,6 +40,7 @@ class ReachableStorage(MemoryStorage):
 class _Snapshot:
     created: int
     content: dict[str, Any]
+    description: str = ""
     pinned: bool = False
 
 
@@ -66,7 +68,7 @@ class SnapshotMilvus(FakeMilvus):
         self.stuck: set[str] = set()
         self.lost: set[str] = set()
         self.specs: list[str] = []
-        self.snapshots: dict[tuple[str, str, str], _Snapshot] = {}
+        self.held: dict[tuple[str, str, str], _Snapshot] = {}
         self.properties: dict[str, dict[str, str]] = {}
         self._snapshot_jobs: dict[str, _Job] = {}
         self._exports = itertools.count(1)
@@ -77,19 +79,27 @@ class SnapshotMilvus(FakeMilvus):
 
     # -- making and dropping ---------------------------------------------------------------------------------------
 
-    def create_snapshot(self, database: str, collection: str, snapshot: str) -> int:
+    def create_snapshot(self, database: str, collection: str, snapshot: str, *, description: str = "") -> int:
         self._called("create_snapshot", collection)
         found = self._get(database, collection)
-        made = _Snapshot(next(self._clock), self._content(found))
-        return self.snapshots.setdefault((database, collection, snapshot), made).created
+        made = _Snapshot(next(self._clock), self._content(found), description)
+        return self.held.setdefault((database, collection, snapshot), made).created
+
+    def snapshots(self, database: str, collection: str, *, prefix: str) -> Mapping[str, str]:
+        self._called("snapshots", collection)
+        return {
+            name: item.description
+            for (*where, name), item in self.held.items()
+            if where == [database, collection] and name.startswith(prefix)
+        }
 
     def drop_snapshot(self, database: str, collection: str, snapshot: str) -> None:
         self._called("drop_snapshot", collection)
         self._get(database, collection)
-        found = self.snapshots.get((database, collection, snapshot))
+        found = self.held.get((database, collection, snapshot))
         if found is not None and found.pinned:
             raise MilvusError(f"snapshot {snapshot} is pinned")
-        self.snapshots.pop((database, collection, snapshot), None)
+        self.held.pop((database, collection, snapshot), None)
 
     def _content(self, found: Collection) -> dict[str, Any]:
         return {
@@ -107,7 +117,7 @@ class SnapshotMilvus(FakeMilvus):
     def export_snapshot(self, database: str, collection: str, snapshot: str, *, uri: str, spec: str) -> str:
         self._called("export_snapshot", collection)
         self.specs.append(spec)
-        found = self.snapshots[database, collection, snapshot]
+        found = self.held[database, collection, snapshot]
         found.pinned = True
         bucket, key = self._resolve(uri)
         root = f"{key}/exports/uuid-{next(self._exports)}"

@@ -297,7 +297,7 @@ def test_a_snapshot_is_exported_and_restored_beside_its_source() -> None:
     with MilvusDouble("v3.0.1", storage=storage) as double, connected(double) as client:
         played = Played(double, client, Path())
         name = fill(played)
-        timestamp = client.create_snapshot("default", name, "s")
+        timestamp = client.create_snapshot("default", name, "s", description="for a test")
         assert timestamp >> 18 > 1_600_000_000_000
         assert client.create_snapshot("default", name, "s") == timestamp
         job = client.export_snapshot("default", name, "s", uri="s3://milvus/backup/nightly/bundle", spec="")
@@ -305,8 +305,11 @@ def test_a_snapshot_is_exported_and_restored_beside_its_source() -> None:
         assert state.phase is ImportPhase.COMPLETED
         assert state.metadata_uri.startswith("s3://milvus/backup/nightly/bundle/")
         assert (state.files > 0, state.size > 0) == (True, True)
+        assert client.snapshots("default", name, prefix="s") == {"s": "for a test"}
+        assert client.snapshots("default", name, prefix="mbk_") == {}
         client.drop_snapshot("default", name, "s")
         client.drop_snapshot("default", name, "s")
+        assert client.snapshots("default", name, prefix="") == {}
         job = client.restore_snapshot("default", "beside", uri=state.metadata_uri, spec="")
         assert ended(lambda: client.restore_snapshot_state(job)).phase is ImportPhase.COMPLETED
         client.load("default", "beside")

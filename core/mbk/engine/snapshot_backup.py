@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from mbk.engine.backup_collection import CollectionBackup, label_of
+from mbk.engine.catalog import Catalog
 from mbk.engine.failures import concerns_everything
 from mbk.engine.flush_boundary import FlushBoundary, moment
 from mbk.engine.limits import JobTimes
@@ -30,6 +31,8 @@ from mbk.ports.milvus import CollectionInfo, Feature, Milvus, SnapshotState
 from mbk.ports.storage import Storage
 
 BINLOG = "binlog"
+#: Of the names of our snapshots; the backup's name follows.
+PREFIX = "mbk_"
 
 
 def chosen_format(
@@ -110,7 +113,7 @@ class SnapshotWorker:
 
     @property
     def snapshot(self) -> str:
-        return f"mbk_{self.name}"
+        return f"{PREFIX}{self.name}"
 
     def back_up(self, info: CollectionInfo) -> CollectionBackup:
         started = time.monotonic()
@@ -146,12 +149,15 @@ class SnapshotWorker:
 
     def _exported(self, info: CollectionInfo, backup: CollectionBackup, label: str) -> SnapshotState:
         self.run.phase("snapshot", label)
+        self._drop_dead(info, label)
         # One of that name would be taken as it is, and be as old as the run that left it.
         self._drop(info.database, info.name)
         try:
             backup.record.backup_timestamp = self.run.retry.call(
                 f"make a snapshot of {label}",
-                lambda: self.milvus.create_snapshot(info.database, info.name, self.snapshot),
+                lambda: self.milvus.create_snapshot(
+                    info.database, info.name, self.snapshot, description=self._purpose(self.name)
+                ),
             )
             return self._export(info, label)
         finally:
@@ -188,6 +194,36 @@ class SnapshotWorker:
         for entry in found:
             self.run.emit(ObjectCopied(collection=label, key=entry.key, size=entry.size, how="server"))
         return len(found)
+
+    def _purpose(self, name: str) -> str:
+        return f"made by mbk for {self.destination.location}/{name}"
+
+    def _drop_dead(self, info: CollectionInfo, label: str) -> None:
+        """Drops what a killed run left whose backup was deleted since, which needs no Milvus: nobody else would.
+
+        It must say that it was made for a backup at this very place, and nothing of that name may lie here: a run takes
+        its name before it makes a snapshot.
+        """
+        catalog = Catalog(self.destination, self.run)
+        try:
+            found = self.run.retry.call(
+                f"list the snapshots of {label}",
+                lambda: self.milvus.snapshots(info.database, info.name, prefix=PREFIX),
+            )
+            for snapshot, description in found.items():
+                name = snapshot.removeprefix(PREFIX)
+                if name == self.name or description != self._purpose(name) or catalog.is_taken(name):
+                    continue
+                self.milvus.drop_snapshot(info.database, info.name, snapshot)
+                self.run.notice(
+                    "snapshot-dropped",
+                    f"{label}: dropped snapshot {snapshot}, which a killed run left; its backup is deleted",
+                    label,
+                )
+        except MbkError as error:
+            if concerns_everything(error):
+                raise
+            self.run.notice("snapshots-unsure", f"{label}: old snapshots may be left: {error.message}", label)
 
     def _drop_or_tell(self, database: str, collection: str) -> None:
         """What is left holds files in Milvus until somebody drops it: it is told, and noted in the backup."""

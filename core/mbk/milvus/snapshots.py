@@ -6,6 +6,7 @@ dropping one that is not there succeeds.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -15,7 +16,6 @@ from mbk.milvus.proto import milvus
 from mbk.milvus.server import Server, name_of
 from mbk.ports.milvus import Feature, ImportPhase, SnapshotState
 
-DESCRIPTION = "made by mbk"
 _PHASES = {
     "Completed": ImportPhase.COMPLETED,
     "Failed": ImportPhase.FAILED,
@@ -23,17 +23,30 @@ _PHASES = {
 
 
 class Snapshots(Server):
-    def create_snapshot(self, database: str, collection: str, snapshot: str) -> int:
+    def create_snapshot(self, database: str, collection: str, snapshot: str, *, description: str = "") -> int:
         what = f"make snapshot {snapshot} of {name_of(database, collection)}"
         request = milvus.CreateSnapshotRequest(
-            name=snapshot, description=DESCRIPTION, db_name=database, collection_name=collection
+            name=snapshot, description=description, db_name=database, collection_name=collection
         )
         with self._using(Feature.SNAPSHOT, what), suppress(AlreadyExists):
             self._channel.call("CreateSnapshot", request, what, database=database)
-        described = milvus.DescribeSnapshotRequest(
-            name=snapshot, db_name=database, collection_name=collection
-        )
-        return int(self._channel.call("DescribeSnapshot", described, what, database=database).create_ts)
+        return int(self._snapshot(database, collection, snapshot, what).create_ts)
+
+    def snapshots(self, database: str, collection: str, *, prefix: str) -> Mapping[str, str]:
+        what = f"list the snapshots of {name_of(database, collection)}"
+        request = milvus.ListSnapshotsRequest(db_name=database, collection_name=collection)
+        with self._using(Feature.SNAPSHOT, what):
+            names = self._channel.call("ListSnapshots", request, what, database=database).snapshots
+        found = {}
+        for name in names:
+            if name.startswith(prefix):
+                with suppress(NotFound):  # it went meanwhile
+                    found[name] = str(self._snapshot(database, collection, name, what).description)
+        return found
+
+    def _snapshot(self, database: str, collection: str, snapshot: str, what: str) -> Any:
+        request = milvus.DescribeSnapshotRequest(name=snapshot, db_name=database, collection_name=collection)
+        return self._channel.call("DescribeSnapshot", request, what, database=database)
 
     def drop_snapshot(self, database: str, collection: str, snapshot: str) -> None:
         what = f"drop snapshot {snapshot} of {name_of(database, collection)}"

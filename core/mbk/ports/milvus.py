@@ -356,8 +356,11 @@ class Milvus(Protocol):
 
     # -- snapshots (`Feature.SNAPSHOT`, FORMAT.md 6.2) -----------------------------------------------------------
 
-    def create_snapshot(self, database: str, collection: str, snapshot: str) -> int:
+    def create_snapshot(self, database: str, collection: str, snapshot: str, *, description: str = "") -> int:
         """Makes the snapshot; returns its hybrid timestamp. One of that name that exists is taken as it is."""
+
+    def snapshots(self, database: str, collection: str, *, prefix: str) -> Mapping[str, str]:
+        """Those of the collection whose names begin with ``prefix``, each with its description."""
 
     def drop_snapshot(self, database: str, collection: str, snapshot: str) -> None:
         """One that is not there is no error."""

@@ -77,7 +77,7 @@ class SnapshotWorld(World):
 
     @property
     def held_snapshots(self) -> list[str]:
-        return sorted(f"{database}.{name}" for database, name, _ in self.server.snapshots)
+        return sorted(f"{database}.{name}" for database, name, _ in self.server.held)
 
     @property
     def bundle(self) -> dict[str, bytes]:
@@ -334,6 +334,47 @@ def test_a_snapshot_of_a_collection_that_is_no_longer_asked_for_is_dropped_too(w
     (left,) = world.held_snapshots
     world.create(resume=True, only="other.*" if left == "default.docs" else "docs")
     assert world.held_snapshots == []
+
+
+def test_a_snapshot_whose_backup_was_deleted_is_dropped_by_the_next_backup_of_the_collection(
+    world: SnapshotWorld,
+) -> None:
+    again = killed_at(world, "export_snapshot")
+    with pytest.raises(Killed):
+        world.create("first", only="docs")
+    again()
+    world.server.end_jobs()
+    world.create("second", only="docs")
+    assert world.held_snapshots == ["default.docs"], "the killed run can still be completed"
+    world.catalog().delete("first")
+    world.create("third", only="docs")
+    assert world.held_snapshots == []
+    assert "snapshot-dropped" in world.notices
+
+
+def test_snapshots_of_others_are_left_alone(world: SnapshotWorld) -> None:
+    """A user's own, another place's, an older mbk's, and what only looks like ours."""
+    for name, description in {
+        "mine": "",
+        "mbk_elsewhere": "made by mbk for memory://else/where/elsewhere",
+        "mbk_older": "made by mbk",
+        "mbk_swapped": f"made by mbk for {world.backup.location}/other",
+        "mbk_a/b": "",
+    }.items():
+        world.server.create_snapshot("default", "docs", name, description=description)
+    world.create(only="docs")
+    assert len(world.server.held) == 5
+
+
+def test_a_backup_does_without_a_list_of_snapshots(world: SnapshotWorld) -> None:
+    def refuse(operation: str, what: str) -> None:
+        if operation == "snapshots":
+            raise MilvusError("no right to list")
+
+    world.server.fault = refuse
+    world.create(only="docs")
+    assert world.held() == ["docs"]
+    assert "snapshots-unsure" in world.notices
 
 
 def test_a_new_backup_of_an_old_name_takes_no_old_snapshot(world: SnapshotWorld) -> None:
