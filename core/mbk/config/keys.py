@@ -171,6 +171,25 @@ class Name:
         return (self.key, *self.aliases)
 
 
+#: What both dialects call alike.
+SERVER = (
+    Name("server.host", "server.host"),
+    Name("server.port", "server.port", "SERVER_PORT"),
+    Name("server.auth_file", "server.authFile"),
+    Name("server.allow_anonymous", "server.allowAnonymous"),
+    Name("server.tls_cert", "server.tls.cert"),
+    Name("server.tls_key", "server.tls.key"),
+    Name("server.tls_client_ca", "server.tls.clientCA"),
+    Name("server.max_body_size", "server.maxBodySize"),
+    Name("server.jobs_file", "server.jobs.file"),
+    Name("server.jobs_concurrency", "server.jobs.concurrency"),
+    Name("server.jobs_queue", "server.jobs.queue"),
+    Name("server.jobs_keep_days", "server.jobs.keepDays"),
+    Name("server.on_success", "server.onSuccess"),
+    Name("server.on_failure", "server.onFailure"),
+)
+
+
 @dataclass(frozen=True)
 class Dialect:
     """A way to write the configuration.

@@ -6,7 +6,7 @@ The one module of core in which vendors are named: they are words of this dialec
 from __future__ import annotations
 
 from mbk.config import parse as p
-from mbk.config.keys import BACKUP, PRIMARY, Dialect, Name
+from mbk.config.keys import BACKUP, PRIMARY, SERVER, Dialect, Name
 
 DEFAULT_TYPE = "minio"
 
@@ -30,20 +30,7 @@ _SETTINGS = (
     Name("server.debug", "http.debugMode"),
     Name("server.swagger_base_path", "http.swaggerBasePath"),
     Name("server.simple_response", "http.simpleResponse"),
-    Name("server.host", "server.host"),
-    Name("server.port", "server.port", "SERVER_PORT"),
-    Name("server.auth_file", "server.authFile"),
-    Name("server.allow_anonymous", "server.allowAnonymous"),
-    Name("server.tls_cert", "server.tls.cert"),
-    Name("server.tls_key", "server.tls.key"),
-    Name("server.tls_client_ca", "server.tls.clientCA"),
-    Name("server.max_body_size", "server.maxBodySize"),
-    Name("server.jobs_file", "server.jobs.file"),
-    Name("server.jobs_concurrency", "server.jobs.concurrency"),
-    Name("server.jobs_queue", "server.jobs.queue"),
-    Name("server.jobs_keep_days", "server.jobs.keepDays"),
-    Name("server.on_success", "server.onSuccess"),
-    Name("server.on_failure", "server.onFailure"),
+    *SERVER,
     Name("milvus.address", "milvus.address", "MILVUS_ADDRESS"),
     Name("milvus.port", "milvus.port", "MILVUS_PORT"),
     Name("milvus.user", "milvus.user", "MILVUS_USER"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mbk.config import parse as p
-from mbk.config.keys import BACKUP, PRIMARY, Dialect, Name
+from mbk.config.keys import BACKUP, PRIMARY, SERVER, Dialect, Name
 from mbk.config.v1 import DEFAULT_TYPE, SPELLINGS
 
 _SETTINGS = (
@@ -16,20 +16,7 @@ _SETTINGS = (
     Name("server.debug", "server.debugMode"),
     Name("server.swagger_base_path", "server.swaggerBasePath"),
     Name("server.simple_response", "server.simpleResponse"),
-    Name("server.host", "server.host"),
-    Name("server.port", "server.port", "SERVER_PORT"),
-    Name("server.auth_file", "server.authFile"),
-    Name("server.allow_anonymous", "server.allowAnonymous"),
-    Name("server.tls_cert", "server.tls.cert"),
-    Name("server.tls_key", "server.tls.key"),
-    Name("server.tls_client_ca", "server.tls.clientCA"),
-    Name("server.max_body_size", "server.maxBodySize"),
-    Name("server.jobs_file", "server.jobs.file"),
-    Name("server.jobs_concurrency", "server.jobs.concurrency"),
-    Name("server.jobs_queue", "server.jobs.queue"),
-    Name("server.jobs_keep_days", "server.jobs.keepDays"),
-    Name("server.on_success", "server.onSuccess"),
-    Name("server.on_failure", "server.onFailure"),
+    *SERVER,
     Name("milvus.address", "milvus.grpc.address"),
     Name("milvus.port", "milvus.grpc.port"),
     Name("milvus.user", "milvus.user", "MILVUS_USER"),

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from mbk.engine.discover import SegmentFiles, SegmentGone, discover, refuse_manifests
@@ -57,6 +57,23 @@ class CollectionBackup:
     segments: set[int] = field(default_factory=set)
     replaced: bool = False
 
+    @classmethod
+    def begun(cls, info: CollectionInfo, *, task: str) -> CollectionBackup:
+        label = label_of(info)
+        return cls(
+            collection_record(info, task=task), partition_records(info), CollectionOutcome(label, label, DONE)
+        )
+
+    def end(self, *, objects: int, seconds: float) -> None:
+        """Lets the outcome say what came of it."""
+        self.outcome = replace(
+            self.outcome,
+            objects=objects,
+            size=self.record.size,
+            rows_expected=self.rows,
+            seconds=seconds,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionWorker:
@@ -83,23 +100,11 @@ class CollectionWorker:
     def back_up(self, info: CollectionInfo) -> CollectionBackup:
         started = time.monotonic()
         label = label_of(info)
-        backup = CollectionBackup(
-            collection_record(info, task=self.task),
-            partition_records(info),
-            CollectionOutcome(label, label, DONE),
-        )
+        backup = CollectionBackup.begun(info, task=self.task)
         objects = 0
         if self.boundary.strategy is not Strategy.META_ONLY:
             objects = self._data(info, backup, label)
-        backup.outcome = CollectionOutcome(
-            label,
-            label,
-            DONE,
-            objects=objects,
-            size=backup.record.size,
-            rows_expected=backup.rows,
-            seconds=time.monotonic() - started,
-        )
+        backup.end(objects=objects, seconds=time.monotonic() - started)
         return backup
 
     def _data(self, info: CollectionInfo, backup: CollectionBackup, label: str) -> int:

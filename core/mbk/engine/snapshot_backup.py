@@ -18,9 +18,7 @@ from mbk.engine.flush_boundary import FlushBoundary, moment
 from mbk.engine.limits import JobTimes
 from mbk.engine.run import Run
 from mbk.engine.snapshots import SNAPSHOT, External, SnapshotJob, bundle_of, export_root, require_bundle
-from mbk.engine.survey import collection_record, partition_records
 from mbk.errors import CollectionNotFound, ImportFailed, MbkError, Unsupported, UsageError
-from mbk.model.backup import DONE, CollectionOutcome
 from mbk.model.events import ObjectCopied, WorkPlanned
 from mbk.model.layout import BackupLayout
 from mbk.model.meta import SnapshotBackup
@@ -118,11 +116,7 @@ class SnapshotWorker:
     def back_up(self, info: CollectionInfo) -> CollectionBackup:
         started = time.monotonic()
         label = label_of(info)
-        backup = CollectionBackup(
-            collection_record(info, task=self.task),
-            partition_records(info),
-            CollectionOutcome(label, label, DONE),
-        )
+        backup = CollectionBackup.begun(info, task=self.task)
         line = self.boundary.draw(info, backup.record)
         state = self._exported(info, backup, label)
         objects = self._verified(backup, label, state)
@@ -131,15 +125,7 @@ class SnapshotWorker:
         backup.protection = Protection(boundary=OWN if at else NONE, at=at, gc_paused=True)
         if line.rows is not None:
             backup.rows = line.rows if line.rows == self.boundary.count(info) else None
-        backup.outcome = CollectionOutcome(
-            label,
-            label,
-            DONE,
-            objects=objects,
-            size=backup.record.size,
-            rows_expected=backup.rows,
-            seconds=time.monotonic() - started,
-        )
+        backup.end(objects=objects, seconds=time.monotonic() - started)
         return backup
 
     def drop_left(self, labels: Iterable[str]) -> None:
