@@ -22,6 +22,9 @@ def main() -> None:
     parser.add_argument(
         "--authorization", action="store_true", help="ask for user and password (root, Milvus)"
     )
+    parser.add_argument(
+        "--write-version", type=int, choices=(1, 2, 3), help="layout of the segments (the version's own)"
+    )
     asked = parser.parse_args()
     with MilvusDouble(
         asked.version,
@@ -30,6 +33,7 @@ def main() -> None:
         rest_port=asked.rest_port,
         management_port=asked.management_port,
         authorization=asked.authorization,
+        write_version=asked.write_version,
     ) as double:
         lines = (
             f"Milvus      {double.version.name}",
