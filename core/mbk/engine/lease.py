@@ -34,6 +34,8 @@ from mbk.ports.storage import Storage
 PREFIX = ".mbk/leases/"
 #: Nobody comes back for a lease that was not renewed for so long.
 ABANDONED = timedelta(days=1)
+#: Seconds that a write of somebody else may take to show.
+SETTLE = 0.2
 
 log = logging.getLogger(__name__)
 #: The leases that this process holds: one of its own number that is not here was held by an earlier process.
@@ -42,11 +44,11 @@ _held: set[str] = set()
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Seconds. ``expiry`` is several beats; ``settle``: how long a write of somebody else may take to show."""
+    """Seconds. ``expiry`` is several beats; ``settle`` as `SETTLE`."""
 
     beat: float = 8.0
     expiry: float = 30.0
-    settle: float = 0.2
+    settle: float = field(default_factory=lambda: SETTLE)
     poll: float = 0.5
 
 

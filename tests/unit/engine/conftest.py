@@ -5,8 +5,8 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fake server is done at once: nobody needs to wait for it."""
+    """The fake server is done at once, and what is written in memory shows at once: nobody needs to wait."""
     for name in (
-        "imports.FIRST_POLL", "imports.LAST_POLL", "restore_finish.INDEX_POLL", "restore_finish.LOAD_POLL",
+        "lease.SETTLE", "imports.FIRST_POLL", "imports.LAST_POLL", "restore_finish.INDEX_POLL", "restore_finish.LOAD_POLL",
     ):  # fmt: skip
         monkeypatch.setattr(f"mbk.engine.{name}", 0.001)
