@@ -84,6 +84,8 @@ class FakeMilvus(Newer):
         self.features = features
         self.fault = fault or (lambda _call, _what: None)
         self.calls: list[tuple[str, str]] = []
+        #: Collection -> what of it this server cannot represent.
+        self.problems: dict[str, tuple[str, ...]] = {}
         self.imports: list[ImportRequest] = []
         self.gc_tickets: dict[str, int | None] = {}
         self.encryption_keys: dict[str, str] = {}
@@ -259,8 +261,9 @@ class FakeMilvus(Newer):
         self._called("create_database", name)
         self._databases.setdefault(name, next(self._ids))
 
-    def check_schema(self, schema: CollectionSchema) -> None:
-        self._called("check_schema", schema.name)
+    def schema_problems(self, schema: CollectionSchema) -> Sequence[str]:
+        self._called("schema_problems", schema.name)
+        return self.problems.get(schema.name, ())
 
     def create_collection(
         self,

@@ -60,10 +60,8 @@ class RestoreChecks:
                 yield f"{task.source}: its data is encrypted with a zone key"
             if self.options.skip_create:
                 continue
-            try:
-                self.milvus.check_schema(target_schema(task, self.options))
-            except Unsupported as error:
-                yield error.message
+            if problems := self.milvus.schema_problems(target_schema(task, self.options)):
+                yield f"{task.source} ({', '.join(problems)})"
 
     def _of_data(self, places: Places) -> Iterator[str]:
         for task in self.plan.tasks:

@@ -30,11 +30,8 @@ DYNAMIC_FIELD = "dynamicfield.enabled"
 
 
 class Creating(Server):
-    def check_schema(self, schema: CollectionSchema) -> None:
-        if problems := schema_problems(schema, self._server_version, self.features):
-            raise Unsupported(
-                f"collection {schema.name}: Milvus {self.version} cannot represent {'; '.join(problems)}"
-            )
+    def schema_problems(self, schema: CollectionSchema) -> Sequence[str]:
+        return schema_problems(schema, self._server_version, self.features)
 
     def create_collection(
         self,
@@ -51,7 +48,10 @@ class Creating(Server):
         A call that failed after the creation can be made again: it goes on where the first one stopped.
         """
         union = [pair for pair in merged(schema.properties, properties) if pair.key not in SERVER_MANAGED]
-        self.check_schema(schema)
+        if problems := self.schema_problems(schema):
+            raise Unsupported(
+                f"collection {schema.name}: Milvus {self.version} cannot represent {'; '.join(problems)}"
+            )
         plan = creation_plan(schema)
         with self._functions_unchecked(database, schema, union) as sent:
             if (database, schema.name) not in self._unfinished:

@@ -289,8 +289,8 @@ class Milvus(Protocol):
         self, database: str, collection: str, index: str, *, delete_keys: Sequence[str]
     ) -> None: ...
 
-    def check_schema(self, schema: CollectionSchema) -> None:
-        """`Unsupported` lists what of the schema this server cannot represent; no request is made."""
+    def schema_problems(self, schema: CollectionSchema) -> Sequence[str]:
+        """What of the schema this server cannot represent, ``field: reason`` each; no request is made."""
 
     def create_collection(
         self,
@@ -304,7 +304,7 @@ class Milvus(Protocol):
     ) -> None:
         """Creates ``schema.name``. ``partitions`` counts them for collections with a partition key, else 0.
 
-        As `check_schema` first. Fields that were added to the source later are added later here, too, and a function's
+        `Unsupported` for what has `schema_problems`. Fields that were added to the source later are added later here, too, and a function's
         remote side is not contacted. The field ids of what was made are those of ``schema``, else `MilvusError`.
         """
 

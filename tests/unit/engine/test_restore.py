@@ -59,7 +59,7 @@ def changes(world: World) -> list[str]:
         "databases",
         "has_collection",
         "describe",
-        "check_schema",
+        "schema_problems",
         "collections",
         "import_state",
         "segments",
@@ -120,12 +120,8 @@ def test_a_missing_object_is_found_before_the_first_change(world: World) -> None
 
 
 def test_a_schema_that_the_server_cannot_have_is_refused_before_the_first_change(world: World) -> None:
-    def fault(call: str, what: str) -> None:
-        if call == "check_schema" and what == "logs_back":
-            raise Unsupported("no sparse vectors")
-
-    world.milvus.fault = fault
-    with pytest.raises(Unsupported):
+    world.milvus.problems["logs_back"] = ("v: sparse vectors", "w: null values")
+    with pytest.raises(Unsupported, match=r"cannot take other\.logs \(v: sparse vectors, w: null values\)"):
         world.restore(suffix="_back")
     assert not changes(world)
 
