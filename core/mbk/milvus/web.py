@@ -77,7 +77,14 @@ class Port:
             return Answer(response.status, text, place)
         except ssl.SSLError as exc:
             raise self._unavailable(exc.reason or str(exc), retryable=False) from exc
-        except (OSError, http.client.HTTPException) as exc:
+        except http.client.RemoteDisconnected as exc:
+            raise self._unavailable("the connection was closed") from exc
+        except http.client.IncompleteRead as exc:
+            raise self._unavailable("the answer broke off") from exc
+        except http.client.HTTPException as exc:
+            # What came is another protocol's, such as gRPC's, and nothing to print.
+            raise self._unavailable("what answers there does not speak HTTP", retryable=False) from exc
+        except OSError as exc:
             raise self._unavailable(str(exc) or type(exc).__name__) from exc
         finally:
             connection.close()

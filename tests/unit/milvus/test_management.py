@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -74,3 +75,20 @@ def test_a_dead_port_and_a_wrong_address_are_told_apart() -> None:
         management.pause("127.0.0.1:1", 60, collection_id=None)
     with pytest.raises(ConfigError, match=r"milvus\.management\.endpoint"):
         management.pause("http://host:port", 60, collection_id=None)
+
+
+def test_a_port_of_another_protocol_is_told_without_its_bytes_and_not_asked_again() -> None:
+    """A gRPC server begins by itself, with its settings."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def greet() -> None:
+            with server.accept()[0] as connection:
+                connection.sendall(b"\x00\x00\x18\x04\x00\x00\x00\x00\x00\x00\x04\x00@\x00\x00\x00\x05\n")
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        with pytest.raises(MilvusUnavailable, match="does not speak HTTP") as caught:
+            management.pause(f"127.0.0.1:{server.getsockname()[1]}", 60, collection_id=None)
+        thread.join()
+    assert not caught.value.retryable
+    assert str(caught.value).isprintable()
