@@ -94,9 +94,10 @@ def serving(site: Site) -> Iterator[Server]:
     )
     try:
         assert process.stderr
-        line = process.stderr.readline()
-        found = re.match(r"mbk: serving on (http://127\.0\.0\.1:\d+) ", line)
-        assert found, line
+        said = iter(process.stderr.readline, "")
+        found = next(
+            filter(None, (re.match(r"mbk: serving on (http://127\.0\.0\.1:\d+) ", line) for line in said))
+        )
         yield Server(process, found[1])
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
