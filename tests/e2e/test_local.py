@@ -70,6 +70,23 @@ def back(world: World, kind: str) -> tuple[Coll, Coll]:
     return source, source.moved(f"{source.name}_back")
 
 
+def test_a_row_that_was_deleted_and_inserted_again_within_its_segment_comes_back(
+    clients: Clients, site: Site
+) -> None:
+    """By this server's own imports; 2.2 loses it without help (``test_2_2.py``)."""
+    coll = data.plain(clients, clients.database("again"), "coll", rows=0, loaded=False)
+    coll.insert(data.plain_rows(range(100)))
+    coll.delete([50, 51])
+    coll.insert(data.plain_rows([50], salt="new "))
+    coll.flush()
+    coll.load()
+    with site.session() as session:
+        session.create("again", filter=str(coll))
+        session.restore("again", suffix="_back", rebuild_index=True)
+    assert len(coll.rows()) == 99
+    assert_same(coll, coll.moved("coll_back"), rows=coll.rows())
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_rows_and_search_results_are_the_same_after_a_restore(
     kind: str, world: World, restored: object
