@@ -1,4 +1,4 @@
-"""Real servers, one of each a session."""
+"""Real servers, one of each a module: an idle one takes a third of a core, and a start takes seconds."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from tests.e2e.milvus_servers import STABLE_SEGMENTS, milvus_2_2, milvus_local, 
 from tests.servers.s3 import S3Server, rclone
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMilvus]:
     """Milvus 2.3.5 on local storage, without compaction and without login."""
     with milvus_local(tmp_path_factory.mktemp("milvus"), STABLE_SEGMENTS) as server:
         yield server
 
 
-@pytest.fixture(scope="session", name="milvus_2_2")
+@pytest.fixture(scope="module", name="milvus_2_2")
 def milvus_2_2_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMilvus]:
     """Milvus 2.2.16 on local storage, without compaction and without login."""
     with milvus_2_2(tmp_path_factory.mktemp("milvus_2_2"), STABLE_SEGMENTS) as server:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def milvus_store() -> Iterator[S3Server]:
     """The S3 server on which `milvus_s3` keeps its data, in bucket ``milvus`` below ``files/``."""
     with rclone() as server:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def milvus_s3(milvus_store: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMilvus]:
     """Milvus 2.3.5 on S3, without compaction and without login."""
     store = S3Target(

@@ -1,6 +1,6 @@
 """Real Milvus servers for test sessions. Each has a home of its own; several run at once.
 
-Use one server a session and one database (or collection name) a test: a start costs 2-3 s (2.2.16: 7-13 s), and
+Use one server a module and one database (or collection name) a test: a start costs 2-3 s (2.2.16: 7-13 s), and
 restarting a used home up to a minute until queries answer.
 """
 
