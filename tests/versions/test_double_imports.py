@@ -131,7 +131,7 @@ def played(version: str, store: Storage | None = None, root: str = "files") -> I
 MODERN = ["v2.4.23", "v2.5.8", "v2.6.0", "v2.6.12", "v3.0.1"]
 
 
-@pytest.mark.parametrize("version", ["v2.2.16", "v2.3.5", *MODERN])
+@pytest.mark.parametrize("version", ["v2.3.5", *MODERN])
 def test_rows_come_with_their_keys_and_times_and_without_the_deleted_ones(version: str) -> None:
     with played(version) as double:
         segment = double.write([1, 2, 3], deletes=[Delete(2, double.now + 60 * SECOND), Delete(3, 5)])
@@ -144,6 +144,15 @@ def test_rows_come_with_their_keys_and_times_and_without_the_deleted_ones(versio
         }
         assert [row.row_id for row in found.values()] == [5001, 5003]
         assert {row.channel for row in found.values()} == set(double.target.channels)
+
+
+@pytest.mark.parametrize("version", ["v2.2.16", "v2.3.3"])
+def test_before_2_3_4_a_delete_takes_every_row_of_its_key(version: str) -> None:
+    """Milvus issue 29162; met on a real 2.2.16."""
+    with played(version) as double:
+        segment = double.write([1, 2, 3], deletes=[Delete(2, double.now + 60 * SECOND), Delete(3, 5)])
+        assert double.done(double.paths(segment)).rows == 1
+        assert set(double.rows()) == {1}
 
 
 @pytest.mark.parametrize("version", ["v2.2.16", "v2.3.5"])
