@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -131,24 +132,17 @@ def _orderly_stop() -> Iterator[None]:
 
     Whoever started us with a signal ignored (``nohup``, a shell's background job) keeps it ignored.
     """
-    # Counted by the interpreter itself, one byte a signal: a handler that is cut short by the next signal's exception
-    # before its first line would not have counted.
+    # Noted by the interpreter itself, one byte a signal, whichever thread the kernel gave it to: while one signal waits
+    # for the main thread, the next goes to another one, and the main thread, asleep behind its workers, is not woken.
     counter, noted = os.pipe()
     os.set_blocking(noted, False)
     raised = False
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         nonlocal raised
-        if _waiting(counter) > 2:
-            # An exception would wait for the threads, and they for a server that has stalled.
-            # Not by a buffered stream: this may interrupt one in the middle of a write.
-            shown = b"\x1b[?25h" if os.isatty(2) else b""  # a progress bar hides the cursor
-            os.write(2, shown + b"mbk: interrupted\n")
-            os._exit(INTERRUPTED)
         if not raised:
             raised = True
             raise KeyboardInterrupt
-        os.write(2, b"mbk: still stopping in order; once more to leave at once\n")
 
     names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     numbers = [getattr(signal, name) for name in names]
@@ -160,6 +154,8 @@ def _orderly_stop() -> Iterator[None]:
         signal.set_wakeup_fd(noted, warn_on_full_buffer=False)
     except ValueError:  # not the main thread: a program that calls main() keeps its own signals
         before = {}
+    watcher = threading.Thread(target=_watch, args=(counter,), name="mbk-signals", daemon=True)
+    watcher.start()
     try:
         yield
     finally:
@@ -167,19 +163,24 @@ def _orderly_stop() -> Iterator[None]:
             signal.signal(number, handler)
         if before:
             signal.set_wakeup_fd(-1)
-        os.close(counter)
         os.close(noted)
+        watcher.join()
+        os.close(counter)
 
 
-def _waiting(pipe: int) -> int:
-    """How many bytes can be read, without reading them."""
-    import array
-    import fcntl
-    import termios
-
-    size = array.array("i", [0])
-    fcntl.ioctl(pipe, termios.FIONREAD, size)
-    return size[0]
+def _watch(counter: int) -> None:
+    """Reads the noted signals until the other end is closed; the third of them ends the process."""
+    count = 0
+    while os.read(counter, 1):
+        count += 1
+        if count == 2:
+            os.write(2, b"mbk: still stopping in order; once more to leave at once\n")
+        elif count > 2:
+            # An exception would wait for the threads, and they for a server that has stalled.
+            # Not by a buffered stream: another thread may be in the middle of a write.
+            shown = b"\x1b[?25h" if os.isatty(2) else b""  # a progress bar hides the cursor
+            os.write(2, shown + b"mbk: interrupted\n")
+            os._exit(INTERRUPTED)
 
 
 if __name__ == "__main__":
