@@ -21,6 +21,9 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+#: So much of the body of a refused request is read, and for so long.
+DRAIN_BYTES = 64 * 1024
+DRAIN_SECONDS = 1.0
 #: Answered to everybody: a probe has no token, and they tell nothing but up or down.
 OPEN = frozenset({"/healthz", "/readyz"})
 _HEADERS = (
@@ -52,11 +55,11 @@ class Guard:
         headers = {name.lower(): value for name, value in scope["headers"]}
         length = headers.get(b"content-length", b"0")
         if not self._is_ours(headers):
-            await self._refuse(scope, send, 403, "the request comes from a page of somebody else")
+            await self._refuse(scope, receive, send, 403, "the request comes from a page of somebody else")
         elif not await self._is_admitted(scope["path"], headers.get(b"authorization", b"")):
-            await self._refuse(scope, send, 401, "a token is needed: Authorization: Bearer TOKEN")
+            await self._refuse(scope, receive, send, 401, "a token is needed: Authorization: Bearer TOKEN")
         elif not length.isdigit() or int(length) > self._max_body:
-            await self._refuse(scope, send, 413, self._too_large)
+            await self._refuse(scope, receive, send, 413, self._too_large)
         else:
             await self._serve(scope, receive, send)
 
@@ -101,17 +104,38 @@ class Guard:
         # In a thread: stretching a password takes its time.
         return await asyncio.to_thread(self._credentials.admits, given) is not None
 
-    async def _refuse(self, scope: Scope, send: Send, status: int, detail: str) -> None:
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, status: int, detail: str) -> None:
+        await _drain(receive)
         classic = scope["path"].startswith("/api/v1/")
         body = {"error": detail} if classic else problem(status, detail)
         kind = "application/json" if classic else PROBLEM
-        headers = [(b"content-type", kind.encode()), (b"connection", b"close"), *_HEADERS]
+        answer = json.dumps(body).encode()
+        length = str(len(answer)).encode()
+        headers = [
+            (b"content-type", kind.encode()),
+            (b"content-length", length),
+            (b"connection", b"close"),
+            *_HEADERS,
+        ]
         if status == 401:
             schemes = ["Bearer"] + (['Basic realm="mbk", charset="UTF-8"'] if self._credentials.users else [])
             headers += [(b"www-authenticate", scheme.encode()) for scheme in schemes]
             log.warning("401 %s %s: not admitted", scope["method"], scope["path"])
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": json.dumps(body).encode()})
+        await send({"type": "http.response.body", "body": answer})
+
+
+async def _drain(receive: Receive) -> None:
+    """Takes in a small body: closed on one that was not read, a connection is reset, and the answer lost with it."""
+    got, more = 0, True
+    try:
+        async with asyncio.timeout(DRAIN_SECONDS):
+            while more and got < DRAIN_BYTES:
+                message = await receive()
+                got += len(message.get("body", b""))
+                more = bool(message.get("more_body"))
+    except TimeoutError:
+        pass
 
 
 def _is_address(host: str) -> bool:
