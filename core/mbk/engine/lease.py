@@ -27,6 +27,7 @@ from pathlib import Path
 
 import msgspec
 
+from mbk.engine.metafiles import decoder
 from mbk.engine.run import Run
 from mbk.errors import AccessError, Busy, MbkError, ObjectExists, ObjectNotFound, Unsupported
 from mbk.ports.storage import Storage
@@ -240,7 +241,7 @@ def read(storage: Storage, key: str) -> Holder | None:
     """None where there is no lease. One that cannot be understood is nobody's, and can be taken over."""
     try:
         with storage.read(key) as chunks:
-            return msgspec.json.decode(b"".join(chunks), type=Holder)
+            return decoder(Holder).decode(b"".join(chunks))
     except ObjectNotFound:
         return None
     except msgspec.DecodeError:
