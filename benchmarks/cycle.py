@@ -17,8 +17,8 @@ from pathlib import Path
 
 import mbk
 from mbk.demo.embedded import EmbeddedMilvus
-from mbk.model.backup import RunReport
 from mbk.model.events import CollectionFinished, Event, PhaseStarted
+from mbk.model.reports import RunReport
 
 DIMENSION = 256
 BATCH = 10_000

@@ -18,17 +18,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from mbk.engine import metafiles
-from mbk.engine.backup import Create
-from mbk.engine.catalog import Catalog
-from mbk.engine.limits import BackupLimits, RestoreLimits
-from mbk.engine.restore import Restore
-from mbk.engine.run import Run
-from mbk.engine.spool import SegmentSpool
-from mbk.model import meta
+from mbk.engine.operations.create import Create
+from mbk.engine.operations.limits import BackupLimits, RestoreLimits
+from mbk.engine.operations.restore import Restore
+from mbk.engine.repository import codec as metafiles
+from mbk.engine.repository.catalog import Catalog
+from mbk.engine.repository.spool import SegmentSpool
+from mbk.engine.runtime.run import Run
+from mbk.model import records as meta
 from mbk.model.options import CreateOptions, RestoreOptions
 from mbk.model.selection import Renaming
-from mbk.ports.milvus import SegmentInfo
+from mbk.ports.milvus.server import SegmentInfo
 from mbk.ports.storage import Capabilities, Location, ObjectInfo, Storage
 from mbk_local.storage import LocalStorage
 from tests.fakes.milvus import FakeMilvus

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from mbk.model.meta import BackupExtras
+from mbk.model.records import BackupExtras
 
 RUNS = 20
 BACKUPS = 20

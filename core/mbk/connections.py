@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from mbk.config.schema import Settings
-    from mbk.engine.limits import RestoreLimits
-    from mbk.engine.transfer import TransferLimits
-    from mbk.plugin.registry import Registry
+    from mbk.engine.operations.limits import RestoreLimits
+    from mbk.engine.transfer.transfer import TransferLimits
     from mbk.ports.metastore import MetaStore
-    from mbk.ports.milvus import Milvus
+    from mbk.ports.milvus.server import Milvus
     from mbk.ports.storage import Storage
+    from mbk.registry.registry import Registry
 
 
 class Connections:
@@ -51,7 +51,7 @@ class Connections:
     def registry(self) -> Registry:
         with self._lock:
             if self._registry is None:
-                from mbk.plugin.registry import Registry
+                from mbk.registry.registry import Registry
 
                 self._registry = Registry()
                 self._registry.start()
@@ -104,11 +104,11 @@ class Connections:
     # -- how much at once ----------------------------------------------------------------------------------------
 
     def _restore_limits(self) -> RestoreLimits:
-        from mbk.engine.limits import restore_limits
+        from mbk.engine.operations.limits import restore_limits
 
         return restore_limits(self.settings)
 
     def _transfer_limits(self) -> TransferLimits:
-        from mbk.engine.limits import transfer_limits
+        from mbk.engine.operations.limits import transfer_limits
 
         return transfer_limits(self.settings)

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from mbk.connections import Connections
 from mbk.errors import Interrupted, UsageError
-from mbk.model.backup import (
+from mbk.model.events import Event
+from mbk.model.keywords import create_options, restore_options
+from mbk.model.options import CreateOptions, RestoreOptions
+from mbk.model.reports import (
     BackupSummary,
     CheckResult,
     MigrationReport,
@@ -18,17 +21,14 @@ from mbk.model.backup import (
     compacted_name,
     default_name,
 )
-from mbk.model.events import Event
-from mbk.model.keywords import create_options, restore_options
-from mbk.model.options import CreateOptions, RestoreOptions
 
 if TYPE_CHECKING:
     from mbk.config.schema import Settings
-    from mbk.engine.run import Run
-    from mbk.plugin.registry import Registry
+    from mbk.engine.runtime.run import Run
     from mbk.ports.cloud import Volume
     from mbk.ports.replicate import Replication
     from mbk.ports.storage import Storage
+    from mbk.registry.registry import Registry
 
 OnEvent = Callable[[Event], None]
 
@@ -84,8 +84,8 @@ class Session(Connections):
 
         Raises `BackupExists`, `PartialFailure` (with the report) and what the storages and Milvus raise.
         """
-        from mbk.engine.backup import Create
-        from mbk.engine.limits import backup_limits
+        from mbk.engine.operations.create import Create
+        from mbk.engine.operations.limits import backup_limits
 
         name = name or default_name()
         options = create_options(options or CreateOptions(), changes)
@@ -120,7 +120,7 @@ class Session(Connections):
         Raises `BackupNotFound`, `CollectionExists`, `InvalidBackup`, `PartialFailure` (with the report) and what the
         storages and Milvus raise.
         """
-        from mbk.engine.restore import Restore
+        from mbk.engine.operations.restore import Restore
 
         options = restore_options(options or RestoreOptions(), changes)
         limits = self._restore_limits()
@@ -129,17 +129,17 @@ class Session(Connections):
 
     def list(self) -> Iterable[BackupSummary]:
         """All backups by name, incomplete and unreadable ones too. Needs no Milvus."""
-        from mbk.engine.catalog import Catalog
-        from mbk.engine.run import Run
+        from mbk.engine.repository.catalog import Catalog
+        from mbk.engine.runtime.run import Run
 
         self.backup_storage.check()
         yield from Catalog(self.backup_storage, Run(self.registry.emit)).summaries()
 
     def get(self, name: str, *, detail: bool = False) -> dict[str, Any]:
         """The brief view of a backup (``BackupInfoBrief``, PARITY.md 1.2), whole with ``detail``."""
-        from mbk.engine.catalog import Catalog
-        from mbk.engine.inspect import incomplete, view
-        from mbk.engine.run import Run
+        from mbk.engine.repository.catalog import Catalog
+        from mbk.engine.repository.view import incomplete, view
+        from mbk.engine.runtime.run import Run
 
         self.backup_storage.check()
         catalog = Catalog(self.backup_storage, Run(self.registry.emit))
@@ -149,8 +149,8 @@ class Session(Connections):
         self, name: str, *, on_event: OnEvent | None = None, cancelled: threading.Event | None = None
     ) -> int:
         """Deletes a backup, also an incomplete one; returns how many objects went."""
-        from mbk.engine.catalog import Catalog
-        from mbk.engine.lease import hold
+        from mbk.engine.repository.catalog import Catalog
+        from mbk.engine.runtime.lease import hold
 
         self.backup_storage.check()
         hint = f"the rest goes with: mbk delete -n {name}"
@@ -173,7 +173,7 @@ class Session(Connections):
 
         Raises `BackupExists`, `BackupNotFound`, `InvalidBackup` and what the storage raises.
         """
-        from mbk.engine.copy_backup import CopyBackup
+        from mbk.engine.operations.copy import CopyBackup
 
         hint = "run it again, it goes on where it was"
         with self._run("copy", name, on_event, hint=hint, cancelled=cancelled) as run:
@@ -197,7 +197,7 @@ class Session(Connections):
         The session's Milvus is the standby. Raises `UsageError` where the backup or the server cannot, and
         `AlreadyExists` where the standby is not fresh.
         """
-        from mbk.engine.secondary import SecondaryRestore
+        from mbk.engine.operations.standby import SecondaryRestore
         from mbk.milvus import connect_replication
 
         def open_replication(control: str) -> Replication:
@@ -224,7 +224,7 @@ class Session(Connections):
         ``force`` deletes a backup of that name first. Needs no Milvus, and pyarrow: `MissingDependency` without it.
         Raises `BackupExists`, `BackupNotFound`, `InvalidBackup` and what the storage raises.
         """
-        from mbk.engine.l0compact import L0Compact
+        from mbk.engine.operations.l0compact import L0Compact
 
         output = output or compacted_name(name)
         hint = f"begin anew: mbk l0compact -n {name} -o {output} --force"
@@ -239,7 +239,7 @@ class Session(Connections):
         """
         from mbk.cloud import ZillizCloud
         from mbk.config.schema import StorageChoice
-        from mbk.engine.migrate import Migrate
+        from mbk.engine.operations.migrate import Migrate
 
         def open_volume(volume: Volume) -> Storage:
             return self.registry.open(StorageChoice(type=volume.storage_type, values=volume.values))
@@ -251,8 +251,8 @@ class Session(Connections):
 
     def check(self) -> Iterable[CheckResult]:
         """Asks everything that can be asked without changing anything; one answer after the other."""
-        from mbk.engine.check import Check
-        from mbk.engine.run import Run
+        from mbk.engine.operations.check import Check
+        from mbk.engine.runtime.run import Run
 
         yield from Check(
             lambda: self.milvus,
@@ -275,7 +275,7 @@ class Session(Connections):
         hint: str,
         cancelled: threading.Event | None = None,
     ) -> Iterator[Run]:
-        from mbk.engine.run import Run
+        from mbk.engine.runtime.run import Run
 
         registry = self.registry
 

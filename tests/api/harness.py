@@ -15,9 +15,9 @@ import requests
 from mbk.api.server import Serving
 from mbk.api.service import Service
 from mbk.config.schema import ServerSettings, Settings, StorageChoice
-from mbk.plugin.registry import Registry
-from mbk.ports.milvus import Milvus
+from mbk.ports.milvus.server import Milvus
 from mbk.ports.storage import Storage
+from mbk.registry.registry import Registry
 from mbk.session import Session
 from mbk.testing import MemoryStorage
 from tests.fakes.world import World

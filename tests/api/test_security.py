@@ -18,9 +18,9 @@ import trustme
 
 from mbk.api import auth
 from mbk.api.server import Serving, is_loopback, refuse_exposure
-from mbk.api.sessions import Sessions
 from mbk.config.schema import ServerSettings, Settings, StorageChoice
 from mbk.errors import ConfigError, UsageError
+from mbk.jobs.sessions import Sessions
 from mbk.session import Session
 from tests.api.harness import Client, docs_world, serving, settings
 from tests.fakes.world import World

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Module:
-    """``name`` is dotted (``mbk.engine.retry``); ``path`` is relative to the repository, with slashes."""
+    """``name`` is dotted (``mbk.engine.runtime.retry``); ``path`` is relative to the repository, with slashes."""
 
     name: str
     path: str
@@ -36,7 +36,7 @@ class Module:
             elif isinstance(node, ast.ImportFrom):
                 assert node.level == 0, f"{self.path}:{node.lineno} imports relatively"
                 base = node.module or ""
-                found.update(f"{base}.{alias.name}" if base == "mbk" else base for alias in node.names)
+                found.update(_imported(base, alias.name) for alias in node.names)
         return frozenset(found)
 
     def words(self) -> Iterator[tuple[int, str]]:
@@ -55,6 +55,12 @@ class Module:
                 yield node.value.lineno, node.arg
             elif isinstance(node, ast.FunctionDef | ast.ClassDef | ast.alias):
                 yield node.lineno, node.name
+
+
+def _imported(base: str, name: str) -> str:
+    """``from mbk import errors`` imports ``mbk.errors``, ``from mbk.errors import MbkError`` the module as well."""
+    path = ROOT / "core" / f"{base}.{name}".replace(".", "/")
+    return f"{base}.{name}" if base == "mbk" or path.is_dir() or path.with_suffix(".py").exists() else base
 
 
 def _is_docstring(node: ast.AST) -> bool:

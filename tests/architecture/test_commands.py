@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 
 import pytest
 
-from mbk.plugin.registry import Registry
+from mbk.registry.registry import Registry
 from tests.architecture.source import ROOT
 
 COMMAND = re.compile(r"^python3 -m venv .*$", re.MULTILINE)

@@ -27,7 +27,7 @@ def test_core_calls_the_hook(hook: str) -> None:
 
 @pytest.mark.parametrize("hook", HOOKS)
 def test_a_test_implements_the_hook(hook: str) -> None:
-    tests = (ROOT / "tests/unit/plugin").glob("test_*.py")
+    tests = (ROOT / "tests/unit").glob("*/test_*.py")
     assert any(f"def {hook}(" in path.read_text(encoding="utf-8") for path in tests)
 
 

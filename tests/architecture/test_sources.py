@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture.source import CORE, PLUGINS, ROOT, Module
+from tests.architecture.source import ROOT
 
-MAX_LINES = 400
 # An unused argument and a late import need none: the signature is somebody else's, the ban says its reason itself.
 WAIVER = re.compile(r"# (type: ignore|noqa(?!: (?:ARG\d+|TID253)$))")
 EXPLAINED = re.compile(r"# (type: ignore\[[\w, -]+\]\s+# ?|noqa: [A-Z0-9, ]*[0-9]\s+)\S.{7,}")
@@ -36,11 +35,6 @@ def lines_of(path: Path) -> list[str]:
         return path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
         return []
-
-
-@pytest.mark.parametrize("module", CORE + PLUGINS, ids=lambda module: module.path)
-def test_a_module_is_short(module: Module) -> None:
-    assert module.text.count("\n") <= MAX_LINES
 
 
 def test_a_waived_check_says_why() -> None:

@@ -59,7 +59,7 @@ def test_starting_loads_nothing_heavy(code: str) -> None:
 
 
 def test_listing_the_installed_storages_imports_none_of_them() -> None:
-    code = f"from mbk.plugin.registry import Registry; print(*Registry().names()); {LOADED}"
+    code = f"from mbk.registry.registry import Registry; print(*Registry().names()); {LOADED}"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert {"local", "minio", "s3", "aws"} <= set(run.stdout.split())
     assert not set(run.stderr.split()) & HEAVY

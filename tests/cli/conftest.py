@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from mbk.cli.main import main
-from mbk.model.backup import BackupSummary, CheckResult, CollectionOutcome, RunReport, TransferStats
 from mbk.model.events import Event
+from mbk.model.reports import BackupSummary, CheckResult, CollectionOutcome, RunReport, TransferStats
 
 BIG = 2**63 - 1
 

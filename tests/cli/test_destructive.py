@@ -6,8 +6,8 @@ import io
 
 import pytest
 
-from mbk.model.backup import CollectionOutcome
 from mbk.model.options import RestoreOptions
+from mbk.model.reports import CollectionOutcome
 from tests.cli.conftest import Run, Session, report
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from mbk.errors import PartialFailure, StorageUnavailable
-from mbk.model.backup import CollectionOutcome
 from mbk.model.events import ObjectCopied, RetryScheduled
+from mbk.model.reports import CollectionOutcome
 from tests.cli.conftest import Run, Session, report
 
 DONE = CollectionOutcome("default.docs", "default.docs", "done", size=40)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mbk.model.backup import CollectionOutcome, RunReport
+from mbk.model.reports import CollectionOutcome, RunReport
 from tests.cli.conftest import Run, Session, report
 
 

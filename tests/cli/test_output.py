@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from mbk.errors import PartialFailure
-from mbk.model.backup import BackupSummary, CheckResult, CollectionOutcome, TransferStats
 from mbk.model.events import CollectionFinished, Notice, ObjectCopied, PhaseStarted, WorkPlanned
+from mbk.model.reports import BackupSummary, CheckResult, CollectionOutcome, TransferStats
 from tests.cli.conftest import BIG, Run, Session, report
 
 BACKUPS = [

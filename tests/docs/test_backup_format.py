@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mbk.model import layout
 from mbk.model.layout import BackupLayout
-from mbk.model.own import OwnMeta
+from mbk.model.manifest import OwnMeta
 from tests.docs.pages import Page
 
 PAGE = Page("docs/reference/backup-format.md")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mbk.config.load import load
-from mbk.plugin.registry import Registry
+from mbk.registry.registry import Registry
 from tests.docs.pages import Block, blocks
 
 

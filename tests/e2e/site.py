@@ -14,7 +14,7 @@ import yaml
 
 import mbk
 from mbk.demo.embedded import EmbeddedMilvus
-from mbk.model.backup import CollectionOutcome, RunReport
+from mbk.model.reports import CollectionOutcome, RunReport
 from mbk.session import Session
 from tests.servers.s3 import S3Server
 

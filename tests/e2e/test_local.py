@@ -10,7 +10,6 @@ import pytest
 import mbk
 from mbk.demo.embedded import EmbeddedMilvus
 from mbk.errors import CollectionNotFound, NotFound, UsageError
-from mbk.model.backup import RunReport
 from mbk.model.events import (
     CollectionFinished,
     Event,
@@ -19,6 +18,7 @@ from mbk.model.events import (
     RunFinished,
     RunStarted,
 )
+from mbk.model.reports import RunReport
 from tests.e2e import data
 from tests.e2e.data import Clients, Coll, assert_same
 from tests.e2e.site import Site, local_storage, make_site, outcome_of

@@ -23,7 +23,7 @@ from mbk.errors import (
     Unsupported,
 )
 from mbk.milvus import connect
-from mbk.model.meta import (
+from mbk.model.records import (
     LOADED,
     NOT_LOADED,
     CollectionSchema,
@@ -32,7 +32,7 @@ from mbk.model.meta import (
     KeyValue,
     key_values,
 )
-from mbk.ports.milvus import Feature, ImportPhase, ImportRequest, ImportState, Milvus
+from mbk.ports.milvus.server import Feature, ImportPhase, ImportRequest, ImportState, Milvus
 
 BOOL, INT8, INT16, INT32, INT64, FLOAT, DOUBLE = 1, 2, 3, 4, 5, 10, 11
 VARCHAR, ARRAY, JSON, BINARY_VECTOR, FLOAT_VECTOR, SPARSE_VECTOR = 21, 22, 23, 100, 101, 104

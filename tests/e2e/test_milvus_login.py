@@ -21,7 +21,7 @@ from mbk.errors import (
     RateLimited,
 )
 from mbk.milvus import connect
-from mbk.model.meta import (
+from mbk.model.records import (
     CollectionSchema,
     FieldSchema,
     KeyValue,
@@ -32,7 +32,7 @@ from mbk.model.meta import (
     RbacGrantor,
     RbacUser,
 )
-from mbk.ports.milvus import Milvus
+from mbk.ports.milvus.server import Milvus
 from tests.e2e.milvus_servers import milvus_2_2, milvus_local
 
 HOST_NAME = "milvus.test"

@@ -9,7 +9,7 @@ import pytest
 
 from mbk.demo.embedded import EmbeddedMilvus
 from mbk.errors import BackupNotFound, WrongStorage
-from mbk.model.backup import RunReport
+from mbk.model.reports import RunReport
 from tests.e2e import data
 from tests.e2e.data import Clients, Coll, assert_same
 from tests.e2e.site import ROOT, Site, Tree, local_storage, make_site, outcome_of, s3_storage

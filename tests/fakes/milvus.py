@@ -1,4 +1,4 @@
-"""A Milvus in memory that implements :mod:`mbk.ports.milvus` honestly where backup and restore can notice.
+"""A Milvus in memory that implements :mod:`mbk.ports.milvus.server` honestly where backup and restore can notice.
 
 Its rows live as objects in a storage, in Milvus' own layout; it imports by listing the directories that it is handed
 (FORMAT.md 4.3, 4.4), so a wrong directory, a missing slash or a doubled segment shows in its rows. The payload of a
@@ -16,7 +16,7 @@ from copy import copy
 
 from mbk.errors import CollectionNotFound, ImportFailed, MilvusError
 from mbk.model.layout import segment_prefixes
-from mbk.model.meta import (
+from mbk.model.records import (
     ALL_PARTITIONS,
     LOADED,
     NOT_LOADED,
@@ -26,7 +26,7 @@ from mbk.model.meta import (
     KeyValue,
     Rbac,
 )
-from mbk.ports.milvus import (
+from mbk.ports.milvus.server import (
     CollectionInfo,
     Feature,
     FlushPoint,

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from mbk.errors import MilvusError, Unsupported
-from mbk.model.meta import CollectionSchema, FieldSchema, KeyValue
-from mbk.ports.milvus import Feature, FlushAllPoint, SegmentLogs, SnapshotState
+from mbk.model.records import CollectionSchema, FieldSchema, KeyValue
+from mbk.ports.milvus.server import Feature, FlushAllPoint, SegmentLogs, SnapshotState
 from tests.fakes.rows import Collection
 
 PCHANNEL = "by-dev-rootcoord-dml_0"

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from mbk.model.meta import CollectionSchema, FieldSchema, IndexInfo, KeyValue
+from mbk.model.records import CollectionSchema, FieldSchema, IndexInfo, KeyValue
 from mbk.ports.storage import Storage
 
 ROW_ID, TIMESTAMP, KEY, VALUE = 0, 1, 100, 101

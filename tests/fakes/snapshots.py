@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 
 from mbk.errors import AlreadyExists, ImportFailed, MilvusError
-from mbk.model.meta import CollectionSchema, IndexInfo, KeyValue, as_dict, key_values
-from mbk.ports.milvus import CollectionInfo, Feature, ImportPhase, SnapshotState
+from mbk.model.records import CollectionSchema, IndexInfo, KeyValue, as_dict, key_values
+from mbk.ports.milvus.server import CollectionInfo, Feature, ImportPhase, SnapshotState
 from mbk.testing import MemoryStorage
 from tests.fakes.milvus import V2_6, FakeMilvus
 from tests.fakes.rows import Collection

@@ -7,19 +7,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from mbk.engine.backup import Create
-from mbk.engine.catalog import Catalog
-from mbk.engine.limits import BackupLimits, RestoreLimits
-from mbk.engine.restore import Restore
-from mbk.engine.retry import RetryPolicy
-from mbk.engine.run import Run
-from mbk.engine.transfer import TransferLimits
-from mbk.model.backup import RunReport
+from mbk.engine.operations.create import Create
+from mbk.engine.operations.limits import BackupLimits, RestoreLimits
+from mbk.engine.operations.restore import Restore
+from mbk.engine.repository.catalog import Catalog
+from mbk.engine.runtime.retry import RetryPolicy
+from mbk.engine.runtime.run import Run
+from mbk.engine.transfer.transfer import TransferLimits
 from mbk.model.events import Event
 from mbk.model.options import CreateOptions, RestoreOptions
+from mbk.model.reports import RunReport
 from mbk.model.selection import Renaming, Selection
 from mbk.ports.metastore import MetaStore
-from mbk.ports.milvus import Feature
+from mbk.ports.milvus.server import Feature
 from mbk.testing import MemoryService, MemoryStorage
 from tests.fakes.milvus import V2_3, FakeMilvus
 

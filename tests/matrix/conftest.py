@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mbk.plugin.registry import Registry
+from mbk.registry.registry import Registry
 from tests.matrix.places import Places, places
 
 

@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 import pytest
 
 from mbk.config.schema import StorageChoice
-from mbk.plugin.registry import Registry
 from mbk.ports.storage import Storage
+from mbk.registry.registry import Registry
 from tests.servers.azurite import Account, azurite
 from tests.servers.cos import cos
 from tests.servers.gcs import GcsServer, gcs

@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from mbk.engine import transfer as transfer_module
-from mbk.engine.backup import Create
-from mbk.engine.limits import BackupLimits, RestoreLimits
-from mbk.engine.parts import cut
-from mbk.engine.restore import Restore
-from mbk.engine.run import Run
-from mbk.engine.transfer import Transfer, TransferLimits
-from mbk.model.backup import RunReport, TransferStats
+from mbk.engine.operations.create import Create
+from mbk.engine.operations.limits import BackupLimits, RestoreLimits
+from mbk.engine.operations.restore import Restore
+from mbk.engine.runtime.run import Run
+from mbk.engine.transfer.items import CopyItem
+from mbk.engine.transfer.parts import cut
+from mbk.engine.transfer.transfer import Transfer, TransferLimits
+from mbk.engine.transfer.transfer import transfer as transfer_module
 from mbk.model.options import CreateOptions, RestoreOptions
-from mbk.model.plan import CopyItem
+from mbk.model.reports import RunReport, TransferStats
 from mbk.model.selection import Renaming
-from mbk.plugin.registry import Registry
 from mbk.ports.storage import MIB, Storage
+from mbk.registry.registry import Registry
 from mbk.testing import MemoryService, MemoryStorage
 from tests.fakes.milvus import V2_4, FakeMilvus
 from tests.matrix.places import FROM, TO, Place, Places

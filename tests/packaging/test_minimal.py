@@ -11,7 +11,7 @@ from tests.packaging.bare import Bare
 OPEN = """
 from mbk.config.schema import StorageChoice
 from mbk.errors import MbkError
-from mbk.plugin.registry import Registry
+from mbk.registry.registry import Registry
 try:
     print(Registry().open(StorageChoice(type={type!r}, values={values!r})).location)
 except MbkError as exc:

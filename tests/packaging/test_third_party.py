@@ -10,7 +10,7 @@ OPEN = """
 import logging, sys
 logging.basicConfig(format="%(message)s", stream=sys.stdout)
 from mbk.config.schema import StorageChoice
-from mbk.plugin.registry import Registry
+from mbk.registry.registry import Registry
 registry = Registry()
 storage = registry.open(StorageChoice(type="Acme-Cloud", values={"bucket": "b", "root_path": "files"}))
 storage.check(create=True)
@@ -45,7 +45,7 @@ print(mbk_acme_audit.journal)
 def test_whoever_selects_the_broken_one_reads_its_name_and_distribution(with_third_party: Bare) -> None:
     code = """
 from mbk.errors import BrokenPlugin
-from mbk.plugin.registry import Registry
+from mbk.registry.registry import Registry
 try:
     Registry().backend("broken")
 except BrokenPlugin as exc:

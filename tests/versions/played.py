@@ -10,12 +10,12 @@ from typing import Any
 
 from mbk.config.schema import MilvusSettings
 from mbk.milvus import connect
-from mbk.model.meta import (
+from mbk.model.records import (
     CollectionSchema,
     FieldSchema,
     key_values,
 )
-from mbk.ports.milvus import Milvus
+from mbk.ports.milvus.server import Milvus
 from tests.milvus_double.server import MilvusDouble
 
 BOOL, INT64, FLOAT, VARCHAR, ARRAY, JSON = 1, 5, 10, 21, 22, 23

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from mbk.errors import MilvusError, MilvusUnavailable, RateLimited
-from mbk.model.meta import CollectionSchema, FunctionSchema, as_dict
-from mbk.ports.milvus import ImportRequest, Milvus
+from mbk.model.records import CollectionSchema, FunctionSchema, as_dict
+from mbk.ports.milvus.server import ImportRequest, Milvus
 from tests.milvus_double.faults import Faults
 from tests.milvus_double.server import MilvusDouble
 from tests.versions.played import FLOATS, INT64, STRONG, VARCHAR, base, connected, field, numbered

@@ -13,13 +13,13 @@ from pymilvus import MilvusClient
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, milvus_pb2_grpc, schema_pb2
 
 from mbk.errors import AlreadyExists, CollectionNotFound, ImportFailed, MbkError, MilvusError, Unsupported
-from mbk.model.meta import (
+from mbk.model.records import (
     IndexInfo,
     KeyValue,
     RbacGrant,
     as_dict,
 )
-from mbk.ports.milvus import Feature, ImportPhase, ImportRequest, SnapshotState
+from mbk.ports.milvus.server import Feature, ImportPhase, ImportRequest, SnapshotState
 from mbk.testing.memory import MemoryService, MemoryStorage
 from tests.milvus_double.server import MilvusDouble
 from tests.versions.played import FLOATS, Played, base, connected, make, numbered

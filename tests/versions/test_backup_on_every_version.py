@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from mbk.engine.flush_boundary import moment
-from mbk.engine.positions import timestamp
-from mbk.engine.retry import RetryPolicy
+from mbk.engine.backup.flush import moment
+from mbk.engine.repository.positions import timestamp
+from mbk.engine.runtime.retry import RetryPolicy
 from mbk.errors import MbkError, MilvusError, PartialFailure
-from mbk.model.backup import RunReport
+from mbk.model.reports import RunReport
 from mbk.session import Session
 from tests.milvus_double.encryption import exported_key
 from tests.milvus_double.objects import collect_garbage, compact, leave_orphans
@@ -261,8 +261,8 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 
     from pymilvus import DataType, MilvusClient
 
-    monkeypatch.setattr("mbk.engine.retry.RetryPolicy", lambda: QUICK)
-    monkeypatch.setattr("mbk.engine.backup_collection.LISTING_PAUSE", 0.001)
+    monkeypatch.setattr("mbk.engine.runtime.retry.RetryPolicy", lambda: QUICK)
+    monkeypatch.setattr("mbk.engine.formats.binlog.backup.LISTING_PAUSE", 0.001)
     with ExitStack() as open_places:
 
         def made(version: str, **options: Any) -> Small:

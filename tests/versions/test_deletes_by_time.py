@@ -70,7 +70,7 @@ def test_without_pyarrow_it_is_told_before_anything_is_made(
     server: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    readers = ("mbk.binlog", "mbk.engine.segment_converter", "mbk.engine.segment_data")
+    readers = ("mbk.binlog", "mbk.engine.formats.binlog.converter", "mbk.engine.formats.binlog.rows")
     for name in [name for name in sys.modules if name.startswith(readers)]:
         monkeypatch.delitem(sys.modules, name)
     client = MilvusClient(uri=server.double.uri)

@@ -18,7 +18,7 @@ from pymilvus.grpc_gen.milvus_pb2_grpc import MilvusServiceStub
 from mbk.config.schema import MilvusSettings
 from mbk.errors import MilvusUnavailable
 from mbk.milvus import connect_replication
-from mbk.model.meta import (
+from mbk.model.records import (
     Collection,
     CollectionSchema,
     Database,

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from pymilvus import DataType, MilvusClient
 
-from mbk.model.backup import RunReport
+from mbk.model.reports import RunReport
 from tests.milvus_double.server import MilvusDouble
 from tests.versions.places import Place, place
 
@@ -178,7 +178,11 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for poll in ("imports.FIRST_POLL", "imports.LAST_POLL", "restore_finish.INDEX_POLL"):
+    for poll in (
+        "formats.binlog.imports.FIRST_POLL",
+        "formats.binlog.imports.LAST_POLL",
+        "restore.finish.INDEX_POLL",
+    ):
         monkeypatch.setattr(f"mbk.engine.{poll}", 0.01)
 
 

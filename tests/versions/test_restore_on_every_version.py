@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from pymilvus import DataType, MilvusClient
 
-from mbk.engine.limits import ImportLimits
+from mbk.engine.operations.limits import ImportLimits
 from mbk.errors import ImportFailed, UsageError
-from mbk.model.backup import RunReport
 from mbk.model.events import Event
+from mbk.model.reports import RunReport
 from mbk.session import Session
 from tests.milvus_double.versions import PLAYED
 from tests.versions.everything import rows_of
@@ -112,7 +112,11 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(autouse=True)
 def well(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Quick polls, little patience; and the next test finds no faults."""
-    for poll in ("imports.FIRST_POLL", "imports.LAST_POLL", "restore_finish.INDEX_POLL"):
+    for poll in (
+        "formats.binlog.imports.FIRST_POLL",
+        "formats.binlog.imports.LAST_POLL",
+        "restore.finish.INDEX_POLL",
+    ):
         monkeypatch.setattr(f"mbk.engine.{poll}", 0.02)
     limits = Session._restore_limits
     impatient = ImportLimits(patience=1.0, settle=0.1, look=0.05)

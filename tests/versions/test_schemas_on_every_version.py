@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mbk.model.meta import (
+from mbk.model.records import (
     CollectionSchema,
     FieldSchema,
     FunctionSchema,

@@ -10,8 +10,8 @@ import pytest
 from pymilvus import MilvusClient
 
 from mbk.errors import AlreadyExists, MbkError, UsageError
-from mbk.model.backup import RunReport
-from mbk.model.meta import FieldSchema, IndexInfo, key_values
+from mbk.model.records import FieldSchema, IndexInfo, key_values
+from mbk.model.reports import RunReport
 from mbk.session import Session
 from tests.milvus_double.server import MilvusDouble
 from tests.milvus_double.wal_messages import COMMIT_IMPORT, FLUSH_ALL

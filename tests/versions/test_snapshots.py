@@ -16,7 +16,7 @@ import yaml
 
 import mbk
 from mbk.errors import ImportFailed, PartialFailure, UsageError
-from mbk.model.backup import RunReport
+from mbk.model.reports import RunReport
 from mbk.session import Session
 from mbk_s3.settings import MinioSettings
 from mbk_s3.storage import S3Storage

@@ -16,7 +16,7 @@ from mbk.api import health
 from mbk.api.describe import describe
 from mbk.api.docs import add_docs
 from mbk.api.errors import PROBLEM, problem, problem_of, status_of
-from mbk.api.guard import Guard
+from mbk.api.middleware import Guard
 from mbk.api.service import Service
 from mbk.api.v1 import routes as classic
 from mbk.api.v2 import backups, jobs

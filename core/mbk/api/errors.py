@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mbk import errors
-from mbk.api.jobs.model import Failure
 from mbk.errors import MbkError
+from mbk.jobs.model import Failure
 
 PROBLEM = "application/problem+json"
 

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
-from mbk.api.sessions import Sessions
 from mbk.errors import MbkError
+from mbk.jobs.sessions import Sessions
 
 #: Seconds that a probe waits for answers, and that an answer counts.
 PATIENCE, FRESH = 5.0, 2.0

@@ -18,9 +18,9 @@ import uvicorn
 
 from mbk.api.app import create_server_app
 from mbk.api.service import Service, build
-from mbk.api.sessions import Open
 from mbk.config.schema import ServerSettings, Settings
 from mbk.errors import ConfigError, Problem, UsageError
+from mbk.jobs.sessions import Open
 from mbk.session import Session
 
 #: Seconds that open connections have to end once the jobs have stopped.

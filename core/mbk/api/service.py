@@ -9,15 +9,15 @@ from pathlib import Path
 
 from mbk.api import auth
 from mbk.api.auth import Credentials
-from mbk.api.feed import Feed
-from mbk.api.figures import Figures
-from mbk.api.hooks import Hooks
-from mbk.api.jobs.runner import Observer, Runner
-from mbk.api.jobs.store import Store
+from mbk.api.event_stream import Feed
 from mbk.api.ready import Readiness
-from mbk.api.sessions import Open, Sessions
-from mbk.api.tracing import Tracing
 from mbk.config.schema import Settings
+from mbk.jobs.notifications import Hooks
+from mbk.jobs.runner import Observer, Runner
+from mbk.jobs.sessions import Open, Sessions
+from mbk.jobs.store import Store
+from mbk.observe.metrics import Figures
+from mbk.observe.tracing import Tracing
 from mbk.session import Session
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from mbk.cli import terminal
-from mbk.model.backup import CollectionOutcome, RunReport
+from mbk.model.reports import CollectionOutcome, RunReport
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _NUMBER = re.compile(r"[\d.]+( ([KMGTP]i)?B| s)?")

@@ -15,7 +15,7 @@ from mbk.config.load import load
 from mbk.config.schema import MilvusSettings, Settings
 from mbk.demo.embedded import EmbeddedMilvus
 from mbk.errors import CollectionExists, MilvusError, UsageError, VerificationFailed
-from mbk.model.backup import RunReport
+from mbk.model.reports import RunReport
 from mbk.session import OnEvent, Session, connect
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def run_demo(
     `EmbeddedMilvus` raises where it cannot run.
     """
     if settings is not None:
-        from mbk.model.backup import default_name
+        from mbk.model.reports import default_name
 
         return _play(_Stage(settings, default_name()), say=say, rows=rows, on_event=on_event)
     with _embedded(directory, say) as stage:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mbk.config.schema import MilvusSettings
-    from mbk.ports.milvus import Milvus
+    from mbk.ports.milvus.server import Milvus
     from mbk.ports.replicate import Replication
 
 __all__ = ["connect", "connect_replication"]

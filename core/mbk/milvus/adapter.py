@@ -8,4 +8,4 @@ from mbk.milvus.writing import Writing
 
 
 class MilvusAdapter(Writing, Importing, Snapshots):
-    """Implements :class:`mbk.ports.milvus.Milvus`; made by :func:`mbk.milvus.connect`."""
+    """Implements :class:`mbk.ports.milvus.server.Milvus`; made by :func:`mbk.milvus.connect`."""

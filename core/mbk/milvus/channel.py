@@ -16,7 +16,7 @@ from mbk.errors import ConfigError, PermissionDenied, Problem, Unsupported
 from mbk.milvus.failures import check, from_rpc
 from mbk.milvus.features import is_release
 from mbk.milvus.proto import MilvusServiceStub, common, grpc, milvus
-from mbk.model.meta import DEFAULT_DATABASE
+from mbk.model.records import DEFAULT_DATABASE
 
 CONNECT_SECONDS = 10.0
 CALL_SECONDS = 180.0

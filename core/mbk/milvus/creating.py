@@ -21,8 +21,8 @@ from mbk.milvus.schema import (
     write_struct,
 )
 from mbk.milvus.server import Server, name_of
-from mbk.model.meta import CollectionSchema, FieldSchema, KeyValue, StructArrayFieldSchema
-from mbk.ports.milvus import Feature
+from mbk.model.records import CollectionSchema, FieldSchema, KeyValue, StructArrayFieldSchema
+from mbk.ports.milvus.server import Feature
 
 #: With it a server takes functions without asking their remote side; from 2.6.8 on.
 FUNCTION_CHECK_OFF = "disable_func_runtime_check"

@@ -24,7 +24,7 @@ from mbk.errors import (
     Problem,
     Unsupported,
 )
-from mbk.model.meta import FieldSchema, IndexInfo, KeyValue
+from mbk.model.records import FieldSchema, IndexInfo, KeyValue
 from mbk.model.wire import Message
 
 SECONDS = 10.0

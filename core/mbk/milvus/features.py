@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from mbk.ports.milvus import Feature
+from mbk.ports.milvus.server import Feature
 
 Version = tuple[int, int, int]
 

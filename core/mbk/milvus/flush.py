@@ -10,7 +10,7 @@ from mbk.errors import MilvusError, Unreachable, Unsupported
 from mbk.milvus.channel import Channel
 from mbk.milvus.proto import milvus, msg
 from mbk.milvus.server import name_of
-from mbk.ports.milvus import FlushAllPoint, FlushPoint
+from mbk.ports.milvus.server import FlushAllPoint, FlushPoint
 
 FIRST_WAIT = 0.05
 LONGEST_WAIT = 1.0

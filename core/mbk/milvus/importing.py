@@ -8,7 +8,7 @@ from mbk.errors import ImportFailed, MbkError, Unsupported
 from mbk.milvus.failures import check, one_line
 from mbk.milvus.proto import common, milvus
 from mbk.milvus.server import Server, name_of
-from mbk.ports.milvus import Feature, ImportPhase, ImportRequest, ImportState
+from mbk.ports.milvus.server import Feature, ImportPhase, ImportRequest, ImportState
 
 _LOGICAL_BITS = 18
 #: Segments of the manifest layout are not read from paths (FORMAT.md 4.4).

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mbk.milvus.schema import MAX_FIELD_ID, NAMESPACE, is_server_made, sent_fields
-from mbk.model.meta import CollectionSchema, FieldSchema, StructArrayFieldSchema, as_dict
+from mbk.model.records import CollectionSchema, FieldSchema, StructArrayFieldSchema, as_dict
 
 FIRST_FIELD_ID = 100
 META = "$meta"

@@ -12,7 +12,7 @@ import msgspec
 from mbk.errors import AlreadyExists, MilvusError
 from mbk.milvus.channel import Channel
 from mbk.milvus.proto import milvus
-from mbk.model.meta import (
+from mbk.model.records import (
     DEFAULT_DATABASE,
     Name,
     PrivilegeGroup,

@@ -14,8 +14,8 @@ from mbk.milvus.proto import common, milvus, schema
 from mbk.milvus.rbac import read_rbac
 from mbk.milvus.schema import is_external, merged, read_index, read_pairs, read_schema
 from mbk.milvus.server import Server, name_of
-from mbk.model.meta import DEFAULT_DATABASE, LOADED, NOT_LOADED, Database, Rbac
-from mbk.ports.milvus import (
+from mbk.model.records import DEFAULT_DATABASE, LOADED, NOT_LOADED, Database, Rbac
+from mbk.ports.milvus.server import (
     CollectionInfo,
     Feature,
     FlushAllPoint,

@@ -22,7 +22,7 @@ from mbk.milvus.failures import from_rpc
 from mbk.milvus.proto import common, grpc, milvus, msg, schema
 from mbk.milvus.rbac import lacking, to_message
 from mbk.milvus.schema import write_field, write_pairs, write_schema
-from mbk.model.meta import Collection, CollectionSchema, Database, IndexInfo, Rbac
+from mbk.model.records import Collection, CollectionSchema, Database, IndexInfo, Rbac
 
 CONFIRM_SECONDS = 120.0
 #: The fields that the server keeps in every collection, which a description leaves out.

@@ -13,8 +13,8 @@ from mbk.milvus.failures import check
 from mbk.milvus.features import PROBES, WITNESSES, features_of, server_version
 from mbk.milvus.proto import common, milvus
 from mbk.milvus.rest import Rest
-from mbk.model.meta import DEFAULT_DATABASE, LOADED, LOADING, NOT_LOADED
-from mbk.ports.milvus import Feature
+from mbk.model.records import DEFAULT_DATABASE, LOADED, LOADING, NOT_LOADED
+from mbk.ports.milvus.server import Feature
 
 # Not every client library that mbk runs with knows every call.
 _PROBES = {

@@ -14,7 +14,7 @@ from mbk.errors import AlreadyExists, ImportFailed, NotFound
 from mbk.milvus.failures import one_line
 from mbk.milvus.proto import milvus
 from mbk.milvus.server import Server, name_of
-from mbk.ports.milvus import Feature, ImportPhase, SnapshotState
+from mbk.ports.milvus.server import Feature, ImportPhase, SnapshotState
 
 _PHASES = {
     "Completed": ImportPhase.COMPLETED,

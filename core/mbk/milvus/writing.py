@@ -15,8 +15,8 @@ from mbk.milvus.rbac import PRIVILEGE_GROUPS_SINCE, restore_rbac
 from mbk.milvus.reading import Reading
 from mbk.milvus.schema import index_name_to_send, index_params_to_send, write_pairs
 from mbk.milvus.server import name_of
-from mbk.model.meta import IndexInfo, KeyValue, Rbac
-from mbk.ports.milvus import Feature, IndexState
+from mbk.model.records import IndexInfo, KeyValue, Rbac
+from mbk.ports.milvus.server import Feature, IndexState
 
 #: The zone of an encrypted database is the server's to give; its key comes with ``cipher.key``. Replication alone may write
 #: to a database with its id. milvus: pkg/common/common.go.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from mbk.model.meta import ALL_PARTITIONS
+from mbk.model.records import ALL_PARTITIONS
 
 INSERT_LOG = "insert_log"
 DELTA_LOG = "delta_log"

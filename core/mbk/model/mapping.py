@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mbk.errors import UsageError
-from mbk.model.meta import DEFAULT_DATABASE
+from mbk.model.records import DEFAULT_DATABASE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from mbk.errors import InvalidName, UsageError
-from mbk.model.meta import DEFAULT_DATABASE
+from mbk.model.records import DEFAULT_DATABASE
 
 #: Milvus takes a dollar in names, too (its proxy.nameValidation.allowedChars).
 _WORD = re.compile(r"[\w$]+")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from mbk.model.meta import FieldSchema, IndexInfo
+from mbk.model.records import FieldSchema, IndexInfo
 
 
 @runtime_checkable

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from mbk.model.meta import Collection, Database, IndexInfo, Rbac
+from mbk.model.records import Collection, Database, IndexInfo, Rbac
 
 
 class Replication(Protocol):

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from mbk.config.load import load
 from mbk.errors import ConfigError, InvalidKey
 from mbk.plugin.streams import PART
-from mbk.plugin.values import settings_of
 from mbk.ports.storage import GIB, MIB, TIB
+from mbk.registry.values import settings_of
 from mbk_azure import mbk_storage_backends
 from mbk_azure.blocks import MAX_BLOCKS, block_sizes
 from mbk_azure.connection import parse

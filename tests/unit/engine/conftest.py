@@ -7,6 +7,7 @@ import pytest
 def quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fake server is done at once, and what is written in memory shows at once: nobody needs to wait."""
     for name in (
-        "lease.SETTLE", "imports.FIRST_POLL", "imports.LAST_POLL", "restore_finish.INDEX_POLL", "restore_finish.LOAD_POLL",
+        "runtime.lease.SETTLE", "formats.binlog.imports.FIRST_POLL", "formats.binlog.imports.LAST_POLL",
+        "restore.finish.INDEX_POLL", "restore.finish.LOAD_POLL",
     ):  # fmt: skip
         monkeypatch.setattr(f"mbk.engine.{name}", 0.001)

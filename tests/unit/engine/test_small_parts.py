@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mbk.engine.parts import cut
-from mbk.engine.positions import timestamp
-from mbk.engine.restore_plan import RestoreTask
-from mbk.engine.target_schema import target_indexes, target_properties, target_schema
+from mbk.engine.repository.positions import timestamp
+from mbk.engine.restore.plan import RestoreTask
+from mbk.engine.restore.schema import target_indexes, target_properties, target_schema
+from mbk.engine.transfer.parts import cut
 from mbk.errors import InvalidBackup
-from mbk.model.meta import Collection, CollectionSchema, FieldSchema, IndexInfo, KeyValue, as_dict
 from mbk.model.options import RestoreOptions
+from mbk.model.records import Collection, CollectionSchema, FieldSchema, IndexInfo, KeyValue, as_dict
 from mbk.model.selection import CollectionName
 from mbk.ports.storage import Capabilities
 from tests.fakes.rows import position

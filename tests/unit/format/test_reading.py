@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from mbk.engine import metafiles
+from mbk.engine.repository import codec as metafiles
 from mbk.errors import BackupNotFound, InvalidBackup, MbkError
-from mbk.model.backup import BackupSummary
+from mbk.model.reports import BackupSummary
 from mbk.testing import MemoryStorage
 from tests.fakes.world import World
 from tests.fixtures.backups import worked_example as example

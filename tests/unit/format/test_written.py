@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from mbk.engine import metafiles
-from mbk.engine.metafiles import head
-from mbk.engine.spool import SegmentSpool
-from mbk.model import meta
-from mbk.model.meta import (
+from mbk.engine.repository import codec as metafiles
+from mbk.engine.repository.codec import head
+from mbk.engine.repository.spool import SegmentSpool
+from mbk.model import records as meta
+from mbk.model.manifest import OwnMeta
+from mbk.model.records import (
     BackupExtras,
     Binlog,
     CollectionHead,
@@ -21,7 +22,6 @@ from mbk.model.meta import (
     PartitionHead,
     Segment,
 )
-from mbk.model.own import OwnMeta
 from tests.fakes.milvus import V2_3, V2_4
 from tests.fakes.world import World
 from tests.fixtures.backups import worked_example as example
@@ -172,7 +172,7 @@ def test_the_flush_point_is_kept_to_the_last_bit() -> None:
     world = filled()
     world.create()
     (collection,) = world.catalog().read("nightly").collection_backups
-    from mbk.engine.positions import timestamp
+    from mbk.engine.repository.positions import timestamp
 
     ((channel, position),) = collection.channel_checkpoints.items()
     assert channel == collection.virtual_channel_names[0]

@@ -13,7 +13,7 @@ from pydantic import SecretStr, ValidationError
 
 from mbk.config.load import load
 from mbk.errors import ConfigError, InvalidKey
-from mbk.plugin.registry import Registry
+from mbk.registry.registry import Registry
 from mbk_gcp import mbk_storage_backends
 from mbk_gcp.interop import InteropStorage
 from mbk_gcp.settings import GcpSettings

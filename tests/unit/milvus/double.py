@@ -10,7 +10,7 @@ from typing import Any
 from mbk.config.schema import MilvusSettings
 from mbk.milvus import connect
 from mbk.milvus.proto import common, grpc, milvus
-from mbk.ports.milvus import Milvus
+from mbk.ports.milvus.server import Milvus
 
 Answers = dict[str, Any]
 

@@ -14,8 +14,8 @@ from mbk.config.schema import MilvusSettings
 from mbk.errors import CollectionNotFound, MilvusError, MilvusUnavailable, Unsupported
 from mbk.milvus import connect
 from mbk.milvus.proto import common, milvus, msg
-from mbk.model.meta import Database, KeyValue, Name, PrivilegeGroup, Rbac, RbacGrant, RbacGrantor, RbacUser
-from mbk.ports.milvus import Feature, FlushPoint, ImportRequest, SegmentInfo
+from mbk.model.records import Database, KeyValue, Name, PrivilegeGroup, Rbac, RbacGrant, RbacGrantor, RbacUser
+from mbk.ports.milvus.server import Feature, FlushPoint, ImportRequest, SegmentInfo
 from tests.unit.milvus.double import failed, serving
 
 CHANNEL = "by-dev-rootcoord-dml_0_5v0"

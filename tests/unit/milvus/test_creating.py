@@ -10,14 +10,14 @@ import pytest
 
 from mbk.errors import MilvusError, RateLimited, Unsupported
 from mbk.milvus.proto import common, milvus, schema
-from mbk.model.meta import (
+from mbk.model.records import (
     CollectionSchema,
     FieldSchema,
     FunctionSchema,
     IndexInfo,
     KeyValue,
 )
-from mbk.ports.milvus import (
+from mbk.ports.milvus.server import (
     Milvus,
 )
 from tests.unit.milvus.double import failed, serving

@@ -20,7 +20,7 @@ from mbk.errors import (
 )
 from mbk.milvus import etcd
 from mbk.milvus.etcd import EtcdMetaStore
-from mbk.model.meta import KeyValue
+from mbk.model.records import KeyValue
 from mbk.ports.metastore import MetaStore
 
 COLLECTION = 470715370340090237

@@ -9,10 +9,10 @@ import pytest
 
 from mbk.errors import ImportFailed, MilvusError, RateLimited, Unsupported
 from mbk.milvus.proto import common, milvus
-from mbk.model.meta import (
+from mbk.model.records import (
     KeyValue,
 )
-from mbk.ports.milvus import (
+from mbk.ports.milvus.server import (
     Feature,
     FlushAllPoint,
     ImportPhase,

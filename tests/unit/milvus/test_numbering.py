@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mbk.milvus.numbering import creation_plan
-from mbk.model.meta import CollectionSchema, FieldSchema, KeyValue, StructArrayFieldSchema
+from mbk.model.records import CollectionSchema, FieldSchema, KeyValue, StructArrayFieldSchema
 
 
 def schema(

@@ -8,7 +8,7 @@ import pytest
 
 from mbk.errors import MbkError
 from mbk.milvus.proto import common, milvus
-from mbk.model.meta import (
+from mbk.model.records import (
     Name,
     PrivilegeGroup,
     Rbac,

@@ -14,7 +14,7 @@ from mbk.milvus.schema import (
     read_schema,
     write_schema,
 )
-from mbk.model.meta import (
+from mbk.model.records import (
     CollectionSchema,
     FieldSchema,
     FunctionSchema,

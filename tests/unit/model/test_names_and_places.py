@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mbk.errors import InvalidName, UsageError
-from mbk.model.backup import check_name, default_name
 from mbk.model.layout import (
     BackupLayout,
     DeltaKey,
@@ -18,6 +17,7 @@ from mbk.model.layout import (
     segment_prefixes,
 )
 from mbk.model.options import RestoreOptions
+from mbk.model.reports import check_name, default_name
 
 IDS = st.integers(0, 2**63 - 1)
 ROOTS = st.sampled_from(["", "files/", "a/b/", "/x/"])

@@ -11,8 +11,8 @@ import pytest
 
 from mbk.config.schema import StorageChoice
 from mbk.errors import Unsupported
-from mbk.plugin.registry import Registry
 from mbk.ports.storage import MilvusReachable, Storage
+from mbk.registry.registry import Registry
 
 AZURE_KEY = "a2V5"
 KEYS = {"access_key_id": "id", "secret_access_key": "secret"}

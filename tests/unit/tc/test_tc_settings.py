@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from mbk.config.load import load
 from mbk.errors import ConfigError, InvalidKey
-from mbk.plugin.values import settings_of
 from mbk.ports.storage import GIB, MIB
+from mbk.registry.values import settings_of
 from mbk_tc import mbk_storage_backends
 from mbk_tc.settings import TcSettings
 from mbk_tc.storage import TcStorage

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from mbk.api.errors import line
-from mbk.api.jobs.model import Job, Outcome, State
+from mbk.jobs.model import Job, Outcome, State
 
 INITIAL, EXECUTING, SUCCESS, FAIL = 0, 1, 2, 3
 STATES = {

@@ -15,14 +15,14 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import ValidationError
 
 from mbk.api.errors import NOT_FOUND, PARAMETER, code_of, failure, line
-from mbk.api.jobs.model import Job, State
-from mbk.api.jobs.params import DeleteParams, Params
 from mbk.api.service import Service
 from mbk.api.v1 import answers, translate
 from mbk.api.v1.bodies import ClassicBody, CreateRequest, RestoreRequest, SecondaryRequest
 from mbk.api.v1.documented import ENVELOPE, ERRORS, FAILED, body_of, text
 from mbk.errors import MbkError, NotFound
-from mbk.model.backup import default_name
+from mbk.jobs.model import Job, State
+from mbk.jobs.params import DeleteParams, Params
+from mbk.model.reports import default_name
 
 GREETING = "Hello, this is the backup service of Milvus"
 RESTORING = "restore backup is executing asynchronously"
@@ -31,7 +31,7 @@ RequestId = Annotated[str, Header(alias="request_id", convert_underscores=False,
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
-def router(service: Service) -> APIRouter:
+def router(service: Service) -> APIRouter:  # noqa: C901 a route is a function of its own in here
     routes = APIRouter(prefix="/api/v1", tags=["classic"], responses=ERRORS)
     runner = service.runner
 

@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from mbk.api.jobs.params import BackupParams, Params, RestoreParams, SecondaryParams
 from mbk.api.v1.bodies import CreateRequest, RestoreRequest, SecondaryRequest, chosen, filter_text, names_text
 from mbk.errors import UsageError
+from mbk.jobs.params import BackupParams, Params, RestoreParams, SecondaryParams
 from mbk.model.options import Strategy
 
 P = TypeVar("P", bound=Params)

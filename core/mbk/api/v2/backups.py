@@ -6,11 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
-from mbk.api.jobs.params import DeleteParams
 from mbk.api.service import Service
 from mbk.api.v2.bodies import BackupDetail, BackupPage, JobBody, backup_body, backup_detail, job_body
 from mbk.api.v2.documented import problems
 from mbk.api.v2.jobs import LOCATION
+from mbk.jobs.params import DeleteParams
 
 Name = Annotated[str, Path(min_length=1, max_length=256)]
 Place = Annotated[str, Query(max_length=1024, description="in place of the configured one")]

@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from mbk.api.errors import problem, status_by_name
-from mbk.api.jobs.model import Job, State
-from mbk.model.backup import BackupSummary
+from mbk.jobs.model import Job, State
+from mbk.model.reports import BackupSummary
 
 
 class _Body(BaseModel):

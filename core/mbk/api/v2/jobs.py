@@ -13,12 +13,12 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
-from mbk.api.jobs.kinds import KINDS
-from mbk.api.jobs.model import Job, State
 from mbk.api.service import Service
 from mbk.api.v2.bodies import JobBody, JobPage, job_body
 from mbk.api.v2.documented import problems
 from mbk.errors import UsageError
+from mbk.jobs.kinds import KINDS
+from mbk.jobs.model import Job, State
 
 #: Seconds after which a silent stream says that it is alive.
 HEARTBEAT = 15.0

@@ -11,7 +11,7 @@ from mbk.cli.app import App
 from mbk.cli.commands.config import show
 from mbk.cli.parsing import COMMANDS, Command
 from mbk.cli.render import emit, emit_data
-from mbk.model.backup import CheckResult
+from mbk.model.reports import CheckResult
 
 
 @click.command("check", cls=Command, help=COMMANDS["check"])

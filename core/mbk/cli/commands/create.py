@@ -9,13 +9,13 @@ import click
 from mbk.cli import terminal
 from mbk.cli.app import App
 from mbk.cli.choosing import named, old_selection
-from mbk.cli.figures import counting, figured
+from mbk.cli.metrics import counting, figured
 from mbk.cli.parsing import COMMANDS, Command
 from mbk.cli.progress import listening
 from mbk.cli.render import report
 from mbk.errors import PartialFailure, UsageError
-from mbk.model.backup import RunReport, check_name
 from mbk.model.options import CreateOptions, Strategy
+from mbk.model.reports import RunReport, check_name
 from mbk.model.selection import Selection
 
 STRATEGIES = [str(item) for item in Strategy]

@@ -11,7 +11,7 @@ from mbk.cli.parsing import COMMANDS, Command
 from mbk.cli.progress import listening
 from mbk.cli.render import report
 from mbk.errors import UsageError
-from mbk.model.backup import compacted_name
+from mbk.model.reports import compacted_name
 
 
 @click.command("l0compact", cls=Command, help=COMMANDS["l0compact"])

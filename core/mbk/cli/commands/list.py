@@ -11,7 +11,7 @@ from mbk.cli import terminal
 from mbk.cli.app import App
 from mbk.cli.parsing import COMMANDS, Command
 from mbk.cli.render import emit, emit_data, moment, size, table
-from mbk.model.backup import BackupSummary
+from mbk.model.reports import BackupSummary
 from mbk.model.selection import CollectionName
 from mbk.session import Session
 

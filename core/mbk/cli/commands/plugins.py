@@ -13,7 +13,7 @@ from mbk.cli.render import emit, emit_data, table
 @click.command("plugins", cls=Command, help=COMMANDS["plugins"])
 @click.pass_obj
 def command(app: App) -> None:
-    from mbk.plugin.registry import Registry
+    from mbk.registry.registry import Registry
 
     found = Registry().describe()
     if app.output in ("json", "yaml"):

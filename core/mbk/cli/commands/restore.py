@@ -16,8 +16,8 @@ from mbk.cli.parsing import COMMANDS, Command
 from mbk.cli.progress import listening
 from mbk.cli.render import report
 from mbk.errors import PartialFailure, UsageError
-from mbk.model.backup import RunReport
 from mbk.model.options import RestoreOptions, parse_skip_params
+from mbk.model.reports import RunReport
 from mbk.model.selection import Renaming, Selection
 from mbk.session import Session
 

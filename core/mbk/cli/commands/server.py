@@ -34,7 +34,7 @@ def command(
     loaded = app.load({key: str(value) for key, value in given.items() if value is not None})
 
     from mbk.api.server import Serving
-    from mbk.api.tracing import export_as_the_environment_says
+    from mbk.observe.tracing import export_as_the_environment_says
 
     export_as_the_environment_says()
     serving = Serving(loaded.settings)

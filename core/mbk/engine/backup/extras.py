@@ -1,0 +1,94 @@
+"""What a backup holds beside its collections: zone keys, users and roles, a replication position, etcd's word on indexes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from mbk.engine.runtime.run import Run
+from mbk.errors import Interrupted, MbkError, MilvusError
+from mbk.model.records import Database, IndexInfo, Rbac, RpcChannel, as_dict
+from mbk.ports.metastore import MetaStore
+from mbk.ports.milvus.server import CollectionInfo, Feature, Milvus
+
+#: Both stand, not empty, in the properties of an encrypted database.
+ZONE_PROPERTIES = ("cipher.ezID", "cipher.key")
+#: What is taken from the meta store; the rest of an index is as described.
+INDEX_EXTRAS = (
+    "field_id", "create_time", "type_params", "index_params", "user_index_params", "is_auto_index",
+    "min_index_version", "max_index_version",
+)  # fmt: skip
+
+
+def add_zone_keys(milvus: Milvus, databases: Sequence[Database], run: Run) -> None:
+    """Gives encrypted databases the key that a restore must hand back; without it their rows cannot be read."""
+    for database in databases:
+        properties = as_dict(database.properties)
+        if all(properties.get(key) for key in ZONE_PROPERTIES):
+            database.ezk = run.retry.call(
+                f"get the encryption key of database {database.db_name}",
+                lambda name=database.db_name: milvus.encryption_key(name),  # type: ignore[misc] # bound at once
+            )
+
+
+def read_rbac(milvus: Milvus, run: Run) -> Rbac:
+    rbac = run.retry.call("read RBAC", milvus.read_rbac)
+    if Feature.RBAC_BACKUP not in milvus.features:
+        run.notice(
+            "rbac-no-passwords",
+            f"{len(rbac.users)} users, {len(rbac.roles)} roles and {len(rbac.grants)} grants are backed up, but "
+            f"Milvus {milvus.version} does not give passwords: a restore leaves users out",
+        )
+    return rbac
+
+
+def rpc_channel(milvus: Milvus, name: str, run: Run) -> RpcChannel | None:
+    """Where the replication channel of 2.5 stands, where there is one; a failure is only told."""
+    if Feature.REPLICATE_POSITION not in milvus.features:
+        return None
+    try:
+        position = run.retry.call("get the replication position", milvus.replicate_position)
+    except Interrupted:
+        raise
+    except MbkError as error:
+        run.notice("no-replication-position", f"the replication position is not recorded: {error}")
+        return None
+    return RpcChannel(name=name, position=position) if position else None
+
+
+def add_index_extras(store: MetaStore, info: CollectionInfo, run: Run) -> None:
+    """Completes the indexes, and the schema by the field of dynamic keys, which Milvus describes to nobody.
+
+    `MilvusError` when the two disagree: an index that is not described would be lost without a word.
+    """
+    label = f"{info.database}.{info.name}"
+    extras = run.retry.call(f"read the indexes of {label}", lambda: store.index_extras(info.id))
+    described = {index.index_id: index for index in info.indexes}
+    for extra in extras:
+        if extra.index_id not in described:
+            raise MilvusError(
+                f"{label}: index {extra.index_name!r} ({extra.index_id}) is in Milvus' etcd but not described",
+                hint="does milvus.etcd.rootPath belong to this Milvus?",
+            )
+        _merge(described.pop(extra.index_id), extra)
+    if described:
+        index = min(described.values(), key=lambda index: index.index_id)
+        raise MilvusError(
+            f"{label}: index {index.index_name!r} ({index.index_id}) is described but not in Milvus' etcd",
+            hint="does milvus.etcd.rootPath belong to this Milvus?",
+        )
+    if not info.schema.enable_dynamic_field or any(field.is_dynamic for field in info.schema.fields):
+        return
+    field = run.retry.call(f"read the fields of {label}", lambda: store.dynamic_field(info.id))
+    if field is None:
+        raise MilvusError(
+            f"{label} has dynamic fields, but Milvus' etcd has no field for them",
+            hint="does milvus.etcd.rootPath belong to this Milvus?",
+        )
+    info.schema.fields = [*info.schema.fields, field]
+
+
+def _merge(index: IndexInfo, extra: IndexInfo) -> None:
+    for name in INDEX_EXTRAS:
+        setattr(index, name, msgspec.structs.asdict(extra)[name])

@@ -1,0 +1,133 @@
+"""Holding off Milvus' garbage collection while segments are being copied (FORMAT.md 2.8).
+
+A pause is a lease: it is renewed while the work lasts and always given back, also on Ctrl-C. When the process is
+killed, Milvus ends it by itself. A pause that cannot be had is worth a warning, never an error.
+
+Servers before 2.6.8 pause for everybody, newer ones a collection at a time and give a ticket for each lease. A new lease
+does not end the older one there: its ticket is given back as soon as the new one is held.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+from mbk.engine.runtime.run import Run
+from mbk.errors import MbkError, Unsupported
+from mbk.ports.milvus.server import Feature, Milvus
+
+#: A renewal that failed is tried again after this part of a lease; the regular one is made after half of it.
+AGAIN = 8
+#: After so many refusals in a row no further collection is asked for: a port that never answers costs seconds each time.
+REFUSALS = 3
+
+
+class Lease:
+    """One pause. Its truth value says whether it has been held without a gap since it was asked for."""
+
+    def __init__(self, milvus: Milvus, run: Run, seconds: int, collection_id: int | None) -> None:
+        self._milvus = milvus
+        self._run = run
+        self._seconds = seconds
+        self._collection = collection_id
+        self._ended = threading.Event()
+        self._ticket: str | None = None
+        self._until = 0.0
+        self._unbroken = False
+
+    def __bool__(self) -> bool:
+        return self._unbroken
+
+    def begin(self) -> bool:
+        """Whether there is a lease now, to be kept and given back."""
+        self._ticket = self._pause()
+        self._until = time.monotonic() + self._seconds
+        self._unbroken = self._ticket is not None
+        return self._unbroken
+
+    def keep(self) -> None:
+        """Renews until `end`."""
+        pause = self._seconds / 2
+        while not self._ended.wait(pause):
+            pause = self._seconds / (2 if self._renew() else AGAIN)
+
+    def end(self) -> None:
+        self._ended.set()
+
+    def give_back(self) -> None:
+        if self._ticket is not None:
+            self._resume(self._ticket)
+
+    def _renew(self) -> bool:
+        again = self._pause()
+        now = time.monotonic()
+        if now > self._until:
+            self._unbroken = False
+        if again is None:
+            return False
+        older, self._ticket, self._until = self._ticket, again, now + self._seconds
+        if older and older != again:
+            self._resume(older)
+        return True
+
+    def _pause(self) -> str | None:
+        try:
+            return self._milvus.pause_gc(self._seconds, collection_id=self._collection)
+        except Unsupported as error:
+            self._run.notice(
+                "gc-pause-unsupported",
+                f"garbage collection is not paused: {error.message}; objects that Milvus drops meanwhile are missed",
+            )
+        except MbkError as error:
+            self._run.notice("gc-pause-failed", f"garbage collection is not paused: {error}")
+        return None
+
+    def _resume(self, ticket: str) -> None:
+        try:
+            self._milvus.resume_gc(ticket)
+        except MbkError as error:
+            self._run.notice(
+                "gc-resume-failed", f"garbage collection stays paused until its lease ends: {error}"
+            )
+
+
+@contextmanager
+def gc_paused(milvus: Milvus, run: Run, *, seconds: int, collection_id: int | None = None) -> Iterator[Lease]:
+    """Pauses for the time of the block, ``seconds`` a lease: for one collection, or for all of the cluster."""
+    lease = Lease(milvus, run, seconds, collection_id)
+    renewer = threading.Thread(target=lease.keep, name="mbk-gc-pause", daemon=True)
+    try:
+        if lease.begin():
+            renewer.start()
+        yield lease
+    finally:
+        lease.end()
+        if renewer.ident is not None:
+            renewer.join()
+        lease.give_back()
+
+
+@contextmanager
+def pausing(
+    milvus: Milvus, run: Run, *, seconds: int
+) -> Iterator[Callable[[int], AbstractContextManager[Lease | None]]]:
+    """How to pause the garbage collection of a collection; of all at once where the server has nothing finer."""
+    if Feature.COLLECTION_GC_PAUSE not in milvus.features:
+        with gc_paused(milvus, run, seconds=seconds) as lease:
+            yield lambda _collection: nullcontext(lease)
+        return
+    refused = 0
+
+    @contextmanager
+    def one(collection: int) -> Iterator[Lease | None]:
+        nonlocal refused
+        if refused >= REFUSALS:
+            yield None
+            return
+        with gc_paused(milvus, run, seconds=seconds, collection_id=collection) as lease:
+            refused = 0 if lease else refused + 1
+            yield lease
+
+    yield one

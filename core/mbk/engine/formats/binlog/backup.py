@@ -1,0 +1,296 @@
+"""Backing up one collection: flush, list the segments, copy and verify them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+from mbk.engine.backup.flush import FlushBoundary
+from mbk.engine.backup.gc_pause import Lease
+from mbk.engine.backup.inventory import collection_record, partition_records
+from mbk.engine.formats.binlog.details import SegmentDetails
+from mbk.engine.formats.binlog.discover import SegmentFiles, SegmentGone, discover, refuse_manifests
+from mbk.engine.formats.binlog.orphans import SegmentUnclear
+from mbk.engine.repository.spool import SegmentSpool
+from mbk.engine.runtime.pool import Pool
+from mbk.engine.runtime.run import Run
+from mbk.engine.transfer.items import CopyItem
+from mbk.engine.transfer.transfer import Transfer
+from mbk.errors import CollectionNotFound, MilvusError, ObjectNotFound, VerificationFailed
+from mbk.model.events import WorkPlanned
+from mbk.model.layout import BackupLayout, segment_prefixes
+from mbk.model.manifest import Protection
+from mbk.model.options import Strategy
+from mbk.model.records import ALL_PARTITIONS, CollectionHead, CollectionSchema, PartitionHead
+from mbk.model.reports import DONE, CollectionOutcome
+from mbk.model.selection import CollectionName, Selection
+from mbk.ports.milvus.server import CollectionInfo, Feature, Milvus, SegmentInfo
+from mbk.ports.storage import Storage
+
+#: How often the list of segments is asked for anew when compaction replaced some of them meanwhile.
+LISTINGS = 4
+#: Seconds before the second of these listings; each further one waits as much longer.
+LISTING_PAUSE = 0.5
+#: Segments whose files are known ahead of copying: enough for honest totals, few enough for memory.
+AHEAD = 256
+#: Attempts at the list: it fails as long as it names a segment that a compaction is just replacing.
+LISTING_PATIENCE = 20
+
+
+@dataclass(slots=True)
+class CollectionBackup:
+    """One collection as it stands in the backup. ``rows`` is exact, or None where it could not be counted so.
+
+    ``protection`` is None where nobody knows it. ``replaced``: Milvus exchanged segments meanwhile, so objects of the
+    old ones may lie in the backup.
+    """
+
+    record: CollectionHead
+    partitions: list[PartitionHead]
+    outcome: CollectionOutcome
+    rows: int | None = None
+    protection: Protection | None = None
+    segments: set[int] = field(default_factory=set)
+    replaced: bool = False
+
+    @classmethod
+    def begun(cls, info: CollectionInfo, *, task: str) -> CollectionBackup:
+        label = label_of(info)
+        return cls(
+            collection_record(info, task=task), partition_records(info), CollectionOutcome(label, label, DONE)
+        )
+
+    def end(self, *, objects: int, seconds: float) -> None:
+        """Lets the outcome say what came of it."""
+        self.outcome = replace(
+            self.outcome,
+            objects=objects,
+            size=self.record.size,
+            rows_expected=self.rows,
+            seconds=seconds,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionWorker:
+    """Backs up collections one by one; several threads may use it at once.
+
+    ``pause_gc`` holds off the garbage collection of a collection, as far as that can be had.
+    """
+
+    milvus: Milvus
+    source: Storage
+    destination: Storage
+    place: BackupLayout
+    transfer: Transfer
+    segment_pool: Pool
+    spool: SegmentSpool
+    run: Run
+    boundary: FlushBoundary
+    details: SegmentDetails
+    pause_gc: Callable[[int], AbstractContextManager[Lease | None]]
+    selection: Selection
+    task: str
+    resume: bool
+
+    def back_up(self, info: CollectionInfo) -> CollectionBackup:
+        started = time.monotonic()
+        label = label_of(info)
+        backup = CollectionBackup.begun(info, task=self.task)
+        objects = 0
+        if self.boundary.strategy is not Strategy.META_ONLY:
+            objects = self._data(info, backup, label)
+        backup.end(objects=objects, seconds=time.monotonic() - started)
+        return backup
+
+    def _data(self, info: CollectionInfo, backup: CollectionBackup, label: str) -> int:
+        line = self.boundary.draw(info, backup.record)
+        self.run.phase("copy", label)
+        with self.pause_gc(info.id) as lease:
+            objects = self._listed_and_copied(info, backup, label)
+            line.protection.gc_paused = bool(lease)
+            backup.protection = line.protection
+        self._follow_schema(info, backup, label)
+        if line.rows is not None and not self.selection.narrows(CollectionName(info.database, info.name)):
+            backup.rows = line.rows if line.rows == self.boundary.count(info) else None
+        return objects
+
+    def _listed_and_copied(self, info: CollectionInfo, backup: CollectionBackup, label: str) -> int:
+        for listing in range(1, LISTINGS + 1):
+            segments = self.run.retry.call(
+                f"list segments of {label}",
+                lambda: self.milvus.segments(info.database, info.name),
+                patience=LISTING_PATIENCE,
+            )
+            refuse_manifests(segments, f"a segment of {label}")
+            segments = self._chosen(info, backup, segments)
+            try:
+                return self._copy(info, backup, label, segments, keep=self.resume or listing > 1)
+            except (SegmentGone, SegmentUnclear, ObjectNotFound) as changed:
+                if listing == LISTINGS:
+                    raise
+                self.run.notice(
+                    "segments-replaced", f"{label}: segments changed while being copied: {changed.message}"
+                )
+                backup.replaced = True
+                self.spool.drop(info.id)
+                self.run.sleep(LISTING_PAUSE * listing)
+        raise AssertionError("unreachable")
+
+    def _chosen(
+        self, info: CollectionInfo, backup: CollectionBackup, segments: list[SegmentInfo]
+    ) -> list[SegmentInfo]:
+        """The segments of the chosen partitions, and the deletes that are for all of them.
+
+        A partition made after the collection was described has segments too; they must not be lost. A collection
+        without any may be another one of the same name.
+        """
+        name = CollectionName(info.database, info.name)
+        known = {part.partition_id for part in backup.partitions} | {ALL_PARTITIONS}
+        unknown = {segment.partition_id for segment in segments} - known
+        if segments and not unknown:
+            return segments
+        again = self._described(info)
+        if lost := unknown - {part.id for part in again.partitions}:
+            raise MilvusError(
+                f"{label_of(info)}: partition {min(lost)} has segments but no name",
+                hint="it was dropped during the backup; run again",
+            )
+        backup.partitions += [
+            part
+            for part in partition_records(again)
+            if part.partition_id not in known and self.selection.wants_partition(name, part.partition_name)
+        ]
+        chosen = {part.partition_id for part in backup.partitions} | {ALL_PARTITIONS}
+        return [segment for segment in segments if segment.partition_id in chosen]
+
+    def _described(self, info: CollectionInfo) -> CollectionInfo:
+        """As it is now; `CollectionNotFound` also where another one has taken its name."""
+        again = self.run.retry.call(
+            f"describe {label_of(info)}", lambda: self.milvus.describe(info.database, info.name)
+        )
+        if again.id != info.id:
+            raise CollectionNotFound(f"collection {label_of(info)} was dropped and another one made")
+        return again
+
+    def _follow_schema(self, info: CollectionInfo, backup: CollectionBackup, label: str) -> None:
+        """Fields that were added meanwhile may be in the segments already: the schema must know them."""
+        if Feature.ADD_FIELD not in self.milvus.features or backup.record.schema is None:
+            return
+        try:
+            again = self._described(info)
+        except CollectionNotFound:
+            return  # dropped when everything was copied
+        before = backup.record.schema
+        known = _names(before)
+        added = [name for number, name in _names(again.schema).items() if number not in known]
+        if added or again.schema.enable_dynamic_field != before.enable_dynamic_field:
+            names = ", ".join(added) or "the dynamic field"
+            self.run.notice("schema-changed", f"{label}: added during the backup: {names}")
+            hidden = [item for item in before.fields if item.is_dynamic]
+            again.schema.fields = [*again.schema.fields, *hidden]
+            backup.record.schema = collection_record(again, task=self.task).schema
+
+    def _copy(
+        self,
+        info: CollectionInfo,
+        backup: CollectionBackup,
+        label: str,
+        segments: list[SegmentInfo],
+        *,
+        keep: bool,
+    ) -> int:
+        sizes = dict.fromkeys((part.partition_id for part in backup.partitions), 0) | {ALL_PARTITIONS: 0}
+        objects, lock = 0, threading.Lock()
+        backup.segments.clear()
+
+        def one(files: SegmentFiles) -> None:
+            nonlocal objects
+            self._copy_segment(files, label, keep=keep)
+            with lock:
+                objects += len(files.items)
+                sizes[files.record.partition_id] += files.record.size
+                backup.segments.add(files.record.segment_id)
+
+        for files in self._ahead(info, label, segments):
+            self.segment_pool.run(one, files)
+        for part in backup.partitions:
+            part.size = sizes[part.partition_id]
+        backup.record.size = sum(sizes.values())
+        return objects
+
+    def _ahead(
+        self, info: CollectionInfo, label: str, segments: list[SegmentInfo]
+    ) -> Iterator[list[SegmentFiles]]:
+        source, fields = iter(segments), _stored_fields(info)
+        while batch := self.details.complete(info, list(islice(source, AHEAD))):
+            found = self.segment_pool.map(
+                lambda segment: discover(self.source, self.place, info.id, segment, self.run, fields=fields),
+                batch,
+            )
+            files = [item for item in found if item is not None]
+            self.run.emit(
+                WorkPlanned(
+                    collection=label,
+                    objects=sum(len(item.items) for item in files),
+                    size=sum(copy.size for item in files for copy in item.items),
+                )
+            )
+            yield files
+
+    def _copy_segment(self, files: SegmentFiles, label: str, *, keep: bool) -> None:
+        self.transfer.copy(files.items, collection=label, present=self._present(files) if keep else {})
+        verify(files.items, self._present(files), where=str(self.destination.location))
+        self.spool.add(files.record)
+
+    def _present(self, files: SegmentFiles) -> dict[str, int]:
+        """What the backup holds of this segment: key -> size."""
+        record = files.record
+        group = "" if record.partition_id == ALL_PARTITIONS else f"{record.segment_id}/"
+        prefixes = segment_prefixes(
+            self.place.data_prefix, record.collection_id, record.partition_id, record.segment_id
+        )
+        present: dict[str, int] = {}
+        for prefix, logs in zip(prefixes, (record.binlogs, record.deltalogs[0].binlogs), strict=True):
+            if not logs:
+                continue
+            listed = self.run.retry.call(
+                f"list {prefix}",
+                lambda at=f"{prefix}{group}": [*self.destination.list(at)],  # type: ignore[misc] # bound at once
+            )
+            present |= {entry.key: entry.size for entry in listed}
+        return present
+
+
+def _stored_fields(info: CollectionInfo) -> frozenset[int]:
+    """Fields that every segment has a column of: row id, timestamp, and all that were not added later.
+
+    A field can be added to a collection that has rows only if it is nullable (or is ``$meta``, not in the schema).
+    """
+    own = (item.field_id for item in info.schema.fields if not (item.nullable or item.is_dynamic))
+    return frozenset({0, 1, *own})
+
+
+def _names(schema: CollectionSchema) -> dict[int, str]:
+    fields = {item.field_id: item.name for item in schema.fields}
+    return fields | {item.field_id: item.name for item in schema.struct_array_fields}
+
+
+def label_of(info: CollectionInfo) -> str:
+    return f"{info.database}.{info.name}"
+
+
+def verify(items: list[CopyItem], present: dict[str, int], *, where: str) -> None:
+    """Requires every copied object with its exact size; `VerificationFailed` names the first that is not right."""
+    for item in items:
+        size = present.get(item.key)
+        if size != item.size:
+            found = "is missing" if size is None else f"has {size} bytes"
+            raise VerificationFailed(
+                f"{item.key} {found} in {where}, {item.size} bytes were copied",
+                hint="run again with --resume; if it stays so, something deletes objects there",
+            )

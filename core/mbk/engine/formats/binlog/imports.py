@@ -1,0 +1,390 @@
+"""Running import jobs: starting as many as allowed, polling them, and believing only what was counted.
+
+Facts about servers, with their source. Jobs cannot be cancelled, but since import v2 (2.4) the jobs of a collection that
+is dropped fail ("collection %d dropped": milvus ``internal/datacoord/import_checker.go``). A failed job leaves no rows
+(FORMAT.md 3.11), so its segments may be tried again. At most 1024 unfinished jobs are admitted (FORMAT.md 4.2).
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from mbk.engine.formats.binlog.import_plan import ImportGroup, halves
+from mbk.engine.formats.binlog.slots import Slots
+from mbk.engine.operations.limits import ImportLimits
+from mbk.engine.restore.journal import JournalFile
+from mbk.engine.runtime.run import Run
+from mbk.errors import (
+    AccessError,
+    ImportFailed,
+    Interrupted,
+    MbkError,
+    MilvusError,
+    RateLimited,
+    Unreachable,
+    VerificationFailed,
+)
+from mbk.model.events import ImportProgressed
+from mbk.model.selection import CollectionName
+from mbk.ports.milvus.server import ImportPhase, ImportRequest, ImportState, Milvus
+
+FIRST_POLL = 0.2
+LAST_POLL = 3.0
+#: How often a job whose answer was lost is looked for.
+LOOKS = 3
+
+_FULL = re.compile(r"number of jobs has reached the limit", re.I)
+_IDS = re.compile(r"\b[0-9a-f]*\d[0-9a-f]*\b")
+
+
+class ImportAbandoned(ImportFailed):
+    """Something may still be imported, and nobody can wait for it: only a fresh collection is known to be clean.
+
+    ``cause`` is what the user is told when there can be none; ``segments``: how many the job had, 0 where that is not
+    the reason.
+    """
+
+    def __init__(self, cause: MbkError, segments: int = 0) -> None:
+        super().__init__(cause.message, hint=cause.hint)
+        self.cause = cause
+        self.segments = segments
+
+
+@dataclass(slots=True)
+class _Family:
+    """The halves of a job that failed. Where both fail alike, the reason may not be in a segment."""
+
+    reasons: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    group: ImportGroup
+    attempt: int = 1
+    family: _Family = field(default_factory=_Family)
+
+
+@dataclass(slots=True)
+class _Job:
+    work: _Work
+    id: str
+    moved: float
+    told: float
+    progress: tuple[int, int] = (0, 0)
+    has_slot: bool = True
+
+    @property
+    def group(self) -> ImportGroup:
+        return self.work.group
+
+
+class Importer:
+    """Imports the groups of one collection. ``slots`` bounds the jobs in flight over all collections.
+
+    ``cut``: the jobs leave out what is younger than the backup. ``droppable``: the collection can be dropped, which ends
+    its jobs.
+    """
+
+    def __init__(
+        self,
+        milvus: Milvus,
+        journal: JournalFile,
+        run: Run,
+        slots: Slots,
+        limits: ImportLimits,
+        *,
+        target: CollectionName,
+        cut: bool,
+        droppable: bool = False,
+    ) -> None:
+        self._milvus = milvus
+        self._journal = journal
+        self._run = run
+        self._slots = slots
+        self._limits = limits
+        self._target = target
+        self._label = str(target)
+        self._cut = cut
+        self._droppable = droppable
+        self._waiting: deque[_Work] = deque()
+        self._put_off: list[_Work] = []
+        self._running: list[_Job] = []
+        self._others: set[str] | None = None
+        self._own = {note.job for note in journal.journal.jobs.values()}
+        self._refused: float | None = None
+        #: Whether Milvus still works on a job that was given up.
+        self.left_running = False
+
+    def run_all(
+        self,
+        groups: Sequence[ImportGroup],
+        request: Callable[[ImportGroup], ImportRequest],
+        *,
+        under_way: Sequence[tuple[ImportGroup, str]] = (),
+    ) -> None:
+        """Imports all groups; ``under_way`` are jobs of an earlier run that are only waited for.
+
+        The journal has the rows. The first failure that nothing can be done about is raised.
+        """
+        self._waiting.extend(_Work(group) for group in groups)
+        self._running += [self._job(_Work(group), job, has_slot=False) for group, job in under_way]
+        pause = FIRST_POLL
+        try:
+            while self._waiting or self._running or self._put_off:
+                if not (self._waiting or self._running):
+                    self._waiting.extend(self._put_off)
+                    self._put_off.clear()
+                pause = FIRST_POLL if self._start_some(request) else pause
+                self._run.sleep(pause)
+                pause = min(LAST_POLL, pause * 1.3)
+                for job in list(self._running):
+                    self._look_after(job)
+        except BaseException:
+            if not self._droppable:
+                self._settle()
+            raise
+        finally:
+            while self._running:
+                self._let_go(self._running[0])
+            self._waiting.clear()
+            self._put_off.clear()
+
+    # -- starting ------------------------------------------------------------------------------------------------
+
+    def _start_some(self, request: Callable[[ImportGroup], ImportRequest]) -> bool:
+        started = False
+        while self._waiting and self._slots.acquire(blocking=not self._running):
+            work = self._waiting.popleft()
+            try:
+                job = self._start(work.group, request)
+            except BaseException:
+                self._slots.release()
+                raise
+            if job is None:
+                self._slots.release()
+                self._waiting.appendleft(work)
+                return started
+            self._running.append(self._job(work, job))
+            started = True
+        return started
+
+    def _job(self, work: _Work, job: str, *, has_slot: bool = True) -> _Job:
+        self._own.add(job)
+        now = time.monotonic()
+        return _Job(work, job, now, now, has_slot=has_slot)
+
+    def _start(self, group: ImportGroup, request: Callable[[ImportGroup], ImportRequest]) -> str | None:
+        """The job's id, or None where the server takes no more jobs for now."""
+        wanted = request(group)
+        if self._others is None:
+            self._others = self._listed(wanted)
+        self._journal.note(group, "")
+        try:
+            job = self._begin(group, wanted)
+        except MbkError as error:
+            if not isinstance(error, (Unreachable, Interrupted, ImportAbandoned)):
+                # The server answered: it did not begin.
+                self._journal.withdraw(group)
+            if self._is_full(error):
+                return None
+            raise
+        self._refused = None
+        self._journal.note(group, job)
+        return job
+
+    def _is_full(self, error: MbkError) -> bool:
+        """Whether to wait for the server to take jobs again; a short time was already waited."""
+        if not (isinstance(error, RateLimited) or _FULL.search(error.message)):
+            return False
+        now = time.monotonic()
+        self._refused = self._refused or now
+        if now - self._refused > self._limits.patience:
+            return False
+        self._run.notice(
+            "imports-refused", f"{self._label} waits for Milvus to take more imports: {error.message}"
+        )
+        return True
+
+    def _begin(self, group: ImportGroup, request: ImportRequest) -> str:
+        """Starts the job once: after a lost answer it is looked for before anything is tried again."""
+
+        def once() -> str:
+            try:
+                return self._milvus.start_import(request)
+            except Unreachable as error:
+                error.retryable = False
+                raise
+
+        for attempt in range(1, self._limits.attempts + 1):
+            try:
+                return self._run.retry.call(f"start import into {self._label}", once)
+            except Unreachable as error:
+                if found := self._appeared(request, error):
+                    return found
+                if attempt == self._limits.attempts:
+                    self._journal.withdraw(group)
+                    raise
+        raise AssertionError("at least one attempt is made")
+
+    def _appeared(self, request: ImportRequest, error: Unreachable) -> str:
+        """The job that was begun though its answer got lost, ``""`` where there is none. Raises where nobody can tell."""
+        for look in range(LOOKS):
+            if look:
+                self._run.sleep(self._limits.look)
+            try:
+                listed = self._listed(request)
+            except Unreachable:
+                raise error from None
+            if listed is None or self._others is None:
+                raise ImportAbandoned(error)
+            fresh = listed - self._others - self._own
+            if len(fresh) > 1:
+                raise ImportAbandoned(error)
+            if fresh:
+                self._run.notice(
+                    "import-found", f"{self._label}: the answer of an import got lost, its job was found"
+                )
+                return fresh.pop()
+        return ""
+
+    def _listed(self, request: ImportRequest) -> set[str] | None:
+        """The ids of the collection's jobs, None where the server does not tell."""
+        try:
+            jobs = self._run.retry.call(
+                f"list the import jobs of {self._label}",
+                lambda: self._milvus.import_jobs(request.database, request.collection, rest=request.rest),
+            )
+        except (MilvusError, AccessError):
+            return None
+        return None if jobs is None else set(jobs)
+
+    # -- looking after them --------------------------------------------------------------------------------------
+
+    def _look_after(self, job: _Job) -> None:
+        state = self._run.retry.call(
+            f"ask for import job {job.id}",
+            lambda: self._milvus.import_state(job.id, database=self._target.database),
+        )
+        if state.phase is ImportPhase.COMPLETED:
+            self._let_go(job)
+            self._finish(job, state)
+        elif state.phase is ImportPhase.FAILED:
+            self._let_go(job)
+            self._journal.withdraw(job.group)
+            self._try_again(job.work, state.reason or "the server gave no reason")
+        else:
+            self._watch(job, state)
+
+    def _let_go(self, job: _Job) -> None:
+        self._running.remove(job)
+        if job.has_slot:
+            self._slots.release()
+
+    def _watch(self, job: _Job, state: ImportState) -> None:
+        now = time.monotonic()
+        progress = (state.percent, state.rows)
+        if progress > job.progress:
+            job.progress, job.moved = progress, now
+            self._slots.touch()
+            self._run.emit(
+                ImportProgressed(collection=self._label, job=job.id, percent=state.percent, rows=state.rows)
+            )
+            return
+        # Jobs wait for each other in the server: one that stands while others move is no stalled one.
+        still = now - max(job.moved, self._slots.moved)
+        waits = " and waits for a commit" if state.phase is ImportPhase.UNCOMMITTED else ""
+        if still > self._limits.patience:
+            cause = ImportFailed(
+                f"import job {job.id} into {self._label} stands at {state.percent}%{waits} for {still:.0f} s",
+                hint=f"its segments are {job.group}; see the logs of Milvus' data nodes",
+            )
+            self._let_go(job)
+            self.left_running = True
+            raise ImportAbandoned(cause, len(job.group.segments))
+        if min(still, now - job.told) > self._limits.notice:
+            job.told = now
+            self._run.notice(
+                "import-stalled",
+                f"{self._label}: import job {job.id} stands at {state.percent}%{waits}",
+                self._label,
+            )
+
+    def _try_again(self, work: _Work, reason: str) -> None:
+        """A failed job left no rows: its halves are tried, and a single segment once more; then it is named.
+
+        Where both halves fail alike the second is put off: it need not be taken apart when the first names its segment.
+        """
+        group = work.group
+        # Ids in the text differ from job to job.
+        alike = _IDS.sub("", reason)
+        both = alike in work.family.reasons
+        work.family.reasons.append(alike)
+        if len(group.segments) > 1:
+            self._run.notice(
+                "import-split",
+                f"{self._label}: an import of {len(group.segments)} segments failed, its halves are tried: {reason}",
+                self._label,
+            )
+            family = _Family()
+            parts = [_Work(half, family=family) for half in halves(group)]
+            if both:
+                self._put_off += parts
+            else:
+                self._waiting.extendleft(reversed(parts))
+        elif work.attempt < self._limits.attempts:
+            self._run.notice(
+                "import-retried", f"{self._label}: segment {group} is tried again: {reason}", self._label
+            )
+            self._waiting.appendleft(replace(work, attempt=work.attempt + 1, family=_Family()))
+        else:
+            raise ImportFailed(f"import into {self._label} failed: {reason}", hint=f"segment {group}")
+
+    def _finish(self, job: _Job, state: ImportState) -> None:
+        """A job that found nothing to read says "completed" as well: a wrong directory must not pass for an empty one."""
+        group = job.group
+        self._slots.touch()
+        if not group.has_deletes and not self._cut and state.rows != group.rows:
+            raise VerificationFailed(
+                f"import into {self._label} is complete with {state.rows} rows of {group.rows}",
+                hint="does Milvus read the storage that mbk wrote to?",
+            )
+        if group.rows and not state.rows:
+            self._run.notice(
+                "import-empty",
+                f"{self._label}: an import took none of {group.rows} rows; were all of them deleted or too young?",
+            )
+        self._journal.note(group, job.id, done=True, rows=state.rows)
+        self._run.emit(ImportProgressed(collection=self._label, job=job.id, percent=100, rows=state.rows))
+
+    # -- giving up -----------------------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Lets given-up jobs come to their end: before 2.4 a collection that is dropped under a running job can keep
+        later imports waiting for ever (seen on 2.3.5)."""
+        if not self._running:
+            return
+        self._run.notice(
+            "imports-ending",
+            f"waiting for {len(self._running)} import jobs that Milvus has begun",
+            self._label,
+        )
+        deadline = time.monotonic() + self._limits.settle
+        try:
+            while any(self._is_at_work(job) for job in self._running):
+                if time.monotonic() > deadline:
+                    self.left_running = True
+                    return
+                time.sleep(FIRST_POLL)
+        except MbkError:
+            self.left_running = True
+
+    def _is_at_work(self, job: _Job) -> bool:
+        try:
+            state = self._milvus.import_state(job.id, database=self._target.database)
+        except ImportFailed:
+            return False  # the server has forgotten it
+        return state.phase in (ImportPhase.RUNNING, ImportPhase.UNCOMMITTED)

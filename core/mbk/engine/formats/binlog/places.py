@@ -1,0 +1,104 @@
+"""Where a backup really keeps each segment.
+
+Directories are read off the listing instead of being computed: writers of ten releases put group elements there or
+not, and built keys in ways that only a listing can tell (FORMAT.md 1.7). One listing a collection serves them all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mbk.engine.runtime.run import Run
+from mbk.errors import InvalidBackup
+from mbk.model.layout import BackupLayout
+from mbk.model.records import Collection
+from mbk.ports.storage import ObjectInfo, Storage
+
+
+@dataclass(slots=True)
+class Place:
+    """A segment's directories in the backup, each ending with ``/``, empty where there are none; sizes in bytes."""
+
+    insert: str = ""
+    delta: str = ""
+    objects: int = 0
+    size: int = 0
+
+    @property
+    def parent(self) -> str:
+        """The directory that is handed to Milvus: it lists it one level deep and takes each entry for a segment."""
+        return self.insert[: self.insert.rstrip("/").rfind("/") + 1]
+
+    @property
+    def delta_parent(self) -> str:
+        return self.delta[: self.delta.rstrip("/").rfind("/") + 1]
+
+
+@dataclass(slots=True)
+class SegmentPlaces:
+    """Segment id -> place, and which entries lie directly below each directory that may be handed to Milvus."""
+
+    places: dict[int, Place] = field(default_factory=dict)
+    siblings: dict[str, set[str]] = field(default_factory=dict)
+
+
+def scan(storage: Storage, layout: BackupLayout, collection: Collection, run: Run) -> SegmentPlaces:
+    """Lists a collection's data, holding no listing. `InvalidBackup` when a segment that has rows has no objects."""
+    prefixes = layout.collection_prefixes(collection.collection_id)
+
+    def once() -> SegmentPlaces:
+        result = SegmentPlaces()
+        for prefix, add in zip(prefixes, (_add_insert, _add_delta), strict=True):
+            for entry in storage.list(prefix):
+                add(result, entry)
+        return result
+
+    found = run.retry.call(f"list {prefixes[0]}", once)
+    _require(collection, found, storage)
+    return found
+
+
+def _add_insert(found: SegmentPlaces, entry: ObjectInfo) -> None:
+    directory, segment = _directory(entry.key, below=2)
+    place = found.places.setdefault(segment, Place())
+    if place.insert not in ("", directory):
+        raise InvalidBackup(f"segment {segment} lies in both {place.insert} and {directory}")
+    place.insert = directory
+    place.objects += 1
+    place.size += entry.size
+    found.siblings.setdefault(place.parent, set()).add(str(segment))
+    # A group's directory is a stranger to segments that lie beside it.
+    above, _, group = place.parent.rstrip("/").rpartition("/")
+    found.siblings.setdefault(f"{above}/", set()).add(group)
+
+
+def _add_delta(found: SegmentPlaces, entry: ObjectInfo) -> None:
+    directory, segment = _directory(entry.key, below=1)
+    place = found.places.setdefault(segment, Place())
+    place.delta = directory
+    place.objects += 1
+    place.size += entry.size
+
+
+def _directory(key: str, *, below: int) -> tuple[str, int]:
+    """The segment's directory and id: the element that has ``below`` elements below it in an object's key."""
+    parts = key.split("/")
+    try:
+        return "/".join(parts[:-below]) + "/", int(parts[-below - 1])
+    except (ValueError, IndexError):
+        raise InvalidBackup(f"{key} is no log of a known layout", hint="was it put there by hand?") from None
+
+
+def _require(collection: Collection, found: SegmentPlaces, storage: Storage) -> None:
+    for partition in collection.partition_backups:
+        for segment in partition.segment_backups:
+            place = found.places.get(segment.segment_id, Place())
+            # Before they knew L0 segments, tools recorded them as segments without insert logs (FORMAT.md 1.7).
+            only_deletes = place.delta and place.size == segment.size
+            if segment.num_of_rows and not segment.is_l0 and not place.insert and not only_deletes:
+                raise InvalidBackup(
+                    f"the backup has no data of segment {segment.segment_id} "
+                    f"({segment.num_of_rows} rows of {collection.db_name}.{collection.collection_name}) "
+                    f"in {storage.location}",
+                    hint="objects were deleted or the backup was moved only in part",
+                )

@@ -1,0 +1,288 @@
+"""Restoring one collection: stage, create, index, import, compare, replay."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from mbk.engine.formats.binlog.conversion import Converter
+from mbk.engine.formats.binlog.import_plan import GroupLimits, ImportGroup, stages, taken_up
+from mbk.engine.formats.binlog.imports import ImportAbandoned, Importer
+from mbk.engine.formats.binlog.places import Place, SegmentPlaces
+from mbk.engine.formats.binlog.slots import Slots
+from mbk.engine.formats.binlog.staging import Staging
+from mbk.engine.operations.limits import ImportLimits
+from mbk.engine.repository.boundary import Boundary
+from mbk.engine.restore.finish import Finish
+from mbk.engine.restore.journal import JournalFile
+from mbk.engine.restore.plan import RestoreTask
+from mbk.engine.restore.target import Target
+from mbk.engine.runtime.run import Run
+from mbk.engine.transfer.transfer import Transfer
+from mbk.errors import InvalidBackup
+from mbk.model.options import RestoreOptions
+from mbk.model.records import SegmentHead, as_dict
+from mbk.model.reports import DONE, CollectionOutcome
+from mbk.ports.milvus.server import ImportRequest, Milvus
+from mbk.ports.storage import Storage
+
+TTL = "collection.ttl.seconds"
+
+
+@dataclass(slots=True)
+class _Restoration:
+    """One task under way."""
+
+    task: RestoreTask
+    found: SegmentPlaces
+    boundary: Boundary | None
+    staging: Staging
+    journal: JournalFile
+    target: Target
+    limits: GroupLimits
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionRestorer:
+    """Restores collections one by one; several threads may use it at once. ``rows``: what the backup counted exactly."""
+
+    milvus: Milvus
+    backup: Storage
+    storage: Storage
+    transfer: Transfer
+    run: Run
+    options: RestoreOptions
+    limits: GroupLimits
+    imports: ImportLimits
+    slots: Slots
+    name: str
+    backup_id: str
+    rows: dict[str, int]
+    keep_temp: bool
+    converter: Converter | None = None
+
+    def restore(
+        self, task: RestoreTask, found: SegmentPlaces, boundary: Boundary | None, *, resumed: bool
+    ) -> CollectionOutcome:
+        """``boundary``: what is younger is left out. ``resumed``: the target exists and was begun by an earlier run."""
+        started = time.monotonic()
+        if self.options.meta_only:
+            found = SegmentPlaces()
+        staging, journal = self._aside(task)
+        target = Target(self.milvus, self.run, self.options, task, journal)
+        one_line = boundary is None or boundary.is_one
+        limits = replace(self.limits, by_channel=not one_line)
+        work = _Restoration(task, found, boundary, staging, journal, target, limits)
+        journal.load(backup_id=self.backup_id, target=str(task.target))
+        if not resumed:
+            journal.reset()
+        try:
+            try:
+                self._fill(work, resumed=resumed)
+            finally:
+                target.load_again()
+            outcome = self._compare(task, found, journal.rows)
+        except BaseException:
+            if journal.has_rows_in_place:
+                self.run.notice(
+                    "half-added",
+                    f"{task.target} holds a part of the backup's rows: run the same restore again to add the rest",
+                    str(task.target),
+                )
+            elif not journal.is_needed:
+                self._forget(staging, journal)
+            raise
+        if not self.keep_temp:
+            staging.clean_copies()
+        return replace(self._conclude(work, outcome), seconds=time.monotonic() - started)
+
+    def conclude(self, task: RestoreTask) -> None:
+        """To be called when the whole restore is over: until then a journal tells a later run that this one is done."""
+        self._forget(*self._aside(task))
+
+    def _forget(self, staging: Staging, journal: JournalFile) -> None:
+        if self.keep_temp:
+            journal.forget()
+        else:
+            staging.clean()
+
+    def _aside(self, task: RestoreTask) -> tuple[Staging, JournalFile]:
+        staging = Staging(
+            self.backup,
+            self.storage,
+            self.transfer,
+            self.run,
+            name=self.name,
+            target=task.target,
+            converter=self.converter,
+        )
+        return staging, JournalFile(self.storage, staging.prefix, self.run)
+
+    # -- the data ------------------------------------------------------------------------------------------------
+
+    def _fill(self, work: _Restoration, *, resumed: bool) -> None:
+        """Everything up to the last row. When it fails, a collection that this run made is taken away again.
+
+        One into which something may still be imported that nobody can wait for is begun anew, with smaller jobs.
+        """
+        for left in range(self.imports.restarts, -1, -1):
+            try:
+                self._fill_once(work, resumed=resumed)
+            except ImportAbandoned as error:
+                made = not self.options.skip_create and not work.journal.is_needed
+                if not (made and work.target.ends_jobs_when_dropped and left):
+                    raise error.cause from error
+                self.run.notice(
+                    "begun-anew", f"{work.task.target} is begun anew: {error.message}", str(work.task.target)
+                )
+                work.journal.reset()
+                resumed = False
+                if error.segments:
+                    work.limits = replace(work.limits, max_segments=max(1, error.segments // 2))
+            else:
+                return
+
+    def _fill_once(self, work: _Restoration, *, resumed: bool) -> None:
+        task, journal = work.task, work.journal
+        under_way = [
+            (taken_up(key, note.segments, task.record, work.found), note.job)
+            for key, note in journal.under_way.items()
+        ]
+        taken = journal.segments
+        left = {number: place for number, place in work.found.places.items() if number not in taken}
+        groups = stages(task.record, SegmentPlaces(left, work.found.siblings), work.limits)
+        staged = [group for stage in groups for group in stage if group.staged]
+        if staged:
+            self.run.phase("stage", str(task.target))
+        for group in staged:
+            self._stage(work, group)
+        made = (resumed and journal.journal.created) or (not resumed and work.target.create())
+        importer = Importer(
+            self.milvus,
+            journal,
+            self.run,
+            self.slots,
+            self.imports,
+            target=task.target,
+            cut=work.boundary is not None,
+            droppable=made and work.target.ends_jobs_when_dropped,
+        )
+        try:
+            self.run.phase("import", str(task.target))
+            request = self._request(work)
+            importer.run_all([], request, under_way=under_way)
+            for stage in groups:
+                if stage[0].l0 and not made:
+                    work.target.release()
+                importer.run_all(stage, request)
+        except BaseException:
+            if made:
+                work.target.undo(left_running=importer.left_running)
+            raise
+
+    def _stage(self, work: _Restoration, group: ImportGroup) -> None:
+        work.staging.stage(group, schema=work.task.record.schema, boundary=self._end(work, group))
+
+    def _request(self, work: _Restoration) -> Callable[[ImportGroup], ImportRequest]:
+        def request(group: ImportGroup) -> ImportRequest:
+            if group.staged:
+                self._stage(work, group)
+            return ImportRequest(
+                database=work.task.target.database,
+                collection=work.task.target.collection,
+                partition=group.partition,
+                files=work.staging.files(group),
+                l0=group.l0,
+                end_ts=self._end(work, group),
+                storage_version=group.sent_version,
+                ezk=work.task.ezk,
+                rest=group.rest,
+            )
+
+        return request
+
+    def _end(self, work: _Restoration, group: ImportGroup) -> int:
+        """The hybrid timestamp of the line on the group's channel; 0 where nothing is cut."""
+        if work.boundary is None:
+            return 0
+        end = work.boundary.of(group.v_channel)
+        if end is None:
+            raise InvalidBackup(f"{work.task.source}: the line is not known for the segments {group}")
+        return end
+
+    # -- what came of it -----------------------------------------------------------------------------------------
+
+    def _compare(self, task: RestoreTask, found: SegmentPlaces, rows: int) -> CollectionOutcome:
+        """Rows expected against rows present: those of the segments, or the live ones that the backup counted.
+
+        Each job without deletes was checked to the row when it ended. The count of live rows was the same before the
+        flush and after the copying, but as many may have come as went in between: a difference is told, no error.
+        """
+        data, l0 = _located(task, found)
+        stored = sum(segment.num_of_rows for segment, _ in data)
+        deletes = bool(l0) or any(place.delta for _, place in data)
+        counted = None if task.partial else self.rows.get(str(task.record.collection_id))
+        has_ttl = TTL in as_dict(task.record.properties)
+        # What L0 segments delete is applied when rows are read, so no import counts it.
+        known = not deletes or (counted is not None and not l0)
+        exact = not self.options.truncate and not has_ttl and known
+        expected = counted if deletes and exact and counted is not None else stored
+        present = None if self.options.meta_only else rows
+        notes: tuple[str, ...] = ()
+        if not exact and not self.options.meta_only:
+            notes = ("rows expected is an upper bound: deleted rows are not known",)
+        elif present is not None and present != expected:
+            notes = (self._differ(task, present, expected),)
+        places = [place for _, place in (*data, *l0)]
+        return CollectionOutcome(
+            str(task.source),
+            str(task.target),
+            DONE,
+            objects=sum(place.objects for place in places),
+            size=sum(place.size for place in places),
+            rows_expected=None if self.options.meta_only else expected,
+            rows_present=present,
+            notes=notes,
+        )
+
+    def _differ(self, task: RestoreTask, present: int, expected: int) -> str:
+        note = f"{expected} rows were counted when it was backed up: was it being written to?"
+        self.run.notice("rows-differ", f"{task.target} has {present} rows; {note}", str(task.target))
+        return note
+
+    def _conclude(self, work: _Restoration, outcome: CollectionOutcome) -> CollectionOutcome:
+        """Replays what was asked for; a collection that is loaded then can be counted, deletes and all."""
+        task = work.task
+        finish = Finish(self.milvus, self.run, self.options)
+        notes = (*outcome.notes, *dict.fromkeys(work.target.notes), *finish.run_all(task))
+        counted = None if task.partial else self.rows.get(str(task.record.collection_id))
+        exact = (
+            counted is not None and not self.options.truncate and TTL not in as_dict(task.record.properties)
+        )
+        if not exact or not work.journal.journal.created or self.options.meta_only:
+            return replace(outcome, notes=notes)
+        live = finish.live_rows(task)
+        if live is None:
+            return replace(outcome, notes=notes)
+        told = tuple(note for note in notes if note not in outcome.notes)
+        if live != counted and counted is not None:
+            told = (self._differ(task, live, counted), *told)
+        return replace(outcome, rows_expected=counted, rows_present=live, notes=told)
+
+
+def _located(
+    task: RestoreTask, found: SegmentPlaces
+) -> tuple[list[tuple[SegmentHead, Place]], list[tuple[SegmentHead, Place]]]:
+    """The segments with rows, and those with deletes alone; each once."""
+    unique = {
+        segment.segment_id: segment
+        for segments in (
+            *(partition.segment_backups for partition in task.record.partition_backups),
+            task.record.l0_segments,
+        )
+        for segment in segments
+        if segment.segment_id in found.places
+    }
+    located = [(segment, found.places[number]) for number, segment in unique.items()]
+    return [pair for pair in located if pair[1].insert], [pair for pair in located if not pair[1].insert]

@@ -1,0 +1,140 @@
+"""The rows and deletes of a backup's segments, read through storage. Loads pyarrow: import it lazily."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mbk.binlog import deltas, inserts, packed
+from mbk.binlog.arrow import pa
+from mbk.binlog.blob import Blob
+from mbk.engine.formats.binlog.places import Place
+from mbk.engine.runtime.run import Run
+from mbk.errors import InvalidBackup, UsageError
+from mbk.model.records import CollectionSchema, FieldSchema, SegmentHead
+from mbk.ports.storage import ObjectInfo, Storage
+
+PACKED = 2
+MANIFEST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where segments are read from."""
+
+    storage: Storage
+    run: Run
+
+    def blob(self, entry: ObjectInfo) -> Blob:
+        def fetch(offset: int, length: int) -> bytes:
+            self.run.check_cancelled()
+
+            def once() -> bytes:
+                with self.storage.read(entry.key, offset=offset, length=length) as chunks:
+                    return b"".join(chunks)
+
+            data = self.run.retry.call(f"read {entry.key}", once)
+            if len(data) != length:
+                raise InvalidBackup(
+                    f"{entry.key} has {len(data)} bytes where {length} are",
+                    hint="it changed meanwhile; run again",
+                )
+            return data
+
+        return Blob(entry.key, entry.size, fetch)
+
+    def entries(self, prefix: str) -> list[ObjectInfo]:
+        if not prefix:
+            return []
+        found = self.run.retry.call(f"list {prefix}", lambda: [*self.storage.list(prefix)])
+        return sorted(found, key=lambda entry: _number(entry.key))
+
+    def groups(self, place: Place) -> dict[int, list[Blob]]:
+        """Field or column group -> its files, in the order in which they were written."""
+        found: defaultdict[int, list[Blob]] = defaultdict(list)
+        for entry in self.entries(place.insert):
+            found[_number(entry.key.rpartition("/")[0])].append(self.blob(entry))
+        return dict(found)
+
+    def deletes(self, place: Place) -> Iterator[Any]:
+        """Tables of deleted keys and times, of one segment."""
+        for entry in self.entries(place.delta):
+            yield from deltas.read(self.blob(entry))
+
+    def rows(
+        self, segment: SegmentHead, place: Place, fields: frozenset[int] | None = None
+    ) -> Iterator[packed.Rows]:
+        """The rows of a segment of either version, batch by batch; ``fields`` None: all that it has."""
+        groups = self.groups(place)
+        if segment.storage_version < PACKED:
+            wanted = sorted(groups if fields is None else fields)
+            sources = {number: _column(number, require(groups, number, segment)) for number in wanted}
+        else:
+            held = {number: packed.fields_of(group) for number, group in groups.items()}
+            for number in (fields or frozenset()) - frozenset().union(*held.values()):
+                require({}, number, segment)
+            sources = {
+                number: packed.read(group, fields)
+                for number, group in groups.items()
+                if fields is None or held[number] & fields
+            }
+        yield from packed.side_by_side(sources, segment=segment.segment_id)
+
+    def keys(self, segment: SegmentHead, place: Place, key: FieldSchema) -> Any:
+        """The primary keys of a segment, as a chunked array."""
+        number = key.field_id
+        arrays = [rows[number] for rows in self.rows(segment, place, frozenset({number}))]
+        return pa.chunked_array(arrays, type=deltas.pk_type(key.data_type))
+
+    def keys_and_times(self, segment: SegmentHead, place: Place, key: FieldSchema) -> tuple[Any, Any]:
+        """Likewise, with the timestamp of each row."""
+        fields = (key.field_id, inserts.TIMESTAMP)
+        found = list(self.rows(segment, place, frozenset(fields)))
+        kinds = (deltas.pk_type(key.data_type), pa.int64())
+        keys, times = (
+            pa.chunked_array([rows[number] for rows in found], type=kind)
+            for number, kind in zip(fields, kinds, strict=True)
+        )
+        return keys, times
+
+
+def _column(number: int, blobs: list[Blob]) -> Iterator[packed.Rows]:
+    for blob in blobs:
+        for values in inserts.read(blob):
+            yield {number: values}
+
+
+def require(groups: dict[int, list[Blob]], field: int, segment: SegmentHead) -> list[Blob]:
+    if field not in groups:
+        raise InvalidBackup(
+            f"the backup has no data of field {field} in segment {segment.segment_id}",
+            hint="does the segment record the right storage version?",
+        )
+    return groups[field]
+
+
+def primary_key(schema: CollectionSchema | None, label: str) -> FieldSchema:
+    for field in schema.fields if schema else ():
+        if field.is_primary_key:
+            return field
+    raise InvalidBackup(f"{label} has no primary key in the backup", hint="was its metadata edited by hand?")
+
+
+def refuse_manifests(segments: Iterable[SegmentHead], label: str) -> None:
+    """Storage version 3 keeps its files in a manifest, which only Milvus reads."""
+    for segment in segments:
+        if segment.storage_version >= MANIFEST:
+            raise UsageError(
+                f"segment {segment.segment_id} of {label} has storage version {segment.storage_version}, whose rows "
+                "mbk does not read",
+                hint="restore the backup as it is",
+            )
+
+
+def _number(key: str) -> int:
+    text = key.rpartition("/")[2]
+    if not text.isdecimal():
+        raise InvalidBackup(f"{key} is no log of a known layout", hint="was it put there by hand?")
+    return int(text)

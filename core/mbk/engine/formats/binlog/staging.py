@@ -1,0 +1,163 @@
+"""Bringing a backup's segments to where Milvus can read them, and taking the copies away again.
+
+Milvus imports from its own storage only. Where the backup lies elsewhere, or where several segments shall go into one
+job, they are copied below ``{milvus root}restore-temp-{backup}-{db}-{coll}/``. The name is the same on every run: a
+restore that was killed finds its copies and its journal there, uses them, and removes them at its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mbk.engine.formats.binlog.backup import verify
+from mbk.engine.formats.binlog.conversion import ConversionJob, Converter
+from mbk.engine.formats.binlog.import_plan import ImportGroup
+from mbk.engine.repository.catalog import delete_below
+from mbk.engine.runtime.run import Run
+from mbk.engine.transfer.items import CopyItem
+from mbk.engine.transfer.transfer import Transfer
+from mbk.errors import MbkError, Unsupported, VerificationFailed
+from mbk.model.events import WorkPlanned
+from mbk.model.layout import DELTA_LOG, INSERT_LOG, RESTORE_TEMP
+from mbk.model.records import CollectionSchema
+from mbk.model.selection import CollectionName
+from mbk.ports.storage import ObjectInfo, Storage
+
+
+class Staging:
+    """The temporary copies of one collection's restore."""
+
+    def __init__(
+        self,
+        backup: Storage,
+        storage: Storage,
+        transfer: Transfer,
+        run: Run,
+        *,
+        name: str,
+        target: CollectionName,
+        converter: Converter | None = None,
+    ) -> None:
+        self._backup = backup
+        self._storage = storage
+        self._transfer = transfer
+        self._run = run
+        self._label = str(target)
+        self._converter = converter
+        #: Key of a staged group -> whether it has deltas.
+        self._ready: dict[str, bool] = {}
+        self.prefix = self.prefix_of(storage, name, target)
+
+    @staticmethod
+    def prefix_of(storage: Storage, name: str, target: CollectionName) -> str:
+        return f"{storage.location.root}{RESTORE_TEMP}{name}-{target.database}-{target.collection}/"
+
+    def files(self, group: ImportGroup) -> tuple[tuple[str, ...], ...]:
+        """What an import job is given for the group: for each file directories as Milvus names them."""
+        mount = (self._storage if group.staged else self._backup).location.mount
+        return tuple(tuple(mount + path for path in paths) for paths in self._files(group))
+
+    def paths(self, group: ImportGroup) -> tuple[str, ...]:
+        """Those of a group that is one file."""
+        (paths,) = self.files(group)
+        return paths
+
+    def _files(self, group: ImportGroup) -> Iterator[tuple[str, ...]]:
+        if group.l0:
+            for segment, place in zip(group.segments, group.places, strict=True):
+                yield (f"{self._delta(group)}{segment.segment_id}/" if group.staged else place.delta,)
+        elif group.staged:
+            insert, delta = self._insert(group), self._delta(group)
+            yield (insert, delta) if self._ready.get(group.key, group.has_deletes) else (insert,)
+        else:
+            for unit in group.units:
+                parents = dict.fromkeys(place.delta_parent for _, place in unit if place.delta)
+                yield (unit[0][1].parent, *parents)
+
+    def stage(self, group: ImportGroup, *, schema: CollectionSchema | None = None, boundary: int = 0) -> None:
+        """Copies the group's objects, or converts them, and verifies them; copies of an earlier run are kept.
+
+        ``boundary``: what a conversion leaves out.
+        """
+        if group.key in self._ready:
+            return
+        wanted = (
+            self._convert(group, schema or CollectionSchema(), boundary)
+            if group.conversion
+            else self._copy(group)
+        )
+        strangers = sorted(self._present(group).keys() - wanted)
+        if strangers:
+            # Of an earlier run that did it in another way: Milvus would read them, too.
+            self._run.retry.call(f"delete {strangers[0]}", lambda: self._storage.delete(strangers))
+        self._ready[group.key] = any(key.startswith(self._delta(group)) for key in wanted)
+
+    def _copy(self, group: ImportGroup) -> set[str]:
+        items = list(self._items(group))
+        self._run.emit(
+            WorkPlanned(collection=self._label, objects=len(items), size=sum(item.size for item in items))
+        )
+        self._transfer.copy(items, collection=self._label, present=self._present(group))
+        verify(items, self._present(group), where=str(self._storage.location))
+        return {item.key for item in items}
+
+    def _convert(self, group: ImportGroup, schema: CollectionSchema, boundary: int) -> set[str]:
+        if self._converter is None:
+            raise Unsupported(f"{self._label}: segments {group} must be converted for this Milvus")
+        job = ConversionJob(
+            conversion=group.conversion,
+            schema=schema,
+            segments=group.segments,
+            places=group.places,
+            folded=group.folded,
+            insert=self._insert(group),
+            delta=self._delta(group),
+            boundary=boundary,
+            label=self._label,
+        )
+        written = set(self._converter.convert(job))
+        if missing := sorted(written - self._present(group).keys()):
+            raise VerificationFailed(
+                f"{missing[0]} is missing in {self._storage.location} after it was written"
+            )
+        return written
+
+    def clean(self) -> None:
+        """Removes the copies and the journal. Runs to its end even when the restore was cancelled."""
+        self._clean(self.prefix)
+
+    def clean_copies(self) -> None:
+        """Removes the copies alone."""
+        self._clean(f"{self.prefix}{INSERT_LOG}/", f"{self.prefix}{DELTA_LOG}/")
+
+    def _clean(self, *prefixes: str) -> None:
+        fresh = Run()
+        try:
+            for prefix in prefixes:
+                delete_below(self._storage, prefix, fresh)
+                self._storage.clean(prefix)
+        except MbkError as error:
+            self._run.notice("temp-left", f"temporary copies stay in {self.prefix}: {error}")
+
+    def _insert(self, group: ImportGroup) -> str:
+        return f"{self.prefix}{INSERT_LOG}/{group.key}/"
+
+    def _delta(self, group: ImportGroup) -> str:
+        return f"{self.prefix}{DELTA_LOG}/{group.key}/"
+
+    def _items(self, group: ImportGroup) -> Iterator[CopyItem]:
+        for segment, place in zip(group.segments, group.places, strict=True):
+            for source, target in ((place.insert, self._insert(group)), (place.delta, self._delta(group))):
+                for entry in self._list(self._backup, source) if source else ():
+                    key = f"{target}{segment.segment_id}/{entry.key.removeprefix(source)}"
+                    yield CopyItem(entry.key, key, entry.size, entry.etag)
+
+    def _present(self, group: ImportGroup) -> dict[str, int]:
+        found = (
+            *self._list(self._storage, self._insert(group)),
+            *self._list(self._storage, self._delta(group)),
+        )
+        return {entry.key: entry.size for entry in found}
+
+    def _list(self, storage: Storage, prefix: str) -> list[ObjectInfo]:
+        return self._run.retry.call(f"list {prefix}", lambda: [*storage.list(prefix)])

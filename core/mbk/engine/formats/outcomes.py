@@ -1,0 +1,86 @@
+"""What became of the collections: those that are in the backup, and those that are not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from mbk.engine.formats.binlog.backup import CollectionBackup, label_of
+from mbk.engine.runtime.failures import concerns_everything
+from mbk.engine.runtime.pool import Pool
+from mbk.engine.runtime.run import Run
+from mbk.errors import CollectionNotFound, MbkError
+from mbk.model.events import CollectionFinished
+from mbk.model.reports import DONE, FAILED, SKIPPED, CollectionOutcome
+from mbk.ports.milvus.server import CollectionInfo
+
+
+class Worker(Protocol):
+    """Backs up collections in one of the formats; several threads use it at once."""
+
+    def back_up(self, info: CollectionInfo) -> CollectionBackup: ...
+
+
+@dataclass(slots=True)
+class Outcomes:
+    """Gathers failed and skipped collections, and tells of each as it comes. Threads may share it."""
+
+    run: Run
+    items: list[CollectionOutcome] = field(default_factory=list)
+    errors: dict[str, MbkError] = field(default_factory=dict)
+
+    @property
+    def has_skipped(self) -> bool:
+        return any(item.outcome == SKIPPED for item in self.items)
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Label -> why."""
+        return {item.source: item.error or "" for item in self.items if item.outcome == FAILED}
+
+    def fail(self, label: str, error: MbkError) -> None:
+        self.errors[label] = error
+        self.items.append(CollectionOutcome(label, label, FAILED, error=str(error)))
+        self.run.emit(CollectionFinished(collection=label, outcome=FAILED, error=str(error)))
+
+    def skip(self, label: str, why: str) -> None:
+        self.items.append(CollectionOutcome(label, label, SKIPPED, notes=(why,)))
+        self.run.emit(CollectionFinished(collection=label, outcome=SKIPPED, error=why))
+
+    def require(self, left: Sequence[object]) -> None:
+        """Raises the first failure when it left nothing."""
+        if not left and self.errors:
+            raise next(iter(self.errors.values()))
+
+    def gather(
+        self,
+        worker: Worker,
+        infos: Sequence[CollectionInfo],
+        pool: Pool,
+        *,
+        fail_fast: bool,
+        undo: Callable[[int], None] = lambda _collection: None,
+    ) -> list[CollectionBackup]:
+        """What the worker made of the collections, in their order. ``undo`` is called for those that are not done."""
+
+        def one(info: CollectionInfo) -> CollectionBackup | None:
+            label = label_of(info)
+            try:
+                backup = worker.back_up(info)
+            except CollectionNotFound:
+                undo(info.id)
+                self.skip(label, "dropped during the backup")
+                return None
+            except MbkError as error:
+                if fail_fast or concerns_everything(error):
+                    raise
+                undo(info.id)
+                self.fail(label, error)
+                return None
+            self.run.emit(CollectionFinished(collection=label, outcome=DONE))
+            return backup
+
+        done = [backup for backup in pool.map(one, infos) if backup is not None]
+        order = {info.id: index for index, info in enumerate(infos)}
+        return sorted(done, key=lambda backup: order[backup.record.collection_id])

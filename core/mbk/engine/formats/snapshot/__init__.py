@@ -1,0 +1,1 @@
+"""Backups by snapshots that Milvus exports and restores itself."""

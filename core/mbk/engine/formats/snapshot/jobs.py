@@ -1,0 +1,160 @@
+"""What both ways of the snapshot format share: Milvus' view of the storage, and waiting for its jobs (FORMAT.md 6.2).
+
+Milvus copies the files of a snapshot itself, into ``bundle/`` of the backup and back: mbk only says where that is, and
+holds against the listing what Milvus says that it wrote.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from mbk.engine.operations.limits import JobTimes
+from mbk.engine.runtime.run import Run
+from mbk.errors import ImportFailed, MbkError, MilvusError, Unsupported, VerificationFailed
+from mbk.model.events import ImportProgressed
+from mbk.model.layout import BackupLayout
+from mbk.model.records import SnapshotBackup
+from mbk.ports.milvus.server import ImportPhase, SnapshotState
+from mbk.ports.storage import Location, MilvusReachable, ObjectInfo, Storage
+
+SNAPSHOT = "snapshot"
+#: Seconds before a job is asked for the first time; small collections are done by then.
+FIRST_POLL = 0.1
+_METADATA = re.compile(r"bundle/(?:.+/)?snapshots/\d+/metadata/\d+\.json")
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """A storage as Milvus reaches it. ``spec`` is empty where Milvus' own credentials do."""
+
+    storage: Storage
+    own: bool
+    spec: str = field(repr=False)
+
+    @classmethod
+    def of(cls, storage: Storage, milvus_storage: Storage) -> External:
+        """`Unsupported` where Milvus cannot be told of the storage or let in."""
+        if not isinstance(storage, MilvusReachable):
+            raise Unsupported(
+                f"Milvus cannot write snapshots to {storage.location} by itself",
+                hint="use --format binlog, or a storage that Milvus knows",
+            )
+        own = _service(storage.location) == _service(milvus_storage.location)
+        return cls(storage, own, "" if own else storage.external_spec())
+
+    def uri(self, key: str) -> str:
+        assert isinstance(self.storage, MilvusReachable)
+        return self.storage.external_uri(key, own=self.own)
+
+    def metadata_path(self, uri: str, place: BackupLayout) -> str:
+        """Where the metadata lies below the backup, by what Milvus reports: its scheme and endpoint may be others."""
+        segments = uri.partition("://")[2].split("/")
+        bucket = self.storage.location.bucket
+        if bucket in segments[:2]:
+            key = "/".join(segments[segments.index(bucket) + 1 :])
+            path = key.removeprefix(place.prefix.lstrip("/"))
+            if path != key and _METADATA.fullmatch(path):
+                return path
+        raise MilvusError(
+            f"the snapshot was exported to {uri}, which is not below {place.prefix} of {bucket}",
+            hint="does Milvus reach the backup's storage under another name? see milvusAddress",
+        )
+
+
+def _service(location: Location) -> tuple[str, ...]:
+    return location.backend, location.endpoint, location.account, location.region
+
+
+def bundle_of(place: BackupLayout) -> str:
+    return f"{place.prefix}bundle"
+
+
+def export_root(place: BackupLayout, metadata_path: str) -> str:
+    """The prefix below which one export lies: ``bundle/``, or a directory of its own on newer servers."""
+    return f"{place.prefix}{metadata_path[: metadata_path.rindex('snapshots/')]}"
+
+
+def require_bundle(
+    storage: Storage, place: BackupLayout, bundle: SnapshotBackup, label: str, run: Run
+) -> list[ObjectInfo]:
+    """The files of one export: as many, and of as many bytes, as Milvus says that it wrote, and the metadata that leads
+    to them; else `VerificationFailed`."""
+    root = export_root(place, bundle.metadata_path)
+    found = run.retry.call(f"list {root}", lambda: [*storage.list(root)])
+    if f"{place.prefix}{bundle.metadata_path}" not in {entry.key for entry in found}:
+        raise VerificationFailed(
+            f"{bundle.metadata_path} of {label} is missing in {storage.location}",
+            hint="does Milvus write where mbk looks? see milvusAddress",
+        )
+    size = sum(entry.size for entry in found)
+    if len(found) < bundle.total_files or size < bundle.total_bytes:
+        raise VerificationFailed(
+            f"{root} holds {len(found)} files of {size} bytes of {label}, "
+            f"Milvus wrote {bundle.total_files} of {bundle.total_bytes}",
+            hint="something deletes objects there",
+        )
+    return found
+
+
+@dataclass(slots=True)
+class SnapshotJob:
+    """One export or restore that Milvus works on."""
+
+    run: Run
+    label: str
+    what: str
+    job: str
+    state: Callable[[], SnapshotState]
+    times: JobTimes
+
+    def wait(self) -> SnapshotState:
+        """Until it is completed. `ImportFailed` when it failed, does not move, or is not known."""
+        percent, moved, told = -1, time.monotonic(), 0.0
+        pause = min(FIRST_POLL, self.times.poll)
+        while True:
+            state = self.run.retry.call(f"ask for {self.what} {self.job}", self.state)
+            now = time.monotonic()
+            if state.phase is ImportPhase.COMPLETED:
+                self._emit(100)
+                return state
+            if state.phase is ImportPhase.FAILED:
+                raise ImportFailed(
+                    f"{self.what} of {self.label} failed: {state.reason or 'Milvus gave no reason'}"
+                )
+            if state.percent > percent:
+                percent, moved = state.percent, now
+                self._emit(percent)
+            elif now - moved > self.times.patience:
+                raise ImportFailed(
+                    f"{self.what} of {self.label} stands at {percent}% for {now - moved:.0f} s",
+                    hint="look at the log of Milvus' data coordinator",
+                )
+            elif now - max(moved, told) > self.times.notice:
+                told = now
+                self.run.notice(
+                    "snapshot-stalled",
+                    f"{self.label}: {self.what} {self.job} stands at {percent}%",
+                    self.label,
+                )
+            self.run.sleep(pause)
+            pause = min(self.times.poll, pause * 1.5)
+
+    def settle(self) -> bool:
+        """Lets a given-up job come to its end, which Milvus cannot be asked to stop; False when it still works."""
+        deadline = time.monotonic() + self.times.settle
+        try:
+            while self.state().phase is ImportPhase.RUNNING:
+                if time.monotonic() > deadline:
+                    return False
+                time.sleep(min(self.times.poll, 1.0))
+        except ImportFailed:
+            return True  # the server has forgotten it
+        except MbkError:
+            return False
+        return True
+
+    def _emit(self, percent: int) -> None:
+        self.run.emit(ImportProgressed(collection=self.label, job=self.job, percent=percent))

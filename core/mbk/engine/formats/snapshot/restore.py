@@ -1,0 +1,215 @@
+"""Restoring collections out of the snapshots in a backup, which Milvus itself reads (FORMAT.md 6.2).
+
+Schema, partitions, indexes and rows come out of the bundle as they were: what would have to change them is refused
+before the first change. Properties and parameters that shall be left out are deleted afterwards.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from mbk.engine.formats.binlog.staging import Staging
+from mbk.engine.formats.snapshot.jobs import External, SnapshotJob, require_bundle
+from mbk.engine.operations.limits import JobTimes
+from mbk.engine.restore.finish import Finish
+from mbk.engine.restore.journal import JournalFile
+from mbk.engine.restore.plan import RestoreTask
+from mbk.engine.restore.target import Target
+from mbk.engine.runtime.run import Run
+from mbk.errors import AlreadyExists, InvalidBackup, MbkError, Unreachable, UsageError
+from mbk.model.layout import BackupLayout
+from mbk.model.options import RestoreOptions
+from mbk.model.records import KeyValue, SnapshotBackup
+from mbk.model.reports import DONE, CollectionOutcome
+from mbk.ports.milvus.server import CollectionInfo, Feature, Milvus
+from mbk.ports.storage import Storage
+
+#: The property by which Milvus changes a description (milvus: pkg/common/common.go, CollectionDescription).
+DESCRIPTION = "collection.description"
+
+
+def require_restorable(
+    milvus: Milvus, name: str, tasks: Sequence[RestoreTask], options: RestoreOptions, run: Run
+) -> None:
+    """`UsageError` names everything that was asked for and that a snapshot cannot give."""
+    if Feature.SNAPSHOT not in milvus.features:
+        raise UsageError(
+            f"backup {name!r} holds snapshots and needs a Milvus that restores them (3.0), this one is {milvus.version}"
+        )
+    if refused := list(dict.fromkeys(_refused(tasks, options))):
+        raise UsageError(
+            f"backup {name!r} holds snapshots, which come back as they were: {', '.join(refused)}",
+            hint="leave these out",
+        )
+    if options.auto_index or options.drop_index:
+        run.notice("snapshot-indexes", "the indexes come out of the snapshots, as they were")
+
+
+def _refused(tasks: Sequence[RestoreTask], options: RestoreOptions) -> Iterator[str]:
+    if options.skip_create:
+        yield "no skip_create_collection"
+    if options.meta_only:
+        yield "no meta_only"
+    if options.truncate:
+        yield "no cut at the backup's time"
+    if options.ezk_mapping:
+        yield "no ezk mapping"
+    for task in tasks:
+        shards = task.record.shards_num
+        if task.partial:
+            yield f"no single partitions of {task.source}"
+        if task.shards not in (0, shards) or (options.max_shards and shards > options.max_shards):
+            yield f"no other number of shards than the {shards} of {task.source}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotRestorer:
+    """Restores collections one by one; several threads may use it at once.
+
+    ``storage`` is Milvus' own, where the journals lie. ``rows``: what the backup counted exactly.
+    """
+
+    milvus: Milvus
+    backup: Storage
+    storage: Storage
+    place: BackupLayout
+    external: External
+    run: Run
+    options: RestoreOptions
+    name: str
+    backup_id: str
+    rows: dict[str, int]
+    times: JobTimes = field(default_factory=JobTimes)
+
+    def scan(self, task: RestoreTask) -> CollectionOutcome:
+        """What there is to restore; `VerificationFailed` where the bundle is not whole. Changes nothing."""
+        found = require_bundle(self.backup, self.place, _bundle(task), str(task.source), self.run)
+        return CollectionOutcome(
+            str(task.source),
+            str(task.target),
+            DONE,
+            objects=len(found),
+            size=sum(entry.size for entry in found),
+            rows_expected=self.rows.get(str(task.record.collection_id)),
+        )
+
+    def restore(self, task: RestoreTask, scanned: CollectionOutcome) -> CollectionOutcome:
+        started = time.monotonic()
+        journal = self._journal(task)
+        journal.load(backup_id=self.backup_id, target=str(task.target))
+        journal.reset()
+        target = Target(self.milvus, self.run, self.options, task, journal)
+        try:
+            self._make(task, target, journal)
+        except BaseException:
+            if not journal.is_needed:
+                journal.forget()
+            raise
+        info = self.milvus.describe(task.target.database, task.target.collection)
+        # The indexes come with the snapshot, whether somebody asked for them or not.
+        finish = Finish(self.milvus, self.run, replace(self.options, rebuild_index=bool(info.indexes)))
+        notes = (*self._changed(task, info), *finish.run_all(task))
+        present = finish.live_rows(task)
+        if present is not None and scanned.rows_expected not in (None, present):
+            notes = (*notes, f"{scanned.rows_expected} rows were counted when it was backed up")
+            self.run.notice("rows-differ", f"{task.target} has {present} rows; {notes[-1]}", str(task.target))
+        return replace(scanned, rows_present=present, notes=notes, seconds=time.monotonic() - started)
+
+    def conclude(self, task: RestoreTask) -> None:
+        """To be called when the whole restore is over: until then a journal tells a later run whose the target is."""
+        self._journal(task).forget()
+
+    def _journal(self, task: RestoreTask) -> JournalFile:
+        return JournalFile(self.storage, Staging.prefix_of(self.storage, self.name, task.target), self.run)
+
+    def _make(self, task: RestoreTask, target: Target, journal: JournalFile) -> None:
+        """A target that is not whole is taken away again: a job that fails leaves it where it was."""
+        database, name, label = task.target.database, task.target.collection, str(task.target)
+        self.run.phase("create", label)
+        if self.options.drop_existing and self.milvus.has_collection(database, name):
+            self.milvus.drop_collection(database, name)
+        journal.begin(collection_id=0, created=True)
+        uri = self.external.uri(f"{self.place.prefix}{_bundle(task).metadata_path}")
+        running: SnapshotJob | None = None
+        try:
+            job = self.run.retry.call(f"restore the snapshot of {label}", lambda: self._start(task, uri))
+            running = SnapshotJob(
+                self.run,
+                label,
+                "snapshot restore",
+                job,
+                lambda: self.milvus.restore_snapshot_state(job),
+                self.times,
+            )
+            self.run.phase("import", label)
+            running.wait()
+        except AlreadyExists:
+            raise  # somebody else's
+        except BaseException:
+            target.undo(left_running=running is not None and not running.settle())
+            raise
+
+    def _start(self, task: RestoreTask, uri: str) -> str:
+        try:
+            return self.milvus.restore_snapshot(
+                task.target.database, task.target.collection, uri=uri, spec=self.external.spec
+            )
+        except Unreachable as error:
+            # Milvus may have begun all the same: once more, the name would be taken by our own target.
+            error.retryable = False
+            raise
+
+    # -- afterwards ------------------------------------------------------------------------------------------------
+
+    def _changed(self, task: RestoreTask, info: CollectionInfo) -> list[str]:
+        """The rows are there by now: what fails here is told and takes nothing back."""
+        notes = []
+        for what, change in self._changes(task, info):
+            try:
+                self.run.retry.call(f"{what} of {task.target}", change)
+            except MbkError as error:
+                notes.append(f"{what}: {error.message}")
+                self.run.notice("not-changed", f"{task.target}: {what}: {error}", str(task.target))
+        return notes
+
+    def _changes(self, task: RestoreTask, info: CollectionInfo) -> Iterator[tuple[str, Callable[[], None]]]:
+        database, name, milvus = info.database, info.name, self.milvus
+        skipped = self.options.skip_params
+
+        def present(kinds: tuple[str, ...], keys: Iterator[str]) -> list[str]:
+            wanted = frozenset[str]().union(*(skipped.get(kind, frozenset()) for kind in kinds))
+            return sorted(wanted.intersection(keys))
+
+        if keys := present(("collectionProperties",), (pair.key for pair in info.properties)):
+            yield "delete properties", lambda: milvus.alter_collection(database, name, delete_keys=keys)
+        for item in info.schema.fields:
+            params = (pair.key for pair in (*item.type_params, *item.index_params))
+            if found := present(("fieldTypeParams", "fieldIndexParams"), params):
+                yield (
+                    f"delete parameters of field {item.name}",
+                    lambda field=item.name, keys=found: milvus.alter_field(  # type: ignore[misc] # bound at once
+                        database, name, field, delete_keys=keys
+                    ),
+                )
+        for index in info.indexes:
+            if found := present(("indexParams",), iter(index.params)):
+                yield (
+                    f"delete parameters of index {index.index_name}",
+                    lambda index=index.index_name, keys=found: milvus.alter_index(  # type: ignore[misc] # bound at once
+                        database, name, index, delete_keys=keys
+                    ),
+                )
+        if task.description is not None:
+            described = KeyValue(key=DESCRIPTION, value=task.description)
+            yield (
+                "change the description",
+                lambda: milvus.alter_collection(database, name, properties=[described]),
+            )
+
+
+def _bundle(task: RestoreTask) -> SnapshotBackup:
+    if task.record.snapshot_backup is None or "snapshots/" not in task.record.snapshot_backup.metadata_path:
+        raise InvalidBackup(f"collection {task.source} of the backup has no snapshot")
+    return task.record.snapshot_backup

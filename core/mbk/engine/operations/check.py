@@ -1,0 +1,197 @@
+"""The use-case `check`: is everything reachable, writable, and the right place?
+
+Each question is asked and answered on its own: one failure does not hide the answers after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from mbk.engine.formats.snapshot.jobs import External
+from mbk.engine.runtime.run import Run
+from mbk.engine.transfer.items import CopyItem
+from mbk.engine.transfer.probe import DATA, Probe, ask
+from mbk.engine.transfer.transfer import STREAM, Transfer, TransferLimits
+from mbk.errors import AccessError, BucketNotFound, MbkError, Unreachable, Unsupported, WrongStorage
+from mbk.model.layout import INSERT_LOG
+from mbk.model.records import DEFAULT_DATABASE
+from mbk.model.reports import CheckResult
+from mbk.ports.milvus.server import CollectionInfo, Feature, Milvus
+from mbk.ports.storage import Storage
+
+#: A pause so short that it is over before it matters; it is not resumed, for that would end somebody else's.
+GC_LEASE = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """``milvus``, ``storage`` and ``backup`` open what they name; each is opened when its turn comes."""
+
+    milvus: Callable[[], Milvus]
+    storage: Callable[[], Storage]
+    backup: Callable[[], Storage]
+    run: Run
+    transfer: TransferLimits
+    pause_gc: bool = True
+
+    def results(self) -> Iterator[CheckResult]:
+        yield from self._milvus()
+        reached = []
+        for name, side, is_backup in (
+            ("milvus storage", self.storage, False),
+            ("backup storage", self.backup, True),
+        ):
+            found = self._reach(name, side, is_backup=is_backup)
+            yield found
+            reached.append(found.ok and not found.warning)
+            if reached[-1]:
+                if not is_backup:
+                    yield self._root(name)
+                yield from Probe.of(side()).results(name, self.run)
+        if all(reached):
+            milvus, backup = self.storage(), self.backup()
+            yield ask("copy from milvus storage to backup storage", lambda: self._copy(milvus, backup))
+            yield ask("copy from backup storage to milvus storage", lambda: self._copy(backup, milvus))
+            if self._takes_snapshots():
+                yield ask(
+                    "snapshots",
+                    lambda: f"Milvus writes them to {External.of(backup, milvus).uri(backup.location.root)}",
+                    optional="binlogs are copied instead",
+                )
+
+    def _milvus(self) -> Iterator[CheckResult]:
+        connected = ask("milvus", lambda: self.milvus().version)
+        yield connected
+        if not connected.ok:
+            return
+        yield ask("milvus: list collections", self._collections)
+        if self.pause_gc:
+            # A pause that cannot be had is a warning in a backup, and no more here.
+            yield _dispensable("milvus: pause garbage collection", self._gc, "backups run without it")
+        if Feature.REST_IMPORT in self.milvus().features:
+            yield _dispensable("milvus: REST", self._rest, self._without_rest())
+
+    def _takes_snapshots(self) -> bool:
+        """Where `create` makes them unless it is told otherwise; an error is told by the questions to Milvus."""
+        with suppress(MbkError):
+            return self.milvus().features >= {Feature.SNAPSHOT, Feature.MANIFEST_SEGMENTS}
+        return False
+
+    def _collections(self) -> str:
+        milvus = self.milvus()
+        counts = {item.db_name: len(milvus.collections(item.db_name)) for item in milvus.databases()}
+        return f"{sum(counts.values())} collections in {len(counts)} databases"
+
+    def _gc(self) -> str:
+        self.milvus().pause_gc(GC_LEASE)
+        return "can be paused"
+
+    def _rest(self) -> str:
+        """Asks for the list of import jobs, as a restore does before it trusts the port."""
+        try:
+            self.milvus().import_jobs(DEFAULT_DATABASE, "", rest=True)
+        except (Unsupported, Unreachable, AccessError):
+            raise
+        except MbkError:
+            pass  # It is Milvus that answers, whatever it thinks of the question.
+        return "answers"
+
+    def _without_rest(self) -> str:
+        if Feature.SEGMENT_DETAIL in self.milvus().features:
+            return "backups list the bucket for the files of segments, and restores import over gRPC"
+        return "restores import over gRPC"
+
+    def _reach(self, name: str, side: Callable[[], Storage], *, is_backup: bool) -> CheckResult:
+        """A missing backup bucket is no failure: `create` makes it."""
+
+        def reach() -> str:
+            storage = side()
+            try:
+                storage.check()
+            except BucketNotFound as error:
+                if is_backup:
+                    raise Unsupported(error.message) from error
+                raise
+            return str(storage.location)
+
+        return ask(name, reach, optional="create makes it" if is_backup else "")
+
+    def _copy(self, source: Storage, destination: Storage) -> str:
+        origin, target = Probe.of(source), Probe.of(destination)
+        with origin.removed(self.run), target.removed(self.run):
+            origin.write()
+            with Transfer(source, destination, self.run, self.transfer) as transfer:
+                transfer.copy([CopyItem(origin.key, target.copied, len(DATA))], collection="", present={})
+                stats = transfer.stats
+            target.read(target.copied)
+        if STREAM in stats.objects:
+            return f"streamed through this process: {stats.streamed_because}"
+        return "server side"
+
+    def _root(self, name: str) -> CheckResult:
+        """Another Milvus' data may lie below the root of a wrong bucket: it must be this one's, where this one has any."""
+        storage = self.storage()
+        found = ask_root(name, storage)
+        if not found.ok or (flushed := self._flushed_collection()) is None:
+            return found
+        detail = f"{found.detail}, but Milvus has data"
+        if not found.warning:
+            prefix = f"{storage.location.root}{INSERT_LOG}/{flushed.id}/"
+            there = ask(
+                found.what, lambda: next((entry.key for entry in storage.list(prefix, recursive=False)), "")
+            )
+            if there.detail:
+                return found if there.ok else there
+            label = f"{flushed.database}.{flushed.name}"
+            detail = f"nothing of {label} below {storage.location}, but Milvus has data of it"
+        return replace(
+            found,
+            ok=False,
+            warning=False,
+            detail=detail,
+            hint="bucketName and rootPath must be those of your Milvus",
+            exit_code=WrongStorage.exit_code,
+        )
+
+    def _flushed_collection(self) -> CollectionInfo | None:
+        """One with flushed rows, where there is any; an error is told by the questions to Milvus."""
+        with suppress(MbkError):
+            milvus = self.milvus()
+            for database in milvus.databases():
+                for collection in milvus.collections(database.db_name):
+                    segments = milvus.segments(database.db_name, collection)
+                    if any(segment.rows and not segment.is_l0 for segment in segments):
+                        return milvus.describe(database.db_name, collection)
+        return None
+
+
+def _dispensable(what: str, question: Callable[[], str], consequence: str) -> CheckResult:
+    """What backups and restores can do without: a failure is a warning that says what they do then."""
+    found = ask(what, question, optional=consequence)
+    if found.ok:
+        return found
+    return replace(found, ok=True, warning=True, detail=f"{found.detail}: {consequence}")
+
+
+def ask_root(name: str, storage: Storage) -> CheckResult:
+    """Whether Milvus' data lies below the root; asks for one directory, never for the whole bucket."""
+    prefix = f"{storage.location.root}{INSERT_LOG}/"
+    what = f"{name}: Milvus' data"
+
+    def first() -> str:
+        entry = next(iter(storage.list(prefix, recursive=False)), None)
+        return entry.key if entry else ""
+
+    found = ask(what, first)
+    if not found.ok:
+        return found
+    if found.detail:
+        return replace(found, detail=f"found below {storage.location}")
+    return replace(
+        found,
+        detail=f"no {INSERT_LOG} below {storage.location}",
+        hint="right only for a Milvus without data: compare bucketName and rootPath with your Milvus",
+        warning=True,
+    )

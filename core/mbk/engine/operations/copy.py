@@ -1,0 +1,147 @@
+"""The use-case `copy`: a committed backup, byte for byte, to another place, under the commit protocol."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import msgspec
+
+from mbk.engine.formats.binlog.backup import verify
+from mbk.engine.repository.catalog import Catalog
+from mbk.engine.runtime.lease import hold
+from mbk.engine.runtime.run import Run
+from mbk.engine.transfer.items import CopyItem
+from mbk.engine.transfer.transfer import Transfer, TransferLimits
+from mbk.errors import BackupExists, InvalidBackup, UsageError
+from mbk.model import layout
+from mbk.model.events import WorkPlanned
+from mbk.model.layout import BackupLayout
+from mbk.model.manifest import COPY, now
+from mbk.model.records import Backup
+from mbk.model.reports import DONE, CollectionOutcome, RunReport
+from mbk.ports.storage import Storage
+
+
+@dataclass(slots=True)
+class CopyBackup:
+    """One run of `copy`. A copy that was interrupted is gone on with; whatever else is at the target stays untouched."""
+
+    source: Storage
+    target: Storage
+    run: Run
+    limits: TransferLimits
+
+    def execute(self, name: str) -> RunReport:
+        """`BackupExists` where the target has something of this name that is no begun copy of this very backup."""
+        started = time.monotonic()
+        here, there = self.source.location, self.target.location
+        if here.same_bucket(there) and here.root == there.root:
+            raise UsageError(
+                f"backup {name!r} would be copied onto itself", hint="name another path or bucket"
+            )
+        self.source.check()
+        catalog = Catalog(self.source, self.run)
+        backup = catalog.read(name)
+        if backup.format == "snapshot":
+            raise InvalidBackup(
+                f"backup {name!r} is a snapshot, whose files name their place",
+                hint="create it with --format binlog",
+            )
+        self.target.check(create=True)
+        with hold(self.target, name, f"copy of backup {name!r}", self.run):
+            stats = self._copy(catalog, backup, name)
+        return RunReport(
+            command="copy",
+            name=name,
+            id=backup.id,
+            location=f"{there}/{name}",
+            milvus_version=backup.milvus_version,
+            seconds=time.monotonic() - started,
+            collections=tuple(_outcomes(backup)),
+            transfer=stats.stats,
+            notices=tuple(self.run.notices),
+        )
+
+    def _copy(self, source: Catalog, backup: Backup, name: str) -> Transfer:
+        """Until everything is there, the target's own file says that it is a copy, and of what; last it becomes the
+        source's."""
+        catalog, found = Catalog(self.target, self.run), source.find(name)
+        place = catalog.layout(name)
+        self.run.phase("copy")
+        items = [
+            CopyItem(item.source_key, place.prefix + item.key, item.size, item.etag)
+            for item in self._items(self.source, found.layout.prefix)
+        ]
+        present = {item.source_key: item.size for item in self._items(self.target, place.prefix)}
+        begun = catalog.read_own(name)
+        ours = begun.command == COPY and begun.id == backup.id
+        if ours:
+            present.pop(place.meta(layout.OWN_META), None)
+        sizes = {item.key: item.size for item in items}
+        if (catalog.find(name).is_committed and not ours) or present.items() - sizes.items():
+            raise BackupExists(
+                f"backup {name!r} exists in {self.target.location}",
+                hint="delete it there, or copy it elsewhere",
+            )
+        self.run.emit(WorkPlanned(collection="", objects=len(items), size=sum(sizes.values())))
+        self.target.clean(place.prefix)
+        self._take_name(source, catalog, backup, name)
+        mark = layout.FULL_META if layout.FULL_META in found.files else layout.BACKUP_META
+        data, meta, own, last = _in_order(items, place, mark)
+        with Transfer(self.source, self.target, self.run, self.limits) as transfer:
+            for batch in (data, meta):
+                transfer.copy(batch, collection="", present=present)
+            self.run.phase("verify")
+            copied = {item.source_key: item.size for item in self._items(self.target, place.prefix)}
+            verify([*data, *meta], copied, where=str(self.target.location))
+            self.run.check_cancelled()
+            self.run.phase("commit")
+            transfer.copy(last, collection="", present={})
+            if own:
+                transfer.copy(own, collection="", present={})
+            else:
+                key = place.meta(layout.OWN_META)
+                self.run.retry.call(f"delete {key}", lambda: self.target.delete([key]))
+        return transfer
+
+    def _take_name(self, source: Catalog, target: Catalog, backup: Backup, name: str) -> None:
+        own = msgspec.structs.replace(
+            source.read_own(name),
+            id=backup.id,
+            name=name,
+            started=now(),
+            finished="",
+            command=COPY,
+            source=f"{self.source.location}/{name}",
+        )
+        target.write_own(name, own)
+
+    def _items(self, storage: Storage, prefix: str) -> list[CopyItem]:
+        """Every object below the prefix; ``key`` is relative to it."""
+        return self.run.retry.call(
+            f"list {prefix}",
+            lambda: [
+                CopyItem(entry.key, entry.key.removeprefix(prefix), entry.size, entry.etag)
+                for entry in storage.list(prefix)
+                if not entry.is_prefix
+            ],
+        )
+
+
+def _in_order(
+    items: list[CopyItem], place: BackupLayout, mark: str
+) -> tuple[list[CopyItem], list[CopyItem], list[CopyItem], list[CopyItem]]:
+    """The data, the metadata, our own file where there is one, and what makes it a backup."""
+    own, last = place.meta(layout.OWN_META), place.meta(mark)
+    meta = [item for item in items if item.key.startswith(place.meta_prefix) and item.key not in (own, last)]
+    data = [item for item in items if not item.key.startswith(place.meta_prefix)]
+    named = {item.key: item for item in items}
+    return data, meta, [named[own]] if own in named else [], [named[last]]
+
+
+def _outcomes(backup: Backup) -> Iterable[CollectionOutcome]:
+    for item in backup.collection_backups:
+        label = f"{item.db_name or 'default'}.{item.collection_name}"
+        yield CollectionOutcome(label, label, DONE, size=item.size)

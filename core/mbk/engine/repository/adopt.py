@@ -1,0 +1,49 @@
+"""What a partial backup already holds, taken over whole by the run that completes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mbk.engine.formats.binlog.backup import CollectionBackup
+from mbk.engine.repository.catalog import Catalog
+from mbk.engine.repository.codec import head
+from mbk.engine.repository.detailed import DetailedCollection, read_detailed
+from mbk.engine.repository.spool import SegmentSpool
+from mbk.model.manifest import OwnMeta
+from mbk.model.records import CollectionHead, Database, PartitionHead, Rbac
+from mbk.model.reports import DONE, CollectionOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    own: OwnMeta
+    databases: list[Database]
+    rbac: Rbac | None
+    collections: list[CollectionBackup]
+
+
+def adopt(catalog: Catalog, name: str, spool: SegmentSpool) -> Adopted:
+    """Reads a committed backup of ours with its file lists; the segments go into the spool."""
+    own = catalog.read_own(name)
+    backup = read_detailed(catalog, name)
+    collections = [_adopted(collection, own, spool) for collection in backup.collections()]
+    return Adopted(own, backup.extras.database_backups, backup.extras.rbac_meta, collections)
+
+
+def _adopted(collection: DetailedCollection, own: OwnMeta, spool: SegmentSpool) -> CollectionBackup:
+    label = f"{collection.db_name}.{collection.collection_name}"
+    rows = own.rows.get(str(collection.collection_id))
+    outcome = CollectionOutcome(
+        label, label, DONE, size=collection.size, rows_expected=rows, notes=("was in the backup already",)
+    )
+    result = CollectionBackup(
+        head(collection, CollectionHead),
+        [head(partition, PartitionHead) for partition in collection.partition_backups],
+        outcome,
+        rows,
+        own.protection.get(str(collection.collection_id)),
+    )
+    for segment in collection.segments():
+        spool.add(segment)
+        result.segments.add(segment.segment_id)
+    return result

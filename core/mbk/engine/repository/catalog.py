@@ -1,0 +1,267 @@
+"""The backups in a storage: which there are, reading their metadata, committing and deleting them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+import msgspec
+
+from mbk.engine.repository import codec as metafiles
+from mbk.engine.runtime.pool import Pool
+from mbk.engine.runtime.run import Run
+from mbk.errors import BackupNotFound, InvalidBackup, MbkError, ObjectNotFound, UsageError
+from mbk.model import layout
+from mbk.model.layout import BackupLayout
+from mbk.model.manifest import OwnMeta
+from mbk.model.records import Backup, BackupHead, Record
+from mbk.model.reports import BackupSummary
+from mbk.ports.storage import MIB, ObjectInfo, Storage
+
+T = TypeVar("T", bound=Record)
+
+COMPLETE = "complete"
+PARTIAL = "partial"
+INCOMPLETE = "incomplete"
+UNREADABLE = "unreadable"
+
+LEVEL_FILES = frozenset(
+    {layout.BACKUP_META, layout.COLLECTION_META, layout.PARTITION_META, layout.SEGMENT_META}
+)
+#: The classic tool refuses the format names that it does not know; so do we (FORMAT.md 1.7).
+KNOWN_FORMATS = frozenset({"", "binlog", "snapshot"})
+READERS = 8
+#: A metadata file up to this size is written with its size known, hence in one request.
+SMALL = 8 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What lies below a name: the metadata files with their sizes, and whether there is any data."""
+
+    layout: BackupLayout
+    files: dict[str, int]
+    has_data: bool
+
+    @property
+    def is_backup(self) -> bool:
+        return self.has_data or bool(self.files.keys() & {*LEVEL_FILES, layout.FULL_META, layout.OWN_META})
+
+    @property
+    def is_committed(self) -> bool:
+        """Old tools wrote the level files alone; a backup of ours with these alone was killed while it committed."""
+        by_levels = self.files.keys() >= LEVEL_FILES and layout.OWN_META not in self.files
+        return layout.FULL_META in self.files or by_levels
+
+
+class Catalog:
+    """All backups below the root of one storage."""
+
+    def __init__(self, storage: Storage, run: Run) -> None:
+        self._storage = storage
+        self._run = run
+
+    def layout(self, name: str) -> BackupLayout:
+        if not _is_possible(name):
+            raise UsageError(f"{name!r} cannot be a backup's name", hint="see `mbk list`")
+        return BackupLayout(self._storage.location.root, name)
+
+    def find(self, name: str) -> Found:
+        """What is there of a backup; nothing is no error. Two or three list requests whatever its size."""
+        place = self.layout(name)
+        files: dict[str, int] = {}
+        has_data = False
+        for entry in self._list(place.prefix):
+            if entry.key == place.data_prefix or entry.key == f"{place.prefix}bundle/":
+                has_data = True
+            elif entry.key == place.meta_prefix:
+                for item in self._list(place.meta_prefix):
+                    files[item.key.removeprefix(place.meta_prefix)] = item.size
+        return Found(place, files, has_data)
+
+    def is_taken(self, name: str) -> bool:
+        """Whether any object lies below the name, as the classic tool sees it."""
+        return bool(self._list(self.layout(name).prefix))
+
+    def read(self, name: str) -> Backup:
+        """The metadata of a committed backup.
+
+        Raises `BackupNotFound`, also for one that was never committed, and `InvalidBackup` for a damaged one.
+        """
+        found = self.find(name)
+        if not found.is_backup:
+            raise BackupNotFound(f"no backup {name!r} in {self._storage.location}", hint="see `mbk list`")
+        if not found.is_committed:
+            raise InvalidBackup(f"backup {name!r} is incomplete", hint=self.read_own(name).remedy(name))
+        prefix = found.layout.meta_prefix
+        if layout.FULL_META in found.files:
+            where = f"{prefix}{layout.FULL_META}"
+            backup = metafiles.decode_full(self.read_file(where), where=where)
+        else:
+            backup = metafiles.decode_levels(lambda file: self.read_file(f"{prefix}{file}"), where=prefix)
+        if backup.format not in KNOWN_FORMATS:
+            raise InvalidBackup(
+                f"backup {name!r} has the unknown format {backup.format!r}", hint="a newer mbk may read it"
+            )
+        return backup
+
+    def read_own(self, name: str) -> OwnMeta:
+        """Our own file; an empty one where the backup is another tool's or the file is damaged."""
+        where = self.layout(name).meta(layout.OWN_META)
+        try:
+            return metafiles.decode(self.read_file(where), OwnMeta, where=where)
+        except (ObjectNotFound, InvalidBackup):
+            return OwnMeta()
+
+    def summaries(self) -> Iterator[BackupSummary]:
+        """All backups by name, the incomplete and the unreadable too. Reads two small files of each."""
+        root = self._storage.location.root
+        below = {entry.key.removeprefix(root)[:-1] for entry in self._list(root) if entry.is_prefix}
+        names = sorted(filter(_is_possible, below))
+        with Pool(READERS, self._run.cancelled, name="mbk-list") as pool:
+            found = dict(pool.map(lambda name: (name, self._summary(name)), names))
+        yield from (summary for name in names if (summary := found[name]) is not None)
+
+    def _summary(self, name: str) -> BackupSummary | None:
+        found = self.find(name)
+        if not found.is_backup:
+            return None
+        own = self.read_own(name) if layout.OWN_META in found.files else OwnMeta()
+        created = _moment(own.started)
+        if not found.is_committed:
+            return BackupSummary(
+                name,
+                INCOMPLETE,
+                created=created,
+                reason=f"{own.remedy(name)}, or delete it",
+            )
+        try:
+            where = found.layout.meta(
+                layout.BACKUP_META if layout.BACKUP_META in found.files else layout.FULL_META
+            )
+            head = metafiles.decode(self.read_file(where), BackupHead, where=where)
+        except MbkError as error:
+            return BackupSummary(name, UNREADABLE, created=created, reason=error.message)
+        return BackupSummary(
+            name,
+            PARTIAL if own.failed else COMPLETE,
+            size=head.size,
+            milvus_version=head.milvus_version,
+            id=head.id,
+            format=head.format,
+            created=created,
+            reason="; ".join(f"{collection}: {why}" for collection, why in own.failed.items()),
+        )
+
+    def meta_size(self, name: str) -> int:
+        return sum(self.find(name).files.values())
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    def write(self, key: str, chunks: Callable[[], Iterable[bytes]]) -> None:
+        """Writes one metadata file, streaming where it is large. ``chunks`` is called anew for every attempt."""
+
+        def once() -> None:
+            held = bytearray()
+            source = iter(chunks())
+            for chunk in source:
+                held += chunk
+                if len(held) > SMALL:
+                    self._storage.write(key, _chain(bytes(held), source))
+                    return
+            self._storage.write(key, [bytes(held)], size=len(held))
+
+        self._run.retry.call(f"write {key}", once)
+
+    def write_own(self, name: str, own: OwnMeta) -> None:
+        self.write(self.layout(name).meta(layout.OWN_META), lambda: [msgspec.json.encode(own)])
+
+    def delete(self, name: str) -> int:
+        """Deletes a backup, complete or not; returns how many objects went. `BackupNotFound` where there is none.
+
+        The commit mark goes first: killed in between, what is left is an incomplete backup.
+        """
+        found = self.find(name)
+        if not found.is_backup:
+            raise BackupNotFound(f"no backup {name!r} in {self._storage.location}", hint="see `mbk list`")
+        first = [
+            found.layout.meta(file) for file in (layout.FULL_META, layout.BACKUP_META) if file in found.files
+        ]
+        if first:
+            self._run.retry.call(f"delete {first[0]}", lambda: self._storage.delete(first))
+        return len(first) + self.delete_below(found.layout.prefix)
+
+    def delete_below(self, prefix: str) -> int:
+        """Deletes every object below a prefix, and what killed processes left there; returns how many objects."""
+        count = delete_below(self._storage, prefix, self._run)
+        self._storage.clean(prefix)
+        return count
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def _list(self, prefix: str) -> list[ObjectInfo]:
+        return self._run.retry.call(f"list {prefix}", lambda: [*self._storage.list(prefix, recursive=False)])
+
+    def read_file(self, key: str) -> bytearray:
+        """One metadata file; `ObjectNotFound` where there is none."""
+
+        def once() -> bytearray:
+            # Joining would hold a large file twice.
+            data = bytearray()
+            with self._storage.read(key) as chunks:
+                for chunk in chunks:
+                    data += chunk
+            return data
+
+        return self._run.retry.call(f"read {key}", once)
+
+
+def delete_below(storage: Storage, prefix: str, run: Run) -> int:
+    """Deletes every object below a prefix in batches; refuses an empty prefix."""
+    if not prefix.strip("/"):
+        raise UsageError("refusing to delete everything in a bucket", hint="name a backup")
+    count = 0
+
+    def once() -> None:
+        nonlocal count
+        for size in pool.map(lambda keys: _delete(storage, keys, run), _batches(storage, prefix)):
+            count += size
+
+    with Pool(READERS, run.cancelled, name="mbk-delete") as pool:
+        run.retry.call(f"list {prefix}", once)
+    return count
+
+
+def _batches(storage: Storage, prefix: str) -> Iterator[list[str]]:
+    batch: list[str] = []
+    for entry in storage.list(prefix):
+        batch.append(entry.key)
+        if len(batch) >= max(storage.capabilities.delete_batch, 100):
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _delete(storage: Storage, keys: list[str], run: Run) -> int:
+    run.retry.call(f"delete {keys[0]} and {len(keys) - 1} more", lambda: storage.delete(keys))
+    return len(keys)
+
+
+def _chain(held: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield held
+    yield from rest
+
+
+def _is_possible(name: str) -> bool:
+    """Whether a directory of this name can be a backup at all: no path, nothing that means another directory."""
+    return name not in ("", ".", "..") and "/" not in name
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None

@@ -1,0 +1,205 @@
+"""Encoding and decoding a backup's metadata files (FORMAT.md 1.2, 1.5, 1.6). Bytes in, bytes out; no storage.
+
+Writing streams: a full metadata file is spliced together from encoded pieces and never held as a whole.
+Reading decodes straight into records that leave out the file lists.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+import msgspec
+
+from mbk.engine.repository.spool import SegmentSpool
+from mbk.errors import InvalidBackup
+from mbk.model import layout
+from mbk.model.records import (
+    ALL_PARTITIONS,
+    Backup,
+    BackupExtras,
+    BackupHead,
+    Collection,
+    CollectionHead,
+    Partition,
+    PartitionHead,
+    Record,
+    SegmentHead,
+)
+
+T = TypeVar("T", bound=Record)
+R = TypeVar("R", bound=Record)
+S = TypeVar("S")
+
+#: A collection with its partitions in server order; the segments are in the spool.
+CollectionParts = tuple[CollectionHead, list[PartitionHead]]
+
+
+class Infos(Record):
+    """``{"infos": […]}`` of the collection, partition and segment files, each entry still encoded."""
+
+    infos: list[msgspec.Raw] = msgspec.field(default_factory=list)
+
+
+def head(record: T, kind: type[T]) -> T:
+    """A record's part that belongs to its base ``kind``."""
+    return kind(**{name: getattr(record, name) for name in kind.__struct_fields__})
+
+
+def encode_backup_head(backup: BackupExtras) -> Iterator[bytes]:
+    yield msgspec.json.encode(head(backup, BackupHead))
+
+
+def encode_collections(collections: Iterable[CollectionParts]) -> Iterator[bytes]:
+    """``collection_meta.json``: partitions without segments, no all-partition L0 segments."""
+
+    def each() -> Iterator[Iterator[bytes]]:
+        for collection, partitions in collections:
+            yield _object(collection, partition_backups=(_object(part) for part in partitions))
+
+    yield from _infos(each())
+
+
+def encode_partitions(collections: Iterable[CollectionParts]) -> Iterator[bytes]:
+    yield from _infos(_object(partition) for _, partitions in collections for partition in partitions)
+
+
+def encode_segments(collections: Iterable[CollectionParts], spool: SegmentSpool) -> Iterator[bytes]:
+    """``segment_meta.json``: the segments found in partitions, not those of all partitions."""
+    yield from _infos(
+        iter([segment])
+        for collection, partitions in collections
+        for partition in partitions
+        for segment in spool.read(collection.collection_id, partition.partition_id)
+    )
+
+
+def encode_full(
+    backup: BackupExtras, collections: Iterable[CollectionParts], spool: SegmentSpool
+) -> Iterator[bytes]:
+    """``full_meta.json``: the whole tree."""
+
+    def segments(collection: int, partition: int) -> Iterator[Iterator[bytes]]:
+        return (iter([encoded]) for encoded in spool.read(collection, partition))
+
+    def each() -> Iterator[Iterator[bytes]]:
+        for collection, partitions in collections:
+            number = collection.collection_id
+            yield _object(
+                collection,
+                partition_backups=(
+                    _object(part, segment_backups=segments(number, part.partition_id)) for part in partitions
+                ),
+                l0_segments=segments(number, ALL_PARTITIONS),
+            )
+
+    yield from _object(backup, collection_backups=each())
+
+
+def _object(record: Record, **lists: Iterable[Iterator[bytes]]) -> Iterator[bytes]:
+    """The record, never empty itself, with further members: lists of already encoded items, left out when empty."""
+    yield msgspec.json.encode(record)[:-1]
+    for key, items in lists.items():
+        yield from _member(key, items)
+    yield b"}"
+
+
+def _member(key: str, items: Iterable[Iterator[bytes]]) -> Iterator[bytes]:
+    opened = False
+    for item in items:
+        yield b"," if opened else b',"' + key.encode() + b'":['
+        opened = True
+        yield from item
+    if opened:
+        yield b"]"
+
+
+def _infos(items: Iterable[Iterator[bytes]]) -> Iterator[bytes]:
+    yield b'{"infos":['
+    for index, item in enumerate(items):
+        if index:
+            yield b","
+        yield from item
+    yield b"]}"
+
+
+# -- reading -----------------------------------------------------------------------------------------------------
+
+
+_decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}
+_building = threading.Lock()
+
+
+def decoder(kind: type[S]) -> msgspec.json.Decoder[S]:
+    """One decoder a type, made by one thread at a time.
+
+    msgspec looks into a type when it is first decoded, and a second thread that does so meanwhile meets a half-made
+    description: seen as a crash of the interpreter with msgspec 0.22 and eight threads.
+    """
+    found = _decoders.get(kind)
+    if found is None:
+        with _building:
+            found = _decoders.get(kind) or msgspec.json.Decoder(kind)
+            _decoders[kind] = found
+    return found
+
+
+def decode(data: bytes | bytearray, kind: type[T], *, where: str) -> T:
+    """Decodes one file; `InvalidBackup` says which file is damaged and where in it."""
+    try:
+        return decoder(kind).decode(data)
+    except msgspec.ValidationError as wrong:
+        return _decode_with_nulls(data, kind, where, wrong)
+    except (msgspec.DecodeError, UnicodeDecodeError) as broken:
+        raise InvalidBackup(
+            f"{where} is damaged: {broken}", hint="the backup cannot be read; use another one"
+        ) from broken
+
+
+def _decode_with_nulls(data: bytes | bytearray, kind: type[T], where: str, wrong: Exception) -> T:
+    """A null means absent (FORMAT.md 1.2); that is too rare to pay for on every read."""
+    try:
+        return msgspec.convert(_without_nulls(msgspec.json.decode(data)), type=kind)
+    except msgspec.ValidationError as still:
+        raise InvalidBackup(
+            f"{where} is not as the backup format wants it: {still}", hint="was it edited by hand?"
+        ) from wrong
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value if item is not None]
+    return value
+
+
+def decode_full(data: bytes | bytearray, *, where: str) -> Backup:
+    return decode(data, Backup, where=where)
+
+
+def decode_levels(read: Callable[[str], bytes | bytearray], *, where: str) -> Backup:
+    """Rebuilds a backup that has no ``full_meta.json`` from its four level files (FORMAT.md 1.6)."""
+
+    def infos(file: str, kind: type[R]) -> list[R]:
+        place = f"{where}{file}"
+        return [decode(bytes(raw), kind, where=place) for raw in decode(read(file), Infos, where=place).infos]
+
+    root = decode(read(layout.BACKUP_META), BackupExtras, where=f"{where}{layout.BACKUP_META}")
+    backup = Backup(**{name: getattr(root, name) for name in BackupExtras.__struct_fields__})
+    backup.collection_backups = infos(layout.COLLECTION_META, Collection)
+    segments: defaultdict[tuple[int, int], list[SegmentHead]] = defaultdict(list)
+    for segment in infos(layout.SEGMENT_META, SegmentHead):
+        segments[segment.collection_id, segment.partition_id].append(segment)
+    partitions: defaultdict[int, list[Partition]] = defaultdict(list)
+    for partition in infos(layout.PARTITION_META, Partition):
+        partition.segment_backups = segments[partition.collection_id, partition.partition_id]
+        partition.size = sum(segment.size for segment in partition.segment_backups)
+        partitions[partition.collection_id].append(partition)
+    for collection in backup.collection_backups:
+        collection.partition_backups = partitions[collection.collection_id]
+        collection.size = sum(partition.size for partition in collection.partition_backups)
+    backup.size = sum(collection.size for collection in backup.collection_backups)
+    return backup

@@ -1,0 +1,118 @@
+"""The use-case `get`: one backup as data, in the classic tool's brief view or whole (PARITY.md 1.2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from mbk.engine.repository.catalog import COMPLETE, INCOMPLETE, PARTIAL, Catalog
+from mbk.engine.repository.codec import head
+from mbk.errors import InvalidBackup
+from mbk.model.layout import FULL_META
+from mbk.model.manifest import OwnMeta
+from mbk.model.records import Backup, BackupExtras, Collection, CollectionHead
+
+#: The classic tool's state code of a backup that is there: success.
+SUCCESS = 2
+
+BRIEF_COLLECTION = (
+    "id",
+    "collection_id",
+    "db_name",
+    "collection_name",
+    "schema",
+    "shards_num",
+    "backup_timestamp",
+    "size",
+    "has_index",
+    "index_infos",
+    "load_state",
+    "backup_physical_timestamp",
+    "channel_checkpoints",
+    "properties",
+)
+
+
+def view(catalog: Catalog, name: str, *, detail: bool = False) -> dict[str, Any]:
+    """A backup as plain data. ``detail`` adds partitions, segments, their files and everything else, secrets excepted."""
+    backup = catalog.read(name)
+    own = catalog.read_own(name)
+    result: dict[str, Any] = {
+        **_plain(head(backup, BackupExtras)),
+        "state_code": SUCCESS,
+        "progress": 100,
+        "state": PARTIAL if own.failed else COMPLETE,
+        "collection_backups": _whole(catalog, name, backup)
+        if detail
+        else [*map(_brief, backup.collection_backups)],
+        "meta_size": catalog.meta_size(name),
+    }
+    _add_protection(result, own)
+    if own.started:
+        result |= {"started": own.started, "finished": own.finished}
+    if own.failed:
+        result["failed"] = own.failed
+    _hide_secrets(result, backup, detail=detail)
+    return result
+
+
+def incomplete(catalog: Catalog, name: str) -> dict[str, Any] | None:
+    """What can be said of a backup that was never committed; None where there is none of that name."""
+    found = catalog.find(name)
+    if not found.is_backup or found.is_committed:
+        return None
+    own = catalog.read_own(name)
+    return {
+        "name": name,
+        "id": own.id,
+        "state": INCOMPLETE,
+        "started": own.started,
+        "tool": own.tool,
+        "reason": f"{own.remedy(name)}, or delete it",
+    }
+
+
+def _whole(catalog: Catalog, name: str, backup: Backup) -> list[Any]:
+    """Collections with the file lists of their segments, which the records of a reader leave out."""
+    found = catalog.find(name)
+    if FULL_META not in found.files:
+        return [*map(_plain, backup.collection_backups)]
+    tree = msgspec.json.decode(catalog.read_file(found.layout.meta(FULL_META)))
+    return tree.get("collection_backups") or []
+
+
+def _add_protection(result: dict[str, Any], own: OwnMeta) -> None:
+    """Which line each collection keeps to, as far as mbk made the backup; a key that classic clients ignore."""
+    for collection in result["collection_backups"]:
+        protection = own.protection.get(str(collection.get("collection_id", 0)))
+        if protection is not None:
+            collection["protection"] = {
+                "boundary": protection.boundary,
+                "at": protection.at,
+                "gc_paused": protection.gc_paused,
+            }
+
+
+def _brief(collection: Collection) -> dict[str, Any]:
+    whole = _plain(head(collection, CollectionHead))
+    return {key: whole[key] for key in BRIEF_COLLECTION if key in whole}
+
+
+def _plain(record: msgspec.Struct) -> dict[str, Any]:
+    plain = msgspec.to_builtins(record)
+    if not isinstance(plain, dict):
+        raise InvalidBackup("a record of the backup is no object")
+    return plain
+
+
+def _hide_secrets(result: dict[str, Any], backup: Backup, *, detail: bool) -> None:
+    """Password hashes and zone keys stay in the bucket."""
+    for database in result.get("database_backups", []):
+        if "ezk" in database:
+            database["ezk"] = "***"
+    if not detail or backup.rbac_meta is None:
+        result.pop("rbac_meta", None)
+        return
+    for user in result["rbac_meta"].get("users", []):
+        user.pop("password", None)

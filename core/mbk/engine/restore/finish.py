@@ -1,0 +1,101 @@
+"""What a restore does once the rows are there: wait for indexes, replay aliases and load state, count."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mbk.engine.restore.plan import RestoreTask
+from mbk.engine.runtime.failures import concerns_everything
+from mbk.engine.runtime.run import Run
+from mbk.errors import MbkError, MilvusError
+from mbk.model.options import RestoreOptions
+from mbk.model.records import LOADED
+from mbk.ports.milvus.server import Milvus
+
+INDEX_POLL = 0.5
+LOAD_POLL = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The data is there by now: what fails here is told and takes nothing back."""
+
+    milvus: Milvus
+    run: Run
+    options: RestoreOptions
+
+    def run_all(self, task: RestoreTask) -> list[str]:
+        steps: list[tuple[str, Callable[[RestoreTask], None]]] = []
+        if self.options.rebuild_index and self.options.wait_index:
+            steps.append(("index", self._wait_for_indexes))
+        if self.options.aliases:
+            steps.append(("aliases", self._create_aliases))
+        if self.wants_load(task):
+            steps.append(("load", self._load))
+        notes = []
+        for phase, step in steps:
+            self.run.phase(phase, str(task.target))
+            try:
+                step(task)
+            except MbkError as error:
+                if concerns_everything(error):
+                    raise
+                notes.append(f"{phase}: {error.message}")
+                self.run.notice(f"{phase}-failed", f"{task.target}: {error}", str(task.target))
+        return notes
+
+    def wants_load(self, task: RestoreTask) -> bool:
+        return self.options.load and task.record.load_state == LOADED
+
+    def live_rows(self, task: RestoreTask) -> int | None:
+        """The rows that a query sees, where the whole collection was loaded just now."""
+        if not self.wants_load(task) or _loaded_partitions(task):
+            return None
+        try:
+            return self.milvus.row_count(task.target.database, task.target.collection)
+        except MbkError:
+            return None
+
+    def _wait_for_indexes(self, task: RestoreTask) -> None:
+        while True:
+            states = self.run.retry.call(
+                f"ask for the indexes of {task.target}",
+                lambda: self.milvus.index_states(task.target.database, task.target.collection),
+            )
+            failed = next((state for state in states if state.failed), None)
+            if failed is not None:
+                raise MilvusError(f"index {failed.name} of {task.target} failed: {failed.failed}")
+            if all(state.finished for state in states):
+                return
+            self.run.sleep(INDEX_POLL)
+
+    def _create_aliases(self, task: RestoreTask) -> None:
+        for alias in task.record.aliases:
+            self.milvus.create_alias(task.target.database, task.target.collection, alias)
+
+    def _load(self, task: RestoreTask) -> None:
+        """With the replicas and resource groups of the source; where these cannot be had, without, and that is told."""
+        database, name = task.target.database, task.target.collection
+        partitions = _loaded_partitions(task)
+        replicas, groups = max(1, task.record.replica_number), task.record.resource_groups
+        try:
+            self.milvus.load(database, name, partitions=partitions, replicas=replicas, resource_groups=groups)
+        except MilvusError as error:
+            if replicas == 1 and not groups:
+                raise
+            self.milvus.load(database, name, partitions=partitions)
+            self.run.notice(
+                "load-reduced",
+                f"{task.target} is loaded with one replica in the default resource group: {error.message}",
+                str(task.target),
+            )
+        while self.milvus.load_progress(database, name) < 100:
+            self.run.sleep(LOAD_POLL)
+
+
+def _loaded_partitions(task: RestoreTask) -> list[str]:
+    """Empty where all are loaded."""
+    parts = task.record.partition_backups
+    loaded = [part.partition_name for part in parts if part.load_state == LOADED]
+    return [] if len(loaded) == len(parts) else loaded

@@ -1,0 +1,110 @@
+"""The journal of one collection's restore: lets a restore that was killed go on instead of importing twice."""
+
+from __future__ import annotations
+
+import threading
+
+import msgspec
+
+from mbk.engine.formats.binlog.import_plan import ImportGroup
+from mbk.engine.repository import codec as metafiles
+from mbk.engine.runtime.run import Run
+from mbk.errors import InvalidBackup, ObjectNotFound
+from mbk.model.layout import OWN_META
+from mbk.model.manifest import JobNote, Journal, Loaded
+from mbk.ports.storage import Storage
+
+
+class JournalFile:
+    """One small object beside the staged copies, rewritten as a whole at every step. Thread-safe."""
+
+    def __init__(self, storage: Storage, prefix: str, run: Run) -> None:
+        self._storage = storage
+        self._key = f"{prefix}{OWN_META}"
+        self._run = run
+        self._lock = threading.Lock()
+        self.journal = Journal()
+        #: Whether the target stays with a part of its rows, so that a later run must know which: Milvus still works on
+        #: it, or it could not be dropped.
+        self.is_needed = False
+
+    def load(self, *, backup_id: str, target: str) -> bool:
+        """Reads what an earlier run left. False, with a fresh journal, when that was of another backup, or nothing."""
+        fresh = Journal(backup_id=backup_id, target=target)
+        try:
+            data = self._run.retry.call(f"read {self._key}", self._read)
+            found = metafiles.decode(data, Journal, where=self._key)
+        except (ObjectNotFound, InvalidBackup):
+            found = fresh
+        same = found.backup_id == backup_id and found.target == target and found is not fresh
+        self.journal = found if same else fresh
+        return same
+
+    @property
+    def has_rows_in_place(self) -> bool:
+        """Whether rows were brought into a collection that this restore did not make and cannot take away again."""
+        return not self.journal.created and bool(self.journal.jobs)
+
+    def begin(self, *, collection_id: int, created: bool) -> None:
+        with self._lock:
+            self.journal.collection_id = collection_id
+            self.journal.created = created
+            self._save()
+
+    def note(self, group: ImportGroup, job: str, *, done: bool = False, rows: int = 0) -> None:
+        """``job`` empty: it is about to be started. What Milvus counts of L0 segments are deletes, not ``rows``."""
+        rows = 0 if group.l0 else rows
+        segments = [segment.segment_id for segment in group.segments]
+        with self._lock:
+            self.journal.jobs[group.key] = JobNote(job=job, done=done, rows=rows, segments=segments)
+            self._save()
+
+    def withdraw(self, group: ImportGroup) -> None:
+        """The server refused to start it, or it failed and left nothing."""
+        with self._lock:
+            self.journal.jobs.pop(group.key, None)
+            self._save()
+
+    def release(self, loaded: Loaded | None) -> None:
+        with self._lock:
+            self.journal.released = loaded
+            self._save()
+
+    @property
+    def rows(self) -> int:
+        """Those of the jobs that are done."""
+        return sum(note.rows for note in self.journal.jobs.values() if note.done)
+
+    @property
+    def segments(self) -> set[int]:
+        """Those of all jobs that are done or under way."""
+        return {segment for note in self.journal.jobs.values() for segment in note.segments}
+
+    @property
+    def under_way(self) -> dict[str, JobNote]:
+        return {key: note for key, note in self.journal.jobs.items() if note.job and not note.done}
+
+    @property
+    def is_unclear(self) -> bool:
+        """Whether nobody can tell which segments are in place: a job's start was not noted, or an older mbk noted it."""
+        return any(not note.job or not note.segments for note in self.journal.jobs.values())
+
+    def reset(self) -> None:
+        """Begins anew; what is to be loaded again stays noted."""
+        with self._lock:
+            self.journal.jobs.clear()
+            self.journal.collection_id = 0
+
+    def forget(self) -> None:
+        """The restore is over: what is kept of its copies must not be taken for one that was killed."""
+        self._run.retry.call(f"delete {self._key}", lambda: self._storage.delete([self._key]))
+
+    def _save(self) -> None:
+        data = msgspec.json.encode(self.journal)
+        self._run.retry.call(
+            f"write {self._key}", lambda: self._storage.write(self._key, [data], size=len(data))
+        )
+
+    def _read(self) -> bytes:
+        with self._storage.read(self._key) as chunks:
+            return b"".join(chunks)

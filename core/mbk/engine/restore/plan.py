@@ -1,0 +1,274 @@
+"""Which collections of a backup become which collections of the target (FORMAT.md 3.1, 3.2). Pure."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from mbk.errors import CollectionNotFound, InvalidBackup, InvalidName, NotFound, UsageError
+from mbk.model.mapping import CollectionMapping, DatabaseMapping
+from mbk.model.options import RestoreOptions
+from mbk.model.records import DEFAULT_DATABASE, Backup, Collection, Database
+from mbk.model.selection import CollectionName
+
+_NAMED_AT_MOST = 10
+#: What Milvus takes for a name (its ``validateName`` in ``internal/proxy/util.go``).
+_MILVUS_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,254}")
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreTask:
+    """One collection to restore: its record, its name in the backup, its name in the target, its zone key.
+
+    ``shards`` 0 and ``description`` None: as in the backup. ``partial``: the record holds chosen partitions only.
+    """
+
+    record: Collection
+    source: CollectionName
+    target: CollectionName
+    ezk: str = ""
+    shards: int = 0
+    description: str | None = None
+    partial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RestorePlan:
+    """``databases`` carry their target names; those that exist already are left alone. ``notices`` are for the user."""
+
+    databases: tuple[Database, ...]
+    tasks: tuple[RestoreTask, ...]
+    notices: tuple[str, ...] = ()
+
+
+def make_plan(backup: Backup, options: RestoreOptions) -> RestorePlan:
+    """Applies the selections and the renaming, or the mapping.
+
+    Raises `CollectionNotFound` for a name that was asked for one by one and is not there, `NotFound` for such a
+    database or partition and when nothing is chosen at all, `InvalidName` for a new name that Milvus would refuse,
+    `UsageError` when two collections would become one.
+    """
+    offered = [*(_mapped(backup, options) if options.mapping else _renamed(backup, options))]
+    tasks = [
+        narrowed
+        for task in offered
+        if options.source_selection.wants(task.source) and options.selection.wants(task.target)
+        if (narrowed := _narrowed(task, options)).record.partition_backups or not narrowed.partial
+    ]
+    pairs = [*_database_pairs(backup, options)]
+    _require_named(tasks, backup, options)
+    _require_databases(offered, pairs, backup, options)
+    counts = Counter(task.target for task in tasks)
+    for target, count in counts.items():
+        if count > 1:
+            raise UsageError(f"{count} collections would be restored as {target}", hint="rename each of them")
+    databases = _databases(pairs, options, tasks)
+    for task in tasks:
+        _check_name(task.source.database, task.target.database, "database")
+        _check_name(task.source.collection, task.target.collection, "collection")
+    idle = _idle(offered, pairs, options)
+    if not tasks and not databases and not _takes_all(options):
+        raise NotFound(
+            f"nothing of backup {backup.name!r} is chosen"
+            + (f": {', '.join(idle)} fits nothing" if idle else ""),
+            hint=f"the backup holds {_known(backup)}",
+        )
+    return RestorePlan(
+        tuple(database for database in databases if database.db_name != DEFAULT_DATABASE),
+        tuple(tasks),
+        (
+            *(f"filter item {item} fits nothing of the backup" for item in idle),
+            *(f"there is no {name} in the backup to rename" for name in _unmet(backup, options, offered)),
+        ),
+    )
+
+
+# -- what becomes what -------------------------------------------------------------------------------------------------
+
+
+def _task(backup: Backup, record: Collection, options: RestoreOptions) -> RestoreTask:
+    if record.schema is None:
+        raise InvalidBackup(f"collection {record.collection_name!r} of the backup has no schema")
+    source = CollectionName(record.db_name or DEFAULT_DATABASE, record.collection_name)
+    ezk = next((item.ezk for item in backup.database_backups if item.db_name == source.database), "")
+    return RestoreTask(record, source, source, options.ezk_mapping.get(ezk, ezk))
+
+
+def _renamed(backup: Backup, options: RestoreOptions) -> Iterator[RestoreTask]:
+    for record in backup.collection_backups:
+        task = _task(backup, record, options)
+        yield replace(task, target=options.renaming.collection(task.source))
+
+
+def _unmet(backup: Backup, options: RestoreOptions, offered: Iterable[RestoreTask]) -> Iterator[str]:
+    """Names that are to be replaced and are not there: a slip of the pen leaves another under its old name."""
+    sources = {task.source for task in offered}
+    yield from (str(name) for name in options.renaming.collections if name not in sources)
+    databases = _sources(backup)
+    yield from (f"{name}.*" for name in options.renaming.databases if name not in databases)
+
+
+def _mapped(backup: Backup, options: RestoreOptions) -> Iterator[RestoreTask]:
+    """Each source as often as the mapping names it."""
+    tasks = {
+        task.source: task for task in (_task(backup, item, options) for item in backup.collection_backups)
+    }
+    sources = _sources(backup)
+    for mapping in options.mapping:
+        if mapping.source not in sources:
+            raise NotFound(
+                f"backup {backup.name!r} has no database {mapping.source}, which the plan maps",
+                hint=f"the backup holds {', '.join(sorted(sources))}",
+            )
+        for entry in mapping.collections or _all_of(mapping, tasks):
+            source = CollectionName(mapping.source, entry.source)
+            if source not in tasks:
+                raise CollectionNotFound(
+                    f"backup {backup.name!r} has no collection {source}, which the plan maps",
+                    hint=f"the backup holds {_known(backup)}",
+                )
+            yield replace(
+                tasks[source],
+                target=CollectionName(mapping.target, entry.target),
+                shards=entry.shards,
+                description=entry.description,
+            )
+
+
+def _all_of(mapping: DatabaseMapping, sources: Iterable[CollectionName]) -> list[CollectionMapping]:
+    names = [name.collection for name in sources if name.database == mapping.source]
+    return [CollectionMapping(source=name, target=name) for name in names]
+
+
+def _narrowed(task: RestoreTask, options: RestoreOptions) -> RestoreTask:
+    """Only the chosen partitions; what is deleted over all partitions stays, for it may be deleted in them."""
+    chosen = ((options.source_selection, task.source), (options.selection, task.target))
+    if not any(selection.narrows(name) for selection, name in chosen):
+        return task
+    if task.record.schema is not None and any(item.is_partition_key for item in task.record.schema.fields):
+        if not any(name in selection.named for selection, name in chosen):
+            return replace(
+                task, record=msgspec.structs.replace(task.record, partition_backups=[]), partial=True
+            )
+        raise UsageError(
+            f"{task.source} has a partition key: Milvus itself deals its rows out to partitions",
+            hint="choose the whole collection",
+        )
+    present = {partition.partition_name for partition in task.record.partition_backups}
+    for selection, name in chosen:
+        if absent := sorted(selection.named_partitions(name) - present):
+            raise NotFound(
+                f"the backup gives no partition {absent[0]} of {name}",
+                hint=f"it holds {', '.join(sorted(present)[:_NAMED_AT_MOST])}",
+            )
+    kept = [
+        partition
+        for partition in task.record.partition_backups
+        if all(selection.wants_partition(name, partition.partition_name) for selection, name in chosen)
+    ]
+    return replace(task, record=msgspec.structs.replace(task.record, partition_backups=kept), partial=True)
+
+
+# -- what must be there ------------------------------------------------------------------------------------------------
+
+
+def _require_named(tasks: list[RestoreTask], backup: Backup, options: RestoreOptions) -> None:
+    missing = [
+        *(options.selection.named - {task.target for task in tasks}),
+        *(options.source_selection.named - {task.source for task in tasks}),
+    ]
+    if missing:
+        raise CollectionNotFound(
+            f"backup {backup.name!r} gives no collection {sorted(missing)[0]}",
+            hint=f"--filter means the names after renaming; the backup holds {_known(backup)}",
+        )
+
+
+def _require_databases(
+    offered: list[RestoreTask],
+    pairs: list[tuple[Database, Database]],
+    backup: Backup,
+    options: RestoreOptions,
+) -> None:
+    """A database may be empty, but one that the backup does not know is a typing error."""
+    targets = {target.db_name for _, target in pairs} | {task.target.database for task in offered}
+    sources = _sources(backup)
+    for chosen, known in ((options.selection, targets), (options.source_selection, sources)):
+        if absent := sorted(chosen.named_databases - known):
+            raise NotFound(
+                f"backup {backup.name!r} gives no database {absent[0]}",
+                hint=f"--filter means the names after renaming; the backup holds {', '.join(sorted(sources))}",
+            )
+
+
+def _check_name(source: str, target: str, kind: str) -> None:
+    """A name as it was needs no check: a Milvus took it."""
+    if target != source and not _MILVUS_NAME.fullmatch(target):
+        raise InvalidName(
+            f"{target!r} is no name for a {kind}",
+            hint="use letters, digits and _, not beginning with a digit, 255 at most",
+        )
+
+
+def _idle(
+    offered: list[RestoreTask], pairs: list[tuple[Database, Database]], options: RestoreOptions
+) -> list[str]:
+    return [
+        *options.source_selection.idle(
+            (source.db_name for source, _ in pairs), [task.source for task in offered]
+        ),
+        *options.selection.idle((target.db_name for _, target in pairs), [task.target for task in offered]),
+    ]
+
+
+def _takes_all(options: RestoreOptions) -> bool:
+    return options.selection.everything and options.source_selection.everything
+
+
+def _sources(backup: Backup) -> set[str]:
+    records = {item.db_name or DEFAULT_DATABASE for item in backup.collection_backups}
+    return records | {item.db_name for item in backup.database_backups}
+
+
+def _known(backup: Backup) -> str:
+    names = sorted(
+        f"{item.db_name or DEFAULT_DATABASE}.{item.collection_name}" for item in backup.collection_backups
+    )
+    return ", ".join(names[:_NAMED_AT_MOST]) or "none"
+
+
+# -- databases ---------------------------------------------------------------------------------------------------------
+
+
+def _database_pairs(backup: Backup, options: RestoreOptions) -> Iterator[tuple[Database, Database]]:
+    """Each database of the backup with what it becomes, as often as it becomes something."""
+    for database in backup.database_backups:
+        if not options.mapping:
+            name = options.renaming.database(database.db_name)
+            yield database, Database(db_name=name, properties=database.properties)
+        for mapping in options.mapping:
+            if mapping.source == database.db_name:
+                properties = database.properties if mapping.properties else []
+                yield database, Database(db_name=mapping.target, properties=properties)
+
+
+def _databases(
+    pairs: list[tuple[Database, Database]], options: RestoreOptions, tasks: list[RestoreTask]
+) -> list[Database]:
+    """Those that are chosen themselves, and those of chosen collections."""
+    needed = {task.target.database for task in tasks}
+    wanted: dict[str, Database] = {}
+    for source, target in pairs:
+        itself = options.source_selection.wants_empty(source.db_name) and options.selection.wants_empty(
+            target.db_name
+        )
+        if itself or target.db_name in needed:
+            _check_name(source.db_name, target.db_name, "database")
+            wanted.setdefault(target.db_name, target)
+    for name in needed:
+        wanted.setdefault(name, Database(db_name=name))
+    return list(wanted.values())

@@ -1,0 +1,171 @@
+"""The collection that is restored into: making it, equipping it, taking it away again, releasing and loading it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mbk.engine.restore.journal import JournalFile
+from mbk.engine.restore.plan import RestoreTask
+from mbk.engine.restore.schema import target_indexes, target_properties, target_schema, target_shards
+from mbk.engine.runtime.run import Run
+from mbk.errors import AlreadyExists, CollectionNotFound, MbkError, MilvusError, RateLimited
+from mbk.model.manifest import Loaded
+from mbk.model.options import RestoreOptions
+from mbk.model.records import LOADED, NOT_LOADED
+from mbk.ports.milvus.server import Feature, Milvus
+
+#: Creating is put off by the server's limit on definitions for long (FORMAT.md 3.4).
+PATIENCE = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One task's target. The journal says whose it is, so that a later run can go on with it."""
+
+    milvus: Milvus
+    run: Run
+    options: RestoreOptions
+    task: RestoreTask
+    journal: JournalFile
+    #: What could not be made, for the report.
+    notes: list[str] = field(default_factory=list)
+
+    def create(self) -> bool:
+        """Whether it was made; with ``skip_create`` it is only equipped."""
+        task, options = self.task, self.options
+        database, name = task.target.database, task.target.collection
+        if options.skip_create:
+            self._equip(made=False)
+            return False
+        self.run.phase("create", str(task.target))
+        if options.drop_existing and self.milvus.has_collection(database, name):
+            self.milvus.drop_collection(database, name)
+        self.journal.begin(collection_id=0, created=True)
+        schema = target_schema(task, options)
+        try:
+            self.run.retry.call(
+                f"create {task.target}",
+                lambda: self.milvus.create_collection(
+                    database,
+                    schema,
+                    shards=target_shards(task, options),
+                    consistency_level=task.record.consistency_level,
+                    partitions=_partition_count(task),
+                    properties=target_properties(task, options),
+                ),
+                patience=PATIENCE,
+            )
+            self._equip(made=True)
+        except AlreadyExists:
+            raise  # somebody else's
+        except BaseException:
+            self.undo()
+            raise
+        return True
+
+    def _equip(self, *, made: bool) -> None:
+        """Indexes and partitions; then it is noted whose collection this is."""
+        task = self.task
+        database, name = task.target.database, task.target.collection
+        info = self.milvus.describe(database, name)
+        if self.options.drop_index:
+            for index in info.indexes:
+                self.milvus.drop_index(database, name, index)
+        if self.options.rebuild_index:
+            self._create_indexes()
+        present = {partition.name for partition in info.partitions}
+        for partition in task.record.partition_backups:
+            if partition.partition_name not in present:
+                self.run.retry.call(
+                    f"create partition {partition.partition_name} of {task.target}",
+                    lambda at=partition.partition_name: self.milvus.create_partition(database, name, at),  # type: ignore[misc] # bound at once
+                    patience=PATIENCE,
+                )
+        self.journal.begin(collection_id=info.id, created=made)
+
+    def _create_indexes(self) -> None:
+        """An index that this server does not know keeps no rows back: it is told, and the rest comes."""
+        for index in target_indexes(self.task, self.options):
+            what = f"create index {index.index_name or index.field_name} of {self.task.target}"
+            try:
+                self.run.retry.call(
+                    what,
+                    lambda index=index: self.milvus.create_index(  # type: ignore[misc] # bound at once
+                        self.task.target.database, self.task.target.collection, index
+                    ),
+                    patience=PATIENCE,
+                )
+            except RateLimited:
+                raise
+            except MilvusError as error:
+                self.notes.append(f"index {index.index_name or index.field_name}: {error.message}")
+                self.run.notice(
+                    "index-refused",
+                    f"{what}: {error.message}: the rows come back without it, --use_auto_index lets Milvus choose",
+                    str(self.task.target),
+                )
+
+    @property
+    def ends_jobs_when_dropped(self) -> bool:
+        """Since import v2, which came with the L0 segments, the jobs of a dropped collection fail."""
+        return Feature.L0_SEGMENTS in self.milvus.features
+
+    def undo(self, *, left_running: bool = False) -> bool:
+        """Nothing half restored stays visible, unless Milvus is still at it; an interrupted run still gets to do this."""
+        why = "Milvus still imports into it"
+        if not left_running or self.ends_jobs_when_dropped:
+            try:
+                self.milvus.drop_collection(self.task.target.database, self.task.target.collection)
+            except CollectionNotFound:
+                return True
+            except MbkError as error:
+                why = f"it could not be dropped, {error}"
+            else:
+                return True
+        self.journal.is_needed = True
+        self.run.notice(
+            "half-restored",
+            f"{self.task.target} is incomplete, run the same restore again: {why}",
+            str(self.task.target),
+        )
+        return False
+
+    # -- deletes go into released collections only (FORMAT.md 4.1) -------------------------------------------------
+
+    def release(self) -> None:
+        database, name = self.task.target.database, self.task.target.collection
+        info = self.milvus.describe(database, name)
+        if info.load_state in ("", NOT_LOADED):
+            return
+        partitions = [part for part, state in info.partition_load_states.items() if state == LOADED]
+        whole = info.load_state == LOADED and len(partitions) in (0, len(info.partitions))
+        self.journal.release(
+            Loaded(replicas=max(1, info.replicas), partitions=[] if whole else sorted(partitions))
+        )
+        self.run.notice(
+            "released",
+            f"{self.task.target} is released while deletes are imported, and loaded again afterwards",
+            str(self.task.target),
+        )
+        self.run.retry.call(f"release {self.task.target}", lambda: self.milvus.release(database, name))
+
+    def load_again(self) -> None:
+        """What fails here takes nothing back; it is told."""
+        loaded = self.journal.journal.released
+        if loaded is None:
+            return
+        database, name = self.task.target.database, self.task.target.collection
+        try:
+            self.milvus.load(database, name, partitions=loaded.partitions, replicas=loaded.replicas)
+        except MbkError as error:
+            self.run.notice(
+                "not-loaded", f"{self.task.target} is no longer loaded: {error}", str(self.task.target)
+            )
+        else:
+            self.journal.release(None)
+
+
+def _partition_count(task: RestoreTask) -> int:
+    schema = task.record.schema
+    keyed = schema is not None and any(field.is_partition_key for field in schema.fields)
+    return len(task.record.partition_backups) if keyed else 0

@@ -1,0 +1,290 @@
+"""Leases: two runs never work on one backup, or restore into one collection, also from two machines.
+
+A lease is a small object below ``.mbk/leases/`` of the storage's root, written with a conditional create. Whoever holds
+it renews it every few seconds. Clocks of two machines are never compared: a lease counts as left behind when it is
+seen unchanged for `Times.expiry`, or at once when its process is known to be dead because it ran on this machine. So a
+run that was killed blocks nobody for longer, and its lease is taken over by the next run of the same name; leases that
+nobody came back for are removed by later runs.
+
+Taking over a lease is not atomic, as storages have no conditional replace in common: the new holder looks again after
+a moment, and at every renewal; one that finds another's name there stops its run.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+import msgspec
+
+from mbk.engine.repository.codec import decoder
+from mbk.engine.runtime.run import Run
+from mbk.errors import AccessError, Busy, MbkError, ObjectExists, ObjectNotFound, Unsupported
+from mbk.ports.storage import Storage
+
+PREFIX = ".mbk/leases/"
+#: Nobody comes back for a lease that was not renewed for so long.
+ABANDONED = timedelta(days=1)
+#: Seconds that a write of somebody else may take to show.
+SETTLE = 0.2
+
+log = logging.getLogger(__name__)
+#: The leases that this process holds: one of its own number that is not here was held by an earlier process.
+_held: set[str] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Seconds. ``expiry`` is several beats; ``settle`` as `SETTLE`."""
+
+    beat: float = 8.0
+    expiry: float = 30.0
+    settle: float = field(default_factory=lambda: SETTLE)
+    poll: float = 0.5
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """What stands in the object. ``what`` is for people; ``targets`` are the collections of a restore."""
+
+    token: str
+    machine: str
+    pid: int
+    what: str
+    beat: int = 0
+    targets: tuple[str, ...] = ()
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this very process holds it."""
+        return self.token in _held
+
+    @property
+    def is_dead(self) -> bool:
+        """Known for sure, which is possible on its own machine alone."""
+        if self.machine != _machine() or self.is_ours:
+            return False
+        if self.pid == os.getpid():
+            return True
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except OSError:
+            return False
+        return False
+
+
+@dataclass(slots=True)
+class Lease:
+    """One lease, taken, renewed by a thread and given back."""
+
+    storage: Storage
+    key: str
+    what: str
+    run: Run
+    times: Times = field(default_factory=Times)
+    targets: tuple[str, ...] = ()
+    _token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    _beat: int = 0
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def take(self, *, patience: float = 0.0) -> None:
+        """Takes the lease. `Busy` when somebody is alive who holds it, and still does after ``patience`` seconds."""
+        deadline = time.monotonic() + patience
+        _held.add(self._token)
+        try:
+            while not self.run.retry.call(f"take the lease {self.key}", self._try):
+                other = self.run.retry.call(f"read {self.key}", self._read)
+                if other is None:
+                    continue
+                if left_behind(self.storage, self.key, other, self.run, self.times):
+                    self._write()
+                    self.run.sleep(self.times.settle)
+                    if self._is_mine():
+                        break
+                elif time.monotonic() >= deadline:
+                    raise Busy(
+                        f"another run is busy with it: {other.what} (process {other.pid} on {other.machine})",
+                        hint="wait for its end",
+                    )
+                else:
+                    self.run.sleep(self.times.poll)
+        except BaseException:
+            _held.discard(self._token)
+            raise
+        self._thread = threading.Thread(target=self._renew, name="mbk-lease", daemon=True)
+        self._thread.start()
+
+    def release(self) -> None:
+        """Gives the lease back; works also when the run is cancelled. One that cannot be deleted expires."""
+        self._stop.set()
+        if self._token not in _held:
+            return
+        _held.discard(self._token)
+        if self._thread is not None:
+            self._thread.join()
+        try:
+            if self._is_mine():
+                self.storage.delete([self.key])
+        except MbkError as error:
+            log.debug("lease %s stays until it expires: %s", self.key, error)
+
+    def _try(self) -> bool:
+        data = self._data()
+        if self.storage.capabilities.conditional_write:
+            try:
+                self.storage.write_if_absent(self.key, [data], size=len(data))
+                return True
+            except ObjectExists:
+                return self._is_mine()  # an earlier attempt of ours may have come through
+            except Unsupported:
+                pass  # a profile promises what this very server does not keep
+        if self._read() is not None:
+            return False
+        self._write()
+        self.run.sleep(self.times.settle)
+        return self._is_mine()
+
+    def _renew(self) -> None:
+        while not self._stop.wait(self.times.beat):
+            try:
+                if not self._is_mine():
+                    self._lost()
+                    return
+                self._beat += 1
+                self._write()
+            except MbkError as error:
+                log.debug("lease %s was not renewed: %s", self.key, error)
+
+    def _lost(self) -> None:
+        self.run.notice("lease-lost", f"another run has taken over ({self.what}): this one stops")
+        self.run.cancelled.set()
+
+    def _read(self) -> Holder | None:
+        return read(self.storage, self.key)
+
+    def _is_mine(self) -> bool:
+        found = self._read()
+        return found is not None and found.token == self._token
+
+    def _write(self) -> None:
+        data = self._data()
+        self.storage.write(self.key, [data], size=len(data))
+
+    def _data(self) -> bytes:
+        holder = Holder(self._token, _machine(), os.getpid(), self.what, self._beat, self.targets)
+        return msgspec.json.encode(holder)
+
+
+@contextmanager
+def hold(storage: Storage, name: str, what: str, run: Run, *, times: Times | None = None) -> Iterator[None]:
+    """Works on the backup ``name`` alone. `Busy` when somebody else does."""
+    place = f"{storage.location.root}{PREFIX}"
+    _sweep(storage, place)
+    lease = Lease(storage, f"{place}{name}", what, run, times or Times())
+    try:
+        _take(lease)
+        yield
+    finally:
+        lease.release()
+
+
+@contextmanager
+def hold_targets(
+    storage: Storage, targets: Iterable[str], what: str, run: Run, *, times: Times | None = None
+) -> Iterator[None]:
+    """Restores into these collections alone. `Busy` when another run restores into one of them."""
+    place = f"{storage.location.root}{PREFIX}"
+    times = times or Times()
+    _sweep(storage, place)
+    door = Lease(storage, f"{place}restores", "a restore that begins", run, times)
+    claim = Lease(storage, f"{place}restore-{uuid.uuid4().hex}", what, run, times, tuple(sorted(targets)))
+    try:
+        try:
+            _take(door, patience=4 * times.expiry)
+            _refuse_shared(claim, place)
+            _take(claim)
+        finally:
+            door.release()
+        yield
+    finally:
+        claim.release()
+
+
+def left_behind(storage: Storage, key: str, seen: Holder, run: Run, times: Times) -> bool:
+    """Whether nobody holds this lease any more: its process is dead, or it does not change for a while."""
+    until = time.monotonic() + times.expiry
+    while not seen.is_dead:
+        if seen.is_ours:
+            return False
+        if time.monotonic() >= until:
+            return True
+        run.sleep(times.poll)
+        now = read(storage, key)
+        if now is None or now != seen:
+            return False
+    return True
+
+
+def read(storage: Storage, key: str) -> Holder | None:
+    """None where there is no lease. One that cannot be understood is nobody's, and can be taken over."""
+    try:
+        with storage.read(key) as chunks:
+            return decoder(Holder).decode(b"".join(chunks))
+    except ObjectNotFound:
+        return None
+    except msgspec.DecodeError:
+        return Holder("", _machine(), os.getpid(), "a damaged lease")
+
+
+def _take(lease: Lease, *, patience: float = 0.0) -> None:
+    """Where the storage forbids leases the work goes on without one, and says so: it may write elsewhere."""
+    try:
+        lease.take(patience=patience)
+    except AccessError as error:
+        lease.run.notice("no-lease", f"nothing keeps other runs away from this one: {error.message}")
+
+
+def _refuse_shared(claim: Lease, place: str) -> None:
+    with suppress(AccessError):
+        for key in [entry.key for entry in claim.storage.list(f"{place}") if "/restore-" in entry.key]:
+            other = read(claim.storage, key)
+            shared = sorted({*claim.targets} & {*(other.targets if other else ())})
+            if not other or not shared:
+                continue
+            if left_behind(claim.storage, key, other, claim.run, claim.times):
+                claim.storage.delete([key])
+                continue
+            raise Busy(
+                f"another run restores into {shared[0]}: {other.what} (process {other.pid} on {other.machine})",
+                hint="wait for its end",
+            )
+
+
+def _sweep(storage: Storage, place: str) -> None:
+    """Removes the leases that nobody came back for; what goes wrong here is the next run's affair."""
+    before = datetime.now(UTC) - ABANDONED
+    with suppress(MbkError):
+        old = [entry.key for entry in storage.list(place) if entry.modified and entry.modified < before]
+        if old:
+            storage.delete(old)
+
+
+@cache
+def _machine() -> str:
+    """This machine, and the part of it in which process numbers mean something."""
+    space = ""
+    with suppress(OSError):
+        space = str(Path("/proc/self/ns/pid").readlink())
+    return f"{socket.gethostname()} {space}".strip()

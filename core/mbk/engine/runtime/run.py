@@ -1,0 +1,73 @@
+"""What all steps of one run share: events, retries, cancellation."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from mbk.engine.runtime.retry import Retrier, RetryPolicy
+from mbk.errors import Interrupted, MbkError
+from mbk.model.events import Event, Notice, PhaseStarted, RunFinished, RunStarted
+
+
+class Run:
+    """One run of a command. ``emit`` delivers events one at a time; an observer that raises stops nothing here.
+
+    ``cancelled`` is the caller's own, where somebody else may stop the run.
+    """
+
+    def __init__(
+        self,
+        emit: Callable[[Event], None] | None = None,
+        *,
+        policy: RetryPolicy | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> None:
+        self._listener = emit
+        self._lock = threading.RLock()
+        self.cancelled = cancelled or threading.Event()
+        self.notices: list[str] = []
+        self.retry = Retrier(self.emit, self.cancelled, policy=policy)
+
+    def emit(self, event: Event) -> None:
+        with self._lock:
+            if self._listener is not None:
+                self._listener(event)
+
+    def notice(self, code: str, message: str, collection: str = "") -> None:
+        """Tells the user something that does not stop the run; it also stands in the report."""
+        with self._lock:
+            if message in self.notices:
+                return
+            self.notices.append(message)
+        self.emit(Notice(code=code, message=message, collection=collection))
+
+    def phase(self, phase: str, collection: str = "") -> None:
+        self.emit(PhaseStarted(phase=phase, collection=collection))
+
+    def check_cancelled(self) -> None:
+        if self.cancelled.is_set():
+            raise Interrupted("interrupted")
+
+    def sleep(self, seconds: float) -> None:
+        """Waits, or raises `Interrupted` as soon as the run is cancelled."""
+        if self.cancelled.wait(seconds):
+            raise Interrupted("interrupted")
+
+    @contextmanager
+    def command(self, command: str, name: str) -> Iterator[None]:
+        """Frames a run with its first and last event; any way out with an error cancels what still works."""
+        started = time.monotonic()
+        self.emit(RunStarted(command=command, name=name))
+        error: str | None = None
+        try:
+            yield
+        except BaseException as exc:
+            self.cancelled.set()
+            error = str(exc) if isinstance(exc, MbkError) else type(exc).__name__
+            raise
+        finally:
+            seconds = time.monotonic() - started
+            self.emit(RunFinished(command=command, name=name, seconds=seconds, error=error))

@@ -1,0 +1,161 @@
+"""Trying out a storage with one small object: every operation that a backup or a restore will need of it.
+
+Each operation is tried and answered by itself. Whatever the answers, nothing stays behind.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from mbk.engine.runtime.run import Run
+from mbk.errors import (
+    AccessError,
+    MbkError,
+    ObjectExists,
+    ObjectNotFound,
+    StorageError,
+    Unsupported,
+    VerificationFailed,
+)
+from mbk.model.reports import CheckResult
+from mbk.ports.storage import Storage
+
+DATA = b"mbk check"
+
+
+def ask(what: str, question: Callable[[], str], *, optional: str = "") -> CheckResult:
+    """The answer to a question that may raise. ``optional`` says what it means where `Unsupported` is no failure."""
+    try:
+        return CheckResult(what, True, question())
+    except Unsupported as error:
+        if optional:
+            return CheckResult(what, True, f"{error.message}: {optional}", warning=True)
+        return CheckResult(what, False, error.message, error.hint, exit_code=error.exit_code)
+    except MbkError as error:
+        return CheckResult(what, False, error.message, error.hint, exit_code=error.exit_code)
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """The probe objects of one storage, below a prefix of their own in its root."""
+
+    storage: Storage
+    prefix: str
+
+    @classmethod
+    def of(cls, storage: Storage) -> Probe:
+        return cls(storage, f"{storage.location.root}mbk_check_{uuid.uuid4().hex}/")
+
+    @property
+    def key(self) -> str:
+        return f"{self.prefix}probe"
+
+    @property
+    def copied(self) -> str:
+        return f"{self.prefix}copied"
+
+    @property
+    def parts(self) -> str:
+        return f"{self.prefix}parts"
+
+    def results(self, name: str, run: Run) -> Iterator[CheckResult]:
+        """One answer for each operation; ``name`` is the side's."""
+        written = ask(f"{name}: write", self.write)
+        try:
+            yield written
+            yield ask(f"{name}: list", lambda: self._list(written=written.ok))
+            for operation, question, optional in self._of_what_is_written():
+                what = f"{name}: {operation}"
+                yield ask(what, question, optional=optional) if written.ok else _not_tried(what, written)
+        finally:
+            # What was refused may have arrived all the same.
+            removed = ask(f"{name}: delete", lambda: self._remove(run))
+        yield removed if written.ok else _not_tried(removed.what, written)
+
+    def _of_what_is_written(self) -> Iterator[tuple[str, Callable[[], str], str]]:
+        limits = self.storage.capabilities
+        whole = limits.server_side_copy and limits.max_copy_size is None
+        yield "read", self.read, ""
+        yield (
+            "conditional create",
+            self._conditional,
+            "two runs that take one backup name at once are not told apart",
+        )
+        yield "server-side copy", self._copy, "copies inside of it pass through this process"
+        large = "large objects are copied whole" if whole else "large objects are streamed"
+        yield "part copy", self._part_copy, large
+
+    @contextmanager
+    def removed(self, run: Run) -> Iterator[None]:
+        """Nothing of the probe is left afterwards. Why the block failed says more than what follows from it."""
+        try:
+            yield
+        except BaseException:
+            with suppress(MbkError):
+                self._remove(run)
+            raise
+        self._remove(run)
+
+    def write(self) -> str:
+        self.storage.write(self.key, [DATA], size=len(DATA))
+        return "works"
+
+    def read(self, key: str = "") -> str:
+        with self.storage.read(key or self.key) as chunks:
+            if b"".join(chunks) != DATA:
+                raise VerificationFailed(f"{key or self.key} reads differently from what was written")
+        return "works"
+
+    def _list(self, *, written: bool) -> str:
+        found = [entry.key for entry in self.storage.list(self.prefix)]
+        if written and found != [self.key]:
+            raise VerificationFailed(f"{self.key} was written and is not listed")
+        return "works"
+
+    def _conditional(self) -> str:
+        try:
+            self.storage.write_if_absent(self.key, [DATA], size=len(DATA))
+        except ObjectExists:
+            return "works"
+        raise VerificationFailed(f"{self.key} was overwritten by a write that must not")
+
+    def _copy(self) -> str:
+        self.storage.copy(self.storage, self.key, self.copied)
+        return self._same(self.copied)
+
+    def _part_copy(self) -> str:
+        if not self.storage.capabilities.part_copy:
+            raise Unsupported("no part copy")
+        try:
+            with self.storage.multipart(self.parts) as upload:
+                upload.copy_part(1, self.storage, self.key, offset=0, length=len(DATA))
+                upload.complete()
+        except StorageError as error:
+            if error.retryable or isinstance(error, Unsupported):
+                raise
+            # Amazon documents ranges for sources above 5 MB only; the probe is smaller.
+            raise Unsupported(f"refused for an object as small as the probe ({error.message})") from error
+        return self._same(self.parts)
+
+    def _same(self, key: str) -> str:
+        if self.storage.stat(key).size != len(DATA):
+            raise VerificationFailed(f"{key} is not as large as what it was copied from")
+        return "works"
+
+    def _remove(self, run: Run) -> str:
+        """Deletes by name, for who may write may perhaps not list."""
+        keys = [self.key, self.copied, self.parts]
+        run.retry.call(f"delete {self.prefix}", lambda: self.storage.delete(keys))
+        run.retry.call(f"clean {self.prefix}", lambda: self.storage.clean(self.prefix))
+        # Who may not read cannot look: that is told by the answer about reading.
+        with suppress(ObjectNotFound, AccessError):
+            self.storage.stat(self.key)
+            raise VerificationFailed(f"{self.key} was deleted and is still there")
+        return "works"
+
+
+def _not_tried(what: str, written: CheckResult) -> CheckResult:
+    return CheckResult(what, False, "not tried, for nothing could be written", exit_code=written.exit_code)

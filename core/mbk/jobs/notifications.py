@@ -1,0 +1,98 @@
+"""Tells somebody when a job has ended: posts to a URL, or runs a command. The job's result never depends on it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shlex
+import subprocess
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from mbk.jobs.model import Job, State
+from mbk.model.events import Event
+
+log = logging.getLogger(__name__)
+#: Seconds for one of them.
+PATIENCE = 30
+
+
+class Hooks:
+    """``on_success`` and ``on_failure``: ``http(s)://`` URLs, or command lines; empty: nothing.
+
+    A cancelled or interrupted job counts as failed. Runs in a thread of its own, one after the other.
+    """
+
+    def __init__(self, on_success: str, on_failure: str) -> None:
+        self._targets = {True: on_success, False: on_failure}
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="mbk-hook")
+
+    def started(self, job: Job) -> None:
+        pass
+
+    def event(self, job: Job, event: Event) -> None:
+        pass
+
+    def finished(self, job: Job) -> None:
+        target = self._targets[job.state is State.SUCCEEDED]
+        if target:
+            self._pool.submit(tell, target, job)
+
+    def close(self) -> None:
+        """Waits for what is being told."""
+        self._pool.shutdown(wait=True)
+
+
+def tell(target: str, job: Job) -> None:
+    """Tells one target. What goes wrong is logged without the target, which may hold a token."""
+    body = json.dumps(_body(job)).encode()
+    try:
+        if target.startswith(("http://", "https://")):
+            _post(target, body)
+        else:
+            _run(target, job, body)
+    except Exception as exc:  # noqa: BLE001 - nothing that goes wrong here is the job's
+        log.warning("job %s: the hook failed: %s", job.id, type(exc).__name__)
+
+
+def _post(url: str, body: bytes) -> None:
+    request = urllib.request.Request(
+        url, data=body, headers={"Content-Type": "application/json"}, method="POST"
+    )
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+        answer.read(1024)
+
+
+def _run(command: str, job: Job, body: bytes) -> None:
+    """The job as JSON on standard input, and its main facts in the environment; no shell reads the command."""
+    facts = {
+        "MBK_JOB_ID": job.id,
+        "MBK_JOB_KIND": job.kind,
+        "MBK_JOB_STATE": job.state,
+        "MBK_BACKUP": job.name,
+    }
+    subprocess.run(
+        shlex.split(command),
+        input=body,
+        env={**os.environ, **facts},
+        timeout=PATIENCE,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def _body(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "backup": job.name,
+        "state": job.state,
+        "attempt": job.attempt,
+        "seconds": round(job.finished - job.started, 3) if job.started else 0,
+        "error": job.error.message if job.error else None,
+        "collections": {item.target: item.state for item in job.collections},
+        "result": dict(job.result),
+    }

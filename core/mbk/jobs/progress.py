@@ -1,0 +1,149 @@
+"""From the engine's events to a job's progress. Cheap enough for millions of objects."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+
+from mbk.jobs.model import Outcome, Progress
+from mbk.model.events import (
+    CollectionFinished,
+    Event,
+    ImportProgressed,
+    Notice,
+    ObjectCopied,
+    PhaseStarted,
+    RetryScheduled,
+    WorkPlanned,
+)
+from mbk.model.reports import DONE, RunReport
+
+#: Where the percentage starts, and where it stays until the job is done.
+BEGUN, NEARLY = 1, 99
+RUNNING = "running"
+
+
+class Meter:
+    """Counts one attempt of a job. Called one event at a time, read from any thread."""
+
+    def __init__(self, percent: int = 0, *, restores: bool = False) -> None:
+        self._restores = restores
+        self._lock = threading.Lock()
+        self._percent = max(percent, BEGUN)
+        self._phase = ""
+        self._objects = self._objects_total = self._bytes = self._bytes_total = self._retries = 0
+        self._planned: dict[str, int] = {}
+        self._imports: dict[str, dict[str, int]] = {}
+        self._collections: dict[str, Outcome] = {}
+        self._notices: list[str] = []
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            match event:
+                case ObjectCopied():
+                    self._objects += 1
+                    self._bytes += event.size
+                    self._add(event.collection, objects=1, size=event.size)
+                case WorkPlanned():
+                    self._objects_total += event.objects
+                    self._bytes_total += event.size
+                    self._planned[event.collection] = self._planned.get(event.collection, 0) + event.size
+                case ImportProgressed():
+                    self._imports.setdefault(event.collection, {})[event.job] = event.percent
+                case PhaseStarted():
+                    self._phase = event.phase
+                    if event.collection:
+                        self._begin(event.collection)
+                case CollectionFinished():
+                    self._end(event)
+                case RetryScheduled():
+                    self._retries += 1
+                case Notice() if event.message not in self._notices:
+                    self._notices.append(event.message)
+
+    def progress(self) -> Progress:
+        with self._lock:
+            self._percent = max(self._percent, min(NEARLY, int(100 * self._share())))
+            return Progress(
+                percent=self._percent,
+                phase=self._phase,
+                objects=self._objects,
+                objects_total=max(self._objects_total, self._objects),
+                bytes=self._bytes,
+                bytes_total=max(self._bytes_total, self._bytes),
+                retries=self._retries,
+            )
+
+    def collections(self) -> tuple[Outcome, ...]:
+        with self._lock:
+            return tuple(
+                replace(item, percent=int(100 * self._done(name))) if item.state == RUNNING else item
+                for name, item in self._collections.items()
+            )
+
+    def notices(self) -> tuple[str, ...]:
+        with self._lock:
+            return tuple(self._notices)
+
+    # -- under the lock ------------------------------------------------------------------------------------------
+
+    def _share(self) -> float:
+        """Done of everything known: the collections count alike, as nobody knows their sizes beforehand."""
+        if not self._collections:
+            return self._bytes / self._bytes_total if self._bytes_total else 0.0
+        return sum(map(self._done, self._collections)) / len(self._collections)
+
+    def _done(self, name: str) -> float:
+        """0 to 1. Where data is staged and then imported, each is a half."""
+        if self._collections[name].state != RUNNING:
+            return 1.0
+        planned, jobs = self._planned.get(name, 0), self._imports.get(name)
+        copied = min(1.0, self._collections[name].bytes / planned) if planned else 0.0
+        if not jobs:
+            return copied / 2 if self._restores else copied
+        imported = sum(jobs.values()) / (100 * len(jobs))
+        return (copied + imported) / 2 if planned else imported
+
+    def _begin(self, name: str) -> None:
+        if name not in self._collections:
+            self._collections[name] = Outcome(source=name, target=name, state=RUNNING, started=time.time())
+
+    def _add(self, name: str, *, objects: int, size: int) -> None:
+        found = self._collections.get(name)
+        if found is not None:
+            self._collections[name] = replace(
+                found, objects=found.objects + objects, bytes=found.bytes + size
+            )
+
+    def _end(self, event: CollectionFinished) -> None:
+        self._begin(event.collection)
+        self._collections[event.collection] = replace(
+            self._collections[event.collection],
+            state=event.outcome,
+            percent=100 if event.outcome == DONE else 0,
+            error=event.error,
+            finished=time.time(),
+        )
+
+
+def outcomes(report: RunReport, seen: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
+    """The collections as the report tells them, with the moments that were seen."""
+    times = {item.target: item for item in seen}
+    return tuple(
+        Outcome(
+            source=item.source,
+            target=item.target,
+            state=item.outcome,
+            percent=100 if item.outcome == DONE else 0,
+            objects=item.objects,
+            bytes=item.size,
+            rows_expected=item.rows_expected,
+            rows_present=item.rows_present,
+            error=item.error,
+            notes=item.notes,
+            started=times[item.target].started if item.target in times else 0.0,
+            finished=times[item.target].finished if item.target in times else 0.0,
+        )
+        for item in report.collections
+    )

@@ -1,0 +1,380 @@
+"""Runs jobs on a bounded number of threads: queue, cancel, resume, and what becomes of them when the server ends."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Protocol
+
+from mbk.api.errors import JobNotFound, KeyReused, QueueFull, WrongState, failure
+from mbk.errors import Busy, Interrupted, MbkError, PartialFailure
+from mbk.jobs.kinds import KINDS, Done, Kind, Work
+from mbk.jobs.model import Job, Outcome, Progress, State
+from mbk.jobs.params import Params
+from mbk.jobs.progress import Meter, outcomes
+from mbk.jobs.sessions import Sessions
+from mbk.jobs.store import Store
+from mbk.model.events import CollectionFinished, Event, Notice, PhaseStarted
+from mbk.model.reports import RunReport
+
+log = logging.getLogger(__name__)
+#: Seconds between two notes of a running job's progress.
+BEAT = 1.0
+
+
+class Observer(Protocol):
+    """Watches jobs; what it raises is logged and changes nothing."""
+
+    def started(self, job: Job) -> None: ...
+
+    def event(self, job: Job, event: Event) -> None: ...
+
+    def finished(self, job: Job) -> None: ...
+
+
+@dataclass(slots=True)
+class Active:
+    """A job that waits or runs. ``verdict``: the state in which it ends when it is stopped from outside."""
+
+    job: Job
+    resume: bool
+    meter: Meter
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    over: Future[Job] = field(default_factory=Future)
+    verdict: State | None = None
+    noted: float = 0.0
+
+    def view(self) -> Job:
+        if self.job.state is not State.RUNNING:
+            return self.job
+        return replace(
+            self.job,
+            progress=self.meter.progress(),
+            collections=self.meter.collections(),
+            notices=self.meter.notices(),
+        )
+
+
+class Runner:
+    def __init__(
+        self,
+        store: Store,
+        sessions: Sessions,
+        *,
+        concurrency: int = 2,
+        queue: int = 100,
+        keep_days: int = 30,
+        kinds: Mapping[str, Kind] = KINDS,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        self.store = store
+        self.sessions = sessions
+        self.kinds = kinds
+        self.observers = observers
+        self.on_change: Callable[[], None] = lambda: None
+        self._concurrency, self._queue, self._keep = concurrency, queue, keep_days * 86_400.0
+        self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="mbk-job")
+        self._lock = threading.RLock()
+        self._active: dict[str, Active] = {}
+        self._secrets: dict[str, Mapping[str, Any]] = {}
+        self._stopping = False
+
+    # -- the server's life ---------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Takes up what an earlier server left: what ran is interrupted, what waited waits again."""
+        self._forget()
+        for job in self.store.running():
+            self._close(replace(job, state=State.INTERRUPTED, finished=time.time()))
+        for job in self.store.waiting():
+            if job.has_secret:
+                self._close(replace(job, state=State.INTERRUPTED, finished=time.time()))
+            else:
+                with self._lock:
+                    self._launch(job, resume=job.attempt > 1)
+
+    def begin_stop(self) -> None:
+        """Running jobs are interrupted, waiting ones stay where they are for the next server."""
+        with self._lock:
+            self._stopping = True
+            active = list(self._active.values())
+        for item in active:
+            item.verdict = item.verdict or State.INTERRUPTED
+            item.cancelled.set()
+            if item.job.state is State.QUEUED and not item.over.done():
+                item.over.set_result(item.job)
+
+    def stop(self) -> None:
+        self.begin_stop()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    # -- what clients ask for ------------------------------------------------------------------------------------
+
+    def submit(self, params: Params, *, id: str = "", key: str = "", digest: str = "") -> tuple[Job, bool]:
+        """Files a job; with the key of an earlier request: that one's job, and True."""
+        kind = self.kinds[params.kind]  # type: ignore[attr-defined]  # every subclass has its own literal
+        name = kind.check(params)
+        for place in params.places:
+            self.sessions.check_place(*place)
+        path, bucket = self.sessions.normal(params.path, params.bucket)
+        secret = params.model_dump(include=set(kind.secret), exclude_defaults=True)
+        with self._lock:
+            if key and (found := self.store.by_key(key)):
+                return self._again(*found, digest), True
+            job = Job(
+                id=id if id and self.store.get(id) is None else str(uuid.uuid4()),
+                kind=kind.name,
+                name=name,
+                params=params.model_dump(mode="json", exclude=set(kind.secret), exclude_defaults=True),
+                path=path,
+                bucket=bucket,
+                created=time.time(),
+                secret=secret,
+                has_secret=bool(secret),
+            )
+            self._refuse(job)
+            job = self.store.add(job, key=key, digest=digest)
+            self._secrets[job.id] = secret
+            self._launch(job, resume=False)
+        return job, False
+
+    def get(self, id: str) -> Job:
+        """The job as it is now. `JobNotFound` where there is none."""
+        with self._lock:
+            active = self._active.get(id)
+        if active is not None:
+            return active.view()
+        job = self.store.get(id)
+        if job is None:
+            raise JobNotFound(f"no job {id!r}", hint="finished jobs are forgotten after a while")
+        return replace(job, secret=self._secrets.get(id, {}))
+
+    def current(self, job: Job) -> Job:
+        """A job of the store, as it is now."""
+        with self._lock:
+            active = self._active.get(job.id)
+        return active.view() if active else replace(job, secret=self._secrets.get(job.id, {}))
+
+    def over(self, id: str) -> Future[Job]:
+        """Resolved with the job when it is over, or when the server stops before it was begun."""
+        with self._lock:
+            if active := self._active.get(id):
+                return active.over
+        done: Future[Job] = Future()
+        done.set_result(self.get(id))
+        return done
+
+    def cancel(self, id: str) -> Job:
+        """Stops a waiting job at once, a running one in order; one that is being stopped already stays so."""
+        with self._lock:
+            active = self._active.get(id)
+            if active is None:
+                job = self.get(id)
+                if job.state is State.CANCELLED:
+                    return job
+                raise WrongState(f"job {id} is over: {job.state}")
+            active.verdict = State.CANCELLED
+            active.cancelled.set()
+            if active.job.state is State.QUEUED:
+                self._finish(active, replace(active.job, state=State.CANCELLED, finished=time.time()))
+            return active.view()
+
+    def resume(self, id: str) -> Job:
+        """Goes on with a job that ended without success."""
+        with self._lock:
+            job = self.get(id)
+            if not job.is_resumable:
+                raise WrongState(
+                    f"job {id} cannot be resumed: it is {job.state}",
+                    hint="its zone keys are gone, send it anew" if job.has_secret else None,
+                )
+            self._refuse(job)
+            job = replace(job, state=State.QUEUED, attempt=job.attempt + 1, finished=0.0)
+            self.store.save(job)
+            self._launch(job, resume=True)
+            return job
+
+    @property
+    def is_full(self) -> bool:
+        with self._lock:
+            return len(self._active) >= self._concurrency + self._queue
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _again(self, digest: str, id: str, wanted: str) -> Job:
+        if digest != wanted:
+            raise KeyReused("this Idempotency-Key belongs to another request", hint="use a new one")
+        return self.get(id)
+
+    def _refuse(self, job: Job) -> None:
+        """A name is written by one job at a time; the lease in the storage keeps other processes away."""
+        if self._stopping:
+            raise Busy("the server is stopping", hint="ask the next one")
+        if self.is_full:
+            raise QueueFull(f"{len(self._active)} jobs run or wait", hint="try again later")
+        writes = self.kinds[job.kind].writes_backup
+        for other in self._active.values():
+            same = (other.job.name, other.job.path, other.job.bucket) == (job.name, job.path, job.bucket)
+            if same and (writes or self.kinds[other.job.kind].writes_backup):
+                raise Busy(
+                    f"job {other.job.id} ({other.job.kind}) is busy with backup {job.name!r}",
+                    hint="wait for its end",
+                )
+
+    def _launch(self, job: Job, *, resume: bool) -> None:
+        meter = Meter(job.progress.percent, restores=job.kind == "restore")
+        active = self._active[job.id] = Active(job, resume, meter)
+        self._tell(job, "state", {"state": job.state, "attempt": job.attempt})
+        self._pool.submit(self._run, active)
+
+    def _run(self, active: Active) -> None:
+        with self._lock:
+            if active.job.id not in self._active or (self._stopping and active.job.state is State.QUEUED):
+                return
+            before = active.job
+            active.job = replace(before, state=State.RUNNING, started=time.time(), error=None)
+            self._write(lambda: self.store.save(active.job))
+        self._tell(active.job, "state", {"state": State.RUNNING, "attempt": active.job.attempt})
+        self._observe("started", active.job)
+        log.info("job %s (%s of %r) runs, attempt %d", before.id, before.kind, before.name, before.attempt)
+        ended = self._attempt(active, before)
+        with self._lock:
+            self._finish(active, ended)
+        self._forget()
+
+    def _attempt(self, active: Active, before: Job) -> Job:
+        """One attempt, to the job as it is afterwards. Nothing is raised."""
+        kind, job = self.kinds[before.kind], active.job
+        try:
+            secret = self._secrets.get(job.id, {})
+            params = kind.params.model_validate({**job.params, "kind": job.kind, **secret})
+            with self.sessions.opened(path=job.path, bucket=job.bucket) as session:
+                listener = _listener(self, active)
+                work = Work(session, before, listener, active.cancelled, active.resume)
+                done = kind.run(work, params)
+        except PartialFailure as exc:
+            report = exc.report if isinstance(exc.report, RunReport) else None
+            ended = replace(_ended(active, Done(report, {})), state=State.PARTIAL, error=failure(exc))
+        except Interrupted as exc:
+            state = active.verdict or State.INTERRUPTED
+            ended = replace(_ended(active), state=state, error=failure(exc))
+        except Exception as exc:
+            told = failure(exc)
+            if told.kind == "InternalError":
+                log.error("job %s: internal error", job.id, exc_info=exc)
+            ended = replace(_ended(active), state=active.verdict or State.FAILED, error=told)
+        else:
+            progress = replace(active.meter.progress(), percent=100)
+            ended = replace(_ended(active, done), state=State.SUCCEEDED, progress=progress)
+        return replace(ended, finished=time.time())
+
+    def _finish(self, active: Active, job: Job) -> None:
+        active.job = job
+        self._close(job)
+        self._active.pop(job.id, None)
+        if not active.over.done():
+            active.over.set_result(job)
+
+    def _close(self, job: Job) -> None:
+        self._write(lambda: self.store.save(job))
+        data = {"state": job.state, "attempt": job.attempt}
+        self._tell(job, "state", data | ({"error": job.error.message} if job.error else {}))
+        if job.state is State.SUCCEEDED:
+            self._secrets.pop(job.id, None)
+        self._observe("finished", job)
+        told = log.info if job.state is State.SUCCEEDED else log.warning
+        why = f": {job.error.message}" if job.error else ""
+        told("job %s (%s of %r) is %s%s", job.id, job.kind, job.name, job.state, why)
+
+    def note(self, active: Active, event: Event) -> None:
+        """Writes down what clients and the next server want to know, and not more often than they can use."""
+        told = _told(event)
+        if told is not None:
+            self._tell(active.job, *told)
+        now = time.monotonic()
+        if now - active.noted >= BEAT:
+            active.noted = now
+            view = active.view()
+            self._write(lambda: self.store.save(view))
+            self._tell(view, "progress", asdict(view.progress))
+
+    def observe(self, job: Job, event: Event) -> None:
+        self._observe("event", job, event)
+
+    def _observe(self, what: str, *args: object) -> None:
+        for observer in self.observers:
+            try:
+                getattr(observer, what)(*args)
+            except Exception:
+                log.exception("%s failed while it watched a job", type(observer).__name__)
+
+    def _tell(self, job: Job, kind: str, data: Mapping[str, Any]) -> None:
+        self._write(lambda: self.store.tell(job, kind, data))
+        self.on_change()
+
+    @staticmethod
+    def _write(write: Callable[[], object]) -> None:
+        """A job goes on, and its clients hear of its end, also when nothing can be written down any more."""
+        try:
+            write()
+        except MbkError as error:
+            log.error("%s", error)
+
+    def _forget(self) -> None:
+        if self._keep:
+            self._write(lambda: self.store.forget(before=time.time() - self._keep))
+
+
+def _listener(runner: Runner, active: Active) -> Callable[[Event], None]:
+    def listen(event: Event) -> None:
+        active.meter(event)
+        runner.note(active, event)
+        runner.observe(active.job, event)
+
+    return listen
+
+
+def _told(event: Event) -> tuple[str, dict[str, Any]] | None:
+    match event:
+        case PhaseStarted() if event.phase != "waiting":
+            return "phase", {"phase": event.phase, "collection": event.collection}
+        case CollectionFinished():
+            return "collection", {
+                "collection": event.collection,
+                "outcome": event.outcome,
+                "error": event.error,
+            }
+        case Notice():
+            return "notice", {
+                "code": event.code,
+                "message": event.message,
+                "collection": event.collection,
+            }
+    return None
+
+
+def _ended(active: Active, done: Done | None = None) -> Job:
+    """The running job with what its attempt has come to."""
+    view = active.view()
+    collections: tuple[Outcome, ...] = view.collections
+    result: dict[str, Any] = {}
+    if done is not None and done.report is not None:
+        report = done.report
+        collections = outcomes(report, collections)
+        result = {
+            "location": report.location,
+            "milvus_version": report.milvus_version,
+            "seconds": round(report.seconds, 3),
+            "size": report.size,
+            "bytes_by_way": dict(report.transfer.bytes),
+            "streamed_because": report.transfer.streamed_because,
+        }
+    progress: Progress = view.progress
+    return replace(
+        view, collections=collections, progress=progress, result=result | dict(done.result if done else {})
+    )

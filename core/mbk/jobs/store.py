@@ -1,0 +1,238 @@
+"""Where jobs live: one SQLite file, readable for its owner alone, held by one server at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from mbk.errors import MbkError, UsageError
+from mbk.jobs.model import Failure, Job, Outcome, Progress, State
+
+SCHEMA = 1
+#: Events kept of one job, for clients that come back.
+EVENTS = 1000
+_TABLES = """
+CREATE TABLE IF NOT EXISTS jobs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, name TEXT NOT NULL,
+    state TEXT NOT NULL, created REAL NOT NULL, finished REAL NOT NULL DEFAULT 0, body TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, number);
+CREATE INDEX IF NOT EXISTS jobs_by_name ON jobs (name, number);
+CREATE TABLE IF NOT EXISTS events (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, job INTEGER NOT NULL, moment REAL NOT NULL, kind TEXT NOT NULL,
+    data TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS events_by_job ON events (job, number);
+CREATE TABLE IF NOT EXISTS keys (key TEXT PRIMARY KEY, digest TEXT NOT NULL, job TEXT NOT NULL, created REAL NOT NULL);
+"""
+
+
+class Store:
+    """Thread-safe. Every call is short; a job is written whole."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        self._guard = _guard(path)
+        try:
+            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._prepare()
+        except sqlite3.Error as exc:
+            os.close(self._guard)
+            raise MbkError(f"jobs file {path}: {exc}", hint="move it away, or name another one") from exc
+        except MbkError:
+            os.close(self._guard)
+            raise
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+            os.close(self._guard)
+
+    # -- jobs ----------------------------------------------------------------------------------------------------
+
+    def add(self, job: Job, *, key: str = "", digest: str = "") -> Job:
+        """Files a new job, with its idempotency key if it has one; returns it with its number."""
+        with self._transaction():
+            cursor = self._db.execute(
+                "INSERT INTO jobs (id, kind, name, state, created, body) VALUES (?, ?, ?, ?, ?, ?)",
+                (job.id, job.kind, job.name, job.state, job.created, _body(job)),
+            )
+            if key:
+                self._db.execute("INSERT INTO keys VALUES (?, ?, ?, ?)", (key, digest, job.id, job.created))
+            return replace(job, number=cursor.lastrowid or 0)
+
+    def save(self, job: Job) -> None:
+        with self._transaction():
+            self._db.execute(
+                "UPDATE jobs SET state = ?, finished = ?, body = ? WHERE id = ?",
+                (job.state, job.finished, _body(job), job.id),
+            )
+
+    def get(self, id: str) -> Job | None:
+        return next(self._jobs("WHERE id = ?", (id,)), None)
+
+    def by_key(self, key: str) -> tuple[str, str] | None:
+        """The digest and the job's id filed under an idempotency key."""
+        with self._lock:
+            found = self._db.execute("SELECT digest, job FROM keys WHERE key = ?", (key,)).fetchone()
+        return (found[0], found[1]) if found else None
+
+    def page(
+        self,
+        *,
+        states: Sequence[str] = (),
+        kinds: Sequence[str] = (),
+        name: str = "",
+        before: int = 0,
+        limit: int = 50,
+    ) -> list[Job]:
+        """Jobs, the newest first; those before number ``before``."""
+        terms: list[str] = []
+        values: list[Any] = []
+        for column, wanted in (("state", states), ("kind", kinds), ("name", [name] if name else [])):
+            if wanted:
+                terms.append(f"{column} IN ({', '.join('?' * len(wanted))})")
+                values += wanted
+        if before:
+            terms.append("number < ?")
+            values.append(before)
+        where = f"WHERE {' AND '.join(terms)} " if terms else ""
+        return list(self._jobs(f"{where}ORDER BY number DESC LIMIT ?", (*values, limit)))
+
+    def waiting(self) -> list[Job]:
+        return list(self._jobs("WHERE state = ? ORDER BY number", (State.QUEUED,)))
+
+    def running(self) -> list[Job]:
+        return list(self._jobs("WHERE state = ? ORDER BY number", (State.RUNNING,)))
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """How many jobs there are by kind and state."""
+        with self._lock:
+            rows = self._db.execute("SELECT kind, state, COUNT(*) FROM jobs GROUP BY kind, state").fetchall()
+        return {(kind, state): count for kind, state, count in rows}
+
+    def forget(self, *, before: float) -> int:
+        """Removes jobs that ended before that moment, with their events and keys; returns how many."""
+        with self._transaction():
+            old = "SELECT number FROM jobs WHERE finished > 0 AND finished < ?"
+            self._db.execute(f"DELETE FROM events WHERE job IN ({old})", (before,))
+            self._db.execute(
+                "DELETE FROM keys WHERE job IN (SELECT id FROM jobs WHERE finished > 0 AND finished < ?)",
+                (before,),
+            )
+            return self._db.execute(
+                "DELETE FROM jobs WHERE finished > 0 AND finished < ?", (before,)
+            ).rowcount
+
+    # -- events --------------------------------------------------------------------------------------------------
+
+    def tell(self, job: Job, kind: str, data: Mapping[str, Any]) -> None:
+        """Files an event of a job; only the newest are kept."""
+        with self._transaction():
+            cursor = self._db.execute(
+                "INSERT INTO events (job, moment, kind, data) VALUES (?, ?, ?, ?)",
+                (job.number, time.time(), kind, json.dumps(data)),
+            )
+            if (cursor.lastrowid or 0) % 100 == 0:
+                self._db.execute(
+                    "DELETE FROM events WHERE job = ? AND number <= (SELECT number FROM events WHERE job = ? "
+                    "ORDER BY number DESC LIMIT 1 OFFSET ?)",
+                    (job.number, job.number, EVENTS),
+                )
+
+    def events(self, job: Job, *, after: int = 0, limit: int = 200) -> list[tuple[int, str, str]]:
+        """Number, kind and data (JSON) of a job's events after number ``after``."""
+        with self._lock:
+            return self._db.execute(
+                "SELECT number, kind, data FROM events WHERE job = ? AND number > ? ORDER BY number LIMIT ?",
+                (job.number, after, limit),
+            ).fetchall()
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _jobs(self, rest: str, values: Sequence[Any]) -> Iterator[Job]:
+        with self._lock:
+            rows = self._db.execute(f"SELECT number, body FROM jobs {rest}", values).fetchall()
+        yield from (_job(number, body) for number, body in rows)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """`MbkError` where the file cannot be written, as on a full disk."""
+        with self._lock:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                yield
+                self._db.execute("COMMIT")
+            except sqlite3.Error as exc:
+                self._roll_back()
+                raise MbkError(f"jobs file {self.path}: {exc}", hint="is there space left?") from exc
+            except BaseException:
+                self._roll_back()
+                raise
+
+    def _roll_back(self) -> None:
+        with suppress(sqlite3.Error):
+            self._db.execute("ROLLBACK")
+
+    def _prepare(self) -> None:
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version > SCHEMA:
+            raise UsageError(
+                f"jobs file {self.path} was written by a newer mbk", hint="use that one, or name another file"
+            )
+        self._db.executescript(_TABLES)
+        self._db.execute(f"PRAGMA user_version = {SCHEMA}")
+
+
+def _guard(path: Path) -> int:
+    """Holds the file for this process; a second server on it would take running jobs for interrupted ones."""
+    import fcntl
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        guard = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
+    except OSError as exc:
+        raise UsageError(
+            f"jobs file {path}: {exc.strerror}", hint="name a writable one: server.jobs.file"
+        ) from exc
+    try:
+        fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        os.close(guard)
+        raise UsageError(
+            f"jobs file {path} is in use by another server", hint="give each its own: server.jobs.file"
+        ) from exc
+    return guard
+
+
+def _body(job: Job) -> str:
+    plain = asdict(replace(job, secret={}))
+    del plain["secret"], plain["number"]
+    return json.dumps(plain)
+
+
+def _job(number: int, body: str) -> Job:
+    plain = json.loads(body)
+    return Job(
+        **{
+            **plain,
+            "number": number,
+            "state": State(plain["state"]),
+            "progress": Progress(**plain["progress"]),
+            "collections": tuple(
+                Outcome(**{**item, "notes": tuple(item["notes"])}) for item in plain["collections"]
+            ),
+            "notices": tuple(plain["notices"]),
+            "error": Failure(**plain["error"]) if plain["error"] else None,
+        }
+    )

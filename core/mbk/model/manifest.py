@@ -1,0 +1,106 @@
+"""What mbk keeps beside the classic files: ``meta/mbk.json`` of a backup, the journal of a restore."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from msgspec import field
+
+from mbk.model.records import Record
+
+#: What `Protection.boundary` says.
+ALL = "all"
+OWN = "own"
+NONE = "none"
+
+#: What `OwnMeta.command` says; empty means the first, too.
+CREATE = "create"
+L0COMPACT = "l0compact"
+COPY = "copy"
+
+
+def now() -> str:
+    """The time as these records have it: RFC 3339 in UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class Protection(Record):
+    """What a collection's part of the backup can be trusted with.
+
+    ``boundary``: the flush whose line it keeps to, `ALL` (one over every collection), `OWN` or `NONE`; ``at`` the line's
+    time, RFC 3339 in UTC. ``gc_paused``: no garbage was collected from before its segments were listed until they
+    were copied.
+    """
+
+    boundary: str = NONE
+    at: str = ""
+    gc_paused: bool = False
+
+
+class OwnMeta(Record):
+    """``meta/mbk.json``. Written first, so that the name is taken, and again just before the backup is committed.
+
+    ``started`` and ``finished`` are RFC 3339 in UTC. ``rows``: collection id -> the rows that a query counted, only
+    where the count was the same before the flush and after the copying, so that it is exact.
+    ``protection`` is by collection id, too. ``failed``: ``db.coll`` -> why that collection is not in the backup.
+    ``format`` as in `BackupHead`; ``snapshots``: ``db.coll`` of which Milvus may still hold a snapshot.
+    ``command``: what began the backup, out of ``source``, the name or place of another backup; a copy keeps what its
+    source says, once it is whole.
+    """
+
+    version: int = 1
+    tool: str = ""
+    id: str = ""
+    name: str = ""
+    started: str = ""
+    finished: str = ""
+    rows: dict[str, int] = field(default_factory=dict)
+    protection: dict[str, Protection] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    format: str = ""
+    snapshots: list[str] = field(default_factory=list)
+    command: str = ""
+    source: str = ""
+
+    def remedy(self, name: str) -> str:
+        """How the backup ``name``, which was never committed, becomes whole."""
+        if self.command == L0COMPACT:
+            return f"begin anew: mbk l0compact -n {self.source} -o {name} --force"
+        if self.command == COPY:
+            return f"copy it again from {self.source}"
+        return f"finish it: mbk create -n {name} --resume"
+
+
+class JobNote(Record):
+    """One import of a restore: its job id (empty while it is being started), whether it is known to be done, its rows.
+
+    ``segments``: the ids of the segments in it.
+    """
+
+    job: str = ""
+    done: bool = False
+    rows: int = 0
+    segments: list[int] = field(default_factory=list)
+
+
+class Loaded(Record):
+    """How a collection was loaded before it had to be released; ``partitions`` empty: all."""
+
+    replicas: int = 1
+    partitions: list[str] = field(default_factory=list)
+
+
+class Journal(Record):
+    """How far the restore of one collection has come; lies beside its staged copies until it is done.
+
+    ``collection_id`` is the target's, 0 while it is being created. ``created`` says whether this restore made it.
+    ``released``: it was loaded, and must be loaded again.
+    """
+
+    version: int = 2
+    backup_id: str = ""
+    target: str = ""
+    collection_id: int = 0
+    created: bool = False
+    jobs: dict[str, JobNote] = field(default_factory=dict)
+    released: Loaded | None = None

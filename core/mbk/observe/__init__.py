@@ -1,0 +1,1 @@
+"""What is counted, measured and traced of runs, for whoever shows it."""

@@ -1,0 +1,86 @@
+"""The figures of one run without a server: for the textfile collector, or for a push gateway."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Gauge, generate_latest, push_to_gateway, write_to_textfile
+
+from mbk.errors import Interrupted, PartialFailure
+from mbk.model.events import Event
+from mbk.model.reports import DONE, RunReport
+from mbk.observe.metrics import Counters, Phases
+
+#: Seconds that a push may take.
+PATIENCE = 10
+
+
+class RunFigures:
+    """Listens to one run; `end` with what became of it."""
+
+    def __init__(self, kind: str) -> None:
+        self.registry = CollectorRegistry()
+        self._kind = kind
+        self._began, self._clock = time.time(), time.monotonic()
+        self._counters = Counters(self.registry)
+        self._phases = Phases(lambda phase, seconds: self._counters.phase(kind, phase, seconds))
+
+    def __call__(self, event: Event) -> None:
+        self._counters.event(self._kind, event)
+        self._phases.event(event)
+
+    def end(self, outcome: RunReport | BaseException) -> None:
+        """What the run came to: its report, or what it ended with."""
+        self._phases.end()
+        report = outcome if isinstance(outcome, RunReport) else getattr(outcome, "report", None)
+        self._counters.ended(self._kind, _state(outcome), time.monotonic() - self._clock)
+        self._gauge("mbk_last_run_timestamp_seconds", "When the run ended", time.time())
+        self._gauge("mbk_last_run_success", "Whether it was good", float(_state(outcome) == "succeeded"))
+        if isinstance(report, RunReport):
+            self._gauge("mbk_last_run_size_bytes", "Bytes of its collections", report.size)
+            if self._kind == "backup":
+                self._newest(report)
+
+    def text(self) -> str:
+        return generate_latest(self.registry).decode()
+
+    def save(self, path: str) -> None:
+        """Writes the file whole or not at all; raises `OSError`."""
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_to_textfile(path, self.registry)
+
+    def push(self, url: str) -> None:
+        """Raises `OSError`."""
+        push_to_gateway(url, job=f"mbk_{self._kind}", registry=self.registry, timeout=PATIENCE)
+
+    def _gauge(self, name: str, text: str, value: float) -> None:
+        Gauge(name, text, ["kind"], registry=self.registry).labels(self._kind).set(value)
+
+    def _newest(self, report: RunReport) -> None:
+        labels = ["database", "collection"]
+        moment = Gauge(
+            "mbk_newest_backup_timestamp_seconds",
+            "When the newest good backup began",
+            labels,
+            registry=self.registry,
+        )
+        size = Gauge(
+            "mbk_newest_backup_size_bytes", "Its size of this collection", labels, registry=self.registry
+        )
+        for item in report.collections:
+            if item.outcome == DONE:
+                database, _, name = item.source.partition(".")
+                moment.labels(database, name).set(self._began)
+                size.labels(database, name).set(item.size)
+
+
+def _state(outcome: RunReport | BaseException) -> str:
+    match outcome:
+        case RunReport():
+            return "succeeded"
+        case PartialFailure():
+            return "partial"
+        case Interrupted() | KeyboardInterrupt():
+            return "interrupted"
+    return "failed"

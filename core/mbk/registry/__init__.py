@@ -1,0 +1,1 @@
+"""The host's side of plugins: finding, validating and opening storages."""

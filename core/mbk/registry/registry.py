@@ -1,0 +1,324 @@
+"""The typed face of the plugin system: finds, loads, checks and calls plugins. Nobody else sees pluggy.
+
+A storage plugin is imported when one of its names is selected, and only then; a plugin of the group ``mbk.plugin``
+when a run starts. What is wrong with a plugin is an error for whoever selected it and for nobody else.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+from mbk.errors import BrokenPlugin, MbkError, UnknownStorage
+from mbk.plugin.spec import PLUGIN_GROUP, STORAGE_GROUP, StorageBackend, hookimpl
+from mbk.registry import discovery
+from mbk.registry.discovery import Entry
+from mbk.registry.missing import belongs_to, import_failure, is_present, missing_dependency
+from mbk.registry.validate import Invalid, check, new_manager
+
+if TYPE_CHECKING:
+    from mbk.config.schema import StorageChoice
+    from mbk.model.events import Event
+    from mbk.plugin.settings import StorageSettings
+    from mbk.ports.storage import Storage
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PluginInfo:
+    """One line of ``mbk plugins``. ``kind`` is ``storage``, or ``plugin`` for one that observes or wraps.
+
+    ``ready``: it can be used now. If not, ``install`` is the command that brings what is missing, or ``problem``
+    says in one line what is wrong; the other is ``""``. ``aliases`` are those that can be selected.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    distribution: str
+    version: str
+    summary: str
+    ready: bool
+    install: str = ""
+    problem: str = ""
+    kind: str = "storage"
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """A storage, with the name of its plugin as messages tell it."""
+
+    backend: StorageBackend
+    origin: str
+
+
+class _Core:
+    """mbk's own plugin: the last word on opening a storage."""
+
+    @hookimpl(trylast=True)
+    def mbk_open_storage(self, backend: StorageBackend, settings: StorageSettings) -> Storage:
+        return backend.open(settings)
+
+
+class Registry:
+    """The installed plugins, and those that a program registers itself.
+
+    ``disabled`` holds entry-point or distribution names that are treated as not installed; by default those of the
+    environment variable ``MBK_DISABLE_PLUGINS``. Safe to use from several threads.
+    """
+
+    def __init__(self, *, disabled: Iterable[str] | None = None) -> None:
+        names = discovery.disabled_by_environment() if disabled is None else disabled
+        self._disabled = frozenset(name.lower() for name in names)
+        self._manager = new_manager()
+        self._manager.register(_Core(), "mbk")
+        self._registered: dict[str, _Offer] = {}
+        self._loaded: dict[str, tuple[StorageBackend, ...]] = {}
+        self._complained: set[str] = set()
+        self._started = False
+        self._lock = threading.RLock()
+
+    def names(self) -> tuple[str, ...]:
+        """Every spelling of a storage type that can be selected. Imports no plugin."""
+        return tuple(sorted({*self._registered, *self._entries}))
+
+    def backend(self, storage_type: str, *, key: str = "storageType") -> StorageBackend:
+        """The storage of this type, whatever its case; imports its plugin and no other.
+
+        Raises `UnknownStorage`, `BrokenPlugin` or `MissingDependency`. ``key`` is what the user set it by.
+        """
+        return self._offer(storage_type, key).backend
+
+    def open(self, choice: StorageChoice) -> Storage:
+        """Checks the chosen values with the storage's own settings and opens it; sends no request.
+
+        Raises what `backend` raises, and `ConfigError` with every problem, told by the user's own keys.
+        """
+        from mbk.registry.values import settings_of
+
+        self.start()
+        offer = self._offer(choice.type, choice.type_key)
+        backend = offer.backend
+        try:
+            settings = settings_of(backend, choice)
+            storage = self._manager.hook.mbk_open_storage(backend=backend, settings=settings)
+        except ImportError as exc:
+            raise import_failure(backend, offer.origin, exc) from exc
+        except Invalid as exc:
+            raise _broken(backend.name, offer.origin, str(exc)) from exc
+        lacking = _lacking(storage)
+        if lacking:
+            raise _broken(
+                backend.name, offer.origin, f"what it opened is no storage: it lacks {', '.join(lacking)}"
+            )
+        return cast("Storage", storage)
+
+    def start(self) -> None:
+        """Loads the plugins that observe or wrap, once. A broken one is a warning that names it."""
+        with self._lock:
+            if self._started:
+                return
+            self._started = True
+            for entry in self._observers:
+                try:
+                    self._load(entry)
+                except MbkError as exc:
+                    log.warning("%s; the run goes on without it", exc)
+
+    def emit(self, event: Event) -> None:
+        """Tells every observer, one event at a time. An observer's exception is logged once and goes no further."""
+        self.start()
+        with self._lock:
+            # pluggy would stop at the first exception, so the observers are called here, one by one.
+            for observer in self._manager.hook.mbk_event.get_hookimpls():
+                try:
+                    observer.function(*(event for _ in observer.argnames))
+                except Exception as exc:  # noqa: BLE001  a stranger's code may raise anything; the run goes on
+                    self._complain(observer.plugin_name, exc)
+
+    def register(self, plugin: object, name: str) -> None:
+        """Adds a plugin of the running program; its storages win over installed ones. Raises `BrokenPlugin`."""
+        backends = self._adopt(plugin, name, origin="registered by the program")
+        for backend in backends:
+            offer = _Offer(backend, f"plugin {name!r}")
+            self._registered.update(
+                {spelling.lower(): offer for spelling in (backend.name, *backend.aliases)}
+            )
+
+    def describe(self) -> list[PluginInfo]:
+        """Every plugin, in the order of names; imports the plugins, no SDK; a broken one is listed with its problem."""
+        infos = [_info(offer.backend, self._registered) for offer in dict.fromkeys(self._registered.values())]
+        by_module: dict[str, list[Entry]] = {}
+        for entries in self._entries.values():
+            for entry in entries:
+                by_module.setdefault(entry.point.value, []).append(entry)
+        for entries in by_module.values():
+            infos += self._describe_storage(entries)
+        infos += [self._describe_observer(entry) for entry in self._observers]
+        return sorted(infos, key=lambda info: (info.kind != "storage", info.name, info.distribution))
+
+    @cached_property
+    def _entries(self) -> dict[str, list[Entry]]:
+        entries: dict[str, list[Entry]] = {}
+        for entry in self._enabled(STORAGE_GROUP):
+            same = entries.setdefault(entry.name, [])
+            if all(entry.point.value != other.point.value for other in same):
+                same.append(entry)
+        return entries
+
+    @cached_property
+    def _observers(self) -> tuple[Entry, ...]:
+        return self._enabled(PLUGIN_GROUP)
+
+    def _enabled(self, group: str) -> tuple[Entry, ...]:
+        entries = discovery.installed(group)
+        return tuple(entry for entry in entries if not discovery.is_disabled(entry, self._disabled))
+
+    def _offer(self, storage_type: str, key: str) -> _Offer:
+        name = storage_type.strip().lower()
+        if name in self._registered:
+            return self._registered[name]
+        entries = self._entries.get(name)
+        if not entries:
+            raise self._unknown(storage_type, key)
+        if len(entries) > 1:
+            origins = " and ".join(entry.origin for entry in entries)
+            raise BrokenPlugin(
+                f"{key}: storage type {name!r} is offered by {origins}",
+                hint=f"uninstall one, or name its distribution in {discovery.DISABLE_VARIABLE}",
+            )
+        for backend in self._load(entries[0]):
+            if name in _spellings(backend):
+                return _Offer(backend, entries[0].origin)
+        raise _broken(
+            name, entries[0].origin, f"its module {entries[0].module} offers no storage of that name"
+        )
+
+    def _unknown(self, storage_type: str, key: str) -> UnknownStorage:
+        names = self.names()
+        near = get_close_matches(storage_type.strip().lower(), names, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        if storage_type.strip().lower() in self._disabled:
+            hint = f"it is disabled by {discovery.DISABLE_VARIABLE}. "
+        return UnknownStorage(
+            f"{key}: unknown storage type {storage_type!r}",
+            hint=f"{hint}installed: {', '.join(names) or 'none'}",
+        )
+
+    def _load(self, entry: Entry) -> tuple[StorageBackend, ...]:
+        with self._lock:
+            if entry.point.value not in self._loaded:
+                plugin = _import(entry)
+                self._loaded[entry.point.value] = self._adopt(plugin, entry.name, origin=entry.origin)
+            return self._loaded[entry.point.value]
+
+    def _adopt(self, plugin: object, name: str, *, origin: str) -> tuple[StorageBackend, ...]:
+        try:
+            backends = check(plugin)
+        except Invalid as exc:
+            raise _broken(name, origin, str(exc)) from exc
+        except Exception as exc:  # the plugin's own code ran: whatever it raised, it is broken
+            raise _broken(name, origin, _reason(exc)) from exc
+        if not self._manager.is_registered(plugin):
+            try:
+                self._manager.register(plugin, name)
+            except ValueError as exc:
+                raise _broken(name, origin, "another plugin has this name") from exc
+        return backends
+
+    def _complain(self, name: str, exc: Exception) -> None:
+        if name not in self._complained:
+            self._complained.add(name)
+            log.error(
+                "plugin %r failed on an event: %s; further failures of it are not told", name, _reason(exc)
+            )
+
+    def _describe_storage(self, entries: list[Entry]) -> list[PluginInfo]:
+        names = {entry.name for entry in entries}
+        first = entries[0]
+        try:
+            backends = self._load(first)
+        except MbkError as exc:
+            return [_failed(min(names), tuple(sorted(names - {min(names)})), first, exc)]
+        infos = [_info(backend, names, first) for backend in backends if names & _spellings(backend)]
+        for name in sorted(names.difference(*(_spellings(backend) for backend in backends))):
+            error = _broken(name, first.origin, f"its module {first.module} offers no storage of that name")
+            infos.append(_failed(name, (), first, error))
+        return infos
+
+    def _describe_observer(self, entry: Entry) -> PluginInfo:
+        try:
+            self._load(entry)
+        except MbkError as exc:
+            return _failed(entry.name, (), entry, exc, kind="plugin")
+        summary = (getattr(entry.point.load(), "__doc__", None) or "").strip().partition("\n")[0]
+        return PluginInfo(
+            entry.name, (), entry.distribution, entry.version, summary, ready=True, kind="plugin"
+        )
+
+
+def _import(entry: Entry) -> object:
+    try:
+        return entry.point.load()
+    except ImportError as exc:
+        extra = entry.extra()
+        if extra and exc.name and not belongs_to(exc.name, (entry.module, "mbk")):
+            raise missing_dependency(entry.name, extra, (exc.name,)) from exc
+        raise _broken(entry.name, entry.origin, _reason(exc)) from exc
+    except Exception as exc:  # importing runs a stranger's code: whatever it raised, it is broken
+        raise _broken(entry.name, entry.origin, _reason(exc)) from exc
+
+
+def _broken(name: str, origin: str, reason: str) -> BrokenPlugin:
+    return BrokenPlugin(f"plugin {name!r} ({origin}) is broken: {reason}")
+
+
+def _reason(exc: BaseException) -> str:
+    return f"{type(exc).__name__}: {exc}".partition("\n")[0].rstrip(": ")
+
+
+def _spellings(backend: StorageBackend) -> set[str]:
+    return {spelling.lower() for spelling in (backend.name, *backend.aliases)}
+
+
+def _lacking(storage: Any) -> list[str]:
+    from mbk.ports.storage import Storage
+
+    members = [name for name in vars(Storage) if not name.startswith("_")]
+    return [name for name in members if not hasattr(storage, name)]
+
+
+def _info(backend: StorageBackend, selectable: Iterable[str], entry: Entry | None = None) -> PluginInfo:
+    aliases = tuple(alias for alias in backend.aliases if alias.lower() in selectable)
+    ready = all(is_present(module) for module in backend.requires)
+    return PluginInfo(
+        name=backend.name,
+        aliases=aliases,
+        distribution=entry.distribution if entry else "",
+        version=entry.version if entry else "",
+        summary=backend.summary,
+        ready=ready,
+        install="" if ready else missing_dependency(backend.name, backend.extra, backend.requires).hint or "",
+    )
+
+
+def _failed(
+    name: str, aliases: tuple[str, ...], entry: Entry, error: MbkError, *, kind: str = "storage"
+) -> PluginInfo:
+    problem = error.message
+    return PluginInfo(
+        name,
+        aliases,
+        entry.distribution,
+        entry.version,
+        "",
+        ready=False,
+        problem=problem,
+        install=error.hint or "",
+        kind=kind,
+    )

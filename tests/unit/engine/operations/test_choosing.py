@@ -1,0 +1,345 @@
+"""What is chosen, in both directions: filters, excludes, partitions, and the mapping of a restore plan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mbk.engine.backup.inventory import narrowed, survey
+from mbk.engine.restore.plan import RestoreTask, make_plan
+from mbk.errors import CollectionNotFound, InvalidName, MbkError, NotFound, PartialFailure, UsageError
+from mbk.model.mapping import parse_mapping
+from mbk.model.options import RestoreOptions
+from mbk.model.records import Backup, Collection, CollectionSchema, Database, FieldSchema, KeyValue, Partition
+from mbk.model.reports import RunReport
+from mbk.model.selection import Renaming, Selection
+from tests.fakes.milvus import V2_3, V2_6
+from tests.fakes.world import World
+
+# -- backing up --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server() -> World:
+    world = World()
+    for name in ("docs", "docs_old", "tmp_1", "tmp_2"):
+        world.milvus.add(name, partitions=("_default", "y2024", "y2025"))
+    world.milvus.add("docs", database="db")
+    world.milvus.add("logs", database="db")
+    return world
+
+
+@pytest.mark.parametrize(
+    ("text", "exclude", "names", "databases"),
+    [
+        ("", "", "db.docs db.logs default.docs default.docs_old default.tmp_1 default.tmp_2", "db default"),
+        ("docs*", "", "default.docs default.docs_old", "default"),
+        ("*.docs", "", "db.docs default.docs", "db default"),
+        ("", "tmp_?,db.*", "default.docs default.docs_old", "default"),
+        ("d[b].*", "", "db.docs db.logs", "db"),
+        ("db.", "", "", "db"),
+        ("tmp_1/y*", "", "default.tmp_1", "default"),
+    ],
+)
+def test_a_survey_finds_what_is_chosen(
+    text: str, exclude: str, names: str, databases: str, server: World
+) -> None:
+    found = survey(server.milvus, Selection.parse(text, exclude=exclude), server.run())
+    assert [str(name) for name in found.names] == names.split()
+    assert sorted(item.db_name for item in found.databases) == databases.split()
+    assert found.missing == []
+
+
+def test_a_glob_that_fits_nothing_is_told_and_a_name_that_is_not_there_is_missing(server: World) -> None:
+    found = survey(server.milvus, Selection.parse("docs,gone,x*", exclude="zz"), server.run())
+    assert [str(name) for name in found.missing] == ["default.gone"]
+    assert found.idle == ["default.x*", "default.zz"]
+    assert server.notices == ["filter-fits-nothing"] * 2
+
+
+@pytest.mark.parametrize(("text", "exclude"), [("x*", ""), ("n*.*", ""), ("", "*.*"), ("docs", "docs")])
+def test_a_filter_that_leaves_nothing_is_an_error(text: str, exclude: str, server: World) -> None:
+    with pytest.raises(NotFound, match="nothing is chosen"):
+        survey(server.milvus, Selection.parse(text, exclude=exclude), server.run())
+
+
+def test_a_collection_is_narrowed_to_its_chosen_partitions(server: World) -> None:
+    info = server.milvus.describe("default", "docs")
+    for text, exclude, kept in (
+        ("docs/y*", "", ["y2024", "y2025"]),
+        ("docs/y2024,docs/z*", "", ["y2024"]),
+        ("docs", "*/y2024", ["_default", "y2025"]),
+        ("docs/z*", "", []),
+    ):
+        chosen = narrowed(info, Selection.parse(text, exclude=exclude))
+        assert [partition.name for partition in chosen.partitions] == kept
+    assert narrowed(info, Selection.parse("docs")) is info
+    with pytest.raises(NotFound, match="no partition gone"):
+        narrowed(info, Selection.parse("docs/gone"))
+
+
+def test_partitions_of_a_partition_key_are_no_choice(server: World) -> None:
+    info = server.milvus.describe("default", "docs")
+    info.schema.fields[1].is_partition_key = True
+    with pytest.raises(UsageError, match="partition key"):
+        narrowed(info, Selection.parse("docs/y2024"))
+
+
+# -- restoring ---------------------------------------------------------------------------------------------------------
+
+
+def collection(database: str, name: str, number: int, *partitions: str) -> Collection:
+    return Collection(
+        collection_id=number,
+        db_name=database,
+        collection_name=name,
+        schema=CollectionSchema(name=name, fields=[FieldSchema(field_id=100, name="id")]),
+        shards_num=2,
+        partition_backups=[Partition(partition_name=at) for at in partitions or ("_default",)],
+    )
+
+
+def backup() -> Backup:
+    return Backup(
+        name="nightly",
+        database_backups=[
+            Database(db_name="default"),
+            Database(db_name="db", properties=[KeyValue(key="timezone", value="UTC")], ezk="key"),
+            Database(db_name="empty"),
+        ],
+        collection_backups=[
+            collection("", "docs", 1, "_default", "y2024", "y2025"),
+            collection("default", "docs_old", 2),
+            collection("db", "docs", 3),
+            collection("db", "logs", 4),
+        ],
+    )
+
+
+def plan(**options: Any) -> list[RestoreTask]:
+    return list(make_plan(backup(), RestoreOptions(**options)).tasks)
+
+
+def names(tasks: list[RestoreTask]) -> list[str]:
+    return [f"{task.source}>{task.target}" for task in tasks]
+
+
+def test_globs_mean_the_names_after_renaming_and_source_globs_those_before() -> None:
+    suffix = Renaming(suffix="_new")
+    assert names(plan(renaming=suffix, selection=Selection.parse("docs_n*"))) == [
+        "default.docs>default.docs_new"
+    ]
+    assert names(plan(renaming=suffix, source_selection=Selection.parse("*.docs", exclude="db.*"))) == [
+        "default.docs>default.docs_new"
+    ]
+    assert names(plan(renaming=suffix, selection=Selection.parse("*.*", exclude="*_old_new,*.docs_new"))) == [
+        "db.logs>db.logs_new"
+    ]
+
+
+def test_databases_of_chosen_collections_and_chosen_databases_are_made() -> None:
+    def made(text: str, exclude: str = "") -> list[str]:
+        options = RestoreOptions(selection=Selection.parse(text, exclude=exclude))
+        return [database.db_name for database in make_plan(backup(), options).databases]
+
+    assert made("") == ["db", "empty"]
+    assert made("*.logs") == ["db"]
+    assert made("e*.") == ["empty"]
+    assert made("", exclude="empty.*") == ["db"]
+    assert made("docs") == []
+
+
+def test_only_the_chosen_partitions_are_restored() -> None:
+    options = {"renaming": Renaming(suffix="_new")}
+    (task,) = plan(**options, selection=Selection.parse("docs_new/y*"))
+    assert task.partial
+    assert [part.partition_name for part in task.record.partition_backups] == ["y2024", "y2025"]
+    (task,) = plan(**options, source_selection=Selection.parse("docs", exclude="docs/y2025"))
+    assert [part.partition_name for part in task.record.partition_backups] == ["_default", "y2024"]
+    assert [task.partial for task in plan()] == [False] * 4
+
+
+def test_collections_without_a_partition_that_fits_are_left_out() -> None:
+    assert names(plan(selection=Selection.parse("*.*/y*"))) == ["default.docs>default.docs"]
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "told"),
+    [
+        ("gone", CollectionNotFound, "default.gone"),
+        ("gone.*", NotFound, "no database gone"),
+        ("docs/gone", NotFound, "no partition gone"),
+        ("x*", NotFound, "default.x\\* fits nothing"),
+    ],
+)
+def test_what_is_named_and_not_there_is_an_error(text: str, error: type[MbkError], told: str) -> None:
+    for where in ("selection", "source_selection"):
+        with pytest.raises(error, match=told):
+            plan(**{where: Selection.parse(text)})
+
+
+def test_a_glob_that_fits_nothing_beside_one_that_does_is_told() -> None:
+    made = make_plan(backup(), RestoreOptions(selection=Selection.parse("docs,x*")))
+    assert names(list(made.tasks)) == ["default.docs>default.docs"]
+    assert made.notices == ("filter item default.x* fits nothing of the backup",)
+
+
+def test_a_rename_of_what_is_not_there_is_told() -> None:
+    renaming = Renaming.parse("docs:new,dosc_old:old,db.*:db2.*,bd.*:db3.*")
+    made = make_plan(backup(), RestoreOptions(renaming=renaming))
+    assert made.notices == (
+        "there is no default.dosc_old in the backup to rename",
+        "there is no bd.* in the backup to rename",
+    )
+
+
+def test_a_plan_maps_one_source_to_several_targets_with_overrides() -> None:
+    mapping = parse_mapping(
+        [
+            {
+                "source": "",
+                "target": "a",
+                "colls": [
+                    {"source": "docs", "target": "one", "override": {"shardNum": 4, "description": "copied"}},
+                    {"source": "docs", "target": "two"},
+                ],
+            },
+            {"source": "db", "target": "b", "withProp": False},
+        ]
+    )
+    made = make_plan(backup(), RestoreOptions(mapping=mapping))
+    assert names(list(made.tasks)) == [
+        "default.docs>a.one",
+        "default.docs>a.two",
+        "db.docs>b.docs",
+        "db.logs>b.logs",
+    ]
+    assert [(task.shards, task.description) for task in made.tasks[:2]] == [(4, "copied"), (0, None)]
+    assert {item.db_name: item.properties for item in made.databases} == {"a": [], "b": []}
+
+
+def test_the_filter_of_a_plan_means_target_names() -> None:
+    mapping = parse_mapping([{"source": "db", "target": "b"}, {"source": "db", "target": "c"}])
+    made = make_plan(backup(), RestoreOptions(mapping=mapping, selection=Selection.of({"c": ["logs"]})))
+    assert names(list(made.tasks)) == ["db.logs>c.logs"]
+    assert [item.properties for item in made.databases] == [[KeyValue(key="timezone", value="UTC")]]
+
+
+@pytest.mark.parametrize(
+    ("mapping", "error", "told"),
+    [
+        ([{"source": "gone", "target": "a"}], NotFound, "no database gone"),
+        ([{"source": "db", "colls": [{"source": "gone"}]}], CollectionNotFound, "db.gone"),
+        ([{"source": "db", "target": "a"}] * 2, UsageError, "would be restored as a.docs"),
+        ([{"source": "db", "target": "a-b"}], InvalidName, "'a-b'"),
+        ([{"source": "db", "colls": [{"source": "docs", "target": "1x"}]}], InvalidName, "'1x'"),
+        ([{"source": "db", "colls": [{"source": "docs", "target": "x" * 256}]}], InvalidName, "255"),
+    ],
+)
+def test_a_plan_that_cannot_be_meant_is_refused(mapping: object, error: type[MbkError], told: str) -> None:
+    with pytest.raises(error, match=told):
+        plan(mapping=parse_mapping(mapping))
+
+
+@pytest.mark.parametrize(
+    ("value", "where"),
+    [
+        ({}, "mapping is no list"),
+        ([1], r"mapping\[0\] is no object"),
+        ([{"src": "a"}], r"mapping\[0\] has the unknown key 'src'"),
+        ([{"source": 1}], r"mapping\[0\].source is no text"),
+        ([{"withProp": 1}], "withProp"),
+        ([{"colls": [{}]}], r"mapping\[0\].colls\[0\] has no source"),
+        ([{"colls": [{"source": "a", "override": {"shardNum": -1}}]}], "shardNum"),
+        ([{"colls": [{"source": "a", "override": {"shardNum": True}}]}], "shardNum"),
+    ],
+)
+def test_a_mapping_of_another_shape_is_refused_with_its_place(value: object, where: str) -> None:
+    with pytest.raises(UsageError, match=where):
+        parse_mapping(value)
+
+
+def test_a_plan_excludes_suffix_and_renames() -> None:
+    with pytest.raises(UsageError, match="excludes"):
+        RestoreOptions(mapping=parse_mapping([{"source": "db"}]), renaming=Renaming(suffix="_x"))
+
+
+def test_a_mapping_restores_the_rows_as_often_as_it_says_with_its_own_description() -> None:
+    world = World()
+    world.milvus.add("docs")
+    world.milvus.insert("docs", range(5))
+    world.create()
+    override = {"shardNum": 3, "description": "second"}
+    colls = [{"source": "docs", "target": "one"}, {"source": "docs", "target": "two", "override": override}]
+    world.restore(mapping=parse_mapping([{"source": "default", "target": "copies", "colls": colls}]))
+    for name in ("one", "two"):
+        assert [key for key, _ in world.milvus.rows(name, database="copies")] == list(range(5))
+    two = world.milvus.describe("copies", "two")
+    assert (two.shards, two.schema.description) == (3, "second")
+    assert world.milvus.describe("copies", "one").shards == 1
+
+
+def test_a_partition_is_restored_alone_and_its_deletes_are_applied() -> None:
+    world = World()
+    world.milvus.add("docs", partitions=("_default", "cold", "warm"))
+    for at, partition in enumerate(("_default", "cold", "warm")):
+        world.milvus.insert("docs", range(at * 10, at * 10 + 5), partition=partition)
+    world.milvus.delete("docs", [1, 11, 12])
+    world.create()
+    report = world.restore(suffix="_new", source_selection=Selection.parse("docs/c*"))
+    assert [key for key, _ in world.milvus.rows("docs_new")] == [10, 13, 14]
+    assert report.collections[0].outcome == "done"
+
+
+# -- there and back ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=[V2_3, V2_6], ids=["2.3", "2.6"])
+def parts(request: pytest.FixtureRequest) -> World:
+    world = World(features=request.param)
+    world.milvus.add("docs", partitions=("_default", "cold", "warm"))
+    for at, partition in enumerate(("_default", "cold", "warm")):
+        world.milvus.insert("docs", range(at * 10, at * 10 + 5), partition=partition)
+    world.milvus.add("plain")
+    world.milvus.insert("plain", range(3))
+    world.milvus.delete("docs", [1, 11, 12])
+    return world
+
+
+def test_a_backup_of_partitions_holds_nothing_of_the_others(parts: World) -> None:
+    report = parts.create(only="docs/c*,docs/warm")
+    (record,) = parts.catalog().read("nightly").collection_backups
+    assert [part.partition_name for part in record.partition_backups] == ["cold", "warm"]
+    cold_and_warm = sum(len(part.segment_backups) for part in record.partition_backups)
+    assert cold_and_warm == len({key.split("/")[6] for key in parts.backed_up if "insert_log" in key}) == 2
+    assert report.collections[0].rows_expected is None
+    parts.restore(suffix="_new")
+    assert [key for key, _ in parts.milvus.rows("docs_new")] == [10, 13, 14, 20, 21, 22, 23, 24]
+
+
+def test_collections_without_a_chosen_partition_are_skipped(parts: World) -> None:
+    report = parts.create(only="*/cold")
+    assert {item.source: item.outcome for item in report.collections} == {
+        "default.docs": "done",
+        "default.plain": "skipped",
+    }
+    assert parts.held() == ["docs"]
+
+
+def test_a_partition_that_is_named_and_not_there_fails_its_collection_alone(parts: World) -> None:
+    with pytest.raises(PartialFailure) as caught:
+        parts.create(only="docs/gone,plain")
+    assert isinstance(caught.value.report, RunReport)
+    assert "no partition gone" in str(caught.value.report.failed[0].error)
+    assert parts.held() == ["plain"]
+
+
+def test_partitions_of_a_partition_key_are_no_choice_of_a_restore() -> None:
+    keyed = backup()
+    assert keyed.collection_backups[0].schema is not None
+    keyed.collection_backups[0].schema.fields[0].is_partition_key = True
+    with pytest.raises(UsageError, match="partition key"):
+        make_plan(keyed, RestoreOptions(selection=Selection.parse("docs/y2024")))
+    others = make_plan(keyed, RestoreOptions(selection=Selection.parse("*.*/_d*")))
+    assert [str(task.source) for task in others.tasks] == ["default.docs_old", "db.docs", "db.logs"]

@@ -1,0 +1,100 @@
+"""A backup copied to another place, stopped at any moment; and what is said of a backup that another command began."""
+
+from __future__ import annotations
+
+import pytest
+
+from mbk.engine.operations.copy import CopyBackup
+from mbk.engine.repository.catalog import INCOMPLETE, Catalog
+from mbk.engine.repository.view import incomplete
+from mbk.engine.runtime.run import Run
+from mbk.errors import BackupExists, InvalidBackup, MbkError
+from mbk.model.manifest import L0COMPACT, OwnMeta
+from mbk.model.records import Backup
+from mbk.testing import MemoryStorage
+from tests.fakes.world import QUICK, Killed, Life, World
+from tests.fixtures.backups.builder import OldBackup
+
+
+@pytest.fixture
+def world() -> World:
+    world = World()
+    world.milvus.add("docs")
+    world.milvus.insert("docs", range(5))
+    world.create()
+    return world
+
+
+@pytest.fixture
+def archive(world: World) -> MemoryStorage:
+    return MemoryStorage(world.service, "backups", root="archive/")
+
+
+def copy(world: World, archive: MemoryStorage, name: str = "nightly") -> None:
+    CopyBackup(world.backup, archive, world.run(), world.limits).execute(name)
+
+
+def below(world: World, root: str, name: str = "nightly") -> dict[str, bytes]:
+    found = world.objects("backups", f"{root}/{name}/")
+    return {key.removeprefix(f"{root}/"): data for key, data in found.items()}
+
+
+def test_killed_at_any_moment_a_copy_is_no_backup_says_what_it_is_and_is_gone_on_with(world: World) -> None:
+    life = Life()
+    whole = MemoryStorage(world.service, "backups", root="whole/")
+    whole.fault = life
+    copy(world, whole)
+    told = set()
+    for moment in range(1, life.operations + 1):
+        target = MemoryStorage(world.service, "backups", root=f"at_{moment}/")
+        target.fault = Life(moment)
+        with pytest.raises((Killed, MbkError)):
+            copy(world, target)
+        target.fault = lambda *_: None
+        states = {item.state: item.reason for item in Catalog(target, Run(policy=QUICK)).summaries()}
+        told.add(states.get(INCOMPLETE))
+        if below(world, f"at_{moment}") != below(world, "backup"):
+            copy(world, target)
+        assert below(world, f"at_{moment}") == below(world, "backup")
+    assert told == {None, f"copy it again from {world.backup.location}/nightly, or delete it"}
+
+
+def test_a_copy_of_another_tools_backup_has_no_file_more_than_it(
+    world: World, archive: MemoryStorage
+) -> None:
+    old = OldBackup(world.backup)
+    old.segment(440101, range(3))
+    old.commit()
+    copy(world, archive, "old")
+    assert below(world, "archive", "old") == below(world, "backup", "old")
+
+
+def begun(storage: MemoryStorage, own: OwnMeta) -> Catalog:
+    catalog = Catalog(storage, Run(policy=QUICK))
+    catalog.write_own("half", own)
+    return catalog
+
+
+def test_what_l0compact_began_is_told_to_be_begun_anew_and_not_completed_by_create(world: World) -> None:
+    catalog = begun(world.backup, OwnMeta(name="half", id="7", command=L0COMPACT, source="nightly"))
+    remedy = "begin anew: mbk l0compact -n nightly -o half --force"
+    (summary,) = (item for item in catalog.summaries() if item.name == "half")
+    assert summary.reason == f"{remedy}, or delete it"
+    assert (incomplete(catalog, "half") or {})["reason"] == summary.reason
+    with pytest.raises(InvalidBackup, match=remedy):
+        catalog.read("half")
+    for resume in (False, True):
+        with pytest.raises(BackupExists, match="begun by l0compact") as caught:
+            world.create("half", resume=resume)
+        assert remedy in str(caught.value)
+    assert set(below(world, "backup", "half")) == {"half/meta/mbk.json"}
+
+
+def test_what_create_or_an_older_mbk_began_is_completed_by_create(world: World) -> None:
+    catalog = begun(world.backup, OwnMeta(name="half", id="7"))
+    (summary,) = (item for item in catalog.summaries() if item.name == "half")
+    assert summary.reason == "finish it: mbk create -n half --resume, or delete it"
+    world.create("half", resume=True)
+    backup: Backup = catalog.read("half")
+    assert len(backup.collection_backups) == 1
+    assert catalog.read_own("half").command == "create"

@@ -1,0 +1,231 @@
+"""`l0compact` on backups whose objects the double's codec wrote and reads: no code of mbk's judges the result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mbk.engine.operations.l0compact import L0Compact
+from mbk.engine.repository.catalog import INCOMPLETE, Catalog
+from mbk.engine.runtime.run import Run
+from mbk.engine.transfer.transfer import TransferLimits
+from mbk.errors import BackupExists, BackupNotFound, InvalidBackup, InvalidName, MbkError, UsageError
+from mbk.model.reports import RunReport
+from mbk.testing import MemoryService, MemoryStorage
+from tests.fakes.world import QUICK, Killed, Life
+from tests.unit.engine.forged import (
+    COLL,
+    P1,
+    P2,
+    Backup,
+    Tree,
+    below,
+    content_of,
+    live,
+    meta,
+    objects,
+    text_keys,
+)
+
+
+def compact(
+    storage: MemoryStorage, source: str = "src", output: str = "out", *, force: bool = False
+) -> RunReport:
+    job = L0Compact(storage, Run(policy=QUICK), TransferLimits(concurrency=2), "mbk test")
+    return job.execute(source, output, force=force)
+
+
+@pytest.fixture
+def storage() -> MemoryStorage:
+    return MemoryStorage(MemoryService("backups"), "backups", root="backup/")
+
+
+def filled(storage: MemoryStorage, **options: Any) -> Backup:
+    """Deletes of every kind: by partition, over all, older than the row, of a row in another partition, of nothing."""
+    backup = Backup(storage, **options)
+    backup.data(P1, 460101, range(20), time=1000, deletes=backup.delete(0, time=5000))
+    backup.data(P1, 460102, range(20, 30), time=1000)
+    backup.data(P2, 460103, range(10, 40), time=1000)
+    backup.data(P2, 460104, range(5, 8), time=9000)
+    backup.l0_segment(P1, 460105, backup.delete(1, 2, 3, 25, time=2000), backup.delete(3, 4, 15, time=2000))
+    backup.l0_segment(P1, 460106, backup.delete(4, time=500))
+    backup.l0_segment(-1, 460107, backup.delete(5, 6, 12, 22, 39, 777, time=3000))
+    backup.write()
+    return backup
+
+
+VARIANTS: list[Tree] = [
+    {},
+    {"version": 2},
+    {"key": text_keys},
+    {"version": 2, "key": text_keys},
+    {"grouped": False},
+]
+
+
+@pytest.mark.parametrize("options", VARIANTS, ids=["v1", "v2", "v1 texts", "v2 texts", "old layout"])
+def test_the_new_backup_holds_the_same_rows_without_l0_segments(
+    storage: MemoryStorage, options: Tree
+) -> None:
+    backup = filled(storage, **options)
+    before = live(backup, "src")
+    assert (len(before[P1]), len(before[P2])) == (20 - 9 + 10 - 2, 30 - 3 + 3)
+    compact(storage)
+    assert live(backup, "out") == before
+    (collection,) = meta(storage, "out")["collection_backups"]
+    segments = [item for part in collection["partition_backups"] for item in part["segment_backups"]]
+    assert "l0_segments" not in collection
+    assert [item["segment_id"] for item in segments] == [460101, 460102, 460103, 460104]
+    kept = {
+        int(key.split("/")[-2 if "delta_log" in key else -3])
+        for key in objects(storage, "backup/out/binlogs/")
+    }
+    assert kept == {460101, 460102, 460103, 460104}
+
+
+def test_the_source_stays_as_it_is(storage: MemoryStorage) -> None:
+    filled(storage)
+    before = objects(storage, "backup/src/")
+    compact(storage)
+    assert objects(storage, "backup/src/") == before
+
+
+def test_sizes_count_what_is_there_now(storage: MemoryStorage) -> None:
+    filled(storage)
+    compact(storage)
+    root = meta(storage, "out")
+    (collection,) = root["collection_backups"]
+    data = objects(storage, "backup/out/binlogs/")
+    for partition in collection["partition_backups"]:
+        for record in partition["segment_backups"]:
+            here = [
+                len(content)
+                for kind in ("insert_log", "delta_log")
+                for _, content in below(data, kind, record)
+            ]
+            assert record["size"] == sum(here)
+            logs = [log for item in record["deltalogs"] for log in item.get("binlogs", [])]
+            assert sorted(log["log_size"] for log in logs) == sorted(
+                len(content) for _, content in below(data, "delta_log", record)
+            )
+    total = sum(map(len, data.values()))
+    assert root["size"] == collection["size"] == total
+    assert meta(storage, "out", "backup_meta.json")["size"] == total
+    assert sum(part["size"] for part in collection["partition_backups"]) == total
+
+
+def test_new_log_ids_are_higher_than_all_that_there_were(storage: MemoryStorage) -> None:
+    backup = filled(storage)
+    old = {key.rpartition("/")[2] for key in objects(storage, "backup/src/binlogs/")}
+    compact(storage)
+    new = {key.rpartition("/")[2] for key in objects(storage, "backup/out/binlogs/")} - old
+    assert new
+    assert min(map(int, new)) > backup.next_log
+
+
+def test_everything_else_of_the_backup_is_kept_under_its_new_name_and_id(storage: MemoryStorage) -> None:
+    filled(storage)
+    report = compact(storage)
+    root = meta(storage, "out")
+    assert (root["name"], root["id"]) == ("out", report.id)
+    assert root["id"] == root["collection_backups"][0]["id"] != "old task"
+    assert root["database_backups"] == [{"db_name": "db", "db_id": 7, "ezk": "secret"}]
+    assert root["flush_all_msgs_base64"] == {"pch": "AA=="}
+    assert root["collection_backups"][0]["channel_checkpoints"] == {"ch": "EgA="}
+    own = meta(storage, "out", "mbk.json")
+    assert (own["id"], own["name"], own["tool"]) == (report.id, "out", "mbk test")
+    assert own["rows"] == {str(COLL): 42}
+    assert own["failed"] == {"db.lost": "why"}
+
+
+def test_the_report_says_how_many_deletes_went_where(storage: MemoryStorage) -> None:
+    filled(storage)
+    (outcome,) = compact(storage).collections
+    assert outcome.source == "db.coll"
+    assert outcome.notes == ("16 deletes written to 4 segments",)
+
+
+def test_a_backup_without_l0_segments_is_copied(storage: MemoryStorage) -> None:
+    backup = Backup(storage)
+    backup.data(P1, 460101, range(5), time=1000, deletes=backup.delete(0, time=5000))
+    backup.write()
+    compact(storage)
+    assert objects(storage, "backup/out/binlogs/") == objects(storage, "backup/src/binlogs/")
+
+
+@pytest.mark.parametrize("files", [{"meta/full_meta.json": b"{}"}, {"binlogs/insert_log/1/2/3/3/0/4": b""}])
+def test_a_name_that_is_taken_is_refused_and_left_alone(
+    storage: MemoryStorage, files: dict[str, bytes]
+) -> None:
+    filled(storage)
+    for key, content in files.items():
+        storage.write(f"backup/out/{key}", [content])
+    with pytest.raises(BackupExists, match="--force"):
+        compact(storage)
+    assert objects(storage, "backup/out/") == files
+
+
+def test_force_replaces_what_was_there_with_nothing_of_it_left(storage: MemoryStorage) -> None:
+    backup = filled(storage)
+    storage.write("backup/out/meta/mbk.json", [b"{}"])
+    storage.write("backup/out/binlogs/insert_log/1/2/3/3/0/4", [b"old"])
+    compact(storage, force=True)
+    assert live(backup, "out") == live(backup, "src")
+    assert "binlogs/insert_log/1/2/3/3/0/4" not in objects(storage, "backup/out/")
+
+
+def test_what_cannot_be_compacted_is_refused_before_anything_is_deleted(storage: MemoryStorage) -> None:
+    def refused(error: type[MbkError], words: str, source: str = "src", output: str = "out") -> None:
+        with pytest.raises(error, match=words):
+            compact(storage, source, output, force=True)
+
+    storage.write("backup/out/meta/mbk.json", [b"{}"])
+    refused(BackupNotFound, "no backup")
+    storage.write("backup/half/meta/mbk.json", [b"{}"])
+    refused(InvalidBackup, "incomplete", "half")
+    filled(storage)
+    refused(UsageError, "replace itself", "src", "src")
+    refused(InvalidName, "not allowed", "src", "5 names")
+    Backup(storage, "snap").write(format="snapshot", collection_backups=[])
+    refused(UsageError, "is a snapshot", "snap")
+    third = Backup(storage, "third")
+    third.data(P1, 460101, range(2), time=1)
+    third.partitions[P1][0]["storage_version"] = 3
+    third.write()
+    refused(UsageError, "storage version 3", "third")
+    assert objects(storage, "backup/out/") == {"meta/mbk.json": b"{}"}
+
+
+def test_a_damaged_delta_log_leaves_an_incomplete_backup_that_can_be_deleted(storage: MemoryStorage) -> None:
+    filled(storage)
+    key = next(entry.key for entry in storage.list("backup/src/binlogs/delta_log/460001/-1/"))
+    storage.write(key, [content_of(storage, key)[:-30]])
+    with pytest.raises(InvalidBackup, match="460107"):
+        compact(storage)
+    catalog = Catalog(storage, Run(policy=QUICK))
+    assert {item.name: item.state for item in catalog.summaries()}["out"] == INCOMPLETE
+    catalog.delete("out")
+    assert objects(storage, "backup/out/") == {}
+
+
+def test_killed_at_any_moment_it_is_incomplete_or_whole_and_force_ends_it_well(
+    storage: MemoryStorage,
+) -> None:
+    backup = filled(storage)
+    before = live(backup, "src")
+    alive, life = storage.fault, Life()
+    storage.fault = life
+    compact(storage, force=True)
+    operations = life.operations
+    assert operations > 50
+    for moment in range(1, operations, 7):
+        storage.fault = Life(moment)
+        with pytest.raises((Killed, MbkError)):
+            compact(storage, force=True)
+        storage.fault = alive
+        found = Catalog(storage, Run(policy=QUICK)).find("out")
+        if found.is_committed:
+            assert live(backup, "out") == before
+    compact(storage, force=True)
+    assert live(backup, "out") == before

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from mbk.engine.runtime.pool import Pool
+from mbk.engine.runtime.retry import Retrier, RetryPolicy
+from mbk.engine.runtime.run import Run
+from mbk.errors import Interrupted, MbkError, PermissionDenied, Throttled
+from mbk.model.events import Event, RunFinished
+
+
+def retrier(
+    policy: RetryPolicy | None = None, cancelled: threading.Event | None = None
+) -> tuple[Retrier, list[Event]]:
+    events: list[Event] = []
+    return Retrier(
+        events.append, cancelled or threading.Event(), policy=policy or RetryPolicy(first=0.0001)
+    ), events
+
+
+def test_a_result_is_given_back_at_once() -> None:
+    retry, events = retrier()
+    assert retry.call("x", lambda: 5) == 5
+    assert not events
+
+
+def test_another_kind_of_error_is_not_touched() -> None:
+    retry, events = retrier()
+    for error in (PermissionDenied("no"), ValueError("bug")):
+        with pytest.raises(type(error)):
+            retry.call("x", lambda error=error: (_ for _ in ()).throw(error))
+    assert not events
+
+
+def test_an_error_given_up_on_says_so_and_an_outer_loop_leaves_it_alone() -> None:
+    retry, events = retrier()
+    calls = []
+
+    def inner() -> None:
+        calls.append(1)
+        raise Throttled("slow down")
+
+    with pytest.raises(Throttled) as caught:
+        retry.call("outer", lambda: retry.call("inner", inner))
+    assert len(calls) == RetryPolicy().attempts
+    assert len(events) == len(calls) - 1
+    assert caught.value.retryable is False
+    assert Throttled.retryable is True
+
+
+def test_a_cancelled_run_does_not_sit_out_its_pause() -> None:
+    cancelled = threading.Event()
+    retry, _ = retrier(RetryPolicy(first=3600, ceiling=3600), cancelled)
+    cancelled.set()
+    with pytest.raises(Interrupted):
+        retry.call("x", lambda: (_ for _ in ()).throw(Throttled("slow down")))
+
+
+def test_successes_give_a_part_of_the_budget_back() -> None:
+    retry, events = retrier(RetryPolicy(attempts=3, first=0.0001, ceiling=0.0001, budget=2, refund=0.5))
+
+    def once_broken() -> object:
+        state = iter([Throttled("slow down"), None])
+
+        def call() -> None:
+            error = next(state)
+            if error:
+                raise error
+
+        return call
+
+    retry.call("x", once_broken())
+    retry.call("x", once_broken())
+    retry.call("x", once_broken())
+    with pytest.raises(Throttled):
+        retry.call("x", once_broken())
+    assert len(events) == 3, "two tokens, and half of one back after each"
+
+
+# -- the pool ----------------------------------------------------------------------------------------------------
+
+
+def test_items_are_drawn_no_faster_than_they_are_worked_on() -> None:
+    drawn = []
+    gate = threading.Event()
+
+    def items() -> Iterator[int]:
+        for number in range(1000):
+            drawn.append(number)
+            yield number
+
+    with Pool(2, threading.Event()) as pool:
+        results = pool.map(lambda number: gate.wait() and number, items())
+        waiter = threading.Thread(target=lambda: gate.set())
+        waiter.start()
+        next(results)
+        waiter.join()
+        assert len(drawn) <= 8
+        assert len(list(results)) == 999
+
+
+def test_all_results_come_once() -> None:
+    with Pool(4, threading.Event()) as pool:
+        assert sorted(pool.map(lambda number: number * 2, range(100))) == [
+            number * 2 for number in range(100)
+        ]
+
+
+def test_after_an_error_nothing_new_is_begun_and_what_runs_is_waited_for() -> None:
+    running = [0]
+    lock = threading.Lock()
+    begun: list[int] = []
+
+    def work(number: int) -> None:
+        with lock:
+            running[0] += 1
+            begun.append(number)
+        try:
+            if number == 3:
+                raise PermissionDenied("no")
+        finally:
+            with lock:
+                running[0] -= 1
+
+    with Pool(2, threading.Event()) as pool:
+        with pytest.raises(PermissionDenied):
+            pool.run(work, range(1000))
+        assert running == [0]
+        assert len(begun) < 100
+        pool.run(work, [1, 2])
+
+
+def test_an_error_of_the_source_of_items_is_raised_and_work_is_joined() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise ValueError("listing broke")
+
+    done: list[int] = []
+    with Pool(2, threading.Event()) as pool, pytest.raises(ValueError, match="listing broke"):
+        pool.run(done.append, items())
+    assert done in ([], [1])
+
+
+def test_a_cancelled_run_stops_the_pool() -> None:
+    cancelled = threading.Event()
+    cancelled.set()
+    with Pool(2, cancelled) as pool, pytest.raises(Interrupted):
+        pool.run(print, [1])
+
+
+def test_an_interrupted_caller_cancels_the_run() -> None:
+    cancelled = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 1
+        raise KeyboardInterrupt
+
+    with Pool(2, cancelled) as pool, pytest.raises(KeyboardInterrupt):
+        pool.run(lambda _number: None, items())
+    assert cancelled.is_set()
+
+
+# -- the run -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [(MbkError("wrong", hint="mend"), "wrong: mend"), (KeyboardInterrupt(), "KeyboardInterrupt")],
+    ids=["understood", "ctrl-c"],
+)
+def test_a_run_that_fails_ends_with_its_error_and_cancels_what_works(error: BaseException, line: str) -> None:
+    events: list[Event] = []
+    run = Run(events.append)
+    with pytest.raises(type(error)), run.command("create", "nightly"):
+        raise error
+    last = events[-1]
+    assert isinstance(last, RunFinished)
+    assert last.error == line
+    assert run.cancelled.is_set()
+
+
+def test_events_come_one_at_a_time() -> None:
+    inside = [0]
+    worst = [0]
+
+    def listener(_event: Event) -> None:
+        inside[0] += 1
+        worst[0] = max(worst[0], inside[0])
+        inside[0] -= 1
+
+    run = Run(listener)
+    with Pool(8, threading.Event()) as pool:
+        pool.run(lambda number: run.notice("n", str(number)), range(200))
+    assert worst == [1]

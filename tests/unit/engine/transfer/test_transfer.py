@@ -1,0 +1,321 @@
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from mbk.engine.runtime.run import Run
+from mbk.engine.transfer.items import CopyItem
+from mbk.engine.transfer.transfer import Transfer, TransferLimits
+from mbk.errors import (
+    MbkError,
+    ObjectNotFound,
+    PermissionDenied,
+    StorageUnavailable,
+    Throttled,
+    TransferInterrupted,
+    Unsupported,
+    UsageError,
+    VerificationFailed,
+)
+from mbk.model.events import Event, Notice, ObjectCopied, RetryScheduled
+from mbk.model.reports import TransferStats
+from mbk.ports.storage import Capabilities, ObjectInfo
+from mbk.testing import MemoryService, MemoryStorage
+from mbk.testing.memory import EVERYTHING
+from tests.fakes.world import QUICK
+
+Fault = Callable[[str, str], None]
+
+
+class Pair:
+    """A source with objects and an empty destination, in two buckets of one service or in two services."""
+
+    def __init__(self, *, one_service: bool = True, capabilities: Capabilities = EVERYTHING) -> None:
+        service = MemoryService("from", "to")
+        self.source = MemoryStorage(service, "from")
+        self.destination = MemoryStorage(
+            service if one_service else MemoryService("to"), "to", capabilities=capabilities
+        )
+        self.events: list[Event] = []
+        self.made = Run(self.events.append, policy=QUICK)
+
+    def put(self, *sizes: int) -> list[CopyItem]:
+        items = []
+        for number, size in enumerate(sizes):
+            self.source.write(f"a/{number}", [bytes([number % 251]) * size])
+            items.append(CopyItem(f"a/{number}", f"b/{number}", size))
+        return items
+
+    def copy(
+        self,
+        items: list[CopyItem],
+        *,
+        mode: str = "auto",
+        threshold: int = 10**9,
+        present: dict[str, int] | None = None,
+    ) -> TransferStats:
+        with Transfer(
+            self.source, self.destination, self.made, TransferLimits(mode, 4, threshold)
+        ) as transfer:
+            transfer.copy(items, collection="default.docs", present=present or {})
+            return transfer.stats
+
+    def arrived(self, items: list[CopyItem]) -> bool:
+        return all(self.destination.get(i.key).data == self.source.get(i.source_key).data for i in items)
+
+    def of(self, kind: type[Event]) -> list[Event]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+def failing(
+    operation: str, error: Callable[[], BaseException], *, times: int = 10**9, key: str = ""
+) -> Fault:
+    left = [times]
+    lock = threading.Lock()
+
+    def fault(called: str, what: str) -> None:
+        if called == operation and key in what:
+            with lock:
+                left[0] -= 1
+                if left[0] < 0:
+                    return
+            raise error()
+
+    return fault
+
+
+def test_objects_of_one_service_are_copied_without_their_bytes_passing_through() -> None:
+    pair = Pair()
+    pair.source.fault = failing("read", lambda: AssertionError("bytes were read"))
+    items = pair.put(1, 0, 200_000)
+    stats = pair.copy(items)
+    assert pair.arrived(items)
+    assert stats.objects == {"server": 3}
+    assert stats.bytes == {"server": 200_001}
+    assert stats.streamed_because is None
+
+
+def test_objects_of_another_service_are_streamed_and_the_report_says_why() -> None:
+    pair = Pair(one_service=False)
+    items = pair.put(1, 200_000)
+    stats = pair.copy(items)
+    assert pair.arrived(items)
+    assert stats.objects == {"stream": 2}
+    assert stats.streamed_because == "source and destination are different services"
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        lambda: PermissionDenied("may not read the source"),
+        lambda: Unsupported("not implemented"),
+        lambda: ObjectNotFound("no such bucket, says the other account"),
+    ],
+    ids=["forbidden", "unsupported", "hidden"],
+)
+def test_a_refused_server_side_copy_is_tried_once_then_everything_is_streamed(
+    refusal: Callable[[], MbkError],
+) -> None:
+    pair = Pair()
+    tries = Counter[str]()
+
+    def fault(operation: str, _key: str) -> None:
+        tries[operation] += 1
+        if operation == "copy":
+            raise refusal()
+
+    pair.destination.fault = fault
+    items = pair.put(*[10] * 40)
+    stats = pair.copy(items)
+    assert pair.arrived(items)
+    assert tries["copy"] == 1
+    assert stats.objects == {"stream": 40}
+    assert stats.streamed_because == refusal().message
+    assert [event.code for event in pair.of(Notice)] == ["streaming"]
+
+
+def test_a_source_object_that_is_really_gone_is_not_taken_for_a_refusal() -> None:
+    pair = Pair()
+    with pytest.raises(ObjectNotFound):
+        pair.copy([CopyItem("a/gone", "b/gone", 3)])
+    assert not pair.of(Notice)
+
+
+def test_direct_mode_raises_instead_of_streaming() -> None:
+    pair = Pair()
+    pair.destination.fault = failing("copy", lambda: PermissionDenied("may not"))
+    with pytest.raises(PermissionDenied):
+        pair.copy(pair.put(1), mode="direct")
+    with pytest.raises(Unsupported):
+        Pair(one_service=False).copy([CopyItem("a", "b", 1)], mode="direct")
+
+
+def test_streaming_mode_never_asks_for_a_copy() -> None:
+    pair = Pair()
+    pair.destination.fault = failing("copy", lambda: AssertionError("asked"))
+    stats = pair.copy(pair.put(5), mode="streaming")
+    assert stats.objects == {"stream": 1}
+    assert stats.streamed_because == "asked for by the configuration"
+
+
+def test_only_errors_that_can_pass_are_tried_again() -> None:
+    pair = Pair()
+    pair.destination.fault = failing("copy", lambda: Throttled("slow down"), times=3)
+    stats = pair.copy(pair.put(5, 5))
+    assert stats.objects == {"server": 2}
+    assert stats.retries == 3 == len(pair.of(RetryScheduled))
+
+    pair = Pair()
+    pair.copy(pair.put(5))
+    pair.destination.fault = failing("copy", lambda: PermissionDenied("no"))
+    with pytest.raises(PermissionDenied):
+        pair.copy(pair.put(5), mode="direct")
+    assert not pair.of(RetryScheduled)
+
+
+def test_attempts_are_not_multiplied_by_reading_inside_of_writing() -> None:
+    pair = Pair(one_service=False)
+    reads = Counter[str]()
+
+    def fault(operation: str, _key: str) -> None:
+        reads[operation] += 1
+        if operation == "read":
+            raise StorageUnavailable("nobody answers")
+
+    pair.source.fault = fault
+    with pytest.raises(StorageUnavailable) as caught:
+        pair.copy(pair.put(5))
+    assert reads["read"] == QUICK.attempts
+    assert not caught.value.retryable
+
+
+def test_a_storage_that_is_down_costs_a_budget_and_not_attempts_times_objects() -> None:
+    pair = Pair()
+    pair.made = Run(pair.events.append, policy=dataclasses.replace(QUICK, attempts=50, budget=10))
+    pair.destination.fault = failing("copy", lambda: StorageUnavailable("nobody answers"))
+    with pytest.raises(StorageUnavailable):
+        pair.copy(pair.put(*[1] * 100), mode="direct")
+    assert len(pair.of(RetryScheduled)) <= 10
+
+
+def test_a_stream_that_breaks_is_taken_up_where_it_broke() -> None:
+    pair = Pair(one_service=False)
+    items = pair.put(MemoryStorage.chunk_size * 20)
+    offsets = []
+    read = pair.source.read
+
+    def watched(key: str, *, offset: int = 0, length: int | None = None) -> object:
+        offsets.append(offset)
+        return read(key, offset=offset, length=length)
+
+    pair.source.read = watched
+    chunks = [0]
+
+    def fault(operation: str, _key: str) -> None:
+        if operation == "chunk":
+            chunks[0] += 1
+            if chunks[0] % 2 == 0:
+                raise TransferInterrupted("connection reset")
+
+    pair.source.fault = fault
+    pair.copy(items)
+    assert pair.arrived(items)
+    # Nineteen breaks are more than the attempts for one piece: progress starts the count anew.
+    assert offsets == [MemoryStorage.chunk_size * number for number in range(20)]
+
+
+PARTS = dataclasses.replace(EVERYTHING, max_copy_size=1000, min_part_size=1, max_part_size=400)
+
+
+def test_an_object_above_the_threshold_is_copied_in_parts() -> None:
+    pair = Pair(capabilities=PARTS)
+    parts = Counter[str]()
+
+    def fault(operation: str, key: str) -> None:
+        if operation in ("copy", "copy_part", "complete"):
+            parts[operation, key] += 1
+
+    pair.destination.fault = fault
+    items = pair.put(399, 500, 1001)
+    stats = pair.copy(items, threshold=500)
+    assert pair.arrived(items)
+    assert parts == {("copy", "b/0"): 1, ("copy_part", "b/1"): 2, ("complete", "b/1"): 1,
+                     ("copy_part", "b/2"): 3, ("complete", "b/2"): 1}  # fmt: skip
+    assert stats.objects == {"server": 3}
+
+
+@pytest.mark.parametrize("operation", ["multipart", "copy_part", "complete"])
+def test_each_step_of_a_part_copy_is_tried_again(operation: str) -> None:
+    pair = Pair(capabilities=PARTS)
+    pair.destination.fault = failing(operation, lambda: Throttled("slow down"), times=2)
+    items = pair.put(900)
+    pair.copy(items, threshold=500)
+    assert pair.arrived(items)
+    assert not pair.destination.bucket.uploads
+
+
+def test_a_part_copy_that_fails_leaves_no_upload() -> None:
+    pair = Pair(capabilities=PARTS)
+    pair.destination.fault = failing("copy_part", lambda: PermissionDenied("no"))
+    with pytest.raises(PermissionDenied):
+        pair.copy(pair.put(900), threshold=500, mode="direct")
+    assert not pair.destination.bucket.uploads
+    assert not pair.destination.bucket.objects
+
+
+def test_an_object_too_large_to_copy_is_streamed_alone_where_parts_cannot_be_copied() -> None:
+    pair = Pair(capabilities=dataclasses.replace(PARTS, part_copy=False))
+    items = pair.put(2000, 10, 2000, 10)
+    stats = pair.copy(items)
+    assert pair.arrived(items)
+    assert stats.objects == {"server": 2, "stream": 2}
+
+
+def test_empty_objects_are_copied_whatever_the_threshold() -> None:
+    pair = Pair()
+    items = pair.put(0)
+    pair.copy(items, threshold=0)
+    assert pair.arrived(items)
+
+
+def test_the_first_permanent_error_stops_the_rest_and_nothing_works_on_behind() -> None:
+    pair = Pair()
+    items = pair.put(*[1] * 500)
+    pair.destination.fault = failing("copy", lambda: PermissionDenied("no"), key="b/5")
+    with pytest.raises(PermissionDenied):
+        pair.copy(items, mode="direct")
+    assert len(pair.destination.bucket.objects) < 400
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("mbk-copy")]
+
+
+def test_what_is_there_in_the_right_size_is_kept() -> None:
+    pair = Pair()
+    items = pair.put(3, 4)
+    stats = pair.copy(items, present={"b/0": 3, "b/1": 3})
+    assert stats.objects == {"kept": 1, "server": 1}
+    assert [event.how for event in pair.of(ObjectCopied)].count("kept") == 1
+
+
+def test_a_copy_onto_itself_is_refused() -> None:
+    pair = Pair()
+    (item,) = pair.put(3)
+    with (
+        Transfer(pair.source, pair.source, pair.made, TransferLimits()) as transfer,
+        pytest.raises(UsageError, match="onto itself"),
+    ):
+        transfer.copy([dataclasses.replace(item, key=item.source_key)], collection="", present={})
+
+
+def test_a_write_that_came_out_shorter_is_an_error() -> None:
+    class Short(MemoryStorage):
+        def write(self, key: str, chunks: Iterable[bytes], *, size: int | None = None) -> ObjectInfo:
+            return ObjectInfo(key, super().write(key, chunks, size=size).size - 1)
+
+    pair = Pair()
+    pair.destination = Short(pair.source.service, "to")
+    with pytest.raises(VerificationFailed, match="b/0 has 2 bytes after copying"):
+        pair.copy(pair.put(3), mode="streaming")
