@@ -28,7 +28,8 @@ def add_zone_keys(milvus: Milvus, databases: Sequence[Database], run: Run) -> No
         if all(properties.get(key) for key in ZONE_PROPERTIES):
             database.ezk = run.retry.call(
                 f"get the encryption key of database {database.db_name}",
-                lambda name=database.db_name: milvus.encryption_key(name),  # type: ignore[misc] # bound at once
+                milvus.encryption_key,
+                database.db_name,
             )
 
 
@@ -63,7 +64,7 @@ def add_index_extras(store: MetaStore, info: CollectionInfo, run: Run) -> None:
     `MilvusError` when the two disagree: an index that is not described would be lost without a word.
     """
     label = f"{info.database}.{info.name}"
-    extras = run.retry.call(f"read the indexes of {label}", lambda: store.index_extras(info.id))
+    extras = run.retry.call(f"read the indexes of {label}", store.index_extras, info.id)
     described = {index.index_id: index for index in info.indexes}
     for extra in extras:
         if extra.index_id not in described:
@@ -80,7 +81,7 @@ def add_index_extras(store: MetaStore, info: CollectionInfo, run: Run) -> None:
         )
     if not info.schema.enable_dynamic_field or any(field.is_dynamic for field in info.schema.fields):
         return
-    field = run.retry.call(f"read the fields of {label}", lambda: store.dynamic_field(info.id))
+    field = run.retry.call(f"read the fields of {label}", store.dynamic_field, info.id)
     if field is None:
         raise MilvusError(
             f"{label} has dynamic fields, but Milvus' etcd has no field for them",

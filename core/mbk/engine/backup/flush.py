@@ -52,10 +52,8 @@ class FlushBoundary:
         self._rows = dict(pool.map(lambda info: (info.id, self.count(info)), infos))
         self.run.phase("flush")
         try:
-            self.flushed = self.run.retry.call(
-                "flush all collections",
-                lambda: self.milvus.flush_all(sleep=self.run.sleep),
-                patience=FLUSH_PATIENCE,
+            self.flushed = self.run.retry.patiently(
+                FLUSH_PATIENCE, "flush all collections", self.milvus.flush_all, sleep=self.run.sleep
             )
         except Unsupported as error:
             if self.strategy is not Strategy.AUTO:
@@ -89,10 +87,13 @@ class FlushBoundary:
                 "shortly before the backup may come back",
             )
         began = datetime.now(UTC).isoformat(timespec="milliseconds")
-        point = self.run.retry.call(
+        point = self.run.retry.patiently(
+            FLUSH_PATIENCE,
             f"flush {label}",
-            lambda: self.milvus.flush(info.database, info.name, sleep=self.run.sleep),
-            patience=FLUSH_PATIENCE,
+            self.milvus.flush,
+            info.database,
+            info.name,
+            sleep=self.run.sleep,
         )
         add_flush_point(record, point)
         at = moment(record.backup_timestamp) if record.backup_timestamp else began

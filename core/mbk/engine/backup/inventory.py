@@ -41,8 +41,7 @@ def survey(milvus: Milvus, selection: Selection, run: Run) -> Survey:
         raise NotFound(f"database {absent[0]} does not exist", hint="check --filter")
     for database in candidates:
         names = run.retry.call(
-            f"list collections of {database.db_name}",
-            lambda name=database.db_name: milvus.collections(name),  # type: ignore[misc] # bound at once
+            f"list collections of {database.db_name}", milvus.collections, database.db_name
         )
         found = {CollectionName(database.db_name, name) for name in names}
         wanted = sorted(name for name in found if selection.wants(name))

@@ -103,7 +103,7 @@ class CopyBackup:
                 transfer.copy(own, collection="", present={})
             else:
                 key = place.meta(layout.OWN_META)
-                self.run.retry.call(f"delete {key}", lambda: self.target.delete([key]))
+                self.run.retry.call(f"delete {key}", self.target.delete, [key])
         return transfer
 
     def _take_name(self, source: Catalog, target: Catalog, backup: Backup, name: str) -> None:

@@ -191,7 +191,7 @@ class Create:
     def _described(self, name: CollectionName) -> tuple[CollectionName, CollectionInfo | None]:
         try:
             return name, self.run.retry.call(
-                f"describe {name}", lambda: self.milvus.describe(name.database, name.collection)
+                f"describe {name}", self.milvus.describe, name.database, name.collection
             )
         except CollectionNotFound:
             return name, None
@@ -230,10 +230,12 @@ class Create:
         return CollectionOutcome(label, label, PLANNED, rows_expected=rows)
 
     def _segments(self, info: CollectionInfo) -> list[SegmentInfo]:
-        return self.run.retry.call(
+        return self.run.retry.patiently(
+            LISTING_PATIENCE,
             f"list segments of {label_of(info)}",
-            lambda: self.milvus.segments(info.database, info.name),
-            patience=LISTING_PATIENCE,
+            self.milvus.segments,
+            info.database,
+            info.name,
         )
 
     # -- the work ------------------------------------------------------------------------------------------------

@@ -288,8 +288,8 @@ class _Worker:
             segment=segment.segment_id,
         )
         key = f"{self._delta_prefix(place)}{log}"
-        job.run.retry.call(f"write {key}", lambda: job.storage.write(key, [data], size=len(data)))
-        size = job.run.retry.call(f"stat {key}", lambda: job.storage.stat(key)).size
+        job.run.retry.call(f"write {key}", job.storage.write, key, [data], size=len(data))
+        size = job.run.retry.call(f"stat {key}", job.storage.stat, key).size
         if size != len(data):
             raise VerificationFailed(
                 f"{key} has {size} bytes in {job.storage.location}, {len(data)} were written",

@@ -120,7 +120,7 @@ class Migrate:
     def _current(self, cluster: str, path: str) -> Volume:
         held = self._volume
         if held is None or (held.expires is not None and held.expires - MARGIN < _now(held.expires)):
-            held = self.run.retry.call("apply for a volume", lambda: self.cloud.apply_volume(cluster, path))
+            held = self.run.retry.call("apply for a volume", self.cloud.apply_volume, cluster, path)
             self._volume = held
         return held
 

@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from typing import ParamSpec
 
 from mbk.engine.formats.binlog.import_plan import GroupLimits, ImportGroup, stages
 from mbk.engine.formats.binlog.places import scan
@@ -35,6 +36,8 @@ from mbk.model.selection import CollectionName
 from mbk.ports.milvus.server import ImportPhase, ImportState, Milvus
 from mbk.ports.replicate import Replication
 from mbk.ports.storage import Storage
+
+P = ParamSpec("P")
 
 POLL = 1.0
 #: So long a job may be unknown after it was announced, and a collection invisible after it was made; in seconds.
@@ -117,10 +120,7 @@ class SecondaryRestore:
         """A standby that has taken anything cannot be brought to the state of a backup any more."""
         known = self.run.retry.call("get the replicate configuration", replication.topology)
         for channel in known.get(target, ()):
-            tick = self.run.retry.call(
-                f"get the checkpoint of {channel}",
-                lambda at=channel: replication.checkpoint(at),  # type: ignore[misc] # bound at once
-            )
+            tick = self.run.retry.call(f"get the checkpoint of {channel}", replication.checkpoint, channel)
             if tick:
                 raise AlreadyExists(
                     f"cluster {target} has taken messages on {channel} up to {tick}",
@@ -157,29 +157,26 @@ class SecondaryRestore:
 
     # -- messages ------------------------------------------------------------------------------------------------
 
-    def _send(self, what: str, send: Callable[[], None]) -> None:
+    def _send(self, what: str, send: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
         self.run.check_cancelled()
-        self.run.retry.call(what, send)
+        self.run.retry.call(what, send, *args, **kwargs)
 
     def _definitions(self, backup: Backup, replication: Replication) -> None:
         self.run.phase("create")
         ids = database_ids(backup)
         for database in backup.database_backups:
             if database.db_name != DEFAULT_DATABASE:
-                self._send(
-                    f"create database {database.db_name}",
-                    lambda at=database: replication.create_database(at),  # type: ignore[misc] # bound at once
-                )
+                self._send(f"create database {database.db_name}", replication.create_database, database)
         for record in backup.collection_backups:
             name, database_id = _name(record), ids[_name(record).database]
-            self._send(
-                f"create {name}",
-                lambda at=record, db=database_id: replication.create_collection(at, db),  # type: ignore[misc] # bound at once
-            )
+            self._send(f"create {name}", replication.create_collection, record, database_id)
             for index in record.index_infos:
                 self._send(
                     f"create index {index.index_name} of {name}",
-                    lambda at=record, db=database_id, it=index: replication.create_index(at, db, it),  # type: ignore[misc] # bound at once
+                    replication.create_index,
+                    record,
+                    database_id,
+                    index,
                 )
 
     def _import(self, backup: Backup, jobs: list[_Job], replication: Replication) -> None:
@@ -189,13 +186,19 @@ class SecondaryRestore:
         for job in jobs:
             self._send(
                 f"start import {job.id} into {_name(job.collection)}",
-                lambda at=job: self._announce(at, replication, ticks),  # type: ignore[misc] # bound at once
+                self._announce,
+                job,
+                replication,
+                ticks,
             )
         for job in jobs:
             waits = self._await(job, ImportPhase.UNCOMMITTED).phase is ImportPhase.UNCOMMITTED
             self._send(
                 f"commit import {job.id} into {_name(job.collection)}",
-                lambda at=job, it=waits: replication.commit_import(at.collection, job=at.id, needed=it),  # type: ignore[misc] # bound at once
+                replication.commit_import,
+                job.collection,
+                job=job.id,
+                needed=waits,
             )
         for job in jobs:
             state = self._await(job, ImportPhase.COMPLETED)
@@ -225,9 +228,10 @@ class SecondaryRestore:
             try:
                 state = self.run.retry.call(
                     f"ask for import job {job.id}",
-                    lambda: self.milvus.import_state(
-                        str(job.id), database=_name(job.collection).database, rest=True
-                    ),
+                    self.milvus.import_state,
+                    str(job.id),
+                    database=_name(job.collection).database,
+                    rest=True,
                 )
             except ImportFailed:
                 unknown_since = unknown_since or time.monotonic()
@@ -254,17 +258,13 @@ class SecondaryRestore:
         ids = database_ids(backup)
         for record in backup.collection_backups:
             if record.load_state not in ("", NOT_LOADED):
-                self._send(
-                    f"load {_name(record)}",
-                    lambda at=record: replication.load(at, ids[_name(at).database]),  # type: ignore[misc] # bound at once
-                )
+                self._send(f"load {_name(record)}", replication.load, record, ids[_name(record).database])
         if (rbac := backup.rbac_meta) is not None:
             present = self.run.retry.call("read RBAC", self.milvus.read_rbac)
-            self._send("restore users and roles", lambda: replication.restore_rbac(rbac, present))
+            self._send("restore users and roles", replication.restore_rbac, rbac, present)
         for channel, message in sorted(backup.flush_all_msgs_base64.items()):
             self._send(
-                f"forward the flush of {channel}",
-                lambda at=channel, it=message: replication.forward(at, base64.b64decode(it)),  # type: ignore[misc] # bound at once
+                f"forward the flush of {channel}", replication.forward, channel, base64.b64decode(message)
             )
 
     # -- afterwards ----------------------------------------------------------------------------------------------

@@ -190,7 +190,7 @@ class Catalog:
             found.layout.meta(file) for file in (layout.FULL_META, layout.BACKUP_META) if file in found.files
         ]
         if first:
-            self._run.retry.call(f"delete {first[0]}", lambda: self._storage.delete(first))
+            self._run.retry.call(f"delete {first[0]}", self._storage.delete, first)
         return len(first) + self.delete_below(found.layout.prefix)
 
     def delete_below(self, prefix: str) -> int:
@@ -246,7 +246,7 @@ def _batches(storage: Storage, prefix: str) -> Iterator[list[str]]:
 
 
 def _delete(storage: Storage, keys: list[str], run: Run) -> int:
-    run.retry.call(f"delete {keys[0]} and {len(keys) - 1} more", lambda: storage.delete(keys))
+    run.retry.call(f"delete {keys[0]} and {len(keys) - 1} more", storage.delete, keys)
     return len(keys)
 
 

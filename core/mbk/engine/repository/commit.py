@@ -92,7 +92,7 @@ class BackupFiles:
             if int(collection) not in unfinished and (int(collection), int(segment)) not in kept:
                 stale.append(entry.key)
         if stale:
-            self.run.retry.call(f"delete {stale[0]}", lambda: self.storage.delete(stale))
+            self.run.retry.call(f"delete {stale[0]}", self.storage.delete, stale)
 
     def commit(
         self,

@@ -61,7 +61,9 @@ class Finish:
         while True:
             states = self.run.retry.call(
                 f"ask for the indexes of {task.target}",
-                lambda: self.milvus.index_states(task.target.database, task.target.collection),
+                self.milvus.index_states,
+                task.target.database,
+                task.target.collection,
             )
             failed = next((state for state in states if state.failed), None)
             if failed is not None:

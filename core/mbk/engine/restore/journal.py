@@ -97,13 +97,11 @@ class JournalFile:
 
     def forget(self) -> None:
         """The restore is over: what is kept of its copies must not be taken for one that was killed."""
-        self._run.retry.call(f"delete {self._key}", lambda: self._storage.delete([self._key]))
+        self._run.retry.call(f"delete {self._key}", self._storage.delete, [self._key])
 
     def _save(self) -> None:
         data = msgspec.json.encode(self.journal)
-        self._run.retry.call(
-            f"write {self._key}", lambda: self._storage.write(self._key, [data], size=len(data))
-        )
+        self._run.retry.call(f"write {self._key}", self._storage.write, self._key, [data], size=len(data))
 
     def _read(self) -> bytes:
         with self._storage.read(self._key) as chunks:

@@ -81,10 +81,7 @@ class RestoreSetup:
                 properties = []
             # It may be there by an answer that got lost, or by somebody else.
             with suppress(AlreadyExists):
-                self.run.retry.call(
-                    f"create database {name}",
-                    lambda name=name, pairs=properties: self.milvus.create_database(name, pairs),  # type: ignore[misc] # bound at once
-                )
+                self.run.retry.call(f"create database {name}", self.milvus.create_database, name, properties)
 
     def take_up(self, begun: Mapping[CollectionName, bool]) -> set[CollectionName]:
         """Drops what must be begun anew; returns the targets to go on with."""

@@ -43,17 +43,16 @@ class Target:
         self.journal.begin(collection_id=0, created=True)
         schema = target_schema(task, options)
         try:
-            self.run.retry.call(
+            self.run.retry.patiently(
+                PATIENCE,
                 f"create {task.target}",
-                lambda: self.milvus.create_collection(
-                    database,
-                    schema,
-                    shards=target_shards(task, options),
-                    consistency_level=task.record.consistency_level,
-                    partitions=_partition_count(task),
-                    properties=target_properties(task, options),
-                ),
-                patience=PATIENCE,
+                self.milvus.create_collection,
+                database,
+                schema,
+                shards=target_shards(task, options),
+                consistency_level=task.record.consistency_level,
+                partitions=_partition_count(task),
+                properties=target_properties(task, options),
             )
             self._equip(made=True)
         except AlreadyExists:
@@ -76,10 +75,13 @@ class Target:
         present = {partition.name for partition in info.partitions}
         for partition in task.record.partition_backups:
             if partition.partition_name not in present:
-                self.run.retry.call(
+                self.run.retry.patiently(
+                    PATIENCE,
                     f"create partition {partition.partition_name} of {task.target}",
-                    lambda at=partition.partition_name: self.milvus.create_partition(database, name, at),  # type: ignore[misc] # bound at once
-                    patience=PATIENCE,
+                    self.milvus.create_partition,
+                    database,
+                    name,
+                    partition.partition_name,
                 )
         self.journal.begin(collection_id=info.id, created=made)
 
@@ -88,12 +90,13 @@ class Target:
         for index in target_indexes(self.task, self.options):
             what = f"create index {index.index_name or index.field_name} of {self.task.target}"
             try:
-                self.run.retry.call(
+                self.run.retry.patiently(
+                    PATIENCE,
                     what,
-                    lambda index=index: self.milvus.create_index(  # type: ignore[misc] # bound at once
-                        self.task.target.database, self.task.target.collection, index
-                    ),
-                    patience=PATIENCE,
+                    self.milvus.create_index,
+                    self.task.target.database,
+                    self.task.target.collection,
+                    index,
                 )
             except RateLimited:
                 raise
@@ -147,7 +150,7 @@ class Target:
             f"{self.task.target} is released while deletes are imported, and loaded again afterwards",
             str(self.task.target),
         )
-        self.run.retry.call(f"release {self.task.target}", lambda: self.milvus.release(database, name))
+        self.run.retry.call(f"release {self.task.target}", self.milvus.release, database, name)
 
     def load_again(self) -> None:
         """What fails here takes nothing back; it is told."""

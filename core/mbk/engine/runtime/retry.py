@@ -12,11 +12,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from mbk.errors import Interrupted, MbkError, MilvusError
 from mbk.model.events import Event, RetryScheduled
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -48,16 +49,24 @@ class Retrier:
         self._lock = threading.Lock()
         self.retries = 0
 
-    def call(self, what: str, function: Callable[[], T], *, patience: int = 0) -> T:
+    def call(self, what: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """The function's result. ``what`` names the call for the user: ``read files/insert_log/…``.
 
-        ``patience``: attempts at a call that a server which is there puts off (a rate limit), if more than the policy's;
-        waiting for it is no sign of trouble and costs nothing of the budget.
+        The arguments are evaluated once: what an attempt uses up (an iterator, a context) must be made by ``function``.
+        """
+        return self.patiently(0, what, function, *args, **kwargs)
+
+    def patiently(
+        self, patience: int, what: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """As `call`, with at least ``patience`` attempts at what a server which is there puts off (a rate limit).
+
+        Waiting for it is no sign of trouble and costs nothing of the budget.
         """
         attempt = 1
         while True:
             try:
-                result = function()
+                result = function(*args, **kwargs)
             except MbkError as error:
                 self._pause_or_raise(what, attempt, error, patience if isinstance(error, MilvusError) else 0)
                 attempt += 1

@@ -148,8 +148,8 @@ class Probe:
     def _remove(self, run: Run) -> str:
         """Deletes by name, for who may write may perhaps not list."""
         keys = [self.key, self.copied, self.parts]
-        run.retry.call(f"delete {self.prefix}", lambda: self.storage.delete(keys))
-        run.retry.call(f"clean {self.prefix}", lambda: self.storage.clean(self.prefix))
+        run.retry.call(f"delete {self.prefix}", self.storage.delete, keys)
+        run.retry.call(f"clean {self.prefix}", self.storage.clean, self.prefix)
         # Who may not read cannot look: that is told by the answer about reading.
         with suppress(ObjectNotFound, AccessError):
             self.storage.stat(self.key)

@@ -129,7 +129,7 @@ class Transfer:
             how = self._by_server(item)
         except (Unsupported, AccessError, NotFound) as refusal:
             # A vendor may hide a bucket of another account behind "not found": the source itself knows better.
-            self._run.retry.call(f"stat {item.source_key}", lambda: self._source.stat(item.source_key))
+            self._run.retry.call(f"stat {item.source_key}", self._source.stat, item.source_key)
             self._stream_from_now_on(refusal.message)
             return self._by_stream(item)
         if how == SERVER:
@@ -147,8 +147,7 @@ class Transfer:
         if too_large and self._limits.mode != "direct":
             return self._by_stream(item)
         self._run.retry.call(
-            f"copy {item.source_key}",
-            lambda: self._destination.copy(self._source, item.source_key, item.key),
+            f"copy {item.source_key}", self._destination.copy, self._source, item.source_key, item.key
         )
         return SERVER
 
@@ -164,9 +163,12 @@ class Transfer:
             def one(part: Part) -> None:
                 retry.call(
                     f"copy part {part.number} of {item.source_key}",
-                    lambda: upload.copy_part(
-                        part.number, self._source, item.source_key, offset=part.offset, length=part.length
-                    ),
+                    upload.copy_part,
+                    part.number,
+                    self._source,
+                    item.source_key,
+                    offset=part.offset,
+                    length=part.length,
                 )
 
             pool.run(one, parts)

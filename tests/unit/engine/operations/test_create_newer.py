@@ -178,10 +178,10 @@ def test_waiting_for_quotas_leaves_the_budget_for_real_trouble() -> None:
     """A thousand collections that were all flushed a moment ago are no reason to give up."""
     run = Run(policy=RetryPolicy(first=0.0001, ceiling=0.0001, budget=2))
     fault = failing("flush", *[RateLimited("quota") for _ in range(18)])
-    run.retry.call("flush", lambda: fault("flush", ""), patience=FLUSH_PATIENCE)
+    run.retry.patiently(FLUSH_PATIENCE, "flush", fault, "flush", "")
     impatient = failing("flush", *[RateLimited("quota") for _ in range(18)])
     with pytest.raises(RateLimited):
-        run.retry.call("flush", lambda: impatient("flush", ""))
+        run.retry.call("flush", impatient, "flush", "")
 
 
 def test_a_server_that_is_gone_is_not_waited_for_as_for_a_quota() -> None:
@@ -193,7 +193,7 @@ def test_a_server_that_is_gone_is_not_waited_for_as_for_a_quota() -> None:
         raise MilvusUnavailable("refused")
 
     with pytest.raises(MilvusUnavailable):
-        run.retry.call("flush", gone, patience=FLUSH_PATIENCE)
+        run.retry.patiently(FLUSH_PATIENCE, "flush", gone)
     assert len(asked) == QUICK.attempts
 
 

@@ -27,6 +27,20 @@ def test_a_result_is_given_back_at_once() -> None:
     assert not events
 
 
+def test_every_attempt_gets_the_arguments() -> None:
+    retry, _ = retrier()
+    given: list[tuple[str, int]] = []
+
+    def listed(prefix: str, *, what: int) -> str:
+        given.append((prefix, what))
+        if len(given) < 3:
+            raise Throttled("slow down")
+        return prefix.upper()
+
+    assert retry.call("list a/", listed, "a/", what=7) == "A/"
+    assert given == [("a/", 7)] * 3
+
+
 def test_another_kind_of_error_is_not_touched() -> None:
     retry, events = retrier()
     for error in (PermissionDenied("no"), ValueError("bug")):

@@ -121,10 +121,8 @@ class CollectionWorker:
 
     def _listed_and_copied(self, info: CollectionInfo, backup: CollectionBackup, label: str) -> int:
         for listing in range(1, LISTINGS + 1):
-            segments = self.run.retry.call(
-                f"list segments of {label}",
-                lambda: self.milvus.segments(info.database, info.name),
-                patience=LISTING_PATIENCE,
+            segments = self.run.retry.patiently(
+                LISTING_PATIENCE, f"list segments of {label}", self.milvus.segments, info.database, info.name
             )
             refuse_manifests(segments, f"a segment of {label}")
             segments = self._chosen(info, backup, segments)
@@ -171,7 +169,7 @@ class CollectionWorker:
     def _described(self, info: CollectionInfo) -> CollectionInfo:
         """As it is now; `CollectionNotFound` also where another one has taken its name."""
         again = self.run.retry.call(
-            f"describe {label_of(info)}", lambda: self.milvus.describe(info.database, info.name)
+            f"describe {label_of(info)}", self.milvus.describe, info.database, info.name
         )
         if again.id != info.id:
             raise CollectionNotFound(f"collection {label_of(info)} was dropped and another one made")

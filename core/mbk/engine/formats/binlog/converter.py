@@ -201,7 +201,7 @@ class SegmentConverter:
 
     def _write(self, key: str, data: bytes) -> CopyItem:
         self.run.check_cancelled()
-        self.run.retry.call(f"write {key}", lambda: self.storage.write(key, [data], size=len(data)))
+        self.run.retry.call(f"write {key}", self.storage.write, key, [data], size=len(data))
         return CopyItem(key, key, len(data))
 
 

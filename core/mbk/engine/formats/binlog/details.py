@@ -38,7 +38,10 @@ class SegmentDetails:
         try:
             known = self.run.retry.call(
                 f"list the files of {info.database}.{info.name}",
-                lambda: self.milvus.segment_logs(info.database, info.id, [item.id for item in segments]),
+                self.milvus.segment_logs,
+                info.database,
+                info.id,
+                [item.id for item in segments],
             )
         except (CollectionNotFound, Interrupted):
             raise

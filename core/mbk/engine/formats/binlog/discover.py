@@ -100,8 +100,7 @@ def require_milvus_data(
         return
     for info in collections:
         segments = run.retry.call(
-            f"list segments of {info.database}.{info.name}",
-            lambda at=info: milvus.segments(at.database, at.name),  # type: ignore[misc] # bound at once
+            f"list segments of {info.database}.{info.name}", milvus.segments, info.database, info.name
         )
         if any(segment.rows for segment in segments if not segment.is_l0):
             raise _wrong(storage, "of its collections " if _holds_segments(storage, run) else "")

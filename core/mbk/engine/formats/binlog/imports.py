@@ -256,7 +256,10 @@ class Importer:
         try:
             jobs = self._run.retry.call(
                 f"list the import jobs of {self._label}",
-                lambda: self._milvus.import_jobs(request.database, request.collection, rest=request.rest),
+                self._milvus.import_jobs,
+                request.database,
+                request.collection,
+                rest=request.rest,
             )
         except (MilvusError, AccessError):
             return None
@@ -266,8 +269,7 @@ class Importer:
 
     def _look_after(self, job: _Job) -> None:
         state = self._run.retry.call(
-            f"ask for import job {job.id}",
-            lambda: self._milvus.import_state(job.id, database=self._target.database),
+            f"ask for import job {job.id}", self._milvus.import_state, job.id, database=self._target.database
         )
         if state.phase is ImportPhase.COMPLETED:
             self._let_go(job)

@@ -99,13 +99,7 @@ def count_rows(storage: Storage, logs: Logs, run: Run) -> dict[int, int] | None:
     found = logs.get(TIMESTAMP_FIELD, {})
     if not found:
         return None
-    rows = {
-        log: run.retry.call(
-            f"read {entry.key}",
-            lambda at=entry: _rows(storage, at),  # type: ignore[misc] # bound at once
-        )
-        for log, entry in found.items()
-    }
+    rows = {log: run.retry.call(f"read {entry.key}", _rows, storage, entry) for log, entry in found.items()}
     known = {log: count for log, count in rows.items() if count is not None}
     return known if len(known) == len(rows) else None
 

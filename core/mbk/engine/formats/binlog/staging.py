@@ -89,7 +89,7 @@ class Staging:
         strangers = sorted(self._present(group).keys() - wanted)
         if strangers:
             # Of an earlier run that did it in another way: Milvus would read them, too.
-            self._run.retry.call(f"delete {strangers[0]}", lambda: self._storage.delete(strangers))
+            self._run.retry.call(f"delete {strangers[0]}", self._storage.delete, strangers)
         self._ready[group.key] = any(key.startswith(self._delta(group)) for key in wanted)
 
     def _copy(self, group: ImportGroup) -> set[str]:

@@ -148,9 +148,11 @@ class SnapshotWorker:
         try:
             backup.record.backup_timestamp = self.run.retry.call(
                 f"make a snapshot of {label}",
-                lambda: self.milvus.create_snapshot(
-                    info.database, info.name, self.snapshot, description=self._purpose(self.name)
-                ),
+                self.milvus.create_snapshot,
+                info.database,
+                info.name,
+                self.snapshot,
+                description=self._purpose(self.name),
             )
             return self._export(info, label)
         finally:
@@ -161,9 +163,12 @@ class SnapshotWorker:
         uri = self.external.uri(bundle_of(self.place))
         job = self.run.retry.call(
             f"export the snapshot of {label}",
-            lambda: self.milvus.export_snapshot(
-                info.database, info.name, self.snapshot, uri=uri, spec=self.external.spec
-            ),
+            self.milvus.export_snapshot,
+            info.database,
+            info.name,
+            self.snapshot,
+            uri=uri,
+            spec=self.external.spec,
         )
         export = SnapshotJob(
             self.run, label, "snapshot export", job, lambda: self.milvus.export_state(job), self.times
@@ -201,7 +206,10 @@ class SnapshotWorker:
         try:
             found = self.run.retry.call(
                 f"list the snapshots of {label}",
-                lambda: self.milvus.snapshots(info.database, info.name, prefix=PREFIX),
+                self.milvus.snapshots,
+                info.database,
+                info.name,
+                prefix=PREFIX,
             )
             for snapshot, description in found.items():
                 name = snapshot.removeprefix(PREFIX)
@@ -254,4 +262,4 @@ def sweep(storage: Storage, place: BackupLayout, done: Sequence[CollectionBackup
     bundle = f"{bundle_of(place)}/"
     stale = [entry.key for entry in storage.list(bundle) if not entry.key.startswith(kept)]
     if stale:
-        run.retry.call(f"delete {stale[0]}", lambda: storage.delete(stale))
+        run.retry.call(f"delete {stale[0]}", storage.delete, stale)

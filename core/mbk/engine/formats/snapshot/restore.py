@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from mbk.engine.formats.binlog.staging import Staging
 from mbk.engine.formats.snapshot.jobs import External, SnapshotJob, require_bundle
@@ -134,7 +135,7 @@ class SnapshotRestorer:
         uri = self.external.uri(f"{self.place.prefix}{_bundle(task).metadata_path}")
         running: SnapshotJob | None = None
         try:
-            job = self.run.retry.call(f"restore the snapshot of {label}", lambda: self._start(task, uri))
+            job = self.run.retry.call(f"restore the snapshot of {label}", self._start, task, uri)
             running = SnapshotJob(
                 self.run,
                 label,
@@ -189,17 +190,13 @@ class SnapshotRestorer:
             if found := present(("fieldTypeParams", "fieldIndexParams"), params):
                 yield (
                     f"delete parameters of field {item.name}",
-                    lambda field=item.name, keys=found: milvus.alter_field(  # type: ignore[misc] # bound at once
-                        database, name, field, delete_keys=keys
-                    ),
+                    partial(milvus.alter_field, database, name, item.name, delete_keys=found),
                 )
         for index in info.indexes:
             if found := present(("indexParams",), iter(index.params)):
                 yield (
                     f"delete parameters of index {index.index_name}",
-                    lambda index=index.index_name, keys=found: milvus.alter_index(  # type: ignore[misc] # bound at once
-                        database, name, index, delete_keys=keys
-                    ),
+                    partial(milvus.alter_index, database, name, index.index_name, delete_keys=found),
                 )
         if task.description is not None:
             described = KeyValue(key=DESCRIPTION, value=task.description)
