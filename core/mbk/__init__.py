@@ -11,22 +11,109 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mbk import errors
+from mbk.about import __version__
 
 if TYPE_CHECKING:
+    from mbk.config.schema import Settings, StorageChoice
+    from mbk.model.events import (
+        CollectionFinished,
+        Event,
+        ImportProgressed,
+        Notice,
+        ObjectCopied,
+        PhaseStarted,
+        RetryScheduled,
+        RunFinished,
+        RunStarted,
+        WorkPlanned,
+    )
+    from mbk.model.mapping import CollectionMapping, DatabaseMapping
+    from mbk.model.options import CreateOptions, RestoreOptions, Strategy
+    from mbk.model.reports import (
+        BackupSummary,
+        CheckResult,
+        CollectionOutcome,
+        MigrationReport,
+        RunReport,
+        TransferStats,
+    )
+    from mbk.model.selection import CollectionName, Renaming, Selection
     from mbk.plugin import hookimpl
     from mbk.session import Session, connect
 
-__all__ = ["Session", "__version__", "connect", "errors", "hookimpl"]
+__all__ = [
+    "BackupSummary",
+    "CheckResult",
+    "CollectionFinished",
+    "CollectionMapping",
+    "CollectionName",
+    "CollectionOutcome",
+    "CreateOptions",
+    "DatabaseMapping",
+    "Event",
+    "ImportProgressed",
+    "MigrationReport",
+    "Notice",
+    "ObjectCopied",
+    "PhaseStarted",
+    "Renaming",
+    "RestoreOptions",
+    "RetryScheduled",
+    "RunFinished",
+    "RunReport",
+    "RunStarted",
+    "Selection",
+    "Session",
+    "Settings",
+    "StorageChoice",
+    "Strategy",
+    "TransferStats",
+    "WorkPlanned",
+    "__version__",
+    "connect",
+    "errors",
+    "hookimpl",
+]
 
-__version__ = "0.1.0"
-
-_LAZY = {"Session": "mbk.session", "connect": "mbk.session", "hookimpl": "mbk.plugin"}
+#: Where each export lives: it is loaded on first use, so that `import mbk` alone stays cheap.
+_HOMES = {
+    "mbk.config.schema": ("Settings", "StorageChoice"),
+    "mbk.model.events": (
+        "CollectionFinished",
+        "Event",
+        "ImportProgressed",
+        "Notice",
+        "ObjectCopied",
+        "PhaseStarted",
+        "RetryScheduled",
+        "RunFinished",
+        "RunStarted",
+        "WorkPlanned",
+    ),
+    "mbk.model.mapping": ("CollectionMapping", "DatabaseMapping"),
+    "mbk.model.options": ("CreateOptions", "RestoreOptions", "Strategy"),
+    "mbk.model.reports": (
+        "BackupSummary",
+        "CheckResult",
+        "CollectionOutcome",
+        "MigrationReport",
+        "RunReport",
+        "TransferStats",
+    ),
+    "mbk.model.selection": ("CollectionName", "Renaming", "Selection"),
+    "mbk.plugin": ("hookimpl",),
+    "mbk.session": ("Session", "connect"),
+}
+_LAZY = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    """Loads the library's parts on first use: `import mbk` alone stays cheap."""
     if name in _LAZY:
         from importlib import import_module
 
         return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

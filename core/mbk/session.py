@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+from mbk.about import TOOL
 from mbk.connections import Connections
 from mbk.errors import Interrupted, UsageError
 from mbk.model.events import Event
@@ -98,7 +99,7 @@ class Session(Connections):
                 self.backup_storage,
                 run,
                 limits,
-                _tool(),
+                TOOL,
                 id,
                 self.metastore if options.index_extra else None,
                 self.settings.milvus.rpc_channel_name,
@@ -229,7 +230,7 @@ class Session(Connections):
         output = output or compacted_name(name)
         hint = f"begin anew: mbk l0compact -n {name} -o {output} --force"
         with self._run("l0compact", output, on_event, hint=hint, cancelled=cancelled) as run:
-            job = L0Compact(self.backup_storage, run, self._transfer_limits(), _tool())
+            job = L0Compact(self.backup_storage, run, self._transfer_limits(), TOOL)
             return job.execute(name, output, force=force)
 
     def migrate(self, name: str, cluster: str, *, on_event: OnEvent | None = None) -> MigrationReport:
@@ -290,9 +291,3 @@ class Session(Connections):
                 yield run
         except (KeyboardInterrupt, Interrupted) as stop:
             raise Interrupted(f"{command} of {name!r} was interrupted", hint=hint) from stop
-
-
-def _tool() -> str:
-    import mbk
-
-    return f"mbk {mbk.__version__}"

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
-from mbk import __version__
+from mbk.about import __version__
 from mbk.api import health
 from mbk.api.describe import describe
 from mbk.api.docs import add_docs

@@ -12,7 +12,7 @@ from types import FrameType
 
 import click
 
-from mbk import __version__
+from mbk.about import __version__
 from mbk.cli import terminal
 from mbk.cli.app import App
 from mbk.cli.parsing import LazyGroup, complete, nearest, normalize

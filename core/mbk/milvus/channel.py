@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mbk import __version__
+from mbk.about import __version__
 from mbk.config.schema import MilvusSettings
 from mbk.errors import ConfigError, PermissionDenied, Problem, Unsupported
 from mbk.milvus.failures import check, from_rpc

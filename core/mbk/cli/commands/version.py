@@ -6,7 +6,7 @@ import platform
 
 import click
 
-from mbk import __version__
+from mbk.about import __version__
 from mbk.cli.app import App
 from mbk.cli.parsing import COMMANDS, Command
 from mbk.cli.render import emit, emit_data
