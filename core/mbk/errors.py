@@ -48,23 +48,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self, cast
 
 
 class MbkError(Exception):
     """Base of every error that mbk raises on purpose.
 
     ``message`` says in one line what is wrong and where; ``hint`` how to mend it.
-    ``retryable`` says whether the same call may succeed later; the engine clears it on an error it has given up on.
+    ``retryable`` says whether the same call may succeed later: as the class has it, unless the error was made
+    with another answer. No error is changed after it was made.
     """
 
     exit_code: ClassVar[int] = 1
     retryable: bool = False
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, hint: str | None = None, retryable: bool | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if retryable is not None:
+            self.retryable = retryable
+
+    def final(self) -> Self:
+        """The same error, not retryable, for one that has given up on it: loops further out leave it alone.
+
+        Raise it ``from error.__cause__``, so that its cause is shown and not the error itself a second time.
+        """
+        given_up = _rebuild(type(self), self.args, {**self.__dict__, "retryable": False})
+        return cast("Self", given_up).with_traceback(self.__traceback__)
 
     def __str__(self) -> str:
         return f"{self.message}: {self.hint}" if self.hint else self.message
@@ -227,16 +238,25 @@ class InvalidKey(StorageError):
 class DeleteFailed(StorageError):
     """Some keys could not be deleted. ``failures`` maps each such key to the storage's reason."""
 
-    def __init__(self, message: str, *, failures: dict[str, str], hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
+    def __init__(
+        self,
+        message: str,
+        *,
+        failures: dict[str, str],
+        hint: str | None = None,
+        retryable: bool | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, retryable=retryable)
         self.failures = failures
 
 
 class MilvusError(MbkError):
     """The server answered with an error. ``code`` is the server's own, 0 when it sent none."""
 
-    def __init__(self, message: str, *, code: int = 0, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
+    def __init__(
+        self, message: str, *, code: int = 0, hint: str | None = None, retryable: bool | None = None
+    ) -> None:
+        super().__init__(message, hint=hint, retryable=retryable)
         self.code = code
 
 

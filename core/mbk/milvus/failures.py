@@ -73,9 +73,7 @@ def _from_status(status: Any, what: str) -> MbkError:
         return CollectionExists(message)
     if _TAKEN.search(reason):
         return AlreadyExists(message)
-    error = MilvusError(message, code=code)
-    error.retryable = status.retriable
-    return error
+    return MilvusError(message, code=code, retryable=status.retriable)
 
 
 def from_rpc(error: Any, what: str, target: str) -> MbkError:
@@ -120,10 +118,8 @@ _TLS_FAILURES = (
 def _unavailable(details: str, target: str) -> MilvusUnavailable:
     for text, meaning, hint in _TLS_FAILURES:
         if text in details:
-            error = MilvusUnavailable(f"Milvus at {target}: {meaning}", hint=hint)
             # Unlike a server that is away, settings that do not fit stay so.
-            error.retryable = False
-            return error
+            return MilvusUnavailable(f"Milvus at {target}: {meaning}", hint=hint, retryable=False)
     hint = "is it running, and are milvus.address and milvus.port right?"
     if "Socket closed" in details:
         hint = "if it speaks TLS, set milvus.tlsMode"

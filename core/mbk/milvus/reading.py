@@ -183,8 +183,9 @@ class Reading(Server):
         try:
             found = self._channel.call("GetPersistentSegmentInfo", request, what, database=database)
         except MilvusError as error:
-            error.retryable = error.retryable or _SEGMENT_REPLACED.search(error.message) is not None
-            raise
+            if error.retryable or not _SEGMENT_REPLACED.search(error.message):
+                raise
+            raise MilvusError(error.message, code=error.code, retryable=True) from error
         return [
             SegmentInfo(
                 id=info.segmentID,

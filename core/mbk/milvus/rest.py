@@ -183,9 +183,7 @@ def _refusal(answer: Answer, what: str) -> Exception:
         return PermissionDenied(f"{what}: {answer.place} answers 403")
     if answer.status == http.client.TOO_MANY_REQUESTS:
         return RateLimited(f"{what}: {answer.place} answers 429", code=answer.status)
-    error = answer.failure()
-    error.retryable = answer.status >= http.client.INTERNAL_SERVER_ERROR
-    return error
+    return answer.failure(retryable=answer.status >= http.client.INTERNAL_SERVER_ERROR)
 
 
 def _segment(info: Mapping[str, Any]) -> SegmentLogs:

@@ -33,10 +33,11 @@ class Answer:
             return {}
         return answer if isinstance(answer, dict) else {}
 
-    def failure(self) -> MilvusError:
+    def failure(self, *, retryable: bool = False) -> MilvusError:
         """What an answer that is no success says, in one line."""
         text = " ".join(self.body.split())[:200]
-        return MilvusError(f"{self.place} answers {self.status}: {text}", code=self.status)
+        message = f"{self.place} answers {self.status}: {text}"
+        return MilvusError(message, code=self.status, retryable=retryable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class Port:
             text = response.read(_MAX_ANSWER).decode("utf-8", errors="replace")
             return Answer(response.status, text, place)
         except ssl.SSLError as exc:
+            # Unlike a server that is away, certificates that do not fit stay so.
             raise self._unavailable(exc.reason or str(exc), retryable=False) from exc
         except http.client.RemoteDisconnected as exc:
             raise self._unavailable("the connection was closed") from exc
@@ -99,12 +101,11 @@ class Port:
             raise ConfigError("milvus", [problem]) from exc
 
     def _unavailable(self, reason: str, *, retryable: bool = True) -> MilvusUnavailable:
-        error = MilvusUnavailable(
-            f"{self.name} at {self.endpoint} does not answer ({reason})", hint=f"set {self.setting}"
+        return MilvusUnavailable(
+            f"{self.name} at {self.endpoint} does not answer ({reason})",
+            hint=f"set {self.setting}",
+            retryable=retryable,
         )
-        # Unlike a server that is away, certificates that do not fit stay so.
-        error.retryable = retryable
-        return error
 
 
 class _Secure(http.client.HTTPSConnection):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import msgspec
 
@@ -58,38 +59,40 @@ def rpc_channel(milvus: Milvus, name: str, run: Run) -> RpcChannel | None:
     return RpcChannel(name=name, position=position) if position else None
 
 
-def add_index_extras(store: MetaStore, info: CollectionInfo, run: Run) -> None:
-    """Completes the indexes, and the schema by the field of dynamic keys, which Milvus describes to nobody.
+def with_index_extras(store: MetaStore, info: CollectionInfo, run: Run) -> CollectionInfo:
+    """With the rest of its indexes, and in the schema the field of dynamic keys, which Milvus describes to nobody.
 
     `MilvusError` when the two disagree: an index that is not described would be lost without a word.
     """
     label = f"{info.database}.{info.name}"
     extras = run.retry.call(f"read the indexes of {label}", store.index_extras, info.id)
-    described = {index.index_id: index for index in info.indexes}
+    known = {extra.index_id: extra for extra in extras}
+    described = {index.index_id for index in info.indexes}
     for extra in extras:
         if extra.index_id not in described:
             raise MilvusError(
                 f"{label}: index {extra.index_name!r} ({extra.index_id}) is in Milvus' etcd but not described",
                 hint="does milvus.etcd.rootPath belong to this Milvus?",
             )
-        _merge(described.pop(extra.index_id), extra)
-    if described:
-        index = min(described.values(), key=lambda index: index.index_id)
+    for index in sorted(info.indexes, key=lambda index: index.index_id):
+        if index.index_id in known:
+            continue
         raise MilvusError(
             f"{label}: index {index.index_name!r} ({index.index_id}) is described but not in Milvus' etcd",
             hint="does milvus.etcd.rootPath belong to this Milvus?",
         )
+    info = replace(info, indexes=tuple(_merged(index, known[index.index_id]) for index in info.indexes))
     if not info.schema.enable_dynamic_field or any(field.is_dynamic for field in info.schema.fields):
-        return
+        return info
     field = run.retry.call(f"read the fields of {label}", store.dynamic_field, info.id)
     if field is None:
         raise MilvusError(
             f"{label} has dynamic fields, but Milvus' etcd has no field for them",
             hint="does milvus.etcd.rootPath belong to this Milvus?",
         )
-    info.schema.fields = [*info.schema.fields, field]
+    return replace(info, schema=msgspec.structs.replace(info.schema, fields=[*info.schema.fields, field]))
 
 
-def _merge(index: IndexInfo, extra: IndexInfo) -> None:
-    for name in INDEX_EXTRAS:
-        setattr(index, name, msgspec.structs.asdict(extra)[name])
+def _merged(index: IndexInfo, extra: IndexInfo) -> IndexInfo:
+    told = msgspec.structs.asdict(extra)
+    return msgspec.structs.replace(index, **{name: told[name] for name in INDEX_EXTRAS})

@@ -6,6 +6,8 @@ import base64
 from collections.abc import Set
 from dataclasses import dataclass, field, replace
 
+from msgspec.structs import replace as replace_fields
+
 from mbk.engine.runtime.run import Run
 from mbk.errors import Interrupted, MbkError, NotFound, UsageError
 from mbk.model.records import CollectionHead, Database, PartitionHead, key_values
@@ -102,13 +104,12 @@ def narrowed(info: CollectionInfo, selection: Selection) -> CollectionInfo:
 def collection_record(info: CollectionInfo, *, task: str) -> CollectionHead:
     """A collection's record; properties stand in both places, so that every reader finds them (FORMAT.md 2.3)."""
     properties = {pair.key: pair.value for pair in (*info.schema.properties, *info.properties)}
-    info.schema.properties = key_values(properties)
     return CollectionHead(
         id=task,
         collection_id=info.id,
         db_name=info.database,
         collection_name=info.name,
-        schema=info.schema,
+        schema=replace_fields(info.schema, properties=key_values(properties)),
         shards_num=info.shards,
         consistency_level=info.consistency_level,
         has_index=bool(info.indexes),

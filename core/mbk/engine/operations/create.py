@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
-from mbk.engine.backup.extras import add_index_extras, add_zone_keys, read_rbac, rpc_channel
+from mbk.engine.backup.extras import add_zone_keys, read_rbac, rpc_channel, with_index_extras
 from mbk.engine.backup.flush import FlushBoundary
 from mbk.engine.backup.gc_pause import Lease, pausing
 from mbk.engine.backup.inventory import Survey, narrowed, survey, tell_new
@@ -208,7 +208,7 @@ class Create:
         try:
             info = narrowed(info, selection)
             if options.index_extra and self.metastore is not None:
-                add_index_extras(self.metastore, info, self.run)
+                info = with_index_extras(self.metastore, info, self.run)
             if not info.partitions:
                 outcomes.skip(str(name), "none of its partitions is chosen")
                 return

@@ -98,8 +98,7 @@ class Retrier:
         if not error.retryable:
             raise error
         if attempt >= max(patience, self._policy.attempts) or not self._spend(0 if patience else 1):
-            error.retryable = False
-            raise error
+            raise error.final() from error.__cause__
         delay = min(self._policy.ceiling, self._policy.first * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0)
         self._emit(RetryScheduled(what=what, attempt=attempt, delay=delay, error=error.message))
         if self._cancelled.wait(delay):

@@ -198,12 +198,8 @@ def test_a_server_that_is_gone_is_not_waited_for_as_for_a_quota() -> None:
 
 
 def test_a_list_of_segments_that_a_compaction_disturbs_is_asked_for_again(world: World) -> None:
-    def passing() -> MbkError:
-        error = MilvusError("segment not found")
-        error.retryable = True
-        return error
-
-    world.milvus.fault = failing("segments", *[passing() for _ in range(12)])
+    passing = [MilvusError("segment not found", retryable=True) for _ in range(12)]
+    world.milvus.fault = failing("segments", *passing)
     world.create()
     assert world.held() == ["docs", "logs"]
 

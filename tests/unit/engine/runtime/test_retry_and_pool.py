@@ -8,7 +8,7 @@ import pytest
 from mbk.engine.runtime.pool import Pool
 from mbk.engine.runtime.retry import Retrier, RetryPolicy
 from mbk.engine.runtime.run import Run
-from mbk.errors import Interrupted, MbkError, PermissionDenied, Throttled
+from mbk.errors import Interrupted, MbkError, MilvusError, PermissionDenied, Throttled
 from mbk.model.events import Event, RunFinished
 
 
@@ -63,6 +63,20 @@ def test_an_error_given_up_on_says_so_and_an_outer_loop_leaves_it_alone() -> Non
     assert len(events) == len(calls) - 1
     assert caught.value.retryable is False
     assert Throttled.retryable is True
+
+
+def test_giving_up_changes_no_error_and_keeps_its_cause() -> None:
+    retry, _ = retrier()
+    cause, error = OSError("reset"), MilvusError("the node left", code=7, hint="wait", retryable=True)
+
+    def failing() -> None:
+        raise error from cause
+
+    with pytest.raises(MilvusError) as caught:
+        retry.call("x", failing)
+    assert error.retryable
+    assert (caught.value.code, caught.value.message, caught.value.hint) == (7, "the node left", "wait")
+    assert caught.value.__cause__ is cause
 
 
 def test_a_cancelled_run_does_not_sit_out_its_pause() -> None:

@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
+from msgspec.structs import replace as replace_fields
+
 from mbk.engine.backup.flush import FlushBoundary
 from mbk.engine.backup.gc_pause import Lease
 from mbk.engine.backup.inventory import collection_record, partition_records
@@ -190,8 +192,8 @@ class CollectionWorker:
             names = ", ".join(added) or "the dynamic field"
             self.run.notice("schema-changed", f"{label}: added during the backup: {names}")
             hidden = [item for item in before.fields if item.is_dynamic]
-            again.schema.fields = [*again.schema.fields, *hidden]
-            backup.record.schema = collection_record(again, task=self.task).schema
+            schema = replace_fields(again.schema, fields=[*again.schema.fields, *hidden])
+            backup.record.schema = collection_record(replace(again, schema=schema), task=self.task).schema
 
     def _copy(
         self,

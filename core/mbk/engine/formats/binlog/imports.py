@@ -216,8 +216,7 @@ class Importer:
             try:
                 return self._milvus.start_import(request)
             except Unreachable as error:
-                error.retryable = False
-                raise
+                raise error.final() from error.__cause__
 
         for attempt in range(1, self._limits.attempts + 1):
             try:

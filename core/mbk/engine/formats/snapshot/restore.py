@@ -159,8 +159,7 @@ class SnapshotRestorer:
             )
         except Unreachable as error:
             # Milvus may have begun all the same: once more, the name would be taken by our own target.
-            error.retryable = False
-            raise
+            raise error.final() from error.__cause__
 
     # -- afterwards ------------------------------------------------------------------------------------------------
 
