@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from mbk.model import layout
+import re
+
+import msgspec
+
+from mbk.model import layout, records
 from mbk.model.layout import BackupLayout
 from mbk.model.manifest import OwnMeta
 from tests.docs.pages import Page
@@ -29,6 +33,16 @@ def test_the_tree_shows_where_logs_lie() -> None:
     place = BackupLayout("", "")
     for key in (place.insert(1, 2, 3, 4, 5), place.delta(1, 2, 3, 5), place.delta(1, -1, 3, 5)):
         assert f" {key.removeprefix(place.data_prefix)}\n" in shown
+
+
+def test_every_key_of_the_metadata_is_explained() -> None:
+    # In tables each key stands alone; where an object is small, its keys stand in one code span.
+    shown = {word for span in re.findall(r"`([^`]+)`", PAGE.prose) for word in re.findall(r"\w+", span)}
+    kinds = [
+        kind for kind in vars(records).values() if isinstance(kind, type) and issubclass(kind, records.Record)
+    ]
+    keys = {field.encode_name for kind in kinds for field in msgspec.structs.fields(kind)}
+    assert sorted(keys - shown) == []
 
 
 def test_every_field_of_our_own_file_is_explained() -> None:
