@@ -12,10 +12,10 @@ from mbk.engine.operations.create import Create
 from mbk.engine.operations.limits import BackupLimits, RestoreLimits
 from mbk.engine.operations.restore import Restore
 from mbk.engine.runtime.run import Run
+from mbk.engine.transfer import transfer as transfer_module
 from mbk.engine.transfer.items import CopyItem
 from mbk.engine.transfer.parts import cut
 from mbk.engine.transfer.transfer import Transfer, TransferLimits
-from mbk.engine.transfer.transfer import transfer as transfer_module
 from mbk.model.options import CreateOptions, RestoreOptions
 from mbk.model.reports import RunReport, TransferStats
 from mbk.model.selection import Renaming
@@ -85,10 +85,7 @@ def content(storage: Storage) -> dict[str, bytes]:
 
 def copy_all(source: Storage, destination: Storage, limits: TransferLimits) -> TransferStats:
     start, target = source.location.root, destination.location.root
-    items = (
-        CopyItem(entry.key, target + entry.key.removeprefix(start), entry.size, entry.etag)
-        for entry in source.list(start)
-    )
+    items = (CopyItem.of(entry, target + entry.key.removeprefix(start)) for entry in source.list(start))
     with Transfer(source, destination, Run(), limits) as transfer:
         transfer.copy(items, collection="", present={})
         return transfer.stats

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from mbk.engine.formats.snapshot.jobs import External
 from mbk.engine.runtime.run import Run
+from mbk.engine.transfer import listing
 from mbk.engine.transfer.items import CopyItem
 from mbk.engine.transfer.probe import DATA, Probe, ask
 from mbk.engine.transfer.transfer import STREAM, Transfer, TransferLimits
@@ -123,7 +124,11 @@ class Check:
         with origin.removed(self.run), target.removed(self.run):
             origin.write()
             with Transfer(source, destination, self.run, self.transfer) as transfer:
-                transfer.copy([CopyItem(origin.key, target.copied, len(DATA))], collection="", present={})
+                transfer.copy(
+                    [CopyItem(source_key=origin.key, key=target.copied, size=len(DATA))],
+                    collection="",
+                    present={},
+                )
                 stats = transfer.stats
             target.read(target.copied)
         if STREAM in stats.objects:
@@ -139,9 +144,7 @@ class Check:
         detail = f"{found.detail}, but Milvus has data"
         if not found.warning:
             prefix = f"{storage.location.root}{INSERT_LOG}/{flushed.id}/"
-            there = ask(
-                found.what, lambda: next((entry.key for entry in storage.list(prefix, recursive=False)), "")
-            )
+            there = ask(found.what, lambda: _first(storage, prefix))
             if there.detail:
                 return found if there.ok else there
             label = f"{flushed.database}.{flushed.name}"
@@ -175,16 +178,16 @@ def _dispensable(what: str, question: Callable[[], str], consequence: str) -> Ch
     return replace(found, ok=True, warning=True, detail=f"{found.detail}: {consequence}")
 
 
+def _first(storage: Storage, prefix: str) -> str:
+    entry = listing.first(storage, prefix)
+    return entry.key if entry else ""
+
+
 def ask_root(name: str, storage: Storage) -> CheckResult:
     """Whether Milvus' data lies below the root; asks for one directory, never for the whole bucket."""
     prefix = f"{storage.location.root}{INSERT_LOG}/"
     what = f"{name}: Milvus' data"
-
-    def first() -> str:
-        entry = next(iter(storage.list(prefix, recursive=False)), None)
-        return entry.key if entry else ""
-
-    found = ask(what, first)
+    found = ask(what, lambda: _first(storage, prefix))
     if not found.ok:
         return found
     if found.detail:

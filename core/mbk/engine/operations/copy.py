@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import msgspec
 
-from mbk.engine.formats.binlog.backup import verify
 from mbk.engine.repository.catalog import Catalog
 from mbk.engine.runtime.lease import hold
 from mbk.engine.runtime.run import Run
+from mbk.engine.transfer import listing
 from mbk.engine.transfer.items import CopyItem
 from mbk.engine.transfer.transfer import Transfer, TransferLimits
+from mbk.engine.transfer.verify import verify
 from mbk.errors import BackupExists, InvalidBackup, UsageError
 from mbk.model import layout
 from mbk.model.events import WorkPlanned
@@ -71,16 +72,17 @@ class CopyBackup:
         place = catalog.layout(name)
         self.run.phase("copy")
         items = [
-            CopyItem(item.source_key, place.prefix + item.key, item.size, item.etag)
-            for item in self._items(self.source, found.layout.prefix)
+            CopyItem.of(entry, place.prefix + entry.key.removeprefix(found.layout.prefix))
+            for entry in listing.objects(self.source, self.run, found.layout.prefix)
         ]
-        present = {item.source_key: item.size for item in self._items(self.target, place.prefix)}
+        present = listing.by_key(self.target, self.run, place.prefix)
         begun = catalog.read_own(name)
         ours = begun.command == COPY and begun.id == backup.id
         if ours:
             present.pop(place.meta(layout.OWN_META), None)
         sizes = {item.key: item.size for item in items}
-        if (catalog.find(name).is_committed and not ours) or present.items() - sizes.items():
+        others = any(sizes.get(key) != entry.size for key, entry in present.items())
+        if (catalog.find(name).is_committed and not ours) or others:
             raise BackupExists(
                 f"backup {name!r} exists in {self.target.location}",
                 hint="delete it there, or copy it elsewhere",
@@ -94,7 +96,7 @@ class CopyBackup:
             for batch in (data, meta):
                 transfer.copy(batch, collection="", present=present)
             self.run.phase("verify")
-            copied = {item.source_key: item.size for item in self._items(self.target, place.prefix)}
+            copied = listing.by_key(self.target, self.run, place.prefix)
             verify([*data, *meta], copied, where=str(self.target.location))
             self.run.check_cancelled()
             self.run.phase("commit")
@@ -117,17 +119,6 @@ class CopyBackup:
             source=f"{self.source.location}/{name}",
         )
         target.write_own(name, own)
-
-    def _items(self, storage: Storage, prefix: str) -> list[CopyItem]:
-        """Every object below the prefix; ``key`` is relative to it."""
-        return self.run.retry.call(
-            f"list {prefix}",
-            lambda: [
-                CopyItem(entry.key, entry.key.removeprefix(prefix), entry.size, entry.etag)
-                for entry in storage.list(prefix)
-                if not entry.is_prefix
-            ],
-        )
 
 
 def _in_order(

@@ -23,7 +23,6 @@ import msgspec
 
 from mbk.binlog import deltas
 from mbk.binlog.deletes import Deletes
-from mbk.engine.formats.binlog.backup import verify
 from mbk.engine.formats.binlog.places import Place, SegmentPlaces, scan
 from mbk.engine.formats.binlog.rows import Source, primary_key, refuse_manifests
 from mbk.engine.repository import codec as metafiles
@@ -40,8 +39,10 @@ from mbk.engine.repository.spool import SegmentSpool
 from mbk.engine.runtime.lease import hold
 from mbk.engine.runtime.pool import Pool
 from mbk.engine.runtime.run import Run
+from mbk.engine.transfer import listing
 from mbk.engine.transfer.items import CopyItem
 from mbk.engine.transfer.transfer import Transfer, TransferLimits
+from mbk.engine.transfer.verify import verify
 from mbk.errors import BackupExists, UsageError, VerificationFailed
 from mbk.model import layout
 from mbk.model.events import CollectionFinished, WorkPlanned
@@ -221,11 +222,8 @@ class _Worker:
             size = sum(item.size for item in items)
             self.job.run.emit(WorkPlanned(collection=label, objects=len(items), size=size))
             self.transfer.copy(items, collection=label, present={})
-            present = {
-                entry.key: entry.size
-                for prefix in (place.insert, place.delta)
-                for entry in self._source.entries(self._moved(prefix))
-            }
+            moved = [self._moved(prefix) for prefix in (place.insert, place.delta) if prefix]
+            present = listing.by_key(self.job.storage, self.job.run, *moved)
             verify(items, present, where=str(self.job.storage.location))
             return len(items)
 
@@ -234,7 +232,7 @@ class _Worker:
 
     def _items(self, prefix: str) -> Iterator[CopyItem]:
         for entry in self._source.entries(prefix):
-            yield CopyItem(entry.key, self._moved(entry.key), entry.size, entry.etag)
+            yield CopyItem.of(entry, self._moved(entry.key))
 
     def _moved(self, key: str) -> str:
         return self.destination.prefix + key.removeprefix(self.source.prefix) if key else ""

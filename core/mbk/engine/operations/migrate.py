@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
-from mbk.engine.formats.binlog.backup import verify
 from mbk.engine.repository.catalog import Catalog
 from mbk.engine.runtime.run import Run
+from mbk.engine.transfer import listing
 from mbk.engine.transfer.items import CopyItem
 from mbk.engine.transfer.transfer import Transfer, TransferLimits
+from mbk.engine.transfer.verify import verify
 from mbk.errors import AccessError, InvalidBackup, StorageFull
 from mbk.model.events import WorkPlanned
 from mbk.model.reports import MigrationReport
@@ -59,7 +60,7 @@ class Migrate:
             self.run.notice("partial", f"backup {name!r} lacks {', '.join(sorted(failed))}")
         prefix = catalog.layout(name).prefix
         path = f"{name}_{backup.id}"
-        items = self._list(self.backup, prefix)
+        items = listing.objects(self.backup, self.run, prefix)
         total = sum(item.size for item in items)
         volume = self._current(cluster, path)
         _require_room(volume, len(items), total)
@@ -68,7 +69,8 @@ class Migrate:
         self._upload_all(prefix, items, cluster, path)
         self.run.phase("verify")
         with self._opened(cluster, path) as (storage, volume):
-            verify(_copies(prefix, items, volume), self._held(storage, volume), where=str(storage.location))
+            held = listing.by_key(storage, self.run, volume.prefix)
+            verify(_copies(prefix, items, volume), held, where=str(storage.location))
         self.run.check_cancelled()
         self.run.phase("start")
         job = self._start(volume.name, path, cluster)
@@ -83,7 +85,7 @@ class Migrate:
     def _upload_all(self, prefix: str, items: list[ObjectInfo], cluster: str, path: str) -> None:
         rest = iter(items)
         with self._opened(cluster, path) as (storage, volume):
-            held = self._held(storage, volume)
+            held = listing.by_key(storage, self.run, volume.prefix)
         while batch := list(islice(rest, BATCH)):
             try:
                 self._upload(prefix, batch, held, cluster, path)
@@ -93,13 +95,12 @@ class Migrate:
                 self._upload(prefix, batch, held, cluster, path)
 
     def _upload(
-        self, prefix: str, batch: list[ObjectInfo], held: dict[str, int], cluster: str, path: str
+        self, prefix: str, batch: list[ObjectInfo], held: dict[str, ObjectInfo], cluster: str, path: str
     ) -> None:
         with self._opened(cluster, path) as (storage, volume):
             items = _copies(prefix, batch, volume)
             with Transfer(self.backup, storage, self.run, self.limits) as transfer:
                 transfer.copy(items, collection="", present=held)
-            held.update((item.key, item.size) for item in items)
 
     @contextmanager
     def _opened(self, cluster: str, path: str) -> Iterator[tuple[Storage, Volume]]:
@@ -109,13 +110,6 @@ class Migrate:
             yield storage, volume
         finally:
             storage.close()
-
-    def _held(self, storage: Storage, volume: Volume) -> dict[str, int]:
-        """What the volume holds below the path: key -> size. Listing is all that its credentials allow."""
-        return {entry.key: entry.size for entry in self._list(storage, volume.prefix)}
-
-    def _list(self, storage: Storage, prefix: str) -> list[ObjectInfo]:
-        return self.run.retry.call(f"list {prefix}", lambda: [*storage.list(prefix)])
 
     def _current(self, cluster: str, path: str) -> Volume:
         held = self._volume
@@ -130,10 +124,7 @@ def _now(like: datetime) -> datetime:
 
 
 def _copies(prefix: str, items: list[ObjectInfo], volume: Volume) -> list[CopyItem]:
-    return [
-        CopyItem(item.key, volume.prefix + item.key.removeprefix(prefix), item.size, item.etag)
-        for item in items
-    ]
+    return [CopyItem.of(item, volume.prefix + item.key.removeprefix(prefix)) for item in items]
 
 
 def _require_room(volume: Volume, objects: int, size: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import TypeVar
 
 import msgspec
@@ -12,6 +13,7 @@ import msgspec
 from mbk.engine.repository import codec as metafiles
 from mbk.engine.runtime.pool import Pool
 from mbk.engine.runtime.run import Run
+from mbk.engine.transfer import listing
 from mbk.errors import BackupNotFound, InvalidBackup, MbkError, ObjectNotFound, UsageError
 from mbk.model import layout
 from mbk.model.layout import BackupLayout
@@ -71,19 +73,16 @@ class Catalog:
     def find(self, name: str) -> Found:
         """What is there of a backup; nothing is no error. Two or three list requests whatever its size."""
         place = self.layout(name)
+        below = {*self._level(place.prefix).prefixes}
         files: dict[str, int] = {}
-        has_data = False
-        for entry in self._list(place.prefix):
-            if entry.key == place.data_prefix or entry.key == f"{place.prefix}bundle/":
-                has_data = True
-            elif entry.key == place.meta_prefix:
-                for item in self._list(place.meta_prefix):
-                    files[item.key.removeprefix(place.meta_prefix)] = item.size
-        return Found(place, files, has_data)
+        if place.meta_prefix in below:
+            found = self._level(place.meta_prefix).objects
+            files = {item.key.removeprefix(place.meta_prefix): item.size for item in found}
+        return Found(place, files, not below.isdisjoint({place.data_prefix, f"{place.prefix}bundle/"}))
 
     def is_taken(self, name: str) -> bool:
         """Whether any object lies below the name, as the classic tool sees it."""
-        return bool(self._list(self.layout(name).prefix))
+        return bool(self._level(self.layout(name).prefix))
 
     def read(self, name: str) -> Backup:
         """The metadata of a committed backup.
@@ -118,7 +117,7 @@ class Catalog:
     def summaries(self) -> Iterator[BackupSummary]:
         """All backups by name, the incomplete and the unreadable too. Reads two small files of each."""
         root = self._storage.location.root
-        below = {entry.key.removeprefix(root)[:-1] for entry in self._list(root) if entry.is_prefix}
+        below = {prefix.removeprefix(root)[:-1] for prefix in self._level(root).prefixes}
         names = sorted(filter(_is_possible, below))
         with Pool(READERS, self._run.cancelled, name="mbk-list") as pool:
             found = dict(pool.map(lambda name: (name, self._summary(name)), names))
@@ -201,8 +200,8 @@ class Catalog:
 
     # -- reading -------------------------------------------------------------------------------------------------
 
-    def _list(self, prefix: str) -> list[ObjectInfo]:
-        return self._run.retry.call(f"list {prefix}", lambda: [*self._storage.list(prefix, recursive=False)])
+    def _level(self, prefix: str) -> listing.Level:
+        return listing.level(self._storage, self._run, prefix)
 
     def read_file(self, key: str) -> bytearray:
         """One metadata file; `ObjectNotFound` where there is none."""
@@ -224,24 +223,20 @@ def delete_below(storage: Storage, prefix: str, run: Run) -> int:
         raise UsageError("refusing to delete everything in a bucket", hint="name a backup")
     count = 0
 
-    def once() -> None:
+    length = max(storage.capabilities.delete_batch, 100)
+
+    def delete_all(entries: Iterator[ObjectInfo]) -> None:
         nonlocal count
-        for size in pool.map(lambda keys: _delete(storage, keys, run), _batches(storage, prefix)):
+        for size in pool.map(lambda keys: _delete(storage, keys, run), _batches(entries, length)):
             count += size
 
     with Pool(READERS, run.cancelled, name="mbk-delete") as pool:
-        run.retry.call(f"list {prefix}", once)
+        listing.consume(storage, run, delete_all, prefix)
     return count
 
 
-def _batches(storage: Storage, prefix: str) -> Iterator[list[str]]:
-    batch: list[str] = []
-    for entry in storage.list(prefix):
-        batch.append(entry.key)
-        if len(batch) >= max(storage.capabilities.delete_batch, 100):
-            yield batch
-            batch = []
-    if batch:
+def _batches(entries: Iterator[ObjectInfo], length: int) -> Iterator[list[str]]:
+    while batch := [entry.key for entry in islice(entries, length)]:
         yield batch
 
 

@@ -12,12 +12,13 @@ from mbk.engine.repository import codec as metafiles
 from mbk.engine.repository.catalog import Catalog
 from mbk.engine.repository.spool import SegmentSpool
 from mbk.engine.runtime.run import Run
+from mbk.engine.transfer import listing
 from mbk.errors import BackupExists, ObjectExists, Unsupported
 from mbk.model import layout
 from mbk.model.layout import BackupLayout
 from mbk.model.manifest import CREATE, OwnMeta
 from mbk.model.records import BackupExtras
-from mbk.ports.storage import Storage
+from mbk.ports.storage import ObjectInfo, Storage
 
 #: The ``format`` of a backup whose data Milvus itself has written; it has no level files but the first (FORMAT.md 1.5).
 SNAPSHOT = "snapshot"
@@ -85,12 +86,15 @@ class BackupFiles:
         """
         kept = {(backup.record.collection_id, segment) for backup in done for segment in backup.segments}
         data = self.place.data_prefix
-        stale = []
-        for entry in self.storage.list(data):
+
+        def is_stale(entry: ObjectInfo) -> bool:
             _, collection, *rest = entry.key.removeprefix(data).split("/")
             segment = rest[-3 if layout.INSERT_LOG in entry.key else -2]
-            if int(collection) not in unfinished and (int(collection), int(segment)) not in kept:
-                stale.append(entry.key)
+            return int(collection) not in unfinished and (int(collection), int(segment)) not in kept
+
+        stale = listing.consume(
+            self.storage, self.run, lambda entries: [entry.key for entry in entries if is_stale(entry)], data
+        )
         if stale:
             self.run.retry.call(f"delete {stale[0]}", self.storage.delete, stale)
 

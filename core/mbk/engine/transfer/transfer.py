@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -20,7 +20,7 @@ from mbk.engine.transfer.parts import Part, cut
 from mbk.errors import AccessError, NotFound, Unsupported, UsageError, VerificationFailed
 from mbk.model.events import ObjectCopied
 from mbk.model.reports import TransferStats
-from mbk.ports.storage import MIB, Storage
+from mbk.ports.storage import MIB, ObjectInfo, Storage
 
 SERVER = "server"
 STREAM = "stream"
@@ -77,14 +77,15 @@ class Transfer:
                 retries=self._run.retry.retries,
             )
 
-    def copy(self, items: Iterable[CopyItem], *, collection: str, present: dict[str, int]) -> None:
+    def copy(self, items: Iterable[CopyItem], *, collection: str, present: Mapping[str, ObjectInfo]) -> None:
         """Copies all items, or raises the first error after the copies under way have ended.
 
-        ``present`` gives key -> size of what the destination already holds: those of the right size are kept.
+        ``present`` is what the destination already holds, by key: objects of the right size are kept.
         """
 
         def one(item: CopyItem) -> None:
-            how = KEPT if present.get(item.key) == item.size else self._copy(item)
+            held = present.get(item.key)
+            how = KEPT if held is not None and held.size == item.size else self._copy(item)
             with self._lock:
                 self._objects[how] += 1
                 self._bytes[how] += item.size

@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import pytest
 
@@ -47,7 +47,7 @@ class Pair:
         items = []
         for number, size in enumerate(sizes):
             self.source.write(f"a/{number}", [bytes([number % 251]) * size])
-            items.append(CopyItem(f"a/{number}", f"b/{number}", size))
+            items.append(CopyItem(source_key=f"a/{number}", key=f"b/{number}", size=size))
         return items
 
     def copy(
@@ -56,7 +56,7 @@ class Pair:
         *,
         mode: str = "auto",
         threshold: int = 10**9,
-        present: dict[str, int] | None = None,
+        present: Mapping[str, ObjectInfo] | None = None,
     ) -> TransferStats:
         with Transfer(
             self.source, self.destination, self.made, TransferLimits(mode, 4, threshold)
@@ -141,7 +141,7 @@ def test_a_refused_server_side_copy_is_tried_once_then_everything_is_streamed(
 def test_a_source_object_that_is_really_gone_is_not_taken_for_a_refusal() -> None:
     pair = Pair()
     with pytest.raises(ObjectNotFound):
-        pair.copy([CopyItem("a/gone", "b/gone", 3)])
+        pair.copy([CopyItem(source_key="a/gone", key="b/gone", size=3)])
     assert not pair.of(Notice)
 
 
@@ -151,7 +151,7 @@ def test_direct_mode_raises_instead_of_streaming() -> None:
     with pytest.raises(PermissionDenied):
         pair.copy(pair.put(1), mode="direct")
     with pytest.raises(Unsupported):
-        Pair(one_service=False).copy([CopyItem("a", "b", 1)], mode="direct")
+        Pair(one_service=False).copy([CopyItem(source_key="a", key="b", size=1)], mode="direct")
 
 
 def test_streaming_mode_never_asks_for_a_copy() -> None:
@@ -295,7 +295,7 @@ def test_the_first_permanent_error_stops_the_rest_and_nothing_works_on_behind() 
 def test_what_is_there_in_the_right_size_is_kept() -> None:
     pair = Pair()
     items = pair.put(3, 4)
-    stats = pair.copy(items, present={"b/0": 3, "b/1": 3})
+    stats = pair.copy(items, present={key: ObjectInfo(key, 3) for key in ("b/0", "b/1")})
     assert stats.objects == {"kept": 1, "server": 1}
     assert [event.how for event in pair.of(ObjectCopied)].count("kept") == 1
 

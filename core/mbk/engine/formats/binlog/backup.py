@@ -20,9 +20,10 @@ from mbk.engine.formats.binlog.orphans import SegmentUnclear
 from mbk.engine.repository.spool import SegmentSpool
 from mbk.engine.runtime.pool import Pool
 from mbk.engine.runtime.run import Run
-from mbk.engine.transfer.items import CopyItem
+from mbk.engine.transfer import listing
 from mbk.engine.transfer.transfer import Transfer
-from mbk.errors import CollectionNotFound, MilvusError, ObjectNotFound, VerificationFailed
+from mbk.engine.transfer.verify import verify
+from mbk.errors import CollectionNotFound, MilvusError, ObjectNotFound
 from mbk.model.events import WorkPlanned
 from mbk.model.layout import BackupLayout, segment_prefixes
 from mbk.model.manifest import Protection
@@ -31,7 +32,7 @@ from mbk.model.records import ALL_PARTITIONS, CollectionHead, CollectionSchema, 
 from mbk.model.reports import DONE, CollectionOutcome
 from mbk.model.selection import CollectionName, Selection
 from mbk.ports.milvus.server import CollectionInfo, Feature, Milvus, SegmentInfo
-from mbk.ports.storage import Storage
+from mbk.ports.storage import ObjectInfo, Storage
 
 #: How often the list of segments is asked for anew when compaction replaced some of them meanwhile.
 LISTINGS = 4
@@ -122,23 +123,23 @@ class CollectionWorker:
         return objects
 
     def _listed_and_copied(self, info: CollectionInfo, backup: CollectionBackup, label: str) -> int:
-        for listing in range(1, LISTINGS + 1):
+        for attempt in range(1, LISTINGS + 1):
             segments = self.run.retry.patiently(
                 LISTING_PATIENCE, f"list segments of {label}", self.milvus.segments, info.database, info.name
             )
             refuse_manifests(segments, f"a segment of {label}")
             segments = self._chosen(info, backup, segments)
             try:
-                return self._copy(info, backup, label, segments, keep=self.resume or listing > 1)
+                return self._copy(info, backup, label, segments, keep=self.resume or attempt > 1)
             except (SegmentGone, SegmentUnclear, ObjectNotFound) as changed:
-                if listing == LISTINGS:
+                if attempt == LISTINGS:
                     raise
                 self.run.notice(
                     "segments-replaced", f"{label}: segments changed while being copied: {changed.message}"
                 )
                 backup.replaced = True
                 self.spool.drop(info.id)
-                self.run.sleep(LISTING_PAUSE * listing)
+                self.run.sleep(LISTING_PAUSE * attempt)
         raise AssertionError("unreachable")
 
     def _chosen(
@@ -247,23 +248,16 @@ class CollectionWorker:
         verify(files.items, self._present(files), where=str(self.destination.location))
         self.spool.add(files.record)
 
-    def _present(self, files: SegmentFiles) -> dict[str, int]:
-        """What the backup holds of this segment: key -> size."""
+    def _present(self, files: SegmentFiles) -> dict[str, ObjectInfo]:
+        """What the backup holds of this segment, by key."""
         record = files.record
         group = "" if record.partition_id == ALL_PARTITIONS else f"{record.segment_id}/"
         prefixes = segment_prefixes(
             self.place.data_prefix, record.collection_id, record.partition_id, record.segment_id
         )
-        present: dict[str, int] = {}
-        for prefix, logs in zip(prefixes, (record.binlogs, record.deltalogs[0].binlogs), strict=True):
-            if not logs:
-                continue
-            listed = self.run.retry.call(
-                f"list {prefix}",
-                lambda at=f"{prefix}{group}": [*self.destination.list(at)],  # type: ignore[misc] # bound at once
-            )
-            present |= {entry.key: entry.size for entry in listed}
-        return present
+        logs = (record.binlogs, record.deltalogs[0].binlogs)
+        held = [f"{prefix}{group}" for prefix, has in zip(prefixes, logs, strict=True) if has]
+        return listing.by_key(self.destination, self.run, *held)
 
 
 def _stored_fields(info: CollectionInfo) -> frozenset[int]:
@@ -282,15 +276,3 @@ def _names(schema: CollectionSchema) -> dict[int, str]:
 
 def label_of(info: CollectionInfo) -> str:
     return f"{info.database}.{info.name}"
-
-
-def verify(items: list[CopyItem], present: dict[str, int], *, where: str) -> None:
-    """Requires every copied object with its exact size; `VerificationFailed` names the first that is not right."""
-    for item in items:
-        size = present.get(item.key)
-        if size != item.size:
-            found = "is missing" if size is None else f"has {size} bytes"
-            raise VerificationFailed(
-                f"{item.key} {found} in {where}, {item.size} bytes were copied",
-                hint="run again with --resume; if it stays so, something deletes objects there",
-            )

@@ -14,13 +14,14 @@ from typing import Any
 from mbk.binlog import deltas, inserts, packed
 from mbk.binlog.arrow import pa, pc
 from mbk.binlog.deletes import Deletes, hits, newest
-from mbk.engine.formats.binlog.backup import verify
 from mbk.engine.formats.binlog.conversion import Conversion, ConversionJob
 from mbk.engine.formats.binlog.places import Place
 from mbk.engine.formats.binlog.rows import PACKED, Source, primary_key, refuse_manifests, require
 from mbk.engine.runtime.run import Run
+from mbk.engine.transfer import listing
 from mbk.engine.transfer.items import CopyItem
 from mbk.engine.transfer.transfer import Transfer, TransferLimits
+from mbk.engine.transfer.verify import verify
 from mbk.errors import InvalidBackup
 from mbk.model.records import CollectionSchema, SegmentHead
 from mbk.ports.storage import Storage
@@ -61,9 +62,8 @@ class SegmentConverter:
         written: list[CopyItem] = []
         for segment, place in zip(job.segments, job.places, strict=True):
             items = list(self._segment(job, segment, place))
-            here = Source(self.storage, self.run)
             prefixes = [f"{prefix}{segment.segment_id}/" for prefix in (job.insert, job.delta) if prefix]
-            present = {entry.key: entry.size for prefix in prefixes for entry in here.entries(prefix)}
+            present = listing.by_key(self.storage, self.run, *prefixes)
             verify(items, present, where=str(self.storage.location))
             written += items
         return [item.key for item in written]
@@ -89,10 +89,9 @@ class SegmentConverter:
 
     def _copied(self, job: ConversionJob, source: str, target: str) -> list[CopyItem]:
         """What can stay as it is, copied by the storage where it can do that."""
-        entries = self._source.entries(source)
         items = [
-            CopyItem(entry.key, f"{target}{entry.key.removeprefix(source)}", entry.size, entry.etag)
-            for entry in entries
+            CopyItem.of(entry, f"{target}{entry.key.removeprefix(source)}")
+            for entry in self._source.entries(source)
         ]
         with Transfer(self.backup, self.storage, self.run, self.limits) as transfer:
             transfer.copy(items, collection=job.label, present={})
@@ -202,7 +201,7 @@ class SegmentConverter:
     def _write(self, key: str, data: bytes) -> CopyItem:
         self.run.check_cancelled()
         self.run.retry.call(f"write {key}", self.storage.write, key, [data], size=len(data))
-        return CopyItem(key, key, len(data))
+        return CopyItem(source_key=key, key=key, size=len(data))
 
 
 def _until(table: Any, boundary: int) -> Any:

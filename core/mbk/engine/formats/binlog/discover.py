@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from mbk.engine.formats.binlog.orphans import PACKED, sort_out
 from mbk.engine.runtime.run import Run
+from mbk.engine.transfer import listing
 from mbk.engine.transfer.items import CopyItem
 from mbk.errors import MilvusError, NotFound, WrongStorage
 from mbk.model import layout
@@ -54,8 +55,8 @@ def discover(
     refuse_manifests([segment], f"segment {segment.id}")
     root = storage.location.root
     insert_prefix, delta_prefix = layout.segment_prefixes(root, collection, segment.partition_id, segment.id)
-    inserts = [] if segment.is_l0 else _list(storage, insert_prefix, run)
-    deltas = _list(storage, delta_prefix, run)
+    inserts = [] if segment.is_l0 else listing.objects(storage, run, insert_prefix)
+    deltas = listing.objects(storage, run, delta_prefix)
     if not (deltas if segment.is_l0 else inserts):
         if not segment.rows and not segment.delta_logs:
             return None
@@ -109,18 +110,12 @@ def require_milvus_data(
 def _holds_any(storage: Storage, collections: set[str], run: Run) -> bool:
     """Whether any of these collections has a directory of segments."""
     prefix = f"{storage.location.root}{layout.INSERT_LOG}/"
-
-    def look() -> bool:
-        entries = storage.list(prefix, recursive=False)
-        return any(entry.key.removeprefix(prefix).strip("/") in collections for entry in entries)
-
-    return run.retry.call(f"list {prefix}", look)
+    below = listing.level(storage, run, prefix).prefixes
+    return any(directory.removeprefix(prefix).strip("/") in collections for directory in below)
 
 
 def _holds_segments(storage: Storage, run: Run) -> bool:
-    prefix = f"{storage.location.root}{layout.INSERT_LOG}/"
-    first = run.retry.call(f"list {prefix}", lambda: next(iter(storage.list(prefix, recursive=False)), None))
-    return first is not None
+    return listing.holds_any(storage, run, f"{storage.location.root}{layout.INSERT_LOG}/")
 
 
 def _wrong(storage: Storage, which: str = "") -> WrongStorage:
@@ -128,10 +123,6 @@ def _wrong(storage: Storage, which: str = "") -> WrongStorage:
         f"{storage.location} holds no {layout.INSERT_LOG} {which}".rstrip() + ", but Milvus has data",
         hint="bucketName and rootPath must be those of your Milvus",
     )
-
-
-def _list(storage: Storage, prefix: str, run: Run) -> list[ObjectInfo]:
-    return run.retry.call(f"list {prefix}", lambda: [*storage.list(prefix)])
 
 
 def _explain_missing(storage: Storage, segment: SegmentInfo, run: Run) -> None:
@@ -182,7 +173,7 @@ def _add_inserts(
     for key, entry in own:
         logs[key.field].append(Binlog(log_path=entry.key, log_size=entry.size, log_id=key.log))
         target = place.insert(key.collection, key.partition, key.segment, key.field, key.log)
-        files.items.append(CopyItem(entry.key, target, entry.size, entry.etag))
+        files.items.append(CopyItem.of(entry, target))
     files.record.binlogs = [FieldBinlog(field_id=number, binlogs=logs[number]) for number in sorted(logs)]
 
 
@@ -206,7 +197,7 @@ def _add_deltas(
             continue
         logs.append(Binlog(log_path=entry.key, log_size=entry.size, log_id=key.log))
         target = place.delta(key.collection, key.partition, key.segment, key.log)
-        files.items.append(CopyItem(entry.key, target, entry.size, entry.etag))
+        files.items.append(CopyItem.of(entry, target))
     _require(segment, {(log, 0) for log in segment.delta_logs or ()}, {(log.log_id, 0) for log in logs})
     # The format wants exactly one entry, also when it is empty.
     files.record.deltalogs = [FieldBinlog(binlogs=logs)]

@@ -6,9 +6,11 @@ not, and built keys in ways that only a listing can tell (FORMAT.md 1.7). One li
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from mbk.engine.runtime.run import Run
+from mbk.engine.transfer import listing
 from mbk.errors import InvalidBackup
 from mbk.model.layout import BackupLayout
 from mbk.model.records import Collection
@@ -44,16 +46,16 @@ class SegmentPlaces:
 
 def scan(storage: Storage, layout: BackupLayout, collection: Collection, run: Run) -> SegmentPlaces:
     """Lists a collection's data, holding no listing. `InvalidBackup` when a segment that has rows has no objects."""
-    prefixes = layout.collection_prefixes(collection.collection_id)
+    inserts, deltas = layout.collection_prefixes(collection.collection_id)
 
-    def once() -> SegmentPlaces:
+    def read(entries: Iterator[ObjectInfo]) -> SegmentPlaces:
         result = SegmentPlaces()
-        for prefix, add in zip(prefixes, (_add_insert, _add_delta), strict=True):
-            for entry in storage.list(prefix):
-                add(result, entry)
+        for entry in entries:
+            add = _add_insert if entry.key.startswith(inserts) else _add_delta
+            add(result, entry)
         return result
 
-    found = run.retry.call(f"list {prefixes[0]}", once)
+    found = listing.consume(storage, run, read, inserts, deltas)
     _require(collection, found, storage)
     return found
 

@@ -12,6 +12,7 @@ from mbk.binlog.arrow import pa
 from mbk.binlog.blob import Blob
 from mbk.engine.formats.binlog.places import Place
 from mbk.engine.runtime.run import Run
+from mbk.engine.transfer import listing
 from mbk.errors import InvalidBackup, UsageError
 from mbk.model.records import CollectionSchema, FieldSchema, SegmentHead
 from mbk.ports.storage import ObjectInfo, Storage
@@ -48,8 +49,7 @@ class Source:
     def entries(self, prefix: str) -> list[ObjectInfo]:
         if not prefix:
             return []
-        found = self.run.retry.call(f"list {prefix}", lambda: [*self.storage.list(prefix)])
-        return sorted(found, key=lambda entry: _number(entry.key))
+        return sorted(listing.objects(self.storage, self.run, prefix), key=lambda entry: _number(entry.key))
 
     def groups(self, place: Place) -> dict[int, list[Blob]]:
         """Field or column group -> its files, in the order in which they were written."""

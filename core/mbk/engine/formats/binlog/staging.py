@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mbk.engine.formats.binlog.backup import verify
 from mbk.engine.formats.binlog.conversion import ConversionJob, Converter
 from mbk.engine.formats.binlog.import_plan import ImportGroup
 from mbk.engine.repository.catalog import delete_below
 from mbk.engine.runtime.run import Run
+from mbk.engine.transfer import listing
 from mbk.engine.transfer.items import CopyItem
 from mbk.engine.transfer.transfer import Transfer
+from mbk.engine.transfer.verify import verify
 from mbk.errors import MbkError, Unsupported, VerificationFailed
 from mbk.model.events import WorkPlanned
 from mbk.model.layout import DELTA_LOG, INSERT_LOG, RESTORE_TEMP
@@ -148,16 +149,9 @@ class Staging:
     def _items(self, group: ImportGroup) -> Iterator[CopyItem]:
         for segment, place in zip(group.segments, group.places, strict=True):
             for source, target in ((place.insert, self._insert(group)), (place.delta, self._delta(group))):
-                for entry in self._list(self._backup, source) if source else ():
+                for entry in listing.objects(self._backup, self._run, source) if source else ():
                     key = f"{target}{segment.segment_id}/{entry.key.removeprefix(source)}"
-                    yield CopyItem(entry.key, key, entry.size, entry.etag)
+                    yield CopyItem.of(entry, key)
 
-    def _present(self, group: ImportGroup) -> dict[str, int]:
-        found = (
-            *self._list(self._storage, self._insert(group)),
-            *self._list(self._storage, self._delta(group)),
-        )
-        return {entry.key: entry.size for entry in found}
-
-    def _list(self, storage: Storage, prefix: str) -> list[ObjectInfo]:
-        return self._run.retry.call(f"list {prefix}", lambda: [*storage.list(prefix)])
+    def _present(self, group: ImportGroup) -> dict[str, ObjectInfo]:
+        return listing.by_key(self._storage, self._run, self._insert(group), self._delta(group))

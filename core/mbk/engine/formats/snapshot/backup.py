@@ -25,6 +25,7 @@ from mbk.engine.operations.limits import JobTimes
 from mbk.engine.repository.catalog import Catalog
 from mbk.engine.runtime.failures import concerns_everything
 from mbk.engine.runtime.run import Run
+from mbk.engine.transfer import listing
 from mbk.errors import CollectionNotFound, ImportFailed, MbkError, Unsupported, UsageError
 from mbk.model.events import ObjectCopied, WorkPlanned
 from mbk.model.layout import BackupLayout
@@ -260,6 +261,6 @@ def sweep(storage: Storage, place: BackupLayout, done: Sequence[CollectionBackup
     paths = [item.record.snapshot_backup.metadata_path for item in done if item.record.snapshot_backup]
     kept = tuple(export_root(place, path) for path in paths)
     bundle = f"{bundle_of(place)}/"
-    stale = [entry.key for entry in storage.list(bundle) if not entry.key.startswith(kept)]
+    stale = [entry.key for entry in listing.objects(storage, run, bundle) if not entry.key.startswith(kept)]
     if stale:
         run.retry.call(f"delete {stale[0]}", storage.delete, stale)

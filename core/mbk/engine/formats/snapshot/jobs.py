@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from mbk.engine.operations.limits import JobTimes
 from mbk.engine.runtime.run import Run
+from mbk.engine.transfer import listing
 from mbk.errors import ImportFailed, MbkError, MilvusError, Unsupported, VerificationFailed
 from mbk.model.events import ImportProgressed
 from mbk.model.layout import BackupLayout
@@ -83,7 +84,7 @@ def require_bundle(
     """The files of one export: as many, and of as many bytes, as Milvus says that it wrote, and the metadata that leads
     to them; else `VerificationFailed`."""
     root = export_root(place, bundle.metadata_path)
-    found = run.retry.call(f"list {root}", lambda: [*storage.list(root)])
+    found = listing.objects(storage, run, root)
     if f"{place.prefix}{bundle.metadata_path}" not in {entry.key for entry in found}:
         raise VerificationFailed(
             f"{bundle.metadata_path} of {label} is missing in {storage.location}",

@@ -1,0 +1,72 @@
+"""The one way to list a prefix: a listing that breaks off is begun again from its start.
+
+Any thread may call these functions. They raise what the storage raises when the run's retries are used up, and
+`Interrupted` when the run is cancelled meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from mbk.engine.runtime.run import Run
+from mbk.ports.storage import ObjectInfo, Storage
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """What lies directly below a prefix: its objects, and the prefixes below it, each ending with ``/``."""
+
+    objects: tuple[ObjectInfo, ...] = ()
+    prefixes: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.objects or self.prefixes)
+
+
+def consume(storage: Storage, run: Run, read: Callable[[Iterator[ObjectInfo]], T], *prefixes: str) -> T:
+    """What ``read`` makes of all objects below the prefixes, which it gets one by one: no listing is held in memory.
+
+    It is called anew, with fresh listings, where one breaks off; what it gathers must be its own.
+    """
+
+    def once() -> T:
+        return read(entry for prefix in prefixes for entry in storage.list(prefix))
+
+    return run.retry.call(f"list {prefixes[0]}", once) if prefixes else once()
+
+
+def objects(storage: Storage, run: Run, *prefixes: str) -> list[ObjectInfo]:
+    """All objects below the prefixes, in no promised order."""
+    return consume(storage, run, list, *prefixes)
+
+
+def by_key(storage: Storage, run: Run, *prefixes: str) -> dict[str, ObjectInfo]:
+    """All objects below the prefixes, by key."""
+    return consume(storage, run, lambda entries: {entry.key: entry for entry in entries}, *prefixes)
+
+
+def level(storage: Storage, run: Run, prefix: str) -> Level:
+    """What lies directly below the prefix; nothing of what lies deeper is read."""
+
+    def once() -> Level:
+        entries = [*storage.list(prefix, recursive=False)]
+        return Level(
+            objects=tuple(entry for entry in entries if not entry.is_prefix),
+            prefixes=tuple(entry.key for entry in entries if entry.is_prefix),
+        )
+
+    return run.retry.call(f"list {prefix}", once)
+
+
+def first(storage: Storage, prefix: str) -> ObjectInfo | None:
+    """Some object below the prefix, None where there is none. One attempt, and one page of the listing."""
+    return next(iter(storage.list(prefix)), None)
+
+
+def holds_any(storage: Storage, run: Run, prefix: str) -> bool:
+    """Whether any object lies below the prefix; reads one page of the listing."""
+    return run.retry.call(f"list {prefix}", first, storage, prefix) is not None
