@@ -194,7 +194,8 @@ class Shared:
 
     def fresh(self) -> World:
         store = self.client.service.runner.store
-        store._db.executescript("DELETE FROM events; DELETE FROM keys; DELETE FROM jobs;")
+        with store._lock:  # a job of the test before may still be noting its end
+            store._db.executescript("DELETE FROM events; DELETE FROM keys; DELETE FROM jobs;")
         self.worlds[:] = [docs_world()]
         return self.worlds[0]
 

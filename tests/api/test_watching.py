@@ -1,4 +1,4 @@
-"""Health, figures, traces, and those who are told when a job has ended."""
+"""Health, metrics, traces, and those who are told when a job has ended."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.api.harness import Client, docs_world, serving, settings
 from tests.fakes.world import World
 
 
-def figures(client: Client) -> dict[str, float]:
+def metrics(client: Client) -> dict[str, float]:
     text = client.ask("GET", "/metrics").text
     return {
         name: float(value)
@@ -65,14 +65,14 @@ def test_what_is_down_is_named_and_the_server_itself_lives(part: str, tmp_path: 
         assert client.get("/healthz") == {"status": "ok"}
 
 
-# -- figures -----------------------------------------------------------------------------------------------------
+# -- metrics -----------------------------------------------------------------------------------------------------
 
 
-def test_figures_of_jobs_copies_and_backups(world: World, tmp_path: Path) -> None:
+def test_metrics_of_jobs_copies_and_backups(world: World, tmp_path: Path) -> None:
     with serving(settings(tmp_path), world) as client:
         made = client.done(kind="backup", name="nightly")
         client.over(client.job(kind="restore", backup="none"))
-        found = figures(client)
+        found = metrics(client)
         assert found['mbk_jobs{kind="backup",state="succeeded"}'] == 1
         assert found['mbk_jobs{kind="restore",state="failed"}'] == 1
         assert found['mbk_runs_total{kind="backup",state="succeeded"}'] == 1
@@ -89,7 +89,7 @@ def test_figures_of_jobs_copies_and_backups(world: World, tmp_path: Path) -> Non
             assert found[f"mbk_newest_backup_size_bytes{labels}"] == size
             assert 0 <= found[f"mbk_newest_backup_age_seconds{labels}"] < 3600
         client.over(client.delete("/api/v2/backups/nightly"))
-        assert not [name for name in figures(client) if name.startswith("mbk_newest")]
+        assert not [name for name in metrics(client) if name.startswith("mbk_newest")]
 
 
 def test_a_newer_backup_counts_and_one_that_failed_does_not(world: World, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_newer_backup_counts_and_one_that_failed_does_not(world: World, tmp_pa
 
         world.milvus.fault = refuse
         client.over(client.job(kind="backup", name="third", filter="docs"))
-        found = figures(client)
+        found = metrics(client)
         assert (
             found['mbk_newest_backup_size_bytes{collection="docs",database="default"}']
             == second["result"]["size"]
@@ -123,16 +123,16 @@ def test_retries_are_counted(world: World, tmp_path: Path) -> None:
     with serving(settings(tmp_path), world) as client:
         job = client.done(kind="backup", name="nightly")
         assert job["progress"]["retries"] == 2
-        assert figures(client)['mbk_retries_total{kind="backup"}'] == 2
+        assert metrics(client)['mbk_retries_total{kind="backup"}'] == 2
 
 
-def test_figures_come_also_when_the_storage_is_down(world: World, tmp_path: Path) -> None:
+def test_metrics_come_also_when_the_storage_is_down(world: World, tmp_path: Path) -> None:
     def refuse(operation: str, what: str) -> None:
         raise StorageUnavailable("down")
 
     world.backup.fault = refuse
     with serving(settings(tmp_path), world) as client:
-        assert figures(client)["mbk_backup_storage_up"] == 0
+        assert metrics(client)["mbk_backup_storage_up"] == 0
 
 
 # -- traces ------------------------------------------------------------------------------------------------------
@@ -221,14 +221,14 @@ def test_a_command_is_told(world: World, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "hook", ["http://127.0.0.1:1/?token=hunter2", "false hunter2", "/no/such hunter2", "'hunter2", "500"]
+    "target", ["http://127.0.0.1:1/?token=hunter2", "false hunter2", "/no/such hunter2", "'hunter2", "500"]
 )
 def test_whoever_cannot_be_told_changes_no_result(
-    hook: str, listener: str, world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    target: str, listener: str, world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    if hook == "500":
-        hook, _Listener.status = listener, 500
-    with serving(settings(tmp_path, on_success=hook), world) as client:
+    if target == "500":
+        target, _Listener.status = listener, 500
+    with serving(settings(tmp_path, on_success=target), world) as client:
         client.done(kind="backup", name="nightly")
-    assert "the hook failed" in caplog.text
+    assert "the notification failed" in caplog.text
     assert "hunter2" not in caplog.text

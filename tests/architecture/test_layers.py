@@ -39,8 +39,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"engine.formats", "engine.formats.binlog", "engine.formats.snapshot", "config"},
     "connections": _BELOW_SESSION,
     "session": _BELOW_SESSION | {"connections"},
-    "jobs": _BELOW_SESSION | {"session", "api"},
-    "observe": _VALUES | {"jobs"},
+    "observe": _VALUES,
+    "jobs": _BELOW_SESSION | {"session"},
     "demo": _BELOW_SESSION | {"session"},
     "api": _BELOW_SESSION | {"session", "jobs", "observe"},
     "cli": _BELOW_SESSION | {"session", "demo", "api", "observe"},
@@ -61,6 +61,8 @@ TOOLBOX = (
     "mbk.plugin.streams",
     "mbk.plugin.uploads",
 )
+
+WEB_FRAMEWORK = {"fastapi", "starlette", "uvicorn"}
 
 # The records on disk are msgspec's: it decodes and checks a million of them in seconds.
 ON_DISK = ("mbk.model.records", "mbk.model.manifest")
@@ -160,6 +162,16 @@ def test_a_plugin_imports_what_a_third_party_may() -> None:
 def test_the_page_of_hooks_documents_what_a_plugin_may_import() -> None:
     page = (ROOT / "docs/reference/hooks.md").read_text(encoding="utf-8")
     assert [name for name in TOOLBOX if f"`{name}`" not in page] == []
+
+
+def test_only_the_rest_server_needs_a_web_framework() -> None:
+    wrong = [
+        f"{module.path} imports {name}"
+        for module in CORE
+        for name in module.imports
+        if name.split(".")[0] in WEB_FRAMEWORK and part(module.name) != "api"
+    ]
+    assert wrong == []
 
 
 def test_the_model_needs_only_the_standard_library() -> None:

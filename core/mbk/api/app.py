@@ -16,7 +16,7 @@ from mbk.api import health
 from mbk.api.describe import describe
 from mbk.api.docs import add_docs
 from mbk.api.errors import PROBLEM, problem, problem_of, status_of
-from mbk.api.middleware import Guard
+from mbk.api.middleware import AccessMiddleware
 from mbk.api.service import Service
 from mbk.api.v1 import routes as classic
 from mbk.api.v2 import backups, jobs
@@ -29,7 +29,7 @@ DESCRIPTION = (
 
 
 def create_app(service: Service) -> FastAPI:
-    """The application without its door; `create_server_app` adds that."""
+    """The application without its middleware; `create_server_app` adds that."""
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
@@ -67,10 +67,10 @@ def create_app(service: Service) -> FastAPI:
     return app
 
 
-def create_server_app(service: Service) -> Guard:
-    """What the server serves."""
+def create_server_app(service: Service) -> AccessMiddleware:
+    """The application behind the middleware: what the server serves."""
     server = service.settings.server
-    return Guard(
+    return AccessMiddleware(
         create_app(service),
         credentials=service.credentials,
         max_body=server.max_body_size,

@@ -8,25 +8,10 @@ from typing import Any
 
 from mbk import errors
 from mbk.errors import MbkError
-from mbk.jobs.model import Failure
+from mbk.jobs.failures import KeyReused, QueueFull, WrongState, failure
+from mbk.model.jobs import Failure
 
 PROBLEM = "application/problem+json"
-
-
-class QueueFull(MbkError):
-    """More jobs wait than the configuration allows."""
-
-
-class JobNotFound(errors.NotFound):
-    pass
-
-
-class WrongState(MbkError):
-    """The job's state does not allow what was asked."""
-
-
-class KeyReused(errors.UsageError):
-    """An idempotency key came again with another request."""
 
 
 #: The first that fits counts.
@@ -59,19 +44,6 @@ TITLES = {
 
 def status_of(error: MbkError) -> int:
     return next(status for kind, status in _STATUS if isinstance(error, kind))
-
-
-def failure(error: BaseException) -> Failure:
-    """An error as a job keeps it. What is no `MbkError` is a fault of ours, and its text may hold anything."""
-    if not isinstance(error, MbkError):
-        return Failure(kind="InternalError", message=f"internal error ({type(error).__name__})")
-    return Failure(
-        kind=type(error).__name__,
-        message=error.message,
-        hint=error.hint,
-        retryable=error.retryable or isinstance(error, errors.Unreachable),
-        exit_code=error.exit_code,
-    )
 
 
 def problem(status: int, what: Failure | str) -> dict[str, Any]:

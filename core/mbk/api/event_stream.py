@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 
 
-class Feed:
+class EventStream:
     """Bound to the loop that serves the streams, once it runs."""
 
     def __init__(self) -> None:

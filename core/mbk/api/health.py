@@ -49,10 +49,10 @@ def router(service: Service) -> APIRouter:
         "/metrics",
         response_class=Response,
         responses=problems()
-        | {200: {"description": "figures for Prometheus", "content": {"text/plain": {}}}},
-        summary="Figures for Prometheus",
+        | {200: {"description": "metrics in the format of Prometheus", "content": {"text/plain": {}}}},
+        summary="Metrics for Prometheus",
     )
     def metrics() -> Response:
-        return Response(service.figures.text(), media_type=CONTENT_TYPE_LATEST)
+        return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     return routes

@@ -1,4 +1,4 @@
-"""The door: authentication, size limit and headers, around the whole application."""
+"""Middleware around the whole application: authentication, size limit and headers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _HEADERS = (
 )
 
 
-class Guard:
+class AccessMiddleware:
     """An ASGI application around another. Where there are no credentials, everybody is let in.
 
     But not every page that a browser on this machine shows: what a browser sends on its own account, without a token

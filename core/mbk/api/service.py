@@ -9,14 +9,14 @@ from pathlib import Path
 
 from mbk.api import auth
 from mbk.api.auth import Credentials
-from mbk.api.event_stream import Feed
+from mbk.api.event_stream import EventStream
 from mbk.api.ready import Readiness
 from mbk.config.schema import Settings
-from mbk.jobs.notifications import Hooks
+from mbk.jobs.notifications import Notifications
 from mbk.jobs.runner import Observer, Runner
 from mbk.jobs.sessions import Open, Sessions
 from mbk.jobs.store import Store
-from mbk.observe.metrics import Figures
+from mbk.observe.metrics import ServerMetrics
 from mbk.observe.tracing import Tracing
 from mbk.session import Session
 
@@ -29,10 +29,10 @@ class Service:
     credentials: Credentials
     sessions: Sessions
     runner: Runner
-    figures: Figures
+    metrics: ServerMetrics
     readiness: Readiness
-    hooks: Hooks
-    feed: Feed = field(default_factory=Feed)
+    notifications: Notifications
+    event_stream: EventStream = field(default_factory=EventStream)
 
     @property
     def base(self) -> str:
@@ -41,20 +41,20 @@ class Service:
 
     def start(self) -> None:
         """Takes up the jobs; called once the loop runs."""
-        self.feed.bind()
-        self.runner.on_change = self.feed.wake
+        self.event_stream.bind()
+        self.runner.on_change = self.event_stream.wake
         self.runner.start()
 
     def begin_stop(self) -> None:
         self.runner.begin_stop()
-        self.feed.close()
+        self.event_stream.close()
 
     def stop(self) -> None:
         """Waits for the jobs, which stop in order, and closes what was opened."""
         self.begin_stop()
         self.runner.stop()
         self.readiness.close()
-        self.hooks.close()
+        self.notifications.close()
         self.sessions.close()
         self.runner.store.close()
 
@@ -64,18 +64,18 @@ def build(settings: Settings, *, open: Open = Session, observers: Sequence[Obser
     server = settings.server
     credentials = auth.read(server.auth_file)
     sessions = Sessions(settings, open=open)
-    figures = Figures(sessions)
-    hooks = Hooks(server.on_success, server.on_failure)
+    metrics = ServerMetrics(lambda: sessions.reader)
+    notifications = Notifications(server.on_success, server.on_failure)
     runner = Runner(
         Store(jobs_file(server.jobs_file)),
         sessions,
         concurrency=server.jobs_concurrency,
         queue=server.jobs_queue,
         keep_days=server.jobs_keep_days,
-        observers=[figures, Tracing(), hooks, *observers],
+        observers=[metrics, Tracing(), notifications, *observers],
     )
-    figures.count_jobs(runner.store.counts)
-    return Service(settings, credentials, sessions, runner, figures, Readiness(sessions), hooks)
+    metrics.count_jobs(runner.store.counts)
+    return Service(settings, credentials, sessions, runner, metrics, Readiness(sessions), notifications)
 
 
 def jobs_file(configured: str) -> Path:

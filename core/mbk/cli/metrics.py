@@ -1,4 +1,4 @@
-"""``--metrics-file`` and ``--push-gateway``: the figures of one run, for Prometheus. They never change its result."""
+"""``--metrics-file`` and ``--push-gateway``: the metrics of one run, for Prometheus. They never change its result."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from mbk.model.events import Event
 from mbk.model.reports import RunReport
 
 if TYPE_CHECKING:
-    from mbk.observe.run_metrics import RunFigures
+    from mbk.observe.run_metrics import RunMetrics
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def figured(function: F) -> F:
+def metrics_options(function: F) -> F:
     """The two options, as ``metrics_file`` and ``push_gateway``."""
     push = click.option(
-        "--push-gateway", metavar="URL", help="Push the run's figures to this Prometheus gateway."
+        "--push-gateway", metavar="URL", help="Push the run's metrics to this Prometheus gateway."
     )
     file = click.option(
-        "--metrics-file", metavar="FILE", help="Write the run's figures here; -: standard error."
+        "--metrics-file", metavar="FILE", help="Write the run's metrics here; -: standard error."
     )
     return file(push(function))
 
@@ -44,42 +44,42 @@ class Run:
 def counting(
     kind: str, metrics_file: str | None, push_gateway: str | None, listener: Callable[[Event], None]
 ) -> Iterator[Run]:
-    """Counts a run where somebody asked for its figures; passes the events on to ``listener`` in any case."""
+    """Counts a run where somebody asked for its metrics; passes the events on to ``listener`` in any case."""
     if not metrics_file and not push_gateway:
         yield Run(listener)
         return
     if find_spec("prometheus_client") is None:
-        raise MissingDependency("figures need prometheus-client", hint="pip install 'mbk[api]'")
-    from mbk.observe.run_metrics import RunFigures
+        raise MissingDependency("metrics need prometheus-client", hint="pip install 'mbk[metrics]'")
+    from mbk.observe.run_metrics import RunMetrics
 
-    figures = RunFigures(kind)
+    metrics = RunMetrics(kind)
 
     def listen(event: Event) -> None:
-        figures(event)
+        metrics(event)
         listener(event)
 
     run = Run(listen)
     try:
         yield run
     except BaseException as error:
-        figures.end(error)
-        _tell(figures, metrics_file, push_gateway)
+        metrics.end(error)
+        _tell(metrics, metrics_file, push_gateway)
         raise
     if run.report is not None:
-        figures.end(run.report)
-        _tell(figures, metrics_file, push_gateway)
+        metrics.end(run.report)
+        _tell(metrics, metrics_file, push_gateway)
 
 
-def _tell(figures: RunFigures, metrics_file: str | None, push_gateway: str | None) -> None:
+def _tell(metrics: RunMetrics, metrics_file: str | None, push_gateway: str | None) -> None:
     if metrics_file == "-":
-        terminal.line(figures.text().rstrip())
+        terminal.line(metrics.text().rstrip())
     elif metrics_file:
         try:
-            figures.save(metrics_file)
+            metrics.save(metrics_file)
         except OSError as exc:
-            terminal.warning(f"no figures in {metrics_file}: {exc.strerror or exc}")
+            terminal.warning(f"no metrics in {metrics_file}: {exc.strerror or exc}")
     if push_gateway:
         try:
-            figures.push(push_gateway)
+            metrics.push(push_gateway)
         except (OSError, ValueError) as exc:
-            terminal.warning(f"the figures were not pushed: {type(exc).__name__}")
+            terminal.warning(f"the metrics were not pushed: {type(exc).__name__}")

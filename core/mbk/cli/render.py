@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,10 +14,17 @@ import click
 
 from mbk.cli import terminal
 from mbk.model.reports import CollectionOutcome, RunReport
+from mbk.model.states import BackupState, CollectionState
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _NUMBER = re.compile(r"[\d.]+( ([KMGTP]i)?B| s)?")
-_COLORS = {"done": "green", "complete": "green", "failed": "red", "unreadable": "red", "incomplete": "yellow"}
+_COLORS: Mapping[str, str] = {
+    CollectionState.DONE: "green",
+    CollectionState.FAILED: "red",
+    BackupState.COMPLETE: "green",
+    BackupState.UNREADABLE: "red",
+    BackupState.INCOMPLETE: "yellow",
+}
 #: What a shell reports for a program whose reader went away (128 + SIGPIPE).
 _READER_GONE = 141
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from mbk.errors import BackupExists, BackupNotFound, UsageError
-from mbk.jobs.model import Job
 from mbk.jobs.params import BackupParams, CopyParams, DeleteParams, Params, RestoreParams, SecondaryParams
 from mbk.model.events import Event
-from mbk.model.reports import DONE, RunReport, check_name, default_name
+from mbk.model.jobs import Job
+from mbk.model.reports import RunReport, check_name, default_name
+from mbk.model.states import BackupState, CollectionState
 from mbk.session import Session
 
 P = TypeVar("P", bound=Params)
@@ -65,7 +66,7 @@ def _backup(work: Work, params: BackupParams) -> Done:
                 raise BackupExists(
                     f"backup {name!r} was made by somebody else meanwhile", hint="use another name"
                 )
-            if found["state"] == "complete":
+            if found["state"] == BackupState.COMPLETE:
                 return Done(None, {"size": found.get("size", 0)})
             resume = True
     report = work.session.create(
@@ -85,8 +86,8 @@ def _restore_check(params: RestoreParams) -> str:
 
 def _restore(work: Work, params: RestoreParams) -> Done:
     """Going on: what an attempt has finished is left alone; what it has begun, the engine goes on with."""
-    over = [item for item in work.job.collections if item.state == DONE]
-    rest = [item.target for item in work.job.collections if item.state != DONE]
+    over = [item for item in work.job.collections if item.state == CollectionState.DONE]
+    rest = [item.target for item in work.job.collections if item.state != CollectionState.DONE]
     partial = work.resume and work.job.error is not None and work.job.error.kind == "PartialFailure"
     only = ",".join(rest) if partial and over else ""
     report = work.session.restore(

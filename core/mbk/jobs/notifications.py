@@ -1,4 +1,4 @@
-"""Tells somebody when a job has ended: posts to a URL, or runs a command. The job's result never depends on it."""
+"""Notifications of finished jobs: a POST to a URL, or a command. A job's result never depends on them."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from mbk.jobs.model import Job, State
 from mbk.model.events import Event
+from mbk.model.jobs import Job
+from mbk.model.states import JobState
 
 log = logging.getLogger(__name__)
-#: Seconds for one of them.
+#: Seconds for one notification: the next ones wait for it, and so does the end of the server.
 PATIENCE = 30
 
 
-class Hooks:
-    """``on_success`` and ``on_failure``: ``http(s)://`` URLs, or command lines; empty: nothing.
+class Notifications:
+    """``on_success`` and ``on_failure`` are ``http(s)://`` URLs or command lines; empty ones are not notified.
 
-    A cancelled or interrupted job counts as failed. Runs in a thread of its own, one after the other.
+    A cancelled or interrupted job counts as failed. They are sent by a thread of their own, one after the other.
     """
 
     def __init__(self, on_success: str, on_failure: str) -> None:
         self._targets = {True: on_success, False: on_failure}
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="mbk-hook")
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="mbk-notification")
 
     def started(self, job: Job) -> None:
         pass
@@ -36,17 +37,17 @@ class Hooks:
         pass
 
     def finished(self, job: Job) -> None:
-        target = self._targets[job.state is State.SUCCEEDED]
+        target = self._targets[job.state is JobState.SUCCEEDED]
         if target:
-            self._pool.submit(tell, target, job)
+            self._pool.submit(notify, target, job)
 
     def close(self) -> None:
-        """Waits for what is being told."""
+        """Waits for the notifications that are still to be sent."""
         self._pool.shutdown(wait=True)
 
 
-def tell(target: str, job: Job) -> None:
-    """Tells one target. What goes wrong is logged without the target, which may hold a token."""
+def notify(target: str, job: Job) -> None:
+    """Sends one notification. A failure is logged without the target, which may hold a token."""
     body = json.dumps(_body(job)).encode()
     try:
         if target.startswith(("http://", "https://")):
@@ -54,7 +55,7 @@ def tell(target: str, job: Job) -> None:
         else:
             _run(target, job, body)
     except Exception as exc:  # noqa: BLE001 - nothing that goes wrong here is the job's
-        log.warning("job %s: the hook failed: %s", job.id, type(exc).__name__)
+        log.warning("job %s: the notification failed: %s", job.id, type(exc).__name__)
 
 
 def _post(url: str, body: bytes) -> None:

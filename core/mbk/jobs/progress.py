@@ -6,7 +6,6 @@ import threading
 import time
 from dataclasses import replace
 
-from mbk.jobs.model import Outcome, Progress
 from mbk.model.events import (
     CollectionFinished,
     Event,
@@ -17,11 +16,12 @@ from mbk.model.events import (
     RetryScheduled,
     WorkPlanned,
 )
-from mbk.model.reports import DONE, RunReport
+from mbk.model.jobs import CollectionProgress, Progress
+from mbk.model.reports import RunReport
+from mbk.model.states import CollectionState
 
 #: Where the percentage starts, and where it stays until the job is done.
 BEGUN, NEARLY = 1, 99
-RUNNING = "running"
 
 
 class Meter:
@@ -35,7 +35,7 @@ class Meter:
         self._objects = self._objects_total = self._bytes = self._bytes_total = self._retries = 0
         self._planned: dict[str, int] = {}
         self._imports: dict[str, dict[str, int]] = {}
-        self._collections: dict[str, Outcome] = {}
+        self._collections: dict[str, CollectionProgress] = {}
         self._notices: list[str] = []
 
     def __call__(self, event: Event) -> None:
@@ -75,10 +75,12 @@ class Meter:
                 retries=self._retries,
             )
 
-    def collections(self) -> tuple[Outcome, ...]:
+    def collections(self) -> tuple[CollectionProgress, ...]:
         with self._lock:
             return tuple(
-                replace(item, percent=int(100 * self._done(name))) if item.state == RUNNING else item
+                replace(item, percent=int(100 * self._done(name)))
+                if item.state == CollectionState.RUNNING
+                else item
                 for name, item in self._collections.items()
             )
 
@@ -96,7 +98,7 @@ class Meter:
 
     def _done(self, name: str) -> float:
         """0 to 1. Where data is staged and then imported, each is a half."""
-        if self._collections[name].state != RUNNING:
+        if self._collections[name].state != CollectionState.RUNNING:
             return 1.0
         planned, jobs = self._planned.get(name, 0), self._imports.get(name)
         copied = min(1.0, self._collections[name].bytes / planned) if planned else 0.0
@@ -107,7 +109,9 @@ class Meter:
 
     def _begin(self, name: str) -> None:
         if name not in self._collections:
-            self._collections[name] = Outcome(source=name, target=name, state=RUNNING, started=time.time())
+            self._collections[name] = CollectionProgress(
+                source=name, target=name, state=CollectionState.RUNNING, started=time.time()
+            )
 
     def _add(self, name: str, *, objects: int, size: int) -> None:
         found = self._collections.get(name)
@@ -121,21 +125,21 @@ class Meter:
         self._collections[event.collection] = replace(
             self._collections[event.collection],
             state=event.outcome,
-            percent=100 if event.outcome == DONE else 0,
+            percent=100 if event.outcome == CollectionState.DONE else 0,
             error=event.error,
             finished=time.time(),
         )
 
 
-def outcomes(report: RunReport, seen: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
+def outcomes(report: RunReport, seen: tuple[CollectionProgress, ...]) -> tuple[CollectionProgress, ...]:
     """The collections as the report tells them, with the moments that were seen."""
     times = {item.target: item for item in seen}
     return tuple(
-        Outcome(
+        CollectionProgress(
             source=item.source,
             target=item.target,
             state=item.outcome,
-            percent=100 if item.outcome == DONE else 0,
+            percent=100 if item.outcome == CollectionState.DONE else 0,
             objects=item.objects,
             bytes=item.size,
             rows_expected=item.rows_expected,

@@ -11,16 +11,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
-from mbk.api.errors import JobNotFound, KeyReused, QueueFull, WrongState, failure
 from mbk.errors import Busy, Interrupted, MbkError, PartialFailure
+from mbk.jobs.failures import JobNotFound, KeyReused, QueueFull, WrongState, failure
 from mbk.jobs.kinds import KINDS, Done, Kind, Work
-from mbk.jobs.model import Job, Outcome, Progress, State
 from mbk.jobs.params import Params
 from mbk.jobs.progress import Meter, outcomes
 from mbk.jobs.sessions import Sessions
 from mbk.jobs.store import Store
 from mbk.model.events import CollectionFinished, Event, Notice, PhaseStarted
+from mbk.model.jobs import CollectionProgress, Job, Progress
 from mbk.model.reports import RunReport
+from mbk.model.states import JobState
 
 log = logging.getLogger(__name__)
 #: Seconds between two notes of a running job's progress.
@@ -46,11 +47,11 @@ class Active:
     meter: Meter
     cancelled: threading.Event = field(default_factory=threading.Event)
     over: Future[Job] = field(default_factory=Future)
-    verdict: State | None = None
+    verdict: JobState | None = None
     noted: float = 0.0
 
     def view(self) -> Job:
-        if self.job.state is not State.RUNNING:
+        if self.job.state is not JobState.RUNNING:
             return self.job
         return replace(
             self.job,
@@ -90,10 +91,10 @@ class Runner:
         """Takes up what an earlier server left: what ran is interrupted, what waited waits again."""
         self._forget()
         for job in self.store.running():
-            self._close(replace(job, state=State.INTERRUPTED, finished=time.time()))
+            self._close(replace(job, state=JobState.INTERRUPTED, finished=time.time()))
         for job in self.store.waiting():
             if job.has_secret:
-                self._close(replace(job, state=State.INTERRUPTED, finished=time.time()))
+                self._close(replace(job, state=JobState.INTERRUPTED, finished=time.time()))
             else:
                 with self._lock:
                     self._launch(job, resume=job.attempt > 1)
@@ -104,9 +105,9 @@ class Runner:
             self._stopping = True
             active = list(self._active.values())
         for item in active:
-            item.verdict = item.verdict or State.INTERRUPTED
+            item.verdict = item.verdict or JobState.INTERRUPTED
             item.cancelled.set()
-            if item.job.state is State.QUEUED and not item.over.done():
+            if item.job.state is JobState.QUEUED and not item.over.done():
                 item.over.set_result(item.job)
 
     def stop(self) -> None:
@@ -175,13 +176,13 @@ class Runner:
             active = self._active.get(id)
             if active is None:
                 job = self.get(id)
-                if job.state is State.CANCELLED:
+                if job.state is JobState.CANCELLED:
                     return job
                 raise WrongState(f"job {id} is over: {job.state}")
-            active.verdict = State.CANCELLED
+            active.verdict = JobState.CANCELLED
             active.cancelled.set()
-            if active.job.state is State.QUEUED:
-                self._finish(active, replace(active.job, state=State.CANCELLED, finished=time.time()))
+            if active.job.state is JobState.QUEUED:
+                self._finish(active, replace(active.job, state=JobState.CANCELLED, finished=time.time()))
             return active.view()
 
     def resume(self, id: str) -> Job:
@@ -194,7 +195,7 @@ class Runner:
                     hint="its zone keys are gone, send it anew" if job.has_secret else None,
                 )
             self._refuse(job)
-            job = replace(job, state=State.QUEUED, attempt=job.attempt + 1, finished=0.0)
+            job = replace(job, state=JobState.QUEUED, attempt=job.attempt + 1, finished=0.0)
             self.store.save(job)
             self._launch(job, resume=True)
             return job
@@ -234,12 +235,12 @@ class Runner:
 
     def _run(self, active: Active) -> None:
         with self._lock:
-            if active.job.id not in self._active or (self._stopping and active.job.state is State.QUEUED):
+            if active.job.id not in self._active or (self._stopping and active.job.state is JobState.QUEUED):
                 return
             before = active.job
-            active.job = replace(before, state=State.RUNNING, started=time.time(), error=None)
+            active.job = replace(before, state=JobState.RUNNING, started=time.time(), error=None)
             self._write(lambda: self.store.save(active.job))
-        self._tell(active.job, "state", {"state": State.RUNNING, "attempt": active.job.attempt})
+        self._tell(active.job, "state", {"state": JobState.RUNNING, "attempt": active.job.attempt})
         self._observe("started", active.job)
         log.info("job %s (%s of %r) runs, attempt %d", before.id, before.kind, before.name, before.attempt)
         ended = self._attempt(active, before)
@@ -259,18 +260,18 @@ class Runner:
                 done = kind.run(work, params)
         except PartialFailure as exc:
             report = exc.report if isinstance(exc.report, RunReport) else None
-            ended = replace(_ended(active, Done(report, {})), state=State.PARTIAL, error=failure(exc))
+            ended = replace(_ended(active, Done(report, {})), state=JobState.PARTIAL, error=failure(exc))
         except Interrupted as exc:
-            state = active.verdict or State.INTERRUPTED
+            state = active.verdict or JobState.INTERRUPTED
             ended = replace(_ended(active), state=state, error=failure(exc))
         except Exception as exc:
             told = failure(exc)
             if told.kind == "InternalError":
                 log.error("job %s: internal error", job.id, exc_info=exc)
-            ended = replace(_ended(active), state=active.verdict or State.FAILED, error=told)
+            ended = replace(_ended(active), state=active.verdict or JobState.FAILED, error=told)
         else:
             progress = replace(active.meter.progress(), percent=100)
-            ended = replace(_ended(active, done), state=State.SUCCEEDED, progress=progress)
+            ended = replace(_ended(active, done), state=JobState.SUCCEEDED, progress=progress)
         return replace(ended, finished=time.time())
 
     def _finish(self, active: Active, job: Job) -> None:
@@ -284,10 +285,10 @@ class Runner:
         self._write(lambda: self.store.save(job))
         data = {"state": job.state, "attempt": job.attempt}
         self._tell(job, "state", data | ({"error": job.error.message} if job.error else {}))
-        if job.state is State.SUCCEEDED:
+        if job.state is JobState.SUCCEEDED:
             self._secrets.pop(job.id, None)
         self._observe("finished", job)
-        told = log.info if job.state is State.SUCCEEDED else log.warning
+        told = log.info if job.state is JobState.SUCCEEDED else log.warning
         why = f": {job.error.message}" if job.error else ""
         told("job %s (%s of %r) is %s%s", job.id, job.kind, job.name, job.state, why)
 
@@ -361,7 +362,7 @@ def _told(event: Event) -> tuple[str, dict[str, Any]] | None:
 def _ended(active: Active, done: Done | None = None) -> Job:
     """The running job with what its attempt has come to."""
     view = active.view()
-    collections: tuple[Outcome, ...] = view.collections
+    collections: tuple[CollectionProgress, ...] = view.collections
     result: dict[str, Any] = {}
     if done is not None and done.report is not None:
         report = done.report

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from mbk.errors import MbkError, UsageError
-from mbk.jobs.model import Failure, Job, Outcome, Progress, State
+from mbk.model.jobs import CollectionProgress, Failure, Job, Progress
+from mbk.model.states import CollectionState, JobState
 
 SCHEMA = 1
 #: Events kept of one job, for clients that come back.
@@ -39,23 +40,23 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.RLock()
-        self._guard = _guard(path)
+        self._lock_file = _locked(path)
         try:
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._prepare()
         except sqlite3.Error as exc:
-            os.close(self._guard)
+            os.close(self._lock_file)
             raise MbkError(f"jobs file {path}: {exc}", hint="move it away, or name another one") from exc
         except MbkError:
-            os.close(self._guard)
+            os.close(self._lock_file)
             raise
 
     def close(self) -> None:
         with self._lock:
             self._db.close()
-            os.close(self._guard)
+            os.close(self._lock_file)
 
     # -- jobs ----------------------------------------------------------------------------------------------------
 
@@ -109,10 +110,10 @@ class Store:
         return list(self._jobs(f"{where}ORDER BY number DESC LIMIT ?", (*values, limit)))
 
     def waiting(self) -> list[Job]:
-        return list(self._jobs("WHERE state = ? ORDER BY number", (State.QUEUED,)))
+        return list(self._jobs("WHERE state = ? ORDER BY number", (JobState.QUEUED,)))
 
     def running(self) -> list[Job]:
-        return list(self._jobs("WHERE state = ? ORDER BY number", (State.RUNNING,)))
+        return list(self._jobs("WHERE state = ? ORDER BY number", (JobState.RUNNING,)))
 
     def counts(self) -> dict[tuple[str, str], int]:
         """How many jobs there are by kind and state."""
@@ -193,26 +194,26 @@ class Store:
         self._db.execute(f"PRAGMA user_version = {SCHEMA}")
 
 
-def _guard(path: Path) -> int:
-    """Holds the file for this process; a second server on it would take running jobs for interrupted ones."""
+def _locked(path: Path) -> int:
+    """Locks the file for this process, and returns the lock: a second server would take running jobs for interrupted ones."""
     import fcntl
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        guard = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
+        lock = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
     except OSError as exc:
         raise UsageError(
             f"jobs file {path}: {exc.strerror}", hint="name a writable one: server.jobs.file"
         ) from exc
     try:
-        fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as exc:
-        os.close(guard)
+        os.close(lock)
         raise UsageError(
             f"jobs file {path} is in use by another server", hint="give each its own: server.jobs.file"
         ) from exc
-    return guard
+    return lock
 
 
 def _body(job: Job) -> str:
@@ -221,17 +222,20 @@ def _body(job: Job) -> str:
     return json.dumps(plain)
 
 
+def _collection(plain: Mapping[str, Any]) -> CollectionProgress:
+    read = {"state": CollectionState(plain["state"]), "notes": tuple(plain["notes"])}
+    return CollectionProgress(**{**plain, **read})
+
+
 def _job(number: int, body: str) -> Job:
     plain = json.loads(body)
     return Job(
         **{
             **plain,
             "number": number,
-            "state": State(plain["state"]),
+            "state": JobState(plain["state"]),
             "progress": Progress(**plain["progress"]),
-            "collections": tuple(
-                Outcome(**{**item, "notes": tuple(item["notes"])}) for item in plain["collections"]
-            ),
+            "collections": tuple(_collection(item) for item in plain["collections"]),
             "notices": tuple(plain["notices"]),
             "error": Failure(**plain["error"]) if plain["error"] else None,
         }

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from mbk.model.states import CollectionState
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
@@ -78,11 +80,11 @@ class ImportProgressed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionFinished(Event):
-    """``outcome`` as in the report: done, failed, skipped."""
+    """``outcome`` as in the report."""
 
     kind: ClassVar[str] = "collection.finished"
     collection: str
-    outcome: str
+    outcome: CollectionState
     error: str | None = None
 
 

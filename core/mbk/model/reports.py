@@ -8,12 +8,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from mbk.errors import InvalidName
+from mbk.model.states import BackupState, CollectionState
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-
-DONE = "done"
-FAILED = "failed"
-SKIPPED = "skipped"
 
 
 def check_name(name: str) -> str:
@@ -39,14 +36,13 @@ def compacted_name(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class BackupSummary:
-    """One line of a listing. ``state`` is ``complete``, ``partial`` (some collections failed), ``incomplete``
-    or ``unreadable``; ``reason`` says why not.
+    """One line of a listing. ``reason`` says why a backup is not complete.
 
     ``size`` in bytes, ``created`` in UTC where known.
     """
 
     name: str
-    state: str
+    state: BackupState
     size: int = 0
     milvus_version: str = ""
     id: str = ""
@@ -64,7 +60,7 @@ class CollectionOutcome:
 
     source: str
     target: str
-    outcome: str
+    outcome: CollectionState
     objects: int = 0
     size: int = 0
     rows_expected: int | None = None
@@ -100,7 +96,7 @@ class RunReport:
 
     @property
     def failed(self) -> tuple[CollectionOutcome, ...]:
-        return tuple(item for item in self.collections if item.outcome == FAILED)
+        return tuple(item for item in self.collections if item.outcome == CollectionState.FAILED)
 
     @property
     def size(self) -> int:

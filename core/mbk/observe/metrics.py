@@ -1,4 +1,4 @@
-"""Figures for Prometheus: of the jobs, of what they copied, and of the newest good backup of each collection."""
+"""A server's metrics for Prometheus: its jobs, what they copied, and the newest good backup of each collection."""
 
 from __future__ import annotations
 
@@ -7,90 +7,39 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from mbk.errors import MbkError
-from mbk.jobs.model import Job
-from mbk.jobs.sessions import Sessions
-from mbk.model.events import Event, ObjectCopied, PhaseStarted, RetryScheduled
+from mbk.model.events import Event
+from mbk.model.jobs import Job
 from mbk.model.reports import BackupSummary
+from mbk.observe.counters import Counters, Phases
 
 log = logging.getLogger(__name__)
-#: Seconds from a quick metadata backup to a day of copying.
-BUCKETS = (0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 24 * 3600)
-#: Seconds that a listing of the backups counts, and that one answer may read unknown backups.
+#: Seconds for which a listing of the backups is reused, and for which one answer may read backups not yet read.
 FRESH, BUDGET = 60.0, 3.0
 
 
-class Counters:
-    """What runs count, whoever runs them."""
+class Backups(Protocol):
+    """Of a session, what the metrics of the backups need."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._runs = Counter("mbk_runs", "Runs that have ended", ["kind", "state"], registry=registry)
-        self._objects = Counter("mbk_copied_objects", "Objects copied", ["kind", "way"], registry=registry)
-        self._bytes = Counter("mbk_copied_bytes", "Bytes copied", ["kind", "way"], registry=registry)
-        self._retries = Counter("mbk_retries", "Calls that were tried again", ["kind"], registry=registry)
-        self._seconds = Histogram(
-            "mbk_run_duration_seconds", "How long runs took", ["kind"], registry=registry, buckets=BUCKETS
-        )
-        self._phases = Histogram(
-            "mbk_phase_duration_seconds",
-            "How long the phases of collections took",
-            ["kind", "phase"],
-            registry=registry,
-            buckets=BUCKETS,
-        )
+    def list(self) -> Iterable[BackupSummary]: ...
 
-    def event(self, kind: str, event: Event) -> None:
-        match event:
-            case ObjectCopied():
-                self._objects.labels(kind, event.how).inc()
-                self._bytes.labels(kind, event.how).inc(event.size)
-            case RetryScheduled():
-                self._retries.labels(kind).inc()
-
-    def phase(self, kind: str, phase: str, seconds: float) -> None:
-        self._phases.labels(kind, phase).observe(seconds)
-
-    def ended(self, kind: str, state: str, seconds: float) -> None:
-        self._runs.labels(kind, state).inc()
-        self._seconds.labels(kind).observe(seconds)
+    def get(self, name: str) -> Mapping[str, Any]: ...
 
 
-class Phases:
-    """Measures the phases of one run: a phase of a collection lasts until its next one, or until the end."""
+class ServerMetrics:
+    """Watches a server's jobs. ``backups`` opens the backup storage, and is not called before somebody asks."""
 
-    def __init__(self, done: Callable[[str, float], None]) -> None:
-        self._done = done
-        self._begun: dict[str, tuple[str, float]] = {}
-
-    def event(self, event: Event) -> None:
-        if isinstance(event, PhaseStarted):
-            self._close(event.collection)
-            self._begun[event.collection] = (event.phase, time.monotonic())
-
-    def end(self) -> None:
-        for collection in [*self._begun]:
-            self._close(collection)
-
-    def _close(self, collection: str) -> None:
-        if collection in self._begun:
-            phase, begun = self._begun.pop(collection)
-            if phase != "waiting":
-                self._done(phase, time.monotonic() - begun)
-
-
-class Figures:
-    """The server's figures; watches its jobs."""
-
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, backups: Callable[[], Backups]) -> None:
         self.registry = CollectorRegistry()
         self._counters = Counters(self.registry)
         self._phases: dict[str, Phases] = {}
-        self._newest = Newest(sessions)
+        self._newest = Newest(backups)
         self.registry.register(self._newest)
 
     def count_jobs(self, counts: Callable[[], Mapping[tuple[str, str], int]]) -> None:
@@ -129,8 +78,8 @@ class _Jobs(Collector):
 class Newest(Collector):
     """The newest good backup of each collection. A backup that was committed does not change: each is read once."""
 
-    def __init__(self, sessions: Sessions) -> None:
-        self._sessions = sessions
+    def __init__(self, backups: Callable[[], Backups]) -> None:
+        self._backups = backups
         self._lock = threading.Lock()
         self._read: dict[tuple[str, str], dict[tuple[str, str], int]] = {}
         self._known: dict[tuple[str, str], tuple[float, int]] = {}
@@ -167,20 +116,20 @@ class Newest(Collector):
 
     def _renew(self) -> None:
         try:
-            session = self._sessions.reader
-            good = [item for item in session.list() if item.state in ("complete", "partial") and item.created]
+            backups = self._backups()
+            good = [item for item in backups.list() if item.state.is_restorable and item.created]
             good.sort(key=_created)
             ids = {(item.name, item.id) for item in good}
             self._read = {key: held for key, held in self._read.items() if key in ids}
             unread = [item for item in reversed(good) if (item.name, item.id) not in self._read]
             for item in unread:
-                self._read[item.name, item.id] = _held(session.get(item.name))
+                self._read[item.name, item.id] = _held(backups.get(item.name))
                 if time.monotonic() > self._due - FRESH + BUDGET:
                     self._due = 0.0  # the older ones come with the next answer
                     break
             self._up = True
         except MbkError as error:
-            log.warning("no figures of the backups: %s", error.message)
+            log.warning("no metrics of the backups: %s", error.message)
             self._up = False
             return
         self._known = {

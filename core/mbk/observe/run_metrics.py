@@ -1,4 +1,4 @@
-"""The figures of one run without a server: for the textfile collector, or for a push gateway."""
+"""The metrics of one run without a server: for the textfile collector, or for a push gateway."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest, push_to
 
 from mbk.errors import Interrupted, PartialFailure
 from mbk.model.events import Event
-from mbk.model.reports import DONE, RunReport
-from mbk.observe.metrics import Counters, Phases
+from mbk.model.reports import RunReport
+from mbk.model.states import CollectionState, JobState
+from mbk.observe.counters import Counters, Phases
 
 #: Seconds that a push may take.
 PATIENCE = 10
 
 
-class RunFigures:
-    """Listens to one run; `end` with what became of it."""
+class RunMetrics:
+    """Listens to the events of one run; `end` adds what became of it."""
 
     def __init__(self, kind: str) -> None:
         self.registry = CollectorRegistry()
@@ -36,7 +37,9 @@ class RunFigures:
         report = outcome if isinstance(outcome, RunReport) else getattr(outcome, "report", None)
         self._counters.ended(self._kind, _state(outcome), time.monotonic() - self._clock)
         self._gauge("mbk_last_run_timestamp_seconds", "When the run ended", time.time())
-        self._gauge("mbk_last_run_success", "Whether it was good", float(_state(outcome) == "succeeded"))
+        self._gauge(
+            "mbk_last_run_success", "Whether it was good", float(_state(outcome) is JobState.SUCCEEDED)
+        )
         if isinstance(report, RunReport):
             self._gauge("mbk_last_run_size_bytes", "Bytes of its collections", report.size)
             if self._kind == "backup":
@@ -69,18 +72,18 @@ class RunFigures:
             "mbk_newest_backup_size_bytes", "Its size of this collection", labels, registry=self.registry
         )
         for item in report.collections:
-            if item.outcome == DONE:
+            if item.outcome == CollectionState.DONE:
                 database, _, name = item.source.partition(".")
                 moment.labels(database, name).set(self._began)
                 size.labels(database, name).set(item.size)
 
 
-def _state(outcome: RunReport | BaseException) -> str:
+def _state(outcome: RunReport | BaseException) -> JobState:
     match outcome:
         case RunReport():
-            return "succeeded"
+            return JobState.SUCCEEDED
         case PartialFailure():
-            return "partial"
+            return JobState.PARTIAL
         case Interrupted() | KeyboardInterrupt():
-            return "interrupted"
-    return "failed"
+            return JobState.INTERRUPTED
+    return JobState.FAILED

@@ -7,8 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from mbk.jobs.model import Job, State
 from mbk.model.events import CollectionFinished, Event, Notice, PhaseStarted, RetryScheduled
+from mbk.model.jobs import Job
+from mbk.model.states import JobState
 
 
 @dataclass(slots=True)
@@ -61,7 +62,7 @@ class Tracing:
             self._close(found, collection)
         found.job.set_attribute("mbk.state", str(job.state))
         found.job.set_attribute("mbk.bytes", job.progress.bytes)
-        if job.state is not State.SUCCEEDED:
+        if job.state is not JobState.SUCCEEDED:
             _fail(found.job, job.error.message if job.error else str(job.state))
         found.job.end()
 

@@ -7,19 +7,25 @@ from datetime import datetime
 from typing import Any
 
 from mbk.api.errors import line
-from mbk.jobs.model import Job, Outcome, State
+from mbk.model.jobs import CollectionProgress, Job
+from mbk.model.states import BackupState, CollectionState, JobState
 
 INITIAL, EXECUTING, SUCCESS, FAIL = 0, 1, 2, 3
 STATES = {
-    State.QUEUED: INITIAL,
-    State.RUNNING: EXECUTING,
-    State.SUCCEEDED: SUCCESS,
-    State.PARTIAL: FAIL,
-    State.FAILED: FAIL,
-    State.CANCELLED: FAIL,
-    State.INTERRUPTED: FAIL,
+    JobState.QUEUED: INITIAL,
+    JobState.RUNNING: EXECUTING,
+    JobState.SUCCEEDED: SUCCESS,
+    JobState.PARTIAL: FAIL,
+    JobState.FAILED: FAIL,
+    JobState.CANCELLED: FAIL,
+    JobState.INTERRUPTED: FAIL,
 }
-_COLLECTION_STATES = {"running": EXECUTING, "done": SUCCESS, "failed": FAIL, "skipped": SUCCESS}
+_COLLECTION_STATES = {
+    CollectionState.RUNNING: EXECUTING,
+    CollectionState.DONE: SUCCESS,
+    CollectionState.FAILED: FAIL,
+    CollectionState.SKIPPED: SUCCESS,
+}
 _ALWAYS = {"state_code", "progress", "size", "meta_size", "has_index"}
 _LONG = {"schema", "index_infos", "channel_checkpoints", "properties"}
 #: What the library adds to the classic view.
@@ -47,7 +53,7 @@ def backup_of_view(view: Mapping[str, Any]) -> dict[str, Any]:
     """``BackupInfoBrief`` of what lies in the storage, made by whomever."""
     whole = {"size": 0, "meta_size": 0, "state_code": SUCCESS, "progress": 100, **view}
     whole |= {"start_time": _seconds(view.get("started")), "end_time": _seconds(view.get("finished"))}
-    if view.get("state") == "incomplete":
+    if view.get("state") == BackupState.INCOMPLETE:
         whole |= {"state_code": FAIL, "progress": 0, "errorMessage": "the backup was never committed"}
     elif view.get("failed"):
         missing = "; ".join(f"{name}: {why}" for name, why in view["failed"].items())
@@ -77,24 +83,24 @@ def _task(job: Job) -> dict[str, Any]:
         "errorMessage": _error(job),
         "start_time": int(job.started),
         "end_time": int(job.finished),
-        "progress": 100 if job.state is State.SUCCEEDED else job.progress.percent,
+        "progress": 100 if job.state is JobState.SUCCEEDED else job.progress.percent,
     }
 
 
 def _error(job: Job) -> str:
     if job.error is None:
         return "" if STATES[job.state] != FAIL else str(job.state)
-    partial = job.state is State.PARTIAL
+    partial = job.state is JobState.PARTIAL
     failed = [f"{item.target}: {item.error}" for item in job.collections if item.error and partial]
     return "; ".join([line(job.error), *failed])
 
 
-def _copied(item: Outcome) -> dict[str, Any]:
+def _copied(item: CollectionProgress) -> dict[str, Any]:
     database, _, name = item.source.partition(".")
     return _shaped({"db_name": database, "collection_name": name, "size": item.bytes, "has_index": False})
 
 
-def _restored(job: Job, number: int, item: Outcome) -> dict[str, Any]:
+def _restored(job: Job, number: int, item: CollectionProgress) -> dict[str, Any]:
     database, _, name = item.target.partition(".")
     return _shaped(
         {

@@ -14,15 +14,17 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import ValidationError
 
-from mbk.api.errors import NOT_FOUND, PARAMETER, code_of, failure, line
+from mbk.api.errors import NOT_FOUND, PARAMETER, code_of, line
 from mbk.api.service import Service
 from mbk.api.v1 import answers, translate
 from mbk.api.v1.bodies import ClassicBody, CreateRequest, RestoreRequest, SecondaryRequest
 from mbk.api.v1.documented import ENVELOPE, ERRORS, FAILED, body_of, text
 from mbk.errors import MbkError, NotFound
-from mbk.jobs.model import Job, State
+from mbk.jobs.failures import failure
 from mbk.jobs.params import DeleteParams, Params
+from mbk.model.jobs import Job
 from mbk.model.reports import default_name
+from mbk.model.states import BackupState, JobState
 
 GREETING = "Hello, this is the backup service of Milvus"
 RESTORING = "restore backup is executing asynchronously"
@@ -197,14 +199,14 @@ async def _over(service: Service, job: Job) -> Job:
 
 def _created(service: Service, job: Job, msg: str) -> JSONResponse:
     view = None
-    if job.state in (State.SUCCEEDED, State.PARTIAL):
+    if job.state in (JobState.SUCCEEDED, JobState.PARTIAL):
         with service.sessions.reading(path=job.path) as session:
             view = session.get(job.name)
     return _ended(job.id, job, _brief(service, answers.backup_of_job(job, view)), msg)
 
 
 def _ended(request_id: str, job: Job, data: Any, msg: str = "") -> JSONResponse:
-    if job.state is State.SUCCEEDED:
+    if job.state is JobState.SUCCEEDED:
         return _answer(request_id, data, msg=_joined(_warned(job), msg))
     told = line(job.error) if job.error else str(job.state)
     return _answer(request_id, data, msg=told, code=code_of(job.error or failure(MbkError(told))))
@@ -215,7 +217,7 @@ def _brief(service: Service, data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _listed(service: Service) -> list[dict[str, Any]]:
-    found = [item for item in service.sessions.reader.list() if item.state in ("complete", "partial")]
+    found = [item for item in service.sessions.reader.list() if item.state.is_restorable]
     return [
         {
             key: value
@@ -253,7 +255,7 @@ def _found(service: Service, name: str, id: str, path: str) -> dict[str, Any]:
             return answers.backup_of_job(job)
     if job is None or view.get("id") != job.id:
         return answers.backup_of_view(view)
-    return answers.backup_of_job(job, view if view.get("state") != "incomplete" else None)
+    return answers.backup_of_job(job, view if view.get("state") != BackupState.INCOMPLETE else None)
 
 
 def _job(service: Service, name: str, id: str, path: str) -> Job | None:

@@ -11,6 +11,7 @@ from mbk.api.v2.bodies import BackupDetail, BackupPage, JobBody, backup_body, ba
 from mbk.api.v2.documented import problems
 from mbk.api.v2.jobs import LOCATION
 from mbk.jobs.params import DeleteParams
+from mbk.model.states import BackupState
 
 Name = Annotated[str, Path(min_length=1, max_length=256)]
 Place = Annotated[str, Query(max_length=1024, description="in place of the configured one")]
@@ -26,7 +27,7 @@ def router(service: Service) -> APIRouter:
         summary="Lists the backups by name",
     )
     def page(
-        state: Annotated[str, Query(pattern="^(complete|partial|incomplete|unreadable)?$")] = "",
+        state: Annotated[str, Query(pattern=f"^({'|'.join(BackupState)})?$")] = "",
         cursor: Annotated[str, Query(max_length=256, description="next_cursor of the page before")] = "",
         limit: Annotated[int, Query(ge=1, le=500)] = 100,
         path: Place = "",

@@ -9,8 +9,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from mbk.api.errors import problem, status_by_name
-from mbk.jobs.model import Job, State
+from mbk.model.jobs import Job
 from mbk.model.reports import BackupSummary
+from mbk.model.states import BackupState, JobState
 
 
 class _Body(BaseModel):
@@ -60,7 +61,7 @@ class JobBody(_Body):
     id: str
     kind: str
     backup: str = Field(description="the backup's name")
-    state: State
+    state: JobState
     attempt: int
     resumable: bool
     created_at: datetime
@@ -184,7 +185,7 @@ def backup_detail(view: Mapping[str, Any]) -> BackupDetail:
         milvus_version=view.get("milvus_version", ""),
         format=view.get("format", ""),
         created_at=_parsed(view.get("started", "")),
-        reason="" if view.get("state") != "incomplete" else "it was never committed",
+        reason="" if view.get("state") != BackupState.INCOMPLETE else "it was never committed",
         labels=dict(view.get("labels") or {}),
         collections=[_collection(item) for item in view.get("collection_backups") or ()],
         databases=[item.get("db_name", "") for item in view.get("database_backups") or ()],

@@ -18,7 +18,8 @@ from mbk.api.v2.bodies import JobBody, JobPage, job_body
 from mbk.api.v2.documented import problems
 from mbk.errors import UsageError
 from mbk.jobs.kinds import KINDS
-from mbk.jobs.model import Job, State
+from mbk.model.jobs import Job
+from mbk.model.states import JobState
 
 #: Seconds after which a silent stream says that it is alive.
 HEARTBEAT = 15.0
@@ -72,7 +73,7 @@ def router(service: Service) -> APIRouter:
         "/jobs", response_model=JobPage, responses=problems(400, 422), summary="Lists jobs, newest first"
     )
     def page(
-        state: Annotated[list[State], Query(description="only jobs in these states")] = [],  # noqa: B006 - FastAPI's way
+        state: Annotated[list[JobState], Query(description="only jobs in these states")] = [],  # noqa: B006 - FastAPI's way
         kind: Annotated[list[KindName], Query(max_length=16, description="only jobs of these kinds")] = [],  # noqa: B006 - FastAPI copies it
         backup: Annotated[str, Query(max_length=256)] = "",
         cursor: Cursor = "",
@@ -133,9 +134,9 @@ def router(service: Service) -> APIRouter:
 
 
 async def _stream(service: Service, job: Job, after: int) -> AsyncIterator[str]:
-    runner, feed = service.runner, service.feed
+    runner, stream = service.runner, service.event_stream
     while True:
-        changed = feed.mark()
+        changed = stream.mark()
         is_over = (await run_in_threadpool(runner.get, job.id)).state.is_over
         found = await run_in_threadpool(runner.store.events, job, after=after)
         for number, kind, data in found:
@@ -143,10 +144,10 @@ async def _stream(service: Service, job: Job, after: int) -> AsyncIterator[str]:
             yield f"id: {number}\nevent: {kind}\ndata: {data}\n\n"
         if found:
             continue
-        if is_over or feed.closed:
+        if is_over or stream.closed:
             return
         yield ": alive\n\n"
-        await feed.wait(changed, HEARTBEAT)
+        await stream.wait(changed, HEARTBEAT)
 
 
 def _encoded(number: int) -> str:

@@ -9,7 +9,7 @@ import click
 from mbk.cli import terminal
 from mbk.cli.app import App
 from mbk.cli.choosing import named, old_selection
-from mbk.cli.metrics import counting, figured
+from mbk.cli.metrics import counting, metrics_options
 from mbk.cli.parsing import COMMANDS, Command
 from mbk.cli.progress import listening
 from mbk.cli.render import report
@@ -54,7 +54,7 @@ STRATEGIES = [str(item) for item in Strategy]
 @click.option("--resume", is_flag=True, help="Complete an interrupted backup of this name.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first collection that fails.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be done.")
-@figured
+@metrics_options
 @click.option("--colls", "-c", metavar="LIST", hidden=True, help="0.5: use --filter.")
 @click.option("--databases", "-d", metavar="LIST", hidden=True, help="0.5: use --filter.")
 @click.option("--database-collections", "-a", metavar="JSON", hidden=True, help="0.5: use --filter.")

@@ -13,9 +13,9 @@ from mbk.cli.parsing import COMMANDS, Command
 from mbk.cli.render import emit, emit_data, moment, size, table
 from mbk.model.reports import BackupSummary
 from mbk.model.selection import CollectionName
+from mbk.model.states import BackupState
 from mbk.session import Session
 
-COMPLETE = "complete"
 #: So much of why a backup is not complete fits into a line; with ``-o json`` it is whole.
 _REASON = 120
 
@@ -62,7 +62,7 @@ def _holding(
     session: Session, backups: Iterable[BackupSummary], wanted: CollectionName
 ) -> Iterable[BackupSummary]:
     for backup in backups:
-        if backup.state != COMPLETE:
+        if backup.state != BackupState.COMPLETE:
             continue
         held = session.get(backup.name).get("collection_backups") or ()
         if any(

@@ -12,7 +12,8 @@ from mbk.engine.runtime.pool import Pool
 from mbk.engine.runtime.run import Run
 from mbk.errors import CollectionNotFound, MbkError
 from mbk.model.events import CollectionFinished
-from mbk.model.reports import DONE, FAILED, SKIPPED, CollectionOutcome
+from mbk.model.reports import CollectionOutcome
+from mbk.model.states import CollectionState
 from mbk.ports.milvus.server import CollectionInfo
 
 
@@ -32,21 +33,23 @@ class Outcomes:
 
     @property
     def has_skipped(self) -> bool:
-        return any(item.outcome == SKIPPED for item in self.items)
+        return any(item.outcome == CollectionState.SKIPPED for item in self.items)
 
     @property
     def failed(self) -> dict[str, str]:
         """Label -> why."""
-        return {item.source: item.error or "" for item in self.items if item.outcome == FAILED}
+        return {
+            item.source: item.error or "" for item in self.items if item.outcome == CollectionState.FAILED
+        }
 
     def fail(self, label: str, error: MbkError) -> None:
         self.errors[label] = error
-        self.items.append(CollectionOutcome(label, label, FAILED, error=str(error)))
-        self.run.emit(CollectionFinished(collection=label, outcome=FAILED, error=str(error)))
+        self.items.append(CollectionOutcome(label, label, CollectionState.FAILED, error=str(error)))
+        self.run.emit(CollectionFinished(collection=label, outcome=CollectionState.FAILED, error=str(error)))
 
     def skip(self, label: str, why: str) -> None:
-        self.items.append(CollectionOutcome(label, label, SKIPPED, notes=(why,)))
-        self.run.emit(CollectionFinished(collection=label, outcome=SKIPPED, error=why))
+        self.items.append(CollectionOutcome(label, label, CollectionState.SKIPPED, notes=(why,)))
+        self.run.emit(CollectionFinished(collection=label, outcome=CollectionState.SKIPPED, error=why))
 
     def require(self, left: Sequence[object]) -> None:
         """Raises the first failure when it left nothing."""
@@ -78,7 +81,7 @@ class Outcomes:
                 undo(info.id)
                 self.fail(label, error)
                 return None
-            self.run.emit(CollectionFinished(collection=label, outcome=DONE))
+            self.run.emit(CollectionFinished(collection=label, outcome=CollectionState.DONE))
             return backup
 
         done = [backup for backup in pool.map(one, infos) if backup is not None]

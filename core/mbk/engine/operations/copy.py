@@ -21,7 +21,8 @@ from mbk.model.events import WorkPlanned
 from mbk.model.layout import BackupLayout
 from mbk.model.manifest import COPY, now
 from mbk.model.records import Backup
-from mbk.model.reports import DONE, CollectionOutcome, RunReport
+from mbk.model.reports import CollectionOutcome, RunReport
+from mbk.model.states import CollectionState
 from mbk.ports.storage import Storage
 
 
@@ -135,4 +136,4 @@ def _in_order(
 def _outcomes(backup: Backup) -> Iterable[CollectionOutcome]:
     for item in backup.collection_backups:
         label = f"{item.db_name or 'default'}.{item.collection_name}"
-        yield CollectionOutcome(label, label, DONE, size=item.size)
+        yield CollectionOutcome(label, label, CollectionState.DONE, size=item.size)

@@ -40,11 +40,11 @@ from mbk.model.options import CreateOptions, Strategy
 from mbk.model.records import BackupExtras
 from mbk.model.reports import CollectionOutcome, RunReport, TransferStats, check_name
 from mbk.model.selection import CollectionName, Selection
+from mbk.model.states import CollectionState
 from mbk.ports.metastore import MetaStore
 from mbk.ports.milvus.server import CollectionInfo, Feature, FlushAllPoint, Milvus, SegmentInfo
 from mbk.ports.storage import Storage
 
-PLANNED = "planned"
 #: More segments at once than this only queue up before the copiers.
 MAX_SEGMENTS = 16
 
@@ -227,7 +227,7 @@ class Create:
     def _plan(self, info: CollectionInfo) -> CollectionOutcome:
         label = label_of(info)
         rows = sum(segment.rows for segment in self._segments(info) if not segment.is_l0)
-        return CollectionOutcome(label, label, PLANNED, rows_expected=rows)
+        return CollectionOutcome(label, label, CollectionState.PLANNED, rows_expected=rows)
 
     def _segments(self, info: CollectionInfo) -> list[SegmentInfo]:
         return self.run.retry.patiently(

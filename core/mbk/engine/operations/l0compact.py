@@ -57,7 +57,8 @@ from mbk.model.records import (
     PartitionHead,
     Segment,
 )
-from mbk.model.reports import DONE, CollectionOutcome, RunReport, check_name
+from mbk.model.reports import CollectionOutcome, RunReport, check_name
+from mbk.model.states import CollectionState
 from mbk.ports.storage import Storage
 
 #: Segments copied, and segments whose keys are read, at once.
@@ -204,13 +205,13 @@ class _Worker:
         outcome = CollectionOutcome(
             label,
             label,
-            DONE,
+            CollectionState.DONE,
             objects=objects + self._folded["segments"],
             size=collection.size,
             seconds=time.monotonic() - started,
             notes=(note,),
         )
-        run.emit(CollectionFinished(collection=label, outcome=DONE))
+        run.emit(CollectionFinished(collection=label, outcome=CollectionState.DONE))
         return (head(collection, CollectionHead), partitions), outcome
 
     # -- copying -------------------------------------------------------------------------------------------------

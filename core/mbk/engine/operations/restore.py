@@ -35,12 +35,11 @@ from mbk.errors import MbkError, PartialFailure, UsageError
 from mbk.model.events import CollectionFinished
 from mbk.model.options import RestoreOptions
 from mbk.model.records import Backup
-from mbk.model.reports import DONE, FAILED, CollectionOutcome, RunReport, TransferStats
+from mbk.model.reports import CollectionOutcome, RunReport, TransferStats
 from mbk.model.selection import CollectionName
+from mbk.model.states import CollectionState
 from mbk.ports.milvus.server import Feature, Milvus
 from mbk.ports.storage import Storage
-
-PLANNED = "planned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +187,8 @@ class Restore:
             scanned = dict(pool.map(lambda task: (task.target, restorer.scan(task)), order.plan.tasks))
         if order.options.dry_run:
             return self._report(
-                order, [replace(scanned[task.target], outcome=PLANNED) for task in order.plan.tasks]
+                order,
+                [replace(scanned[task.target], outcome=CollectionState.PLANNED) for task in order.plan.tasks],
             )
         setup = RestoreSetup(self.milvus, self.run, order.plan, order.options)
         setup.create_databases()
@@ -216,16 +216,18 @@ class Restore:
                 if order.options.fail_fast or concerns_everything(error):
                     raise
                 self._errors[label] = error
-                self.run.emit(CollectionFinished(collection=label, outcome=FAILED, error=str(error)))
-                return CollectionOutcome(str(task.source), label, FAILED, error=str(error))
-            self.run.emit(CollectionFinished(collection=label, outcome=DONE))
+                self.run.emit(
+                    CollectionFinished(collection=label, outcome=CollectionState.FAILED, error=str(error))
+                )
+                return CollectionOutcome(str(task.source), label, CollectionState.FAILED, error=str(error))
+            self.run.emit(CollectionFinished(collection=label, outcome=CollectionState.DONE))
             return outcome
 
         with Pool(self.limits.collections, self.run.cancelled, name="mbk-restore") as pool:
             outcomes = {outcome.target: outcome for outcome in pool.map(one, order.plan.tasks)}
         self._rbac(order)
         for task in order.plan.tasks:
-            if outcomes[str(task.target)].outcome == DONE:
+            if outcomes[str(task.target)].outcome == CollectionState.DONE:
                 conclude(task)
         return [outcomes[str(task.target)] for task in order.plan.tasks]
 
@@ -269,7 +271,7 @@ def _planned(task: RestoreTask, places: Places) -> CollectionOutcome:
     return CollectionOutcome(
         str(task.source),
         str(task.target),
-        PLANNED,
+        CollectionState.PLANNED,
         objects=sum(place.objects for place in found.places.values()),
         size=sum(place.size for place in found.places.values()),
         rows_expected=sum({segment.segment_id: segment.num_of_rows for segment in data}.values()),

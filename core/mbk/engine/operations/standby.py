@@ -31,8 +31,9 @@ from mbk.errors import AlreadyExists, ImportFailed, VerificationFailed
 from mbk.model.events import CollectionFinished, ImportProgressed
 from mbk.model.layout import RESTORE_TEMP, physical_channel
 from mbk.model.records import ALL_PARTITIONS, DEFAULT_DATABASE, NOT_LOADED, Backup, Collection
-from mbk.model.reports import DONE, CollectionOutcome, RunReport
+from mbk.model.reports import CollectionOutcome, RunReport
 from mbk.model.selection import CollectionName
+from mbk.model.states import CollectionState
 from mbk.ports.milvus.server import ImportPhase, ImportState, Milvus
 from mbk.ports.replicate import Replication
 from mbk.ports.storage import Storage
@@ -279,7 +280,7 @@ class SecondaryRestore:
                         f"{name} does not appear in the standby", hint="see the standby's log"
                     )
                 self.run.sleep(POLL)
-            self.run.emit(CollectionFinished(collection=str(name), outcome=DONE))
+            self.run.emit(CollectionFinished(collection=str(name), outcome=CollectionState.DONE))
 
     def _outcomes(self, backup: Backup) -> Iterator[CollectionOutcome]:
         for record in backup.collection_backups:
@@ -287,7 +288,7 @@ class SecondaryRestore:
             yield CollectionOutcome(
                 str(_name(record)),
                 str(_name(record)),
-                DONE,
+                CollectionState.DONE,
                 size=record.size,
                 rows_expected=sum(segment.num_of_rows for segment in segments if not segment.is_l0),
                 rows_present=self._rows[record.collection_id],

@@ -11,7 +11,8 @@ from mbk.engine.repository.detailed import DetailedCollection, read_detailed
 from mbk.engine.repository.spool import SegmentSpool
 from mbk.model.manifest import OwnMeta
 from mbk.model.records import CollectionHead, Database, PartitionHead, Rbac
-from mbk.model.reports import DONE, CollectionOutcome
+from mbk.model.reports import CollectionOutcome
+from mbk.model.states import CollectionState
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,12 @@ def _adopted(collection: DetailedCollection, own: OwnMeta, spool: SegmentSpool) 
     label = f"{collection.db_name}.{collection.collection_name}"
     rows = own.rows.get(str(collection.collection_id))
     outcome = CollectionOutcome(
-        label, label, DONE, size=collection.size, rows_expected=rows, notes=("was in the backup already",)
+        label,
+        label,
+        CollectionState.DONE,
+        size=collection.size,
+        rows_expected=rows,
+        notes=("was in the backup already",),
     )
     result = CollectionBackup(
         head(collection, CollectionHead),

@@ -20,14 +20,11 @@ from mbk.model.layout import BackupLayout
 from mbk.model.manifest import OwnMeta
 from mbk.model.records import Backup, BackupHead, Record
 from mbk.model.reports import BackupSummary
+from mbk.model.states import BackupState
 from mbk.ports.storage import MIB, ObjectInfo, Storage
 
 T = TypeVar("T", bound=Record)
 
-COMPLETE = "complete"
-PARTIAL = "partial"
-INCOMPLETE = "incomplete"
-UNREADABLE = "unreadable"
 
 LEVEL_FILES = frozenset(
     {layout.BACKUP_META, layout.COLLECTION_META, layout.PARTITION_META, layout.SEGMENT_META}
@@ -132,7 +129,7 @@ class Catalog:
         if not found.is_committed:
             return BackupSummary(
                 name,
-                INCOMPLETE,
+                BackupState.INCOMPLETE,
                 created=created,
                 reason=f"{own.remedy(name)}, or delete it",
             )
@@ -142,10 +139,10 @@ class Catalog:
             )
             head = metafiles.decode(self.read_file(where), BackupHead, where=where)
         except MbkError as error:
-            return BackupSummary(name, UNREADABLE, created=created, reason=error.message)
+            return BackupSummary(name, BackupState.UNREADABLE, created=created, reason=error.message)
         return BackupSummary(
             name,
-            PARTIAL if own.failed else COMPLETE,
+            BackupState.PARTIAL if own.failed else BackupState.COMPLETE,
             size=head.size,
             milvus_version=head.milvus_version,
             id=head.id,

@@ -6,12 +6,13 @@ from typing import Any
 
 import msgspec
 
-from mbk.engine.repository.catalog import COMPLETE, INCOMPLETE, PARTIAL, Catalog
+from mbk.engine.repository.catalog import Catalog
 from mbk.engine.repository.codec import head
 from mbk.errors import InvalidBackup
 from mbk.model.layout import FULL_META
 from mbk.model.manifest import OwnMeta
 from mbk.model.records import Backup, BackupExtras, Collection, CollectionHead
+from mbk.model.states import BackupState
 
 #: The classic tool's state code of a backup that is there: success.
 SUCCESS = 2
@@ -42,7 +43,7 @@ def view(catalog: Catalog, name: str, *, detail: bool = False) -> dict[str, Any]
         **_plain(head(backup, BackupExtras)),
         "state_code": SUCCESS,
         "progress": 100,
-        "state": PARTIAL if own.failed else COMPLETE,
+        "state": BackupState.PARTIAL if own.failed else BackupState.COMPLETE,
         "collection_backups": _whole(catalog, name, backup)
         if detail
         else [*map(_brief, backup.collection_backups)],
@@ -66,7 +67,7 @@ def incomplete(catalog: Catalog, name: str) -> dict[str, Any] | None:
     return {
         "name": name,
         "id": own.id,
-        "state": INCOMPLETE,
+        "state": BackupState.INCOMPLETE,
         "started": own.started,
         "tool": own.tool,
         "reason": f"{own.remedy(name)}, or delete it",

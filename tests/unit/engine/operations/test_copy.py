@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from mbk.engine.operations.copy import CopyBackup
-from mbk.engine.repository.catalog import INCOMPLETE, Catalog
+from mbk.engine.repository.catalog import Catalog
 from mbk.engine.repository.view import incomplete
 from mbk.engine.runtime.run import Run
 from mbk.errors import BackupExists, InvalidBackup, MbkError
 from mbk.model.manifest import L0COMPACT, OwnMeta
 from mbk.model.records import Backup
+from mbk.model.states import BackupState
 from mbk.testing import MemoryStorage
 from tests.fakes.world import QUICK, Killed, Life, World
 from tests.fixtures.backups.builder import OldBackup
@@ -52,7 +53,7 @@ def test_killed_at_any_moment_a_copy_is_no_backup_says_what_it_is_and_is_gone_on
             copy(world, target)
         target.fault = lambda *_: None
         states = {item.state: item.reason for item in Catalog(target, Run(policy=QUICK)).summaries()}
-        told.add(states.get(INCOMPLETE))
+        told.add(states.get(BackupState.INCOMPLETE))
         if below(world, f"at_{moment}") != below(world, "backup"):
             copy(world, target)
         assert below(world, f"at_{moment}") == below(world, "backup")

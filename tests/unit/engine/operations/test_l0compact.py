@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from mbk.engine.operations.l0compact import L0Compact
-from mbk.engine.repository.catalog import INCOMPLETE, Catalog
+from mbk.engine.repository.catalog import Catalog
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer.transfer import TransferLimits
 from mbk.errors import BackupExists, BackupNotFound, InvalidBackup, InvalidName, MbkError, UsageError
 from mbk.model.reports import RunReport
+from mbk.model.states import BackupState
 from mbk.testing import MemoryService, MemoryStorage
 from tests.fakes.world import QUICK, Killed, Life
 from tests.unit.engine.forged import (
@@ -204,7 +205,7 @@ def test_a_damaged_delta_log_leaves_an_incomplete_backup_that_can_be_deleted(sto
     with pytest.raises(InvalidBackup, match="460107"):
         compact(storage)
     catalog = Catalog(storage, Run(policy=QUICK))
-    assert {item.name: item.state for item in catalog.summaries()}["out"] == INCOMPLETE
+    assert {item.name: item.state for item in catalog.summaries()}["out"] == BackupState.INCOMPLETE
     catalog.delete("out")
     assert objects(storage, "backup/out/") == {}
 

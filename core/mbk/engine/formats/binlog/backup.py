@@ -29,8 +29,9 @@ from mbk.model.layout import BackupLayout, segment_prefixes
 from mbk.model.manifest import Protection
 from mbk.model.options import Strategy
 from mbk.model.records import ALL_PARTITIONS, CollectionHead, CollectionSchema, PartitionHead
-from mbk.model.reports import DONE, CollectionOutcome
+from mbk.model.reports import CollectionOutcome
 from mbk.model.selection import CollectionName, Selection
+from mbk.model.states import CollectionState
 from mbk.ports.milvus.server import CollectionInfo, Feature, Milvus, SegmentInfo
 from mbk.ports.storage import ObjectInfo, Storage
 
@@ -64,7 +65,9 @@ class CollectionBackup:
     def begun(cls, info: CollectionInfo, *, task: str) -> CollectionBackup:
         label = label_of(info)
         return cls(
-            collection_record(info, task=task), partition_records(info), CollectionOutcome(label, label, DONE)
+            collection_record(info, task=task),
+            partition_records(info),
+            CollectionOutcome(label, label, CollectionState.DONE),
         )
 
     def end(self, *, objects: int, seconds: float) -> None:

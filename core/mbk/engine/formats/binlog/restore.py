@@ -23,7 +23,8 @@ from mbk.engine.transfer.transfer import Transfer
 from mbk.errors import InvalidBackup
 from mbk.model.options import RestoreOptions
 from mbk.model.records import SegmentHead, as_dict
-from mbk.model.reports import DONE, CollectionOutcome
+from mbk.model.reports import CollectionOutcome
+from mbk.model.states import CollectionState
 from mbk.ports.milvus.server import ImportRequest, Milvus
 from mbk.ports.storage import Storage
 
@@ -238,7 +239,7 @@ class CollectionRestorer:
         return CollectionOutcome(
             str(task.source),
             str(task.target),
-            DONE,
+            CollectionState.DONE,
             objects=sum(place.objects for place in places),
             size=sum(place.size for place in places),
             rows_expected=None if self.options.meta_only else expected,

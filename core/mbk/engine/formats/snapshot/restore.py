@@ -23,7 +23,8 @@ from mbk.errors import AlreadyExists, InvalidBackup, MbkError, Unreachable, Usag
 from mbk.model.layout import BackupLayout
 from mbk.model.options import RestoreOptions
 from mbk.model.records import KeyValue, SnapshotBackup
-from mbk.model.reports import DONE, CollectionOutcome
+from mbk.model.reports import CollectionOutcome
+from mbk.model.states import CollectionState
 from mbk.ports.milvus.server import CollectionInfo, Feature, Milvus
 from mbk.ports.storage import Storage
 
@@ -90,7 +91,7 @@ class SnapshotRestorer:
         return CollectionOutcome(
             str(task.source),
             str(task.target),
-            DONE,
+            CollectionState.DONE,
             objects=len(found),
             size=sum(entry.size for entry in found),
             rows_expected=self.rows.get(str(task.record.collection_id)),

@@ -4,24 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
-
-class State(StrEnum):
-    """``partial``: some collections are done, others failed. ``interrupted``: the server stopped or died meanwhile."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    PARTIAL = "partial"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    INTERRUPTED = "interrupted"
-
-    @property
-    def is_over(self) -> bool:
-        return self not in (State.QUEUED, State.RUNNING)
+from mbk.model.states import CollectionState, JobState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,12 +23,12 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """One collection. ``state``: ``running``, ``done``, ``failed`` or ``skipped``; moments are unix seconds, 0 unknown."""
+class CollectionProgress:
+    """One collection of a job. Moments are unix seconds, 0 if unknown."""
 
     source: str
     target: str
-    state: str
+    state: CollectionState
     percent: int = 0
     objects: int = 0
     bytes: int = 0
@@ -80,13 +65,13 @@ class Job:
     params: Mapping[str, Any]
     path: str = ""
     bucket: str = ""
-    state: State = State.QUEUED
+    state: JobState = JobState.QUEUED
     attempt: int = 1
     created: float = 0.0
     started: float = 0.0
     finished: float = 0.0
     progress: Progress = field(default_factory=Progress)
-    collections: tuple[Outcome, ...] = ()
+    collections: tuple[CollectionProgress, ...] = ()
     notices: tuple[str, ...] = ()
     error: Failure | None = None
     result: Mapping[str, Any] = field(default_factory=dict)
@@ -97,7 +82,7 @@ class Job:
     @property
     def is_resumable(self) -> bool:
         """Whether going on with it makes sense: it is over, not done, and was not wrong in itself."""
-        if self.state not in (State.PARTIAL, State.FAILED, State.CANCELLED, State.INTERRUPTED):
+        if self.state not in (JobState.PARTIAL, JobState.FAILED, JobState.CANCELLED, JobState.INTERRUPTED):
             return False
         if self.has_secret and not self.secret:
             return False

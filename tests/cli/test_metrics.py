@@ -1,7 +1,9 @@
-"""Figures of a run at its exit, for a CronJob: written, pushed or printed, and never in the way of the result."""
+"""Metrics of a run at its exit, for a CronJob: written, pushed or printed, and never in the way of the result."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -100,3 +102,21 @@ def test_what_cannot_be_told_changes_nothing(run: Run, session: Session, where: 
     assert result.code == 0
     assert "mbk: warning" in result.err
     assert "hunter2" not in result.err
+
+
+def test_they_load_no_web_framework_and_nothing_of_the_server() -> None:
+    code = """
+import sys
+from mbk.cli.main import main
+sys.argv = "mbk create --metrics-file - --set minio.storageType=local,minio.rootPath=x,milvus.port=1".split()
+try:
+    main()
+except SystemExit as exit:
+    assert exit.code, exit.code
+print(*sys.modules)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 'mbk_last_run_success{kind="backup"} 0.0' in run.stderr
+    loaded = set(run.stdout.split())
+    assert "mbk.observe.run_metrics" in loaded
+    assert not loaded & {"mbk.api", "mbk.jobs", "fastapi", "starlette", "uvicorn"}
