@@ -28,7 +28,7 @@ from mbk.engine.runtime.run import Run
 from mbk.model import records as meta
 from mbk.model.options import CreateOptions, RestoreOptions
 from mbk.model.selection import Renaming
-from mbk.ports.milvus.server import SegmentInfo
+from mbk.ports.milvus.values import SegmentInfo
 from mbk.ports.storage import Capabilities, Location, ObjectInfo, Storage
 from mbk_local.storage import LocalStorage
 from tests.fakes.milvus import FakeMilvus
@@ -121,7 +121,7 @@ class Server(FakeMilvus):
         made.id, made.partitions = COLLECTION, {"_default": PARTITION}
         self._collections["default", "docs"] = made
 
-    def segments(self, database: str, collection: str) -> list[SegmentInfo]:
+    def persistent_segments(self, database: str, collection: str) -> list[SegmentInfo]:
         return [SegmentInfo(FIRST + number, PARTITION, 1000) for number in range(self.shape.segments)]
 
     def row_count(self, database: str, collection: str) -> int | None:

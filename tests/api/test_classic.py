@@ -164,7 +164,7 @@ def test_another_root_path_for_the_backups(client: Client, world: World) -> None
     assert found["data"]["state_code"] == 2
     assert client.get(f"{API}/get_backup", backup_name="nightly")["code"] == 404
     restore(client, backup_name="nightly", path="elsewhere/deep", collection_suffix="_back")
-    assert world.milvus.rows("docs_back") == world.milvus.rows("docs")
+    assert world.milvus.visible_rows("docs_back") == world.milvus.visible_rows("docs")
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ def test_a_synchronous_restore_answers_when_the_rows_are_there(client: Client, w
     (one,) = task["collection_restore_tasks"]
     assert (one["target_db_name"], one["target_collection_name"]) == ("default", "docs_back")
     assert (one["state_code"], one["progress"]) == (2, 100)
-    assert world.milvus.rows("docs_back") == world.milvus.rows("docs")
+    assert world.milvus.visible_rows("docs_back") == world.milvus.visible_rows("docs")
     assert client.get(f"{API}/get_restore", id="restore_1")["data"] == task
 
 
@@ -402,11 +402,11 @@ def test_overrides_shards_and_skipped_params(client: Client, world: World) -> No
         ]
     }
     restore(client, backup_name="nightly", restorePlan=plan, skipParams={"collectionProperties": ["a.b"]})
-    assert world.milvus.describe("default", "three").shards == 3
+    assert world.milvus.inventory.describe("default", "three").shards == 3
     restore(
         client, backup_name="nightly", collection_renames={"docs": "two"}, maxShardNum=1, useV2Restore=False
     )
-    assert world.milvus.describe("default", "two").shards == 1
+    assert world.milvus.inventory.describe("default", "two").shards == 1
 
 
 def test_metadata_alone_drop_and_skip(client: Client, world: World) -> None:
@@ -415,11 +415,11 @@ def test_metadata_alone_drop_and_skip(client: Client, world: World) -> None:
     assert exists["code"] == 3
     assert "exists" in exists["msg"]
     restore(client, backup_name="nightly", metaOnly=True, collection_suffix="_m")
-    assert world.milvus.rows("docs_m") == []
+    assert world.milvus.visible_rows("docs_m") == []
     restore(client, backup_name="nightly", skipCreateCollection=True, collection_suffix="_m")
-    assert len(world.milvus.rows("docs_m")) == 10
+    assert len(world.milvus.visible_rows("docs_m")) == 10
     restore(client, backup_name="nightly", dropExistCollection=True, skipImportDiskQuotaCheck=True)
-    assert len(world.milvus.rows("docs")) == 10
+    assert len(world.milvus.visible_rows("docs")) == 10
     both = {"backup_name": "nightly", "dropExistCollection": True, "skipCreateCollection": True}
     assert client.post(f"{API}/restore", both)["code"] == 400
     two = {"backup_name": "nightly", "collection_suffix": "_x", "collection_renames": {"a": "b"}}
@@ -433,7 +433,7 @@ def test_a_server_without_import_over_rest_falls_back_and_says_so(client: Client
     )
     assert answer["data"]["state_code"] == 2
     assert "warning" in answer["msg"]
-    assert world.milvus.rows("docs_b") == world.milvus.rows("docs")
+    assert world.milvus.visible_rows("docs_b") == world.milvus.visible_rows("docs")
 
 
 def test_a_failed_restore_names_the_collection(client: Client, world: World) -> None:

@@ -46,7 +46,7 @@ def test_a_backup_and_a_restore(client: Client, world: World) -> None:
     (only,) = restored["collections"]
     assert (only["source"], only["target"]) == ("default.docs", "default.docs_back")
     assert only["rows_present"] == only["rows_expected"] == 10
-    assert world.milvus.rows("docs_back") == world.milvus.rows("docs")
+    assert world.milvus.visible_rows("docs_back") == world.milvus.visible_rows("docs")
 
 
 def test_the_backups_are_told_with_collections_partitions_and_indexes(client: Client) -> None:
@@ -174,8 +174,8 @@ def test_a_partial_restore_is_resumed_with_what_failed(client: Client, world: Wo
     client.post(f"/api/v2/jobs/{job['id']}:resume")
     job = client.over(job)
     assert job["state"] == "succeeded", job
-    assert world.milvus.rows("notes_back") == world.milvus.rows("notes")
-    assert world.milvus.rows("docs_back") == world.milvus.rows("docs")
+    assert world.milvus.visible_rows("notes_back") == world.milvus.visible_rows("notes")
+    assert world.milvus.visible_rows("docs_back") == world.milvus.visible_rows("docs")
 
 
 def test_an_idempotency_key_files_one_job(client: Client) -> None:
@@ -342,7 +342,7 @@ def test_a_backup_is_copied_byte_for_byte_to_another_place(client: Client, world
     }
     assert job["progress"]["objects"] == len(originals)
     client.done(kind="restore", backup="nightly", path="archive", suffix="_back")
-    assert world.milvus.rows("docs_back") == world.milvus.rows("docs")
+    assert world.milvus.visible_rows("docs_back") == world.milvus.visible_rows("docs")
     again = client.over(client.job(kind="copy", backup="nightly", to_path="archive"))
     assert (again["state"], again["error"]["type"]) == ("failed", "urn:mbk:backup-exists")
 
@@ -398,8 +398,8 @@ def test_a_restore_that_was_cancelled_is_resumed_without_loss_or_doubling(
     client.post(f"/api/v2/jobs/{job['id']}:resume")
     assert client.over(job)["state"] == "succeeded"
     for name, database in (("docs", "default"), ("notes", "default"), ("docs", "shop")):
-        rows = world.milvus.rows(name, database=database)
-        assert world.milvus.rows(f"{name}_back", database=database) == rows
+        rows = world.milvus.visible_rows(name, database=database)
+        assert world.milvus.visible_rows(f"{name}_back", database=database) == rows
 
 
 def test_a_restore_with_zone_keys_is_not_resumed_by_another_server(world: World, tmp_path: Path) -> None:

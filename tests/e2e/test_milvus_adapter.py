@@ -32,7 +32,8 @@ from mbk.model.records import (
     KeyValue,
     key_values,
 )
-from mbk.ports.milvus.server import Feature, ImportPhase, ImportRequest, ImportState, Milvus
+from mbk.ports.milvus.server import Milvus
+from mbk.ports.milvus.values import Feature, ImportPhase, ImportRequest, ImportState
 
 BOOL, INT8, INT16, INT32, INT64, FLOAT, DOUBLE = 1, 2, 3, 4, 5, 10, 11
 VARCHAR, ARRAY, JSON, BINARY_VECTOR, FLOAT_VECTOR, SPARSE_VECTOR = 21, 22, 23, 100, 101, 104
@@ -134,14 +135,18 @@ def row(number: int, *, arrays: bool) -> dict[str, Any]:
 
 
 def make(adapter: Milvus, schema: CollectionSchema, *, database: str = "default", **values: Any) -> None:
-    adapter.create_collection(database, schema, **({"shards": 1, "consistency_level": STRONG} | values))
+    adapter.definitions.create_collection(
+        database, schema, **({"shards": 1, "consistency_level": STRONG} | values)
+    )
 
 
 def index_and_load(adapter: Milvus, collection: str, *, vector: str = "vector") -> None:
     params = {"index_type": "FLAT", "metric_type": "L2"}
-    adapter.create_index("default", collection, IndexInfo(field_name=vector, index_name="v", params=params))
-    adapter.load("default", collection)
-    wait(lambda: adapter.load_progress("default", collection) == 100)
+    adapter.definitions.create_index(
+        "default", collection, IndexInfo(field_name=vector, index_name="v", params=params)
+    )
+    adapter.definitions.load("default", collection)
+    wait(lambda: adapter.definitions.load_progress("default", collection) == 100)
 
 
 def wait(done: Callable[[], bool], *, seconds: float = 60) -> None:
@@ -152,9 +157,9 @@ def wait(done: Callable[[], bool], *, seconds: float = 60) -> None:
 
 
 def run_import(adapter: Milvus, request: ImportRequest) -> ImportState:
-    job = adapter.start_import(request)
-    wait(lambda: adapter.import_state(job).phase is not ImportPhase.RUNNING)
-    return adapter.import_state(job)
+    job = adapter.imports.start(request)
+    wait(lambda: adapter.imports.state(job).phase is not ImportPhase.RUNNING)
+    return adapter.imports.state(job)
 
 
 def stage(server: EmbeddedMilvus, adapter: Milvus, collection: str, target: Path) -> tuple[str, str]:
@@ -162,8 +167,8 @@ def stage(server: EmbeddedMilvus, adapter: Milvus, collection: str, target: Path
 
     The server reads segment ids out of the paths: their directories keep their names.
     """
-    info = adapter.describe("default", collection)
-    for segment in adapter.segments("default", collection):
+    info = adapter.inventory.describe("default", collection)
+    for segment in adapter.segments.persistent("default", collection):
         for kind in ("insert_log", "delta_log"):
             source = server.storage_root / kind / f"{info.id}/{segment.partition_id}/{segment.id}"
             if source.is_dir():
@@ -196,10 +201,10 @@ def test_a_collection_of_every_type_is_described_as_it_was_made(adapter: Milvus,
     ttl = KeyValue(key="collection.ttl.seconds", value="86400")
     managed = KeyValue(key="max_field_id", value="7")
     make(adapter, made, shards=2, consistency_level=1, properties=[ttl, managed])
-    adapter.create_partition("default", name, "cold")
-    adapter.create_partition("default", name, "cold")
+    adapter.definitions.create_partition("default", name, "cold")
+    adapter.definitions.create_partition("default", name, "cold")
 
-    info = adapter.describe("default", name)
+    info = adapter.inventory.describe("default", name)
 
     made.properties = [ttl]
     assert info.schema == made
@@ -217,7 +222,7 @@ def test_a_partition_key_gets_the_partitions_asked_for(adapter: Milvus, name: st
     made = numbered(name, key, tenant, field("vector", BINARY_VECTOR, dim=DIM))
     make(adapter, made, partitions=3)
 
-    info = adapter.describe("default", name)
+    info = adapter.inventory.describe("default", name)
 
     assert [partition.name for partition in info.partitions] == ["_default_0", "_default_1", "_default_2"]
     assert info.schema == made
@@ -242,27 +247,27 @@ def test_what_the_server_cannot_represent_is_listed_and_nothing_is_made(adapter:
     for part in ("maybe: null values", "sparse: the type SparseFloatVector", "late: the field id 105"):
         assert part in str(caught.value)
     assert "several vector fields" in str(caught.value)
-    assert not adapter.has_collection("default", name)
+    assert not adapter.inventory.has_collection("default", name)
 
 
 def test_what_is_not_there_is_told_apart_from_other_failures(adapter: Milvus) -> None:
     calls: list[Callable[[], object]] = [
-        lambda: adapter.describe("default", "nowhere"),
-        lambda: adapter.flush("default", "nowhere"),
-        lambda: adapter.segments("default", "nowhere"),
-        lambda: adapter.load("default", "nowhere"),
-        lambda: adapter.release("default", "nowhere"),
-        lambda: adapter.row_count("default", "nowhere"),
-        lambda: adapter.create_alias("default", "nowhere", "other"),
-        lambda: adapter.start_import(ImportRequest("default", "nowhere", "_default", (("/a/",),))),
+        lambda: adapter.inventory.describe("default", "nowhere"),
+        lambda: adapter.points.flush("default", "nowhere"),
+        lambda: adapter.segments.persistent("default", "nowhere"),
+        lambda: adapter.definitions.load("default", "nowhere"),
+        lambda: adapter.definitions.release("default", "nowhere"),
+        lambda: adapter.rows.count("default", "nowhere"),
+        lambda: adapter.definitions.create_alias("default", "nowhere", "other"),
+        lambda: adapter.imports.start(ImportRequest("default", "nowhere", "_default", (("/a/",),))),
     ]
     for call in calls:
         with pytest.raises(CollectionNotFound, match="nowhere"):
             call()
     with pytest.raises(NotFound):
-        adapter.collections("no_such_database")
-    assert not adapter.has_collection("no_such_database", "nowhere")
-    adapter.drop_collection("default", "nowhere")
+        adapter.inventory.collections("no_such_database")
+    assert not adapter.inventory.has_collection("no_such_database", "nowhere")
+    adapter.definitions.drop_collection("default", "nowhere")
 
 
 def test_another_collection_of_the_same_name_is_not_replaced(adapter: Milvus, name: str) -> None:
@@ -273,19 +278,19 @@ def test_another_collection_of_the_same_name_is_not_replaced(adapter: Milvus, na
 
 def test_databases_and_aliases(adapter: Milvus, name: str) -> None:
     database = f"d_{name[:40]}"
-    adapter.create_database(database, [KeyValue(key="database.replica.number", value="1")])
+    adapter.definitions.create_database(database, [KeyValue(key="database.replica.number", value="1")])
     with pytest.raises(AlreadyExists):
-        adapter.create_database(database)
+        adapter.definitions.create_database(database)
     make(adapter, plain("docs"), database=database)
-    adapter.create_alias(database, "docs", "docs_current")
+    adapter.definitions.create_alias(database, "docs", "docs_current")
 
-    assert {"default", database} <= {item.db_name for item in adapter.databases()}
-    assert adapter.collections(database) == ["docs"]
-    info = adapter.describe(database, "docs")
+    assert {"default", database} <= {item.db_name for item in adapter.inventory.databases()}
+    assert adapter.inventory.collections(database) == ["docs"]
+    info = adapter.inventory.describe(database, "docs")
     assert (info.database, info.aliases) == (database, ("docs_current",))
-    assert not adapter.has_collection("default", "docs")
-    adapter.drop_collection(database, "docs")
-    assert adapter.collections(database) == []
+    assert not adapter.inventory.has_collection("default", "docs")
+    adapter.definitions.drop_collection(database, "docs")
+    assert adapter.inventory.collections(database) == []
 
 
 # -- flush, segments, import -------------------------------------------------------------------------------------------
@@ -293,17 +298,17 @@ def test_databases_and_aliases(adapter: Milvus, name: str) -> None:
 
 def test_flush_makes_acknowledged_rows_persistent(adapter: Milvus, server: EmbeddedMilvus, name: str) -> None:
     make(adapter, plain(name), shards=2)
-    assert adapter.flush("default", name).seal_seconds
-    assert adapter.segments("default", name) == []
+    assert adapter.points.flush("default", name).seal_seconds
+    assert adapter.segments.persistent("default", name) == []
 
     rows = [{"id": number, "vector": [0.5] * DIM} for number in range(500)]
     client_of(server).insert(name, rows)
     before = time.time()
-    point = adapter.flush("default", name)
+    point = adapter.points.flush("default", name)
 
-    segments = adapter.segments("default", name)
+    segments = adapter.segments.persistent("default", name)
     assert sum(segment.rows for segment in segments) == 500
-    info = adapter.describe("default", name)
+    info = adapter.inventory.describe("default", name)
     assert {segment.partition_id for segment in segments} == {info.partitions[0].id}
     assert abs(point.seal_seconds - before) < 60
     if Feature.FLUSHES_DELETES in adapter.features:
@@ -339,9 +344,9 @@ def test_imported_rows_are_the_rows_that_were_there(
     client = client_of(server)
     client.insert(source, [row(number, arrays=arrays) for number in range(300)])
     if Feature.FLUSHES_DELETES in adapter.features:
-        adapter.flush("default", source)
+        adapter.points.flush("default", source)
         client.delete(source, filter='key in ["key00001", "key00002"]')
-    adapter.flush("default", source)
+    adapter.points.flush("default", source)
     paths = stage(server, adapter, source, tmp_path)
 
     schema.name = target
@@ -360,7 +365,7 @@ def test_imported_rows_are_the_rows_that_were_there(
         for collection in (source, target)
     ]
     assert found == expected
-    assert state.rows == len(found) == adapter.row_count("default", target)
+    assert state.rows == len(found) == adapter.rows.count("default", target)
     assert len(found) == (298 if Feature.FLUSHES_DELETES in adapter.features else 300)
     assert found[-1]["extra"] == "dynamic 299"
 
@@ -369,18 +374,20 @@ def test_an_import_goes_into_the_database_and_partition_named(
     adapter: Milvus, server: EmbeddedMilvus, name: str, tmp_path: Path
 ) -> None:
     database = f"d_{name[:40]}"
-    adapter.create_database(database)
+    adapter.definitions.create_database(database)
     make(adapter, plain(name))
     client_of(server).insert(name, [{"id": number, "vector": [0.5] * DIM} for number in range(200)])
-    adapter.flush("default", name)
+    adapter.points.flush("default", name)
     paths = stage(server, adapter, name, tmp_path)
     make(adapter, plain(name), database=database)
-    adapter.create_partition(database, name, "cold")
+    adapter.definitions.create_partition(database, name, "cold")
 
     run_import(adapter, ImportRequest(database, name, "cold", (tuple(filter(None, paths)),)))
 
-    (cold,) = (item for item in adapter.describe(database, name).partitions if item.name == "cold")
-    assert {(item.partition_id, item.rows) for item in adapter.segments(database, name)} == {(cold.id, 200)}
+    (cold,) = (item for item in adapter.inventory.describe(database, name).partitions if item.name == "cold")
+    assert {(item.partition_id, item.rows) for item in adapter.segments.persistent(database, name)} == {
+        (cold.id, 200)
+    }
 
 
 def test_an_import_can_be_cut_at_the_flush(
@@ -422,13 +429,13 @@ def test_imports_that_go_wrong_say_so(
 
     for unknown in ("12345", "no number"):
         with pytest.raises(ImportFailed):
-            adapter.import_state(unknown)
+            adapter.imports.state(unknown)
     with pytest.raises(Unsupported):
-        adapter.start_import(ImportRequest("default", name, "_default", ((nowhere,), (nowhere,))))
+        adapter.imports.start(ImportRequest("default", name, "_default", ((nowhere,), (nowhere,))))
     with pytest.raises(Unsupported):
-        adapter.start_import(ImportRequest("default", name, "", ((nowhere,),), l0=True))
+        adapter.imports.start(ImportRequest("default", name, "", ((nowhere,),), l0=True))
     with pytest.raises(MilvusError, match="nopart"):
-        adapter.start_import(ImportRequest("default", name, "nopart", ((nowhere,),)))
+        adapter.imports.start(ImportRequest("default", name, "nopart", ((nowhere,),)))
 
 
 # -- indexes and loading -----------------------------------------------------------------------------------------------
@@ -451,13 +458,13 @@ def index_params(index_type: str, params: str, metric: str) -> dict[str, str]:
 
 def rebuilt(adapter: Milvus, source: str, target: str) -> list[tuple[str, str, str, dict[str, str]]]:
     """The target's indexes after creating the source's described ones on it."""
-    for index in adapter.describe("default", source).indexes:
-        adapter.create_index("default", target, index)
+    for index in adapter.inventory.describe("default", source).indexes:
+        adapter.definitions.create_index("default", target, index)
     return indexes(adapter, target)
 
 
 def indexes(adapter: Milvus, collection: str) -> list[tuple[str, str, str, dict[str, str]]]:
-    found = adapter.describe("default", collection).indexes
+    found = adapter.inventory.describe("default", collection).indexes
     return sorted((item.field_name, item.index_name, item.index_type, item.params) for item in found)
 
 
@@ -479,7 +486,7 @@ def test_described_indexes_can_be_created_again(adapter: Milvus, name: str, kind
             IndexInfo(field_name="text", index_name="t", params={"index_type": "marisa-trie"}),
             IndexInfo(field_name="i32", index_name="plain", params={}),
         ):
-            adapter.create_index("default", source, wanted)
+            adapter.definitions.create_index("default", source, wanted)
         assert len(indexes(adapter, source)) == 4
         assert rebuilt(adapter, source, target) == indexes(adapter, source)
 
@@ -490,42 +497,46 @@ def test_index_states_tell_when_all_rows_are_indexed(
     make(adapter, plain(name))
     rows = [{"id": number, "vector": [number % 7 + at / 3 for at in range(DIM)]} for number in range(2000)]
     client_of(server).insert(name, rows)
-    adapter.flush("default", name)
+    adapter.points.flush("default", name)
     params = index_params("HNSW", VECTOR_INDEXES["HNSW"], "L2")
-    adapter.create_index("default", name, IndexInfo(field_name="vector", index_name="v", params=params))
+    adapter.definitions.create_index(
+        "default", name, IndexInfo(field_name="vector", index_name="v", params=params)
+    )
 
-    wait(lambda: adapter.index_states("default", name)[0].finished)
+    wait(lambda: adapter.definitions.index_states("default", name)[0].finished)
 
-    (state,) = adapter.index_states("default", name)
+    (state,) = adapter.definitions.index_states("default", name)
     assert (state.name, state.indexed_rows, state.total_rows, state.failed) == ("v", 2000, 2000, "")
-    (described,) = adapter.describe("default", name).indexes
-    adapter.drop_index("default", name, described)
-    assert adapter.index_states("default", name) == []
+    (described,) = adapter.inventory.describe("default", name).indexes
+    adapter.definitions.drop_index("default", name, described)
+    assert adapter.definitions.index_states("default", name) == []
 
 
 def test_load_states_by_partition(adapter: Milvus, server: EmbeddedMilvus, name: str) -> None:
     make(adapter, plain(name))
-    adapter.create_partition("default", name, "cold")
+    adapter.definitions.create_partition("default", name, "cold")
     rows: list[dict[str, Any]] = [{"id": number, "vector": [0.5] * DIM} for number in range(50)]
     client_of(server).insert(name, rows)
     client_of(server).insert(name, [{**row, "id": row["id"] + 50} for row in rows], partition_name="cold")
     with pytest.raises(MilvusError, match="loaded"):
-        adapter.load_progress("default", name)
+        adapter.definitions.load_progress("default", name)
     params = index_params("FLAT", "{}", "L2")
-    adapter.create_index("default", name, IndexInfo(field_name="vector", index_name="v", params=params))
+    adapter.definitions.create_index(
+        "default", name, IndexInfo(field_name="vector", index_name="v", params=params)
+    )
 
-    adapter.load("default", name, partitions=["cold"])
-    wait(lambda: adapter.load_progress("default", name) == 100)
-    partly = adapter.describe("default", name)
+    adapter.definitions.load("default", name, partitions=["cold"])
+    wait(lambda: adapter.definitions.load_progress("default", name) == 100)
+    partly = adapter.inventory.describe("default", name)
     assert partly.load_state == LOADED
     assert partly.partition_load_states == {"_default": NOT_LOADED, "cold": LOADED}
-    assert adapter.row_count("default", name) is None
+    assert adapter.rows.count("default", name) is None
 
-    adapter.release("default", name)
-    wait(lambda: adapter.describe("default", name).load_state == NOT_LOADED)
-    adapter.load("default", name)
-    wait(lambda: adapter.load_progress("default", name) == 100)
-    whole = adapter.describe("default", name)
+    adapter.definitions.release("default", name)
+    wait(lambda: adapter.inventory.describe("default", name).load_state == NOT_LOADED)
+    adapter.definitions.load("default", name)
+    wait(lambda: adapter.definitions.load_progress("default", name) == 100)
+    whole = adapter.inventory.describe("default", name)
     assert whole.partition_load_states == {"_default": LOADED, "cold": LOADED}
     assert whole.replicas == 1
 
@@ -534,12 +545,12 @@ def test_rows_are_counted_without_the_deleted_ones(
     adapter: Milvus, server: EmbeddedMilvus, name: str
 ) -> None:
     make(adapter, plain(name))
-    assert adapter.row_count("default", name) is None
+    assert adapter.rows.count("default", name) is None
     index_and_load(adapter, name)
     client = client_of(server)
     client.insert(name, [{"id": number - 10, "vector": [0.5] * DIM} for number in range(60)])
     client.delete(name, filter="id in [-3, 0, 4]")
-    assert adapter.row_count("default", name) == 57
+    assert adapter.rows.count("default", name) == 57
 
 
 # -- the management port and the way there -----------------------------------------------------------------------------
@@ -549,10 +560,10 @@ def test_a_server_without_a_gc_pause_is_told_apart_from_a_dead_port(
     adapter: Milvus, server: EmbeddedMilvus
 ) -> None:
     with pytest.raises(Unsupported, match="404"):
-        adapter.pause_gc(60)
+        adapter.gc.pause(60)
     with pytest.raises(Unsupported, match="404"):
-        adapter.resume_gc()
+        adapter.gc.resume()
     elsewhere = connect(settings(server, management_endpoint="http://127.0.0.1:1"))
     with pytest.raises(MilvusUnavailable, match=r"127\.0\.0\.1:1 "):
-        elsewhere.pause_gc(60)
+        elsewhere.gc.pause(60)
     elsewhere.close()

@@ -176,11 +176,11 @@ def test_a_rate_limit_may_be_tried_again(certified: Milvus) -> None:
     dimension = [KeyValue(key="dim", value="4")]
     vector = FieldSchema(field_id=101, name="vector", data_type=101, type_params=dimension)
     schema = CollectionSchema(name="docs", fields=[key, vector])
-    certified.create_collection("default", schema, shards=1, consistency_level=0)
+    certified.definitions.create_collection("default", schema, shards=1, consistency_level=0)
 
     def flush_on_and_on() -> None:
         for _ in range(100):
-            certified.flush("default", "docs")
+            certified.points.flush("default", "docs")
 
     with pytest.raises(RateLimited) as caught:
         flush_on_and_on()
@@ -201,7 +201,7 @@ def test_a_dead_port_is_named() -> None:
 
 
 def test_roles_and_grants_are_restored_and_users_reported(administrator: Milvus) -> None:
-    administrator.create_database("tenants")
+    administrator.definitions.create_database("tenants")
     grants = [
         grant("reader", "Collection", "*", "Search", "default"),
         grant("reader", "Collection", "docs", "Query", "tenants"),
@@ -215,18 +215,18 @@ def test_roles_and_grants_are_restored_and_users_reported(administrator: Milvus)
         privilege_groups=[PrivilegeGroup(group_name="group", privileges=[Name(name="Search")])],
     )
 
-    lines = administrator.restore_rbac(wanted)
+    lines = administrator.access.restore(wanted)
 
     assert lines == [
         "user ann was not made: its password cannot be known; create it and give it the roles reader",
         "privilege group group was not made: this server has none",
     ]
-    found = administrator.read_rbac()
+    found = administrator.access.read()
     assert [user.user for user in found.users] == ["root"]
     assert {role.name for role in found.roles} == {"admin", "public", "reader"}
     restored = [item for item in found.grants if item.role == Name(name="reader")]
     assert sorted(restored, key=repr) == sorted(grants, key=repr)
-    assert "role reader exists, left alone" in administrator.restore_rbac(wanted)
+    assert "role reader exists, left alone" in administrator.access.restore(wanted)
 
 
 def grant(role: str, kind: str, name: str, privilege: str, database: str) -> RbacGrant:
@@ -247,19 +247,19 @@ def test_a_user_without_the_right_is_denied(secured: EmbeddedMilvus, certificate
     root = MilvusClient(uri=address, secure=True, server_pem_path=ca, server_name=HOST_NAME, **ROOT)
     root.create_user("bob", "bobs-password")
     bob = connect(settings(secured, **trusting(certificates, user="bob", password="bobs-password")))
-    for call in (bob.databases, bob.read_rbac, lambda: bob.flush("default", "docs")):
+    for call in (bob.inventory.databases, bob.access.read, lambda: bob.points.flush("default", "docs")):
         with pytest.raises(PermissionDenied):
             call()
     bob.close()
 
     administrator = connect(settings(secured, **trusting(certificates), **ROOT))
     role = Name(name="reader_of_bob")
-    administrator.restore_rbac(Rbac(roles=[role]))
+    administrator.access.restore(Rbac(roles=[role]))
     root.grant_role("bob", role.name)
-    found = {user.user: user for user in administrator.read_rbac().users}
+    found = {user.user: user for user in administrator.access.read().users}
     assert found["bob"].roles == [role]
     assert found["bob"].password == ""
-    assert administrator.restore_rbac(Rbac(users=[found["bob"]])) == ["user bob exists, left alone"]
+    assert administrator.access.restore(Rbac(users=[found["bob"]])) == ["user bob exists, left alone"]
     root.drop_role(role.name, force_drop=True)
     root.drop_user("bob")
     administrator.close()

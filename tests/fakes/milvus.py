@@ -1,4 +1,4 @@
-"""A Milvus in memory that implements :mod:`mbk.ports.milvus.server` honestly where backup and restore can notice.
+"""A Milvus in memory that implements :mod:`mbk.ports.milvus` honestly where backup and restore can notice.
 
 Its rows live as objects in a storage, in Milvus' own layout; it imports by listing the directories that it is handed
 (FORMAT.md 4.3, 4.4), so a wrong directory, a missing slash or a doubled segment shows in its rows. The payload of a
@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
+from typing import Any
 
 from mbk.errors import CollectionNotFound, ImportFailed, MilvusError
 from mbk.model.layout import segment_prefixes
@@ -26,7 +27,7 @@ from mbk.model.records import (
     KeyValue,
     Rbac,
 )
-from mbk.ports.milvus.server import (
+from mbk.ports.milvus.values import (
     CollectionInfo,
     Feature,
     FlushPoint,
@@ -68,6 +69,22 @@ V2_6 = (V2_5 - {Feature.REPLICATE_POSITION}) | {
 }  # fmt: skip
 
 
+class Role:
+    """Methods of the fake under the names that one role of the port has for them.
+
+    A test may put another function in a method's place, and take it away again.
+    """
+
+    def __init__(self, **methods: Callable[..., Any]) -> None:
+        self._methods = methods
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        try:
+            return self._methods[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
 class FakeMilvus(Newer):
     """One server over ``storage``. ``fault`` is called before each call with its name and its object."""
 
@@ -86,7 +103,7 @@ class FakeMilvus(Newer):
         self.calls: list[tuple[str, str]] = []
         #: Collection -> what of it this server cannot represent.
         self.problems: dict[str, tuple[str, ...]] = {}
-        self.imports: list[ImportRequest] = []
+        self.import_requests: list[ImportRequest] = []
         self.gc_tickets: dict[str, int | None] = {}
         self.encryption_keys: dict[str, str] = {}
         self.database_properties: dict[str, list[KeyValue]] = {}
@@ -98,6 +115,50 @@ class FakeMilvus(Newer):
         self._collections: dict[tuple[str, str], Collection] = {}
         self._jobs: dict[str, ImportState] = {}
         self._lock = threading.RLock()
+        self._deal_out()
+
+    def _deal_out(self) -> None:
+        """The roles of the port, made of the methods below."""
+        self.inventory = Role(
+            databases=self.databases,
+            collections=self.collections,
+            has_collection=self.has_collection,
+            describe=self.describe,
+        )
+        self.rows = Role(count=self.row_count)
+        self.points = Role(
+            flush=self.flush, flush_all=self.flush_all, replicate_position=self.replicate_position
+        )
+        self.segments = Role(persistent=self.persistent_segments, logs=self.segment_logs)
+        self.gc = Role(pause=self.pause_gc, resume=self.resume_gc)
+        self.access = Role(read=self.read_rbac, restore=self.restore_rbac, encryption_key=self.encryption_key)
+        self.definitions = Role(
+            schema_problems=self.schema_problems,
+            create_database=self.create_database,
+            create_collection=self.create_collection,
+            alter_collection=self.alter_collection,
+            alter_field=self.alter_field,
+            alter_index=self.alter_index,
+            drop_collection=self.drop_collection,
+            create_partition=self.create_partition,
+            create_index=self.create_index,
+            drop_index=self.drop_index,
+            index_states=self.index_states,
+            create_alias=self.create_alias,
+            load=self.load,
+            load_progress=self.load_progress,
+            release=self.release,
+        )
+        self.imports = Role(start=self.start_import, state=self.import_state, jobs=self.import_jobs)
+        self.snapshots = Role(
+            create=self.create_snapshot,
+            find=self.find_snapshots,
+            drop=self.drop_snapshot,
+            export=self.export_snapshot,
+            export_state=self.export_state,
+            restore=self.restore_snapshot,
+            restore_state=self.restore_snapshot_state,
+        )
 
     # -- what a test does with it --------------------------------------------------------------------------------
 
@@ -155,7 +216,7 @@ class FakeMilvus(Newer):
                 collection.segments.remove(segment)
             self._write_segment(collection, partition, rows)
 
-    def rows(self, name: str, *, database: str = "default") -> list[Row]:
+    def visible_rows(self, name: str, *, database: str = "default") -> list[Row]:
         """The rows that a query sees, sorted: doubled ones stand there twice."""
         return sorted((key, value) for _, key, value in self._rows(self._collections[database, name]))
 
@@ -225,7 +286,9 @@ class FakeMilvus(Newer):
     def row_count(self, database: str, collection: str) -> int | None:
         self._called("row_count", collection)
         self._get(database, collection)
-        return len(self.rows(collection, database=database)) if Feature.COUNT in self.features else None
+        return (
+            len(self.visible_rows(collection, database=database)) if Feature.COUNT in self.features else None
+        )
 
     # -- backing up ----------------------------------------------------------------------------------------------
 
@@ -244,7 +307,7 @@ class FakeMilvus(Newer):
         channel = self._channel(found)
         return FlushPoint(1767225601, {channel: position(channel, now)}, {channel: now})
 
-    def segments(self, database: str, collection: str) -> list[SegmentInfo]:
+    def persistent_segments(self, database: str, collection: str) -> list[SegmentInfo]:
         self._called("segments", collection)
         found = self._get(database, collection)
         return [
@@ -329,7 +392,7 @@ class FakeMilvus(Newer):
 
     def start_import(self, request: ImportRequest) -> str:
         self._called("start_import", request.collection)
-        self.imports.append(request)
+        self.import_requests.append(request)
         job = str(next(self._ids))
         try:
             rows = self._import(request)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from mbk.errors import MilvusError, Unsupported
 from mbk.model.records import CollectionSchema, FieldSchema, KeyValue
-from mbk.ports.milvus.server import Feature, FlushAllPoint, SegmentLogs, SnapshotState
+from mbk.ports.milvus.values import Feature, FlushAllPoint, SegmentLogs, SnapshotState
 from tests.fakes.rows import Collection
 
 PCHANNEL = "by-dev-rootcoord-dml_0"
@@ -121,7 +121,7 @@ class Newer:
     def create_snapshot(self, database: str, collection: str, snapshot: str, *, description: str = "") -> int:
         raise Unsupported(NO_SNAPSHOTS)
 
-    def snapshots(self, database: str, collection: str, *, prefix: str) -> Mapping[str, str]:
+    def find_snapshots(self, database: str, collection: str, *, prefix: str) -> Mapping[str, str]:
         raise Unsupported(NO_SNAPSHOTS)
 
     def drop_snapshot(self, database: str, collection: str, snapshot: str) -> None:

@@ -16,7 +16,7 @@ import msgspec
 
 from mbk.errors import AlreadyExists, ImportFailed, MilvusError
 from mbk.model.records import CollectionSchema, IndexInfo, KeyValue, as_dict, key_values
-from mbk.ports.milvus.server import CollectionInfo, Feature, ImportPhase, SnapshotState
+from mbk.ports.milvus.values import CollectionInfo, Feature, ImportPhase, SnapshotState
 from mbk.testing import MemoryStorage
 from tests.fakes.milvus import V2_6, FakeMilvus
 from tests.fakes.rows import Collection
@@ -85,7 +85,7 @@ class SnapshotMilvus(FakeMilvus):
         made = _Snapshot(next(self._clock), self._content(found), description)
         return self.held.setdefault((database, collection, snapshot), made).created
 
-    def snapshots(self, database: str, collection: str, *, prefix: str) -> Mapping[str, str]:
+    def find_snapshots(self, database: str, collection: str, *, prefix: str) -> Mapping[str, str]:
         self._called("snapshots", collection)
         return {
             name: item.description

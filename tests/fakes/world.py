@@ -19,7 +19,7 @@ from mbk.model.options import CreateOptions, RestoreOptions
 from mbk.model.reports import RunReport
 from mbk.model.selection import Renaming, Selection
 from mbk.ports.metastore import MetaStore
-from mbk.ports.milvus.server import Feature
+from mbk.ports.milvus.values import Feature
 from mbk.testing import MemoryService, MemoryStorage
 from tests.fakes.milvus import V2_3, FakeMilvus
 

@@ -68,6 +68,6 @@ def base() -> tuple[FieldSchema, FieldSchema]:
 
 
 def make(played: Played, schema: CollectionSchema, **values: Any) -> None:
-    played.client.create_collection(
+    played.client.definitions.create_collection(
         "default", schema, **({"shards": 1, "consistency_level": STRONG} | values)
     )

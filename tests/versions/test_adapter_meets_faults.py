@@ -9,7 +9,8 @@ import pytest
 
 from mbk.errors import MilvusError, MilvusUnavailable, RateLimited
 from mbk.model.records import CollectionSchema, FunctionSchema, as_dict
-from mbk.ports.milvus.server import ImportRequest, Milvus
+from mbk.ports.milvus.server import Milvus
+from mbk.ports.milvus.values import ImportRequest
 from tests.milvus_double.faults import Faults
 from tests.milvus_double.server import MilvusDouble
 from tests.versions.played import FLOATS, INT64, STRONG, VARCHAR, base, connected, field, numbered
@@ -43,7 +44,7 @@ def grown() -> CollectionSchema:
 
 
 def create(client: Milvus) -> None:
-    client.create_collection("default", grown(), shards=1, consistency_level=STRONG)
+    client.definitions.create_collection("default", grown(), shards=1, consistency_level=STRONG)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_a_creation_whose_answer_was_lost_is_finished_by_the_next_attempt(
         create(client)
     assert caught.value.retryable
     create(client)
-    found = client.describe("default", "grown")
+    found = client.inventory.describe("default", "grown")
     assert {item.name: item.field_id for item in found.schema.fields} == {
         item.name: item.field_id for item in grown().fields
     }
@@ -70,9 +71,9 @@ def test_a_collection_that_was_dropped_between_two_attempts_is_made_again(
     double.faults.rate_limit("AddCollectionField")
     with pytest.raises(RateLimited):
         create(client)
-    client.drop_collection("default", "grown")
+    client.definitions.drop_collection("default", "grown")
     create(client)
-    assert client.has_collection("default", "grown")
+    assert client.inventory.has_collection("default", "grown")
 
 
 def test_segments_that_compaction_takes_away_may_be_asked_for_again(
@@ -81,9 +82,9 @@ def test_segments_that_compaction_takes_away_may_be_asked_for_again(
     create(client)
     double.faults.segment_not_found()
     with pytest.raises(MilvusError) as caught:
-        client.segments("default", "grown")
+        client.segments.persistent("default", "grown")
     assert caught.value.retryable
-    assert client.segments("default", "grown") == []
+    assert client.segments.persistent("default", "grown") == []
 
 
 def test_a_flush_waits_through_slowness_and_passing_errors(client: Milvus, double: MilvusDouble) -> None:
@@ -91,17 +92,19 @@ def test_a_flush_waits_through_slowness_and_passing_errors(client: Milvus, doubl
     double.faults.slow_flush(polls=2)
     double.faults.fail("GetFlushAllState")
     slept: list[float] = []
-    assert client.flush_all(sleep=slept.append).timestamps
+    assert client.points.flush_all(sleep=slept.append).timestamps
     assert len(slept) >= 2
 
 
 @pytest.mark.parametrize("rest", [False, True])
 def test_too_many_jobs_are_a_matter_of_waiting(client: Milvus, double: MilvusDouble, rest: bool) -> None:
-    client.create_collection("default", numbered("plain", *base()), shards=1, consistency_level=STRONG)
+    client.definitions.create_collection(
+        "default", numbered("plain", *base()), shards=1, consistency_level=STRONG
+    )
     double.imports.max_jobs = 0
     request = ImportRequest("default", "plain", "_default", (("/nowhere/",),), rest=rest)
     with pytest.raises(RateLimited) as caught:
-        client.start_import(request)
+        client.imports.start(request)
     assert caught.value.retryable
 
 
@@ -110,9 +113,9 @@ def test_a_rest_port_that_is_down_or_broken_may_be_asked_again(client: Milvus, d
     faults: Faults = double.faults
     faults.http("/v2/vectordb/segments/describe", status=500)
     with pytest.raises(MilvusError) as broken:
-        client.segment_logs("default", 1, [2])
+        client.segments.logs("default", 1, [2])
     faults.rest_down()
     with pytest.raises(MilvusUnavailable) as down:
-        client.segment_logs("default", 1, [2])
+        client.segments.logs("default", 1, [2])
     assert broken.value.retryable
     assert down.value.retryable

@@ -19,7 +19,7 @@ from mbk.model.records import (
     RbacGrant,
     as_dict,
 )
-from mbk.ports.milvus.server import Feature, ImportPhase, ImportRequest, SnapshotState
+from mbk.ports.milvus.values import Feature, ImportPhase, ImportRequest, SnapshotState
 from mbk.testing.memory import MemoryService, MemoryStorage
 from tests.milvus_double.server import MilvusDouble
 from tests.versions.played import FLOATS, Played, base, connected, make, numbered
@@ -71,22 +71,22 @@ def fill(played: Played) -> str:
         played.double.state.sync_deletes = True
     make(played, numbered(name, *base()))
     index = IndexInfo(field_name="vector", index_name="v", params={"index_type": "FLAT", "metric_type": "L2"})
-    played.client.create_index("default", name, index)
+    played.client.definitions.create_index("default", name, index)
     rows = [{"id": number, "vector": [number / 4] * 4} for number in range(ROWS)]
     client = MilvusClient(uri=played.double.uri)
     client.load_collection(name)
     client.insert(name, rows[: ROWS // 4])
-    played.client.flush("default", name)
+    played.client.points.flush("default", name)
     client.insert(name, rows[ROWS // 4 :])
     client.delete(name, filter=f"id in {list(DELETED)}")
-    played.client.flush("default", name)
+    played.client.points.flush("default", name)
     client.close()
     return name
 
 
 def test_the_boundary_of_a_flush_lies_on_every_channel(played: Played, filled: str) -> None:
-    point = played.client.flush("default", filled)
-    channels = played.client.describe("default", filled).virtual_channels
+    point = played.client.points.flush("default", filled)
+    channels = played.client.inventory.describe("default", filled).virtual_channels
     if played.has("flush_ts"):
         assert set(point.timestamps) == set(channels)
         assert all(timestamp >> 18 > 1_600_000_000_000 for timestamp in point.timestamps.values())
@@ -99,11 +99,12 @@ def test_the_boundary_of_a_flush_lies_on_every_channel(played: Played, filled: s
 def test_one_boundary_over_all_where_the_server_tells_it(played: Played, filled: str) -> None:
     if not played.has("flush_all_messages"):
         with pytest.raises(Unsupported):
-            played.client.flush_all()
+            played.client.points.flush_all()
         return
-    point = played.client.flush_all()
+    point = played.client.points.flush_all()
     channels = {
-        name.rpartition("_")[0] for name in played.client.describe("default", filled).virtual_channels
+        name.rpartition("_")[0]
+        for name in played.client.inventory.describe("default", filled).virtual_channels
     }
     assert channels <= set(point.timestamps)
     assert set(point.messages) == set(point.timestamps) == set(point.physical_channels)
@@ -112,8 +113,8 @@ def test_one_boundary_over_all_where_the_server_tells_it(played: Played, filled:
 
 
 def test_segments_are_told_with_the_files_that_lie_there(played: Played, filled: str) -> None:
-    segments = played.client.segments("default", filled)
-    collection = played.client.describe("default", filled).id
+    segments = played.client.segments.persistent("default", filled)
+    collection = played.client.inventory.describe("default", filled).id
     data = [segment for segment in segments if not segment.is_l0]
     assert sum(segment.rows for segment in data) == ROWS
     assert any(segment.is_l0 for segment in segments) == played.has("l0_segments")
@@ -122,9 +123,9 @@ def test_segments_are_told_with_the_files_that_lie_there(played: Played, filled:
     ids = [segment.id for segment in segments]
     if not played.has("segment_detail"):
         with pytest.raises(Unsupported):
-            played.client.segment_logs("default", collection, ids)
+            played.client.segments.logs("default", collection, ids)
         return
-    found = played.client.segment_logs("default", collection, [*ids, 12345])
+    found = played.client.segments.logs("default", collection, [*ids, 12345])
     assert set(found) == set(ids)
     for segment in segments:
         place = played.home / "insert_log" / str(collection) / str(segment.partition_id) / str(segment.id)
@@ -138,9 +139,9 @@ def test_segments_are_told_with_the_files_that_lie_there(played: Played, filled:
 
 def staged(played: Played, filled: str) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]], int]:
     """Import files of the data segments and of the L0 segments, as a backup lays them out; the storage version."""
-    collection = played.client.describe("default", filled).id
+    collection = played.client.inventory.describe("default", filled).id
     data, deletes = [], []
-    segments = played.client.segments("default", filled)
+    segments = played.client.segments.persistent("default", filled)
     for segment in segments:
         paths = []
         for kind in ("insert_log", "delta_log"):
@@ -156,9 +157,9 @@ def staged(played: Played, filled: str) -> tuple[list[tuple[str, ...]], list[tup
 
 def finished(played: Played, request: ImportRequest) -> int:
     """Starts the job, waits for its end and returns the rows that it reports."""
-    job = played.client.start_import(request)
+    job = played.client.imports.start(request)
     for _ in range(1000):
-        state = played.client.import_state(job, database=request.database)
+        state = played.client.imports.state(job, database=request.database)
         if state.phase is not ImportPhase.RUNNING:
             break
         time.sleep(0.01)
@@ -182,7 +183,7 @@ def test_what_was_written_is_imported_with_its_deletes(
 
     if rest and not played.has("rest_v2"):
         with pytest.raises(Unsupported):
-            played.client.start_import(ask(data))
+            played.client.imports.start(ask(data))
         return
     if rest:
         assert finished(played, ask(data)) == ROWS
@@ -192,22 +193,24 @@ def test_what_was_written_is_imported_with_its_deletes(
     for file in deletes:
         finished(played, ask([file], l0=True))
     index = IndexInfo(field_name="vector", params={"index_type": "FLAT", "metric_type": "L2"})
-    played.client.create_index("default", name, index)
-    played.client.load("default", name)
-    assert played.client.row_count("default", name) == ROWS - len(DELETED)
-    assert played.client.load_progress("default", name) == 100
+    played.client.definitions.create_index("default", name, index)
+    played.client.definitions.load("default", name)
+    assert played.client.rows.count("default", name) == ROWS - len(DELETED)
+    assert played.client.definitions.load_progress("default", name) == 100
 
 
 def test_a_job_that_nobody_knows_has_failed_and_a_bad_path_is_no_success(played: Played, name: str) -> None:
     with pytest.raises(ImportFailed):
-        played.client.import_state("7777777")
+        played.client.imports.state("7777777")
     make(played, numbered(name, *base()))
     with pytest.raises(CollectionNotFound):
-        played.client.start_import(ImportRequest("default", "nowhere", "_default", (("/no/",),)))
+        played.client.imports.start(ImportRequest("default", "nowhere", "_default", (("/no/",),)))
     if played.has("import_v2"):
         # A classic server calls a job of nothing completed (LAB.md 1.4); the engine counts rows.
         with pytest.raises(MbkError, match="no binlog to import"):
-            played.client.start_import(ImportRequest("default", name, "_default", ((f"{played.home}/no/",),)))
+            played.client.imports.start(
+                ImportRequest("default", name, "_default", ((f"{played.home}/no/",),))
+            )
 
 
 # -- the rest ---------------------------------------------------------------------------------------------------------
@@ -216,12 +219,12 @@ def test_a_job_that_nobody_knows_has_failed_and_a_bad_path_is_no_success(played:
 def test_databases_come_with_what_the_server_tells_of_them(played: Played) -> None:
     client = played.client
     if not played.has("databases"):
-        assert [database.db_name for database in client.databases()] == ["default"]
+        assert [database.db_name for database in client.inventory.databases()] == ["default"]
         return
-    client.create_database("tenants", [KeyValue(key="database.max.collections", value="7")])
+    client.definitions.create_database("tenants", [KeyValue(key="database.max.collections", value="7")])
     with pytest.raises(AlreadyExists):
-        client.create_database("tenants")
-    found = {database.db_name: database for database in client.databases()}
+        client.definitions.create_database("tenants")
+    found = {database.db_name: database for database in client.inventory.databases()}
     assert set(found) == {"default", "tenants"}
     detailed = played.has("describe_database")
     assert bool(found["tenants"].db_id) == detailed
@@ -229,15 +232,15 @@ def test_databases_come_with_what_the_server_tells_of_them(played: Played) -> No
 
 
 def test_a_pause_of_the_garbage_collection_is_given_back(played: Played, filled: str) -> None:
-    collection = played.client.describe("default", filled).id
+    collection = played.client.inventory.describe("default", filled).id
     if not played.has("gc_pause"):
         with pytest.raises(Unsupported):
-            played.client.pause_gc(60)
+            played.client.gc.pause(60)
         return
     by_collection = collection if Feature.COLLECTION_GC_PAUSE in played.client.features else None
-    ticket = played.client.pause_gc(60, collection_id=by_collection)
+    ticket = played.client.gc.pause(60, collection_id=by_collection)
     assert bool(ticket) == played.has("collection_gc_pause")
-    played.client.resume_gc(ticket, collection_id=by_collection)
+    played.client.gc.resume(ticket, collection_id=by_collection)
 
 
 def test_users_and_roles_go_over_whole_or_as_far_as_the_server_lets_them(
@@ -245,15 +248,15 @@ def test_users_and_roles_go_over_whole_or_as_far_as_the_server_lets_them(
 ) -> None:
     """From this version to an empty server of the same."""
     make_users(MilvusClient(uri=played.double.uri), groups=played.has("functions"))
-    read = played.client.read_rbac()
+    read = played.client.access.read()
     whole = played.has("rbac_backup")
     secrets = [user.password for user in read.users if user.password]
     assert bool(secrets) == whole
     assert not any(secret in repr(read) for secret in secrets)
     with MilvusDouble(played.double.version.name, home=tmp_path) as empty, connected(empty) as client:
-        lines = client.restore_rbac(read)
-        again = client.restore_rbac(read)
-        after = client.read_rbac()
+        lines = client.access.restore(read)
+        again = client.access.restore(read)
+        after = client.access.read()
     assert any("ann" in line for line in lines) != whole
     assert {"reader"} <= {role.name for role in after.roles}
     assert ("ann" in {user.user for user in after.users}) == whole
@@ -288,7 +291,7 @@ def as_line(item: RbacGrant) -> tuple[str, ...]:
 def test_before_3_0_snapshots_do_not_leave_their_cluster(played: Played, filled: str) -> None:
     if not played.has("exported_snapshots"):
         with pytest.raises(Unsupported):
-            played.client.create_snapshot("default", filled, "s")
+            played.client.snapshots.create("default", filled, "s")
     assert (Feature.SNAPSHOT in played.client.features) == played.has("exported_snapshots")
 
 
@@ -297,24 +300,24 @@ def test_a_snapshot_is_exported_and_restored_beside_its_source() -> None:
     with MilvusDouble("v3.0.1", storage=storage) as double, connected(double) as client:
         played = Played(double, client, Path())
         name = fill(played)
-        timestamp = client.create_snapshot("default", name, "s", description="for a test")
+        timestamp = client.snapshots.create("default", name, "s", description="for a test")
         assert timestamp >> 18 > 1_600_000_000_000
-        assert client.create_snapshot("default", name, "s") == timestamp
-        job = client.export_snapshot("default", name, "s", uri="s3://milvus/backup/nightly/bundle", spec="")
-        state = ended(lambda: client.export_state(job))
+        assert client.snapshots.create("default", name, "s") == timestamp
+        job = client.snapshots.export("default", name, "s", uri="s3://milvus/backup/nightly/bundle", spec="")
+        state = ended(lambda: client.snapshots.export_state(job))
         assert state.phase is ImportPhase.COMPLETED
         assert state.metadata_uri.startswith("s3://milvus/backup/nightly/bundle/")
         assert (state.files > 0, state.size > 0) == (True, True)
-        assert client.snapshots("default", name, prefix="s") == {"s": "for a test"}
-        assert client.snapshots("default", name, prefix="mbk_") == {}
-        client.drop_snapshot("default", name, "s")
-        client.drop_snapshot("default", name, "s")
-        assert client.snapshots("default", name, prefix="") == {}
-        job = client.restore_snapshot("default", "beside", uri=state.metadata_uri, spec="")
-        assert ended(lambda: client.restore_snapshot_state(job)).phase is ImportPhase.COMPLETED
-        client.load("default", "beside")
-        assert client.row_count("default", "beside") == ROWS - len(DELETED)
-        for unknown in (client.export_state, client.restore_snapshot_state):
+        assert client.snapshots.find("default", name, prefix="s") == {"s": "for a test"}
+        assert client.snapshots.find("default", name, prefix="mbk_") == {}
+        client.snapshots.drop("default", name, "s")
+        client.snapshots.drop("default", name, "s")
+        assert client.snapshots.find("default", name, prefix="") == {}
+        job = client.snapshots.restore("default", "beside", uri=state.metadata_uri, spec="")
+        assert ended(lambda: client.snapshots.restore_state(job)).phase is ImportPhase.COMPLETED
+        client.definitions.load("default", "beside")
+        assert client.rows.count("default", "beside") == ROWS - len(DELETED)
+        for unknown in (client.snapshots.export_state, client.snapshots.restore_state):
             with pytest.raises(MilvusError):
                 unknown("7777777")
 
@@ -329,29 +332,29 @@ def ended(ask: Callable[[], SnapshotState]) -> SnapshotState:
 
 
 def test_an_alias_belongs_to_its_collection(played: Played, filled: str) -> None:
-    played.client.create_alias("default", filled, "known_as")
-    assert played.client.describe("default", filled).aliases == ("known_as",)
-    assert played.client.has_collection("default", "known_as")
+    played.client.definitions.create_alias("default", filled, "known_as")
+    assert played.client.inventory.describe("default", filled).aliases == ("known_as",)
+    assert played.client.inventory.has_collection("default", "known_as")
 
 
 def test_the_key_of_an_encrypted_database_is_handed_out(played: Played) -> None:
     if not played.has("encryption"):
         with pytest.raises((Unsupported, MilvusError)):
-            played.client.encryption_key("default")
+            played.client.access.encryption_key("default")
         return
-    played.client.create_database("vault")
+    played.client.definitions.create_database("vault")
     with played.double.state.lock:
         zone = {"cipher.ezID": "7", "cipher.key": "root"}
         played.double.state.database("vault").properties.update(zone)
-    assert played.client.encryption_key("vault")
+    assert played.client.access.encryption_key("vault")
     with pytest.raises(MilvusError) as caught:
-        played.client.encryption_key("nowhere")
+        played.client.access.encryption_key("nowhere")
     assert "nowhere" in str(caught.value)
 
 
 def test_a_collection_whose_data_lie_elsewhere_is_known(played: Played, name: str) -> None:
     if not played.has("external_collections"):
-        assert not played.client.describe("default", plain(played, name)).external
+        assert not played.client.inventory.describe("default", plain(played, name)).external
         return
     message = schema_pb2.CollectionSchema(name=name, external_source="s3://elsewhere/rows/")
     message.fields.add(
@@ -364,7 +367,7 @@ def test_a_collection_whose_data_lie_elsewhere_is_known(played: Played, name: st
     with grpc.insecure_channel(played.double.target) as channel:
         status = milvus_pb2_grpc.MilvusServiceStub(channel).CreateCollection(request)
     assert not status.reason
-    assert played.client.describe("default", name).external
+    assert played.client.inventory.describe("default", name).external
 
 
 def plain(played: Played, name: str) -> str:

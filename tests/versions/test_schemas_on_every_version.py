@@ -116,13 +116,13 @@ def test_what_is_let_pass_comes_out_as_it_went_in_and_what_is_not_the_server_has
         played.double.state.providers_answer = not played.has("function_check_switch")
     partitions = 3 if construct == "partition key" else 0
     make(played, schema, partitions=partitions)
-    described = played.client.describe("default", name)
+    described = played.client.inventory.describe("default", name)
     assert shape(described.schema) == shape(schema)
     assert len(described.partitions) == (partitions or 1)
 
 
 def refused(played: Played, schema: CollectionSchema) -> str:
-    return "; ".join(played.client.schema_problems(schema))
+    return "; ".join(played.client.definitions.schema_problems(schema))
 
 
 def known(played: Played, construct: str) -> bool:
@@ -197,8 +197,8 @@ def test_everything_at_once_keeps_its_ids(tmp_path: Path) -> None:
         field("later", VARCHAR, params={"max_length": "9"}, field_id=109, nullable=True),
     ]
     with MilvusDouble("v2.6.12", home=tmp_path) as double, connected(double) as client:
-        client.create_collection("default", schema, shards=1, consistency_level=STRONG)
-        described = client.describe("default", name)
+        client.definitions.create_collection("default", schema, shards=1, consistency_level=STRONG)
+        described = client.inventory.describe("default", name)
     assert shape(described.schema) == shape(schema)
     assert as_dict(list(described.properties))["disable_func_runtime_check"] == "false"
 
@@ -209,6 +209,6 @@ def test_properties_are_kept_and_the_servers_own_are_its_own(played: Played, nam
         KeyValue(key="max_field_id", value="500"),
     ]
     make(played, numbered(name, *base(), properties=pairs[1:]), properties=pairs[:1])
-    found = as_dict(list(played.client.describe("default", name).properties))
+    found = as_dict(list(played.client.inventory.describe("default", name).properties))
     assert found["collection.ttl.seconds"] == "86400"
     assert found.get("max_field_id") != "500"

@@ -20,7 +20,7 @@ class Readiness:
 
     def __init__(self, sessions: Sessions) -> None:
         self._questions: dict[str, Callable[[], object]] = {
-            "milvus": lambda: sessions.reader.milvus.databases(),
+            "milvus": lambda: sessions.reader.milvus.inventory.databases(),
             "storage": lambda: sessions.reader.storage.check(),
             "backup_storage": lambda: sessions.reader.backup_storage.check(),
         }

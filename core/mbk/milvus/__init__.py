@@ -20,10 +20,11 @@ def connect(settings: MilvusSettings) -> Milvus:
     """
     from mbk.milvus.adapter import MilvusAdapter
     from mbk.milvus.channel import Channel
+    from mbk.milvus.server import Server
 
     channel = Channel(settings)
     try:
-        return MilvusAdapter(channel, settings)
+        return MilvusAdapter(Server(channel, settings))
     except BaseException:
         channel.close()
         raise

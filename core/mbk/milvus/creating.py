@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from mbk.errors import MilvusError, Unsupported
-from mbk.milvus.limits import schema_problems
+from mbk.errors import MilvusError
+from mbk.milvus.descriptions import describe
 from mbk.milvus.numbering import Later, Plan, creation_plan
 from mbk.milvus.proto import milvus
 from mbk.milvus.schema import (
@@ -22,18 +22,26 @@ from mbk.milvus.schema import (
 )
 from mbk.milvus.server import Server, name_of
 from mbk.model.records import CollectionSchema, FieldSchema, KeyValue, StructArrayFieldSchema
-from mbk.ports.milvus.server import Feature
+from mbk.ports.milvus.values import Feature
 
 #: With it a server takes functions without asking their remote side; from 2.6.8 on.
 FUNCTION_CHECK_OFF = "disable_func_runtime_check"
 DYNAMIC_FIELD = "dynamicfield.enabled"
 
 
-class Creating(Server):
-    def schema_problems(self, schema: CollectionSchema) -> Sequence[str]:
-        return schema_problems(schema, self._server_version, self.features)
+class Creating:
+    """Remembers what it began and did not finish, so that a call that failed can be made again."""
 
-    def create_collection(
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        #: Collections that were created here: their later fields are missing, or the check of them.
+        self._unfinished: set[tuple[str, str]] = set()
+
+    def forget(self, database: str, collection: str) -> None:
+        """The collection is dropped: its name is free for another one."""
+        self._unfinished.discard((database, collection))
+
+    def create(
         self,
         database: str,
         schema: CollectionSchema,
@@ -48,10 +56,6 @@ class Creating(Server):
         A call that failed after the creation can be made again: it goes on where the first one stopped.
         """
         union = [pair for pair in merged(schema.properties, properties) if pair.key not in SERVER_MANAGED]
-        if problems := self.schema_problems(schema):
-            raise Unsupported(
-                f"collection {schema.name}: Milvus {self.version} cannot represent {'; '.join(problems)}"
-            )
         plan = creation_plan(schema)
         with self._functions_unchecked(database, schema, union) as sent:
             if (database, schema.name) not in self._unfinished:
@@ -80,7 +84,7 @@ class Creating(Server):
             num_partitions=partitions,
             properties=write_pairs(properties),
         )
-        self._channel.call(
+        self._server.call(
             "CreateCollection", request, f"create {name_of(database, schema.name)}", database=database
         )
 
@@ -90,7 +94,7 @@ class Creating(Server):
     ) -> Iterator[Sequence[KeyValue]]:
         """The properties to create with. However it ends, a collection that was made gets the check of its source back."""
         source = next((pair.value for pair in properties if pair.key == FUNCTION_CHECK_OFF), "false")
-        needed = schema.functions and Feature.FUNCTION_CHECK_SWITCH in self.features
+        needed = schema.functions and Feature.FUNCTION_CHECK_SWITCH in self._server.features
         if not needed or source.lower() == "true":
             yield properties
             return
@@ -99,18 +103,18 @@ class Creating(Server):
         finally:
             if (database, schema.name) in self._unfinished:
                 pairs = [KeyValue(key=FUNCTION_CHECK_OFF, value=source)]
-                self.alter_collection(database, schema.name, properties=pairs)
+                alter_collection(self._server, database, schema.name, properties=pairs)
 
     def _add_later(self, database: str, collection: str, plan: Plan) -> None:
         if not plan.later:
             return
-        found = self._describe(database, collection).schema
+        found = describe(self._server, database, collection).schema
         there = {item.name for item in (*found.fields, *found.struct_array_fields)}
         for step in plan.later:
             if step.item is None:
                 if not found.enable_dynamic_field:
                     pairs = [KeyValue(key=DYNAMIC_FIELD, value="true")]
-                    self.alter_collection(database, collection, properties=pairs)
+                    alter_collection(self._server, database, collection, properties=pairs)
             elif step.item.name not in there:
                 self._add(database, collection, step)
 
@@ -121,15 +125,15 @@ class Creating(Server):
             request: Any = milvus.AddCollectionStructFieldRequest(
                 collection_name=collection, struct_array_field_schema=write_struct(item)
             )
-            self._channel.call("AddCollectionStructField", request, what, database=database)
+            self._server.call("AddCollectionStructField", request, what, database=database)
         elif isinstance(item, FieldSchema):
             request = milvus.AddCollectionFieldRequest(
                 collection_name=collection, schema=write_field(item).SerializeToString()
             )
-            self._channel.call("AddCollectionField", request, what, database=database)
+            self._server.call("AddCollectionField", request, what, database=database)
 
     def _verify_field_ids(self, database: str, schema: CollectionSchema) -> None:
-        made = _ids(self._describe(database, schema.name).schema)
+        made = _ids(describe(self._server, database, schema.name).schema)
         wrong = [
             f"{name} is {made.get(name)} and was {number}"
             for name, number in _wanted(schema)
@@ -141,38 +145,25 @@ class Creating(Server):
                 hint="its data cannot be imported; drop the collection",
             )
 
-    def alter_collection(
-        self,
-        database: str,
-        collection: str,
-        *,
-        properties: Sequence[KeyValue] = (),
-        delete_keys: Sequence[str] = (),
-    ) -> None:
-        """Servers take either properties or keys to delete, so both are two calls."""
-        what = f"alter {name_of(database, collection)}"
-        if properties:
-            request = milvus.AlterCollectionRequest(
-                collection_name=collection, properties=write_pairs(properties)
-            )
-            self._channel.call("AlterCollection", request, what, database=database)
-        if delete_keys:
-            request = milvus.AlterCollectionRequest(collection_name=collection, delete_keys=delete_keys)
-            self._channel.call("AlterCollection", request, what, database=database)
 
-    def alter_field(self, database: str, collection: str, field: str, *, delete_keys: Sequence[str]) -> None:
-        request = milvus.AlterCollectionFieldRequest(
-            collection_name=collection, field_name=field, delete_keys=delete_keys
+def alter_collection(
+    server: Server,
+    database: str,
+    collection: str,
+    *,
+    properties: Sequence[KeyValue] = (),
+    delete_keys: Sequence[str] = (),
+) -> None:
+    """Servers take either properties or keys to delete, so both are two calls."""
+    what = f"alter {name_of(database, collection)}"
+    if properties:
+        request = milvus.AlterCollectionRequest(
+            collection_name=collection, properties=write_pairs(properties)
         )
-        what = f"alter field {field} of {name_of(database, collection)}"
-        self._channel.call("AlterCollectionField", request, what, database=database)
-
-    def alter_index(self, database: str, collection: str, index: str, *, delete_keys: Sequence[str]) -> None:
-        request = milvus.AlterIndexRequest(
-            collection_name=collection, index_name=index, delete_keys=delete_keys
-        )
-        what = f"alter index {index} of {name_of(database, collection)}"
-        self._channel.call("AlterIndex", request, what, database=database)
+        server.call("AlterCollection", request, what, database=database)
+    if delete_keys:
+        request = milvus.AlterCollectionRequest(collection_name=collection, delete_keys=delete_keys)
+        server.call("AlterCollection", request, what, database=database)
 
 
 def _wanted(schema: CollectionSchema) -> Iterator[tuple[str, int]]:

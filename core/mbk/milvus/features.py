@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from mbk.ports.milvus.server import Feature
+from mbk.ports.milvus.values import Feature
 
 Version = tuple[int, int, int]
 

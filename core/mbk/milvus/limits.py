@@ -14,7 +14,7 @@ from mbk.milvus.features import Version
 from mbk.milvus.numbering import Plan, creation_plan
 from mbk.milvus.schema import sent_fields
 from mbk.model.records import CollectionSchema, FieldSchema, FunctionSchema, IndexInfo, StructArrayFieldSchema
-from mbk.ports.milvus.server import Feature
+from mbk.ports.milvus.values import Feature
 
 #: Number, name and first version of each type. Data, because 2.3.5 takes types that it does not know without a word
 #: and fails when rows come; and not the protocol's own enumeration, because an older client lacks the newer ones.

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from urllib.parse import urlencode
 
 from mbk.errors import MilvusError, Unsupported
+from mbk.milvus.server import Server
 from mbk.milvus.web import Answer, Port
 
 SETTING = "milvus.management.endpoint"
@@ -44,6 +45,19 @@ def encryption_key(endpoint: str, database: str) -> str:
     if answer.status != http.client.OK or said.get("msg") != "OK" or not said.get("ezk"):
         raise MilvusError(f"get the encryption key of database {database}: {answer.place} answers {reason}")
     return str(said["ezk"])
+
+
+class GcPause:
+    """Implements :class:`mbk.ports.milvus.roles.GcPause`."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def pause(self, seconds: int, *, collection_id: int | None = None) -> str:
+        return pause(self._server.settings.management_endpoint, seconds, collection_id=collection_id)
+
+    def resume(self, ticket: str = "", *, collection_id: int | None = None) -> None:
+        resume(self._server.settings.management_endpoint, ticket=ticket, collection_id=collection_id)
 
 
 def _collection_pause(endpoint: str, path: str, query: Mapping[str, object]) -> Answer:

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from mbk.errors import AlreadyExists, MilvusError
-from mbk.milvus.channel import Channel
 from mbk.milvus.proto import milvus
+from mbk.milvus.server import Server
 from mbk.model.records import (
     DEFAULT_DATABASE,
     Name,
@@ -30,29 +30,29 @@ BUILT_IN_ROLES = frozenset({"admin", "public"})
 _UNKNOWN_PRIVILEGE = re.compile(r"privilege \[([^\]]+)\] does not exist")
 
 
-def read_rbac(channel: Channel, databases: Sequence[str], *, whole: bool) -> Rbac:
+def read_rbac(server: Server, databases: Sequence[str], *, whole: bool) -> Rbac:
     """``whole``: the server has BackupRBAC and hands out password hashes. Without, passwords stay empty."""
     if whole:
-        response = channel.call("BackupRBAC", milvus.BackupRBACMetaRequest(), "read users and roles")
+        response = server.call("BackupRBAC", milvus.BackupRBACMetaRequest(), "read users and roles")
         return _from_message(response.RBAC_meta)
-    roles = channel.call("SelectRole", milvus.SelectRoleRequest(), "list roles").results
+    roles = server.call("SelectRole", milvus.SelectRoleRequest(), "list roles").results
     names = [result.role.name for result in roles]
     return Rbac(
-        users=_users(channel),
+        users=_users(server),
         roles=[Name(name=name) for name in names],
-        grants=_grants(channel, names, (*databases, ANY_DATABASE)),
+        grants=_grants(server, names, (*databases, ANY_DATABASE)),
     )
 
 
-def _users(channel: Channel) -> list[RbacUser]:
+def _users(server: Server) -> list[RbacUser]:
     request = milvus.SelectUserRequest(include_role_info=True)
     return [
         RbacUser(user=result.user.name, roles=[Name(name=role.name) for role in result.roles])
-        for result in channel.call("SelectUser", request, "list users").results
+        for result in server.call("SelectUser", request, "list users").results
     ]
 
 
-def _grants(channel: Channel, roles: Iterable[str], databases: Iterable[str]) -> list[RbacGrant]:
+def _grants(server: Server, roles: Iterable[str], databases: Iterable[str]) -> list[RbacGrant]:
     """2.2 lists the grants of one database at a time, 2.3 those for all databases with each: each is kept once."""
     found: dict[tuple[str, ...], RbacGrant] = {}
     databases = tuple(dict.fromkeys((DEFAULT_DATABASE, *databases)))
@@ -60,7 +60,7 @@ def _grants(channel: Channel, roles: Iterable[str], databases: Iterable[str]) ->
         for database in databases:
             entity = milvus.GrantEntity(role=milvus.RoleEntity(name=role), db_name=database)
             request = milvus.SelectGrantRequest(entity=entity)
-            for message in channel.call("SelectGrant", request, f"list the grants of role {role}").entities:
+            for message in server.call("SelectGrant", request, f"list the grants of role {role}").entities:
                 grant = _grant(message)
                 found.setdefault(_key(grant), grant)
     return list(found.values())
@@ -114,7 +114,7 @@ def _privilege(grant: RbacGrant) -> str:
 
 
 def restore_rbac(
-    channel: Channel, wanted: Rbac, present: Rbac, *, whole: bool, groups: bool = True
+    server: Server, wanted: Rbac, present: Rbac, *, whole: bool, groups: bool = True
 ) -> list[str]:
     """Adds what ``present`` lacks. A line for each user, role and group left alone or impossible; equal grants are none.
 
@@ -125,15 +125,15 @@ def restore_rbac(
     if not groups:
         missing, without = _without_groups(missing, wanted)
     if whole:
-        return [*lines, *_restore_whole(channel, missing), *without]
+        return [*lines, *_restore_whole(server, missing), *without]
     for role in missing.roles:
-        _create_role(channel, role.name)
+        _create_role(server, role.name)
     for grant in missing.grants:
-        _create_grant(channel, grant)
+        _create_grant(server, grant)
     return [*lines, *(_unmade(user) for user in missing.users), *without]
 
 
-def _restore_whole(channel: Channel, missing: Rbac) -> list[str]:
+def _restore_whole(server: Server, missing: Rbac) -> list[str]:
     """One call that does all or nothing; grants of privileges that this server does not know are left out of it.
 
     It refuses an empty request, what exists, unknown privileges, and users of unknown roles (milvus:
@@ -143,7 +143,7 @@ def _restore_whole(channel: Channel, missing: Rbac) -> list[str]:
     while missing.users or missing.roles or missing.grants or missing.privilege_groups:
         request = milvus.RestoreRBACMetaRequest(RBAC_meta=to_message(missing))
         try:
-            channel.call("RestoreRBAC", request, "restore users and roles")
+            server.call("RestoreRBAC", request, "restore users and roles")
             break
         except MilvusError as exc:
             unknown = _UNKNOWN_PRIVILEGE.search(exc.message)
@@ -208,18 +208,18 @@ def lacking(wanted: Rbac, present: Rbac) -> tuple[Rbac, list[str]]:
     return missing, [f"{line}, left alone" for line in lines]
 
 
-def _create_role(channel: Channel, name: str) -> None:
+def _create_role(server: Server, name: str) -> None:
     request = milvus.CreateRoleRequest(entity=milvus.RoleEntity(name=name))
     with suppress(AlreadyExists):
-        channel.call("CreateRole", request, f"create role {name}")
+        server.call("CreateRole", request, f"create role {name}")
 
 
-def _create_grant(channel: Channel, grant: RbacGrant) -> None:
+def _create_grant(server: Server, grant: RbacGrant) -> None:
     request = milvus.OperatePrivilegeRequest(
         entity=_grant_message(grant), type=milvus.OperatePrivilegeType.Grant
     )
     what = f"grant to role {_named(grant.role)} on {_named(grant.object)} {grant.object_name}"
-    channel.call("OperatePrivilege", request, what, database=grant.db_name or DEFAULT_DATABASE)
+    server.call("OperatePrivilege", request, what, database=grant.db_name or DEFAULT_DATABASE)
 
 
 def _grant_message(grant: RbacGrant) -> Any:

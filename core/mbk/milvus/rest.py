@@ -25,7 +25,7 @@ from mbk.errors import (
 from mbk.milvus.failures import CHECK_LOGIN, check, one_line
 from mbk.milvus.proto import common
 from mbk.milvus.web import Answer, Port
-from mbk.ports.milvus.server import ImportPhase, ImportState, SegmentLogs
+from mbk.ports.milvus.values import ImportPhase, ImportState, SegmentLogs
 
 SETTING = "milvus.rest.endpoint"
 SECONDS = 60.0

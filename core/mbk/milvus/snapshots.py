@@ -14,7 +14,7 @@ from mbk.errors import AlreadyExists, ImportFailed, NotFound
 from mbk.milvus.failures import one_line
 from mbk.milvus.proto import milvus
 from mbk.milvus.server import Server, name_of
-from mbk.ports.milvus.server import Feature, ImportPhase, SnapshotState
+from mbk.ports.milvus.values import Feature, ImportPhase, SnapshotState
 
 _PHASES = {
     "Completed": ImportPhase.COMPLETED,
@@ -22,21 +22,26 @@ _PHASES = {
 }
 
 
-class Snapshots(Server):
-    def create_snapshot(self, database: str, collection: str, snapshot: str, *, description: str = "") -> int:
+class Snapshots:
+    """Implements :class:`mbk.ports.milvus.roles.Snapshots`."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def create(self, database: str, collection: str, snapshot: str, *, description: str = "") -> int:
         what = f"make snapshot {snapshot} of {name_of(database, collection)}"
         request = milvus.CreateSnapshotRequest(
             name=snapshot, description=description, db_name=database, collection_name=collection
         )
-        with self._using(Feature.SNAPSHOT, what), suppress(AlreadyExists):
-            self._channel.call("CreateSnapshot", request, what, database=database)
+        with self._server.using(Feature.SNAPSHOT, what), suppress(AlreadyExists):
+            self._server.call("CreateSnapshot", request, what, database=database)
         return int(self._snapshot(database, collection, snapshot, what).create_ts)
 
-    def snapshots(self, database: str, collection: str, *, prefix: str) -> Mapping[str, str]:
+    def find(self, database: str, collection: str, *, prefix: str) -> Mapping[str, str]:
         what = f"list the snapshots of {name_of(database, collection)}"
         request = milvus.ListSnapshotsRequest(db_name=database, collection_name=collection)
-        with self._using(Feature.SNAPSHOT, what):
-            names = self._channel.call("ListSnapshots", request, what, database=database).snapshots
+        with self._server.using(Feature.SNAPSHOT, what):
+            names = self._server.call("ListSnapshots", request, what, database=database).snapshots
         found = {}
         for name in names:
             if name.startswith(prefix):
@@ -46,15 +51,15 @@ class Snapshots(Server):
 
     def _snapshot(self, database: str, collection: str, snapshot: str, what: str) -> Any:
         request = milvus.DescribeSnapshotRequest(name=snapshot, db_name=database, collection_name=collection)
-        return self._channel.call("DescribeSnapshot", request, what, database=database)
+        return self._server.call("DescribeSnapshot", request, what, database=database)
 
-    def drop_snapshot(self, database: str, collection: str, snapshot: str) -> None:
+    def drop(self, database: str, collection: str, snapshot: str) -> None:
         what = f"drop snapshot {snapshot} of {name_of(database, collection)}"
         request = milvus.DropSnapshotRequest(name=snapshot, db_name=database, collection_name=collection)
         with suppress(NotFound):
-            self._channel.call("DropSnapshot", request, what, database=database)
+            self._server.call("DropSnapshot", request, what, database=database)
 
-    def export_snapshot(self, database: str, collection: str, snapshot: str, *, uri: str, spec: str) -> str:
+    def export(self, database: str, collection: str, snapshot: str, *, uri: str, spec: str) -> str:
         what = f"export snapshot {snapshot} of {name_of(database, collection)}"
         request = milvus.ExportSnapshotRequest(
             name=snapshot,
@@ -63,13 +68,13 @@ class Snapshots(Server):
             target_s3_path=uri,
             external_spec=spec,
         )
-        with self._using(Feature.SNAPSHOT, what):
-            return _job(self._channel.call("ExportSnapshot", request, what, database=database), what)
+        with self._server.using(Feature.SNAPSHOT, what):
+            return _job(self._server.call("ExportSnapshot", request, what, database=database), what)
 
     def export_state(self, job: str) -> SnapshotState:
         what = f"get the state of snapshot export {job}"
         request = milvus.GetExportSnapshotStateRequest(job_id=_number(job, what))
-        info = self._channel.call("GetExportSnapshotState", request, what).info
+        info = self._server.call("GetExportSnapshotState", request, what).info
         return SnapshotState(
             phase=_phase(milvus.ExportSnapshotState, info, what),
             percent=info.progress,
@@ -79,18 +84,18 @@ class Snapshots(Server):
             size=info.total_bytes,
         )
 
-    def restore_snapshot(self, database: str, collection: str, *, uri: str, spec: str) -> str:
+    def restore(self, database: str, collection: str, *, uri: str, spec: str) -> str:
         what = f"restore a snapshot into {name_of(database, collection)}"
         request = milvus.RestoreExternalSnapshotRequest(
             db_name=database, target_collection_name=collection, snapshot_metadata_uri=uri, external_spec=spec
         )
-        with self._using(Feature.SNAPSHOT, what):
-            return _job(self._channel.call("RestoreExternalSnapshot", request, what, database=database), what)
+        with self._server.using(Feature.SNAPSHOT, what):
+            return _job(self._server.call("RestoreExternalSnapshot", request, what, database=database), what)
 
-    def restore_snapshot_state(self, job: str) -> SnapshotState:
+    def restore_state(self, job: str) -> SnapshotState:
         what = f"get the state of snapshot restore {job}"
         request = milvus.GetRestoreSnapshotStateRequest(job_id=_number(job, what))
-        info = self._channel.call("GetRestoreSnapshotState", request, what).info
+        info = self._server.call("GetRestoreSnapshotState", request, what).info
         return SnapshotState(
             phase=_phase(milvus.RestoreSnapshotState, info, what),
             percent=info.progress,

@@ -25,7 +25,7 @@ def old(world: World) -> OldBackup:
 
 
 def keys(world: World, name: str = "docs") -> list[int]:
-    return [key for key, _ in world.milvus.rows(name)]
+    return [key for key, _ in world.milvus.visible_rows(name)]
 
 
 def test_segments_without_a_group_lie_directly_below_their_partition(world: World, old: OldBackup) -> None:
@@ -115,8 +115,8 @@ def test_l0_segments_are_imported_after_the_data(world: World, old: OldBackup) -
     old.commit()
     world.restore("old")
     assert keys(world) == [2, 3]
-    assert [request.l0 for request in world.milvus.imports] == [False, True, True]
-    assert [request.partition for request in world.milvus.imports] == ["_default", "_default", ""]
+    assert [request.l0 for request in world.milvus.import_requests] == [False, True, True]
+    assert [request.partition for request in world.milvus.import_requests] == ["_default", "_default", ""]
 
 
 def test_binlogs_that_cannot_be_read_for_a_server_without_l0_are_told_before_anything_is_made(
@@ -136,7 +136,7 @@ def test_binlogs_that_cannot_be_read_for_a_server_without_l0_are_told_before_any
         world.restore("old", drop_existing=True)
     assert "\n" not in str(caught.value)
     assert keys(world) == [7]
-    assert not world.milvus.imports
+    assert not world.milvus.import_requests
     assert not world.staged
 
 
@@ -207,7 +207,7 @@ def test_an_old_backup_timestamp_is_never_used_to_cut(world: World, old: OldBack
         world.restore("old", truncate=True)
     assert not world.milvus.names, "nothing half restored stays"
     world.restore("old")
-    assert [request.end_ts for request in world.milvus.imports] == [0]
+    assert [request.end_ts for request in world.milvus.import_requests] == [0]
 
 
 @pytest.mark.parametrize("group", [0, 1], ids=["below the partition", "in the group"])
@@ -221,7 +221,10 @@ def test_an_orphan_beside_the_segments_is_not_imported(world: World, old: OldBac
     world.restore("old")
     assert keys(world) == list(range(6))
     assert all(
-        "restore-temp" in path for request in world.milvus.imports for file in request.files for path in file
+        "restore-temp" in path
+        for request in world.milvus.import_requests
+        for file in request.files
+        for path in file
     )
 
 

@@ -81,8 +81,8 @@ def test_all_objects_are_verified_before_any_metadata_file_is_written() -> None:
 def test_objects_lie_where_the_format_wants_them_and_nothing_else_does() -> None:
     world = filled(features=V2_4)
     world.create()
-    collection = world.milvus.describe("default", "docs")
-    data, l0 = world.milvus.segments("default", "docs")
+    collection = world.milvus.inventory.describe("default", "docs")
+    data, l0 = world.milvus.segments.persistent("default", "docs")
     partition = collection.partitions[0].id
     binlogs = {key for key in world.backed_up if "/binlogs/" in key}
     inserts = f"backup/nightly/binlogs/insert_log/{collection.id}/{partition}/{data.id}/{data.id}/"
@@ -105,8 +105,8 @@ def test_objects_lie_where_the_format_wants_them_and_nothing_else_does() -> None
 def test_deltas_of_a_data_segment_carry_its_group() -> None:
     world = filled(features=V2_3)
     world.create()
-    collection = world.milvus.describe("default", "docs")
-    (data,) = world.milvus.segments("default", "docs")
+    collection = world.milvus.inventory.describe("default", "docs")
+    (data,) = world.milvus.segments.persistent("default", "docs")
     place = f"backup/nightly/binlogs/delta_log/{collection.id}/{data.partition_id}/{data.id}/{data.id}/"
     assert [key.startswith(place) for key in world.backed_up if "/delta_log/" in key] == [True]
 
@@ -145,7 +145,7 @@ def test_every_segment_has_exactly_one_deltalog_entry_of_field_0() -> None:
 def test_a_segment_says_what_a_restore_needs() -> None:
     world = filled()
     world.create()
-    (found,) = world.milvus.segments("default", "docs")
+    (found,) = world.milvus.segments.persistent("default", "docs")
     (segment,) = meta_files(world)["segment_meta.json"]["infos"]
     listed = {key: len(data) for key, data in world.objects("milvus", "files/").items()}
     logs = [log for entry in (*segment["binlogs"], *segment["deltalogs"]) for log in entry["binlogs"]]

@@ -15,7 +15,7 @@ from mbk.errors import CollectionNotFound, MilvusError, MilvusUnavailable, Unsup
 from mbk.milvus import connect
 from mbk.milvus.proto import common, milvus, msg
 from mbk.model.records import Database, KeyValue, Name, PrivilegeGroup, Rbac, RbacGrant, RbacGrantor, RbacUser
-from mbk.ports.milvus.server import Feature, FlushPoint, ImportRequest, SegmentInfo
+from mbk.ports.milvus.values import Feature, FlushPoint, ImportRequest, SegmentInfo
 from tests.unit.milvus.double import failed, serving
 
 CHANNEL = "by-dev-rootcoord-dml_0_5v0"
@@ -43,7 +43,7 @@ def test_flush_survives_passing_errors_and_keeps_the_checkpoints() -> None:
         return milvus.GetFlushStateResponse(flushed=len(asked) > 3)
 
     with serving("v2.5.9", Flush=flush_answer, GetFlushState=state) as client:
-        point = client.flush("tenants", "docs")
+        point = client.points.flush("tenants", "docs")
 
     assert asked == [([7], 99, "tenants")] * 4
     position = msg.MsgPosition(channel_name=CHANNEL, timestamp=42).SerializeToString()
@@ -61,7 +61,7 @@ def test_flush_gives_up_at_once_when_the_collection_is_gone_and_in_time_otherwis
 
     def flush_with(state: Any, timeout: float | None = None) -> None:
         with serving("v2.5.9", Flush=flush_answer, GetFlushState=state) as client:
-            client.flush("default", "docs", timeout=timeout)
+            client.points.flush("default", "docs", timeout=timeout)
 
     with pytest.raises(CollectionNotFound):
         flush_with(gone)
@@ -81,10 +81,10 @@ def test_an_unknown_server_is_probed_and_not_taken_for_the_newest() -> None:
         assert Feature.DESCRIBE_DATABASE in client.features
         assert Feature.RBAC_BACKUP not in client.features
         expected = Database(db_name="default", db_id=3, properties=[KeyValue(key="a", value="b")])
-        assert client.databases() == [expected]
+        assert client.inventory.databases() == [expected]
     with serving("master-abc") as client:
         assert client.features == {Feature.ALIASES}
-        assert client.databases() == [Database(db_name="default")]
+        assert client.inventory.databases() == [Database(db_name="default")]
 
 
 def test_segments_are_the_persistent_ones_with_what_the_server_tells() -> None:
@@ -98,7 +98,7 @@ def test_segments_are_the_persistent_ones_with_what_the_server_tells() -> None:
         return milvus.GetPersistentSegmentInfoResponse(infos=[one, l0, still])
 
     with serving("v2.6.1", GetPersistentSegmentInfo=segments) as client:
-        assert client.segments("default", "docs") == [
+        assert client.segments.persistent("default", "docs") == [
             SegmentInfo(id=1, partition_id=2, rows=3, storage_version=2, v_channel=CHANNEL),
             SegmentInfo(id=4, partition_id=-1, rows=0, is_l0=True),
         ]
@@ -148,7 +148,7 @@ def test_imports_are_asked_for_in_the_terms_of_the_server(
         return milvus.DescribeCollectionResponse()
 
     with serving(version, Import=start, DescribeCollection=describe) as client:
-        assert client.start_import(request_) == "17"
+        assert client.imports.start(request_) == "17"
     (request,) = seen
     assert list(request.files) == paths
     assert {pair.key: pair.value for pair in request.options} == options
@@ -182,8 +182,8 @@ def test_rbac_goes_over_whole_without_what_exists() -> None:
         privilege_groups=[PrivilegeGroup(group_name="group", privileges=[Name(name="Search")])],
     )
     with serving("v2.5.9", BackupRBAC=backup, RestoreRBAC=restore) as client:
-        assert client.read_rbac().users[0].password == "other"
-        lines = client.restore_rbac(wanted)
+        assert client.access.read().users[0].password == "other"
+        lines = client.access.restore(wanted)
     assert lines == ["role reader exists, left alone"]
     (meta,) = restored
     assert [(user.user, user.password, user.roles[0].name) for user in meta.users] == [
@@ -196,7 +196,7 @@ def test_rbac_goes_over_whole_without_what_exists() -> None:
 
 def test_a_call_that_the_server_lacks_is_unsupported() -> None:
     with serving("v2.5.9") as client, pytest.raises(Unsupported, match="read users and roles"):
-        client.read_rbac()
+        client.access.read()
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
@@ -220,7 +220,7 @@ def test_calls_from_several_threads_keep_their_databases_apart() -> None:
 
     databases = [f"d{number}" for number in range(40)]
     with serving("v2.5.9", ShowCollections=collections) as client, ThreadPoolExecutor(8) as threads:
-        found = list(threads.map(client.collections, databases))
+        found = list(threads.map(client.inventory.collections, databases))
     assert found == [[f"in_{database}"] for database in databases]
 
 

@@ -98,7 +98,7 @@ def grown(*, function: bool = False) -> CollectionSchema:
 
 
 def create(client: Milvus, record: CollectionSchema) -> None:
-    client.create_collection("default", record, shards=1, consistency_level=0)
+    client.definitions.create_collection("default", record, shards=1, consistency_level=0)
 
 
 def test_fields_that_came_later_come_later_again_and_the_servers_own_properties_stay_its_own() -> None:
@@ -168,7 +168,7 @@ def test_a_server_that_numbers_otherwise_is_found_out_before_rows_come() -> None
 def test_an_index_that_the_server_cannot_have_is_refused_before_it_is_asked() -> None:
     index = IndexInfo(field_name="f", index_type="BITMAP", params={"index_type": "BITMAP"})
     with serving("v2.4.23") as client, pytest.raises(Unsupported, match="BITMAP"):
-        client.create_index("default", "docs", index)
+        client.definitions.create_index("default", "docs", index)
 
 
 def test_properties_and_keys_to_delete_are_two_calls() -> None:
@@ -176,5 +176,5 @@ def test_properties_and_keys_to_delete_are_two_calls() -> None:
     server.properties = {"old": "1"}
     with serving("v3.0.1", **server.answers()) as client:
         pairs = [KeyValue(key="new", value="2")]
-        client.alter_collection("default", "docs", properties=pairs, delete_keys=["old"])
+        client.definitions.alter_collection("default", "docs", properties=pairs, delete_keys=["old"])
     assert server.properties == {"new": "2"}

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from mbk.milvus.features import HEAD, OLDEST, features_of, parse_version, server_version
-from mbk.ports.milvus.server import Feature
+from mbk.ports.milvus.values import Feature
 
 
 @pytest.mark.parametrize(

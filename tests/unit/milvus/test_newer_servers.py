@@ -12,7 +12,7 @@ from mbk.milvus.proto import common, milvus
 from mbk.model.records import (
     KeyValue,
 )
-from mbk.ports.milvus.server import (
+from mbk.ports.milvus.values import (
     Feature,
     FlushAllPoint,
     ImportPhase,
@@ -43,7 +43,7 @@ def test_a_flush_over_everything_waits_for_the_boundary_and_keeps_it() -> None:
         return milvus.GetFlushAllStateResponse(flushed=len(asked) > 2)
 
     with serving("v2.6.11", FlushAll=flushed_all, GetFlushAllState=state) as client:
-        point = client.flush_all(sleep=lambda _: None)
+        point = client.points.flush_all(sleep=lambda _: None)
     tick = int("3hqk9dm7h5s0", 36)
     assert asked == [{CHANNEL: tick}] * 3
     message = flushed_all().flush_all_msgs[CHANNEL].SerializeToString(deterministic=True)
@@ -55,7 +55,7 @@ def test_a_flush_over_everything_that_the_server_has_not_falls_away(answers: dic
     with serving("2.6-20250801-abc", **answers) as client:
         assert Feature.FLUSH_ALL in client.features
         with pytest.raises(Unsupported, match="flush all"):
-            client.flush_all()
+            client.points.flush_all()
         assert Feature.FLUSH_ALL not in client.features
 
 
@@ -65,9 +65,9 @@ def test_a_server_whose_rest_is_elsewhere_loses_what_needs_it() -> None:
         serving("v2.5.8", settings={"rest_endpoint": f"127.0.0.1:{rest.port}"}) as client,
     ):
         with pytest.raises(Unsupported):
-            client.segment_logs("default", 1, [2])
+            client.segments.logs("default", 1, [2])
         with pytest.raises(Unsupported):
-            client.start_import(ImportRequest("default", "docs", "p", (("i/",), ("j/",)), rest=True))
+            client.imports.start(ImportRequest("default", "docs", "p", (("i/",), ("j/",)), rest=True))
         assert not {Feature.SEGMENT_DETAIL, Feature.REST_IMPORT} & client.features
 
 
@@ -91,14 +91,14 @@ def test_jobs_are_asked_about_where_they_were_started() -> None:
             GetImportState=grpc_state,
         ) as client,
     ):
-        over_rest = client.start_import(
+        over_rest = client.imports.start(
             ImportRequest("d", "docs", "p", (("i/",), ("j/", "k/")), storage_version=2, rest=True)
         )
-        over_grpc = client.start_import(ImportRequest("d", "docs", "p", (("i/",),)))
-        assert client.import_state(over_rest, database="d") == ImportState(
+        over_grpc = client.imports.start(ImportRequest("d", "docs", "p", (("i/",),)))
+        assert client.imports.state(over_rest, database="d") == ImportState(
             ImportPhase.COMPLETED, percent=100, rows=3
         )
-        assert client.import_state(over_grpc, database="d").phase is ImportPhase.RUNNING
+        assert client.imports.state(over_grpc, database="d").phase is ImportPhase.RUNNING
     assert rest.asked[0].body["options"] == {
         "backup": "true",
         "skip_disk_quota_check": "true",
@@ -116,9 +116,9 @@ def test_a_job_that_waits_for_its_commit_is_not_taken_for_failed() -> None:
             "v3.0.1", settings={"rest_endpoint": f"127.0.0.1:{rest.port}"}, GetImportState=grpc_state
         ) as client,
     ):
-        assert client.import_state("18").phase is ImportPhase.UNCOMMITTED
+        assert client.imports.state("18").phase is ImportPhase.UNCOMMITTED
     with serving("v3.0.1", settings={"rest_endpoint": "127.0.0.1:1"}, GetImportState=grpc_state) as client:
-        assert client.import_state("18").phase is ImportPhase.FAILED
+        assert client.imports.state("18").phase is ImportPhase.FAILED
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_what_a_server_cannot_import_is_refused_before_it_is_asked(
     version: str, request_: ImportRequest, reason: str
 ) -> None:
     with serving(version) as client, pytest.raises(Unsupported, match=reason) as caught:
-        client.start_import(request_)
+        client.imports.start(request_)
     assert "secret" not in str(caught.value)
 
 
@@ -146,7 +146,7 @@ def test_an_import_that_is_limited_can_be_tried_again() -> None:
         return milvus.ImportResponse(status=failed("rate limit exceeded[rate=0.1]", code=8))
 
     with serving("v2.4.23", Import=limited) as client, pytest.raises(RateLimited) as caught:
-        client.start_import(ImportRequest("d", "c", "p", (("i/",),)))
+        client.imports.start(ImportRequest("d", "c", "p", (("i/",),)))
     assert caught.value.retryable
 
 
@@ -159,7 +159,7 @@ def test_snapshots_need_a_server_that_can_export_them() -> None:
     with serving("v2.6.15") as client:
         assert Feature.SNAPSHOT not in client.features
         with pytest.raises(Unsupported, match="snapshots"):
-            client.create_snapshot("default", "docs", "s")
+            client.snapshots.create("default", "docs", "s")
 
 
 def test_a_snapshot_goes_out_and_comes_back() -> None:
@@ -191,16 +191,16 @@ def test_a_snapshot_goes_out_and_comes_back() -> None:
         GetRestoreSnapshotState=lambda *_: milvus.GetRestoreSnapshotStateResponse(info=restored),
         DropSnapshot=keep(common.Status()),
     ) as client:
-        assert client.create_snapshot("d", "docs", "s") == 42
-        assert client.export_snapshot("d", "docs", "s", uri="s3://b/x", spec="") == "7"
-        assert client.export_state("7") == SnapshotState(
+        assert client.snapshots.create("d", "docs", "s") == 42
+        assert client.snapshots.export("d", "docs", "s", uri="s3://b/x", spec="") == "7"
+        assert client.snapshots.export_state("7") == SnapshotState(
             ImportPhase.COMPLETED, percent=100, metadata_uri="s3://b/m.json", files=3, size=9
         )
-        assert client.restore_snapshot("d", "docs", uri="s3://b/m.json", spec="") == "8"
-        assert client.restore_snapshot_state("8") == SnapshotState(ImportPhase.FAILED, reason="gone away")
-        client.drop_snapshot("d", "docs", "s")
+        assert client.snapshots.restore("d", "docs", uri="s3://b/m.json", spec="") == "8"
+        assert client.snapshots.restore_state("8") == SnapshotState(ImportPhase.FAILED, reason="gone away")
+        client.snapshots.drop("d", "docs", "s")
         with pytest.raises(ImportFailed):
-            client.export_state("no number")
+            client.snapshots.export_state("no number")
     assert {database for _, database in seen} == {"d"}
 
 
@@ -209,9 +209,9 @@ def test_the_position_of_the_replication_channel_is_told_by_2_5_only() -> None:
         return milvus.ReplicateMessageResponse(position=f"at {request.channel_name}")
 
     with serving("v2.5.20", settings={"rpc_channel_name": "mine"}, ReplicateMessage=position) as client:
-        assert client.replicate_position() == "at mine"
+        assert client.points.replicate_position() == "at mine"
     with serving("v2.6.0", ReplicateMessage=position) as client, pytest.raises(Unsupported):
-        client.replicate_position()
+        client.points.replicate_position()
 
 
 def test_a_server_without_replication_has_no_position() -> None:
@@ -222,7 +222,7 @@ def test_a_server_without_replication_has_no_position() -> None:
         return milvus.ReplicateMessageResponse(status=denied)
 
     with serving("v2.5.20", ReplicateMessage=position) as client:
-        assert client.replicate_position() == ""
+        assert client.points.replicate_position() == ""
 
 
 def test_the_key_of_an_encrypted_database_is_fetched_and_never_shown() -> None:
@@ -235,11 +235,11 @@ def test_the_key_of_an_encrypted_database_is_fetched_and_never_shown() -> None:
         answering(lambda *_: answers.pop(0)) as port,
         serving("v2.6.12", settings={"management_endpoint": f"http://127.0.0.1:{port.port}"}) as client,
     ):
-        assert client.encryption_key("vault") == "wrapped"
+        assert client.access.encryption_key("vault") == "wrapped"
         with pytest.raises(MilvusError, match=r"vault.*no such zone") as caught:
-            client.encryption_key("vault")
+            client.access.encryption_key("vault")
         with pytest.raises(Unsupported):
-            client.encryption_key("vault")
+            client.access.encryption_key("vault")
     assert "wrapped" not in str(caught.value)
     assert port.asked[0].path == "/management/rootcoord/ez/backup?db_name=vault"
 
@@ -258,7 +258,7 @@ def test_a_database_gets_the_properties_that_are_not_the_servers_own() -> None:
     ]
     for version in ("v2.4.2", "v2.4.3"):
         with serving(version, CreateDatabase=create_database) as client:
-            client.create_database("d", pairs)
+            client.definitions.create_database("d", pairs)
     assert seen == [{}, {"database.replica.number": "2"}]
 
 
@@ -270,7 +270,7 @@ def test_a_collection_is_loaded_where_it_was() -> None:
         return common.Status()
 
     with serving("v2.5.8", LoadCollection=load, LoadPartitions=load) as client:
-        client.load("default", "docs", replicas=2, resource_groups=["a", "b"])
-        client.load("default", "docs", partitions=["p"])
+        client.definitions.load("default", "docs", replicas=2, resource_groups=["a", "b"])
+        client.definitions.load("default", "docs", partitions=["p"])
     assert (seen[0].replica_number, list(seen[0].resource_groups)) == (2, ["a", "b"])
     assert (seen[1].partition_names, list(seen[1].resource_groups)) == (["p"], [])

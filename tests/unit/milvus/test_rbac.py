@@ -77,7 +77,7 @@ def test_built_ins_and_what_the_server_does_not_know_are_left_out_of_the_one_cal
         privilege_groups=[PrivilegeGroup(group_name="readers", privileges=[Name(name="Search")])],
     )
     with serving(version, BackupRBAC=server.backup, RestoreRBAC=server.restore) as client:
-        lines = client.restore_rbac(wanted)
+        lines = client.access.restore(wanted)
     assert [user.user for user in server.meta.users] == ["root", "ann"]
     assert [role.name for role in server.meta.users[1].roles] == ["reader"]
     assert [item.grantor.privilege.name for item in server.meta.grants] == ["Search"] + ["readers"] * groups
@@ -95,4 +95,4 @@ def test_a_refusal_for_another_reason_is_told() -> None:
         serving("v2.6.12", BackupRBAC=RbacServer().backup, RestoreRBAC=refused) as client,
         pytest.raises(MbkError, match="read-only"),
     ):
-        client.restore_rbac(Rbac(roles=[Name(name="reader")], grants=[grant("reader", "Search")]))
+        client.access.restore(Rbac(roles=[Name(name="reader")], grants=[grant("reader", "Search")]))

@@ -23,7 +23,7 @@ from mbk.errors import (
     Unsupported,
 )
 from mbk.milvus.rest import BATCH, Rest, base_url
-from mbk.ports.milvus.server import ImportPhase, ImportState, SegmentLogs
+from mbk.ports.milvus.values import ImportPhase, ImportState, SegmentLogs
 from tests.unit.milvus.http_double import answering
 
 SECRET = "paSSw0rd"

@@ -11,7 +11,8 @@ from mbk.engine.runtime.run import Run
 from mbk.errors import Interrupted, MbkError, MilvusError
 from mbk.model.records import Database, IndexInfo, Rbac, RpcChannel, as_dict
 from mbk.ports.metastore import MetaStore
-from mbk.ports.milvus.server import CollectionInfo, Feature, Milvus
+from mbk.ports.milvus.server import Milvus
+from mbk.ports.milvus.values import CollectionInfo, Feature
 
 #: Both stand, not empty, in the properties of an encrypted database.
 ZONE_PROPERTIES = ("cipher.ezID", "cipher.key")
@@ -29,13 +30,13 @@ def add_zone_keys(milvus: Milvus, databases: Sequence[Database], run: Run) -> No
         if all(properties.get(key) for key in ZONE_PROPERTIES):
             database.ezk = run.retry.call(
                 f"get the encryption key of database {database.db_name}",
-                milvus.encryption_key,
+                milvus.access.encryption_key,
                 database.db_name,
             )
 
 
 def read_rbac(milvus: Milvus, run: Run) -> Rbac:
-    rbac = run.retry.call("read RBAC", milvus.read_rbac)
+    rbac = run.retry.call("read RBAC", milvus.access.read)
     if Feature.RBAC_BACKUP not in milvus.features:
         run.notice(
             "rbac-no-passwords",
@@ -50,7 +51,7 @@ def rpc_channel(milvus: Milvus, name: str, run: Run) -> RpcChannel | None:
     if Feature.REPLICATE_POSITION not in milvus.features:
         return None
     try:
-        position = run.retry.call("get the replication position", milvus.replicate_position)
+        position = run.retry.call("get the replication position", milvus.points.replicate_position)
     except Interrupted:
         raise
     except MbkError as error:

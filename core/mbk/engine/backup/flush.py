@@ -15,7 +15,8 @@ from mbk.model.layout import physical_channel
 from mbk.model.manifest import ALL, NONE, OWN, Protection
 from mbk.model.options import Strategy
 from mbk.model.records import CollectionHead
-from mbk.ports.milvus.server import CollectionInfo, Feature, FlushAllPoint, Milvus
+from mbk.ports.milvus.server import Milvus
+from mbk.ports.milvus.values import CollectionInfo, Feature, FlushAllPoint
 
 #: Attempts at a flush. Milvus' default quota is one flush of a collection in ten seconds
 #: (milvus: configs/milvus.yaml, quotaAndLimits.flushRate.collection.max 0.1): somebody may have flushed it just now.
@@ -53,7 +54,7 @@ class FlushBoundary:
         self.run.phase("flush")
         try:
             self.flushed = self.run.retry.patiently(
-                FLUSH_PATIENCE, "flush all collections", self.milvus.flush_all, sleep=self.run.sleep
+                FLUSH_PATIENCE, "flush all collections", self.milvus.points.flush_all, sleep=self.run.sleep
             )
         except Unsupported as error:
             if self.strategy is not Strategy.AUTO:
@@ -90,7 +91,7 @@ class FlushBoundary:
         point = self.run.retry.patiently(
             FLUSH_PATIENCE,
             f"flush {label}",
-            self.milvus.flush,
+            self.milvus.points.flush,
             info.database,
             info.name,
             sleep=self.run.sleep,
@@ -102,7 +103,7 @@ class FlushBoundary:
     def count(self, info: CollectionInfo) -> int | None:
         """The live rows, only to compare with after a restore: a server that cannot tell is no obstacle."""
         try:
-            return self.milvus.row_count(info.database, info.name)
+            return self.milvus.rows.count(info.database, info.name)
         except MbkError:
             return None
 

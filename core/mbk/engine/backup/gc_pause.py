@@ -16,7 +16,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from mbk.engine.runtime.run import Run
 from mbk.errors import MbkError, Unsupported
-from mbk.ports.milvus.server import Feature, Milvus
+from mbk.ports.milvus.server import Milvus
+from mbk.ports.milvus.values import Feature
 
 #: A renewal that failed is tried again after this part of a lease; the regular one is made after half of it.
 AGAIN = 8
@@ -74,7 +75,7 @@ class Lease:
 
     def _pause(self) -> str | None:
         try:
-            return self._milvus.pause_gc(self._seconds, collection_id=self._collection)
+            return self._milvus.gc.pause(self._seconds, collection_id=self._collection)
         except Unsupported as error:
             self._run.notice(
                 "gc-pause-unsupported",
@@ -86,7 +87,7 @@ class Lease:
 
     def _resume(self, ticket: str) -> None:
         try:
-            self._milvus.resume_gc(ticket)
+            self._milvus.gc.resume(ticket)
         except MbkError as error:
             self._run.notice(
                 "gc-resume-failed", f"garbage collection stays paused until its lease ends: {error}"

@@ -12,7 +12,8 @@ from mbk.engine.runtime.run import Run
 from mbk.errors import Interrupted, MbkError, NotFound, UsageError
 from mbk.model.records import CollectionHead, Database, PartitionHead, key_values
 from mbk.model.selection import CollectionName, Selection
-from mbk.ports.milvus.server import CollectionInfo, FlushPoint, Milvus
+from mbk.ports.milvus.server import Milvus
+from mbk.ports.milvus.values import CollectionInfo, FlushPoint
 
 
 @dataclass(slots=True)
@@ -35,7 +36,7 @@ def survey(milvus: Milvus, selection: Selection, run: Run) -> Survey:
     present: set[CollectionName] = set()
     candidates = [
         database
-        for database in run.retry.call("list databases", milvus.databases)
+        for database in run.retry.call("list databases", milvus.inventory.databases)
         if selection.wants_database(database.db_name)
     ]
     there = {database.db_name for database in candidates}
@@ -43,7 +44,7 @@ def survey(milvus: Milvus, selection: Selection, run: Run) -> Survey:
         raise NotFound(f"database {absent[0]} does not exist", hint="check --filter")
     for database in candidates:
         names = run.retry.call(
-            f"list collections of {database.db_name}", milvus.collections, database.db_name
+            f"list collections of {database.db_name}", milvus.inventory.collections, database.db_name
         )
         found = {CollectionName(database.db_name, name) for name in names}
         wanted = sorted(name for name in found if selection.wants(name))

@@ -14,7 +14,7 @@ from mbk.errors import CollectionNotFound, MbkError
 from mbk.model.events import CollectionFinished
 from mbk.model.reports import CollectionOutcome
 from mbk.model.states import CollectionState
-from mbk.ports.milvus.server import CollectionInfo
+from mbk.ports.milvus.values import CollectionInfo
 
 
 class Worker(Protocol):

@@ -19,7 +19,8 @@ from mbk.errors import AccessError, BucketNotFound, MbkError, Unreachable, Unsup
 from mbk.model.layout import INSERT_LOG
 from mbk.model.records import DEFAULT_DATABASE
 from mbk.model.reports import CheckResult
-from mbk.ports.milvus.server import CollectionInfo, Feature, Milvus
+from mbk.ports.milvus.server import Milvus
+from mbk.ports.milvus.values import CollectionInfo, Feature
 from mbk.ports.storage import Storage
 
 #: A pause so short that it is over before it matters; it is not resumed, for that would end somebody else's.
@@ -82,17 +83,20 @@ class Check:
 
     def _collections(self) -> str:
         milvus = self.milvus()
-        counts = {item.db_name: len(milvus.collections(item.db_name)) for item in milvus.databases()}
+        counts = {
+            item.db_name: len(milvus.inventory.collections(item.db_name))
+            for item in milvus.inventory.databases()
+        }
         return f"{sum(counts.values())} collections in {len(counts)} databases"
 
     def _gc(self) -> str:
-        self.milvus().pause_gc(GC_LEASE)
+        self.milvus().gc.pause(GC_LEASE)
         return "can be paused"
 
     def _rest(self) -> str:
         """Asks for the list of import jobs, as a restore does before it trusts the port."""
         try:
-            self.milvus().import_jobs(DEFAULT_DATABASE, "", rest=True)
+            self.milvus().imports.jobs(DEFAULT_DATABASE, "", rest=True)
         except (Unsupported, Unreachable, AccessError):
             raise
         except MbkError:
@@ -162,11 +166,11 @@ class Check:
         """One with flushed rows, where there is any; an error is told by the questions to Milvus."""
         with suppress(MbkError):
             milvus = self.milvus()
-            for database in milvus.databases():
-                for collection in milvus.collections(database.db_name):
-                    segments = milvus.segments(database.db_name, collection)
+            for database in milvus.inventory.databases():
+                for collection in milvus.inventory.collections(database.db_name):
+                    segments = milvus.segments.persistent(database.db_name, collection)
                     if any(segment.rows and not segment.is_l0 for segment in segments):
-                        return milvus.describe(database.db_name, collection)
+                        return milvus.inventory.describe(database.db_name, collection)
         return None
 
 

@@ -42,7 +42,8 @@ from mbk.model.reports import CollectionOutcome, RunReport, TransferStats, check
 from mbk.model.selection import CollectionName, Selection
 from mbk.model.states import CollectionState
 from mbk.ports.metastore import MetaStore
-from mbk.ports.milvus.server import CollectionInfo, Feature, FlushAllPoint, Milvus, SegmentInfo
+from mbk.ports.milvus.server import Milvus
+from mbk.ports.milvus.values import CollectionInfo, Feature, FlushAllPoint, SegmentInfo
 from mbk.ports.storage import Storage
 
 #: More segments at once than this only queue up before the copiers.
@@ -191,7 +192,7 @@ class Create:
     def _described(self, name: CollectionName) -> tuple[CollectionName, CollectionInfo | None]:
         try:
             return name, self.run.retry.call(
-                f"describe {name}", self.milvus.describe, name.database, name.collection
+                f"describe {name}", self.milvus.inventory.describe, name.database, name.collection
             )
         except CollectionNotFound:
             return name, None
@@ -233,7 +234,7 @@ class Create:
         return self.run.retry.patiently(
             LISTING_PATIENCE,
             f"list segments of {label_of(info)}",
-            self.milvus.segments,
+            self.milvus.segments.persistent,
             info.database,
             info.name,
         )

@@ -38,7 +38,8 @@ from mbk.model.records import Backup
 from mbk.model.reports import CollectionOutcome, RunReport, TransferStats
 from mbk.model.selection import CollectionName
 from mbk.model.states import CollectionState
-from mbk.ports.milvus.server import Feature, Milvus
+from mbk.ports.milvus.server import Milvus
+from mbk.ports.milvus.values import Feature
 from mbk.ports.storage import Storage
 
 
@@ -235,7 +236,7 @@ class Restore:
         if not order.options.rbac or order.backup.rbac_meta is None:
             return
         self.run.phase("rbac")
-        for note in self.milvus.restore_rbac(order.backup.rbac_meta):
+        for note in self.milvus.access.restore(order.backup.rbac_meta):
             self.run.notice("rbac", note)
 
     def _report(

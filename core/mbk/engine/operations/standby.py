@@ -34,7 +34,8 @@ from mbk.model.records import ALL_PARTITIONS, DEFAULT_DATABASE, NOT_LOADED, Back
 from mbk.model.reports import CollectionOutcome, RunReport
 from mbk.model.selection import CollectionName
 from mbk.model.states import CollectionState
-from mbk.ports.milvus.server import ImportPhase, ImportState, Milvus
+from mbk.ports.milvus.server import Milvus
+from mbk.ports.milvus.values import ImportPhase, ImportState
 from mbk.ports.replicate import Replication
 from mbk.ports.storage import Storage
 
@@ -129,7 +130,7 @@ class SecondaryRestore:
                 )
         for record in backup.collection_backups:
             name = _name(record)
-            if self.milvus.has_collection(name.database, name.collection):
+            if self.milvus.inventory.has_collection(name.database, name.collection):
                 raise AlreadyExists(f"cluster {target} holds {name} already", hint="use a fresh standby")
 
     def _stage(self, catalog: Catalog, backup: Backup, transfer: Transfer) -> list[list[_Job]]:
@@ -229,7 +230,7 @@ class SecondaryRestore:
             try:
                 state = self.run.retry.call(
                     f"ask for import job {job.id}",
-                    self.milvus.import_state,
+                    self.milvus.imports.state,
                     str(job.id),
                     database=_name(job.collection).database,
                     rest=True,
@@ -261,7 +262,7 @@ class SecondaryRestore:
             if record.load_state not in ("", NOT_LOADED):
                 self._send(f"load {_name(record)}", replication.load, record, ids[_name(record).database])
         if (rbac := backup.rbac_meta) is not None:
-            present = self.run.retry.call("read RBAC", self.milvus.read_rbac)
+            present = self.run.retry.call("read RBAC", self.milvus.access.read)
             self._send("restore users and roles", replication.restore_rbac, rbac, present)
         for channel, message in sorted(backup.flush_all_msgs_base64.items()):
             self._send(
@@ -274,7 +275,7 @@ class SecondaryRestore:
         deadline = time.monotonic() + PATIENCE
         for record in backup.collection_backups:
             name = _name(record)
-            while not self.milvus.has_collection(name.database, name.collection):
+            while not self.milvus.inventory.has_collection(name.database, name.collection):
                 if time.monotonic() > deadline:
                     raise VerificationFailed(
                         f"{name} does not appear in the standby", hint="see the standby's log"

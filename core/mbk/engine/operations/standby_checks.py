@@ -6,7 +6,8 @@ from mbk.engine.repository.flush_messages import flush_ticks
 from mbk.errors import InvalidBackup, UsageError
 from mbk.model.layout import physical_channel
 from mbk.model.records import DEFAULT_DATABASE, Backup, Collection
-from mbk.ports.milvus.server import Feature, Milvus
+from mbk.ports.milvus.server import Milvus
+from mbk.ports.milvus.values import Feature
 
 _AGAIN = "back up again with --strategy bulk_flush --backup_index_extra"
 

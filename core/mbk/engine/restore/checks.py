@@ -19,7 +19,8 @@ from mbk.errors import CollectionExists, CollectionNotFound, Unsupported, UsageE
 from mbk.model.options import RestoreOptions
 from mbk.model.records import DEFAULT_DATABASE, Backup, SegmentHead
 from mbk.model.selection import CollectionName
-from mbk.ports.milvus.server import Feature, Milvus
+from mbk.ports.milvus.server import Milvus
+from mbk.ports.milvus.values import Feature
 from mbk.ports.storage import Storage
 
 Places = Mapping[CollectionName, SegmentPlaces]
@@ -60,7 +61,7 @@ class RestoreChecks:
                 yield f"{task.source}: its data is encrypted with a zone key"
             if self.options.skip_create:
                 continue
-            if problems := self.milvus.schema_problems(target_schema(task, self.options)):
+            if problems := self.milvus.definitions.schema_problems(target_schema(task, self.options)):
                 yield f"{task.source} ({', '.join(problems)})"
 
     def _of_data(self, places: Places) -> Iterator[str]:
@@ -135,12 +136,14 @@ class RestoreChecks:
     def targets(self, name: str) -> dict[CollectionName, bool]:
         """The targets that an earlier run of this restore began and did not end: True where it can be gone on with."""
         options = self.options
-        databases = {item.db_name for item in self.run.retry.call("list databases", self.milvus.databases)}
+        databases = {
+            item.db_name for item in self.run.retry.call("list databases", self.milvus.inventory.databases)
+        }
         existing = {
             task.target
             for task in self.plan.tasks
             if task.target.database in databases
-            and self.milvus.has_collection(task.target.database, task.target.collection)
+            and self.milvus.inventory.has_collection(task.target.database, task.target.collection)
         }
         missing = sorted({task.target for task in self.plan.tasks} - existing)
         if options.skip_create and missing:
@@ -169,7 +172,7 @@ class RestoreChecks:
                 f"an earlier restore into {target} was killed while it started an import: rows may be there twice",
                 hint=f"check the rows, remove {prefix} from {self.storage.location}, then run again",
             )
-        info = self.milvus.describe(target.database, target.collection)
+        info = self.milvus.inventory.describe(target.database, target.collection)
         if found.collection_id not in (0, info.id) or not (found.created or found.collection_id):
             return None
         return bool(found.collection_id) and not journal.is_unclear

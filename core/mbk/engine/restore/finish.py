@@ -53,7 +53,7 @@ class Finish:
         if not self.wants_load(task) or _loaded_partitions(task):
             return None
         try:
-            return self.milvus.row_count(task.target.database, task.target.collection)
+            return self.milvus.rows.count(task.target.database, task.target.collection)
         except MbkError:
             return None
 
@@ -61,7 +61,7 @@ class Finish:
         while True:
             states = self.run.retry.call(
                 f"ask for the indexes of {task.target}",
-                self.milvus.index_states,
+                self.milvus.definitions.index_states,
                 task.target.database,
                 task.target.collection,
             )
@@ -74,7 +74,7 @@ class Finish:
 
     def _create_aliases(self, task: RestoreTask) -> None:
         for alias in task.record.aliases:
-            self.milvus.create_alias(task.target.database, task.target.collection, alias)
+            self.milvus.definitions.create_alias(task.target.database, task.target.collection, alias)
 
     def _load(self, task: RestoreTask) -> None:
         """With the replicas and resource groups of the source; where these cannot be had, without, and that is told."""
@@ -82,17 +82,19 @@ class Finish:
         partitions = _loaded_partitions(task)
         replicas, groups = max(1, task.record.replica_number), task.record.resource_groups
         try:
-            self.milvus.load(database, name, partitions=partitions, replicas=replicas, resource_groups=groups)
+            self.milvus.definitions.load(
+                database, name, partitions=partitions, replicas=replicas, resource_groups=groups
+            )
         except MilvusError as error:
             if replicas == 1 and not groups:
                 raise
-            self.milvus.load(database, name, partitions=partitions)
+            self.milvus.definitions.load(database, name, partitions=partitions)
             self.run.notice(
                 "load-reduced",
                 f"{task.target} is loaded with one replica in the default resource group: {error.message}",
                 str(task.target),
             )
-        while self.milvus.load_progress(database, name) < 100:
+        while self.milvus.definitions.load_progress(database, name) < 100:
             self.run.sleep(LOAD_POLL)
 
 

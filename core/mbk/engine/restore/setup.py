@@ -14,7 +14,8 @@ from mbk.engine.runtime.run import Run
 from mbk.errors import AccessError, AlreadyExists, MbkError, Unreachable, Unsupported
 from mbk.model.options import RestoreOptions
 from mbk.model.selection import CollectionName
-from mbk.ports.milvus.server import Feature, Milvus
+from mbk.ports.milvus.server import Milvus
+from mbk.ports.milvus.values import Feature
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class RestoreSetup:
             return False
 
         def probe() -> object:
-            return self.milvus.import_jobs("default", "", rest=True)
+            return self.milvus.imports.jobs("default", "", rest=True)
 
         try:
             self.run.retry.call("ask for REST", probe) if asked else probe()
@@ -66,7 +67,9 @@ class RestoreSetup:
         return any(count > 1 for count in counts)
 
     def create_databases(self) -> None:
-        present = {item.db_name for item in self.run.retry.call("list databases", self.milvus.databases)}
+        present = {
+            item.db_name for item in self.run.retry.call("list databases", self.milvus.inventory.databases)
+        }
         for database in self.plan.databases:
             name = database.db_name
             if name in present or Feature.DATABASES not in self.milvus.features:
@@ -81,7 +84,9 @@ class RestoreSetup:
                 properties = []
             # It may be there by an answer that got lost, or by somebody else.
             with suppress(AlreadyExists):
-                self.run.retry.call(f"create database {name}", self.milvus.create_database, name, properties)
+                self.run.retry.call(
+                    f"create database {name}", self.milvus.definitions.create_database, name, properties
+                )
 
     def take_up(self, begun: Mapping[CollectionName, bool]) -> set[CollectionName]:
         """Drops what must be begun anew; returns the targets to go on with."""
@@ -91,5 +96,5 @@ class RestoreSetup:
                     "resumed", f"{target} was begun by an earlier restore that did not end: going on with it"
                 )
             else:
-                self.milvus.drop_collection(target.database, target.collection)
+                self.milvus.definitions.drop_collection(target.database, target.collection)
         return {target for target, resumable in begun.items() if resumable}

@@ -12,7 +12,8 @@ from mbk.errors import AlreadyExists, CollectionNotFound, MbkError, MilvusError,
 from mbk.model.manifest import Loaded
 from mbk.model.options import RestoreOptions
 from mbk.model.records import LOADED, NOT_LOADED
-from mbk.ports.milvus.server import Feature, Milvus
+from mbk.ports.milvus.server import Milvus
+from mbk.ports.milvus.values import Feature
 
 #: Creating is put off by the server's limit on definitions for long (FORMAT.md 3.4).
 PATIENCE = 20
@@ -38,15 +39,15 @@ class Target:
             self._equip(made=False)
             return False
         self.run.phase("create", str(task.target))
-        if options.drop_existing and self.milvus.has_collection(database, name):
-            self.milvus.drop_collection(database, name)
+        if options.drop_existing and self.milvus.inventory.has_collection(database, name):
+            self.milvus.definitions.drop_collection(database, name)
         self.journal.begin(collection_id=0, created=True)
         schema = target_schema(task, options)
         try:
             self.run.retry.patiently(
                 PATIENCE,
                 f"create {task.target}",
-                self.milvus.create_collection,
+                self.milvus.definitions.create_collection,
                 database,
                 schema,
                 shards=target_shards(task, options),
@@ -66,10 +67,10 @@ class Target:
         """Indexes and partitions; then it is noted whose collection this is."""
         task = self.task
         database, name = task.target.database, task.target.collection
-        info = self.milvus.describe(database, name)
+        info = self.milvus.inventory.describe(database, name)
         if self.options.drop_index:
             for index in info.indexes:
-                self.milvus.drop_index(database, name, index)
+                self.milvus.definitions.drop_index(database, name, index)
         if self.options.rebuild_index:
             self._create_indexes()
         present = {partition.name for partition in info.partitions}
@@ -78,7 +79,7 @@ class Target:
                 self.run.retry.patiently(
                     PATIENCE,
                     f"create partition {partition.partition_name} of {task.target}",
-                    self.milvus.create_partition,
+                    self.milvus.definitions.create_partition,
                     database,
                     name,
                     partition.partition_name,
@@ -93,7 +94,7 @@ class Target:
                 self.run.retry.patiently(
                     PATIENCE,
                     what,
-                    self.milvus.create_index,
+                    self.milvus.definitions.create_index,
                     self.task.target.database,
                     self.task.target.collection,
                     index,
@@ -118,7 +119,9 @@ class Target:
         why = "Milvus still imports into it"
         if not left_running or self.ends_jobs_when_dropped:
             try:
-                self.milvus.drop_collection(self.task.target.database, self.task.target.collection)
+                self.milvus.definitions.drop_collection(
+                    self.task.target.database, self.task.target.collection
+                )
             except CollectionNotFound:
                 return True
             except MbkError as error:
@@ -137,7 +140,7 @@ class Target:
 
     def release(self) -> None:
         database, name = self.task.target.database, self.task.target.collection
-        info = self.milvus.describe(database, name)
+        info = self.milvus.inventory.describe(database, name)
         if info.load_state in ("", NOT_LOADED):
             return
         partitions = [part for part, state in info.partition_load_states.items() if state == LOADED]
@@ -150,7 +153,7 @@ class Target:
             f"{self.task.target} is released while deletes are imported, and loaded again afterwards",
             str(self.task.target),
         )
-        self.run.retry.call(f"release {self.task.target}", self.milvus.release, database, name)
+        self.run.retry.call(f"release {self.task.target}", self.milvus.definitions.release, database, name)
 
     def load_again(self) -> None:
         """What fails here takes nothing back; it is told."""
@@ -159,7 +162,9 @@ class Target:
             return
         database, name = self.task.target.database, self.task.target.collection
         try:
-            self.milvus.load(database, name, partitions=loaded.partitions, replicas=loaded.replicas)
+            self.milvus.definitions.load(
+                database, name, partitions=loaded.partitions, replicas=loaded.replicas
+            )
         except MbkError as error:
             self.run.notice(
                 "not-loaded", f"{self.task.target} is no longer loaded: {error}", str(self.task.target)

@@ -9,7 +9,7 @@ import pytest
 from mbk.engine.backup.gc_pause import gc_paused
 from mbk.engine.runtime.run import Run
 from mbk.errors import MilvusUnavailable, Unsupported
-from mbk.ports.milvus.server import Feature
+from mbk.ports.milvus.values import Feature
 from tests.fakes.milvus import V2_3, V2_6
 from tests.fakes.world import QUICK, World
 

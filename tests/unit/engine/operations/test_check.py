@@ -25,7 +25,8 @@ from mbk.errors import (
     Unsupported,
 )
 from mbk.model.reports import CheckResult
-from mbk.ports.milvus.server import Feature, Milvus
+from mbk.ports.milvus.server import Milvus
+from mbk.ports.milvus.values import Feature
 from mbk.ports.storage import Capabilities, ObjectInfo, Storage
 from mbk.testing import MemoryService, MemoryStorage
 from mbk.testing.memory import EVERYTHING
@@ -420,7 +421,7 @@ def test_a_side_that_cannot_be_reached_does_not_hide_the_other(side: str) -> Non
 
 def test_a_pause_of_another_run_is_not_ended() -> None:
     place = Place()
-    place.server.pause_gc(3600)
+    place.server.gc.pause(3600)
     place.check()
     assert [call for call, _ in place.server.calls if call == "resume_gc"] == []
 

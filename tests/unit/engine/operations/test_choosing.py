@@ -65,7 +65,7 @@ def test_a_filter_that_leaves_nothing_is_an_error(text: str, exclude: str, serve
 
 
 def test_a_collection_is_narrowed_to_its_chosen_partitions(server: World) -> None:
-    info = server.milvus.describe("default", "docs")
+    info = server.milvus.inventory.describe("default", "docs")
     for text, exclude, kept in (
         ("docs/y*", "", ["y2024", "y2025"]),
         ("docs/y2024,docs/z*", "", ["y2024"]),
@@ -80,7 +80,7 @@ def test_a_collection_is_narrowed_to_its_chosen_partitions(server: World) -> Non
 
 
 def test_partitions_of_a_partition_key_are_no_choice(server: World) -> None:
-    info = server.milvus.describe("default", "docs")
+    info = server.milvus.inventory.describe("default", "docs")
     info.schema.fields[1].is_partition_key = True
     with pytest.raises(UsageError, match="partition key"):
         narrowed(info, Selection.parse("docs/y2024"))
@@ -274,10 +274,10 @@ def test_a_mapping_restores_the_rows_as_often_as_it_says_with_its_own_descriptio
     colls = [{"source": "docs", "target": "one"}, {"source": "docs", "target": "two", "override": override}]
     world.restore(mapping=parse_mapping([{"source": "default", "target": "copies", "colls": colls}]))
     for name in ("one", "two"):
-        assert [key for key, _ in world.milvus.rows(name, database="copies")] == list(range(5))
-    two = world.milvus.describe("copies", "two")
+        assert [key for key, _ in world.milvus.visible_rows(name, database="copies")] == list(range(5))
+    two = world.milvus.inventory.describe("copies", "two")
     assert (two.shards, two.schema.description) == (3, "second")
-    assert world.milvus.describe("copies", "one").shards == 1
+    assert world.milvus.inventory.describe("copies", "one").shards == 1
 
 
 def test_a_partition_is_restored_alone_and_its_deletes_are_applied() -> None:
@@ -288,7 +288,7 @@ def test_a_partition_is_restored_alone_and_its_deletes_are_applied() -> None:
     world.milvus.delete("docs", [1, 11, 12])
     world.create()
     report = world.restore(suffix="_new", source_selection=Selection.parse("docs/c*"))
-    assert [key for key, _ in world.milvus.rows("docs_new")] == [10, 13, 14]
+    assert [key for key, _ in world.milvus.visible_rows("docs_new")] == [10, 13, 14]
     assert report.collections[0].outcome == "done"
 
 
@@ -315,7 +315,7 @@ def test_a_backup_of_partitions_holds_nothing_of_the_others(parts: World) -> Non
     assert cold_and_warm == len({key.split("/")[6] for key in parts.backed_up if "insert_log" in key}) == 2
     assert report.collections[0].rows_expected is None
     parts.restore(suffix="_new")
-    assert [key for key, _ in parts.milvus.rows("docs_new")] == [10, 13, 14, 20, 21, 22, 23, 24]
+    assert [key for key, _ in parts.milvus.visible_rows("docs_new")] == [10, 13, 14, 20, 21, 22, 23, 24]
 
 
 def test_collections_without_a_chosen_partition_are_skipped(parts: World) -> None:

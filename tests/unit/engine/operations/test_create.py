@@ -50,7 +50,7 @@ def partial(world: World, **options: Any) -> RunReport:
 
 
 def break_copies_of(world: World, name: str, error: type[Exception] = PermissionDenied) -> None:
-    number = world.milvus.describe("default", name).id
+    number = world.milvus.inventory.describe("default", name).id
 
     def fault(operation: str, key: str) -> None:
         if operation in ("copy", "write") and f"/{number}/" in key:
@@ -139,7 +139,7 @@ def test_a_resumed_partial_backup_gains_what_failed_and_loses_nothing(world: Wor
     partial(world)
     mend(world)
     before = {key: data for key, data in world.backed_up.items() if "/binlogs/" in key}
-    world.milvus.drop_collection("default", "docs")
+    world.milvus.definitions.drop_collection("default", "docs")
     world.milvus.add("later")
     world.milvus.insert("later", range(3))
     world.create(resume=True)
@@ -223,7 +223,7 @@ def test_a_collection_dropped_during_the_run_is_skipped_and_told(world: World) -
     def fault(call: str, what: str) -> None:
         if call == "flush" and what == "logs":
             world.milvus.fault = lambda _call, _what: None
-            world.milvus.drop_collection("default", "logs")
+            world.milvus.definitions.drop_collection("default", "logs")
 
     world.workers = 1
     world.milvus.fault = fault
@@ -246,19 +246,19 @@ def test_segments_that_compaction_replaces_are_listed_anew(world: World) -> None
     world.backup.fault = fault
     world.create(only="docs")
     assert world.notices == ["segments-replaced"]
-    (segment,) = world.milvus.segments("default", "docs")
+    (segment,) = world.milvus.segments.persistent("default", "docs")
     assert {key.split("/")[-3] for key in world.backed_up if "/binlogs/" in key} == {str(segment.id)}, (
         "no orphans"
     )
     world.restore(suffix="_back")
-    assert world.milvus.rows("docs_back") == world.milvus.rows("docs")
+    assert world.milvus.visible_rows("docs_back") == world.milvus.visible_rows("docs")
 
 
 def test_a_partition_made_during_the_run_is_not_lost(world: World) -> None:
     def fault(call: str, what: str) -> None:
         if call == "flush":
             world.milvus.fault = lambda _call, _what: None
-            world.milvus.create_partition("default", "docs", "new")
+            world.milvus.definitions.create_partition("default", "docs", "new")
             world.milvus.insert("docs", range(20, 23), partition="new")
 
     world.milvus.fault = fault
@@ -272,8 +272,8 @@ def test_a_segment_of_a_partition_without_a_name_fails_its_collection(world: Wor
     world.milvus.insert("odd", range(3))
     from dataclasses import replace
 
-    segments = world.milvus.segments
-    world.milvus.segments = lambda database, name: [
+    segments = world.milvus.segments.persistent
+    world.milvus.segments.persistent = lambda database, name: [
         replace(segment, partition_id=5) if name == "odd" else segment for segment in segments(database, name)
     ]
     report = partial(world)
@@ -284,7 +284,7 @@ def test_what_was_written_before_the_flush_is_in_the_backup(world: World) -> Non
     world.milvus.insert("docs", [100, 101], flush=False)
     world.create(only="docs")
     world.restore(suffix="_back")
-    assert {key for key, _ in world.milvus.rows("docs_back")} == {*range(6), 100, 101}
+    assert {key for key, _ in world.milvus.visible_rows("docs_back")} == {*range(6), 100, 101}
 
 
 def test_skip_flush_flushes_nothing_and_meta_only_copies_nothing(world: World) -> None:
@@ -350,5 +350,5 @@ def test_a_backup_below_milvus_own_root_is_told_from_milvus_data() -> None:
     world.milvus.add("docs")
     world.milvus.insert("docs", range(3))
     world.create()
-    assert world.milvus.rows("docs")
+    assert world.milvus.visible_rows("docs")
     assert states(world) == {"nightly": "complete"}

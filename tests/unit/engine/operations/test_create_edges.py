@@ -11,7 +11,7 @@ from mbk.errors import (
     Throttled,
     WrongStorage,
 )
-from mbk.ports.milvus.server import Feature
+from mbk.ports.milvus.values import Feature
 from tests.fakes.milvus import V2_3
 from tests.fakes.world import World
 

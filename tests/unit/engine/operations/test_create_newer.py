@@ -30,7 +30,7 @@ from mbk.errors import (
 from mbk.model.manifest import OwnMeta
 from mbk.model.options import Strategy
 from mbk.model.records import FieldSchema, IndexInfo, KeyValue
-from mbk.ports.milvus.server import Feature, FlushAllPoint
+from mbk.ports.milvus.values import Feature, FlushAllPoint
 from tests.fakes.milvus import V2_3, V2_4, V2_5, V2_6
 from tests.fakes.newer import PCHANNEL
 from tests.fakes.world import QUICK, Life, World
@@ -140,14 +140,14 @@ def test_a_server_that_cannot_flush_all_after_all_flushes_each(world: World) -> 
 
 
 def test_a_collection_whose_channels_the_flush_did_not_reach_is_flushed_by_itself(world: World) -> None:
-    world.milvus.flush_all = lambda **_: FlushAllPoint({"other": b"message"}, {"other": 5})
+    world.milvus.points.flush_all = lambda **_: FlushAllPoint({"other": b"message"}, {"other": 5})
     world.create(only="docs")
     assert calls(world, "flush") == [("flush", "docs")]
     assert protections(world) == [("own", True)]
 
 
 def test_collections_of_two_runs_have_no_boundary_in_common(world: World) -> None:
-    number = world.milvus.describe("default", "logs").id
+    number = world.milvus.inventory.describe("default", "logs").id
 
     def broken(operation: str, key: str) -> None:
         if operation in ("copy", "write") and f"/{number}/" in key:
@@ -209,8 +209,8 @@ def test_a_list_of_segments_that_a_compaction_disturbs_is_asked_for_again(world:
 
 def orphan(world: World) -> str:
     """A file that a failed upload left in the first segment of docs."""
-    info = world.milvus.describe("default", "docs")
-    segment = world.milvus.segments("default", "docs")[0]
+    info = world.milvus.inventory.describe("default", "docs")
+    segment = world.milvus.segments.persistent("default", "docs")[0]
     key = f"files/insert_log/{info.id}/{segment.partition_id}/{segment.id}/100/999999"
     world.storage.write(key, [b"half"])
     return key.rsplit("/", 1)[1]
@@ -243,8 +243,8 @@ def test_without_the_list_an_orphan_fails_its_collection_alone(world: World) -> 
 
 
 def test_a_segment_that_the_answer_leaves_out_is_listed(world: World) -> None:
-    answer = world.milvus.segment_logs
-    world.milvus.segment_logs = lambda *args: dict(list(answer(*args).items())[1:])
+    answer = world.milvus.segments.logs
+    world.milvus.segments.logs = lambda *args: dict(list(answer(*args).items())[1:])
     world.create()
     parts = full(world)["collection_backups"][0]["partition_backups"]
     channels = [segment.get("v_channel", "") for part in parts for segment in part["segment_backups"]]
@@ -263,7 +263,7 @@ def test_older_servers_are_not_asked_for_lists(world: World) -> None:
 def test_each_collection_is_paused_from_before_its_listing_until_it_is_copied(world: World) -> None:
     world.workers = 1
     world.create()
-    ids = [str(world.milvus.describe("default", name).id) for name in ("docs", "logs")]
+    ids = [str(world.milvus.inventory.describe("default", name).id) for name in ("docs", "logs")]
     assert calls(world, "pause_gc", "segments", "resume_gc") == [
         ("pause_gc", ids[0]), ("segments", "docs"), ("resume_gc", ""),
         ("pause_gc", ids[1]), ("segments", "logs"), ("resume_gc", ""),
@@ -370,7 +370,7 @@ def test_the_replication_position_is_recorded_and_its_failure_only_told() -> Non
     world.milvus.fault = failing("replicate_position", MilvusError("no such channel"))
     world.create("other")
     assert world.notices == ["no-replication-position"]
-    world.milvus.replicate_position = lambda: ""
+    world.milvus.points.replicate_position = lambda: ""
     world.create("alone")
     assert "rpc_channel_info" not in json.loads(world.backed_up["backup/alone/meta/full_meta.json"])
     assert len(world.notices) == 1, "a server that is no part of a replication is the usual case"
@@ -416,7 +416,7 @@ def test_another_collection_of_the_same_name_is_not_taken_for_an_empty_one(world
     def fault(call: str, what: str) -> None:
         if call == "segments" and what == "docs":
             world.milvus.fault = lambda _call, _what: None
-            world.milvus.drop_collection("default", "docs")
+            world.milvus.definitions.drop_collection("default", "docs")
             world.milvus.add("docs")
 
     world.milvus.fault = fault
@@ -429,7 +429,7 @@ def test_a_collection_dropped_when_it_was_copied_is_in_the_backup(world: World) 
     def fault(call: str, what: str) -> None:
         if call == "resume_gc" and "default.docs" in world.milvus.names:
             world.milvus.fault = lambda _call, _what: None
-            world.milvus.drop_collection("default", "docs")
+            world.milvus.definitions.drop_collection("default", "docs")
 
     world.workers = 1
     world.milvus.fault = fault
@@ -438,8 +438,8 @@ def test_a_collection_dropped_when_it_was_copied_is_in_the_backup(world: World) 
 
 
 def manifests(world: World, name: str) -> None:
-    listed = world.milvus.segments
-    world.milvus.segments = lambda database, collection: [
+    listed = world.milvus.segments.persistent
+    world.milvus.segments.persistent = lambda database, collection: [
         replace(item, storage_version=3) if collection == name else item
         for item in listed(database, collection)
     ]
@@ -470,7 +470,7 @@ def test_only_the_chosen_partitions_are_in_the_backup_and_all_deletes_for_them(w
     (collection,) = full(world)["collection_backups"]
     assert [part["partition_name"] for part in collection["partition_backups"]] == ["cold"]
     assert len(collection["l0_segments"]) == 1
-    ids = {segment.id for segment in world.milvus.segments("default", "docs") if segment.rows == 3}
+    ids = {segment.id for segment in world.milvus.segments.persistent("default", "docs") if segment.rows == 3}
     copied = {key.split("/")[-3] for key in world.backed_up if "/insert_log/" in key}
     assert copied == {str(number) for number in ids}
     assert report.collections[0].rows_expected is None, "the count is of the whole collection"
@@ -481,7 +481,7 @@ def test_a_partition_made_meanwhile_is_held_against_the_filter_too(world: World)
         if call == "flush_all":
             world.milvus.fault = lambda _call, _what: None
             for name in ("cold_2", "warm"):
-                world.milvus.create_partition("default", "docs", name)
+                world.milvus.definitions.create_partition("default", "docs", name)
                 world.milvus.insert("docs", range(20, 23), partition=name)
 
     world.milvus.fault = fault
@@ -517,7 +517,7 @@ class Etcd:
 
 
 def indexed(world: World, store: Etcd) -> None:
-    world.milvus.create_index(
+    world.milvus.definitions.create_index(
         "default", "docs", IndexInfo(field_name="text", index_name="text", index_type="Trie", index_id=7)
     )
     world.metastore = store

@@ -61,12 +61,14 @@ def test_an_interrupted_restore_leaves_no_half_collection_and_no_copies(same: bo
         with pytest.raises(STOPPED):
             world.restore(suffix="_back")
         left = world.objects("milvus", "files/restore-temp")
-        rows = world.milvus.rows("docs_back") if "default.docs_back" in world.milvus.names else None
-        assert rows in (None, world.milvus.rows("docs")) or left, f"interrupted at {instant}"
+        rows = world.milvus.visible_rows("docs_back") if "default.docs_back" in world.milvus.names else None
+        assert rows in (None, world.milvus.visible_rows("docs")) or left, f"interrupted at {instant}"
         world.live(Life())
-        if rows != world.milvus.rows("docs"):
+        if rows != world.milvus.visible_rows("docs"):
             world.restore(suffix="_back")
-        assert world.milvus.rows("docs_back") == world.milvus.rows("docs"), f"interrupted at {instant}"
+        assert world.milvus.visible_rows("docs_back") == world.milvus.visible_rows("docs"), (
+            f"interrupted at {instant}"
+        )
 
 
 def test_an_interrupted_create_commits_nothing_and_gives_the_pause_back() -> None:
@@ -86,7 +88,9 @@ def test_an_interrupted_create_commits_nothing_and_gives_the_pause_back() -> Non
         world.live(Life())
         world.create(resume=True)
         world.restore(suffix="_back")
-        assert world.milvus.rows("docs_back") == world.milvus.rows("docs"), f"interrupted at {instant}"
+        assert world.milvus.visible_rows("docs_back") == world.milvus.visible_rows("docs"), (
+            f"interrupted at {instant}"
+        )
 
 
 def test_a_backup_whose_lease_is_given_back_when_ctrl_c_comes_is_complete() -> None:

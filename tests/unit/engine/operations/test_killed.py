@@ -9,7 +9,7 @@ import pytest
 
 from mbk.errors import BackupNotFound, CollectionExists, UsageError
 from mbk.model.selection import Selection
-from mbk.ports.milvus.server import Feature
+from mbk.ports.milvus.values import Feature
 from tests.fakes.milvus import V2_3, V2_4, V2_6
 from tests.fakes.world import Killed, Life, World
 
@@ -138,8 +138,8 @@ def test_rows_added_to_a_collection_by_a_killed_restore_are_never_doubled_unnoti
         world.live(Life())
         for name, database in (("docs", "default"), ("logs", "other")):
             back = f"{name}_back"
-            wanted = world.milvus.rows(name, database=database)
-            if world.milvus.rows(back, database=database) != wanted:
+            wanted = world.milvus.visible_rows(name, database=database)
+            if world.milvus.visible_rows(back, database=database) != wanted:
                 try:
                     world.restore(
                         suffix="_back", skip_create=True, selection=Selection.parse(f"{database}.{back}")
@@ -147,7 +147,7 @@ def test_rows_added_to_a_collection_by_a_killed_restore_are_never_doubled_unnoti
                 except UsageError as error:
                     told += "rows may be there twice" in error.message
                     continue
-            assert world.milvus.rows(back, database=database) == wanted, f"killed at {instant}"
+            assert world.milvus.visible_rows(back, database=database) == wanted, f"killed at {instant}"
     # Between starting a job and noting its number nobody can know: at most the call and the note, for three jobs.
     assert told <= 6
 
@@ -184,4 +184,4 @@ def test_a_delete_killed_at_any_instant_leaves_no_committed_ruin_and_can_be_repe
             with pytest.raises(BackupNotFound):
                 world.catalog().delete("nightly")
         assert not world.backed_up
-        assert world.milvus.rows("docs"), "Milvus' own data is not the backup's"
+        assert world.milvus.visible_rows("docs"), "Milvus' own data is not the backup's"

@@ -25,7 +25,7 @@ from mbk.model.options import RestoreOptions
 from mbk.model.records import LOADED, IndexInfo, KeyValue
 from mbk.model.reports import RunReport
 from mbk.model.selection import Renaming, Selection
-from mbk.ports.milvus.server import Feature, ImportPhase, ImportState
+from mbk.ports.milvus.values import Feature, ImportPhase, ImportState
 from tests.fakes.milvus import V2_3, V2_4, V2_5
 from tests.fakes.world import Killed, Life, World
 
@@ -70,7 +70,9 @@ def changes(world: World) -> list[str]:
 def test_every_row_comes_back_into_its_partition(world: World) -> None:
     report = world.restore(suffix="_back")
     assert world.milvus.rows_by_partition("docs_back") == world.milvus.rows_by_partition("docs")
-    assert world.milvus.rows("logs_back", database="other") == world.milvus.rows("logs", database="other")
+    assert world.milvus.visible_rows("logs_back", database="other") == world.milvus.visible_rows(
+        "logs", database="other"
+    )
     assert [(item.source, item.target, item.outcome) for item in report.collections] == [
         ("default.docs", "default.docs_back", "done"),
         ("other.logs", "other.logs_back", "done"),
@@ -95,24 +97,24 @@ def test_an_existing_target_is_refused_before_the_first_change(world: World) -> 
 
 
 def test_an_existing_target_is_replaced_when_asked_for(world: World) -> None:
-    before = world.milvus.rows("docs")
+    before = world.milvus.visible_rows("docs")
     world.milvus.insert("docs", [999])
     world.restore(drop_existing=True)
-    assert world.milvus.rows("docs") == before
+    assert world.milvus.visible_rows("docs") == before
 
 
 def test_rows_are_added_to_an_existing_collection_when_asked_for(world: World) -> None:
-    world.milvus.drop_collection("other", "logs")
+    world.milvus.definitions.drop_collection("other", "logs")
     world.milvus.add("logs", database="other")
     world.milvus.insert("logs", [77], database="other")
     world.restore(skip_create=True, selection=Selection.parse("other.logs"))
-    assert [key for key, _ in world.milvus.rows("logs", database="other")] == [0, 1, 2, 77]
+    assert [key for key, _ in world.milvus.visible_rows("logs", database="other")] == [0, 1, 2, 77]
     with pytest.raises(CollectionNotFound, match="skip_create_collection"):
         world.restore(suffix="_nowhere", skip_create=True)
 
 
 def test_a_missing_object_is_found_before_the_first_change(world: World) -> None:
-    segment = world.milvus.segments("other", "logs")[0].id
+    segment = world.milvus.segments.persistent("other", "logs")[0].id
     world.backup.delete([key for key in world.backed_up if f"/{segment}/" in key])
     with pytest.raises(InvalidBackup, match=f"no data of segment {segment}"):
         world.restore(suffix="_back")
@@ -142,7 +144,7 @@ def test_a_dry_run_changes_nothing(world: World) -> None:
 
 
 def test_a_failed_import_takes_the_collection_away_and_leaves_the_others(world: World) -> None:
-    start = world.milvus.start_import
+    start = world.milvus.imports.start
 
     def failing(request: Any) -> str:
         job = start(request)
@@ -150,7 +152,7 @@ def test_a_failed_import_takes_the_collection_away_and_leaves_the_others(world: 
             world.milvus._jobs[job] = ImportState(ImportPhase.FAILED, reason="disk quota exceeded")
         return job
 
-    world.milvus.start_import = failing
+    world.milvus.imports.start = failing
     report = partial(world, suffix="_back")
     assert "disk quota exceeded" in (report.failed[0].error or "")
     assert "default.docs_back" not in world.milvus.names
@@ -159,7 +161,7 @@ def test_a_failed_import_takes_the_collection_away_and_leaves_the_others(world: 
 
 
 def test_rows_added_in_part_are_not_added_twice_by_the_next_run(world: World) -> None:
-    world.milvus.drop_collection("default", "docs")
+    world.milvus.definitions.drop_collection("default", "docs")
     world.milvus.add("docs", partitions=("_default", "cold"))
     world.milvus.insert("docs", [500])
     begun = [0]
@@ -177,7 +179,7 @@ def test_rows_added_in_part_are_not_added_twice_by_the_next_run(world: World) ->
     assert "half-added" in world.notices
     assert "default.docs" in world.milvus.names, "a collection that was there before is not taken away"
     world.restore(skip_create=True, selection=chosen)
-    assert [key for key, _ in world.milvus.rows("docs")] == [0, 1, *range(3, 12), 20, 22, 23, 500]
+    assert [key for key, _ in world.milvus.visible_rows("docs")] == [0, 1, *range(3, 12), 20, 22, 23, 500]
     assert not world.staged
 
 
@@ -211,7 +213,7 @@ def test_a_server_that_goes_away_stops_the_run(world: World) -> None:
 
 
 def test_an_import_that_may_have_begun_is_not_begun_twice(world: World) -> None:
-    start = world.milvus.start_import
+    start = world.milvus.imports.start
     lost = [1]
 
     def losing(request: Any) -> str:
@@ -221,11 +223,13 @@ def test_an_import_that_may_have_begun_is_not_begun_twice(world: World) -> None:
             raise MilvusUnavailable("the answer got lost")
         return job
 
-    world.milvus.start_import = losing
+    world.milvus.imports.start = losing
     world.restore(suffix="_back")
     assert "import-found" in world.notices
     for name, database in (("docs_back", "default"), ("logs_back", "other")):
-        assert world.milvus.rows(name, database=database) == world.milvus.rows(name[:-5], database=database)
+        assert world.milvus.visible_rows(name, database=database) == world.milvus.visible_rows(
+            name[:-5], database=database
+        )
 
 
 def test_rate_limits_are_waited_out(world: World) -> None:
@@ -238,7 +242,7 @@ def test_rate_limits_are_waited_out(world: World) -> None:
 
     world.milvus.fault = fault
     world.restore(suffix="_back")
-    assert world.milvus.rows("docs_back") == world.milvus.rows("docs")
+    assert world.milvus.visible_rows("docs_back") == world.milvus.visible_rows("docs")
 
 
 def test_kept_copies_are_not_taken_for_a_killed_restore(world: World) -> None:
@@ -248,7 +252,7 @@ def test_kept_copies_are_not_taken_for_a_killed_restore(world: World) -> None:
         world.restore(suffix="_back")
     world.milvus.insert("docs_back", [999])
     world.restore(suffix="_back", drop_existing=True)
-    assert world.milvus.rows("docs_back") == world.milvus.rows("docs")
+    assert world.milvus.visible_rows("docs_back") == world.milvus.visible_rows("docs")
     assert not world.staged
 
 
@@ -266,7 +270,7 @@ def test_a_dry_run_after_a_kill_drops_nothing(world: World) -> None:
     world.restore(suffix="_back", selection=Selection.parse("docs_back"), dry_run=True)
     assert "default.docs_back" in world.milvus.names
     world.restore(suffix="_back", selection=Selection.parse("docs_back"))
-    assert world.milvus.rows("docs_back") == world.milvus.rows("docs")
+    assert world.milvus.visible_rows("docs_back") == world.milvus.visible_rows("docs")
 
 
 def test_names_are_chosen_after_renaming(world: World) -> None:
@@ -299,10 +303,10 @@ def test_two_collections_of_one_name_are_refused(world: World) -> None:
 
 def test_meta_only_brings_the_collection_without_its_rows(world: World) -> None:
     report = world.restore(suffix="_back", meta_only=True)
-    assert world.milvus.rows("docs_back") == []
-    assert list(world.milvus.describe("default", "docs_back").partitions)[1].name == "cold"
+    assert world.milvus.visible_rows("docs_back") == []
+    assert list(world.milvus.inventory.describe("default", "docs_back").partitions)[1].name == "cold"
     assert [item.rows_present for item in report.collections] == [None, None]
-    assert not world.milvus.imports
+    assert not world.milvus.import_requests
 
 
 def test_indexes_aliases_and_load_state_are_replayed_on_request() -> None:
@@ -314,10 +318,10 @@ def test_indexes_aliases_and_load_state_are_replayed_on_request() -> None:
     made.loaded = True
     world.create()
     world.restore(suffix="_plain")
-    plain = world.milvus.describe("default", "docs_plain")
+    plain = world.milvus.inventory.describe("default", "docs_plain")
     assert (plain.indexes, plain.aliases, plain.load_state) == ((), (), "NotLoad")
     world.restore(suffix="_whole", rebuild_index=True, aliases=True, load=True)
-    whole = world.milvus.describe("default", "docs_whole")
+    whole = world.milvus.inventory.describe("default", "docs_whole")
     assert whole.indexes[0].index_name == "by_text"
     assert whole.aliases == ("current",)
     assert whole.load_state == LOADED
@@ -339,7 +343,7 @@ def test_what_fails_after_the_data_is_told_and_takes_nothing_back() -> None:
     assert outcome.outcome == "done"
     assert outcome.notes == ("aliases: alias current exists",)
     assert world.notices == ["aliases-failed"]
-    assert len(world.milvus.rows("docs_back")) == 3
+    assert len(world.milvus.visible_rows("docs_back")) == 3
 
 
 def test_properties_of_a_collection_come_back_but_not_those_that_the_server_keeps() -> None:
@@ -377,9 +381,9 @@ def test_an_index_that_the_server_does_not_know_keeps_no_rows_back() -> None:
     (outcome,) = world.restore(suffix="_back", rebuild_index=True).collections
     assert outcome.notes == ("index by_text: invalid index type: Trie",)
     assert "index-refused" in world.notices
-    back = world.milvus.describe("default", "docs_back")
+    back = world.milvus.inventory.describe("default", "docs_back")
     assert [index.index_name for index in back.indexes] == ["by_pk"]
-    assert len(world.milvus.rows("docs_back")) == 3
+    assert len(world.milvus.visible_rows("docs_back")) == 3
 
 
 @pytest.mark.parametrize(
@@ -404,13 +408,13 @@ def test_a_database_comes_back_with_its_properties(mapping: dict[str, str], kept
     ]
     world.create()
     made: dict[str, dict[str, str]] = {}
-    create = world.milvus.create_database
+    create = world.milvus.definitions.create_database
 
     def creating(name: str, properties: Any = ()) -> None:
         made[name] = {pair.key: pair.value for pair in properties}
         create(name, properties)
 
-    world.milvus.create_database = creating
+    world.milvus.definitions.create_database = creating
     options = RestoreOptions(renaming=Renaming.parse("shop.*:shop2.*"), ezk_mapping=mapping)
     Restore(world.milvus, world.storage, world.backup, world.run(), RestoreLimits()).execute(
         "nightly", options
@@ -429,7 +433,7 @@ def test_the_load_state_comes_back_with_its_replicas_or_without_them_where_that_
     full["collection_backups"][0]["replica_number"] = 3
     world.backup.write(key, [json.dumps(full).encode()])
     asked: list[int] = []
-    load = world.milvus.load
+    load = world.milvus.definitions.load
 
     def loading(database: str, collection: str, *, replicas: int = 1, **more: Any) -> None:
         asked.append(replicas)
@@ -437,16 +441,16 @@ def test_the_load_state_comes_back_with_its_replicas_or_without_them_where_that_
             raise MilvusError("no enough nodes to create replicas")
         load(database, collection, replicas=replicas, **more)
 
-    world.milvus.load = loading
+    world.milvus.definitions.load = loading
     world.restore(suffix="_back", load=True)
     assert asked == [3, 1]
-    assert world.milvus.describe("default", "docs_back").load_state == LOADED
+    assert world.milvus.inventory.describe("default", "docs_back").load_state == LOADED
     assert "load-reduced" in world.notices
 
     def refusing(*_: Any, **_more: Any) -> None:
         raise MilvusError("there is no vector index")
 
-    world.milvus.load = refusing
+    world.milvus.definitions.load = refusing
     before = len(world.notices)
     world.restore(suffix="_cold", load=True)
     assert world.notices[before:] == ["load-failed"], (

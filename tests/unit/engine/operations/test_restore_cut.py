@@ -68,14 +68,14 @@ def backed_up_late() -> World:
     world = World(features=V2_5)
     world.milvus.add("docs")
     world.milvus.insert("docs", range(5))
-    flush = world.milvus.flush
+    flush = world.milvus.points.flush
 
     def late(database: str, collection: str, **_: Any) -> Any:
         point = flush(database, collection)
         world.milvus.insert("docs", [50, 51])
         return point
 
-    world.milvus.flush = late
+    world.milvus.points.flush = late
     world.create()
     return world
 
@@ -104,7 +104,7 @@ def test_rows_after_the_line_of_their_channel_stay_out() -> None:
     world = backed_up_late()
     rewrite(world, two_channels)
     world.restore(suffix="_cut", truncate=True)
-    assert [key for key, _ in world.milvus.rows("docs_cut")] == [0, 1, 2, 3, 4]
+    assert [key for key, _ in world.milvus.visible_rows("docs_cut")] == [0, 1, 2, 3, 4]
 
 
 def test_what_cannot_be_cut_exactly_is_refused_before_the_first_change() -> None:
@@ -115,7 +115,7 @@ def test_what_cannot_be_cut_exactly_is_refused_before_the_first_change() -> None
         world.restore(suffix="_cut", truncate=True)
     assert "create_collection" not in [call for call, _ in world.milvus.calls]
     world.restore(suffix="_all")
-    assert len(world.milvus.rows("docs_all")) == 7
+    assert len(world.milvus.visible_rows("docs_all")) == 7
 
 
 def test_a_backup_without_lines_cannot_be_cut() -> None:

@@ -10,7 +10,7 @@ import pytest
 from mbk.engine.operations.limits import ImportLimits
 from mbk.errors import ImportFailed, MilvusError, MilvusUnavailable
 from mbk.model.records import LOADED
-from mbk.ports.milvus.server import ImportPhase, ImportRequest, ImportState
+from mbk.ports.milvus.values import ImportPhase, ImportRequest, ImportState
 from tests.fakes.milvus import V2_3, V2_4
 from tests.fakes.world import World
 
@@ -27,7 +27,7 @@ def filled(features: frozenset[Any] = V2_4, *, segments: int = 8) -> World:
 
 
 def restored(world: World) -> bool:
-    return world.milvus.rows("docs_back") == world.milvus.rows("docs")
+    return world.milvus.visible_rows("docs_back") == world.milvus.visible_rows("docs")
 
 
 def restore(world: World, **options: Any) -> Any:
@@ -36,18 +36,18 @@ def restore(world: World, **options: Any) -> Any:
 
 def answering(world: World, state: Callable[[ImportRequest], ImportState | None]) -> None:
     """Jobs for which ``state`` gives an answer do nothing, and answer it whenever asked."""
-    start = world.milvus.start_import
+    start = world.milvus.imports.start
 
     def begin(request: ImportRequest) -> str:
         answer = state(request)
         if answer is None:
             return start(request)
-        world.milvus.imports.append(request)
+        world.milvus.import_requests.append(request)
         job = str(next(world.milvus._ids))
         world.milvus._jobs[job] = answer
         return job
 
-    world.milvus.start_import = begin
+    world.milvus.imports.start = begin
 
 
 def holds(request: ImportRequest, segment: int) -> bool:
@@ -56,7 +56,7 @@ def holds(request: ImportRequest, segment: int) -> bool:
 
 def test_the_segment_that_cannot_be_imported_is_found_and_named() -> None:
     world = filled()
-    bad = world.milvus.segments("default", "docs")[5].id
+    bad = world.milvus.segments.persistent("default", "docs")[5].id
     failed = ImportState(ImportPhase.FAILED, reason="parse magic number failed")
     answering(world, lambda request: failed if holds(request, bad) else None)
     with pytest.raises(ImportFailed, match=f"parse magic number failed: segment {bad}"):
@@ -71,18 +71,18 @@ def test_a_server_that_takes_none_of_the_segments_is_not_asked_about_each() -> N
     answering(world, lambda _: ImportState(ImportPhase.FAILED, reason="no space left on device 7"))
     with pytest.raises(ImportFailed, match="no space left"):
         restore(world)
-    assert len(world.milvus.imports) < 16
+    assert len(world.milvus.import_requests) < 16
 
 
 def test_of_several_segments_that_cannot_be_imported_one_is_named_and_none_is_lost_when_they_can() -> None:
     world = filled()
-    ids = [str(item.id) for item in world.milvus.segments("default", "docs")]
+    ids = [str(item.id) for item in world.milvus.segments.persistent("default", "docs")]
     bad = {ids[1], ids[6]}
     failed = ImportState(ImportPhase.FAILED, reason="parse magic number failed")
     answering(world, lambda request: failed if any(holds(request, int(item)) for item in bad) else None)
     with pytest.raises(ImportFailed, match=f"segment ({'|'.join(bad)})$"):
         restore(world)
-    del world.milvus.start_import
+    del world.milvus.imports.start
     left = [9]
 
     def until_then(request: ImportRequest) -> ImportState | None:
@@ -126,7 +126,7 @@ def test_a_job_that_never_moves_is_given_up_with_its_segments_named(
 ) -> None:
     """Before 2.4 a collection must not be dropped under a running job."""
     world = filled(features, segments=1)
-    (segment,) = world.milvus.segments("default", "docs")
+    (segment,) = world.milvus.segments.persistent("default", "docs")
     answering(world, lambda _: ImportState(ImportPhase.UNCOMMITTED, 100))
     with pytest.raises(
         ImportFailed, match=f"stands at 100% and waits for a commit.*its segments are {segment.id}"
@@ -152,7 +152,7 @@ def test_a_job_whose_start_never_arrived_is_started_again() -> None:
 
 def losing(world: World) -> None:
     """The first job is begun, but nobody hears of it; and the server does not list jobs."""
-    start = world.milvus.start_import
+    start = world.milvus.imports.start
     left = [1]
 
     def begin(request: ImportRequest) -> str:
@@ -162,8 +162,8 @@ def losing(world: World) -> None:
             raise MilvusUnavailable("the answer got lost")
         return job
 
-    world.milvus.start_import = begin
-    world.milvus.import_jobs = lambda *_, **__: None
+    world.milvus.imports.start = begin
+    world.milvus.imports.jobs = lambda *_, **__: None
 
 
 def test_where_jobs_cannot_be_listed_a_lost_answer_begins_the_collection_anew() -> None:
@@ -205,8 +205,8 @@ def test_deletes_go_into_a_loaded_target_that_is_loaded_again_afterwards() -> No
     target = world.milvus.add("docs_back")
     target.loaded = True
     world.restore("second", suffix="_back", skip_create=True, limits={"imports": QUICK})
-    assert [key for key, _ in world.milvus.rows("docs_back")] == [0, 1, 2, 4]
-    assert world.milvus.describe("default", "docs_back").load_state == LOADED
+    assert [key for key, _ in world.milvus.visible_rows("docs_back")] == [0, 1, 2, 4]
+    assert world.milvus.inventory.describe("default", "docs_back").load_state == LOADED
     assert "released" in world.notices
     assert not world.staged
 
@@ -219,4 +219,4 @@ def test_a_target_is_loaded_again_also_when_the_deletes_fail() -> None:
     answering(world, lambda request: ImportState(ImportPhase.FAILED, reason="no") if request.l0 else None)
     with pytest.raises(ImportFailed):
         world.restore("second", suffix="_back", skip_create=True, limits={"imports": QUICK})
-    assert world.milvus.describe("default", "docs_back").load_state == LOADED
+    assert world.milvus.inventory.describe("default", "docs_back").load_state == LOADED

@@ -12,7 +12,7 @@ from mbk.errors import (
     ImportFailed,
     VerificationFailed,
 )
-from mbk.ports.milvus.server import ImportPhase, ImportState
+from mbk.ports.milvus.values import ImportPhase, ImportState
 from tests.fakes.milvus import V2_4
 from tests.fakes.world import Killed, Life, World
 
@@ -21,19 +21,19 @@ def test_a_restore_can_be_cut_at_the_flush() -> None:
     world = World(features=V2_4)
     world.milvus.add("docs")
     world.milvus.insert("docs", range(5))
-    flush = world.milvus.flush
+    flush = world.milvus.points.flush
 
     def late(database: str, collection: str, **_: Any) -> Any:
         point = flush(database, collection)
         world.milvus.insert("docs", [50, 51])
         return point
 
-    world.milvus.flush = late
+    world.milvus.points.flush = late
     world.create()
     world.restore(suffix="_all")
     world.restore(suffix="_cut", truncate=True)
-    assert [key for key, _ in world.milvus.rows("docs_all")] == [0, 1, 2, 3, 4, 50, 51]
-    assert [key for key, _ in world.milvus.rows("docs_cut")] == [0, 1, 2, 3, 4]
+    assert [key for key, _ in world.milvus.visible_rows("docs_all")] == [0, 1, 2, 3, 4, 50, 51]
+    assert [key for key, _ in world.milvus.visible_rows("docs_cut")] == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("limit", [{"max_segments": 1}, {"max_group_size": 1}, {"max_segments": 2}])
@@ -44,8 +44,8 @@ def test_jobs_keep_to_their_limits(limit: dict[str, int]) -> None:
         world.milvus.insert("docs", range(start, start + 5))
     world.create()
     world.restore(suffix="_back", limits=limit)
-    assert world.milvus.rows("docs_back") == world.milvus.rows("docs")
-    assert len(world.milvus.imports) == (3 if limit == {"max_segments": 2} else 5)
+    assert world.milvus.visible_rows("docs_back") == world.milvus.visible_rows("docs")
+    assert len(world.milvus.import_requests) == (3 if limit == {"max_segments": 2} else 5)
 
 
 def test_small_segments_share_a_job_and_the_copies_are_gone_afterwards() -> None:
@@ -55,8 +55,8 @@ def test_small_segments_share_a_job_and_the_copies_are_gone_afterwards() -> None
         world.milvus.insert("docs", range(start, start + 5))
     world.create()
     world.restore(suffix="_back")
-    assert len(world.milvus.imports) == 1
-    assert world.milvus.rows("docs_back") == world.milvus.rows("docs")
+    assert len(world.milvus.import_requests) == 1
+    assert world.milvus.visible_rows("docs_back") == world.milvus.visible_rows("docs")
     assert not world.staged
 
 
@@ -110,7 +110,7 @@ def test_copies_of_a_killed_restore_are_used_by_the_next() -> None:
     world.live(Life())
     report = world.restore(suffix="_back")
     assert report.transfer.objects == {"kept": len(copies)}
-    assert world.milvus.rows("docs_back") == world.milvus.rows("docs")
+    assert world.milvus.visible_rows("docs_back") == world.milvus.visible_rows("docs")
 
 
 def test_a_journal_that_is_damaged_is_taken_for_none() -> None:
@@ -120,7 +120,7 @@ def test_a_journal_that_is_damaged_is_taken_for_none() -> None:
     world.create()
     world.storage.write("files/restore-temp-nightly-default-docs_back/mbk.json", [b"{"])
     world.restore(suffix="_back")
-    assert world.milvus.rows("docs_back") == world.milvus.rows("docs")
+    assert world.milvus.visible_rows("docs_back") == world.milvus.visible_rows("docs")
     assert not world.staged
 
 
@@ -142,7 +142,7 @@ def test_a_job_of_a_killed_restore_that_failed_meanwhile_is_begun_again() -> Non
         world.restore(suffix="_back")
     world.live(Life())
     world.restore(suffix="_back")
-    assert world.milvus.rows("docs_back") == world.milvus.rows("docs")
+    assert world.milvus.visible_rows("docs_back") == world.milvus.visible_rows("docs")
 
 
 def test_another_backup_does_not_go_on_with_what_this_one_began() -> None:
@@ -166,7 +166,7 @@ def test_another_backup_does_not_go_on_with_what_this_one_began() -> None:
     with pytest.raises(CollectionExists):
         world.restore(suffix="_back")
     world.restore(suffix="_back", drop_existing=True)
-    assert world.milvus.rows("docs_back") == world.milvus.rows("docs")
+    assert world.milvus.visible_rows("docs_back") == world.milvus.visible_rows("docs")
     assert not world.staged
 
 
@@ -183,11 +183,11 @@ def _one_job_fails_while_another_runs(world: World, states: list[ImportState]) -
             jobs.append(job)
         if job == jobs[0] and len(jobs) == 2:
             return ImportState(ImportPhase.FAILED, reason="no room")
-        if job != jobs[0] and world.milvus.has_collection("default", "docs_back"):
+        if job != jobs[0] and world.milvus.inventory.has_collection("default", "docs_back"):
             return states.pop(0) if len(states) > 1 else states[0]
         return ImportState(ImportPhase.RUNNING)
 
-    world.milvus.import_state = answer
+    world.milvus.imports.state = answer
 
 
 def test_a_collection_is_not_dropped_under_a_running_job() -> None:
@@ -201,7 +201,7 @@ def test_a_collection_is_not_dropped_under_a_running_job() -> None:
     with pytest.raises(ImportFailed, match="no room"):
         world.restore(suffix="_back", limits={"max_segments": 1, "imports": ImportLimits(attempts=1)})
     assert len(left) == 1
-    assert not world.milvus.has_collection("default", "docs_back")
+    assert not world.milvus.inventory.has_collection("default", "docs_back")
     assert not world.staged
 
 
@@ -212,10 +212,10 @@ def test_a_job_that_does_not_end_keeps_its_collection_for_the_next_run() -> None
         world.restore(
             suffix="_back", limits={"max_segments": 1, "imports": ImportLimits(attempts=1, settle=0.0)}
         )
-    assert world.milvus.has_collection("default", "docs_back")
+    assert world.milvus.inventory.has_collection("default", "docs_back")
     assert "half-restored" in world.notices
     # What failed left nothing; what was still running is done by now.
-    del world.milvus.import_state
+    del world.milvus.imports.state
     world.milvus._collections["default", "docs_back"].segments.pop(0)
     world.restore(suffix="_back", limits={"max_segments": 1})
-    assert world.milvus.rows("docs_back") == world.milvus.rows("docs")
+    assert world.milvus.visible_rows("docs_back") == world.milvus.visible_rows("docs")

@@ -22,14 +22,14 @@ def filled(features: frozenset[Any], *, same: bool = True, segments: int = 5) ->
 
 
 def unreachable(world: World) -> None:
-    listed = world.milvus.import_jobs
+    listed = world.milvus.imports.jobs
 
     def away(database: str, collection: str, *, rest: bool = False) -> Any:
         if rest:
             raise MilvusUnavailable("Milvus' REST port at 127.0.0.1:1 does not answer")
         return listed(database, collection)
 
-    world.milvus.import_jobs = away
+    world.milvus.imports.jobs = away
 
 
 def whole(world: World) -> bool:
@@ -42,7 +42,7 @@ def test_segments_share_a_job_where_they_lie() -> None:
     world.storage.fault = lambda operation, key: copied.append(key) if operation in ("put", "copy") else None
     world.restore(suffix="_back")
     assert whole(world)
-    assert sorted((item.partition, len(item.files), item.rest) for item in world.milvus.imports) == [
+    assert sorted((item.partition, len(item.files), item.rest) for item in world.milvus.import_requests) == [
         ("_default", 5, True),
         ("cold", 1, False),
     ]
@@ -53,21 +53,21 @@ def test_a_job_over_rest_keeps_to_its_limit() -> None:
     world = filled(V2_4)
     world.restore(suffix="_back", limits={"max_segments": 2})
     assert whole(world)
-    assert sorted(len(item.files) for item in world.milvus.imports) == [1, 1, 2, 2]
+    assert sorted(len(item.files) for item in world.milvus.import_requests) == [1, 1, 2, 2]
 
 
 def test_everything_goes_over_rest_when_asked_for() -> None:
     world = filled(V2_4, same=False)
     world.restore(suffix="_back", rest_import=True)
     assert whole(world)
-    assert all(item.rest for item in world.milvus.imports)
+    assert all(item.rest for item in world.milvus.import_requests)
 
 
 def test_nothing_goes_over_rest_when_that_is_asked_for() -> None:
     world = filled(V2_4)
     world.restore(suffix="_back", rest_import=False)
     assert whole(world)
-    assert not any(item.rest for item in world.milvus.imports)
+    assert not any(item.rest for item in world.milvus.import_requests)
 
 
 def test_a_server_without_rest_is_told_of_and_served_over_grpc() -> None:
@@ -75,7 +75,7 @@ def test_a_server_without_rest_is_told_of_and_served_over_grpc() -> None:
     world.restore(suffix="_back", rest_import=True)
     assert whole(world)
     assert "rest-missing" in world.notices
-    assert not any(item.rest for item in world.milvus.imports)
+    assert not any(item.rest for item in world.milvus.import_requests)
 
 
 def test_rest_that_does_not_answer_is_told_of_and_left_out() -> None:
@@ -84,7 +84,7 @@ def test_rest_that_does_not_answer_is_told_of_and_left_out() -> None:
     world.restore(suffix="_back")
     assert whole(world)
     assert "rest-unreachable" in world.notices
-    assert not any(item.rest for item in world.milvus.imports)
+    assert not any(item.rest for item in world.milvus.import_requests)
 
 
 def test_rest_that_was_asked_for_must_answer() -> None:
@@ -106,5 +106,5 @@ def test_l0_segments_share_a_job_where_the_server_takes_several(
         world.milvus.delete("docs", [key])
     world.create()
     world.restore(suffix="_back")
-    assert [len(item.files) for item in world.milvus.imports if item.l0] == jobs
-    assert [key for key, _ in world.milvus.rows("docs_back")] == [0, 1, 3, 5, 7, 8, 9]
+    assert [len(item.files) for item in world.milvus.import_requests if item.l0] == jobs
+    assert [key for key, _ in world.milvus.visible_rows("docs_back")] == [0, 1, 3, 5, 7, 8, 9]

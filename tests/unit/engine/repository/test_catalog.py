@@ -114,8 +114,8 @@ def test_no_view_shows_a_secret(world: World) -> None:
     from mbk.model.options import CreateOptions
 
     hashed, key = "$2a$10$hash", "zone-key"
-    world.milvus.read_rbac = lambda: Rbac(users=[RbacUser(user="root", password=hashed)])
-    world.milvus.databases = lambda: [Database(db_name="default", ezk=key)]
+    world.milvus.access.read = lambda: Rbac(users=[RbacUser(user="root", password=hashed)])
+    world.milvus.inventory.databases = lambda: [Database(db_name="default", ezk=key)]
     world.creator().execute("secret", CreateOptions(rbac=True))
     assert hashed in str(world.backed_up["backup/secret/meta/full_meta.json"])
     for detail in (False, True):

@@ -32,7 +32,8 @@ from mbk.model.records import ALL_PARTITIONS, CollectionHead, CollectionSchema, 
 from mbk.model.reports import CollectionOutcome
 from mbk.model.selection import CollectionName, Selection
 from mbk.model.states import CollectionState
-from mbk.ports.milvus.server import CollectionInfo, Feature, Milvus, SegmentInfo
+from mbk.ports.milvus.server import Milvus
+from mbk.ports.milvus.values import CollectionInfo, Feature, SegmentInfo
 from mbk.ports.storage import ObjectInfo, Storage
 
 #: How often the list of segments is asked for anew when compaction replaced some of them meanwhile.
@@ -128,7 +129,11 @@ class CollectionWorker:
     def _listed_and_copied(self, info: CollectionInfo, backup: CollectionBackup, label: str) -> int:
         for attempt in range(1, LISTINGS + 1):
             segments = self.run.retry.patiently(
-                LISTING_PATIENCE, f"list segments of {label}", self.milvus.segments, info.database, info.name
+                LISTING_PATIENCE,
+                f"list segments of {label}",
+                self.milvus.segments.persistent,
+                info.database,
+                info.name,
             )
             refuse_manifests(segments, f"a segment of {label}")
             segments = self._chosen(info, backup, segments)
@@ -175,7 +180,7 @@ class CollectionWorker:
     def _described(self, info: CollectionInfo) -> CollectionInfo:
         """As it is now; `CollectionNotFound` also where another one has taken its name."""
         again = self.run.retry.call(
-            f"describe {label_of(info)}", self.milvus.describe, info.database, info.name
+            f"describe {label_of(info)}", self.milvus.inventory.describe, info.database, info.name
         )
         if again.id != info.id:
             raise CollectionNotFound(f"collection {label_of(info)} was dropped and another one made")

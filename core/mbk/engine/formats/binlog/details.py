@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from mbk.engine.runtime.run import Run
 from mbk.errors import CollectionNotFound, Interrupted, MbkError
-from mbk.ports.milvus.server import CollectionInfo, Feature, Milvus, SegmentInfo
+from mbk.ports.milvus.server import Milvus
+from mbk.ports.milvus.values import CollectionInfo, Feature, SegmentInfo
 
 #: Segments a request: of a wide collection each answer holds some thousand numbers.
 BATCH = 64
@@ -38,7 +39,7 @@ class SegmentDetails:
         try:
             known = self.run.retry.call(
                 f"list the files of {info.database}.{info.name}",
-                self.milvus.segment_logs,
+                self.milvus.segments.logs,
                 info.database,
                 info.id,
                 [item.id for item in segments],

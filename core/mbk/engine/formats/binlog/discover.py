@@ -15,7 +15,8 @@ from mbk.errors import MilvusError, NotFound, WrongStorage
 from mbk.model import layout
 from mbk.model.layout import BackupLayout
 from mbk.model.records import ALL_PARTITIONS, Binlog, FieldBinlog, Segment
-from mbk.ports.milvus.server import CollectionInfo, Milvus, SegmentInfo
+from mbk.ports.milvus.server import Milvus
+from mbk.ports.milvus.values import CollectionInfo, SegmentInfo
 from mbk.ports.storage import ObjectInfo, Storage
 
 K = TypeVar("K", layout.InsertKey, layout.DeltaKey)
@@ -101,7 +102,10 @@ def require_milvus_data(
         return
     for info in collections:
         segments = run.retry.call(
-            f"list segments of {info.database}.{info.name}", milvus.segments, info.database, info.name
+            f"list segments of {info.database}.{info.name}",
+            milvus.segments.persistent,
+            info.database,
+            info.name,
         )
         if any(segment.rows for segment in segments if not segment.is_l0):
             raise _wrong(storage, "of its collections " if _holds_segments(storage, run) else "")

@@ -30,7 +30,8 @@ from mbk.errors import (
 )
 from mbk.model.events import ImportProgressed
 from mbk.model.selection import CollectionName
-from mbk.ports.milvus.server import ImportPhase, ImportRequest, ImportState, Milvus
+from mbk.ports.milvus.server import Milvus
+from mbk.ports.milvus.values import ImportPhase, ImportRequest, ImportState
 
 FIRST_POLL = 0.2
 LAST_POLL = 3.0
@@ -214,7 +215,7 @@ class Importer:
 
         def once() -> str:
             try:
-                return self._milvus.start_import(request)
+                return self._milvus.imports.start(request)
             except Unreachable as error:
                 raise error.final() from error.__cause__
 
@@ -255,7 +256,7 @@ class Importer:
         try:
             jobs = self._run.retry.call(
                 f"list the import jobs of {self._label}",
-                self._milvus.import_jobs,
+                self._milvus.imports.jobs,
                 request.database,
                 request.collection,
                 rest=request.rest,
@@ -268,7 +269,7 @@ class Importer:
 
     def _look_after(self, job: _Job) -> None:
         state = self._run.retry.call(
-            f"ask for import job {job.id}", self._milvus.import_state, job.id, database=self._target.database
+            f"ask for import job {job.id}", self._milvus.imports.state, job.id, database=self._target.database
         )
         if state.phase is ImportPhase.COMPLETED:
             self._let_go(job)
@@ -385,7 +386,7 @@ class Importer:
 
     def _is_at_work(self, job: _Job) -> bool:
         try:
-            state = self._milvus.import_state(job.id, database=self._target.database)
+            state = self._milvus.imports.state(job.id, database=self._target.database)
         except ImportFailed:
             return False  # the server has forgotten it
         return state.phase in (ImportPhase.RUNNING, ImportPhase.UNCOMMITTED)

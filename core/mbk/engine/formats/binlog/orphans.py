@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from mbk.engine.runtime.run import Run
 from mbk.errors import InvalidBackup, MilvusError, UsageError
-from mbk.ports.milvus.server import SegmentInfo
+from mbk.ports.milvus.values import SegmentInfo
 from mbk.ports.storage import ObjectInfo, Storage
 
 #: From this storage version on a binlog is a bare parquet file of several fields.

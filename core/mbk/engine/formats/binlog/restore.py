@@ -25,7 +25,8 @@ from mbk.model.options import RestoreOptions
 from mbk.model.records import SegmentHead, as_dict
 from mbk.model.reports import CollectionOutcome
 from mbk.model.states import CollectionState
-from mbk.ports.milvus.server import ImportRequest, Milvus
+from mbk.ports.milvus.server import Milvus
+from mbk.ports.milvus.values import ImportRequest
 from mbk.ports.storage import Storage
 
 TTL = "collection.ttl.seconds"

@@ -33,7 +33,8 @@ from mbk.model.manifest import NONE, OWN, Protection
 from mbk.model.options import CreateOptions, Strategy
 from mbk.model.records import SnapshotBackup
 from mbk.model.selection import CollectionName, Selection
-from mbk.ports.milvus.server import CollectionInfo, Feature, Milvus, SnapshotState
+from mbk.ports.milvus.server import Milvus
+from mbk.ports.milvus.values import CollectionInfo, Feature, SnapshotState
 from mbk.ports.storage import Storage
 
 BINLOG = "binlog"
@@ -149,7 +150,7 @@ class SnapshotWorker:
         try:
             backup.record.backup_timestamp = self.run.retry.call(
                 f"make a snapshot of {label}",
-                self.milvus.create_snapshot,
+                self.milvus.snapshots.create,
                 info.database,
                 info.name,
                 self.snapshot,
@@ -164,7 +165,7 @@ class SnapshotWorker:
         uri = self.external.uri(bundle_of(self.place))
         job = self.run.retry.call(
             f"export the snapshot of {label}",
-            self.milvus.export_snapshot,
+            self.milvus.snapshots.export,
             info.database,
             info.name,
             self.snapshot,
@@ -172,7 +173,12 @@ class SnapshotWorker:
             spec=self.external.spec,
         )
         export = SnapshotJob(
-            self.run, label, "snapshot export", job, lambda: self.milvus.export_state(job), self.times
+            self.run,
+            label,
+            "snapshot export",
+            job,
+            lambda: self.milvus.snapshots.export_state(job),
+            self.times,
         )
         try:
             return export.wait()
@@ -207,7 +213,7 @@ class SnapshotWorker:
         try:
             found = self.run.retry.call(
                 f"list the snapshots of {label}",
-                self.milvus.snapshots,
+                self.milvus.snapshots.find,
                 info.database,
                 info.name,
                 prefix=PREFIX,
@@ -216,7 +222,7 @@ class SnapshotWorker:
                 name = snapshot.removeprefix(PREFIX)
                 if name == self.name or description != self._purpose(name) or catalog.is_taken(name):
                     continue
-                self.milvus.drop_snapshot(info.database, info.name, snapshot)
+                self.milvus.snapshots.drop(info.database, info.name, snapshot)
                 self.run.notice(
                     "snapshot-dropped",
                     f"{label}: dropped snapshot {snapshot}, which a killed run left; its backup is deleted",
@@ -245,7 +251,7 @@ class SnapshotWorker:
         deadline = time.monotonic() + self.times.drop
         while True:
             try:
-                self.milvus.drop_snapshot(database, collection, self.snapshot)
+                self.milvus.snapshots.drop(database, collection, self.snapshot)
             except CollectionNotFound:
                 return  # it went with its collection
             except MbkError as error:

@@ -18,7 +18,7 @@ from mbk.errors import ImportFailed, MbkError, MilvusError, Unsupported, Verific
 from mbk.model.events import ImportProgressed
 from mbk.model.layout import BackupLayout
 from mbk.model.records import SnapshotBackup
-from mbk.ports.milvus.server import ImportPhase, SnapshotState
+from mbk.ports.milvus.values import ImportPhase, SnapshotState
 from mbk.ports.storage import Location, MilvusReachable, ObjectInfo, Storage
 
 SNAPSHOT = "snapshot"

@@ -25,7 +25,8 @@ from mbk.model.options import RestoreOptions
 from mbk.model.records import KeyValue, SnapshotBackup
 from mbk.model.reports import CollectionOutcome
 from mbk.model.states import CollectionState
-from mbk.ports.milvus.server import CollectionInfo, Feature, Milvus
+from mbk.ports.milvus.server import Milvus
+from mbk.ports.milvus.values import CollectionInfo, Feature
 from mbk.ports.storage import Storage
 
 #: The property by which Milvus changes a description (milvus: pkg/common/common.go, CollectionDescription).
@@ -109,7 +110,7 @@ class SnapshotRestorer:
             if not journal.is_needed:
                 journal.forget()
             raise
-        info = self.milvus.describe(task.target.database, task.target.collection)
+        info = self.milvus.inventory.describe(task.target.database, task.target.collection)
         # The indexes come with the snapshot, whether somebody asked for them or not.
         finish = Finish(self.milvus, self.run, replace(self.options, rebuild_index=bool(info.indexes)))
         notes = (*self._changed(task, info), *finish.run_all(task))
@@ -130,8 +131,8 @@ class SnapshotRestorer:
         """A target that is not whole is taken away again: a job that fails leaves it where it was."""
         database, name, label = task.target.database, task.target.collection, str(task.target)
         self.run.phase("create", label)
-        if self.options.drop_existing and self.milvus.has_collection(database, name):
-            self.milvus.drop_collection(database, name)
+        if self.options.drop_existing and self.milvus.inventory.has_collection(database, name):
+            self.milvus.definitions.drop_collection(database, name)
         journal.begin(collection_id=0, created=True)
         uri = self.external.uri(f"{self.place.prefix}{_bundle(task).metadata_path}")
         running: SnapshotJob | None = None
@@ -142,7 +143,7 @@ class SnapshotRestorer:
                 label,
                 "snapshot restore",
                 job,
-                lambda: self.milvus.restore_snapshot_state(job),
+                lambda: self.milvus.snapshots.restore_state(job),
                 self.times,
             )
             self.run.phase("import", label)
@@ -155,7 +156,7 @@ class SnapshotRestorer:
 
     def _start(self, task: RestoreTask, uri: str) -> str:
         try:
-            return self.milvus.restore_snapshot(
+            return self.milvus.snapshots.restore(
                 task.target.database, task.target.collection, uri=uri, spec=self.external.spec
             )
         except Unreachable as error:
@@ -184,25 +185,30 @@ class SnapshotRestorer:
             return sorted(wanted.intersection(keys))
 
         if keys := present(("collectionProperties",), (pair.key for pair in info.properties)):
-            yield "delete properties", lambda: milvus.alter_collection(database, name, delete_keys=keys)
+            yield (
+                "delete properties",
+                lambda: milvus.definitions.alter_collection(database, name, delete_keys=keys),
+            )
         for item in info.schema.fields:
             params = (pair.key for pair in (*item.type_params, *item.index_params))
             if found := present(("fieldTypeParams", "fieldIndexParams"), params):
                 yield (
                     f"delete parameters of field {item.name}",
-                    partial(milvus.alter_field, database, name, item.name, delete_keys=found),
+                    partial(milvus.definitions.alter_field, database, name, item.name, delete_keys=found),
                 )
         for index in info.indexes:
             if found := present(("indexParams",), iter(index.params)):
                 yield (
                     f"delete parameters of index {index.index_name}",
-                    partial(milvus.alter_index, database, name, index.index_name, delete_keys=found),
+                    partial(
+                        milvus.definitions.alter_index, database, name, index.index_name, delete_keys=found
+                    ),
                 )
         if task.description is not None:
             described = KeyValue(key=DESCRIPTION, value=task.description)
             yield (
                 "change the description",
-                lambda: milvus.alter_collection(database, name, properties=[described]),
+                lambda: milvus.definitions.alter_collection(database, name, properties=[described]),
             )
 
 

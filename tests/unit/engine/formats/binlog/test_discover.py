@@ -10,7 +10,7 @@ from mbk.engine.formats.binlog.discover import SegmentFiles, SegmentGone, discov
 from mbk.engine.runtime.run import Run
 from mbk.errors import MilvusError, Throttled, WrongStorage
 from mbk.model.layout import BackupLayout
-from mbk.ports.milvus.server import SegmentInfo
+from mbk.ports.milvus.values import SegmentInfo
 from mbk.testing import MemoryStorage
 from tests.fakes.world import QUICK
 

@@ -11,7 +11,7 @@ from mbk.engine.formats.binlog.discover import SegmentFiles, discover
 from mbk.engine.formats.binlog.orphans import SegmentUnclear
 from mbk.engine.runtime.run import Run
 from mbk.model.layout import BackupLayout
-from mbk.ports.milvus.server import SegmentInfo
+from mbk.ports.milvus.values import SegmentInfo
 from mbk.testing import MemoryStorage
 from tests.fakes.world import QUICK
 

@@ -31,7 +31,7 @@ from mbk.model.options import CreateOptions, Strategy
 from mbk.model.records import IndexInfo
 from mbk.model.reports import RunReport
 from mbk.model.selection import Selection
-from mbk.ports.milvus.server import Feature
+from mbk.ports.milvus.values import Feature
 from mbk.testing import MemoryStorage
 from tests.fakes.milvus import V2_6
 from tests.fakes.snapshots import SPEC, V3_0, ReachableStorage, SnapshotMilvus
@@ -110,10 +110,14 @@ def test_what_milvus_exported_comes_back_with_indexes_and_deletes(world: Snapsho
     report = world.restore(suffix="_new", rebuild_index=False)
     assert not report.failed
     assert world.server.rows_by_partition("docs_new") == world.server.rows_by_partition("docs")
-    assert world.server.rows("logs_new", database="other") == world.server.rows("logs", database="other")
-    assert [index.index_name for index in world.server.describe("default", "docs_new").indexes] == ["by_text"]
+    assert world.server.visible_rows("logs_new", database="other") == world.server.visible_rows(
+        "logs", database="other"
+    )
+    assert [index.index_name for index in world.server.inventory.describe("default", "docs_new").indexes] == [
+        "by_text"
+    ]
     assert world.staged == {}
-    assert world.server.imports == []
+    assert world.server.import_requests == []
 
 
 def test_the_files_are_those_of_the_classic_tool(world: SnapshotWorld) -> None:
@@ -250,7 +254,7 @@ def test_one_failed_export_does_not_stop_the_others_and_a_second_run_completes_i
     world.create(resume=True)
     assert world.held() == ["docs", "logs"]
     world.restore(suffix="_new")
-    assert world.server.rows("docs_new") == world.server.rows("docs")
+    assert world.server.visible_rows("docs_new") == world.server.visible_rows("docs")
 
 
 def test_files_that_are_missing_are_noticed_before_the_commit(world: SnapshotWorld) -> None:
@@ -320,7 +324,7 @@ def test_a_killed_run_is_completed_and_leaves_no_snapshot(call: str, world: Snap
     assert world.held_snapshots == []
     world.restore(suffix="_new")
     # A snapshot that the killed run left would not have these rows.
-    assert world.server.rows("docs_new") == world.server.rows("docs")
+    assert world.server.visible_rows("docs_new") == world.server.visible_rows("docs")
     paths = [item["snapshot_backup"]["metadata_path"] for item in full_meta(world)["collection_backups"]]
     roots = tuple(f"backup/nightly/{path.partition('snapshots/')[0]}" for path in paths)
     assert all(key.startswith(roots) for key in world.bundle)
@@ -361,7 +365,7 @@ def test_snapshots_of_others_are_left_alone(world: SnapshotWorld) -> None:
         "mbk_swapped": f"made by mbk for {world.backup.location}/other",
         "mbk_a/b": "",
     }.items():
-        world.server.create_snapshot("default", "docs", name, description=description)
+        world.server.snapshots.create("default", "docs", name, description=description)
     world.create(only="docs")
     assert len(world.server.held) == 5
 
@@ -378,11 +382,11 @@ def test_a_backup_does_without_a_list_of_snapshots(world: SnapshotWorld) -> None
 
 
 def test_a_new_backup_of_an_old_name_takes_no_old_snapshot(world: SnapshotWorld) -> None:
-    world.server.create_snapshot("default", "docs", "mbk_nightly")
+    world.server.snapshots.create("default", "docs", "mbk_nightly")
     world.server.insert("docs", range(100, 103))
     world.create(only="docs")
     world.restore(suffix="_new")
-    assert world.server.rows("docs_new") == world.server.rows("docs")
+    assert world.server.visible_rows("docs_new") == world.server.visible_rows("docs")
 
 
 def test_a_backup_goes_on_in_the_format_in_which_it_was_begun(world: SnapshotWorld) -> None:
@@ -419,7 +423,7 @@ def test_a_bound_on_shards_is_refused_only_where_it_would_bind(world: SnapshotWo
     world.create(only="docs")
     refused(world, UsageError, "than the 2 of default.docs", max_shards=1)
     world.restore(suffix="_new", max_shards=2)
-    assert world.server.describe("default", "docs_new").shards == 2
+    assert world.server.inventory.describe("default", "docs_new").shards == 2
 
 
 def test_an_override_of_shards_is_refused_and_one_of_the_description_is_not(world: SnapshotWorld) -> None:
@@ -433,7 +437,7 @@ def test_an_override_of_shards_is_refused_and_one_of_the_description_is_not(worl
     with pytest.raises(UsageError, match="other number of shards"):
         world.restore(mapping=mapping({"shardNum": 3}))
     world.restore(mapping=mapping({"shardNum": 1, "description": "copied"}))
-    assert world.server.describe("default", "copy").schema.description == "copied"
+    assert world.server.inventory.describe("default", "copy").schema.description == "copied"
 
 
 def test_what_shall_be_left_out_is_deleted_afterwards_where_it_is_there(world: SnapshotWorld) -> None:
@@ -446,7 +450,7 @@ def test_what_shall_be_left_out_is_deleted_afterwards_where_it_is_there(world: S
             "indexParams": frozenset({"mmap.enabled"}),
         },
     )
-    info = world.server.describe("default", "docs_new")
+    info = world.server.inventory.describe("default", "docs_new")
     assert [pair.key for pair in info.properties] == ["collection.ttl.seconds"]
     assert [item.type_params for item in info.schema.fields] == [[], []]
     assert info.indexes[0].params == {}
@@ -466,7 +470,7 @@ def test_a_failed_restore_job_leaves_no_target(world: SnapshotWorld) -> None:
     assert "other.logs_new" in world.server.names
     world.server.breaks = set()
     world.restore(suffix="_new", selection=Selection.parse("docs_new"))
-    assert world.server.rows("docs_new") == world.server.rows("docs")
+    assert world.server.visible_rows("docs_new") == world.server.visible_rows("docs")
     assert world.staged == {}
 
 
@@ -486,7 +490,7 @@ def test_a_killed_restore_is_begun_anew(world: SnapshotWorld) -> None:
     again()
     assert "default.docs_new" in world.server.names
     world.restore(suffix="_new")
-    assert world.server.rows("docs_new") == world.server.rows("docs")
+    assert world.server.visible_rows("docs_new") == world.server.visible_rows("docs")
     assert world.staged == {}
 
 
@@ -496,7 +500,7 @@ def test_somebody_elses_target_is_left_alone(world: SnapshotWorld) -> None:
         world.restore()
     world.server.insert("docs", range(50, 52))
     world.restore(drop_existing=True)
-    assert [key for key, _ in world.server.rows("docs")] == [0, 1, 3, 4, 5, 6, 7, 20, 22, 23]
+    assert [key for key, _ in world.server.visible_rows("docs")] == [0, 1, 3, 4, 5, 6, 7, 20, 22, 23]
 
 
 def test_a_bundle_that_is_not_whole_is_noticed_before_the_first_change(world: SnapshotWorld) -> None:

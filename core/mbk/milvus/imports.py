@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 from mbk.errors import ImportFailed, MbkError, Unsupported
+from mbk.milvus.descriptions import describe
 from mbk.milvus.failures import check, one_line
 from mbk.milvus.proto import common, milvus
 from mbk.milvus.server import Server, name_of
-from mbk.ports.milvus.server import Feature, ImportPhase, ImportRequest, ImportState
+from mbk.ports.milvus.values import Feature, ImportPhase, ImportRequest, ImportState
 
 _LOGICAL_BITS = 18
 #: Segments of the manifest layout are not read from paths (FORMAT.md 4.4).
@@ -21,8 +22,15 @@ _PHASES = {
 }
 
 
-class Importing(Server):
-    def start_import(self, request: ImportRequest) -> str:
+class Imports:
+    """Implements :class:`mbk.ports.milvus.roles.Imports`."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        #: Jobs that were started over REST.
+        self._rest_jobs: set[str] = set()
+
+    def start(self, request: ImportRequest) -> str:
         what = f"import into {name_of(request.database, request.collection)}"
         self._check_import(request, what)
         return self._start_over_rest(request, what) if request.rest else self._start(request, what)
@@ -33,20 +41,20 @@ class Importing(Server):
             problem = "has no L0 segments"
         elif len(request.files) != 1 and not request.rest:
             problem = "takes one import file a job, but over REST"
-        elif request.l0 and len(request.files) > 1 and Feature.MULTI_L0_IMPORT not in self.features:
+        elif request.l0 and len(request.files) > 1 and Feature.MULTI_L0_IMPORT not in self._server.features:
             problem = "takes one L0 segment an import job"
         elif request.storage_version > _PACKED:
             problem = f"imports no segments of storage version {request.storage_version}, use a snapshot"
-        elif request.storage_version == _PACKED and Feature.PACKED_SEGMENTS not in self.features:
+        elif request.storage_version == _PACKED and Feature.PACKED_SEGMENTS not in self._server.features:
             problem = "reads no packed segments (storage version 2)"
-        elif request.ezk and Feature.PACKED_SEGMENTS not in self.features:
+        elif request.ezk and Feature.PACKED_SEGMENTS not in self._server.features:
             problem = "reads no encrypted segments"
         if problem:
-            raise Unsupported(f"{what}: Milvus {self.version} {problem}")
+            raise Unsupported(f"{what}: Milvus {self._server.version} {problem}")
 
     def _start_over_rest(self, request: ImportRequest, what: str) -> str:
-        with self._using(Feature.REST_IMPORT, what):
-            job = self._rest.start_import(
+        with self._server.using(Feature.REST_IMPORT, what):
+            job = self._server.rest.start_import(
                 request.database,
                 request.collection,
                 request.partition,
@@ -67,8 +75,8 @@ class Importing(Server):
         )
         if not self._imports_l0:
             # There the import itself would take up to a minute to say that a collection is not there.
-            self._describe(request.database, request.collection)
-        response = self._channel.call("Import", message, what, database=request.database)
+            describe(self._server, request.database, request.collection)
+        response = self._server.call("Import", message, what, database=request.database)
         if not response.tasks:
             raise ImportFailed(f"{what}: the server named no job")
         return str(response.tasks[0])
@@ -83,22 +91,22 @@ class Importing(Server):
 
     @property
     def _imports_l0(self) -> bool:
-        return Feature.L0_SEGMENTS in self.features
+        return Feature.L0_SEGMENTS in self._server.features
 
     def _import_options(self, request: ImportRequest) -> dict[str, str]:
         options = {"l0_import" if request.l0 else "backup": "true"}
         if request.end_ts:
-            hybrid = Feature.HYBRID_END_TS in self.features
+            hybrid = Feature.HYBRID_END_TS in self._server.features
             options["end_ts"] = str(request.end_ts if hybrid else _milliseconds(request.end_ts))
         if self._imports_l0:
             options["skip_disk_quota_check"] = "true"
-        if request.storage_version and Feature.PACKED_SEGMENTS in self.features:
+        if request.storage_version and Feature.PACKED_SEGMENTS in self._server.features:
             options["storage_version"] = str(request.storage_version)
         if request.ezk:
             options["ezk"] = request.ezk
         return options
 
-    def import_state(self, job: str, *, database: str = "", rest: bool = False) -> ImportState:
+    def state(self, job: str, *, database: str = "", rest: bool = False) -> ImportState:
         """Asked where the job was started; REST and gRPC name the same jobs, so others are asked about over gRPC.
 
         That has no word for a job that waits for its commit, and calls it failed without a reason: REST is asked then.
@@ -107,30 +115,34 @@ class Importing(Server):
         if not job.isdecimal():
             raise ImportFailed(f"{what}: there is no such job")
         if rest or job in self._rest_jobs:
-            return self._rest.import_state(job, database=database, what=what)
+            return self._server.rest.import_state(job, database=database, what=what)
         state = self._grpc_state(job, what, database)
-        if state.phase is ImportPhase.FAILED and not state.reason and Feature.REST_IMPORT in self.features:
+        if (
+            state.phase is ImportPhase.FAILED
+            and not state.reason
+            and Feature.REST_IMPORT in self._server.features
+        ):
             return self._second_opinion(state, job, what, database)
         return state
 
-    def import_jobs(self, database: str, collection: str, *, rest: bool = False) -> list[str] | None:
+    def jobs(self, database: str, collection: str, *, rest: bool = False) -> list[str] | None:
         what = "list the import jobs" + (f" of {name_of(database, collection)}" if collection else "")
         if rest:
-            with self._using(Feature.REST_IMPORT, what):
-                return self._rest.import_jobs(database, collection, what=what)
+            with self._server.using(Feature.REST_IMPORT, what):
+                return self._server.rest.import_jobs(database, collection, what=what)
         request = milvus.ListImportTasksRequest(collection_name=collection, db_name=database)
-        found = self._channel.call("ListImportTasks", request, what, database=database).tasks
+        found = self._server.call("ListImportTasks", request, what, database=database).tasks
         return None if any(not task.id for task in found) else [str(task.id) for task in found]
 
     def _second_opinion(self, state: ImportState, job: str, what: str, database: str) -> ImportState:
         try:
-            return self._rest.import_state(job, database=database, what=what)
+            return self._server.rest.import_state(job, database=database, what=what)
         except MbkError:
             return state
 
     def _grpc_state(self, job: str, what: str, database: str) -> ImportState:
         request = milvus.GetImportStateRequest(task=int(job))
-        response = self._channel.call("GetImportState", request, what, database=database, checked=False)
+        response = self._server.call("GetImportState", request, what, database=database, checked=False)
         if response.status.error_code and _UNKNOWN_JOB.search(response.status.reason):
             raise ImportFailed(f"{what}: {one_line(response.status.reason)}")
         check(response.status, what)
