@@ -232,7 +232,7 @@ def test_a_default_value_survives_where_the_server_has_them(adapter_2_3: Milvus,
     made = plain(name)
     made.fields.append(field("n", INT64, field_id=102, default_value_base64="GAc="))
     make(adapter_2_3, made)
-    assert adapter_2_3.describe("default", name).schema == made
+    assert adapter_2_3.inventory.describe("default", name).schema == made
 
 
 def test_what_the_server_cannot_represent_is_listed_and_nothing_is_made(adapter: Milvus, name: str) -> None:
@@ -324,12 +324,12 @@ def test_flush_makes_acknowledged_deletes_persistent(
     make(adapter_2_3, plain(name))
     client = client_of(milvus)
     client.insert(name, [{"id": number, "vector": [0.5] * DIM} for number in range(100)])
-    adapter_2_3.flush("default", name)
-    collection_id = adapter_2_3.describe("default", name).id
+    adapter_2_3.points.flush("default", name)
+    collection_id = adapter_2_3.inventory.describe("default", name).id
     assert delta_files(milvus, collection_id) == []
 
     client.delete(name, filter="id in [1, 2, 3]")
-    adapter_2_3.flush("default", name)
+    adapter_2_3.points.flush("default", name)
 
     assert delta_files(milvus, collection_id)
 
@@ -398,11 +398,11 @@ def test_an_import_can_be_cut_at_the_flush(
     client = client_of(milvus)
     client.insert(source, [{"id": number, "vector": [0.5] * DIM} for number in range(100)])
     client.delete(source, filter="id in [1, 2, 3]")
-    point = adapter_2_3.flush("default", source)
+    point = adapter_2_3.points.flush("default", source)
     time.sleep(0.1)
     client.insert(source, [{"id": number, "vector": [0.5] * DIM} for number in range(100, 150)])
     client.delete(source, filter="id in [4, 5]")
-    adapter_2_3.flush("default", source)
+    adapter_2_3.points.flush("default", source)
     paths = stage(milvus, adapter_2_3, source, tmp_path)
 
     make(adapter_2_3, plain(target))
@@ -410,7 +410,7 @@ def test_an_import_can_be_cut_at_the_flush(
     run_import(adapter_2_3, ImportRequest("default", target, "_default", (paths,), end_ts=end))
 
     index_and_load(adapter_2_3, target)
-    assert adapter_2_3.row_count("default", target) == 97
+    assert adapter_2_3.rows.count("default", target) == 97
 
 
 def test_imports_that_go_wrong_say_so(

@@ -131,7 +131,7 @@ def test_a_wrong_password_is_an_authentication_failure(
 def test_no_text_of_the_client_holds_the_password(secured: EmbeddedMilvus, certificates: Path) -> None:
     client = connect(settings(secured, **trusting(certificates), **ROOT))
     token = base64.b64encode(b"root:Milvus").decode()
-    assert token not in repr(client) + repr(vars(client)["_channel"])
+    assert token not in repr(client) + repr(vars(vars(client)["_server"]))
     client.close()
 
 
