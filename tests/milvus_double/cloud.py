@@ -1,7 +1,7 @@
 """The Zilliz Cloud calls of `migrate`, over real HTTP, handing out real temporary credentials of an S3 test server.
 
 The credentials may put and list below the volume's path and nothing else, so that a client that reads back or heads is
-caught. Sources: FORMAT.md 6.4; pymilvus ``bulk_writer/volume_file_manager.py`` (fields of the answer), the public REST
+caught. Sources: pymilvus ``bulk_writer/volume_file_manager.py`` (fields of the answer), the public REST
 reference of the service. The service itself was never asked.
 """
 

@@ -1,7 +1,7 @@
 """Collections: creating, describing, altering, adding fields, dropping.
 
-Sources: milvus ``internal/rootcoord/create_collection_task.go``, ``internal/proxy/task.go``, ``impl.go``; FORMAT.md 2.3, 3.4,
-3.5; for 2.3.5 the real server (tests/versions/test_double_is_like_2_3_5.py).
+Sources: milvus ``internal/rootcoord/create_collection_task.go``, ``internal/proxy/task.go``, ``impl.go``;
+for 2.3.5 the real server (tests/versions/test_double_is_like_2_3_5.py).
 """
 
 from __future__ import annotations

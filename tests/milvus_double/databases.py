@@ -1,6 +1,6 @@
 """Databases, aliases, and what a client asks of a server as a whole.
 
-Sources: milvus ``internal/rootcoord/meta_table.go``, ``internal/proxy/impl.go`` (Connect, GetVersion); FORMAT.md 2.1; LAB.md 1.4.
+Sources: milvus ``internal/rootcoord/meta_table.go``, ``internal/proxy/impl.go`` (Connect, GetVersion).
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class Aliases(Part):
         return self.state.version.number >= (2, 4, 0)
 
     def ListAliases(self, request: milvus.ListAliasesRequest, call: Call) -> milvus.ListAliasesResponse:
-        """``collection_name`` empty: of the whole database. 2.3 fails outside of the default one (LAB.md 1.4)."""
+        """``collection_name`` empty: of the whole database. 2.3 fails outside of the default one."""
         if request.collection_name and not self._says_names and call.database != DEFAULT:
             raise Refused(
                 f"collection not found[collection={request.collection_name}]",

@@ -1,7 +1,7 @@
 """Encryption zones: databases with a key, and that key handed out and asked for again.
 
 Data are not really encrypted here; what is enforced is that a key comes with an import into an encrypted database, and
-that it is one that a double handed out. Sources: FORMAT.md 2.2 step 7 and 4.5; milvus
+that it is one that a double handed out. Sources: milvus
 ``internal/util/hookutil/cipher.go`` (``cipher.ezID``, ``cipher.key``, ``GetEzIDByImportEzk``).
 """
 

@@ -1,7 +1,7 @@
 """The storages that a server reaches by a URI and an ``external_spec``: its own service, with its own keys or given ones.
 
 Sources: milvus ``pkg/util/externalspec`` (JSON with text values only), ``internal/snapshotio/storage/resolver.go`` (schemes;
-another provider or endpoint is refused); FORMAT.md 5.4 and 6.2.
+another provider or endpoint is refused).
 """
 
 from __future__ import annotations

@@ -166,7 +166,7 @@ class Faults:
         return self.refuse(rpc, rate_limited(), times=times, after=after, when=when)
 
     def segment_not_found(self, *, times: int | None = 1, after: int = 0) -> Rule:
-        """As ``internal/proxy/impl.go`` answers while a segment of its list was just replaced (FORMAT.md 2.5)."""
+        """As ``internal/proxy/impl.go`` answers while a segment of its list was just replaced."""
         refused = Refused("segment not found[segment=1]", code=600)
         return self.refuse("GetPersistentSegmentInfo", refused, times=times, after=after)
 

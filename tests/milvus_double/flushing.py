@@ -1,6 +1,6 @@
 """Flushing: growing segments and waiting deletes become objects. And what there is to see of segments and compaction.
 
-How deletes lie, per version (FORMAT.md 2.5, LAB.md 1.4): 2.2 writes only those of the segments that this flush seals (unless
+How deletes lie, per version: 2.2 writes only those of the segments that this flush seals (unless
 ``state.sync_deletes``); 2.3 writes one deltalog for each persistent segment that holds such a key; from 2.4 on they are L0
 segments, one for each partition and channel, partition -1 where the delete named none.
 
@@ -125,7 +125,7 @@ class Flushing(Part):
     def GetFlushAllState(
         self, request: milvus.GetFlushAllStateRequest, call: Call
     ) -> milvus.GetFlushAllStateResponse:
-        """2.2 never says yes (LAB.md 1.4); from 2.6.11 on it wants to be asked by channel (FORMAT.md 2.4)."""
+        """2.2 never says yes; from 2.6.11 on it wants to be asked by channel."""
         version = self.state.version
         if version.number < (2, 3, 0):
             return milvus.GetFlushAllStateResponse(flushed=not request.flush_all_ts)
@@ -202,7 +202,7 @@ class Flushing(Part):
 
 
 def _message(channel: str, timestamp: int, at: int) -> common.ImmutableMessage:
-    """A FlushAll message as the log holds it: the time tick is a property, in base 36 (FORMAT.md 1.4)."""
+    """A FlushAll message as the log holds it: the time tick is a property, in base 36."""
     return common.ImmutableMessage(
         id=common.MessageID(id=base36(timestamp + at), WAL_name=common.WALName.RocksMQ),
         payload=b"",

@@ -2,7 +2,7 @@
 
 Sources: milvus ``internal/storage/local_chunk_manager.go`` (globbing, prefixes of absolute paths) and
 ``remote_chunk_manager.go`` (keys as they are, no root path put before); ``internal/datacoord/import_util.go``
-(``ListBinlogsAndGroupBySegment``); FORMAT.md 4.3. The rules of 2.3 were met by running 2.3.5.
+(``ListBinlogsAndGroupBySegment``). The rules of 2.3 were met by running 2.3.5.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """From the files of an import to rows: what each version checks before, and which rows it drops.
 
 Sources: milvus ``internal/util/importutilv2/binlog/`` (``reader.go``, ``util.go`` with ``verify`` of 2.4 to 2.5 and of 2.5.8
-and later, ``filter.go``, ``l0_reader.go``), FORMAT.md 4.4; the rules and texts of 2.3 were met by running 2.3.5.
+and later, ``filter.go``, ``l0_reader.go``); the rules and texts of 2.3 were met by running 2.3.5.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Sources: milvus ``internal/proxy/task_import.go`` (checks of the proxy), ``internal/datacoord/services.go`` and
 ``import_util.go`` (admission), ``import_checker.go`` (states, disk quota), ``internal/util/importutilv2/option.go``,
-``internal/datanode/importv2`` (L0); for 2.2 and 2.3 runs of 2.2.16 and 2.3.5, whose texts and quirks these are (FORMAT.md 4, LAB.md 1.4).
+``internal/datanode/importv2`` (L0); for 2.2 and 2.3 runs of 2.2.16 and 2.3.5, whose texts and quirks these are.
 """
 
 from __future__ import annotations
@@ -326,7 +326,7 @@ class Imports:
             self._write_deletes(job, collection, partition, reader.deletes(reader.listing.below(path)))
 
     def _check_quota(self, wanted: Wanted) -> None:
-        """Asked to be skipped by backup imports of every 2.4, by those of L0 from 2.6 on (FORMAT.md 4.2)."""
+        """Asked to be skipped by backup imports of every 2.4, by those of L0 from 2.6 on."""
         may_skip = wanted.backup or self.state.version.has("packed_segments")
         if self.disk_full and not (may_skip and wanted.asks("skip_disk_quota_check")):
             raise Refused("disk quota exceeded, please allocate more resources: quota exceeded")

@@ -1,6 +1,6 @@
 """Indexes: only what is known of them. Building one is done at once, and makes no objects that a backup could touch.
 
-Sources: milvus ``internal/proxy/task_index.go``, ``internal/datacoord/index_service.go``; FORMAT.md 3.6; 2.3.5 by running it.
+Sources: milvus ``internal/proxy/task_index.go``, ``internal/datacoord/index_service.go``; 2.3.5 by running it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The management port: health, pausing the garbage collection, keys of encryption zones. Plain HTTP without login.
 
 Sources: milvus ``internal/proxy/management.go`` (paths, ``{"msg": …}`` bodies, 500 for a failed command),
-``internal/datacoord/garbage_collector.go`` (a pause ends by itself); FORMAT.md 2.2 step 7 and 2.8 (tickets from 2.6.8 on).
+``internal/datacoord/garbage_collector.go`` (a pause ends by itself; tickets from 2.6.8 on).
 2.3.5 answers 404 to the pause (run).
 """
 

@@ -1,4 +1,4 @@
-"""Segments as objects: what a data node writes, in Milvus' own layout (FORMAT.md 2.5), and what garbage collection removes.
+"""Segments as objects: what a data node writes, in Milvus' own layout, and what garbage collection removes.
 
 ======  ==========================================================================================================
 v1      ``insert_log/{coll}/{part}/{seg}/{field}/{log}``, one event file a field, fields 0 and 1 too
@@ -186,7 +186,7 @@ def drop_segments(state: State, segments: Iterable[Segment]) -> None:
 def compact(state: State, collection: Collection) -> list[Segment]:
     """Merges the flushed data segments of each partition and channel into one, all deletes applied, L0 gone.
 
-    The old segments are dropped at once, their objects stay: that is the race of FORMAT.md 2.7.
+    The old segments are dropped at once, their objects stay: a backup may have listed them before.
     """
     old = [segment for segment in collection.persistent_segments() if not segment.is_l0]
     l0 = [segment for segment in collection.persistent_segments() if segment.is_l0]

@@ -3,7 +3,7 @@
 The copies of a broadcast take effect when all of them are there. What is not younger than the newest message of its
 channel is left out without an answer. Sources: milvus ``internal/proxy/replicate/replicate_stream_server.go``,
 ``internal/streamingnode/server/wal/interceptors/replicate`` (de-duplication by time tick, channels mapped by their place in
-the topology), ``internal/streamingcoord`` (broadcasts); FORMAT.md 6.1.
+the topology), ``internal/streamingcoord`` (broadcasts).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Every answer is HTTP 200 with ``{"code": 0, "data": …}`` or ``{"code": …, "message": …}``, except a failed login (401) and what
 a version lacks (404). Sources: milvus ``internal/distributed/proxy/httpserver/handler_v2.go`` (routes, bodies, answers),
-``constant.go`` (paths), ``utils.go`` (bearer tokens); FORMAT.md 2.5 and 3.10.
+``constant.go`` (paths), ``utils.go`` (bearer tokens).
 """
 
 from __future__ import annotations

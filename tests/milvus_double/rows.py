@@ -54,7 +54,7 @@ class Rows(Part):
         )
 
     def Upsert(self, request: milvus.UpsertRequest, call: Call) -> milvus.MutationResult:
-        """Deletes and rows of one timestamp: a delete reaches only what is older (FORMAT.md 4.4)."""
+        """Deletes and rows of one timestamp: a delete reaches only what is older."""
         found = self._target(request, call)
         version = self.state.version
         if found.key_field.autoID and version.number < (2, 4, 0):

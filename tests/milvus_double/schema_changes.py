@@ -1,7 +1,7 @@
 """What changes the schema of a collection that exists. Ids go on after the largest that ever was, so that gaps stay.
 
 Sources: milvus ``internal/rootcoord/ddl_callbacks_alter_collection_add_field.go`` and its neighbours for functions and for
-the dynamic field, ``internal/proxy/task.go``; the messages of milvus-proto; FORMAT.md 3.4.
+the dynamic field, ``internal/proxy/task.go``; the messages of milvus-proto.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """From the schema that a client sends to the one that a server keeps: what it refuses, drops, and numbers.
 
 Sources: milvus ``internal/rootcoord/create_collection_task.go`` (numbers by position, `$meta` behind the fields, struct arrays
-and their sub-fields behind that), ``internal/proxy/task.go`` and ``util.go`` (checks and their words), FORMAT.md 3.4.
+and their sub-fields behind that), ``internal/proxy/task.go`` and ``util.go`` (checks and their words).
 An older server never sees message fields that its protocol lacks: they are dropped here, as protobuf drops them there.
 """
 

@@ -1,8 +1,8 @@
 """Snapshots: made, exported, restored (3.0; those within one cluster also 2.6.15 and later).
 
 Sources: milvus ``internal/datacoord/snapshot_manager.go``, ``internal/proxy/snapshot_impl.go``,
-``docs/design_docs/20251114-snapshot_design.md`` (nothing is flushed, growing segments are not in it, segments are kept from
-garbage collection); FORMAT.md 6.2 (pins, tail of the URI, a failed restore leaves its collection).
+``docs/design_docs/20251114-snapshot_design.md`` (nothing is flushed, growing segments are not in it, segments are kept
+from garbage collection).
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """What a Milvus of which version can do, as data: the table that the protocol double plays by.
 
 Everything is said by the first version that has it (``SINCE``, ``RPC_SINCE``), so that any version can be played, not only
-those of `PLAYED`. Sources: FORMAT.md 2.1, 2.5, 4.5, 4.6; LAB.md 1.4 for what was met by running 2.2.16 and 2.3.5; the
-releases of milvus-io/milvus-proto (``proto/milvus.proto``, ``proto/schema.proto``) for calls and types; others are named
-at their line. What rests on running a server is marked (run), everything else on reading.
+those of `PLAYED`. Sources: Milvus' sources, and
+docs/reference/milvus-protocol.md#milvus-22-and-23 for what was met by running 2.2.16 and 2.3.5; the releases of
+milvus-io/milvus-proto (``proto/milvus.proto``, ``proto/schema.proto``) for calls and types; others are named at their
+line. What rests on running a server is marked (run), everything else on reading.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ RPC_SINCE: dict[str, Version] = {
     "ListRefreshExternalCollectionJobs": (3, 0, 0),
 }
 
-#: ``ReplicateMessage`` gives the position of a replication channel in 2.5 only (FORMAT.md 2.1).
+#: ``ReplicateMessage`` gives the position of a replication channel in 2.5 only.
 RPC_UNTIL: dict[str, Version] = {"ReplicateMessage": (2, 6, 0)}
 
 #: Data types by number (``schema.proto``) and the first version that takes them.
@@ -130,7 +131,7 @@ SINCE: dict[str, Version] = {
     "flush_ts": (2, 3, 0),
     # FlushResponse.channel_cps: milvus PR 32044 of April 2024; the one for an older line, 32721, was not merged.
     "channel_cps": (2, 4, 1),
-    # import v2 in DataCoord, with `skip_disk_quota_check`, L0 imports, and strict checks (FORMAT.md 4.6).
+    # import v2 in DataCoord, with `skip_disk_quota_check`, L0 imports, and strict checks.
     "import_v2": (2, 4, 0),
     "l0_segments": (2, 4, 0),
     "segment_level": (2, 4, 0),  # GetPersistentSegmentInfo.level
@@ -157,7 +158,7 @@ SINCE: dict[str, Version] = {
         2,
         5,
         8,
-    ),  # nullable and default-valued fields (FORMAT.md 4.4, "later 2.5")
+    ),  # nullable and default-valued fields
     "segment_detail": (2, 5, 8),  # POST /v2/vectordb/segments/describe
     "segment_storage_version": (2, 6, 0),  # GetPersistentSegmentInfo.storage_version
     # GetPersistentSegmentInfo.insert_channel and compaction_from, by the protocol of 3.0 (whether filled: not certain).
@@ -211,14 +212,14 @@ class ServerVersion:
 
     @property
     def storage_version(self) -> int:
-        """The layout of the segments that it writes by itself: 1, 2 from 2.6 on, 3 from 3.0 on (FORMAT.md 2.5)."""
+        """The layout of the segments that it writes by itself: 1, 2 from 2.6 on, 3 from 3.0 on."""
         if self.has("manifest_segments"):
             return 3
         return 2 if self.has("packed_segments") else 1
 
     @property
     def max_l0_files(self) -> int:
-        """L0 segments an import job (FORMAT.md 4.3)."""
+        """L0 segments an import job."""
         return MANY if self.has("multi_l0_import") else int(self.has("l0_segments"))
 
     @property

@@ -1,7 +1,7 @@
 """The messages of the write-ahead log that replication carries, decoded.
 
 Sources: milvus ``pkg/proto/messages.proto`` (numbers of types and fields), ``pkg/proto/index_coord.proto`` (``FieldIndex``),
-``pkg/streaming/util/message/properties.go`` (names of properties, base36 time ticks, base64 headers); FORMAT.md 6.1.
+``pkg/streaming/util/message/properties.go`` (names of properties, base36 time ticks, base64 headers).
 """
 
 from __future__ import annotations

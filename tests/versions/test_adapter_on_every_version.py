@@ -67,7 +67,7 @@ def fill(played: Played) -> str:
     """A collection of two segments, and deletes that came after the first: some rows of each are gone."""
     name = "filled"
     with played.double.state.lock:
-        # 2.2 with the setting without which a flush leaves deletes behind (LAB.md 1.4).
+        # 2.2 with the setting without which a flush leaves deletes behind.
         played.double.state.sync_deletes = True
     make(played, numbered(name, *base()))
     index = IndexInfo(field_name="vector", index_name="v", params={"index_type": "FLAT", "metric_type": "L2"})
@@ -206,7 +206,7 @@ def test_a_job_that_nobody_knows_has_failed_and_a_bad_path_is_no_success(played:
     with pytest.raises(CollectionNotFound):
         played.client.imports.start(ImportRequest("default", "nowhere", "_default", (("/no/",),)))
     if played.has("import_v2"):
-        # A classic server calls a job of nothing completed (LAB.md 1.4); the engine counts rows.
+        # A classic server calls a job of nothing completed; the engine counts rows.
         with pytest.raises(MbkError, match="no binlog to import"):
             played.client.imports.start(
                 ImportRequest("default", name, "_default", ((f"{played.home}/no/",),))

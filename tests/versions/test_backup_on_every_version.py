@@ -72,7 +72,7 @@ def objects(backups: Path) -> dict[str, bytes]:
 
 
 def places_of(segment: Segment) -> dict[str, str]:
-    """The key in the backup of each object that belongs there -> its key in Milvus' storage (FORMAT.md 1.1)."""
+    """The key in the backup of each object that belongs there -> its key in Milvus' storage."""
     ids = f"{segment.collection_id}/{segment.partition_id}"
     group = "" if segment.partition_id == ALL_PARTITIONS else f"{segment.id}/"
     found = {

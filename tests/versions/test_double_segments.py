@@ -1,4 +1,4 @@
-"""How rows and deletes lie in the double's object store, and what becomes of them: per version, as FORMAT.md 2.5 has it."""
+"""How rows and deletes lie in the double's object store, and what becomes of them, per version."""
 
 from __future__ import annotations
 

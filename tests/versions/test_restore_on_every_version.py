@@ -47,7 +47,7 @@ class Server:
         for start, partition in ((0, "_default"), (40, "_default"), (80, COLD)):
             self.client.insert("docs", rows(range(start, start + 40)), partition_name=partition)
             self.client.flush("docs")
-        # 2.2 does not persist deletes of flushed segments: they would be in no backup (LAB.md 1.4).
+        # 2.2 does not persist deletes of flushed segments: they would be in no backup.
         for gone in ([1, 41], [81], [2]) if self.has("flush_persists_deletes") else ():
             self.client.delete("docs", ids=gone)
             self.client.flush("docs")

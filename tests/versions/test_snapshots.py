@@ -1,4 +1,4 @@
-"""Snapshots through the real adapter and a real S3 service, on the double of a 3.0 (FORMAT.md 6.2)."""
+"""Snapshots through the real adapter and a real S3 service, on the double of a 3.0."""
 
 from __future__ import annotations
 

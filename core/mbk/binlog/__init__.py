@@ -1,4 +1,6 @@
-"""Reading and writing Milvus' binlogs: the objects that rows and deletes are kept in (FORMAT.md 2.5, 4.4, 6.3).
+"""Reading and writing Milvus' binlogs: the objects that rows and deletes are kept in.
+
+See docs/reference/backup-format.md#segment-files.
 
 A layer of its own that knows bytes and no storage: an object is a :class:`~mbk.binlog.blob.Blob`, read in ranges, so
 that what is held is a batch of rows and never a segment. Everything but the envelope needs pyarrow, which comes with

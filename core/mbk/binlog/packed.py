@@ -1,4 +1,6 @@
-"""Column groups of storage version 2: bare parquet files of several fields (FORMAT.md 2.5).
+"""Column groups of storage version 2: bare parquet files of several fields.
+
+See docs/reference/backup-format.md#segment-files.
 
 Every group of a segment has all of its rows in the same order, cut into files and row groups in its own way.
 """

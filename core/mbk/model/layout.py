@@ -1,4 +1,7 @@
-"""Where things lie: the keys of Milvus' own data and of a backup (FORMAT.md 1.1, 1.7, 2.5). Pure text."""
+"""Where things lie: the keys of Milvus' own data and of a backup. Pure text.
+
+See docs/reference/backup-format.md#keys-and-ids.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,7 @@ class BackupLayout:
         return f"{self.data_prefix}{INSERT_LOG}/{collection}/{partition}/{segment}/{segment}/{field}/{log}"
 
     def delta(self, collection: int, partition: int, segment: int, log: int) -> str:
-        """All-partition L0 segments have no group element (FORMAT.md 1.1)."""
+        """L0 segments of all partitions have no group element (docs/reference/backup-format.md#keys-and-ids)."""
         group = "" if partition == ALL_PARTITIONS else f"{segment}/"
         return f"{self.data_prefix}{DELTA_LOG}/{collection}/{partition}/{group}{segment}/{log}"
 

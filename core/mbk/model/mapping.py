@@ -1,6 +1,6 @@
 """The mapping of a restore plan: which databases and collections of a backup become which, several times if wanted.
 
-It is the ``restorePlan.mapping`` of the classic REST API (FORMAT.md 3.1): a list of
+It is the ``restorePlan.mapping`` of the classic REST API (docs/reference/classic-tool.md#restore-options), a list of
 ``{source, target, withProp, colls: [{source, target, override: {shardNum, description}}]}``. A database with ``colls``
 gives those collections, one without gives all of its own. What no mapping names is not restored.
 """

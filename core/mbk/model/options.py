@@ -12,7 +12,7 @@ from mbk.model.selection import Renaming, Selection
 
 
 class Strategy(StrEnum):
-    """How a backup draws its line (FORMAT.md 2.4)."""
+    """How a backup takes its consistency point (docs/reference/milvus-protocol.md#flush)."""
 
     AUTO = "auto"
     SERIAL_FLUSH = "serial_flush"

@@ -1,4 +1,6 @@
-"""The records of a backup's metadata files, field by field as the classic tool writes them (FORMAT.md 1.3).
+"""The records of a backup's metadata files, field by field as the classic tool writes them.
+
+See docs/reference/backup-format.md#full_metajson.
 
 Zero values are left out when encoding, except the fields that the format always carries: those are declared with
 :func:`_always`, whose default factory msgspec does not compare against. Unknown keys are ignored when decoding.
@@ -56,7 +58,7 @@ class FieldSchema(Record):
     default_value_proto: str = ""
     #: base64 of a ``schemapb.ValueField``; authoritative when not empty.
     default_value_base64: str = ""
-    #: Extra keys of mbk's, ignored by the classic tool (FORMAT.md 1.3, "cannot express"), from here on.
+    #: From here on extra keys of mbk's, which the classic tool ignores (docs/reference/backup-format.md#extra-keys).
     is_clustering_key: bool = False
     element_nullable: bool = False
     external_field: str = ""
@@ -171,7 +173,8 @@ class CollectionHead(Record):
     schema: CollectionSchema | None = None
     shards_num: int = 0
     consistency_level: int = 0
-    #: Hybrid timestamp: the largest channel checkpoint. Other meanings in older backups (FORMAT.md 1.7).
+    #: Hybrid timestamp: the largest channel checkpoint. Other meanings in older backups
+    #: (docs/reference/backup-format.md#older-backups).
     backup_timestamp: int = 0
     size: int = _always(int)
     has_index: bool = _always(bool)

@@ -14,7 +14,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
 def check_name(name: str) -> str:
-    """Returns the name, or raises `InvalidName` with the rule (FORMAT.md 1.1)."""
+    """Returns the name, or raises `InvalidName` with the rule (docs/reference/backup-format.md#keys-and-ids)."""
     if not _NAME.fullmatch(name):
         raise InvalidName(
             f"backup name {name!r} is not allowed",

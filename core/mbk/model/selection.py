@@ -1,4 +1,7 @@
-"""Which databases, collections and partitions a run is about, and what they are called afterwards (PARITY.md 1.1.3, FORMAT.md 3.1)."""
+"""Which databases, collections and partitions a run is about, and what they are called afterwards.
+
+See docs/reference/cli.md#filters.
+"""
 
 from __future__ import annotations
 

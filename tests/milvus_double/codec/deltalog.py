@@ -1,7 +1,7 @@
 """Deltalogs: the JSON form and the form of two columns, both in version 1's envelope, and the bare parquet file.
 
 Sources: milvus ``internal/storage/data_codec.go`` (one JSON text a row), ``delta_data.go`` (``pk``, ``ts``, ``pkType``; the
-older form ``pk,ts`` of before 2.2), ``serde_delta.go`` with ``event_data.go`` (``version`` = ``MULTI_FIELD``); FORMAT.md 6.3.
+older form ``pk,ts`` of before 2.2), ``serde_delta.go`` with ``event_data.go`` (``version`` = ``MULTI_FIELD``).
 """
 
 from __future__ import annotations

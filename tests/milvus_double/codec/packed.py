@@ -87,5 +87,5 @@ def _field_id(column: pa.Field) -> int:
     metadata = column.metadata or {}
     if FIELD_ID in metadata:
         return int(metadata[FIELD_ID])
-    # Newer writers name columns by their field id (FORMAT.md 6.3).
+    # Newer writers name columns by their field id.
     return int(column.name) if column.name.isdigit() else -1
