@@ -2,14 +2,14 @@
 
 ::
 
-    MbkError                        1  anything that went wrong and was understood
-    ├── UsageError                  2  what was asked for cannot be meant
+    MbkError                        1  base of all errors
+    ├── UsageError                  2  the request makes no sense
     │   ├── ConfigError             2  the settings are wrong; carries every problem at once
-    │   ├── InvalidName             2  a backup, collection or suffix name breaks the rule
-    │   ├── UnknownStorage          2  no installed plugin answers to this storage type
+    │   ├── InvalidName             2  an invalid name of a backup, a collection or a suffix
+    │   ├── UnknownStorage          2  no installed plugin provides this storage type
     │   ├── BrokenPlugin            2  the selected plugin cannot be loaded
-    │   ├── WrongStorage            2  the bucket or root path is not the one that Milvus uses
-    │   └── MissingDependency       2  an SDK is not installed; the hint is the pip command
+    │   ├── WrongStorage            2  the bucket or root path is not Milvus' own
+    │   └── MissingDependency       2  an SDK is not installed; the hint is the `pip install` command
     ├── PartialFailure              3  some collections are done, others failed; carries the report
     ├── NotFound                    4
     │   ├── BackupNotFound
@@ -19,27 +19,27 @@
     ├── AlreadyExists               5
     │   ├── BackupExists
     │   ├── CollectionExists
-    │   └── ObjectExists               a conditional write met an object
+    │   └── ObjectExists               a conditional write found an object
     ├── AccessError                 6
     │   ├── AuthenticationFailed       the credentials are wrong, unknown or expired
-    │   └── PermissionDenied           the credentials are right and may not do this
+    │   └── PermissionDenied           the credentials are valid but lack the permission
     ├── Unreachable                 7
     │   ├── StorageUnavailable         retryable
     │   └── MilvusUnavailable          retryable
-    ├── VerificationFailed          8  what is there is not what was promised
+    ├── VerificationFailed          8  a size or a number of rows differs from the expected one
     ├── StorageError                1
     │   ├── Throttled                  retryable
     │   ├── TransferInterrupted        retryable; a stream broke in the middle
     │   ├── StorageFull                no space or quota left
-    │   ├── Unsupported                this storage cannot do this; another way may exist
-    │   ├── InvalidKey                 the key cannot be stored there
-    │   └── DeleteFailed               some keys are still there; they are named
-    ├── MilvusError                 1  the server answered with an error
+    │   ├── Unsupported                this storage cannot do this; there may be another way
+    │   ├── InvalidKey                 the key is not valid in this storage
+    │   └── DeleteFailed               some keys are still there; `failures` names them
+    ├── MilvusError                 1  the server reported an error
     │   ├── RateLimited                retryable
     │   └── ImportFailed               an import job failed; carries the server's reason
     ├── InvalidBackup               1  the backup's files are damaged, incomplete or of an unknown format
-    ├── Busy                        1  another run works on this backup, or restores into this collection
-    └── Interrupted               130  Ctrl-C or SIGTERM
+    ├── Busy                        1  another run is writing this backup, or restoring into this collection
+    └── Interrupted               130  Ctrl-C, SIGTERM or hang-up
 
 No message, argument or attribute of these ever holds a secret.
 """
@@ -54,7 +54,7 @@ from typing import Any, ClassVar, Self, cast
 class MbkError(Exception):
     """Base of every error that mbk raises on purpose.
 
-    ``message`` says in one line what is wrong and where; ``hint`` how to mend it.
+    ``message`` says in one line what is wrong and where; ``hint`` how to fix it.
     ``retryable`` says whether the same call may succeed later: as the class has it, unless the error was made
     with another answer. No error is changed after it was made.
     """

@@ -83,7 +83,8 @@ class Session(Connections):
 
         Setting ``cancelled`` from another thread stops the run in order, with `Interrupted`. ``id``: the backup's own.
 
-        Raises `BackupExists`, `PartialFailure` (with the report) and what the storages and Milvus raise.
+        Raises `BackupExists`, `InvalidName` and other `UsageError`, `Busy`, `PartialFailure` (with the report) and what the
+        storages and Milvus raise.
         """
         from mbk.engine.operations.create import Create
         from mbk.engine.operations.limits import backup_limits
@@ -149,7 +150,10 @@ class Session(Connections):
     def delete(
         self, name: str, *, on_event: OnEvent | None = None, cancelled: threading.Event | None = None
     ) -> int:
-        """Deletes a backup, also an incomplete one; returns how many objects went."""
+        """Deletes a backup, also an incomplete one; returns how many objects went.
+
+        Raises `BackupNotFound`, `UsageError` for what cannot be a name, `Busy`, and what the storage raises.
+        """
         from mbk.engine.repository.catalog import Catalog
         from mbk.engine.runtime.lease import hold
 
@@ -251,7 +255,10 @@ class Session(Connections):
             return job.execute(name, cluster)
 
     def check(self) -> Iterable[CheckResult]:
-        """Asks everything that can be asked without changing anything; one answer after the other."""
+        """Tries everything that a backup and a restore need; one answer after the other, as they come.
+
+        Writes small probe objects below both roots and deletes them again.
+        """
         from mbk.engine.operations.check import Check
         from mbk.engine.runtime.run import Run
 

@@ -8,7 +8,7 @@ from typing import Any
 from mbk.binlog.arrow import pa, pc
 from mbk.binlog.deltas import PK, TS
 
-#: So many bytes of deletes are held at once: about 16 million numbers.
+#: Bytes of deletes held at once: about 16 million keys of type Int64 with their times.
 HELD = 256 << 20
 
 

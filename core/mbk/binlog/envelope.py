@@ -26,7 +26,7 @@ _LENGTH = struct.Struct("<i")
 #: The sizes of the fixed parts of the eight kinds of events.
 _POST_HEADERS = bytes([_FIX.size, *[_SPAN.size] * 7])
 _DESCRIPTOR = 0
-#: A descriptor is some hundred bytes; this much is read to find out.
+#: Read at once to find the descriptor, which is some hundred bytes long.
 _HEAD = 64 << 10
 
 

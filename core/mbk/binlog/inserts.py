@@ -30,7 +30,7 @@ _TYPES = {
     23: pa.binary(),
     104: pa.binary(),
 }
-#: What a server adds for each value of a length of its own.
+#: Bytes that a server adds for each value of variable length: the header of a text in Go.
 _HEADER = 16
 #: Bits of a vector's element.
 _ELEMENTS = {100: 1, 101: 32, 102: 16, 103: 16, 105: 8}

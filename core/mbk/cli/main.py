@@ -1,4 +1,4 @@
-"""The entry point: options in, exit code out. The only place where errors become lines and numbers."""
+"""The entry point: options in, exit code out. Only here errors become lines and exit codes."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def moment(when: datetime | None) -> str:
 
 
 def report(run: RunReport, output: str | None, *, dry_run: bool = False) -> None:
-    """The result of ``create`` or ``restore``."""
+    """Prints the report of a command that works on collections."""
     if output in ("json", "yaml"):
         emit_data({**plain(run), "size": run.size, "dry_run": dry_run}, output)
         return

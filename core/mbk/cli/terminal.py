@@ -1,4 +1,4 @@
-"""Standard error, where everything goes that is no result: notices, prompts, progress, logs, errors."""
+"""Standard error, which gets everything but results: notices, prompts, progress, logs, errors."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Dialect v1: the flat file of the Go tool 0.1 to 0.5 (``minio.*``), its variables, its names of storage types.
 
-The one module of core in which vendors are named: they are words of this dialect.
+Vendors are named here because they are words of this dialect; the rest of the configuration knows none.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def now() -> str:
 class Protection(Record):
     """What a collection's part of the backup can be trusted with.
 
-    ``boundary``: the flush whose line it keeps to, `ALL` (one over every collection), `OWN` or `NONE`; ``at`` the line's
+    ``boundary``: the flush that is its consistency point, `ALL` (one over every collection), `OWN` or `NONE`; ``at`` its
     time, RFC 3339 in UTC. ``gc_paused``: no garbage was collected from before its segments were listed until they
     were copied.
     """
@@ -44,7 +44,7 @@ class OwnMeta(Record):
     where the count was the same before the flush and after the copying, so that it is exact.
     ``protection`` is by collection id, too. ``failed``: ``db.coll`` -> why that collection is not in the backup.
     ``format`` as in `BackupHead`; ``snapshots``: ``db.coll`` of which Milvus may still hold a snapshot.
-    ``command``: what began the backup, out of ``source``, the name or place of another backup; a copy keeps what its
+    ``command``: what started the backup, from ``source``, the name or place of another backup; a copy keeps what its
     source says, once it is whole.
     """
 

@@ -23,7 +23,7 @@ class Strategy(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateOptions:
-    """``resume`` completes an interrupted backup of that name; ``fail_fast`` stops at the first failed collection.
+    """``resume`` completes an interrupted or partial backup; ``fail_fast`` stops at the first failed collection.
 
     ``pause_gc`` None: as configured. ``index_extra``: also what only Milvus' etcd knows of indexes.
     """
@@ -47,7 +47,7 @@ class RestoreOptions:
     ``skip_params`` are property keys left out at creation: ``collectionProperties``, ``fieldIndexParams``,
     ``fieldTypeParams``, ``indexParams``. ``max_shards`` 0: as in the backup. ``load`` replays the load state,
     ``aliases`` the aliases; ``wait_index`` waits until the indexes are built. ``truncate`` leaves out what is younger
-    than the backup's boundary. ``rest_import`` None: where it is the better way.
+    than the backup's consistency point. ``rest_import`` None: where it is the better way.
     """
 
     renaming: Renaming = field(default_factory=Renaming)

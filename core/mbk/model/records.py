@@ -6,8 +6,8 @@ Zero values are left out when encoding, except the fields that the format always
 :func:`_always`, whose default factory msgspec does not compare against. Unknown keys are ignored when decoding.
 Integers are exact 64-bit. The records are mutable while a backup is being made and are never shared after that.
 
-This is the one module of the model that needs a library: msgspec decodes and checks a million records in seconds
-and in a quarter of the memory of dictionaries.
+This module and :mod:`mbk.model.manifest` are the only ones of the model that need a library: msgspec decodes and
+checks a million records in seconds and in a quarter of the memory of dictionaries.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ class TransferStats:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """The result of ``create`` or ``restore``. ``location`` is where the backup lies, without credentials."""
+    """The result of a command that works on collections. ``location`` is where the backup lies, without credentials."""
 
     command: str
     name: str
@@ -105,7 +105,7 @@ class RunReport:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One answer of ``mbk check``: ``what`` was tried, whether it is ``ok``, and what was found. ``hint`` mends it.
+    """One answer of ``mbk check``: what was tried, whether it is ``ok``, what was found. ``hint`` says how to fix it.
 
     ``exit_code`` is that of the error behind a failed check (:mod:`mbk.errors`).
     """

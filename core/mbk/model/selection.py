@@ -265,7 +265,7 @@ def _is_single(item: Item) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Renaming:
-    """How source names become target names: single rules win over database rules, rules win over the suffix."""
+    """How source names become target names. Rules for collections win over rules for databases; a suffix excludes rules."""
 
     suffix: str = ""
     collections: Mapping[CollectionName, CollectionName] = field(default_factory=dict)
