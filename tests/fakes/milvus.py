@@ -1,8 +1,9 @@
 """A Milvus in memory that implements :mod:`mbk.ports.milvus` honestly where backup and restore can notice.
 
 Its rows live as objects in a storage, in Milvus' own layout; it imports by listing the directories that it is handed
-(FORMAT.md 4.3, 4.4), so a wrong directory, a missing slash or a doubled segment shows in its rows. The payload of a
-binlog is a JSON list of one field's values, that of a delta log a JSON list of ``[primary key, timestamp]``.
+(docs/reference/milvus-protocol.md, "Files of an import job"), so a wrong directory, a missing slash or a doubled
+segment shows in its rows. The payload of a binlog is a JSON list of one field's values, that of a delta log a JSON list
+of ``[primary key, timestamp]``.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ from tests.fakes.rows import (
     schema,
 )
 
-#: Of a 2.3 server, as LAB.md 1.4 says.
+#: Of a 2.3 server.
 V2_3 = frozenset(
     {Feature.DATABASES, Feature.COUNT, Feature.ALIASES, Feature.FLUSHES_DELETES, Feature.DELETE_TIMES}
 )
@@ -416,7 +417,7 @@ class FakeMilvus(Newer):
         self._called("restore_rbac", "")
         return []
 
-    # -- import, FORMAT.md 4.3 -----------------------------------------------------------------------------------
+    # -- import --------------------------------------------------------------------------------------------------
 
     def _import(self, request: ImportRequest) -> int:
         collection = self._get(request.database, request.collection)

@@ -1,4 +1,4 @@
-"""What lies in the binlogs of the fake Milvus, and how it is read: as FORMAT.md 4.4 says, so that errors show."""
+"""What lies in the binlogs of the fake Milvus, and how it is read: as an import reads them, so that errors show."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def newest_deletes(deletes: Iterable[Delete]) -> dict[int, int]:
 
 
 def position(channel: str, timestamp: int) -> bytes:
-    """An encoded ``msgpb.MsgPosition`` (FORMAT.md 1.4)."""
+    """An encoded ``msgpb.MsgPosition``."""
     name = channel.encode()
     return b"\x0a" + _varint(len(name)) + name + b"\x20" + _varint(timestamp)
 

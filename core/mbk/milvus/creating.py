@@ -51,10 +51,7 @@ class Creating:
         partitions: int = 0,
         properties: Sequence[KeyValue] = (),
     ) -> None:
-        """`CollectionExists` for the name of a different one; for an equal one the server says nothing.
-
-        A call that failed after the creation can be made again: it goes on where the first one stopped.
-        """
+        """As `mbk.ports.milvus.roles.Definitions.create_collection`, for a schema without problems."""
         union = [pair for pair in merged(schema.properties, properties) if pair.key not in SERVER_MANAGED]
         plan = creation_plan(schema)
         with self._functions_unchecked(database, schema, union) as sent:

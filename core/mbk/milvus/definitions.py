@@ -54,10 +54,7 @@ class Definitions:
         partitions: int = 0,
         properties: Sequence[KeyValue] = (),
     ) -> None:
-        """`CollectionExists` for the name of a different one; for an equal one the server says nothing.
-
-        A call that failed after the creation can be made again: it goes on where the first one stopped.
-        """
+        """For an equal collection of that name the server says nothing."""
         if problems := self.schema_problems(schema):
             raise Unsupported(
                 f"collection {schema.name}: Milvus {self._server.version} cannot represent {'; '.join(problems)}"

@@ -1,4 +1,4 @@
-"""Import jobs: started over gRPC or REST, in the terms that the server's version understands (FORMAT.md 3.10, 4)."""
+"""Import jobs: started over gRPC or REST, in the terms that the server's version understands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mbk.milvus.server import Server, name_of
 from mbk.ports.milvus.values import Feature, ImportPhase, ImportRequest, ImportState
 
 _LOGICAL_BITS = 18
-#: Segments of the manifest layout are not read from paths (FORMAT.md 4.4).
+#: Segments of the manifest layout are not read from paths.
 _PACKED = 2
 _UNKNOWN_JOB = re.compile(r"not (found|exist)|doesn't exist|cannot find|can't find", re.I)
 _PHASES = {

@@ -3,7 +3,8 @@
 What an older server merely ignores (mmap and isolation settings, analyzers, warm-up) is no reason to refuse: the rows
 are the same, and the real 2.3.5 was seen to keep such settings unread. It also keeps default values; null values and
 clustering keys it loses without a word. What is unknown here is refused only by servers older than everything known here.
-Sources: milvus.io/docs ("Compatible with Milvus …" of each page), milvus-proto's releases, LAB.md 1.4 for 2.2 and 2.3.
+Sources: milvus.io/docs ("Compatible with Milvus …" of each page), milvus-proto's releases; 2.2 and 2.3 as they were
+met (docs/reference/milvus-protocol.md, "Milvus 2.2 and 2.3").
 """
 
 from __future__ import annotations

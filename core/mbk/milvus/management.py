@@ -1,6 +1,6 @@
 """The management port: plain HTTP without login. Pausing the garbage collection, and the keys of encrypted databases.
 
-FORMAT.md 2.2 (step 7) and 2.8.
+docs/reference/milvus-protocol.md, "Management port".
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a server is led to give the fields of a collection the ids that they had (FORMAT.md 3.4).
+"""How a server is led to give the fields of a collection the ids that they had.
 
 Binlogs are matched by field id, and servers number by position: the fields of the request from 100 on, then ``$meta`` and
 ``$namespace_id`` that they add themselves, then each array of structs followed by its parts. What is added later gets the

@@ -1,4 +1,4 @@
-"""Flush and wait. The boundary is the server's: everything acknowledged before the call is persistent afterwards."""
+"""Flush and wait: the point is the server's, and everything acknowledged before the call is persistent afterwards."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from mbk.milvus.proto import milvus, msg
 from mbk.milvus.server import Server, name_of
 from mbk.ports.milvus.values import Feature, FlushAllPoint, FlushPoint
 
+#: Seconds between polls: a small flush is done at once, a large one need not be asked about more than once a second.
 FIRST_WAIT = 0.05
 LONGEST_WAIT = 1.0
 #: A poll that fails for longer than this is not a passing error any more.
 PATIENCE_SECONDS = 30.0
+#: Seconds for one poll, which the server answers from memory.
 POLL_SECONDS = 30.0
+#: Seconds for the call that seals the segments: on a server that is busy writing it takes minutes.
 FLUSH_SECONDS = 600.0
-#: Where a message of the write-ahead log keeps its time tick, in base 36 (FORMAT.md 1.4).
+#: Where a message of the write-ahead log keeps its time tick, in base 36.
 TIME_TICK = "_tt"
 #: Only a server that takes part in a replication answers (milvus: pkg/util/merr/errors.go, `ErrDenyReplicateMessage`).
 _NO_REPLICATION = 1900
@@ -76,7 +79,7 @@ class Points:
     def _flush_all(self, sleep: Callable[[float], None]) -> FlushAllPoint:
         """One boundary over every collection: the flush messages, one a physical channel, say where it lies.
 
-        Servers before 2.6.11 send none: they can flush everything and cannot tell when it is done (FORMAT.md 2.4).
+        Servers before 2.6.11 send none: they can flush everything and cannot tell when it is done.
         """
         what = "flush all collections"
         flushed = self._server.call("FlushAll", milvus.FlushAllRequest(), what, timeout=FLUSH_SECONDS)

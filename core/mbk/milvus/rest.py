@@ -29,7 +29,7 @@ from mbk.ports.milvus.values import ImportPhase, ImportState, SegmentLogs
 
 SETTING = "milvus.rest.endpoint"
 SECONDS = 60.0
-#: The server lists and checks every file before it answers (FORMAT.md 3.10).
+#: The server lists and checks every file before it answers.
 IMPORT_SECONDS = 600.0
 #: Segments asked for at once.
 BATCH = 200
@@ -38,7 +38,7 @@ _SEGMENTS = "/v2/vectordb/segments/describe"
 _CREATE = "/v2/vectordb/jobs/import/create"
 _DESCRIBE = "/v2/vectordb/jobs/import/describe"
 _LIST = "/v2/vectordb/jobs/import/list"
-#: Early builds of 2.4 answer 200 for success (FORMAT.md 3.10).
+#: Early builds of 2.4 answer 200 for success.
 _SUCCESS = (0, 200)
 _SEGMENT_NOT_FOUND = 600
 _PHASES = {

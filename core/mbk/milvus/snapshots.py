@@ -1,4 +1,4 @@
-"""Snapshots that Milvus makes, exports and restores by itself (FORMAT.md 6.2).
+"""Snapshots that Milvus makes, exports and restores by itself.
 
 milvus: internal/proxy/snapshot_impl.go, internal/datacoord/snapshot_manager.go. Names are unique within a collection;
 dropping one that is not there succeeds.

@@ -1,4 +1,4 @@
-"""The messages of Milvus' write-ahead log that `restore secondary` writes (FORMAT.md 6.1).
+"""The messages of Milvus' write-ahead log that `restore secondary` writes.
 
 No client package carries their headers, so that they are described here as data, field numbers and all, as the public
 source has them: milvus-io/milvus ``pkg/proto/messages.proto`` and ``index_coord.proto``; the property names stand in

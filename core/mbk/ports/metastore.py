@@ -1,4 +1,4 @@
-"""The meta store port: what only Milvus' own meta store knows of a collection (FORMAT.md 2.2, steps 11 and 12).
+"""The meta store port: what only Milvus' own meta store knows of a collection.
 
 Nothing here is needed for an ordinary backup; ``--backup-index-extra`` asks for it. Every call blocks, is one attempt,
 and fails with one of :mod:`mbk.errors` (`MilvusUnavailable`, `AccessError`, `Unsupported`, `MilvusError`).

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from mbk.engine.runtime.run import Run
 from mbk.errors import MbkError, Unsupported
+from mbk.ports.milvus.roles import GcPause
 from mbk.ports.milvus.server import Milvus
 from mbk.ports.milvus.values import Feature
 
@@ -28,8 +29,8 @@ REFUSALS = 3
 class Lease:
     """One pause. Its truth value says whether it has been held without a gap since it was asked for."""
 
-    def __init__(self, milvus: Milvus, run: Run, seconds: int, collection_id: int | None) -> None:
-        self._milvus = milvus
+    def __init__(self, gc: GcPause, run: Run, seconds: int, collection_id: int | None) -> None:
+        self._gc = gc
         self._run = run
         self._seconds = seconds
         self._collection = collection_id
@@ -75,7 +76,7 @@ class Lease:
 
     def _pause(self) -> str | None:
         try:
-            return self._milvus.gc.pause(self._seconds, collection_id=self._collection)
+            return self._gc.pause(self._seconds, collection_id=self._collection)
         except Unsupported as error:
             self._run.notice(
                 "gc-pause-unsupported",
@@ -87,7 +88,7 @@ class Lease:
 
     def _resume(self, ticket: str) -> None:
         try:
-            self._milvus.gc.resume(ticket)
+            self._gc.resume(ticket)
         except MbkError as error:
             self._run.notice(
                 "gc-resume-failed", f"garbage collection stays paused until its lease ends: {error}"
@@ -95,9 +96,9 @@ class Lease:
 
 
 @contextmanager
-def gc_paused(milvus: Milvus, run: Run, *, seconds: int, collection_id: int | None = None) -> Iterator[Lease]:
+def gc_paused(gc: GcPause, run: Run, *, seconds: int, collection_id: int | None = None) -> Iterator[Lease]:
     """Pauses for the time of the block, ``seconds`` a lease: for one collection, or for all of the cluster."""
-    lease = Lease(milvus, run, seconds, collection_id)
+    lease = Lease(gc, run, seconds, collection_id)
     renewer = threading.Thread(target=lease.keep, name="mbk-gc-pause", daemon=True)
     try:
         if lease.begin():
@@ -116,7 +117,7 @@ def pausing(
 ) -> Iterator[Callable[[int], AbstractContextManager[Lease | None]]]:
     """How to pause the garbage collection of a collection; of all at once where the server has nothing finer."""
     if Feature.COLLECTION_GC_PAUSE not in milvus.features:
-        with gc_paused(milvus, run, seconds=seconds) as lease:
+        with gc_paused(milvus.gc, run, seconds=seconds) as lease:
             yield lambda _collection: nullcontext(lease)
         return
     refused = 0
@@ -127,7 +128,7 @@ def pausing(
         if refused >= REFUSALS:
             yield None
             return
-        with gc_paused(milvus, run, seconds=seconds, collection_id=collection) as lease:
+        with gc_paused(milvus.gc, run, seconds=seconds, collection_id=collection) as lease:
             refused = 0 if lease else refused + 1
             yield lease
 

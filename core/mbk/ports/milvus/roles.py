@@ -34,7 +34,8 @@ class Inventory(Protocol):
 
     def collections(self, database: str) -> list[str]: ...
 
-    def has_collection(self, database: str, collection: str) -> bool: ...
+    def has_collection(self, database: str, collection: str) -> bool:
+        """Also true for an alias, as the server sees it; false in a database that is not there."""
 
     def describe(self, database: str, collection: str) -> CollectionInfo:
         """Schema, partitions, indexes, load state, aliases. `CollectionNotFound` where it is gone."""
@@ -90,7 +91,8 @@ class GcPause(Protocol):
         `Unsupported` when the server answers 404, `MilvusUnavailable` when the port does not answer.
         """
 
-    def resume(self, ticket: str = "", *, collection_id: int | None = None) -> None: ...
+    def resume(self, ticket: str = "", *, collection_id: int | None = None) -> None:
+        """Ends the pause of ``ticket``; without tickets, the one pause that there is."""
 
 
 class Access(Protocol):
@@ -113,7 +115,9 @@ class Definitions(Protocol):
     def schema_problems(self, schema: CollectionSchema) -> Sequence[str]:
         """What of the schema this server cannot represent, ``field: reason`` each; no request is made."""
 
-    def create_database(self, name: str, properties: Sequence[KeyValue] = ()) -> None: ...
+    def create_database(self, name: str, properties: Sequence[KeyValue] = ()) -> None:
+        """`AlreadyExists` for one that is there. Properties are left out where the server has none for databases, and
+        so are those that are the server's own, and locks."""
 
     def create_collection(
         self,
@@ -127,8 +131,10 @@ class Definitions(Protocol):
     ) -> None:
         """Creates ``schema.name``. ``partitions`` counts them for collections with a partition key, else 0.
 
-        `Unsupported` for what has `schema_problems`. Fields that were added to the source later are added later here, too, and a function's
-        remote side is not contacted. The field ids of what was made are those of ``schema``, else `MilvusError`.
+        `Unsupported` for what has `schema_problems`. Fields that were added to the source later are added later here,
+        too, and a function's remote side is not contacted. The field ids of what was made are those of ``schema``, else
+        `MilvusError`. `CollectionExists` for the name of a different collection. A call that failed after the creation
+        can be made again: it goes on where the first one stopped.
         """
 
     def alter_collection(
@@ -148,7 +154,8 @@ class Definitions(Protocol):
         self, database: str, collection: str, index: str, *, delete_keys: Sequence[str]
     ) -> None: ...
 
-    def drop_collection(self, database: str, collection: str) -> None: ...
+    def drop_collection(self, database: str, collection: str) -> None:
+        """A collection that is not there is no error."""
 
     def create_partition(self, database: str, collection: str, partition: str) -> None:
         """Creates the partition; one that exists is no error."""
@@ -158,7 +165,8 @@ class Definitions(Protocol):
 
     def drop_index(self, database: str, collection: str, index: IndexInfo) -> None: ...
 
-    def index_states(self, database: str, collection: str) -> list[IndexState]: ...
+    def index_states(self, database: str, collection: str) -> list[IndexState]:
+        """How far each index is built; empty for a collection without indexes."""
 
     def create_alias(self, database: str, collection: str, alias: str) -> None: ...
 
@@ -174,7 +182,7 @@ class Definitions(Protocol):
         """Asks for loading; does not wait. ``partitions`` empty: all. ``resource_groups`` empty: the default one."""
 
     def load_progress(self, database: str, collection: str) -> int:
-        """0-100."""
+        """Percent, 0-100; `MilvusError` for a collection that is not loading: nobody asked for it, or it failed."""
 
     def release(self, database: str, collection: str) -> None: ...
 
@@ -210,9 +218,11 @@ class Snapshots(Protocol):
     def export(self, database: str, collection: str, snapshot: str, *, uri: str, spec: str) -> str:
         """Starts copying it below ``uri``; ``spec`` is the JSON of an external store, a secret, or ``""``. The job's id."""
 
-    def export_state(self, job: str) -> SnapshotState: ...
+    def export_state(self, job: str) -> SnapshotState:
+        """An unknown job is `ImportFailed`."""
 
     def restore(self, database: str, collection: str, *, uri: str, spec: str) -> str:
         """Starts making ``collection`` out of the snapshot's metadata at ``uri``. Returns the job's id."""
 
-    def restore_state(self, job: str) -> SnapshotState: ...
+    def restore_state(self, job: str) -> SnapshotState:
+        """An unknown job is `ImportFailed`."""

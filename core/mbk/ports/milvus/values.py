@@ -30,7 +30,7 @@ class Feature(Enum):
     SNAPSHOT = "snapshots"
     #: Segments may be of storage version 3, which only a snapshot can hold.
     MANIFEST_SEGMENTS = "segments with manifests"
-    #: Fields can be added to a collection that exists, so ids behind ``$meta`` can be made again (FORMAT.md 3.4).
+    #: Fields can be added to a collection that exists, so ids behind ``$meta`` can be made again.
     ADD_FIELD = "add field"
     #: Imports read packed segments (storage version 2).
     PACKED_SEGMENTS = "packed segments"
@@ -38,11 +38,11 @@ class Feature(Enum):
     REPLICATE_POSITION = "replication position"
     #: The replicate stream that a secondary cluster is fed through.
     REPLICATE_STREAM = "replicate stream"
-    #: Flush also persists deletes of segments that were flushed before (not so on 2.2, LAB.md 1.4).
+    #: Flush also persists deletes of segments that were flushed before (not so on 2.2).
     FLUSHES_DELETES = "flush persists deletes"
     #: Imports leave alone the rows that are younger than the delete of their key.
     DELETE_TIMES = "deletes by time"
-    #: ``end_ts`` of an import is a hybrid timestamp; without it physical milliseconds (FORMAT.md 4.5).
+    #: ``end_ts`` of an import is a hybrid timestamp; without it physical milliseconds.
     HYBRID_END_TS = "hybrid end_ts"
 
 

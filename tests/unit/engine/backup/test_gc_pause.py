@@ -28,7 +28,7 @@ def test_a_long_run_renews_its_pause_and_gives_all_of_it_back(features: frozense
 
     world.milvus.fault = fault
     run = Run(policy=QUICK)
-    with gc_paused(world.milvus, run, seconds=0, collection_id=7):  # a lease that is always running out
+    with gc_paused(world.milvus.gc, run, seconds=0, collection_id=7):  # a lease that is always running out
         assert renewed.wait(10)
     assert world.milvus.gc_paused == 0
     assert max(held) == 1, "an older ticket is given back as soon as a newer one is held"
@@ -45,9 +45,9 @@ def test_a_lease_that_lapsed_before_it_could_be_renewed_is_no_unbroken_pause() -
             raise MilvusUnavailable("no answer")
 
     world.milvus.fault = fault
-    with gc_paused(world.milvus, world.run(), seconds=3600) as long:
+    with gc_paused(world.milvus.gc, world.run(), seconds=3600) as long:
         assert long
-    with gc_paused(world.milvus, world.run(), seconds=0) as lease:
+    with gc_paused(world.milvus.gc, world.run(), seconds=0) as lease:
         failing.set()
         assert failed.wait(10)
     assert not lease
@@ -66,7 +66,7 @@ def test_a_pause_that_cannot_be_had_is_a_notice(error: Exception, code: str) -> 
             raise error
 
     world.milvus.fault = fault
-    with gc_paused(world.milvus, world.run(), seconds=3600) as held:
+    with gc_paused(world.milvus.gc, world.run(), seconds=3600) as held:
         assert not held
     assert code in world.notices
     assert ("resume_gc", "") not in world.milvus.calls
