@@ -28,11 +28,21 @@ if TYPE_CHECKING:
         WorkPlanned,
     )
     from mbk.model.mapping import CollectionMapping, DatabaseMapping
-    from mbk.model.options import CreateOptions, RestoreOptions, Strategy
+    from mbk.model.options import (
+        CopyOptions,
+        CreateOptions,
+        DeleteOptions,
+        L0CompactOptions,
+        MigrateOptions,
+        RestoreOptions,
+        StandbyOptions,
+        Strategy,
+    )
     from mbk.model.reports import (
         BackupSummary,
         CheckResult,
         CollectionOutcome,
+        DeletionReport,
         MigrationReport,
         RunReport,
         TransferStats,
@@ -48,10 +58,15 @@ __all__ = [
     "CollectionMapping",
     "CollectionName",
     "CollectionOutcome",
+    "CopyOptions",
     "CreateOptions",
     "DatabaseMapping",
+    "DeleteOptions",
+    "DeletionReport",
     "Event",
     "ImportProgressed",
+    "L0CompactOptions",
+    "MigrateOptions",
     "MigrationReport",
     "Notice",
     "ObjectCopied",
@@ -65,6 +80,7 @@ __all__ = [
     "Selection",
     "Session",
     "Settings",
+    "StandbyOptions",
     "StorageChoice",
     "Strategy",
     "TransferStats",
@@ -91,11 +107,21 @@ _HOMES = {
         "WorkPlanned",
     ),
     "mbk.model.mapping": ("CollectionMapping", "DatabaseMapping"),
-    "mbk.model.options": ("CreateOptions", "RestoreOptions", "Strategy"),
+    "mbk.model.options": (
+        "CopyOptions",
+        "CreateOptions",
+        "DeleteOptions",
+        "L0CompactOptions",
+        "MigrateOptions",
+        "RestoreOptions",
+        "StandbyOptions",
+        "Strategy",
+    ),
     "mbk.model.reports": (
         "BackupSummary",
         "CheckResult",
         "CollectionOutcome",
+        "DeletionReport",
         "MigrationReport",
         "RunReport",
         "TransferStats",
@@ -107,12 +133,14 @@ _HOMES = {
 _LAZY = {name: home for home, names in _HOMES.items() for name in names}
 
 
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        from importlib import import_module
+if not TYPE_CHECKING:  # a checker would take any name for one that is found here
 
-        return getattr(import_module(_LAZY[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        if name in _LAZY:
+            from importlib import import_module
+
+            return getattr(import_module(_LAZY[name]), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -94,7 +94,7 @@ class Connections:
                 self._backup = self.registry.open(self.settings.backup_storage)
             return self._backup
 
-    def _backup_storage_at(self, path: str, bucket: str) -> Storage:
+    def _backup_storage_at(self, *, path: str, bucket: str) -> Storage:
         """Another root path or bucket of the backup storage, opened for the caller to close."""
         choice = self.settings.backup_storage
         changes = {"root_path": path, "bucket": bucket}

@@ -6,17 +6,27 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from mbk.about import TOOL
 from mbk.connections import Connections
 from mbk.errors import Interrupted, UsageError
+from mbk.model.declared import Options
 from mbk.model.events import Event
-from mbk.model.keywords import create_options, restore_options
-from mbk.model.options import CreateOptions, RestoreOptions
+from mbk.model.operations import OPERATIONS
+from mbk.model.options import (
+    CopyOptions,
+    CreateOptions,
+    DeleteOptions,
+    L0CompactOptions,
+    MigrateOptions,
+    RestoreOptions,
+    StandbyOptions,
+)
 from mbk.model.reports import (
     BackupSummary,
     CheckResult,
+    DeletionReport,
     MigrationReport,
     RunReport,
     compacted_name,
@@ -26,6 +36,7 @@ from mbk.model.reports import (
 if TYPE_CHECKING:
     from mbk.config.schema import Settings
     from mbk.engine.runtime.run import Run
+    from mbk.model.keywords import CreateKeywords, RestoreKeywords
     from mbk.ports.cloud import Volume
     from mbk.ports.replicate import Replication
     from mbk.ports.storage import Storage
@@ -77,35 +88,18 @@ class Session(Connections):
         on_event: OnEvent | None = None,
         cancelled: threading.Event | None = None,
         id: str = "",
-        **changes: Any,
+        **changes: Unpack[CreateKeywords],
     ) -> RunReport:
-        """Backs up. ``changes`` are fields of `CreateOptions`; also ``filter``, ``exclude`` and ``strategy`` as text.
+        """Backs up. ``changes`` are fields of `CreateOptions`, over those of ``options``.
 
         Setting ``cancelled`` from another thread stops the run in order, with `Interrupted`. ``id``: the backup's own.
 
         Raises `BackupExists`, `InvalidName` and other `UsageError`, `Busy`, `PartialFailure` (with the report) and what the
         storages and Milvus raise.
         """
-        from mbk.engine.operations.create import Create
-        from mbk.engine.operations.limits import backup_limits
-
-        name = name or default_name()
-        options = create_options(options or CreateOptions(), changes)
-        limits = backup_limits(self.settings)
-        hint = f"finish it: mbk create -n {name} --resume"
-        with self._run("create", name, on_event, hint=hint, cancelled=cancelled) as run:
-            job = Create(
-                self.milvus,
-                self.storage,
-                self.backup_storage,
-                run,
-                limits,
-                TOOL,
-                id,
-                self.metastore if options.index_extra else None,
-                self.settings.milvus.rpc_channel_name,
-            )
-            return job.execute(name, options)
+        chosen = CreateOptions.of(options, changes)
+        report: RunReport = self.run("create", name, chosen, on_event=on_event, cancelled=cancelled, id=id)
+        return report
 
     def restore(
         self,
@@ -114,20 +108,16 @@ class Session(Connections):
         *,
         on_event: OnEvent | None = None,
         cancelled: threading.Event | None = None,
-        **changes: Any,
+        **changes: Unpack[RestoreKeywords],
     ) -> RunReport:
-        """Restores. ``changes`` are fields of `RestoreOptions`; also ``suffix``, ``rename``, ``filter``, ``exclude``,
-        ``source_filter`` and ``source_exclude`` as text, ``mapping`` and ``skip_params`` as JSON would give them.
+        """Restores. ``changes`` are fields of `RestoreOptions`, over those of ``options``.
 
         Raises `BackupNotFound`, `CollectionExists`, `InvalidBackup`, `PartialFailure` (with the report) and what the
         storages and Milvus raise.
         """
-        from mbk.engine.operations.restore import Restore
-
-        options = restore_options(options or RestoreOptions(), changes)
-        limits = self._restore_limits()
-        with self._run("restore", name, on_event, hint="run it again", cancelled=cancelled) as run:
-            return Restore(self.milvus, self.storage, self.backup_storage, run, limits).execute(name, options)
+        chosen = RestoreOptions.of(options, changes)
+        report: RunReport = self.run("restore", name, chosen, on_event=on_event, cancelled=cancelled)
+        return report
 
     def list(self) -> Iterable[BackupSummary]:
         """All backups by name, incomplete and unreadable ones too. Needs no Milvus."""
@@ -154,16 +144,8 @@ class Session(Connections):
 
         Raises `BackupNotFound`, `UsageError` for what cannot be a name, `Busy`, and what the storage raises.
         """
-        from mbk.engine.repository.catalog import Catalog
-        from mbk.engine.runtime.lease import hold
-
-        self.backup_storage.check()
-        hint = f"the rest goes with: mbk delete -n {name}"
-        with self._run("delete", name, on_event, hint=hint, cancelled=cancelled) as run:
-            catalog = Catalog(self.backup_storage, run)
-            catalog.layout(name)  # refuses what is no name
-            with hold(self.backup_storage, name, f"deletion of backup {name!r}", run):
-                return catalog.delete(name)
+        report: DeletionReport = self.run("delete", name, on_event=on_event, cancelled=cancelled)
+        return report.deleted_objects
 
     def copy(
         self,
@@ -178,15 +160,9 @@ class Session(Connections):
 
         Raises `BackupExists`, `BackupNotFound`, `InvalidBackup` and what the storage raises.
         """
-        from mbk.engine.operations.copy import CopyBackup
-
-        hint = "run it again, it goes on where it was"
-        with self._run("copy", name, on_event, hint=hint, cancelled=cancelled) as run:
-            target = self._backup_storage_at(path, bucket)
-            try:
-                return CopyBackup(self.backup_storage, target, run, self._transfer_limits()).execute(name)
-            finally:
-                target.close()
+        options = CopyOptions(path=path, bucket=bucket)
+        report: RunReport = self.run("copy", name, options, on_event=on_event, cancelled=cancelled)
+        return report
 
     def restore_secondary(
         self,
@@ -197,23 +173,16 @@ class Session(Connections):
         on_event: OnEvent | None = None,
         cancelled: threading.Event | None = None,
     ) -> RunReport:
-        """Makes a standby of the backup: ``source`` and ``target`` are the ids of the clusters (FORMAT.md 6.1).
+        """Makes a standby of the backup: ``source`` and ``target`` are the ids of the clusters.
 
         The session's Milvus is the standby. Raises `UsageError` where the backup or the server cannot, and
         `AlreadyExists` where the standby is not fresh.
         """
-        from mbk.engine.operations.standby import SecondaryRestore
-        from mbk.milvus import connect_replication
-
-        def open_replication(control: str) -> Replication:
-            return connect_replication(self.settings.milvus, source=source, target=target, control=control)
-
-        hint = "run it again, it goes on where it was"
-        with self._run("restore secondary", name, on_event, hint=hint, cancelled=cancelled) as run:
-            job = SecondaryRestore(
-                self.milvus, open_replication, self.storage, self.backup_storage, run, self._restore_limits()
-            )
-            return job.execute(name, source=source, target=target)
+        options = StandbyOptions(source=source, target=target)
+        report: RunReport = self.run(
+            "restore secondary", name, options, on_event=on_event, cancelled=cancelled
+        )
+        return report
 
     def l0compact(
         self,
@@ -229,30 +198,25 @@ class Session(Connections):
         ``force`` deletes a backup of that name first. Needs no Milvus, and pyarrow: `MissingDependency` without it.
         Raises `BackupExists`, `BackupNotFound`, `InvalidBackup` and what the storage raises.
         """
-        from mbk.engine.operations.l0compact import L0Compact
+        options = L0CompactOptions(output=output or "", force=force)
+        report: RunReport = self.run("l0compact", name, options, on_event=on_event, cancelled=cancelled)
+        return report
 
-        output = output or compacted_name(name)
-        hint = f"begin anew: mbk l0compact -n {name} -o {output} --force"
-        with self._run("l0compact", output, on_event, hint=hint, cancelled=cancelled) as run:
-            job = L0Compact(self.backup_storage, run, self._transfer_limits(), TOOL)
-            return job.execute(name, output, force=force)
-
-    def migrate(self, name: str, cluster: str, *, on_event: OnEvent | None = None) -> MigrationReport:
+    def migrate(
+        self,
+        name: str,
+        cluster: str,
+        *,
+        on_event: OnEvent | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> MigrationReport:
         """Uploads a backup to Zilliz Cloud and starts its migration into the cluster of that id.
 
         Raises `ConfigError` without an API key, `BackupNotFound`, `InvalidBackup`, and what the service raises.
         """
-        from mbk.cloud import ZillizCloud
-        from mbk.config.schema import StorageChoice
-        from mbk.engine.operations.migrate import Migrate
-
-        def open_volume(volume: Volume) -> Storage:
-            return self.registry.open(StorageChoice(type=volume.storage_type, values=volume.values))
-
-        cloud = ZillizCloud(self.settings.cloud)
-        with self._run("migrate", name, on_event, hint="run it again, it goes on where it was") as run:
-            job = Migrate(self.backup_storage, cloud, open_volume, run, self._transfer_limits())
-            return job.execute(name, cluster)
+        options = MigrateOptions(cluster=cluster)
+        report: MigrationReport = self.run("migrate", name, options, on_event=on_event, cancelled=cancelled)
+        return report
 
     def check(self) -> Iterable[CheckResult]:
         """Tries everything that a backup and a restore need; one answer after the other, as they come.
@@ -272,6 +236,117 @@ class Session(Connections):
         ).results()
 
     # -- how -----------------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        operation: str,
+        name: str | None = None,
+        options: Options | None = None,
+        *,
+        on_event: OnEvent | None = None,
+        cancelled: threading.Event | None = None,
+        id: str = "",
+    ) -> Any:
+        """Runs one of `OPERATIONS` by its name, for who chooses it at run time; its report is that of its own method."""
+        declared = OPERATIONS.get(operation)
+        if declared is None or not declared.module:
+            runnable = ", ".join(item.name for item in OPERATIONS.values() if item.module)
+            raise UsageError(f"{operation!r} cannot be run", hint=f"the operations are {runnable}")
+        given = declared.options.of(options, {})
+        name = name or (default_name() if declared.name_of_backup == "optional" else "")
+        named = given.output or compacted_name(name) if isinstance(given, L0CompactOptions) else name
+        hint = declared.resume.format(name=name, output=named)
+        with self._run(operation, named, on_event, hint=hint, cancelled=cancelled) as run:
+            match given:
+                case CreateOptions():
+                    return self._create(run, name, given, id)
+                case RestoreOptions():
+                    return self._restore(run, name, given)
+                case DeleteOptions():
+                    return self._delete(run, name)
+                case CopyOptions():
+                    return self._copy(run, name, given)
+                case StandbyOptions():
+                    return self._restore_secondary(run, name, given)
+                case L0CompactOptions():
+                    return self._l0compact(run, name, named, force=given.force)
+                case MigrateOptions():
+                    return self._migrate(run, name, given)
+        raise NotImplementedError(operation)
+
+    def _create(self, run: Run, name: str, options: CreateOptions, id: str) -> RunReport:
+        from mbk.engine.operations.create import Create
+        from mbk.engine.operations.limits import backup_limits
+
+        job = Create(
+            self.milvus,
+            self.storage,
+            self.backup_storage,
+            run,
+            backup_limits(self.settings),
+            TOOL,
+            id,
+            self.metastore if options.index_extra else None,
+            self.settings.milvus.rpc_channel_name,
+        )
+        return job.execute(name, options)
+
+    def _restore(self, run: Run, name: str, options: RestoreOptions) -> RunReport:
+        from mbk.engine.operations.restore import Restore
+
+        limits = self._restore_limits()
+        return Restore(self.milvus, self.storage, self.backup_storage, run, limits).execute(name, options)
+
+    def _delete(self, run: Run, name: str) -> DeletionReport:
+        from mbk.engine.repository.catalog import Catalog
+        from mbk.engine.runtime.lease import hold
+
+        self.backup_storage.check()
+        catalog = Catalog(self.backup_storage, run)
+        catalog.layout(name)  # refuses what is no name
+        with hold(self.backup_storage, name, f"deletion of backup {name!r}", run):
+            return DeletionReport(name, catalog.delete(name))
+
+    def _copy(self, run: Run, name: str, options: CopyOptions) -> RunReport:
+        from mbk.engine.operations.copy import CopyBackup
+
+        target = self._backup_storage_at(path=options.path, bucket=options.bucket)
+        try:
+            return CopyBackup(self.backup_storage, target, run, self._transfer_limits()).execute(name)
+        finally:
+            target.close()
+
+    def _restore_secondary(self, run: Run, name: str, options: StandbyOptions) -> RunReport:
+        from mbk.engine.operations.standby import SecondaryRestore
+        from mbk.milvus import connect_replication
+
+        source, target = options.source, options.target
+
+        def open_replication(control: str) -> Replication:
+            return connect_replication(self.settings.milvus, source=source, target=target, control=control)
+
+        job = SecondaryRestore(
+            self.milvus, open_replication, self.storage, self.backup_storage, run, self._restore_limits()
+        )
+        return job.execute(name, source=source, target=target)
+
+    def _l0compact(self, run: Run, name: str, output: str, *, force: bool) -> RunReport:
+        from mbk.engine.operations.l0compact import L0Compact
+
+        job = L0Compact(self.backup_storage, run, self._transfer_limits(), TOOL)
+        return job.execute(name, output, force=force)
+
+    def _migrate(self, run: Run, name: str, options: MigrateOptions) -> MigrationReport:
+        from mbk.cloud import ZillizCloud
+        from mbk.config.schema import StorageChoice
+        from mbk.engine.operations.migrate import Migrate
+
+        def open_volume(volume: Volume) -> Storage:
+            return self.registry.open(StorageChoice(type=volume.storage_type, values=volume.values))
+
+        cloud = ZillizCloud(self.settings.cloud)
+        job = Migrate(self.backup_storage, cloud, open_volume, run, self._transfer_limits())
+        return job.execute(name, options.cluster)
 
     @contextmanager
     def _run(

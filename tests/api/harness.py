@@ -52,9 +52,9 @@ class WorldSession(Session):
 
     @property
     def backup_storage(self) -> Storage:
-        return self._backup_storage_at("", "")
+        return self._backup_storage_at(path="", bucket="")
 
-    def _backup_storage_at(self, path: str, bucket: str) -> Storage:
+    def _backup_storage_at(self, *, path: str, bucket: str) -> Storage:
         values = self.settings.backup_storage.values
         root = (path or str(values["root_path"])).strip("/")
         bucket = bucket or str(values["bucket"])

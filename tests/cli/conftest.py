@@ -10,8 +10,16 @@ from typing import Any
 import pytest
 
 from mbk.cli.main import main
+from mbk.model.declared import Options
 from mbk.model.events import Event
-from mbk.model.reports import BackupSummary, CheckResult, CollectionOutcome, RunReport, TransferStats
+from mbk.model.reports import (
+    BackupSummary,
+    CheckResult,
+    CollectionOutcome,
+    DeletionReport,
+    RunReport,
+    TransferStats,
+)
 
 BIG = 2**63 - 1
 
@@ -68,13 +76,9 @@ class Session:
         if self.error is not None:
             raise self.error
 
-    def create(self, name: str | None, options: Any, *, on_event: Any = None) -> RunReport:
-        self._asked("create", name, options, on_event=on_event)
-        return self.result
-
-    def restore(self, name: str, options: Any, *, on_event: Any = None) -> RunReport:
-        self._asked("restore", name, options, on_event=on_event)
-        return self.result
+    def run(self, operation: str, name: str | None, options: Options, *, on_event: Any = None) -> Any:
+        self._asked(operation, name, options, on_event=on_event)
+        return DeletionReport(name or "", 7) if operation == "delete" else self.result
 
     def list(self) -> list[BackupSummary]:
         self._asked("list")
@@ -83,10 +87,6 @@ class Session:
     def get(self, name: str, *, detail: bool = False) -> dict[str, Any]:
         self._asked("get", name, detail)
         return self.info
-
-    def delete(self, name: str, *, on_event: Any = None) -> int:
-        self._asked("delete", name, on_event=on_event)
-        return 7
 
     def check(self) -> Iterator[CheckResult]:
         self._asked("check")

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from mbk.model.options import RestoreOptions
+from mbk.model.options import DeleteOptions, RestoreOptions
 from mbk.model.reports import CollectionOutcome
 from tests.cli.conftest import Run, Session, report
 
@@ -40,7 +40,7 @@ def test_delete_asks_on_a_terminal(
     monkeypatch.setattr("sys.stdin", Terminal(reply))
     result = run("delete", "nightly")
     assert result.code == code
-    assert session.calls == ([("delete", "nightly")] if code == 0 else [])
+    assert session.calls == ([("delete", "nightly", DeleteOptions())] if code == 0 else [])
     assert "nightly" in result.err
     assert result.out == ("deleted nightly: 7 objects\n" if code == 0 else "")
 
@@ -68,4 +68,4 @@ def test_a_restore_that_drops_nothing_does_not_ask(run: Run, session: Session) -
 def test_a_deletion_can_be_read_by_a_machine(run: Run, session: Session) -> None:
     result = run("delete", "nightly", "--yes", "-o", "yaml")
     assert result.out == "name: nightly\ndeleted_objects: 7\n"
-    assert session.calls == [("delete", "nightly")]
+    assert session.calls == [("delete", "nightly", DeleteOptions())]

@@ -12,6 +12,7 @@ import pytest
 from mbk import errors
 from mbk.cli.main import cli
 from mbk.cli.parsing import COMMANDS, global_options
+from tests.docs.tables import written
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/cli.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
@@ -50,6 +51,10 @@ def test_each_command_has_its_section() -> None:
 @pytest.mark.parametrize("path", LEAVES)
 def test_a_section_lists_the_options_of_its_command(path: str) -> None:
     assert documented(SECTIONS[path]) == taken(LEAVES[path])
+
+
+def test_the_tables_of_options_are_those_of_the_declarations() -> None:
+    assert written(PAGE) == PAGE, "write them anew: python -m tests.docs.tables"
 
 
 def test_the_global_options_are_listed() -> None:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 from mbk.cli import terminal
+from mbk.cli.options import Documented
 from mbk.errors import MissingDependency
 from mbk.model.events import Event
 from mbk.model.reports import RunReport
@@ -18,18 +19,24 @@ from mbk.model.reports import RunReport
 if TYPE_CHECKING:
     from mbk.observe.run_metrics import RunMetrics
 
-F = TypeVar("F", bound=Callable[..., Any])
 
-
-def metrics_options(function: F) -> F:
+def metrics_options() -> list[click.Parameter]:
     """The two options, as ``metrics_file`` and ``push_gateway``."""
-    push = click.option(
-        "--push-gateway", metavar="URL", help="Push the run's metrics to this Prometheus gateway."
-    )
-    file = click.option(
-        "--metrics-file", metavar="FILE", help="Write the run's metrics here; -: standard error."
-    )
-    return file(push(function))
+    needs = "Needs `mbk[metrics]`, and never changes the result."
+    return [
+        Documented(
+            ["--metrics-file"],
+            metavar="FILE",
+            help="Write the run's metrics here for Prometheus (textfile collector); -: standard error.",
+            more=needs,
+        ),
+        Documented(
+            ["--push-gateway"],
+            metavar="URL",
+            help="Push the run's metrics to this Prometheus gateway.",
+            more=needs,
+        ),
+    ]
 
 
 @dataclass(slots=True)

@@ -11,24 +11,18 @@ import click
 from click.core import ParameterSource
 
 from mbk.cli.app import OUTPUTS, App
+from mbk.model.operations import OPERATIONS
 
-#: Commands of the main group, each in its own module, with the line that ``mbk --help`` shows without loading it.
-COMMANDS: Mapping[str, str] = {
-    "create": "Back up databases and collections.",
-    "list": "List the backups.",
-    "get": "Show what a backup holds.",
-    "restore": "Restore a backup, beside the originals or in their place.",
-    "restore secondary": "Make a standby cluster of a backup.",
-    "delete": "Delete a backup, also an incomplete one.",
-    "l0compact": "Make a backup of the same rows without L0 segments.",
-    "migrate": "Bring a backup to Zilliz Cloud.",
-    "check": "Check that everything is reachable, writable and right.",
+#: Commands that are no operation on backups, each in a module of its own, with its line in ``mbk --help``.
+OTHERS = {
     "server": "Serve the REST API.",
     "config": "Show or migrate the configuration.",
     "plugins": "List the installed storages and what they still need.",
     "demo": "Back up and restore an embedded Milvus, and compare row by row.",
     "version": "Print the version.",
 }
+#: Every command of the main group, with the line that ``mbk --help`` shows without loading it.
+COMMANDS: Mapping[str, str] = {name: item.summary for name, item in OPERATIONS.items()} | OTHERS
 
 _TRUE = frozenset({"1", "t", "true"})
 _FALSE = frozenset({"0", "f", "false"})
@@ -152,8 +146,11 @@ class LazyGroup(Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        module = cmd_name.replace(" ", "_")
-        command: click.Command = import_module(f"mbk.cli.commands.{module}").command
+        if cmd_name in OPERATIONS and OPERATIONS[cmd_name].module:
+            from mbk.cli.operation import command_of
+
+            return command_of(OPERATIONS[cmd_name])
+        command: click.Command = import_module(f"mbk.cli.commands.{cmd_name}").command
         return command
 
     def resolve_command(
@@ -180,7 +177,8 @@ def complete(group: click.Command) -> int | None:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    from difflib import get_close_matches
+    """``, did you mean …?``, to be appended; empty where no known word is near."""
+    from mbk.model.declared import nearest as meant
 
-    near = get_close_matches(word, known, n=1, cutoff=0.7)
-    return f", did you mean {near[0]!r}?" if near else ""
+    found = meant(word, known)
+    return f", {found}" if found else ""

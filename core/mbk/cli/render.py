@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from mbk.cli import terminal
-from mbk.model.reports import CollectionOutcome, RunReport
+from mbk.model.reports import CollectionOutcome, DeletionReport, MigrationReport, RunReport
 from mbk.model.states import BackupState, CollectionState
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -104,6 +104,21 @@ def counted(count: int, what: str) -> str:
 
 def moment(when: datetime | None) -> str:
     return f"{when:%Y-%m-%dT%H:%M:%SZ}" if when else "-"
+
+
+def result(found: object, output: str | None) -> None:
+    """What an operation came to, by its kind of report."""
+    if isinstance(found, RunReport):
+        report(found, output)
+    elif output in ("json", "yaml"):
+        emit_data(found, output)
+    elif isinstance(found, MigrationReport):
+        emit(
+            f"migrate {found.name}: {counted(found.objects, 'object')} ({size(found.size)}) uploaded to volume "
+            f"{found.volume} in {found.seconds:.1f} s; migration job {found.job} is under way in {found.cluster}"
+        )
+    elif isinstance(found, DeletionReport):
+        emit(f"deleted {found.name}: {counted(found.deleted_objects, 'object')}")
 
 
 def report(run: RunReport, output: str | None, *, dry_run: bool = False) -> None:

@@ -1,14 +1,33 @@
-"""What a run is asked to do, independent of who asks: shell, REST or a program."""
+"""What each operation may be told. A field is declared here once: flags, REST bodies, keywords and docs follow from it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from enum import StrEnum
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from mbk.errors import UsageError
-from mbk.model.mapping import DatabaseMapping
+from mbk.model.declared import Also, Option, Options, kind_of
+from mbk.model.mapping import DatabaseMapping, parse_mapping
 from mbk.model.selection import Renaming, Selection
+
+Format = Literal["auto", "binlog", "snapshot"]
+#: What a restore may leave out: properties of the collection, parameters of fields (two places) and of indexes.
+SkipKind = Literal["collectionProperties", "fieldIndexParams", "fieldTypeParams", "indexParams"]
+SKIP_KINDS: tuple[str, ...] = get_args(SkipKind)
+
+# What a program may write for a value of the engine's.
+Chosen: TypeAlias = str | Mapping[str, Iterable[str]] | Selection
+Renamed: TypeAlias = str | Mapping[str, str]
+Mapped: TypeAlias = Iterable[DatabaseMapping] | Iterable[Mapping[str, Any]] | None
+Skipped: TypeAlias = Mapping[str, Iterable[str]] | None
+StrategyName: TypeAlias = (
+    "Strategy | Literal['auto', 'serial_flush', 'bulk_flush', 'skip_flush', 'meta_only']"
+)
+
+_FILTER = "Comma list of db.*, db.coll, coll, db., coll/part"
+_CHOSEN_JSON = str | dict[str, list[str]]
 
 
 class Strategy(StrEnum):
@@ -21,58 +40,413 @@ class Strategy(StrEnum):
     META_ONLY = "meta_only"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CreateOptions:
-    """``resume`` completes an interrupted or partial backup; ``fail_fast`` stops at the first failed collection.
+def selection_of(value: object, name: str) -> Selection:
+    """A filter in any of its forms: text, ``{database: [collection, …]}``, or a `Selection`."""
+    if isinstance(value, Selection):
+        return value
+    if isinstance(value, str):
+        return Selection.parse(value)
+    if not isinstance(value, Mapping) or not all(map(_is_list_of_text, value.values())):
+        raise UsageError(
+            f"{name} is {kind_of(value)}",
+            hint="give text ('db.coll,db2.*'), a mapping {'db': ['coll']} or a Selection",
+        )
+    return Selection.of(value)
 
-    ``pause_gc`` None: as configured. ``index_extra``: also what only Milvus' etcd knows of indexes.
+
+def renaming_of(rename: object, suffix: object) -> Renaming:
+    """``rename`` as text or as ``{old: new}``."""
+    if not isinstance(suffix, str):
+        raise UsageError(f"suffix is {kind_of(suffix)}", hint="give text")
+    if isinstance(rename, str):
+        return Renaming.parse(rename, suffix=suffix)
+    if not isinstance(rename, Mapping) or not all(
+        isinstance(text, str) for pair in rename.items() for text in pair
+    ):
+        raise UsageError(
+            f"rename is {kind_of(rename)}",
+            hint="give text ('old:new,db.*:db2.*') or a mapping {'old': 'new'}",
+        )
+    return Renaming.of(rename, suffix=suffix)
+
+
+def mapping_of(value: object, _: str) -> tuple[DatabaseMapping, ...]:
+    """A mapping as JSON gives it, or ready."""
+    if isinstance(value, list | tuple) and all(isinstance(item, DatabaseMapping) for item in value):
+        return tuple(value)
+    return parse_mapping(value)
+
+
+def skip_params_of(value: object, name: str) -> Mapping[str, frozenset[str]]:
+    """``{kind: [key, …]}``; None leaves nothing out."""
+    hint = f"write a JSON object of lists of keys; its keys are {', '.join(SKIP_KINDS)}"
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise UsageError(f"{name} is no object", hint=hint)
+    for kind, keys in value.items():
+        if kind not in SKIP_KINDS:
+            raise UsageError(f"{name} has the unknown key {kind!r}", hint=hint)
+        if not _is_list_of_text(keys):
+            raise UsageError(f"{name}: {kind} is no list of keys", hint=hint)
+    return {kind: frozenset(keys) for kind, keys in value.items()}
+
+
+def keys_of(value: object, name: str) -> Mapping[str, str]:
+    """``{key: key}``; no message repeats any of it."""
+    if not isinstance(value, Mapping) or not all(
+        isinstance(text, str) for pair in value.items() for text in pair
+    ):
+        raise UsageError(
+            f"{name} is no object of texts", hint='write {"key of the backup": "key of the target"}'
+        )
+    return dict(value)
+
+
+def _is_list_of_text(value: object) -> bool:
+    is_list = isinstance(value, Iterable) and not isinstance(value, str | Mapping)
+    return is_list and all(isinstance(item, str) for item in value)  # type: ignore[attr-defined]  # is_list says so
+
+
+def _old_filters(collections: str, names: str, instead: str, *excludes: str) -> tuple[Also, ...]:
+    """``-c``, ``-d`` and ``-a`` of release 0.5, of which one may be given."""
+    use = f"0.5: use {instead}."
+    return (
+        Also(
+            flags=(collections, "-c"), metavar="LIST", form="collections", since="0.5", excludes=excludes,
+            help=use, more=f"A comma list of `coll` and `db.coll`{names}.",
+        ),
+        Also(
+            flags=("--databases", "-d"), metavar="LIST", form="databases", since="0.5", excludes=excludes,
+            help=use, more=f"A comma list of databases{names}.",
+        ),
+        Also(
+            flags=("--database-collections", "-a"), metavar="JSON", form="by_database", since="0.5", excludes=excludes,
+            help=use, more='`{"db1": ["coll1"], "db2": []}`, an empty list being the whole database.',
+        ),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateOptions(Options):
+    """``selection`` is what ``filter`` and ``exclude`` come to; the engine reads it alone.
+
+    ``filter`` takes the place of a ``selection`` that is given beside it, ``exclude`` takes away from it.
     """
 
+    filter: InitVar[
+        Annotated[
+            Chosen | None,
+            Option(
+                flags=("--filter",),
+                metavar="LIST",
+                read=selection_of,
+                json=_CHOSEN_JSON,
+                help=f"{_FILTER}  [default: all]",
+                more="A [filter](#filters).",
+                also=_old_filters("--colls", "", "--filter"),
+            ),
+        ]
+    ] = None
+    exclude: InitVar[
+        Annotated[
+            Chosen | None,
+            Option(
+                flags=("--exclude",),
+                metavar="LIST",
+                read=selection_of,
+                json=_CHOSEN_JSON,
+                help="What of that to leave out: a filter, too.",
+            ),
+        ]
+    ] = None
     selection: Selection = field(default_factory=Selection)
-    strategy: Strategy = Strategy.AUTO
-    format: str = "auto"
-    rbac: bool = False
-    resume: bool = False
-    fail_fast: bool = False
+    strategy: Annotated[
+        Strategy,
+        Option(
+            flags=("--strategy",),
+            accepts="StrategyName",
+            help="How the consistency point is taken (flush strategy).",
+            more="`serial_flush` flushes one collection after the other, `bulk_flush` all at once, where the server can; "
+            "`skip_flush` takes only what is persisted already, `meta_only` no data.",
+            also=(
+                Also(
+                    flags=("--force", "-f"),
+                    value=Strategy.SKIP_FLUSH,
+                    since="0.5",
+                    help="0.5: use --strategy skip_flush.",
+                ),
+                Also(
+                    flags=("--meta-only",),
+                    value=Strategy.META_ONLY,
+                    since="0.5",
+                    help="0.5: use --strategy meta_only.",
+                ),
+            ),
+        ),
+    ] = Strategy.AUTO
+    format: Annotated[
+        str,
+        Option(
+            flags=("--format",),
+            choices=get_args(Format),
+            accepts="Format",
+            help="Data format.",
+            more="`binlog` copies the files of the segments, `snapshot` lets Milvus 2.6.15 and newer export them itself; "
+            "`auto` is `snapshot` on 3.0.",
+        ),
+    ] = "auto"
+    rbac: Annotated[bool, Option(flags=("--rbac",), help="Also users, roles and grants.")] = False
+    index_extra: Annotated[
+        bool,
+        Option(
+            flags=("--backup-index-extra",),
+            help="Also what only the etcd of Milvus knows of indexes.",
+            more="It is found by `milvus.etcd` in the configuration; a restore as a secondary needs it.",
+        ),
+    ] = False
+    pause_gc: Annotated[
+        bool | None,
+        Option(
+            flags=("--pause-gc",),
+            off=("--no-pause-gc",),
+            help="Whether the garbage collector of Milvus pauses while files are copied.  [default: as configured]",
+        ),
+    ] = None
+    resume: Annotated[
+        bool,
+        Option(
+            flags=("--resume",),
+            rest=None,
+            help="Complete an interrupted or partial backup of this name.",
+            more="What is there and right is not copied again.",
+        ),
+    ] = False
+    fail_fast: Annotated[
+        bool,
+        Option(
+            flags=("--fail-fast",),
+            help="Stop at the first collection that fails.",
+            more="Otherwise the others go on, and the exit code is 3.",
+        ),
+    ] = False
     dry_run: bool = False
-    pause_gc: bool | None = None
-    index_extra: bool = False
+
+    def __post_init__(self, filter: Chosen | None, exclude: Chosen | None) -> None:
+        self._check()
+        _choose(self, "selection", filter=filter, exclude=exclude)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RestoreOptions:
+class RestoreOptions(Options):
     """``selection`` is matched against the names after renaming, ``source_selection`` against those in the backup.
 
+    The engine reads what the keywords come to: ``filter`` and ``exclude`` go into ``selection``, ``source_filter`` and
+    ``source_exclude`` into ``source_selection``, ``suffix`` and ``rename`` into ``renaming``.
     ``mapping`` takes the place of ``renaming``: only what it names is restored, one source as several targets if wanted.
-    ``skip_params`` are property keys left out at creation: ``collectionProperties``, ``fieldIndexParams``,
-    ``fieldTypeParams``, ``indexParams``. ``max_shards`` 0: as in the backup. ``load`` replays the load state,
-    ``aliases`` the aliases; ``wait_index`` waits until the indexes are built. ``truncate`` leaves out what is younger
-    than the backup's consistency point. ``rest_import`` None: where it is the better way.
     """
 
+    filter: InitVar[
+        Annotated[
+            Chosen | None,
+            Option(
+                flags=("--filter",),
+                metavar="LIST",
+                read=selection_of,
+                json=_CHOSEN_JSON,
+                help=f"{_FILTER} after renaming.",
+                more="A [filter](#filters) of what to restore.",
+            ),
+        ]
+    ] = None
+    exclude: InitVar[
+        Annotated[
+            Chosen | None,
+            Option(
+                flags=("--exclude",),
+                metavar="LIST",
+                read=selection_of,
+                json=_CHOSEN_JSON,
+                help="What of that to leave out: a filter of the names after renaming, too.",
+            ),
+        ]
+    ] = None
+    source_filter: InitVar[
+        Annotated[
+            Chosen | None,
+            Option(
+                flags=("--source-filter",),
+                metavar="LIST",
+                read=selection_of,
+                json=_CHOSEN_JSON,
+                help="What to restore: a filter of the names in the backup.",
+                also=_old_filters("--collections", " in the backup", "--source-filter", "filter"),
+            ),
+        ]
+    ] = None
+    source_exclude: InitVar[
+        Annotated[
+            Chosen | None,
+            Option(
+                flags=("--source-exclude",),
+                metavar="LIST",
+                read=selection_of,
+                json=_CHOSEN_JSON,
+                help="What of that to leave out: a filter of the names in the backup, too.",
+            ),
+        ]
+    ] = None
+    suffix: InitVar[
+        Annotated[
+            str,
+            Option(
+                flags=("--suffix", "-s"),
+                metavar="TEXT",
+                longest=256,
+                help="Appended to every collection's name.",
+                more="Excludes `--rename`.",
+            ),
+        ]
+    ] = ""
+    rename: InitVar[
+        Annotated[
+            Renamed,
+            Option(
+                flags=("--rename", "-r"),
+                metavar="LIST",
+                json=dict[str, str],
+                help="Comma list of coll:new, db1.coll:db2.new, db1.*:db2.*",
+            ),
+        ]
+    ] = ""
     renaming: Renaming = field(default_factory=Renaming)
-    mapping: tuple[DatabaseMapping, ...] = ()
+    mapping: Annotated[
+        tuple[DatabaseMapping, ...],
+        Option(
+            read=mapping_of,
+            accepts="Mapped",
+            json=list[dict[str, Any]],
+            help="What becomes what: the mapping of a classic restorePlan.",
+        ),
+    ] = ()
     selection: Selection = field(default_factory=Selection)
     source_selection: Selection = field(default_factory=Selection)
-    drop_existing: bool = False
-    skip_create: bool = False
-    meta_only: bool = False
-    rebuild_index: bool = False
-    auto_index: bool = False
-    drop_index: bool = False
-    rbac: bool = False
-    aliases: bool = False
-    load: bool = False
-    wait_index: bool = True
-    truncate: bool = False
-    rest_import: bool | None = None
-    max_shards: int = 0
-    skip_params: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    ezk_mapping: Mapping[str, str] = field(default_factory=dict, repr=False)
-    fail_fast: bool = False
+    drop_existing: Annotated[
+        bool,
+        Option(
+            flags=("--drop-exist-collection",),
+            help="Drop the target first.",
+            more="Asks on a terminal; elsewhere it needs `--yes`.",
+        ),
+    ] = False
+    skip_create: Annotated[
+        bool,
+        Option(
+            flags=("--skip-create-collection",),
+            help="Import into an existing target.",
+            more="Excludes `--drop-exist-collection`.",
+        ),
+    ] = False
+    meta_only: Annotated[
+        bool, Option(flags=("--meta-only",), help="Only create databases and collections.")
+    ] = False
+    rebuild_index: Annotated[
+        bool,
+        Option(
+            flags=("--rebuild-index",),
+            help="Build the indexes of the backup.",
+            also=(Also(flags=("--restore-index",), value=True, help="0.5: use --rebuild-index."),),
+        ),
+    ] = False
+    auto_index: Annotated[
+        bool,
+        Option(flags=("--use-auto-index",), help="With the above: vector indexes become AUTOINDEX."),
+    ] = False
+    drop_index: Annotated[
+        bool, Option(flags=("--drop-exist-index",), help="Drop the indexes of the target first.")
+    ] = False
+    wait_index: Annotated[
+        bool, Option(off=("--no-wait-index",), help="Wait until the indexes are built.")
+    ] = True
+    aliases: Annotated[bool, Option(flags=("--aliases",), help="Also the aliases.")] = False
+    load: Annotated[bool, Option(flags=("--load",), help="Load what was loaded when it was backed up.")] = (
+        False
+    )
+    rbac: Annotated[bool, Option(flags=("--rbac",), help="Also users, roles and grants.")] = False
+    rest_import: Annotated[
+        bool | None,
+        Option(
+            flags=("--use-v2-restore",),
+            off=("--no-v2-restore",),
+            help="Import many segments a job over REST.  [default: where it is better]",
+            more="Otherwise one after the other over gRPC.",
+        ),
+    ] = None
+    truncate: Annotated[
+        bool,
+        Option(
+            flags=("--at-backup-time",),
+            help="Exclude rows and deletes newer than the backup.",
+            more="It needs a backup that knows its consistency point for each channel.",
+            also=(Also(flags=("--truncate-binlog-by-ts",), value=True, help="Same as --at-backup-time."),),
+        ),
+    ] = False
+    max_shards: Annotated[
+        int,
+        Option(
+            flags=("--max-shard-num",),
+            metavar="N",
+            minimum=0,
+            maximum=1024,  # far above what any release of Milvus allows
+            help="Maximum number of shards; 0: as in the backup.",
+        ),
+    ] = 0
+    skip_params: Annotated[
+        Mapping[str, frozenset[str]],
+        Option(
+            flags=("--skip-params",),
+            metavar="JSON",
+            form="json",
+            read=skip_params_of,
+            accepts="Skipped",
+            json=dict[SkipKind, list[str]],
+            help="Properties and parameters to leave out, by kind.",
+            more='`{"collectionProperties": [], "fieldTypeParams": [], "fieldIndexParams": [], "indexParams": []}`, '
+            "each a list of keys.",
+        ),
+    ] = field(default_factory=dict)
+    ezk_mapping: Annotated[
+        Mapping[str, str],
+        Option(
+            flags=("--ezk-mapping",),
+            metavar="FILE",
+            form="file",
+            read=keys_of,
+            json=dict[str, str],
+            secret=True,
+            help="Encryption key of the backup to that of the target (JSON).",
+            more="Keys are secrets, so they stand in a file.",
+        ),
+    ] = field(default_factory=dict, repr=False)
+    fail_fast: Annotated[
+        bool, Option(flags=("--fail-fast",), help="Stop at the first collection that fails.")
+    ] = False
     dry_run: bool = False
 
-    def __post_init__(self) -> None:
+    def __post_init__(
+        self,
+        filter: Chosen | None,
+        exclude: Chosen | None,
+        source_filter: Chosen | None,
+        source_exclude: Chosen | None,
+        suffix: str,
+        rename: Renamed,
+    ) -> None:
+        self._check()
+        _choose(self, "selection", filter=filter, exclude=exclude)
+        _choose(self, "source_selection", source_filter=source_filter, source_exclude=source_exclude)
+        if suffix or rename:
+            object.__setattr__(self, "renaming", renaming_of(rename, suffix))
         if self.drop_existing and self.skip_create:
             raise UsageError(
                 "drop_exist_collection and skip_create_collection exclude each other", hint="give one of them"
@@ -81,22 +455,128 @@ class RestoreOptions:
             raise UsageError("a restore plan excludes suffix and renames", hint="give one of them")
 
 
-#: What a restore may leave out: properties of the collection, parameters of fields (two places) and of indexes.
-SKIP_KINDS = ("collectionProperties", "fieldIndexParams", "fieldTypeParams", "indexParams")
+def _choose(options: CreateOptions | RestoreOptions, target: str, **given: Chosen | None) -> None:
+    """Puts a filter, and what is to be left out of it, into the selection ``target``."""
+    (filter_name, chosen), (exclude_name, left_out) = given.items()
+    selection = getattr(options, target) if chosen is None else selection_of(chosen, filter_name)
+    if left_out is not None:
+        selection = selection.excluding(selection_of(left_out, exclude_name))
+    object.__setattr__(options, target, selection_of(selection, target))
 
 
-def parse_skip_params(value: object) -> Mapping[str, frozenset[str]]:
-    """Reads ``{kind: [key, …]}``; `UsageError` says what is wrong."""
-    hint = f"write a JSON object of lists of keys; its keys are {', '.join(SKIP_KINDS)}"
-    if not isinstance(value, Mapping):
-        raise UsageError("skip_params is no object", hint=hint)
-    for kind, keys in value.items():
-        if kind not in SKIP_KINDS:
-            raise UsageError(f"skip_params has the unknown key {kind!r}", hint=hint)
-        if (
-            isinstance(keys, str)
-            or not isinstance(keys, Iterable)
-            or not all(isinstance(key, str) for key in keys)
-        ):
-            raise UsageError(f"skip_params: {kind} is no list of keys", hint=hint)
-    return {kind: frozenset(keys) for kind, keys in value.items()}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteOptions(Options):
+    """Nothing may be told but which backup."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyOptions(Options):
+    """Where the copy goes, on the same service; one of both must be named."""
+
+    path: Annotated[
+        str,
+        Option(
+            flags=("--path",),
+            metavar="PATH",
+            rest="to_path",
+            longest=1024,
+            help="Root path of the copy.  [default: as the original's]",
+        ),
+    ] = ""
+    bucket: Annotated[
+        str,
+        Option(
+            flags=("--bucket",),
+            metavar="NAME",
+            rest="to_bucket",
+            longest=63,
+            help="Bucket of the copy.  [default: as the original's]",
+        ),
+    ] = ""
+
+    def __post_init__(self) -> None:
+        self._check()
+        if not self.path and not self.bucket:
+            raise UsageError("the copy has no destination", hint="name another path or bucket")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrateOptions(Options):
+    cluster: Annotated[
+        str,
+        Option(flags=("--cluster-id", "-c"), metavar="ID", longest=256, help="The cluster to bring it into."),
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class L0CompactOptions(Options):
+    """``output`` empty: ``{name}_l0compacted``."""
+
+    output: Annotated[
+        str,
+        Option(
+            flags=("--output", "-o"),
+            metavar="NAME",
+            longest=128,
+            help="The new backup.  [default: NAME_l0compacted]",
+            more="Here `-o` is a name, not a format: say `mbk -o json l0compact`.",
+        ),
+    ] = ""
+    force: Annotated[
+        bool,
+        Option(
+            flags=("--force",),
+            help="Replace a backup of that name.",
+            more="Asks on a terminal; elsewhere it needs `--yes`.",
+        ),
+    ] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandbyOptions(Options):
+    """The ids of two clusters, as the replication knows them."""
+
+    source: Annotated[
+        str,
+        Option(
+            flags=("--source-cluster-id",),
+            metavar="ID",
+            rest="source_cluster",
+            longest=256,
+            help="The cluster that was backed up.",
+        ),
+    ]
+    target: Annotated[
+        str,
+        Option(
+            flags=("--target-cluster-id",),
+            metavar="ID",
+            rest="target_cluster",
+            longest=256,
+            help="The standby to write to.",
+        ),
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetOptions(Options):
+    detail: Annotated[
+        bool, Option(flags=("--detail", "-d"), help="Also partitions, segments and their files.")
+    ] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListOptions(Options):
+    collection: Annotated[
+        str,
+        Option(
+            flags=("--collection", "-c"),
+            metavar="NAME",
+            help="Only backups that hold this collection (coll or db.coll).",
+        ),
+    ] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckOptions(Options):
+    """Nothing may be told."""

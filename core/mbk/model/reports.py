@@ -129,3 +129,11 @@ class MigrationReport:
     objects: int
     size: int
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeletionReport:
+    """The result of ``delete``: how many objects went."""
+
+    name: str
+    deleted_objects: int

@@ -1,13 +1,13 @@
-"""What a program may hand to `Session.create` and `Session.restore` by keyword."""
+"""What a program may hand to `Session.create` and `Session.restore` by keyword, or as an options object."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 
 from mbk.errors import UsageError
-from mbk.model.keywords import create_options, restore_options
 from mbk.model.mapping import parse_mapping
 from mbk.model.options import CreateOptions, RestoreOptions, Strategy
 from mbk.model.selection import Renaming, Selection
@@ -32,7 +32,7 @@ PLAN = [{"source": "a", "target": "b"}]
     ],
 )
 def test_create_by_keyword(given: dict[str, Any], meant: dict[str, Any]) -> None:
-    assert create_options(CreateOptions(), dict(given)) == CreateOptions(**meant)
+    assert CreateOptions.of(None, given) == CreateOptions(**meant)
 
 
 @pytest.mark.parametrize(
@@ -53,12 +53,12 @@ def test_create_by_keyword(given: dict[str, Any], meant: dict[str, Any]) -> None
     ],
 )
 def test_restore_by_keyword(given: dict[str, Any], meant: dict[str, Any]) -> None:
-    assert restore_options(RestoreOptions(), dict(given)) == RestoreOptions(**meant)
+    assert RestoreOptions.of(None, given) == RestoreOptions(**meant)
 
 
 def test_excludes_are_added_to_the_selection_of_ready_options() -> None:
     ready = CreateOptions(selection=Selection.parse("a*"))
-    assert create_options(ready, {"exclude": "ab"}).selection == Selection.parse("a*", exclude="ab")
+    assert CreateOptions.of(ready, {"exclude": "ab"}).selection == Selection.parse("a*", exclude="ab")
 
 
 @pytest.mark.parametrize(
@@ -74,12 +74,60 @@ def test_excludes_are_added_to_the_selection_of_ready_options() -> None:
 )
 def test_what_cannot_be_meant_is_told(given: dict[str, Any], told: str) -> None:
     with pytest.raises(UsageError, match=told):
-        restore_options(RestoreOptions(), dict(given))
+        RestoreOptions.of(None, given)
 
 
 def test_a_strategy_that_is_none_is_told() -> None:
     with pytest.raises(UsageError, match="strategy 'fast' is unknown"):
-        create_options(CreateOptions(), {"strategy": "fast"})
+        CreateOptions.of(None, {"strategy": "fast"})
+
+
+@pytest.mark.parametrize(
+    ("given", "near"),
+    [
+        ({"filtre": "a"}, "did you mean 'filter'?"),
+        ({"sufix": "_x"}, "did you mean 'suffix'?"),
+        ({"use_auto_index": True}, "did you mean 'auto_index'?"),
+        ({"no_wait_index": True}, "did you mean 'wait_index'?"),
+        ({"restore_index": True}, "did you mean 'rebuild_index'?"),
+        ({"filter": ["a"]}, "a Selection"),
+        ({"filter": {"a": "b"}}, "a Selection"),
+        ({"rename": ["a"]}, "'old:new"),
+        ({"suffix": 1}, "text"),
+        ({"rbac": "yes"}, "True or False"),
+        ({"rest_import": 1}, "True, False or None"),
+        ({"max_shards": "2"}, "a number"),
+        ({"max_shards": True}, "a number"),
+        ({"max_shards": -1}, "from 0"),
+        ({"ezk_mapping": ["key"]}, "key of the target"),
+        ({"selection": "a"}, None),
+    ],
+)
+def test_natural_misuse_is_told_with_what_is_right(given: dict[str, Any], near: str | None) -> None:
+    if near is None:
+        assert RestoreOptions.of(None, given).selection == Selection.parse("a")
+        return
+    with pytest.raises(UsageError) as caught:
+        RestoreOptions.of(None, given)
+    assert near in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("options", [1, "_x", {"suffix": "_x"}, CreateOptions()])
+def test_what_is_no_options_object_is_told_with_the_keywords(options: object) -> None:
+    with pytest.raises(UsageError) as caught:
+        RestoreOptions.of(options, {})
+    assert "RestoreOptions" in caught.value.message
+    assert "suffix" in (caught.value.hint or "")
+
+
+def test_options_are_normalised_however_they_are_made() -> None:
+    made = RestoreOptions(filter="a", source_filter={"b": []}, suffix="_x")
+    assert made == RestoreOptions(
+        selection=Selection.parse("a"),
+        source_selection=Selection.parse("b.*"),
+        renaming=Renaming(suffix="_x"),
+    )
+    assert dataclasses.replace(made, dry_run=True).selection == made.selection
 
 
 def test_zone_keys_are_in_no_representation() -> None:

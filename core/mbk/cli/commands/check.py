@@ -8,13 +8,15 @@ import click
 
 from mbk.cli import terminal
 from mbk.cli.app import App
+from mbk.cli.choosing import help_of
 from mbk.cli.commands.config import show
-from mbk.cli.parsing import COMMANDS, Command
+from mbk.cli.parsing import Command
 from mbk.cli.render import emit, emit_data
+from mbk.model.operations import OPERATIONS
 from mbk.model.reports import CheckResult
 
 
-@click.command("check", cls=Command, help=COMMANDS["check"])
+@click.command("check", cls=Command, help=help_of(OPERATIONS["check"]))
 @click.argument("what", type=click.Choice(["config"]), required=False)
 @click.pass_context
 def command(context: click.Context, what: str | None) -> int | None:

@@ -7,19 +7,21 @@ from typing import Any
 import click
 
 from mbk.cli.app import App
-from mbk.cli.choosing import chosen_name, named
-from mbk.cli.parsing import COMMANDS, Command
+from mbk.cli.choosing import chosen_name, help_of, name_parameters
+from mbk.cli.options import generated
+from mbk.cli.parsing import Command
 from mbk.cli.render import counted, emit, emit_data, size, table
+from mbk.model.operations import OPERATIONS
+
+GET = OPERATIONS["get"]
 
 
-@click.command("get", cls=Command, help=f"{COMMANDS['get']} JSON unless -o says otherwise.")
-@named
-@click.option("--detail", "-d", is_flag=True, help="Also partitions, segments and their files.")
+@click.command("get", cls=Command, help=help_of(GET), params=[*name_parameters(), *generated(GET.options)])
 @click.pass_obj
-def command(app: App, name: str | None, argument: str | None, detail: bool) -> None:
+def command(app: App, name: str | None, argument: str | None, detail: bool | None) -> None:
     backup = chosen_name(name, argument)
     with app.session() as session:
-        info = session.get(backup, detail=detail)
+        info = session.get(backup, detail=bool(detail))
     if app.output == "table":
         _print_table(info)
     else:

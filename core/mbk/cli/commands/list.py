@@ -9,21 +9,22 @@ import click
 
 from mbk.cli import terminal
 from mbk.cli.app import App
-from mbk.cli.parsing import COMMANDS, Command
+from mbk.cli.choosing import help_of
+from mbk.cli.options import generated
+from mbk.cli.parsing import Command
 from mbk.cli.render import emit, emit_data, moment, size, table
+from mbk.model.operations import OPERATIONS
 from mbk.model.reports import BackupSummary
 from mbk.model.selection import CollectionName
 from mbk.model.states import BackupState
 from mbk.session import Session
 
+LIST = OPERATIONS["list"]
 #: So much of why a backup is not complete fits into a line; with ``-o json`` it is whole.
 _REASON = 120
 
 
-@click.command("list", cls=Command, help=f"{COMMANDS['list']} With -q only their names, one a line.")
-@click.option(
-    "--collection", "-c", metavar="NAME", help="Only backups that hold this collection (coll or db.coll)."
-)
+@click.command("list", cls=Command, help=help_of(LIST), params=generated(LIST.options))
 @click.pass_obj
 def command(app: App, collection: str | None) -> None:
     with app.session() as session:

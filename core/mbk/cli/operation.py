@@ -1,0 +1,102 @@
+"""The command of an operation, made of its declaration: options in, a question, a plan or a run, its result out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import click
+
+from mbk.cli import plans, terminal
+from mbk.cli.app import App
+from mbk.cli.choosing import chosen_backup, help_of, name_parameters
+from mbk.cli.metrics import counting, metrics_options
+from mbk.cli.options import Documented, generated, value_of
+from mbk.cli.parsing import Command
+from mbk.cli.progress import listening
+from mbk.cli.render import report, result
+from mbk.errors import PartialFailure, UsageError
+from mbk.model.declared import Options
+from mbk.model.operations import Operation, Question
+from mbk.model.reports import RunReport
+from mbk.session import Session
+
+_NAMED_AT_MOST = 10
+
+
+def command_of(operation: Operation) -> click.Command:
+    """A command that plans or runs the operation and prints its result."""
+
+    def call(**given: Any) -> None:
+        _call(operation, click.get_current_context().find_object(App) or App(), **given)
+
+    return Command(
+        operation.name, params=list(_parameters(operation)), callback=call, help=help_of(operation)
+    )
+
+
+def _parameters(operation: Operation) -> Iterator[click.Parameter]:
+    yield from name_parameters()
+    yield from generated(operation.options)
+    if plans.are_made_of(operation):
+        yield Documented(["--dry-run"], is_flag=True, help="Only show what would be done.", more=plans.MORE)
+    if operation.measured:
+        yield from metrics_options()
+    if operation.asks:
+        yield Documented(["--yes", "-y"], is_flag=True, help="Do not ask before anything is deleted.")
+
+
+def _call(
+    operation: Operation,
+    app: App,
+    *,
+    name: str | None,
+    argument: str | None,
+    dry_run: bool = False,
+    yes: bool = False,
+    metrics_file: str | None = None,
+    push_gateway: str | None = None,
+    **given: Any,
+) -> None:
+    backup = chosen_backup(operation, name, argument)
+    options = value_of(operation.options, given)
+    if dry_run:
+        with app.session() as session:
+            plans.show(session, operation, backup, options, app.output)
+        return
+    question = operation.asks(backup or "", options) if operation.asks and not yes else None
+    if question and not terminal.can_ask():
+        raise UsageError(question.reason, hint="say --yes when nobody can be asked")
+    with app.session() as session:
+        if question and not _agreed(question, session, operation, backup, options):
+            terminal.line("mbk: nothing was changed")
+            raise click.exceptions.Exit(1)
+        with _reporting(app), listening(app) as listener, ExitStack() as stack:
+            run = stack.enter_context(counting(operation.job, metrics_file, push_gateway, listener))
+            found = session.run(operation.name, backup, options, on_event=run.listen)
+            run.report = found if isinstance(found, RunReport) else None
+    result(found, app.output)
+
+
+def _agreed(
+    question: Question, session: Session, operation: Operation, backup: str | None, options: Options
+) -> bool:
+    if "{targets}" not in question.text:
+        return terminal.confirm(question.text)
+    targets = plans.targets(session, operation, backup, options)
+    more = f" and {len(targets) - _NAMED_AT_MOST} more" if len(targets) > _NAMED_AT_MOST else ""
+    return not targets or terminal.confirm(
+        question.text.format(targets=", ".join(targets[:_NAMED_AT_MOST]) + more)
+    )
+
+
+@contextmanager
+def _reporting(app: App) -> Iterator[None]:
+    """A run of which some collections failed is reported, too."""
+    try:
+        yield
+    except PartialFailure as exc:
+        if isinstance(exc.report, RunReport):
+            report(exc.report, app.output)
+        raise

@@ -1,0 +1,194 @@
+"""From the declared options of an operation to those of the command line, and back to its frozen value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from mbk.cli import terminal
+from mbk.errors import UsageError
+from mbk.model.declared import Also, Declared, Form, Options
+from mbk.model.selection import CollectionName, Selection
+
+Kind = TypeVar("Kind", bound=Options)
+
+
+class Documented(click.Option):
+    """An option that has more to say in the reference (``more``) than in its help."""
+
+    def __init__(self, declarations: Sequence[str], *, more: str = "", **attributes: Any) -> None:
+        super().__init__(declarations, **attributes)
+        self.more = more
+
+
+def generated(kind: type[Options]) -> list[click.Parameter]:
+    """The options of one operation, hidden spellings included."""
+    return [option for item in kind.declared() for option in _of(item)]
+
+
+def value_of(kind: type[Kind], given: Mapping[str, Any]) -> Kind:
+    """The operation's options from what was parsed; `UsageError` for what cannot be meant."""
+    said = {item.name: list(_said(item, given)) for item in kind.declared()}
+    for item in kind.declared():
+        for spelling, _ in said[item.name]:
+            _refuse_excluded(item, spelling, said)
+    return kind.of(
+        None, {item.name: _agreed(item, said[item.name]) for item in kind.declared() if said[item.name]}
+    )
+
+
+# -- the way there -----------------------------------------------------------------------------------------------------
+
+
+def _of(item: Declared) -> Iterator[click.Option]:
+    option = item.option
+    if option.flags or option.off:
+        yield Documented(
+            [*_declarations(item), item.name],
+            help=_help(item),
+            more=option.more,
+            required=item.is_required,
+            **_kind(item),
+        )
+    for number, also in enumerate(option.also):
+        takes = {"metavar": also.metavar} if also.metavar else {"is_flag": True, "default": None}
+        yield Documented(
+            [*also.flags, _hidden(item, number)], help=also.help, more=also.more, hidden=True, **takes
+        )
+
+
+def _declarations(item: Declared) -> Sequence[str]:
+    """click wants what is on and off by itself in one word."""
+    flags, off = item.option.flags, item.option.off
+    return ["/".join([*flags, *off])] if flags and off else flags or off
+
+
+def _help(item: Declared) -> str:
+    text = item.option.help
+    return text if item.option.flags else f"Do not {text[:1].lower()}{text[1:]}"
+
+
+def _kind(item: Declared) -> dict[str, Any]:
+    option = item.option
+    if item.is_flag:
+        only_off = {} if option.flags else {"flag_value": False}
+        return {"is_flag": True, "default": None, **only_off}
+    if item.choices:
+        return {"type": click.Choice(item.choices), "metavar": f"[{'|'.join(item.choices)}]"}
+    if item.is_number:
+        return {
+            "type": click.IntRange(min=option.minimum, max=option.maximum),
+            "metavar": option.metavar or None,
+        }
+    return {"metavar": option.metavar or None}
+
+
+def _hidden(item: Declared, number: int) -> str:
+    return f"{item.name}_also_{number}"
+
+
+# -- and back ----------------------------------------------------------------------------------------------------------
+
+
+def _said(item: Declared, given: Mapping[str, Any]) -> Iterator[tuple[Also | None, object]]:
+    """What was given for an option, by its own flag (None) and by its further spellings."""
+    text = given.get(item.name)
+    if text not in (None, ""):
+        yield None, _read(item, text)
+    for number, also in enumerate(item.option.also):
+        if text := given.get(_hidden(item, number)):
+            yield also, _READERS[also.form](text, also.flags[-1]) if also.metavar else also.value
+
+
+def _read(item: Declared, text: Any) -> object:
+    if item.option.form == "file":
+        return _from_file(item, text)
+    if item.option.form == "json":
+        return item.checked(json_of(text, item.option.flags[0]))
+    return item.checked(text)
+
+
+def _agreed(item: Declared, said: Sequence[tuple[Also | None, object]]) -> object:
+    """The one value that all spellings mean. Those of an old release are told of today's."""
+    value = said[0][1]
+    flags = [_flag(item, spelling) for spelling, _ in said]
+    main = _flag(item, None)
+    if any(other != value for _, other in said):
+        raise UsageError(f"{' and '.join(flags)} exclude each other", hint=f"use {main} alone")
+    for spelling, _ in said:
+        if spelling is not None and spelling.since:
+            same = main if spelling.metavar else f"{main} {spelling.value}"
+            terminal.warning(
+                f"{_flag(item, spelling)} is the spelling of {spelling.since}; {same} says the same"
+            )
+    return value
+
+
+def _flag(item: Declared, spelling: Also | None) -> str:
+    return spelling.flags[0] if spelling else (*item.option.flags, *item.option.off)[0]
+
+
+def _refuse_excluded(item: Declared, spelling: Also | None, said: Mapping[str, Sequence[object]]) -> None:
+    for name in spelling.excludes if spelling else ():
+        if said[name]:
+            hint = f"use {_flag(item, None)} instead"
+            raise UsageError(f"{_flag(item, spelling)} and --{name} exclude each other", hint=hint)
+
+
+def _from_file(item: Declared, path: str) -> object:
+    """What stands in the file are secrets, which no message repeats."""
+    try:
+        value = json_of(Path(path).read_text(encoding="utf-8"), path, quote=False)
+        return item.checked(value)
+    except (OSError, UnicodeDecodeError) as exc:
+        raise UsageError(f"{path} cannot be read: {type(exc).__name__}") from exc
+    except UsageError as exc:
+        raise UsageError(
+            exc.message if path in exc.message else f"{path}: {exc.message}", hint=exc.hint
+        ) from None
+
+
+def json_of(text: str, where: str, *, hint: str | None = None, quote: bool = True) -> object:
+    """What ``text`` means as JSON; `UsageError` that names ``where`` it stands. ``quote`` False: it is a secret."""
+    import json
+
+    try:
+        value: object = json.loads(text)
+    except ValueError as exc:
+        why = f": {exc}" if quote else ""
+        raise UsageError(f"{where} is no JSON{why}", hint=hint) from (exc if quote else None)
+    return value
+
+
+def _collections(text: str, _: str) -> Selection:
+    return Selection(collections=frozenset(map(CollectionName.parse, _items(text))))
+
+
+def _databases(text: str, _: str) -> Selection:
+    return Selection.of(dict.fromkeys(_items(text), ()))
+
+
+def _by_database(text: str, flag: str) -> Selection:
+    hint = """write {"db1": ["coll1", "coll2"], "db2": []}"""
+    value = json_of(text, flag, hint=hint)
+    if not isinstance(value, dict):
+        raise UsageError(f"{flag} is no JSON object", hint=hint)
+    for database, names in value.items():
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise UsageError(f"{flag}: {database!r} has no list of names", hint=hint)
+    return Selection.of(value)
+
+
+def _items(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+_READERS: Mapping[Form, Callable[[str, str], object]] = {
+    "text": lambda text, _: text,
+    "collections": _collections,
+    "databases": _databases,
+    "by_database": _by_database,
+}

@@ -1,0 +1,184 @@
+"""The operations: each declared once, for the command line, REST jobs and `Session`.
+
+A table of values in the model, so that whoever lists, describes or starts operations can read it. ``mbk --help`` does so:
+the options classes and the modules that plan and run are named here, and imported when they are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from mbk.model.declared import Options
+    from mbk.model.options import DeleteOptions, L0CompactOptions, RestoreOptions
+
+#: What an operation talks to: Milvus, the storage that Milvus keeps its data in, the backups' storage, Zilliz Cloud.
+Side = Literal["milvus", "storage", "backups", "cloud"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked before something is destroyed, and why it must be answered by ``--yes`` where nobody can be asked.
+
+    ``{targets}`` in the text stands for the collections of the plan, which is made first; without any nothing is asked.
+    """
+
+    text: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """``summary`` is its line in ``mbk --help``, ``more`` stands after it in its own.
+
+    ``takes`` is a class of :mod:`mbk.model.options`, ``module`` has ``plan`` and ``run``. ``name_of_backup``: whether one must be named. ``resume`` is the command that
+    goes on with an interrupted run, from ``{name}`` and the options. ``job`` is its kind in ``/api/v2``, empty: none.
+    ``asks`` tells from the backup's name and the options what must be confirmed. ``measured``: the command line offers
+    the metrics of a run.
+    """
+
+    name: str
+    summary: str
+    more: str = ""
+    takes: str
+    module: str = ""
+    name_of_backup: Literal["required", "optional", "none"] = "required"
+    needs: tuple[Side, ...]
+    writes: tuple[Side, ...] = ()
+    resume: str = "run it again to resume"
+    asks: Callable[[str, Any], Question | None] | None = None
+    job: str = ""
+    measured: bool = False
+
+    @property
+    def options(self) -> type[Options]:
+        """The class of its options."""
+        found: type[Options] = getattr(import_module("mbk.model.options"), self.takes)
+        return found
+
+    @property
+    def method(self) -> str:
+        """The method of `Session`."""
+        return self.name.replace(" ", "_")
+
+
+def _before_a_restore(_: str, options: RestoreOptions) -> Question | None:
+    text = "Drop what exists of {targets}, and restore?"
+    return (
+        Question(text=text, reason="--drop_exist_collection drops collections")
+        if options.drop_existing
+        else None
+    )
+
+
+def _before_a_deletion(name: str, _: DeleteOptions) -> Question:
+    return Question(text=f"Delete backup {name!r} for good?", reason="delete removes the backup for good")
+
+
+def _before_a_replacement(name: str, options: L0CompactOptions) -> Question | None:
+    from mbk.model.reports import compacted_name
+
+    replaced = options.output or compacted_name(name)
+    text = f"Delete backup {replaced!r} for good, if there is one?"
+    return Question(text=text, reason="--force deletes a backup for good") if options.force else None
+
+
+OPERATIONS: Mapping[str, Operation] = {
+    operation.name: operation
+    for operation in (
+        Operation(
+            name="create",
+            summary="Back up databases and collections.",
+            takes="CreateOptions",
+            module="mbk.engine.operations.create",
+            name_of_backup="optional",
+            needs=("milvus", "storage", "backups"),
+            writes=("backups",),
+            resume="finish it: mbk create -n {name} --resume",
+            job="backup",
+            measured=True,
+        ),
+        Operation(
+            name="list",
+            summary="List the backups.",
+            more="With -q only their names, one a line.",
+            takes="ListOptions",
+            name_of_backup="none",
+            needs=("backups",),
+        ),
+        Operation(
+            name="get",
+            summary="Show what a backup holds.",
+            more="JSON unless -o says otherwise.",
+            takes="GetOptions",
+            needs=("backups",),
+        ),
+        Operation(
+            name="restore",
+            summary="Restore a backup, beside the originals or in their place.",
+            takes="RestoreOptions",
+            module="mbk.engine.operations.restore",
+            needs=("milvus", "storage", "backups"),
+            writes=("milvus", "storage"),
+            asks=_before_a_restore,
+            job="restore",
+        ),
+        Operation(
+            name="restore secondary",
+            summary="Make a standby cluster of a backup.",
+            takes="StandbyOptions",
+            module="mbk.engine.operations.standby",
+            needs=("milvus", "storage", "backups"),
+            writes=("milvus", "storage"),
+            job="secondary",
+        ),
+        Operation(
+            name="copy",
+            summary="Copy a backup to another path or bucket.",
+            takes="CopyOptions",
+            module="mbk.engine.operations.copy",
+            needs=("backups",),
+            writes=("backups",),
+            job="copy",
+        ),
+        Operation(
+            name="delete",
+            summary="Delete a backup, also an incomplete one.",
+            takes="DeleteOptions",
+            module="mbk.engine.operations.delete",
+            needs=("backups",),
+            writes=("backups",),
+            resume="the rest goes with: mbk delete -n {name}",
+            asks=_before_a_deletion,
+            job="delete",
+        ),
+        Operation(
+            name="l0compact",
+            summary="Make a backup of the same rows without L0 segments.",
+            takes="L0CompactOptions",
+            module="mbk.engine.operations.l0compact",
+            needs=("backups",),
+            writes=("backups",),
+            resume="start over: mbk l0compact -n {name} -o {output} --force",
+            asks=_before_a_replacement,
+        ),
+        Operation(
+            name="migrate",
+            summary="Bring a backup to Zilliz Cloud.",
+            takes="MigrateOptions",
+            module="mbk.engine.operations.migrate",
+            needs=("backups", "cloud"),
+            writes=("cloud",),
+        ),
+        Operation(
+            name="check",
+            summary="Check that everything is reachable, writable and right.",
+            takes="CheckOptions",
+            name_of_backup="none",
+            needs=("milvus", "storage", "backups"),
+        ),
+    )
+}
