@@ -358,6 +358,7 @@ class Session(Connections):
         hint: str,
         cancelled: threading.Event | None = None,
     ) -> Iterator[Run]:
+        from mbk.engine.operations.limits import budget
         from mbk.engine.runtime.run import Run
 
         registry = self.registry
@@ -367,7 +368,7 @@ class Session(Connections):
             if on_event is not None:
                 on_event(event)
 
-        run = Run(emit, cancelled=cancelled)
+        run = Run(emit, cancelled=cancelled, budget=budget(self.settings, command))
         try:
             with run.command(command, name):
                 yield run

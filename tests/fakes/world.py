@@ -11,6 +11,7 @@ from mbk.engine.operations.create import Create
 from mbk.engine.operations.limits import BackupLimits, RestoreLimits
 from mbk.engine.operations.restore import Restore
 from mbk.engine.repository.catalog import Catalog
+from mbk.engine.runtime.budget import Budget
 from mbk.engine.runtime.retry import RetryPolicy
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer.transfer import TransferLimits
@@ -70,14 +71,20 @@ class World:
         self.storage.fault = self.backup.fault = self.milvus.fault = life
 
     def run(self) -> Run:
-        return Run(self.events.append, policy=QUICK)
+        return Run(self.events.append, policy=QUICK, budget=self.budget)
+
+    @property
+    def budget(self) -> Budget:
+        """``workers`` of everything."""
+        workers = self.workers
+        return Budget(copies=workers, parts=workers, collections=workers, segments=workers)
 
     @property
     def limits(self) -> TransferLimits:
-        return TransferLimits(mode=self.transfer, concurrency=self.workers)
+        return TransferLimits(mode=self.transfer)
 
     def creator(self) -> Create:
-        limits = BackupLimits(collections=self.workers, segments=self.workers, transfer=self.limits)
+        limits = BackupLimits(transfer=self.limits)
         return Create(
             self.milvus,
             self.storage,
@@ -98,7 +105,7 @@ class World:
     def restore(
         self, name: str = "nightly", *, suffix: str = "", limits: dict[str, Any] | None = None, **options: Any
     ) -> RunReport:
-        bounds = RestoreLimits(collections=self.workers, transfer=self.limits, **(limits or {}))
+        bounds = RestoreLimits(transfer=self.limits, **(limits or {}))
         restorer = Restore(self.milvus, self.storage, self.backup, self.run(), bounds)
         with restorer.run.command("restore", name):
             return restorer.execute(

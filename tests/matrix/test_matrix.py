@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from contextlib import closing
 from pathlib import Path
 
@@ -11,10 +10,9 @@ import pytest
 from mbk.engine.operations.create import Create
 from mbk.engine.operations.limits import BackupLimits, RestoreLimits
 from mbk.engine.operations.restore import Restore
+from mbk.engine.runtime.budget import Budget
 from mbk.engine.runtime.run import Run
-from mbk.engine.transfer import transfer as transfer_module
 from mbk.engine.transfer.items import CopyItem
-from mbk.engine.transfer.parts import cut
 from mbk.engine.transfer.transfer import Transfer, TransferLimits
 from mbk.model.options import CreateOptions, RestoreOptions
 from mbk.model.reports import RunReport, TransferStats
@@ -42,7 +40,9 @@ RING = [*zip(TYPES, TYPES[1:] + TYPES[:1], strict=True)]
 
 #: The least that S3 takes for a part but the last one.
 PART = 5 * MIB
-LIMITS = TransferLimits(concurrency=4, part_threshold=PART)
+LIMITS = TransferLimits(part_threshold=PART)
+#: An object of some MiB is copied in several parts.
+BUDGET = Budget(copies=4, parts=4, part_size=PART)
 ROOT = "Bäck ups+%41/nightly~1"
 COPIED = {
     "nightly/mbk.json": b'{"name": "nightly"}',
@@ -54,12 +54,6 @@ COPIED = {
     "nightly/binlogs/index/+ %2F&=?#;'汉": b"odd",
     "nightly/binlogs/insert_log/large": bytes(range(251)) * (6 * MIB // 251),
 }
-
-
-@pytest.fixture(autouse=True)
-def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that an object of some MiB is copied in several parts."""
-    monkeypatch.setattr(transfer_module, "cut", functools.partial(cut, preferred=PART))
 
 
 @pytest.fixture(scope="module", name="seeded")
@@ -83,10 +77,10 @@ def content(storage: Storage) -> dict[str, bytes]:
     return found
 
 
-def copy_all(source: Storage, destination: Storage, limits: TransferLimits) -> TransferStats:
+def copy_all(source: Storage, destination: Storage) -> TransferStats:
     start, target = source.location.root, destination.location.root
     items = (CopyItem.of(entry, target + entry.key.removeprefix(start)) for entry in source.list(start))
-    with Transfer(source, destination, Run(), limits) as transfer:
+    with Transfer(source=source, destination=destination, run=Run(budget=BUDGET), limits=LIMITS) as transfer:
         transfer.copy(items, collection="", present={})
         return transfer.stats
 
@@ -106,7 +100,7 @@ def test_a_backup_is_copied_from_each_storage_to_each(
         closing(places[target].opened(registry, TO, f"from {source}")) as destination,
     ):
         destination.check(create=True)
-        stats = copy_all(origin, destination, LIMITS)
+        stats = copy_all(origin, destination)
         assert content(destination) == COPIED
         if target in SERVER_SIDE[source]:
             assert (dict(stats.objects), stats.streamed_because) == ({"server": len(COPIED)}, None)
@@ -131,14 +125,14 @@ def server_on(storage: Storage, name: str) -> FakeMilvus:
 
 
 def create(milvus: FakeMilvus, storage: Storage, backups: Storage, name: str) -> RunReport:
-    run = Run()
+    run = Run(budget=BUDGET)
     with run.command("create", name):
         limits = BackupLimits(transfer=LIMITS)
         return Create(milvus, storage, backups, run, limits, "mbk test").execute(name, CreateOptions())
 
 
 def restore(milvus: FakeMilvus, storage: Storage, backups: Storage, name: str) -> RunReport:
-    run = Run()
+    run = Run(budget=BUDGET)
     with run.command("restore", name):
         options = RestoreOptions(renaming=Renaming.parse("", suffix="_back"))
         limits = RestoreLimits(transfer=LIMITS)

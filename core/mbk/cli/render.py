@@ -157,13 +157,20 @@ def _summary(run: RunReport, dry_run: bool) -> str:
     whole = counted(len(run.collections), "collection")
     parts = [f"{done} of {whole}" if run.failed else whole]
     parts[0] += f", {size(run.size)} in {run.seconds:.1f} s"
-    ways = {"server": "copied by the storage", "stream": "streamed", "kept": "kept from the interrupted run"}
+    ways = {
+        "server": "copied by the storage",
+        "stream": "streamed",
+        "convert": "converted",
+        "kept": "kept from the interrupted run",
+    }
     for way, words in ways.items():
         if run.transfer.objects.get(way):
             moved = size(run.transfer.bytes.get(way, 0))
             parts.append(f"{counted(run.transfer.objects[way], 'object')} ({moved}) {words}")
     if run.transfer.streamed_because:
         parts.append(f"streamed because {run.transfer.streamed_because}")
+    if run.transfer.limited_because:
+        parts.append(run.transfer.limited_because)
     if run.transfer.retries:
         parts.append("1 retry" if run.transfer.retries == 1 else f"{run.transfer.retries} retries")
     what = f"{run.command} {run.name}" + (" (dry run, nothing was changed)" if dry_run else "")

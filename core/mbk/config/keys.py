@@ -98,7 +98,11 @@ _SETTINGS = (
     ),
     Key("restore.keep_temp_files", "keep the staged copies of a restore, for debugging", p.boolean),
     Key("transfer.mode", "server-side copy where possible, always, or never", p.lower),
-    Key("transfer.concurrency", "object copies in flight", p.integer),
+    Key(
+        "transfer.concurrency",
+        "objects copied at once; those that pass through mbk hold 512 MiB together at most",
+        p.integer,
+    ),
     Key("transfer.multipart_copy_threshold_mib", "objects from this size on are copied in parts", p.integer),
     Key("cloud.endpoint", "URL of the managed service's API", p.url),
     Key("cloud.api_key", "key of the managed service's API", secret=True),

@@ -63,7 +63,7 @@ class BackupSettings(_Frozen):
     """``collections`` and ``segments`` bound what is worked on at once. ``gc_pause_seconds`` is one lease."""
 
     collections: int = Field(4, ge=1)
-    segments: int = Field(1024, ge=1)
+    segments: int = Field(32, ge=1)
     pause_gc: bool = True
     gc_pause_seconds: int = Field(3600, ge=1)
 

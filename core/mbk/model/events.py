@@ -58,7 +58,8 @@ class WorkPlanned(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectCopied(Event):
-    """``how`` is ``server`` (server-side copy), ``stream`` (through this process) or ``kept`` (was already there)."""
+    """``how`` is ``server`` (server-side copy), ``stream`` (through this process) ``convert`` (written in another form)
+    or ``kept`` (was already there)."""
 
     kind: ClassVar[str] = "object.copied"
     collection: str

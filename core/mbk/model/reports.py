@@ -72,12 +72,18 @@ class CollectionOutcome:
 
 @dataclass(frozen=True, slots=True)
 class TransferStats:
-    """How the bytes went: objects and bytes by way (``server``, ``stream``, ``kept``), and why any were streamed."""
+    """How the bytes went: objects and bytes by way, and why any were streamed.
+
+    The ways are ``server`` (copied by the storage), ``stream`` (through this process), ``convert`` (written in another
+    form) and ``kept`` (was there already). ``limited_because`` says how many copies were under way at once, and why,
+    where these were fewer than the configuration asks for.
+    """
 
     objects: Mapping[str, int] = field(default_factory=dict)
     bytes: Mapping[str, int] = field(default_factory=dict)
     streamed_because: str | None = None
     retries: int = 0
+    limited_because: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,7 +127,9 @@ class Check:
         origin, target = Probe.of(source), Probe.of(destination)
         with origin.removed(self.run), target.removed(self.run):
             origin.write()
-            with Transfer(source, destination, self.run, self.transfer) as transfer:
+            with Transfer(
+                source=source, destination=destination, run=self.run, limits=self.transfer
+            ) as transfer:
                 transfer.copy(
                     [CopyItem(source_key=origin.key, key=target.copied, size=len(DATA))],
                     collection="",

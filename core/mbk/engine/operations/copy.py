@@ -93,7 +93,9 @@ class CopyBackup:
         self._take_name(source, catalog, backup, name)
         mark = layout.FULL_META if layout.FULL_META in found.files else layout.BACKUP_META
         data, meta, own, last = _in_order(items, place, mark)
-        with Transfer(self.source, self.target, self.run, self.limits) as transfer:
+        with Transfer(
+            source=self.source, destination=self.target, run=self.run, limits=self.limits
+        ) as transfer:
             for batch in (data, meta):
                 transfer.copy(batch, collection="", present=present)
             self.run.phase("verify")

@@ -46,9 +46,6 @@ from mbk.ports.milvus.server import Milvus
 from mbk.ports.milvus.values import CollectionInfo, Feature, FlushAllPoint, SegmentInfo
 from mbk.ports.storage import Storage
 
-#: More segments at once than this only queue up before the copiers.
-MAX_SEGMENTS = 16
-
 Infos = Mapping[CollectionName, CollectionInfo]
 
 
@@ -176,7 +173,7 @@ class Create:
             error = CollectionNotFound(f"collection {name} does not exist", hint="check --filter")
             outcomes.fail(str(name), error)
         infos: dict[CollectionName, CollectionInfo] = {}
-        with Pool(self.limits.collections, self.run.cancelled, name="mbk-describe") as pool:
+        with Pool(self.run.budget.collections, self.run.cancelled, name="mbk-describe") as pool:
             described = dict(pool.map(self._described, found.names))
         for name in found.names:
             info = described[name]
@@ -253,11 +250,15 @@ class Create:
         outcomes: Outcomes,
     ) -> tuple[list[CollectionBackup], TransferStats]:
         """Draws the line, copies and verifies all collections; with those that are done."""
-        segments = min(self.limits.segments, MAX_SEGMENTS)
         with (
-            Transfer(self.source, self.destination, self.run, self.limits.transfer) as transfer,
-            Pool(segments, self.run.cancelled, name="mbk-segment") as segment_pool,
-            Pool(self.limits.collections, self.run.cancelled, name="mbk-collection") as pool,
+            Transfer(
+                source=self.source,
+                destination=self.destination,
+                run=self.run,
+                limits=self.limits.transfer,
+            ) as transfer,
+            Pool(self.run.budget.segments, self.run.cancelled, name="mbk-segment") as segment_pool,
+            Pool(self.run.budget.collections, self.run.cancelled, name="mbk-collection") as pool,
             self._gc_pause(options) as pause_gc,
         ):
             for info in infos.values():
@@ -314,7 +315,7 @@ class Create:
             name=own.name,
             times=self.limits.snapshots,
         )
-        with Pool(self.limits.collections, self.run.cancelled, name="mbk-collection") as pool:
+        with Pool(self.run.budget.collections, self.run.cancelled, name="mbk-collection") as pool:
             worker.drop_left(sorted({*own.snapshots} - {str(name) for name in infos}))
             boundary.begin(list(infos.values()), pool)
             done = outcomes.gather(worker, list(infos.values()), pool, fail_fast=options.fail_fast)

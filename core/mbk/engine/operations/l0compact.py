@@ -61,8 +61,8 @@ from mbk.model.reports import CollectionOutcome, RunReport, check_name
 from mbk.model.states import CollectionState
 from mbk.ports.storage import Storage
 
-#: Segments copied, and segments whose keys are read, at once.
-COPIED, READ = 16, 4
+#: Segments whose keys are read at once: decoding holds the interpreter, and each holds its keys.
+READ = 4
 
 
 @dataclass(slots=True)
@@ -92,7 +92,12 @@ class L0Compact:
         backup.extras.id = str(uuid.uuid4())
         self._next_log = 1 + max(map(_log_id, _logs(backup)), default=0)
         self._take_name(catalog, source, output, backup.extras.id, force=force)
-        with SegmentSpool() as spool, Transfer(self.storage, self.storage, self.run, self.limits) as transfer:
+        with (
+            SegmentSpool() as spool,
+            Transfer(
+                source=self.storage, destination=self.storage, run=self.run, limits=self.limits
+            ) as transfer,
+        ):
             worker = _Worker(
                 self, backup.extras.id, catalog.layout(source), catalog.layout(output), transfer, spool
             )
@@ -228,7 +233,7 @@ class _Worker:
             verify(items, present, where=str(self.job.storage.location))
             return len(items)
 
-        with Pool(COPIED, self.job.run.cancelled, name="mbk-segment") as pool:
+        with Pool(self.job.run.budget.segments, self.job.run.cancelled, name="mbk-segment") as pool:
             return sum(pool.map(one, segments))
 
     def _items(self, prefix: str) -> Iterator[CopyItem]:

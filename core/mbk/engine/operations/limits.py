@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from mbk.config.schema import Settings
+from mbk.engine.runtime.budget import Budget
 from mbk.engine.transfer.transfer import TransferLimits
 from mbk.ports.storage import GIB, MIB
+
+#: The commands that are told how many collections to restore at once, rather than how many to back up.
+RESTORES = frozenset({"restore", "restore secondary"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +31,8 @@ class JobTimes:
 
 @dataclass(frozen=True, slots=True)
 class BackupLimits:
-    """``collections`` and ``segments`` bound what is worked on at once; ``gc_seconds`` is one lease of the GC pause."""
+    """``gc_seconds`` is one lease of the GC pause."""
 
-    collections: int = 4
-    segments: int = 1024
     pause_gc: bool = True
     gc_seconds: int = 3600
     snapshots: JobTimes = field(default_factory=JobTimes)
@@ -57,9 +59,8 @@ class ImportLimits:
 
 @dataclass(frozen=True, slots=True)
 class RestoreLimits:
-    """``collections`` and ``import_jobs`` bound what is worked on at once; ``max_group_size`` in bytes."""
+    """``import_jobs`` are under way at once; ``max_group_size`` in bytes."""
 
-    collections: int = 2
     import_jobs: int = 768
     max_segments: int = 256
     max_group_size: int = 2 * GIB
@@ -69,16 +70,25 @@ class RestoreLimits:
     transfer: TransferLimits = field(default_factory=TransferLimits)
 
 
+def budget(settings: Settings, command: str) -> Budget:
+    """What a run of the command may use at once. What the configuration sets is given as it is."""
+    restores = command in RESTORES
+    return Budget(
+        copies=settings.transfer.concurrency,
+        parts=settings.transfer.concurrency,
+        collections=settings.restore.collections if restores else settings.backup.collections,
+        segments=settings.backup.segments,
+    )
+
+
 def transfer_limits(settings: Settings) -> TransferLimits:
     found = settings.transfer
-    return TransferLimits(found.mode, found.concurrency, found.multipart_copy_threshold_mib * MIB)
+    return TransferLimits(mode=found.mode, part_threshold=found.multipart_copy_threshold_mib * MIB)
 
 
 def backup_limits(settings: Settings) -> BackupLimits:
     found = settings.backup
     return BackupLimits(
-        collections=found.collections,
-        segments=found.segments,
         pause_gc=found.pause_gc,
         gc_seconds=found.gc_pause_seconds,
         transfer=transfer_limits(settings),
@@ -88,7 +98,6 @@ def backup_limits(settings: Settings) -> BackupLimits:
 def restore_limits(settings: Settings) -> RestoreLimits:
     found = settings.restore
     return RestoreLimits(
-        collections=found.collections,
         import_jobs=found.import_jobs,
         max_segments=found.max_segments_per_import_job,
         max_group_size=found.max_group_size,

@@ -99,7 +99,9 @@ class Migrate:
     ) -> None:
         with self._opened(cluster, path) as (storage, volume):
             items = _copies(prefix, batch, volume)
-            with Transfer(self.backup, storage, self.run, self.limits) as transfer:
+            with Transfer(
+                source=self.backup, destination=storage, run=self.run, limits=self.limits
+            ) as transfer:
                 transfer.copy(items, collection="", present=held)
 
     @contextmanager

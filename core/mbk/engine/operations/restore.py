@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from mbk.engine.formats.binlog.conversion import Conversion
 from mbk.engine.formats.binlog.import_plan import GroupLimits
-from mbk.engine.formats.binlog.late import LateConverter
+from mbk.engine.formats.binlog.late import LateConverter, require_converter
 from mbk.engine.formats.binlog.places import SegmentPlaces, scan
 from mbk.engine.formats.binlog.restore import CollectionRestorer
 from mbk.engine.formats.binlog.slots import Slots
@@ -106,9 +106,8 @@ class Restore:
         plan = order.plan
         places = self._scan(order)
         checks.require_fitting(places)
-        converter = LateConverter(self.backup, self.storage, self.run, self.limits.transfer)
         if checks.needs_conversion(places):
-            converter.require()
+            require_converter()
         boundaries = checks.boundaries(places)
         if order.options.dry_run:
             return self._report(order, [_planned(task, places) for task in plan.tasks])
@@ -116,7 +115,9 @@ class Restore:
         limits = self._group_limits(setup.rest(places), checks.conversion())
         for task in plan.tasks:
             self.run.phase("waiting", str(task.target))
-        with Transfer(self.backup, self.storage, self.run, self.limits.transfer) as transfer:
+        with Transfer(
+            source=self.backup, destination=self.storage, run=self.run, limits=self.limits.transfer
+        ) as transfer:
             setup.create_databases()
             resumed = setup.take_up(begun)
             restorer = CollectionRestorer(
@@ -133,7 +134,7 @@ class Restore:
                 order.backup.id,
                 order.catalog.read_own(order.name).rows,
                 self.limits.keep_temp,
-                converter,
+                LateConverter(backup=self.backup, storage=self.storage, run=self.run, transfer=transfer),
             )
 
             def restore(task: RestoreTask) -> CollectionOutcome:
@@ -153,7 +154,7 @@ class Restore:
         def one(task: RestoreTask) -> tuple[CollectionName, SegmentPlaces]:
             return task.target, scan(self.backup, place, task.record, self.run)
 
-        with Pool(self.limits.collections, self.run.cancelled, name="mbk-scan") as pool:
+        with Pool(self.run.budget.collections, self.run.cancelled, name="mbk-scan") as pool:
             return dict(pool.map(one, order.plan.tasks))
 
     def _group_limits(self, rest: bool | None, conversion: Conversion) -> GroupLimits:
@@ -184,7 +185,7 @@ class Restore:
             rows=order.catalog.read_own(order.name).rows,
             times=self.limits.snapshots,
         )
-        with Pool(self.limits.collections, self.run.cancelled, name="mbk-scan") as pool:
+        with Pool(self.run.budget.collections, self.run.cancelled, name="mbk-scan") as pool:
             scanned = dict(pool.map(lambda task: (task.target, restorer.scan(task)), order.plan.tasks))
         if order.options.dry_run:
             return self._report(
@@ -224,7 +225,7 @@ class Restore:
             self.run.emit(CollectionFinished(collection=label, outcome=CollectionState.DONE))
             return outcome
 
-        with Pool(self.limits.collections, self.run.cancelled, name="mbk-restore") as pool:
+        with Pool(self.run.budget.collections, self.run.cancelled, name="mbk-restore") as pool:
             outcomes = {outcome.target: outcome for outcome in pool.map(one, order.plan.tasks)}
         self._rbac(order)
         for task in order.plan.tasks:

@@ -89,7 +89,9 @@ class SecondaryRestore:
         resumed = journal.load(backup_id=backup.id, target=f"{source} {target}")
         with (
             closing(self.open_replication(backup.control_channel_name)) as replication,
-            Transfer(self.backup, self.storage, self.run, self.limits.transfer) as transfer,
+            Transfer(
+                source=self.backup, destination=self.storage, run=self.run, limits=self.limits.transfer
+            ) as transfer,
         ):
             if not resumed:
                 self._refuse_used(backup, replication, target)

@@ -31,7 +31,6 @@ LEVEL_FILES = frozenset(
 )
 #: The classic tool refuses the format names that it does not know; so do we (FORMAT.md 1.7).
 KNOWN_FORMATS = frozenset({"", "binlog", "snapshot"})
-READERS = 8
 #: A metadata file up to this size is written with its size known, hence in one request.
 SMALL = 8 * MIB
 
@@ -116,7 +115,7 @@ class Catalog:
         root = self._storage.location.root
         below = {prefix.removeprefix(root)[:-1] for prefix in self._level(root).prefixes}
         names = sorted(filter(_is_possible, below))
-        with Pool(READERS, self._run.cancelled, name="mbk-list") as pool:
+        with Pool(self._run.budget.readers, self._run.cancelled, name="mbk-list") as pool:
             found = dict(pool.map(lambda name: (name, self._summary(name)), names))
         yield from (summary for name in names if (summary := found[name]) is not None)
 
@@ -227,7 +226,7 @@ def delete_below(storage: Storage, prefix: str, run: Run) -> int:
         for size in pool.map(lambda keys: _delete(storage, keys, run), _batches(entries, length)):
             count += size
 
-    with Pool(READERS, run.cancelled, name="mbk-delete") as pool:
+    with Pool(run.budget.readers, run.cancelled, name="mbk-delete") as pool:
         listing.consume(storage, run, delete_all, prefix)
     return count
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from mbk.engine.runtime.budget import Budget
 from mbk.engine.runtime.retry import Retrier, RetryPolicy
 from mbk.errors import Interrupted, MbkError
 from mbk.model.events import Event, Notice, PhaseStarted, RunFinished, RunStarted
@@ -15,7 +16,7 @@ from mbk.model.events import Event, Notice, PhaseStarted, RunFinished, RunStarte
 class Run:
     """One run of a command. ``emit`` delivers events one at a time; an observer that raises stops nothing here.
 
-    ``cancelled`` is the caller's own, where somebody else may stop the run.
+    ``cancelled`` is the caller's own, where somebody else may stop the run. ``budget`` is what it may use at once.
     """
 
     def __init__(
@@ -24,10 +25,12 @@ class Run:
         *,
         policy: RetryPolicy | None = None,
         cancelled: threading.Event | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self._listener = emit
         self._lock = threading.RLock()
         self.cancelled = cancelled or threading.Event()
+        self.budget = budget or Budget()
         self.notices: list[str] = []
         self.retry = Retrier(self.emit, self.cancelled, policy=policy)
 

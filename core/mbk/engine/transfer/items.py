@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from mbk.ports.storage import ObjectInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyItem:
-    """One object to copy from ``source_key`` to ``key``; ``size`` in bytes and ``etag`` as the source's listing gave them."""
+    """One object to copy from ``source_key`` to ``key``.
+
+    ``size`` in bytes, ``etag`` and ``checksums`` (kind to hexadecimal digits) as the source's listing gave them.
+    """
 
     source_key: str
     key: str
     size: int
     etag: str | None = None
+    checksums: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @classmethod
     def of(cls, entry: ObjectInfo, key: str) -> CopyItem:
         """A listed object, on its way to ``key``."""
-        return cls(source_key=entry.key, key=key, size=entry.size, etag=entry.etag)
+        return cls(
+            source_key=entry.key, key=key, size=entry.size, etag=entry.etag, checksums=checksums_of(entry)
+        )
+
+
+def checksums_of(entry: ObjectInfo) -> Mapping[str, str]:
+    """Those that the service told of, by kind; a storage that tells none has no such field."""
+    checksums: Mapping[str, str] = getattr(entry, "checksums", {})
+    return checksums

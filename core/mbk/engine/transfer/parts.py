@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mbk.ports.storage import MIB, Capabilities
+from mbk.ports.storage import Capabilities
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +17,8 @@ class Part:
     length: int
 
 
-def cut(size: int, capabilities: Capabilities, *, preferred: int = 64 * MIB) -> Iterator[Part]:
-    """Parts of an object of ``size`` bytes: as ``preferred`` as the storage's limits on size and count allow."""
+def cut(size: int, capabilities: Capabilities, *, preferred: int) -> Iterator[Part]:
+    """Parts of an object of ``size`` bytes: of ``preferred`` bytes as far as the storage's limits on size and count allow."""
     length = max(preferred, capabilities.min_part_size, -(-size // capabilities.max_parts))
     length = min(length, capabilities.max_part_size)
     for number, offset in enumerate(range(0, size, length), start=1):

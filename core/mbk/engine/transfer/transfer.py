@@ -1,7 +1,7 @@
 """The only copier: objects from one storage to another, server side where the pair can, streamed where it cannot.
 
-Whether a pair of storages copies server side is found out by trying, never by comparing names (DESIGN.md 5): the
-first object decides. Where the vendor refuses, the pair streams from then on, and the reason stands in the report.
+Whether a pair of storages copies server side is found out by trying, never by comparing names: the first object
+decides. Where the vendor refuses, the pair streams from then on, and the reason stands in the report.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 
+from mbk.engine.runtime.budget import Room
 from mbk.engine.runtime.pool import Pool
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer.items import CopyItem
 from mbk.engine.transfer.parts import Part, cut
+from mbk.engine.transfer.same import Same, compare, digest
 from mbk.errors import AccessError, NotFound, Unsupported, UsageError, VerificationFailed
 from mbk.model.events import ObjectCopied
 from mbk.model.reports import TransferStats
@@ -24,37 +26,46 @@ from mbk.ports.storage import MIB, ObjectInfo, Storage
 
 SERVER = "server"
 STREAM = "stream"
+CONVERT = "convert"
 KEPT = "kept"
 
-#: More threads than this only contend for the interpreter lock (LAB.md 3).
-MAX_WORKERS = 32
-MAX_STREAMS = 16
-PART_WORKERS = 8
+#: The most that an object which passes through holds of itself: the parts that its storage is sending and gathering.
+HELD = 48 * MIB
+#: One chunk on its way out of the source, one on its way into the destination.
+CHUNKS = 2 * MIB
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TransferLimits:
     """``mode`` is ``auto``, ``direct`` or ``streaming``; ``part_threshold`` in bytes: from there on copy by parts."""
 
     mode: str = "auto"
-    concurrency: int = 128
     part_threshold: int = 500 * MIB
 
 
 class Transfer:
-    """Copies between one pair of storages. Thread-safe; close it, or use it as a context manager."""
+    """Copies between one pair of storages, as much at once as the run's budget gives.
 
-    def __init__(self, source: Storage, destination: Storage, run: Run, limits: TransferLimits) -> None:
+    Any thread may call it, but for those of its own pools. Close it, or use it as a context manager.
+    """
+
+    def __init__(self, *, source: Storage, destination: Storage, run: Run, limits: TransferLimits) -> None:
+        budget = run.budget
         self._source = source
         self._destination = destination
         self._run = run
         self._limits = limits
-        self._pool = Pool(min(limits.concurrency, MAX_WORKERS), run.cancelled, name="mbk-copy")
-        self._streams = threading.BoundedSemaphore(min(limits.concurrency, MAX_STREAMS))
+        self._pool = Pool(budget.copies, run.cancelled, name="mbk-copy")
+        # A pool of its own: a worker that copies a large object waits for its parts.
+        self._parts = Pool(budget.parts, run.cancelled, name="mbk-part")
+        self._room = Room(budget.memory, run.cancelled)
         self._lock = threading.Lock()
         self._deciding = threading.Lock()
         self._way: str | None = None
         self._reason: str | None = None
+        #: Whether an etag of the destination tells what an object holds: None as long as nobody knows.
+        self._etags_tell: bool | None = None
+        self._comparing = threading.Lock()
         self._objects: Counter[str] = Counter()
         self._bytes: Counter[str] = Counter()
         self._decide_without_trying()
@@ -66,6 +77,7 @@ class Transfer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._pool.close()
+        self._parts.close()
 
     @property
     def stats(self) -> TransferStats:
@@ -75,23 +87,67 @@ class Transfer:
                 bytes=dict(self._bytes),
                 streamed_because=self._reason,
                 retries=self._run.retry.retries,
+                limited_because=self._limited(),
             )
+
+    def _limited(self) -> str | None:
+        if not self._room.was_short:
+            return None
+        budget = self._run.budget
+        return (
+            f"at most {self._room.most} of {budget.copies} copies passed through this process at once, "
+            f"for together they may hold {budget.memory // MIB} MiB"
+        )
 
     def copy(self, items: Iterable[CopyItem], *, collection: str, present: Mapping[str, ObjectInfo]) -> None:
         """Copies all items, or raises the first error after the copies under way have ended.
 
-        ``present`` is what the destination already holds, by key: objects of the right size are kept.
+        ``present`` is what the destination already holds, by key: an object that is the same is kept (`compare`).
         """
 
         def one(item: CopyItem) -> None:
-            held = present.get(item.key)
-            how = KEPT if held is not None and held.size == item.size else self._copy(item)
-            with self._lock:
-                self._objects[how] += 1
-                self._bytes[how] += item.size
-            self._run.emit(ObjectCopied(collection=collection, key=item.key, size=item.size, how=how))
+            self._count(item.key, item.size, self._kept_or_copied(item, present.get(item.key)), collection)
 
         self._pool.run(one, items)
+
+    def converted(self, key: str, size: int, *, collection: str) -> None:
+        """Counts an object of ``size`` bytes that somebody else wrote to the destination out of the source's objects."""
+        self._count(key, size, CONVERT, collection)
+
+    def _count(self, key: str, size: int, how: str, collection: str) -> None:
+        with self._lock:
+            self._objects[how] += 1
+            self._bytes[how] += size
+        self._run.emit(ObjectCopied(collection=collection, key=key, size=size, how=how))
+
+    # -- what is there already -----------------------------------------------------------------------------------
+
+    def _kept_or_copied(self, item: CopyItem, held: ObjectInfo | None) -> str:
+        same = Same.NO if held is None else compare(item, held)
+        if same is Same.UNSURE:
+            return self._doubted(item)
+        return KEPT if same is Same.YES else self._copy(item)
+
+    def _doubted(self, item: CopyItem) -> str:
+        """The etags differ as digests do, but some services make digests of what they encrypted.
+
+        The first such object is copied again: where the copy has the source's etag, etags tell the truth.
+        """
+        with self._comparing:
+            if self._etags_tell is None:
+                how = self._copy(item)
+                self._etags_tell = self._tells(item)
+                return how
+        return self._copy(item) if self._etags_tell else KEPT
+
+    def _tells(self, item: CopyItem) -> bool | None:
+        """None where an object of this size gets an etag of another kind, as one that was sent in parts does."""
+        try:
+            made = self._run.retry.call(f"stat {item.key}", self._destination.stat, item.key)
+        except AccessError:
+            return False  # who may not look goes by sizes
+        found = digest(made.etag)
+        return None if found is None else found == digest(item.etag)
 
     # -- deciding ------------------------------------------------------------------------------------------------
 
@@ -153,13 +209,12 @@ class Transfer:
         return SERVER
 
     def _by_parts(self, item: CopyItem) -> None:
-        parts = cut(item.size, self._destination.capabilities)
+        parts = cut(item.size, self._destination.capabilities, preferred=self._run.budget.part_size)
         retry = self._run.retry
         with ExitStack() as stack:
             upload = retry.call(
                 f"start {item.key}", lambda: stack.enter_context(self._destination.multipart(item.key))
             )
-            pool = stack.enter_context(Pool(PART_WORKERS, self._run.cancelled, name="mbk-part"))
 
             def one(part: Part) -> None:
                 retry.call(
@@ -172,7 +227,7 @@ class Transfer:
                     length=part.length,
                 )
 
-            pool.run(one, parts)
+            self._parts.run(one, parts)
             retry.call(f"complete {item.key}", upload.complete)
 
     def _by_stream(self, item: CopyItem) -> str:
@@ -184,7 +239,9 @@ class Transfer:
                     hint="something else writes there; run again with --resume",
                 )
 
-        with self._streams:
+        # Gathered and joined, a part is held twice.
+        held = min(2 * item.size, HELD) + CHUNKS
+        with self._room.taken(held):
             self._run.retry.call(f"write {item.key}", once)
         return STREAM
 

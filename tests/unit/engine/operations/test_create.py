@@ -18,6 +18,7 @@ from mbk.errors import (
 )
 from mbk.model.options import Strategy
 from mbk.model.reports import RunReport
+from tests.fakes.digests import Digesting
 from tests.fakes.world import World
 
 
@@ -177,6 +178,21 @@ def test_what_was_copied_is_not_copied_again_by_a_resume(world: World) -> None:
     mend(world)
     report = world.create(resume=True)
     assert report.transfer.objects.get("kept", 0) == copied
+
+
+def test_a_resume_copies_again_what_has_the_right_size_and_other_bytes(world: World) -> None:
+    world.storage = Digesting(world.service, "milvus", root="files/")
+    world.backup = Digesting(world.service, "backups", root="backup/")
+    break_copies_of(world, "users", StorageFull)
+    with pytest.raises(StorageFull):
+        world.create()
+    copied = {key: data for key, data in world.backed_up.items() if "/binlogs/" in key}
+    altered = min(copied)
+    mend(world)
+    world.backup.write(altered, [bytes(len(copied[altered]))])
+    report = world.create(resume=True)
+    assert report.transfer.objects.get("kept", 0) == len(copied) - 1
+    assert world.backed_up[altered] == copied[altered]
 
 
 def test_a_full_disk_stops_the_run_and_leaves_an_incomplete_backup(world: World) -> None:

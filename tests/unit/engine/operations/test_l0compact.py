@@ -33,7 +33,7 @@ from tests.unit.engine.forged import (
 def compact(
     storage: MemoryStorage, source: str = "src", output: str = "out", *, force: bool = False
 ) -> RunReport:
-    job = L0Compact(storage, Run(policy=QUICK), TransferLimits(concurrency=2), "mbk test")
+    job = L0Compact(storage, Run(policy=QUICK), TransferLimits(), "mbk test")
     return job.execute(source, output, force=force)
 
 

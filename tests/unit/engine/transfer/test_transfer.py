@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 import pytest
 
+from mbk.engine.runtime.budget import Budget
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer.items import CopyItem
 from mbk.engine.transfer.transfer import Transfer, TransferLimits
@@ -23,9 +25,10 @@ from mbk.errors import (
 )
 from mbk.model.events import Event, Notice, ObjectCopied, RetryScheduled
 from mbk.model.reports import TransferStats
-from mbk.ports.storage import Capabilities, ObjectInfo
+from mbk.ports.storage import MIB, Capabilities, ObjectInfo
 from mbk.testing import MemoryService, MemoryStorage
 from mbk.testing.memory import EVERYTHING
+from tests.fakes.digests import Digesting
 from tests.fakes.world import QUICK
 
 Fault = Callable[[str, str], None]
@@ -34,14 +37,20 @@ Fault = Callable[[str, str], None]
 class Pair:
     """A source with objects and an empty destination, in two buckets of one service or in two services."""
 
-    def __init__(self, *, one_service: bool = True, capabilities: Capabilities = EVERYTHING) -> None:
+    def __init__(
+        self,
+        *,
+        one_service: bool = True,
+        capabilities: Capabilities = EVERYTHING,
+        budget: Budget | None = None,
+    ) -> None:
         service = MemoryService("from", "to")
         self.source = MemoryStorage(service, "from")
         self.destination = MemoryStorage(
             service if one_service else MemoryService("to"), "to", capabilities=capabilities
         )
         self.events: list[Event] = []
-        self.made = Run(self.events.append, policy=QUICK)
+        self.made = Run(self.events.append, policy=QUICK, budget=budget or Budget(copies=4))
 
     def put(self, *sizes: int) -> list[CopyItem]:
         items = []
@@ -58,8 +67,9 @@ class Pair:
         threshold: int = 10**9,
         present: Mapping[str, ObjectInfo] | None = None,
     ) -> TransferStats:
+        limits = TransferLimits(mode=mode, part_threshold=threshold)
         with Transfer(
-            self.source, self.destination, self.made, TransferLimits(mode, 4, threshold)
+            source=self.source, destination=self.destination, run=self.made, limits=limits
         ) as transfer:
             transfer.copy(items, collection="default.docs", present=present or {})
             return transfer.stats
@@ -300,11 +310,109 @@ def test_what_is_there_in_the_right_size_is_kept() -> None:
     assert [event.how for event in pair.of(ObjectCopied)].count("kept") == 1
 
 
+class Digests(Pair):
+    """Nine objects, and what an earlier run left at the destination: the second one has other bytes."""
+
+    def __init__(self, *, salt: bytes = b"", one_service: bool = True) -> None:
+        super().__init__(one_service=one_service)
+        self.source = Digesting(self.source.service, "from")
+        self.destination = Digesting(self.destination.service, "to")
+        self.destination.salt = salt
+        self.put(*[7] * 9)
+        self.items = [CopyItem.of(entry, f"b/{entry.key[2:]}") for entry in self.source.list("a/")]
+        for number in range(9):
+            data = b"altered" if number == 1 else self.source.get(f"a/{number}").data
+            self.destination.write(f"b/{number}", [data])
+
+    def resume(self) -> TransferStats:
+        return self.copy(self.items, present={entry.key: entry for entry in self.destination.list("b/")})
+
+
+@pytest.mark.parametrize("one_service", [True, False], ids=["server side", "streamed"])
+def test_what_is_there_in_the_right_size_with_other_bytes_is_copied_again(one_service: bool) -> None:
+    pair = Digests(one_service=one_service)
+    stats = pair.resume()
+    assert pair.arrived(pair.items)
+    assert stats.objects == {"kept": 8, "server" if one_service else "stream": 1}
+
+
+def test_etags_that_are_no_digests_of_the_bytes_cost_one_copy_and_no_more() -> None:
+    """A service that encrypts gives every object an etag that looks like a digest and is none of its bytes."""
+    stats = Digests(salt=b"encrypted").resume()
+    assert stats.objects == {"kept": 8, "server": 1}
+
+
+def test_who_may_not_look_at_a_copy_goes_by_sizes() -> None:
+    pair = Digests(salt=b"encrypted")
+    pair.destination.fault = failing("stat", lambda: PermissionDenied("no"))
+    assert pair.resume().objects == {"kept": 8, "server": 1}
+
+
+def test_what_configuration_asks_for_at_once_is_given() -> None:
+    """All objects are under way together, or this waits in vain."""
+    pair = Pair(one_service=False, budget=Budget(copies=100))
+    together = threading.Barrier(100)
+
+    def fault(operation: str, _key: str) -> None:
+        if operation == "write":
+            together.wait(timeout=60)
+
+    items = pair.put(*[1] * 100)
+    pair.destination.fault = fault
+    stats = pair.copy(items)
+    assert stats.limited_because is None
+
+
+def test_objects_that_pass_through_hold_no_more_memory_than_is_given() -> None:
+    size = 200_000
+    # A stream is reckoned with its chunks, 2 MiB, and twice its object: three of them are too many.
+    pair = Pair(one_service=False, budget=Budget(copies=8, memory=2 * (2 * MIB + 2 * size)))
+    lock, writing, most = threading.Lock(), [0], [0]
+
+    class Counting(MemoryStorage):
+        def write(self, key: str, chunks: Iterable[bytes], *, size: int | None = None) -> ObjectInfo:
+            with lock:
+                writing[0] += 1
+                most[0] = max(most[0], writing[0])
+            time.sleep(0.01)
+            try:
+                return super().write(key, chunks, size=size)
+            finally:
+                with lock:
+                    writing[0] -= 1
+
+    pair.destination = Counting(pair.destination.service, "to")
+    items = pair.put(*[size] * 40)
+    stats = pair.copy(items)
+    assert pair.arrived(items)
+    assert most[0] <= 2
+    assert stats.limited_because is not None
+    assert "2 of 8 copies" in stats.limited_because
+    assert "4 MiB" in stats.limited_because
+
+
+def test_parts_of_all_large_objects_share_one_pool() -> None:
+    pair = Pair(capabilities=PARTS, budget=Budget(copies=8, parts=3, part_size=400))
+    names = set()
+
+    def fault(operation: str, _key: str) -> None:
+        if operation == "copy_part":
+            names.add(threading.current_thread().name)
+
+    items = pair.put(*[2000] * 20)
+    pair.destination.fault = fault
+    pair.copy(items)
+    assert pair.arrived(items)
+    assert 1 <= len(names) <= 3
+
+
 def test_a_copy_onto_itself_is_refused() -> None:
     pair = Pair()
     (item,) = pair.put(3)
     with (
-        Transfer(pair.source, pair.source, pair.made, TransferLimits()) as transfer,
+        Transfer(
+            source=pair.source, destination=pair.source, run=pair.made, limits=TransferLimits()
+        ) as transfer,
         pytest.raises(UsageError, match="onto itself"),
     ):
         transfer.copy([dataclasses.replace(item, key=item.source_key)], collection="", present={})

@@ -53,8 +53,5 @@ class ConversionJob:
 class Converter(Protocol):
     """Reads from the backup's storage, writes to Milvus' own. Safe to be repeated: the same job writes the same keys."""
 
-    def require(self) -> None:
-        """`MissingDependency` where what it needs is not installed. To be asked before the first change."""
-
     def convert(self, job: ConversionJob) -> Iterable[str]:
         """Writes everything and returns the keys written, so that nothing else is left there from an earlier run."""

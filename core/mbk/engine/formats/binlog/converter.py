@@ -20,9 +20,10 @@ from mbk.engine.formats.binlog.rows import PACKED, Source, primary_key, refuse_m
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer import listing
 from mbk.engine.transfer.items import CopyItem
-from mbk.engine.transfer.transfer import Transfer, TransferLimits
+from mbk.engine.transfer.transfer import Transfer
 from mbk.engine.transfer.verify import verify
 from mbk.errors import InvalidBackup
+from mbk.model.events import WorkPlanned
 from mbk.model.records import CollectionSchema, SegmentHead
 from mbk.ports.storage import Storage
 
@@ -44,14 +45,14 @@ class _Column:
     dynamic: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class SegmentConverter:
     """Does jobs. Several threads may use it; they share the deletes that are folded."""
 
     backup: Storage
     storage: Storage
     run: Run
-    limits: TransferLimits
+    transfer: Transfer
     _deletes: tuple[object, Deletes] | None = field(default=None, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
@@ -85,7 +86,7 @@ class SegmentConverter:
         if deletes is None:
             yield from self._copied(job, place.delta, delta) if place.delta else ()
         elif deletes.num_rows:
-            yield self._delta_log(segment, deletes, delta)
+            yield self._delta_log(job, segment, deletes, delta)
 
     def _copied(self, job: ConversionJob, source: str, target: str) -> list[CopyItem]:
         """What can stay as it is, copied by the storage where it can do that."""
@@ -93,8 +94,8 @@ class SegmentConverter:
             CopyItem.of(entry, f"{target}{entry.key.removeprefix(source)}")
             for entry in self._source.entries(source)
         ]
-        with Transfer(self.backup, self.storage, self.run, self.limits) as transfer:
-            transfer.copy(items, collection=job.label, present={})
+        self._plan(job, items)
+        self.transfer.copy(items, collection=job.label, present={})
         return items
 
     # -- rows ----------------------------------------------------------------------------------------------------
@@ -136,7 +137,7 @@ class SegmentConverter:
                 span=(times["min"], times["max"]),
                 nullable=column.nullable,
             )
-            yield self._write(f"{target}{number}/{log}", data)
+            yield self._write(job, f"{target}{number}/{log}", data)
 
     # -- deletes -------------------------------------------------------------------------------------------------
 
@@ -159,14 +160,14 @@ class SegmentConverter:
             return deletes.slice(0, 0), deletes
         return deletes, None
 
-    def _delta_log(self, segment: SegmentHead, deletes: Any, target: str) -> CopyItem:
+    def _delta_log(self, job: ConversionJob, segment: SegmentHead, deletes: Any, target: str) -> CopyItem:
         data = deltas.encode(
             deletes,
             collection=segment.collection_id,
             partition=segment.partition_id,
             segment=segment.segment_id,
         )
-        return self._write(f"{target}{FIRST_LOG}", data)
+        return self._write(job, f"{target}{FIRST_LOG}", data)
 
     def _to_rewrite(self, job: ConversionJob, place: Place) -> bool:
         if not place.delta:
@@ -198,10 +199,18 @@ class SegmentConverter:
     def _source(self) -> Source:
         return Source(self.backup, self.run)
 
-    def _write(self, key: str, data: bytes) -> CopyItem:
+    def _write(self, job: ConversionJob, key: str, data: bytes) -> CopyItem:
         self.run.check_cancelled()
+        item = CopyItem(source_key=key, key=key, size=len(data))
+        self._plan(job, [item])
         self.run.retry.call(f"write {key}", self.storage.write, key, [data], size=len(data))
-        return CopyItem(source_key=key, key=key, size=len(data))
+        self.transfer.converted(key, len(data), collection=job.label)
+        return item
+
+    def _plan(self, job: ConversionJob, items: list[CopyItem]) -> None:
+        """How much is written is known only when it is."""
+        size = sum(item.size for item in items)
+        self.run.emit(WorkPlanned(collection=job.label, objects=len(items), size=size))
 
 
 def _until(table: Any, boundary: int) -> Any:

@@ -5,30 +5,36 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from mbk.engine.formats.binlog.conversion import ConversionJob
 from mbk.engine.runtime.run import Run
-from mbk.engine.transfer.transfer import TransferLimits
+from mbk.engine.transfer.transfer import Transfer
 from mbk.ports.storage import Storage
 
 if TYPE_CHECKING:
     from mbk.engine.formats.binlog.converter import SegmentConverter
 
 
-@dataclass(slots=True)
+def require_converter() -> None:
+    """`MissingDependency` where what a conversion needs is not installed. To be asked before the first change."""
+    import_module("mbk.engine.formats.binlog.converter")
+
+
+@dataclass(slots=True, kw_only=True)
 class LateConverter:
-    """Implements :class:`mbk.engine.formats.binlog.conversion.Converter`: from the backup's storage to Milvus' own."""
+    """Implements :class:`mbk.engine.formats.binlog.conversion.Converter`: from the backup's storage to Milvus' own.
+
+    ``transfer`` is the run's, between these two: it copies what stays as it is, and counts what is written.
+    """
 
     backup: Storage
     storage: Storage
     run: Run
-    limits: TransferLimits
+    transfer: Transfer
     _loaded: SegmentConverter | None = field(default=None, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
-
-    def require(self) -> None:
-        self._load()
 
     def convert(self, job: ConversionJob) -> Iterable[str]:
         return self._load().convert(job)
@@ -38,5 +44,7 @@ class LateConverter:
             if self._loaded is None:
                 from mbk.engine.formats.binlog.converter import SegmentConverter
 
-                self._loaded = SegmentConverter(self.backup, self.storage, self.run, self.limits)
+                self._loaded = SegmentConverter(
+                    backup=self.backup, storage=self.storage, run=self.run, transfer=self.transfer
+                )
             return self._loaded

@@ -13,8 +13,9 @@ from mbk.engine.formats.binlog.conversion import Conversion, ConversionJob
 from mbk.engine.formats.binlog.late import LateConverter
 from mbk.engine.formats.binlog.places import Place
 from mbk.engine.runtime.run import Run
-from mbk.engine.transfer.transfer import TransferLimits
+from mbk.engine.transfer.transfer import Transfer, TransferLimits
 from mbk.errors import InvalidBackup, UsageError
+from mbk.model.events import Event, ObjectCopied, WorkPlanned
 from mbk.model.records import CollectionSchema, SegmentHead
 from mbk.model.records import FieldSchema as Field
 from mbk.testing import MemoryService, MemoryStorage
@@ -47,8 +48,14 @@ class Site:
         service = MemoryService("backups", "milvus")
         self.backup = MemoryStorage(service, "backups", root="backup/")
         self.milvus = MemoryStorage(service, "milvus", root="files/")
-        self.run = Run(policy=QUICK)
-        self.converter = LateConverter(self.backup, self.milvus, self.run, TransferLimits())
+        self.events: list[Event] = []
+        self.run = Run(self.events.append, policy=QUICK)
+        self.transfer = Transfer(
+            source=self.backup, destination=self.milvus, run=self.run, limits=TransferLimits()
+        )
+        self.converter = LateConverter(
+            backup=self.backup, storage=self.milvus, run=self.run, transfer=self.transfer
+        )
 
     def segment(self, version: int, *, fields: Sequence[FieldSchema] = FIELDS, log: int = 460901) -> None:
         for number, data in encode_columns(version, fields, COLUMNS, LogIds(COLL, PART, SEG)).items():
@@ -164,6 +171,22 @@ def test_what_needs_no_change_is_copied_as_it_is(site: Site) -> None:
         **{f"insert_log/{SEG}/{key}": data for key, data in objects(site.backup, INSERT).items()},
         **{f"delta_log/{SEG}/{key}": data for key, data in objects(site.backup, DELTA).items()},
     }
+
+
+def test_what_is_written_and_what_is_copied_are_in_the_runs_figures(site: Site) -> None:
+    """A packed segment is written anew, its delta log in the classic form is copied."""
+    site.segment(2)
+    site.deletes(DELTA, encode_deletes([Delete(0, T0 + 9)], LogIds(COLL, PART, SEG)))
+    written = site.convert()
+    stats = site.transfer.stats
+    inserts = {key: data for key, data in written.items() if key.startswith("insert_log/")}
+    deltas = {key: data for key, data in written.items() if key.startswith("delta_log/")}
+    assert dict(stats.objects) == {"convert": len(inserts), "server": len(deltas)} != {}
+    assert stats.bytes["convert"] == sum(map(len, inserts.values()))
+    assert stats.bytes["server"] == sum(map(len, deltas.values()))
+    assert sum(event.size for event in site.events if isinstance(event, WorkPlanned)) == sum(
+        event.size for event in site.events if isinstance(event, ObjectCopied)
+    )
 
 
 @pytest.mark.parametrize("version", [1, 2])
