@@ -49,6 +49,24 @@ def test_a_backup_and_a_restore(client: Client, world: World) -> None:
     assert world.milvus.visible_rows("docs_back") == world.milvus.visible_rows("docs")
 
 
+@pytest.mark.parametrize(
+    ("chosen", "found"),
+    [
+        ({"filter": {"default": ["docs"], "shop": []}}, ["default.docs", "shop.docs"]),
+        ({"filter": {"": ["*"]}, "exclude": "notes"}, ["default.docs"]),
+        ({"exclude": {"shop": []}}, ["default.docs", "default.notes"]),
+        ({"filter": "*.docs", "exclude": ""}, ["default.docs", "shop.docs"]),
+    ],
+)
+def test_what_is_chosen_may_be_text_or_an_object(
+    chosen: dict[str, Any], found: list[str], client: Client
+) -> None:
+    job = client.done(kind="backup", name="nightly", **chosen)
+    assert sorted(item["source"] for item in job["collections"]) == found
+    back = client.done(kind="restore", backup="nightly", suffix="_2")
+    assert sorted(item["source"] for item in back["collections"]) == found
+
+
 def test_the_backups_are_told_with_collections_partitions_and_indexes(client: Client) -> None:
     client.done(kind="backup", name="b1", filter="docs")
     client.done(kind="backup", name="b2")

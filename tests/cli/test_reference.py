@@ -12,7 +12,7 @@ import pytest
 from mbk import errors
 from mbk.cli.main import cli
 from mbk.cli.parsing import COMMANDS, global_options
-from tests.docs.tables import written
+from tests.docs.tables import REST, written, written_rest
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/cli.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
@@ -55,6 +55,11 @@ def test_a_section_lists_the_options_of_its_command(path: str) -> None:
 
 def test_the_tables_of_options_are_those_of_the_declarations() -> None:
     assert written(PAGE) == PAGE, "write them anew: python -m tests.docs.tables"
+
+
+def test_the_tables_of_rest_bodies_are_those_of_the_declarations() -> None:
+    page = REST.read_text(encoding="utf-8")
+    assert written_rest(page) == page, "write them anew: python -m tests.docs.tables"
 
 
 def test_the_global_options_are_listed() -> None:

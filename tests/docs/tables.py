@@ -7,13 +7,24 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
+from pydantic import TypeAdapter
+from pydantic.fields import FieldInfo
 
 from mbk.cli.main import cli
 from mbk.cli.options import Documented
+from mbk.jobs.params import PARAMS, Params
 from mbk.model.operations import OPERATIONS, Operation
 
-CLI = Path(__file__).parents[2] / "docs/reference/cli.md"
-_SIDES = {"milvus": "Milvus", "storage": "its storage", "backups": "the backups", "cloud": "Zilliz Cloud"}
+REFERENCE = Path(__file__).parents[2] / "docs/reference"
+CLI, REST = REFERENCE / "cli.md", REFERENCE / "rest-api.md"
+_SIDES = {
+    "milvus": "Milvus",
+    "storage": "its storage",
+    "backups": "the backups",
+    "cloud": "Zilliz Cloud",
+    "backup": "the backup",
+    "other backup": "another backup",
+}
 
 
 def written(page: str) -> str:
@@ -25,15 +36,46 @@ def written(page: str) -> str:
     return page
 
 
+def written_rest(page: str) -> str:
+    """The page of the REST API with its tables of bodies as they must be."""
+    for kind, params in PARAMS.items():
+        rows = [
+            f"| `{name}` | {_json(field)} | {_escaped(field.description or '')} |"
+            for name, field in _own(params)
+        ]
+        page = _with_table(
+            page, f"Jobs of kind {kind}", ["| field | type | meaning |", "|---|---|---|", *rows]
+        )
+    return page
+
+
+def _own(params: type[Params]) -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in params.model_fields.items():
+        if name not in (*Params.model_fields, "kind"):
+            yield name, field
+
+
+def _json(field: FieldInfo) -> str:
+    """The type of a field in JSON, as the page names it."""
+    schema = TypeAdapter(field.annotation).json_schema()
+    for definition in schema.get("$defs", {}).values():
+        schema = definition
+    kinds = [kind["type"] for kind in schema.get("anyOf", [schema])]
+    shown = ", ".join(f"`{value}`" for value in schema["enum"]) if "enum" in schema else " or ".join(kinds)
+    return f"{shown}, required" if field.is_required() else shown
+
+
 def _with_table(page: str, title: str, lines: Iterable[str]) -> str:
     """The page with the first table of a section replaced, or one put to its end."""
-    start = page.index(f"\n## {title}\n")
-    end = page.find("\n## ", start + 1)
-    section, rest = (page[start:], "") if end < 0 else (page[start:end], page[end:])
+    heading = re.search(rf"\n##+ {title}\n", page)
+    assert heading, f"no section {title!r}"
+    start = heading.start()
+    after = re.compile(r"\n##+ ").search(page, heading.end())
+    section, rest = (page[start : after.start()], page[after.start() :]) if after else (page[start:], "")
     table = "\n".join(lines) + "\n"
-    before, _, after = section.partition("\n| ")
-    after = re.sub(r"\A(?:.*\n)(?:\|.*\n)*", "", after)
-    return page[:start] + before.rstrip("\n") + "\n\n" + table + after + rest
+    before, _, old = section.partition("\n| ")
+    text = re.sub(r"\A(?:.*\n)(?:\|.*\n)*", "", old)
+    return page[:start] + before.rstrip("\n") + "\n\n" + table + text + rest
 
 
 def _touched() -> Iterator[str]:
@@ -62,12 +104,17 @@ def _spelled(option: Documented) -> str:
 
 def _meant(option: Documented) -> str:
     text, _, default = (option.help or "").partition("[default: ")
-    text = text.strip().replace("*", "\\*")
+    text = _escaped(text.strip())
     text += "" if text.endswith(".") else "."
     parts = [text, f"Default: {default.rstrip(']')}." if default else "", option.more]
     flags = re.compile(r"(?<!`)(--[a-z][a-z-]*(?: [a-z]+_[a-z]+)?)")
     return " ".join([flags.sub(r"`\1`", part) if part is not option.more else part for part in parts if part])
 
 
+def _escaped(text: str) -> str:
+    return text.replace("*", "\\*")
+
+
 if __name__ == "__main__":
     CLI.write_text(written(CLI.read_text(encoding="utf-8")), encoding="utf-8")
+    REST.write_text(written_rest(REST.read_text(encoding="utf-8")), encoding="utf-8")

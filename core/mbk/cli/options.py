@@ -67,8 +67,9 @@ def _declarations(item: Declared) -> Sequence[str]:
 
 
 def _help(item: Declared) -> str:
-    text = item.option.help
-    return text if item.option.flags else f"Do not {text[:1].lower()}{text[1:]}"
+    text, default = item.option.help, item.option.default
+    shown = text if item.option.flags else f"Do not {text[:1].lower()}{text[1:]}"
+    return f"{shown}  [default: {default}]" if default else shown
 
 
 def _kind(item: Declared) -> dict[str, Any]:

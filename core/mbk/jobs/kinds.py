@@ -1,4 +1,4 @@
-"""The kinds of jobs. A new kind is one entry here: its parameters, and what it does with a session."""
+"""The kinds of jobs: the operations that a job can run, and what it does differently when it is gone on with."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from mbk.errors import BackupExists, BackupNotFound, UsageError
-from mbk.jobs.params import BackupParams, CopyParams, DeleteParams, Params, RestoreParams, SecondaryParams
+from mbk.errors import BackupExists, BackupNotFound
+from mbk.jobs.params import PARAMS, Params
+from mbk.model.declared import Options
 from mbk.model.events import Event
 from mbk.model.jobs import Job
-from mbk.model.reports import RunReport, check_name, default_name
+from mbk.model.operations import Operation
+from mbk.model.reports import DeletionReport, RunReport, check_name, default_name
+from mbk.model.selection import CollectionName, Selection
 from mbk.model.states import BackupState, CollectionState
 from mbk.session import Session
-
-P = TypeVar("P", bound=Params)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,18 @@ class Work:
     cancelled: threading.Event
     resume: bool
 
+    def run(self, operation: Operation, options: Options) -> Done:
+        """Runs the operation on the job's backup."""
+        report = self.session.run(
+            operation.name,
+            self.job.name,
+            options,
+            on_event=self.on_event,
+            cancelled=self.cancelled,
+            id=self.job.id,
+        )
+        return _done(report)
+
 
 @dataclass(frozen=True, slots=True)
 class Done:
@@ -40,135 +53,81 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """``check`` refuses what can be seen to be wrong before the job is filed, and returns the backup's name."""
+    """``run`` is one attempt, the first or a further one."""
 
-    name: str
-    summary: str
     params: type[Params]
-    check: Callable[[Any], str]
-    run: Callable[[Work, Any], Done]
-    writes_backup: bool = True
-    secret: tuple[str, ...] = ()
+    run: Callable[[Work, Params], Done]
+
+    @property
+    def name(self) -> str:
+        return self.params.operation.job
+
+    @property
+    def writes_backup(self) -> bool:
+        """Whether the backup of the job's name is changed, and not only read."""
+        return "backup" in self.params.operation.writes
+
+    @property
+    def secret(self) -> tuple[str, ...]:
+        """The parameters that are kept in memory alone."""
+        declared = self.params.operation.options.declared()
+        return tuple(item.rest_name or "" for item in declared if item.option.secret)
+
+    def check(self, params: Params) -> str:
+        """Refuses what can be seen to be wrong before the job is filed, and returns the backup's name."""
+        params.options()
+        if params.operation.name_of_backup == "optional":
+            return check_name(params.backup_name or default_name())
+        return params.backup_name
 
 
-def _backup_check(params: BackupParams) -> str:
-    params.options(resume=False)
-    return check_name(params.name or default_name())
+def _done(report: object) -> Done:
+    if isinstance(report, DeletionReport):
+        return Done(None, {"deleted_objects": report.deleted_objects})
+    return Done(report if isinstance(report, RunReport) else None, {})
 
 
-def _backup(work: Work, params: BackupParams) -> Done:
+def _plain(work: Work, params: Params) -> Done:
+    return work.run(params.operation, params.options())
+
+
+def _backup(work: Work, params: Params) -> Done:
     """Going on: with what this job has begun, and with nothing that somebody else has."""
     name, resume = work.job.name, False
     if work.resume:
         with suppress(BackupNotFound):
             found = work.session.get(name)
             if found.get("id") != work.job.id:
-                raise BackupExists(
-                    f"backup {name!r} was made by somebody else meanwhile", hint="use another name"
-                )
+                raise BackupExists(f"backup {name!r} was created by another process", hint="use another name")
             if found["state"] == BackupState.COMPLETE:
                 return Done(None, {"size": found.get("size", 0)})
             resume = True
-    report = work.session.create(
-        name,
-        params.options(resume=resume),
-        on_event=work.on_event,
-        cancelled=work.cancelled,
-        id=work.job.id,
-    )
-    return Done(report, {})
+    return work.run(params.operation, params.options(resume=resume))
 
 
-def _restore_check(params: RestoreParams) -> str:
-    params.options()
-    return params.backup
-
-
-def _restore(work: Work, params: RestoreParams) -> Done:
+def _restore(work: Work, params: Params) -> Done:
     """Going on: what an attempt has finished is left alone; what it has begun, the engine goes on with."""
     over = [item for item in work.job.collections if item.state == CollectionState.DONE]
     rest = [item.target for item in work.job.collections if item.state != CollectionState.DONE]
     partial = work.resume and work.job.error is not None and work.job.error.kind == "PartialFailure"
-    only = ",".join(rest) if partial and over else ""
-    report = work.session.restore(
-        params.backup, params.options(only=only), on_event=work.on_event, cancelled=work.cancelled
-    )
-    return Done(report, {})
+    if not partial or not over or not rest:
+        return _plain(work, params)
+    only = Selection(collections=frozenset(map(CollectionName.parse, rest)))
+    return work.run(params.operation, params.options(filter=only, exclude=None))
 
 
-def _secondary(work: Work, params: SecondaryParams) -> Done:
-    report = work.session.restore_secondary(
-        params.backup,
-        source=params.source_cluster,
-        target=params.target_cluster,
-        on_event=work.on_event,
-        cancelled=work.cancelled,
-    )
-    return Done(report, {})
-
-
-def _copy_check(params: CopyParams) -> str:
-    if not params.to_path and not params.to_bucket:
-        raise UsageError("where to?", hint="name to_path or to_bucket")
-    return params.backup
-
-
-def _copy(work: Work, params: CopyParams) -> Done:
-    report = work.session.copy(
-        params.backup,
-        path=params.to_path,
-        bucket=params.to_bucket,
-        on_event=work.on_event,
-        cancelled=work.cancelled,
-    )
-    return Done(report, {})
-
-
-def _delete(work: Work, params: DeleteParams) -> Done:
+def _delete(work: Work, params: Params) -> Done:
     try:
-        objects = work.session.delete(params.backup, on_event=work.on_event, cancelled=work.cancelled)
+        return _plain(work, params)
     except BackupNotFound:
         if not work.resume:
             raise
-        objects = 0
-    return Done(None, {"deleted_objects": objects})
+        return Done(None, {"deleted_objects": 0})
 
 
-KINDS: dict[str, Kind] = {
-    kind.name: kind
-    for kind in (
-        Kind("backup", "backs up databases and collections", BackupParams, _backup_check, _backup),
-        Kind(
-            "restore",
-            "restores a backup",
-            RestoreParams,
-            _restore_check,
-            _restore,
-            writes_backup=False,
-            secret=("ezk_mapping",),
-        ),
-        Kind(
-            "secondary",
-            "makes a standby cluster of a backup",
-            SecondaryParams,
-            lambda params: str(params.backup),
-            _secondary,
-            writes_backup=False,
-        ),
-        Kind(
-            "copy",
-            "copies a backup to another path or bucket",
-            CopyParams,
-            _copy_check,
-            _copy,
-            writes_backup=False,
-        ),
-        Kind(
-            "delete",
-            "deletes a backup, also an incomplete one",
-            DeleteParams,
-            lambda p: str(p.backup),
-            _delete,
-        ),
-    )
+_RUNS: Mapping[str, Callable[[Work, Params], Done]] = {
+    "backup": _backup,
+    "restore": _restore,
+    "delete": _delete,
 }
+KINDS: Mapping[str, Kind] = {name: Kind(params, _RUNS.get(name, _plain)) for name, params in PARAMS.items()}

@@ -1,135 +1,116 @@
-"""What each kind of job is asked for: the bodies of ``POST /api/v2/jobs``, and what ``/api/v1`` is translated into."""
+"""What each kind of job is asked for, made of the options of its operation: the bodies of ``POST /api/v2/jobs``."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from mbk.model.mapping import parse_mapping
-from mbk.model.options import CreateOptions, RestoreOptions, Strategy
-from mbk.model.selection import Renaming, Selection
+from mbk.errors import UsageError
+from mbk.model.declared import Declared, Options
+from mbk.model.operations import OPERATIONS, Operation
+from mbk.model.options import CopyOptions
 
-Text = Annotated[str, Field(max_length=65_536)]
-Name = Annotated[str, Field(min_length=1, max_length=256, description="the backup's name")]
-SkipParam = Literal["collectionProperties", "fieldIndexParams", "fieldTypeParams", "indexParams"]
+#: The longest name of a backup that is looked for; what may be made is shorter.
+_LONGEST_NAME = 256
 
 
 class Params(BaseModel):
+    """``backup_name`` is empty where the job makes a name of its own. Subclasses have ``kind`` and the options' fields."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
+    operation: ClassVar[Operation]
 
     path: str = Field(
-        "", max_length=1024, description="root path of the backups, in place of the configured one"
+        "", max_length=1024, description="Root path of the backups, in place of the configured one."
     )
-    bucket: str = Field("", max_length=63, description="their bucket, in place of the configured one")
+    bucket: str = Field("", max_length=63, description="Their bucket, in place of the configured one.")
+
+    @property
+    def backup_name(self) -> str:
+        name: str = getattr(self, "name" if _names_new(self.operation) else "backup")
+        return name
+
+    def options(self, **changes: object) -> Options:
+        """The options of the operation, with changes by keyword; `UsageError` for what cannot be meant."""
+        declared = self.operation.options.declared()
+        given = {item.name: getattr(self, name) for item in declared if (name := item.rest_name)}
+        return self.operation.options.of(None, given | changes)
 
     @property
     def places(self) -> list[tuple[str, str]]:
         """Every path and bucket that is named."""
-        return [(self.path, self.bucket)]
+        options = self.options()
+        other = [(options.path, options.bucket)] if isinstance(options, CopyOptions) else []
+        return [(self.path, self.bucket), *other]
 
 
-class BackupParams(Params):
-    kind: Literal["backup"]
-    name: str = Field("", max_length=128, description="the backup's name; empty: one made of the time")
-    filter: Text = Field("", description="comma list of db.*, db.coll, coll, db.; empty: everything")
-    exclude: Text = Field("", description="the same, of what is left out")
-    strategy: Strategy = Strategy.AUTO
-    format: Literal["auto", "binlog", "snapshot"] = "auto"
-    rbac: bool = Field(False, description="also users, roles and grants")
-    index_extra: bool = Field(False, description="also what only Milvus' etcd knows of indexes")
-    pause_gc: bool | None = Field(None, description="null: as configured")
-    fail_fast: bool = Field(False, description="stop at the first collection that fails")
-
-    def options(self, *, resume: bool) -> CreateOptions:
-        return CreateOptions(
-            selection=Selection.parse(self.filter, exclude=self.exclude),
-            strategy=self.strategy,
-            format=self.format,
-            rbac=self.rbac,
-            resume=resume,
-            fail_fast=self.fail_fast,
-            pause_gc=self.pause_gc,
-            index_extra=self.index_extra,
-        )
-
-
-class RestoreParams(Params):
-    kind: Literal["restore"]
-    backup: Name
-    filter: Text = Field("", description="what to restore, matched against the names after renaming")
-    source_filter: Text = Field("", description="the same, matched against the names in the backup")
-    suffix: str = Field("", max_length=256, description="appended to every collection's name")
-    rename: dict[str, str] = Field({}, description="db1.coll to db2.new, coll to new, or db1.* to db2.*")
-    mapping: list[dict[str, Any]] = Field([], description="the mapping of a classic restorePlan")
-    drop_existing: bool = False
-    skip_create: bool = False
-    meta_only: bool = False
-    rebuild_index: bool = False
-    auto_index: bool = False
-    drop_index: bool = False
-    rbac: bool = False
-    aliases: bool = False
-    load: bool = False
-    wait_index: bool = True
-    truncate: bool = Field(False, description="leave out rows that are newer than the backup's line")
-    rest_import: bool | None = Field(None, description="merged import over REST; null: where it is better")
-    max_shards: int = Field(0, ge=0, le=1024, description="0: as in the backup")
-    skip_params: dict[SkipParam, list[str]] = Field({}, description="property keys to leave out")
-    ezk_mapping: dict[str, str] = Field(
-        {},
-        description="zone key in the backup to the zone key of the target; never shown, never written down",
+def _params(operation: Operation) -> type[Params]:
+    fields: dict[str, Any] = {"kind": (Literal[operation.job], ...)}
+    if _names_new(operation):
+        text = "The backup's name; empty: one made of the time."
+        fields["name"] = (str, Field("", max_length=128, description=text))
+    else:
+        name = Field(..., min_length=1, max_length=_LONGEST_NAME, description="The backup's name.")
+        fields["backup"] = (str, name)
+    declared = operation.options.declared()
+    fields |= {name: _field(item) for item in declared if (name := item.rest_name)}
+    made: type[Params] = create_model(
+        f"{operation.job.capitalize()}Params", __base__=Params, __doc__=operation.summary, **fields
     )
-    fail_fast: bool = False
-
-    def options(self, *, only: str = "") -> RestoreOptions:
-        """``only``: a filter of target names that counts in place of the own one."""
-        return RestoreOptions(
-            renaming=Renaming.of(self.rename, suffix=self.suffix),
-            mapping=parse_mapping(self.mapping),
-            selection=Selection.parse(only or self.filter),
-            source_selection=Selection.parse(self.source_filter),
-            drop_existing=self.drop_existing,
-            skip_create=self.skip_create,
-            meta_only=self.meta_only,
-            rebuild_index=self.rebuild_index,
-            auto_index=self.auto_index,
-            drop_index=self.drop_index,
-            rbac=self.rbac,
-            aliases=self.aliases,
-            load=self.load,
-            wait_index=self.wait_index,
-            truncate=self.truncate,
-            rest_import=self.rest_import,
-            max_shards=self.max_shards,
-            skip_params={key: frozenset(values) for key, values in self.skip_params.items()},
-            ezk_mapping=self.ezk_mapping,
-            fail_fast=self.fail_fast,
-        )
+    made.operation = operation
+    return made
 
 
-class SecondaryParams(Params):
-    kind: Literal["secondary"]
-    backup: Name
-    source_cluster: str = Field(
-        min_length=1, max_length=256, description="id of the cluster that was backed up"
-    )
-    target_cluster: str = Field(min_length=1, max_length=256, description="id of the standby")
+def _names_new(operation: Operation) -> bool:
+    return operation.name_of_backup == "optional"
 
 
-class CopyParams(Params):
-    """``path`` and ``bucket`` say where the backup lies, as ever; the others where the copy goes, on the same service."""
-
-    kind: Literal["copy"]
-    backup: Name
-    to_path: str = Field("", max_length=1024, description="root path of the copy; empty: as the original's")
-    to_bucket: str = Field("", max_length=63, description="its bucket; empty: as the original's")
-
-    @property
-    def places(self) -> list[tuple[str, str]]:
-        return [(self.path, self.bucket), (self.to_path, self.to_bucket)]
+def _field(item: Declared) -> tuple[Any, Any]:
+    limits: dict[str, Any] = {}
+    if item.is_number:
+        limits = {"ge": item.option.minimum, "le": item.option.maximum}
+    elif item.type is str and not item.choices:
+        limits = {"max_length": item.option.longest} | ({"min_length": 1} if item.is_required else {})
+    default = ... if item.is_required else _default(item)
+    return _type(item), Field(default, description=_description(item), **limits)
 
 
-class DeleteParams(Params):
-    kind: Literal["delete"]
-    backup: Name
+def _type(item: Declared) -> Any:
+    wanted = item.option.json or item.type
+    if get_origin(wanted) in (Union, UnionType):
+        text = Annotated[str, Field(max_length=item.option.longest)]
+        return Union[tuple(text if kind is str else kind for kind in get_args(wanted))]  # noqa: UP007 - made of a tuple
+    return Literal[item.choices] if item.option.choices else wanted
+
+
+def _default(item: Declared) -> Any:
+    """What an option is when it is left out, as JSON has it."""
+    wanted = item.option.json
+    if wanted is None:
+        return item.default
+    kind = get_origin(wanted)
+    return "" if kind in (Union, UnionType) else kind()
+
+
+def _description(item: Declared) -> str:
+    kept = " Never shown, never written down." if item.option.secret else ""
+    return item.option.sentence + kept
+
+
+#: The parameters of each kind of job.
+PARAMS: Mapping[str, type[Params]] = {
+    operation.job: _params(operation) for operation in OPERATIONS.values() if operation.job
+}
+
+
+def made(kind: str, values: Mapping[str, Any]) -> Params:
+    """The parameters of a job; `UsageError` says what is wrong, and repeats nothing of it."""
+    try:
+        return PARAMS[kind].model_validate({"kind": kind, **values})
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(map(str, first["loc"])) or "body"
+        raise UsageError(f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None

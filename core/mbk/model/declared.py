@@ -41,6 +41,7 @@ class Also:
 class Option:
     """``help`` is one line for every face; ``more`` follows it in the reference (Markdown).
 
+    ``default``: what happens without it, where its default value does not tell.
     ``flags`` switch it on or take its value, ``off`` switches it off; with neither it is not on the command line.
     ``rest`` is its name in a request: empty for the field's, None for none. ``json`` is its type there, and ``accepts``
     the name of its type as a keyword (in :mod:`mbk.model.options`), where they differ from the field's.
@@ -51,6 +52,7 @@ class Option:
 
     help: str
     more: str = ""
+    default: str = ""
     flags: tuple[str, ...] = ()
     off: tuple[str, ...] = ()
     also: tuple[Also, ...] = ()
@@ -65,6 +67,11 @@ class Option:
     accepts: str = ""
     secret: bool = False
     read: Callable[[Any, str], object] | None = None
+
+    @property
+    def sentence(self) -> str:
+        """Its help as prose, with the default."""
+        return self.help.rstrip(".") + "." + (f" Default: {self.default}." if self.default else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: What an operation talks to: Milvus, the storage that Milvus keeps its data in, the backups' storage, Zilliz Cloud.
 Side = Literal["milvus", "storage", "backups", "cloud"]
+#: What it changes: one of these, the backup that it is told the name of, or another backup.
+Written = Literal["milvus", "storage", "backup", "other backup", "cloud"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +49,7 @@ class Operation:
     module: str = ""
     name_of_backup: Literal["required", "optional", "none"] = "required"
     needs: tuple[Side, ...]
-    writes: tuple[Side, ...] = ()
+    writes: tuple[Written, ...] = ()
     resume: str = "run it again to resume"
     asks: Callable[[str, Any], Question | None] | None = None
     job: str = ""
@@ -96,7 +98,7 @@ OPERATIONS: Mapping[str, Operation] = {
             module="mbk.engine.operations.create",
             name_of_backup="optional",
             needs=("milvus", "storage", "backups"),
-            writes=("backups",),
+            writes=("backup",),
             resume="finish it: mbk create -n {name} --resume",
             job="backup",
             measured=True,
@@ -141,7 +143,7 @@ OPERATIONS: Mapping[str, Operation] = {
             takes="CopyOptions",
             module="mbk.engine.operations.copy",
             needs=("backups",),
-            writes=("backups",),
+            writes=("other backup",),
             job="copy",
         ),
         Operation(
@@ -150,7 +152,7 @@ OPERATIONS: Mapping[str, Operation] = {
             takes="DeleteOptions",
             module="mbk.engine.operations.delete",
             needs=("backups",),
-            writes=("backups",),
+            writes=("backup",),
             resume="the rest goes with: mbk delete -n {name}",
             asks=_before_a_deletion,
             job="delete",
@@ -161,7 +163,7 @@ OPERATIONS: Mapping[str, Operation] = {
             takes="L0CompactOptions",
             module="mbk.engine.operations.l0compact",
             needs=("backups",),
-            writes=("backups",),
+            writes=("other backup",),
             resume="start over: mbk l0compact -n {name} -o {output} --force",
             asks=_before_a_replacement,
         ),

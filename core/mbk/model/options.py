@@ -142,7 +142,8 @@ class CreateOptions(Options):
                 metavar="LIST",
                 read=selection_of,
                 json=_CHOSEN_JSON,
-                help=f"{_FILTER}  [default: all]",
+                help=_FILTER,
+                default="all",
                 more="A [filter](#filters).",
                 also=_old_filters("--colls", "", "--filter"),
             ),
@@ -210,7 +211,8 @@ class CreateOptions(Options):
         Option(
             flags=("--pause-gc",),
             off=("--no-pause-gc",),
-            help="Whether the garbage collector of Milvus pauses while files are copied.  [default: as configured]",
+            help="Whether the garbage collector of Milvus pauses while files are copied.",
+            default="as configured",
         ),
     ] = None
     resume: Annotated[
@@ -314,7 +316,7 @@ class RestoreOptions(Options):
             Option(
                 flags=("--rename", "-r"),
                 metavar="LIST",
-                json=dict[str, str],
+                json=str | dict[str, str],
                 help="Comma list of coll:new, db1.coll:db2.new, db1.*:db2.*",
             ),
         ]
@@ -360,7 +362,7 @@ class RestoreOptions(Options):
     ] = False
     auto_index: Annotated[
         bool,
-        Option(flags=("--use-auto-index",), help="With the above: vector indexes become AUTOINDEX."),
+        Option(flags=("--use-auto-index",), help="Make vector indexes AUTOINDEX when they are rebuilt."),
     ] = False
     drop_index: Annotated[
         bool, Option(flags=("--drop-exist-index",), help="Drop the indexes of the target first.")
@@ -378,7 +380,8 @@ class RestoreOptions(Options):
         Option(
             flags=("--use-v2-restore",),
             off=("--no-v2-restore",),
-            help="Import many segments a job over REST.  [default: where it is better]",
+            help="Import many segments a job over REST.",
+            default="where it is better",
             more="Otherwise one after the other over gRPC.",
         ),
     ] = None
@@ -480,7 +483,8 @@ class CopyOptions(Options):
             metavar="PATH",
             rest="to_path",
             longest=1024,
-            help="Root path of the copy.  [default: as the original's]",
+            help="Root path of the copy.",
+            default="as the original's",
         ),
     ] = ""
     bucket: Annotated[
@@ -490,7 +494,8 @@ class CopyOptions(Options):
             metavar="NAME",
             rest="to_bucket",
             longest=63,
-            help="Bucket of the copy.  [default: as the original's]",
+            help="Bucket of the copy.",
+            default="as the original's",
         ),
     ] = ""
 
@@ -518,7 +523,8 @@ class L0CompactOptions(Options):
             flags=("--output", "-o"),
             metavar="NAME",
             longest=128,
-            help="The new backup.  [default: NAME_l0compacted]",
+            help="The new backup.",
+            default="NAME_l0compacted",
             more="Here `-o` is a name, not a format: say `mbk -o json l0compact`.",
         ),
     ] = ""

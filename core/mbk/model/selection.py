@@ -66,12 +66,21 @@ class Item:
     @classmethod
     def parse(cls, text: str) -> Item:
         """``db.*``, ``db.coll``, ``coll``, ``db.`` and ``coll/part``, with globs anywhere; `UsageError` for anything else."""
-        head, slash, partition = text.partition("/")
-        database, dot, collection = head.partition(".")
-        if not dot:
-            database, collection = DEFAULT_DATABASE, head
-        parts = [database, *([partition] if slash else []), *([collection] if slash or not dot else [])]
-        if not all(map(_GLOB.fullmatch, parts)) or (collection and not _GLOB.fullmatch(collection)):
+        head, dot, _ = text.partition("/")[0].partition(".")
+        if dot:
+            return cls._made(head, text[len(head) + 1 :], text)
+        return cls._made(DEFAULT_DATABASE, text, text, bare=False)
+
+    @classmethod
+    def of(cls, database: str, name: str) -> Item:
+        """``name`` is ``coll``, ``coll/part`` or empty for the database alone; `UsageError` for anything else."""
+        return cls._made(database, name, f"{database}.{name}")
+
+    @classmethod
+    def _made(cls, database: str, name: str, text: str, *, bare: bool = True) -> Item:
+        collection, slash, partition = name.partition("/")
+        parts = [database, *([partition] if slash else []), *([] if bare and not name else [collection])]
+        if not all(map(_GLOB.fullmatch, parts)):
             raise UsageError(
                 f"filter item {text!r} is not understood",
                 hint="write db.*, db.coll, coll, db. or coll/partition; *, ? and [ab] stand inside names",
@@ -220,7 +229,7 @@ class Selection:
         items = []
         for database, names in chosen.items():
             database = database or DEFAULT_DATABASE
-            items += [Item.parse(f"{database}.{name}") for name in list(names) or ["*"]]
+            items += [Item.of(database, name) for name in list(names) or ["*"]]
         return cls._of_items(items)
 
     @classmethod

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from mbk.errors import UsageError
+from mbk.model.records import DEFAULT_DATABASE
 
 Names = list[str]
 #: Told in the description; the classic clients that still send it are served without a word.
@@ -135,24 +136,27 @@ class SecondaryRequest(ClassicBody):
     path: str = ""
 
 
-def filter_text(chosen: Mapping[str, Iterable[str] | None]) -> str:
-    """The comma list of ``{db: [coll, …]}``; an empty list and ``*`` are the whole database, ``""`` the default one."""
-    items = []
-    for database, names in chosen.items():
-        for name in list(names or ()) or ["*"]:
-            if "," in name or "," in database:
-                raise UsageError(f"{database}.{name} is no name", hint="one name an item")
-            items.append(f"{database or 'default'}.{name}")
-    return ",".join(items)
+def by_database(chosen: Mapping[str, Names | None]) -> dict[str, Names]:
+    """A filter by database; an empty list is the whole database, ``""`` the default one."""
+    return {database or DEFAULT_DATABASE: list(names or ["*"]) for database, names in chosen.items()}
 
 
-def names_text(names: Iterable[str]) -> str:
-    """The comma list of ``coll`` and ``db.coll``."""
-    listed = list(names)
-    for name in listed:
-        if "," in name or not name.strip():
-            raise UsageError(f"collection {name!r} is no name", hint="one name an item")
-    return ",".join(name.strip() for name in listed)
+def by_name(names: Iterable[str]) -> dict[str, Names]:
+    """The same from a list of ``coll`` and ``db.coll``."""
+    found: dict[str, Names] = {}
+    for name in map(str.strip, names):
+        head, dot, _ = name.partition("/")[0].partition(".")
+        database, rest = (head, name[len(head) + 1 :]) if dot else (DEFAULT_DATABASE, name)
+        if not name:
+            raise UsageError("a collection has no name", hint="leave it out")
+        found.setdefault(database, []).append(rest)
+    return found
+
+
+def merged(*filters: Mapping[str, Names]) -> dict[str, Names]:
+    """What one of the filters chooses."""
+    databases = dict.fromkeys(database for chosen in filters for database in chosen)
+    return {name: [item for chosen in filters for item in chosen.get(name, ())] for name in databases}
 
 
 def chosen(filter_: Mapping[str, Chosen]) -> dict[str, Names]:

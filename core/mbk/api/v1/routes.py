@@ -21,9 +21,8 @@ from mbk.api.v1.bodies import ClassicBody, CreateRequest, RestoreRequest, Second
 from mbk.api.v1.documented import ENVELOPE, ERRORS, FAILED, body_of, text
 from mbk.errors import MbkError, NotFound
 from mbk.jobs.failures import failure
-from mbk.jobs.params import DeleteParams, Params
+from mbk.jobs.params import Params, made
 from mbk.model.jobs import Job
-from mbk.model.reports import default_name
 from mbk.model.states import BackupState, JobState
 
 GREETING = "Hello, this is the backup service of Milvus"
@@ -49,8 +48,6 @@ def router(service: Service) -> APIRouter:  # noqa: C901 a route is a function o
         async def work() -> JSONResponse:
             params = translate.backup(body)
             msg = _gc_warning(service, body)
-            if not params.name:
-                params = params.model_copy(update={"name": default_name()})
             job = await _submitted(service, params, task)
             if body.run_async:
                 told = "create backup is executing asynchronously"
@@ -94,7 +91,7 @@ def router(service: Service) -> APIRouter:  # noqa: C901 a route is a function o
         async def work() -> JSONResponse:
             if not backup_name:
                 return _refusal(request_id, "backup_name is missing", PARAMETER)
-            params = translate.made(DeleteParams, {"kind": "delete", "backup": backup_name})
+            params = made("delete", {"backup": backup_name})
             job = await _over(service, await _submitted(service, params, ""))
             return _ended(request_id, job, None)
 

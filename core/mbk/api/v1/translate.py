@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
-
-from pydantic import ValidationError
-
-from mbk.api.v1.bodies import CreateRequest, RestoreRequest, SecondaryRequest, chosen, filter_text, names_text
+from mbk.api.v1.bodies import (
+    CreateRequest,
+    RestoreRequest,
+    SecondaryRequest,
+    by_database,
+    by_name,
+    chosen,
+    merged,
+)
 from mbk.errors import UsageError
-from mbk.jobs.params import BackupParams, Params, RestoreParams, SecondaryParams
+from mbk.jobs.params import Params, made
 from mbk.model.options import Strategy
+from mbk.model.reports import default_name
 
-P = TypeVar("P", bound=Params)
 
-
-def backup(body: CreateRequest) -> BackupParams:
+def backup(body: CreateRequest) -> Params:
     """`UsageError` for what cannot be meant."""
     wanted = (
-        filter_text(chosen(body.filter))
-        or filter_text(body.db_collections)
-        or names_text(body.collection_names)
+        by_database(chosen(body.filter)) or by_database(body.db_collections) or by_name(body.collection_names)
     )
     return made(
-        BackupParams,
+        "backup",
         {
-            "kind": "backup",
-            "name": body.backup_name,
+            "name": body.backup_name or default_name(),
             "filter": wanted,
             "strategy": _strategy(body),
             "format": body.format or "auto",
@@ -38,19 +38,17 @@ def backup(body: CreateRequest) -> BackupParams:
     )
 
 
-def restore(body: RestoreRequest) -> RestoreParams:
+def restore(body: RestoreRequest) -> Params:
     """`UsageError` for what cannot be meant."""
     if not body.backup_name:
         raise UsageError("backup_name is missing", hint="name the backup to restore")
     plan, skip = body.restore_plan, body.skip_params.model_dump(by_alias=True, exclude_defaults=True)
-    source = [filter_text(body.db_collections), names_text(body.collection_names)]
     return made(
-        RestoreParams,
+        "restore",
         {
-            "kind": "restore",
             "backup": body.backup_name,
-            "filter": filter_text(chosen(plan.filter)) or filter_text(body.db_collections_after_rename),
-            "source_filter": ",".join(filter(None, source)),
+            "filter": by_database(chosen(plan.filter)) or by_database(body.db_collections_after_rename),
+            "source_filter": merged(by_database(body.db_collections), by_name(body.collection_names)),
             "suffix": body.collection_suffix,
             "rename": body.collection_renames,
             "mapping": plan.mapping,
@@ -72,14 +70,13 @@ def restore(body: RestoreRequest) -> RestoreParams:
     )
 
 
-def secondary(body: SecondaryRequest) -> SecondaryParams:
+def secondary(body: SecondaryRequest) -> Params:
     """`UsageError` for what is missing."""
     if not body.backup_name or not body.source_cluster_id or not body.target_cluster_id:
         raise UsageError("backup_name, sourceClusterID and targetClusterID are needed", hint="name all three")
     return made(
-        SecondaryParams,
+        "secondary",
         {
-            "kind": "secondary",
             "backup": body.backup_name,
             "source_cluster": body.source_cluster_id,
             "target_cluster": body.target_cluster_id,
@@ -95,13 +92,3 @@ def _strategy(body: CreateRequest) -> str:
     if strategy not in [str(item) for item in Strategy]:
         raise UsageError(f"strategy {strategy!r} is unknown", hint=f"use one of {', '.join(Strategy)}")
     return strategy
-
-
-def made(kind: type[P], values: dict[str, Any]) -> P:
-    """`UsageError` says what is wrong, and repeats nothing of it."""
-    try:
-        return kind.model_validate(values)
-    except ValidationError as exc:
-        first = exc.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(map(str, first["loc"])) or "body"
-        raise UsageError(f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None

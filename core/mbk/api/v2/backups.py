@@ -10,7 +10,7 @@ from mbk.api.service import Service
 from mbk.api.v2.bodies import BackupDetail, BackupPage, JobBody, backup_body, backup_detail, job_body
 from mbk.api.v2.documented import problems
 from mbk.api.v2.jobs import LOCATION
-from mbk.jobs.params import DeleteParams
+from mbk.jobs.params import made
 from mbk.model.states import BackupState
 
 Name = Annotated[str, Path(min_length=1, max_length=256)]
@@ -60,7 +60,7 @@ def router(service: Service) -> APIRouter:
     def delete(
         name: Name, response: Response, path: Place = "", bucket: Annotated[str, Query(max_length=63)] = ""
     ) -> JobBody:
-        job, _ = service.runner.submit(DeleteParams(kind="delete", backup=name, path=path, bucket=bucket))
+        job, _ = service.runner.submit(made("delete", {"backup": name, "path": path, "bucket": bucket}))
         response.headers["Location"] = f"{service.base}/api/v2/jobs/{job.id}"
         return job_body(job)
 
