@@ -18,12 +18,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from mbk.engine.operations.create import Create
-from mbk.engine.operations.limits import BackupLimits, RestoreLimits
-from mbk.engine.operations.restore import Restore
+from mbk.engine.operations import create as create_backup
+from mbk.engine.operations import restore as restore_backup
 from mbk.engine.repository import codec as metafiles
 from mbk.engine.repository.catalog import Catalog
 from mbk.engine.repository.spool import SegmentSpool
+from mbk.engine.runtime.context import ClusterContext
 from mbk.engine.runtime.run import Run
 from mbk.model import records as meta
 from mbk.model.options import CreateOptions, RestoreOptions
@@ -138,10 +138,7 @@ def storages(shape: Shape, directory: Path) -> tuple[Invented, Invented]:
 def create(shape: Shape, directory: Path) -> str:
     """The whole use-case: plan, copy, verify, commit."""
     source, destination = storages(shape, directory)
-    limits = BackupLimits()
-    report = Create(Server(shape, source), source, destination, Run(), limits, "benchmark").execute(
-        NAME, CreateOptions()
-    )
+    report = create_backup.execute(_context(shape, source, destination), NAME, CreateOptions())
     return f"{sum(item.objects for item in report.collections):,} objects"
 
 
@@ -206,8 +203,15 @@ def plan_restore(shape: Shape, directory: Path) -> str:
     """`restore --dry-run`: the metadata, and the listing of every object of the backup."""
     milvus, backup = storages(shape, directory)
     options = RestoreOptions(renaming=Renaming(suffix="_back"), dry_run=True)
-    report = Restore(Server(shape, milvus), milvus, backup, Run(), RestoreLimits()).execute(NAME, options)
-    return f"{report.collections[0].objects:,} objects planned"
+    context = _context(shape, milvus, backup)
+    plan = restore_backup.preview(context, restore_backup.plan(context, NAME, options))
+    return f"{plan.objects:,} objects planned"
+
+
+def _context(shape: Shape, storage: Invented, backups: Invented) -> ClusterContext:
+    return ClusterContext(
+        run=Run(), milvus=Server(shape, storage), storage=storage, backup_storage=backups, tool="benchmark"
+    )
 
 
 STEPS = {

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
+
+from mbk.about import TOOL
+from mbk.model.options import CopyOptions, CreateOptions, MigrateOptions, StandbyOptions
 
 if TYPE_CHECKING:
     from mbk.config.schema import Settings
-    from mbk.engine.operations.limits import RestoreLimits
-    from mbk.engine.transfer.transfer import TransferLimits
+    from mbk.engine.runtime.budget import Budget
+    from mbk.engine.runtime.context import Context
+    from mbk.engine.runtime.limits import Limits
+    from mbk.engine.runtime.pace import Pace
+    from mbk.engine.runtime.run import Run
+    from mbk.model.declared import Options
+    from mbk.model.operations import Operation
+    from mbk.ports.cloud import Volume
     from mbk.ports.metastore import MetaStore
     from mbk.ports.milvus.server import Milvus
+    from mbk.ports.replicate import OpenReplication, Replication
     from mbk.ports.storage import Storage
     from mbk.registry.registry import Registry
 
@@ -19,8 +31,11 @@ if TYPE_CHECKING:
 class Connections:
     """A context manager; safe to use from several threads."""
 
-    def __init__(self, settings: Settings, *, registry: Registry | None = None) -> None:
+    def __init__(
+        self, settings: Settings, *, registry: Registry | None = None, pace: Pace | None = None
+    ) -> None:
         self.settings = settings
+        self._pace = pace
         self._registry = registry
         self._milvus: Milvus | None = None
         self._metastore: MetaStore | None = None
@@ -46,6 +61,13 @@ class Connections:
                 item.close()
 
     # -- what is worked with -------------------------------------------------------------------------------------
+
+    @property
+    def pace(self) -> Pace:
+        """How often things are asked for, and how long they are waited for."""
+        from mbk.engine.runtime.pace import Pace
+
+        return self._pace or Pace()
 
     @property
     def registry(self) -> Registry:
@@ -101,14 +123,87 @@ class Connections:
         values = {**choice.values, **{name: value for name, value in changes.items() if value}}
         return self.registry.open(choice.model_copy(update={"values": values}))
 
-    # -- how much at once ----------------------------------------------------------------------------------------
+    # -- what the engine is given --------------------------------------------------------------------------------
 
-    def _restore_limits(self) -> RestoreLimits:
-        from mbk.engine.operations.limits import restore_limits
+    def _limits(self) -> Limits:
+        from mbk.engine.runtime.limits import BackupLimits, Limits, RestoreLimits, TransferLimits
+        from mbk.ports.storage import MIB
 
-        return restore_limits(self.settings)
+        transfer, backup, restore = self.settings.transfer, self.settings.backup, self.settings.restore
+        return Limits(
+            transfer=TransferLimits(
+                mode=transfer.mode, part_threshold=transfer.multipart_copy_threshold_mib * MIB
+            ),
+            backup=BackupLimits(pause_gc=backup.pause_gc, gc_seconds=backup.gc_pause_seconds),
+            restore=RestoreLimits(
+                import_jobs=restore.import_jobs,
+                max_segments=restore.max_segments_per_import_job,
+                max_group_size=restore.max_group_size,
+                keep_temp=restore.keep_temp_files,
+            ),
+        )
 
-    def _transfer_limits(self) -> TransferLimits:
-        from mbk.engine.operations.limits import transfer_limits
+    @contextmanager
+    def _context(
+        self, operation: Operation, options: Options, run: Run, *, id: str = ""
+    ) -> Iterator[Context]:
+        """What the operation works with, by what it needs; what is opened for it alone is closed with it."""
+        given: dict[str, Any] = {
+            "run": run,
+            "id": id,
+            "backup_storage": self.backup_storage,
+            "limits": self._limits(),
+            "pace": self.pace,
+            "tool": TOOL,
+        }
+        from mbk.engine.runtime.context import ClusterContext, Context, CopyContext, StandbyContext
 
-        return transfer_limits(self.settings)
+        with ExitStack() as stack:
+            if "milvus" in operation.needs:
+                given |= {
+                    "milvus": self.milvus,
+                    "storage": self.storage,
+                    "rpc_channel": self.settings.milvus.rpc_channel_name,
+                }
+            match options:
+                case CreateOptions(index_extra=True):
+                    yield ClusterContext(**given, metastore=self.metastore)
+                case CopyOptions():
+                    target = self._backup_storage_at(path=options.path, bucket=options.bucket)
+                    yield CopyContext(**given, target=stack.enter_context(closing(target)))
+                case StandbyOptions():
+                    yield StandbyContext(**given, open_log=self._open_log(options.source, options.target))
+                case MigrateOptions():
+                    yield self._cloud_context(given)
+                case _:
+                    yield ClusterContext(**given) if "milvus" in operation.needs else Context(**given)
+
+    def _cloud_context(self, given: dict[str, Any]) -> Context:
+        from mbk.cloud import ZillizCloud
+        from mbk.config.schema import StorageChoice
+        from mbk.engine.runtime.context import CloudContext
+
+        def open_volume(volume: Volume) -> Storage:
+            return self.registry.open(StorageChoice(type=volume.storage_type, values=volume.values))
+
+        return CloudContext(**given, cloud=ZillizCloud(self.settings.cloud), open_volume=open_volume)
+
+    def _open_log(self, source: str, target: str) -> OpenReplication:
+        from mbk.milvus import connect_replication
+
+        def open_log(control: str) -> Replication:
+            return connect_replication(self.settings.milvus, source=source, target=target, control=control)
+
+        return open_log
+
+
+def budget(settings: Settings, *, restores: bool) -> Budget:
+    """What a run may use at once; ``restores``: it writes into Milvus. What the configuration sets is given as it is."""
+    from mbk.engine.runtime.budget import Budget
+
+    return Budget(
+        copies=settings.transfer.concurrency,
+        parts=settings.transfer.concurrency,
+        collections=settings.restore.collections if restores else settings.backup.collections,
+        segments=settings.backup.segments,
+    )

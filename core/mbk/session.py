@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Unpack
 
-from mbk.about import TOOL
-from mbk.connections import Connections
+from mbk.connections import Connections, budget
 from mbk.errors import Interrupted, UsageError
 from mbk.model.declared import Options
 from mbk.model.events import Event
@@ -17,7 +17,6 @@ from mbk.model.operations import OPERATIONS
 from mbk.model.options import (
     CopyOptions,
     CreateOptions,
-    DeleteOptions,
     L0CompactOptions,
     MigrateOptions,
     RestoreOptions,
@@ -35,11 +34,11 @@ from mbk.model.reports import (
 
 if TYPE_CHECKING:
     from mbk.config.schema import Settings
+    from mbk.engine.runtime.pace import Pace
     from mbk.engine.runtime.run import Run
     from mbk.model.keywords import CreateKeywords, RestoreKeywords
-    from mbk.ports.cloud import Volume
-    from mbk.ports.replicate import Replication
-    from mbk.ports.storage import Storage
+    from mbk.model.operations import Operation
+    from mbk.model.plans import Plan
     from mbk.registry.registry import Registry
 
 OnEvent = Callable[[Event], None]
@@ -53,12 +52,14 @@ def connect(
     storage: str | None = None,
     backup_storage: str | None = None,
     registry: Registry | None = None,
+    pace: Pace | None = None,
 ) -> Session:
     """Opens a session. Nothing is contacted before it is needed.
 
     ``config``: a path of a configuration file, ready `Settings`, or None for the file that the shell would find.
     ``overrides``: dotted keys of the file's dialect with their values, above everything else. ``storage`` and
-    ``backup_storage`` as on the shell. ``registry``: with plugins of the program's own. Raises `ConfigError`.
+    ``backup_storage`` as on the shell. ``registry``: with plugins of the program's own. ``pace``: how often things
+    are asked for, and how long they are waited for. Raises `ConfigError`.
     """
     from mbk.config.schema import Settings
 
@@ -74,7 +75,7 @@ def connect(
         settings = load(
             config, sets=sets, overrides=overrides, storage=storage, backup_storage=backup_storage
         ).settings
-    return Session(settings, registry=registry)
+    return Session(settings, registry=registry, pace=pace)
 
 
 class Session(Connections):
@@ -125,7 +126,7 @@ class Session(Connections):
         from mbk.engine.runtime.run import Run
 
         self.backup_storage.check()
-        yield from Catalog(self.backup_storage, Run(self.registry.emit)).summaries()
+        yield from Catalog(self.backup_storage, Run(self.registry.emit, policy=self.pace.retry)).summaries()
 
     def get(self, name: str, *, detail: bool = False) -> dict[str, Any]:
         """The brief view of a backup (``BackupInfoBrief``, PARITY.md 1.2), whole with ``detail``."""
@@ -134,7 +135,7 @@ class Session(Connections):
         from mbk.engine.runtime.run import Run
 
         self.backup_storage.check()
-        catalog = Catalog(self.backup_storage, Run(self.registry.emit))
+        catalog = Catalog(self.backup_storage, Run(self.registry.emit, policy=self.pace.retry))
         return incomplete(catalog, name) or view(catalog, name, detail=detail)
 
     def delete(
@@ -230,8 +231,8 @@ class Session(Connections):
             lambda: self.milvus,
             lambda: self.storage,
             lambda: self.backup_storage,
-            Run(self.registry.emit),
-            self._transfer_limits(),
+            Run(self.registry.emit, policy=self.pace.retry),
+            self._limits().transfer,
             self.settings.backup.pause_gc,
         ).results()
 
@@ -248,105 +249,65 @@ class Session(Connections):
         id: str = "",
     ) -> Any:
         """Runs one of `OPERATIONS` by its name, for who chooses it at run time; its report is that of its own method."""
-        declared = OPERATIONS.get(operation)
-        if declared is None or not declared.module:
-            runnable = ", ".join(item.name for item in OPERATIONS.values() if item.module)
-            raise UsageError(f"{operation!r} cannot be run", hint=f"the operations are {runnable}")
+        declared = self._declared(operation)
         given = declared.options.of(options, {})
         name = name or (default_name() if declared.name_of_backup == "optional" else "")
         named = given.output or compacted_name(name) if isinstance(given, L0CompactOptions) else name
         hint = declared.resume.format(name=name, output=named)
-        with self._run(operation, named, on_event, hint=hint, cancelled=cancelled) as run:
-            match given:
-                case CreateOptions():
-                    return self._create(run, name, given, id)
-                case RestoreOptions():
-                    return self._restore(run, name, given)
-                case DeleteOptions():
-                    return self._delete(run, name)
-                case CopyOptions():
-                    return self._copy(run, name, given)
-                case StandbyOptions():
-                    return self._restore_secondary(run, name, given)
-                case L0CompactOptions():
-                    return self._l0compact(run, name, named, force=given.force)
-                case MigrateOptions():
-                    return self._migrate(run, name, given)
-        raise NotImplementedError(operation)
+        with (
+            self._run(
+                operation,
+                named,
+                on_event,
+                hint=hint,
+                restores="milvus" in declared.writes,
+                cancelled=cancelled,
+            ) as run,
+            self._context(declared, given, run, id=id) as context,
+        ):
+            module = import_module(declared.module)
+            if getattr(given, "dry_run", False):
+                plan: Plan = module.preview(context, module.plan(context, name, given))
+                return plan.report()
+            return module.execute(context, name, given)
 
-    def _create(self, run: Run, name: str, options: CreateOptions, id: str) -> RunReport:
-        from mbk.engine.operations.create import Create
-        from mbk.engine.operations.limits import backup_limits
+    def plan(
+        self,
+        operation: str,
+        name: str | None = None,
+        options: Options | None = None,
+        *,
+        on_event: OnEvent | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> Plan:
+        """What an operation of `OPERATIONS` would do: its objects, bytes and rows as they are now; changes nothing.
 
-        job = Create(
-            self.milvus,
-            self.storage,
-            self.backup_storage,
-            run,
-            backup_limits(self.settings),
-            TOOL,
-            id,
-            self.metastore if options.index_extra else None,
-            self.settings.milvus.rpc_channel_name,
-        )
-        return job.execute(name, options)
+        Raises everything that the operation itself raises before its first write.
+        """
+        declared = self._declared(operation)
+        given = declared.options.of(options, {})
+        name = name or (default_name() if declared.name_of_backup == "optional" else "")
+        with (
+            self._run(
+                f"plan {operation}",
+                name,
+                on_event,
+                hint="run it again",
+                restores="milvus" in declared.writes,
+                cancelled=cancelled,
+            ) as run,
+            self._context(declared, given, run) as context,
+        ):
+            module = import_module(declared.module)
+            plan: Plan = module.preview(context, module.plan(context, name, given))
+            return plan
 
-    def _restore(self, run: Run, name: str, options: RestoreOptions) -> RunReport:
-        from mbk.engine.operations.restore import Restore
-
-        limits = self._restore_limits()
-        return Restore(self.milvus, self.storage, self.backup_storage, run, limits).execute(name, options)
-
-    def _delete(self, run: Run, name: str) -> DeletionReport:
-        from mbk.engine.repository.catalog import Catalog
-        from mbk.engine.runtime.lease import hold
-
-        self.backup_storage.check()
-        catalog = Catalog(self.backup_storage, run)
-        catalog.layout(name)  # refuses what is no name
-        with hold(self.backup_storage, name, f"deletion of backup {name!r}", run):
-            return DeletionReport(name, catalog.delete(name))
-
-    def _copy(self, run: Run, name: str, options: CopyOptions) -> RunReport:
-        from mbk.engine.operations.copy import CopyBackup
-
-        target = self._backup_storage_at(path=options.path, bucket=options.bucket)
-        try:
-            return CopyBackup(self.backup_storage, target, run, self._transfer_limits()).execute(name)
-        finally:
-            target.close()
-
-    def _restore_secondary(self, run: Run, name: str, options: StandbyOptions) -> RunReport:
-        from mbk.engine.operations.standby import SecondaryRestore
-        from mbk.milvus import connect_replication
-
-        source, target = options.source, options.target
-
-        def open_replication(control: str) -> Replication:
-            return connect_replication(self.settings.milvus, source=source, target=target, control=control)
-
-        job = SecondaryRestore(
-            self.milvus, open_replication, self.storage, self.backup_storage, run, self._restore_limits()
-        )
-        return job.execute(name, source=source, target=target)
-
-    def _l0compact(self, run: Run, name: str, output: str, *, force: bool) -> RunReport:
-        from mbk.engine.operations.l0compact import L0Compact
-
-        job = L0Compact(self.backup_storage, run, self._transfer_limits(), TOOL)
-        return job.execute(name, output, force=force)
-
-    def _migrate(self, run: Run, name: str, options: MigrateOptions) -> MigrationReport:
-        from mbk.cloud import ZillizCloud
-        from mbk.config.schema import StorageChoice
-        from mbk.engine.operations.migrate import Migrate
-
-        def open_volume(volume: Volume) -> Storage:
-            return self.registry.open(StorageChoice(type=volume.storage_type, values=volume.values))
-
-        cloud = ZillizCloud(self.settings.cloud)
-        job = Migrate(self.backup_storage, cloud, open_volume, run, self._transfer_limits())
-        return job.execute(name, options.cluster)
+    def _declared(self, operation: str) -> Operation:
+        declared = OPERATIONS.get(operation)
+        if declared is None or not declared.module:
+            runnable = ", ".join(item.name for item in OPERATIONS.values() if item.module)
+            raise UsageError(f"{operation!r} cannot be run", hint=f"the operations are {runnable}")
+        return declared
 
     @contextmanager
     def _run(
@@ -356,9 +317,9 @@ class Session(Connections):
         on_event: OnEvent | None,
         *,
         hint: str,
+        restores: bool = False,
         cancelled: threading.Event | None = None,
     ) -> Iterator[Run]:
-        from mbk.engine.operations.limits import budget
         from mbk.engine.runtime.run import Run
 
         registry = self.registry
@@ -368,7 +329,12 @@ class Session(Connections):
             if on_event is not None:
                 on_event(event)
 
-        run = Run(emit, cancelled=cancelled, budget=budget(self.settings, command))
+        run = Run(
+            emit,
+            policy=self.pace.retry,
+            cancelled=cancelled,
+            budget=budget(self.settings, restores=restores),
+        )
         try:
             with run.command(command, name):
                 yield run

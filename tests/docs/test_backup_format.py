@@ -8,7 +8,7 @@ import msgspec
 
 from mbk.model import layout, records
 from mbk.model.layout import BackupLayout
-from mbk.model.manifest import OwnMeta
+from mbk.model.manifest import Manifest
 from tests.docs.pages import Page
 
 PAGE = Page("docs/reference/backup-format.md")
@@ -18,7 +18,7 @@ FILES = [
     layout.PARTITION_META,
     layout.SEGMENT_META,
     layout.FULL_META,
-    layout.OWN_META,
+    layout.MANIFEST,
 ]
 
 
@@ -46,7 +46,7 @@ def test_every_key_of_the_metadata_is_explained() -> None:
 
 
 def test_every_field_of_our_own_file_is_explained() -> None:
-    assert [name for name in OwnMeta.__struct_fields__ if f"`{name}`" not in PAGE.text] == []
+    assert [name for name in Manifest.__struct_fields__ if f"`{name}`" not in PAGE.text] == []
 
 
 def test_the_directory_of_a_restore_is_named_as_it_is() -> None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mbk.engine.operations.create import Create
-from mbk.engine.operations.limits import BackupLimits, RestoreLimits
-from mbk.engine.operations.restore import Restore
+from mbk.engine.operations import create, restore
 from mbk.engine.repository.catalog import Catalog
 from mbk.engine.runtime.budget import Budget
+from mbk.engine.runtime.context import ClusterContext
+from mbk.engine.runtime.limits import Limits, RestoreLimits, TransferLimits
+from mbk.engine.runtime.pace import ImportPace, LeasePace, Pace, SnapshotPace
 from mbk.engine.runtime.retry import RetryPolicy
 from mbk.engine.runtime.run import Run
-from mbk.engine.transfer.transfer import TransferLimits
 from mbk.model.events import Event
 from mbk.model.options import CreateOptions, RestoreOptions
 from mbk.model.reports import RunReport
@@ -25,6 +25,16 @@ from mbk.testing import MemoryService, MemoryStorage
 from tests.fakes.milvus import V2_3, FakeMilvus
 
 QUICK = RetryPolicy(first=0.0001, ceiling=0.0001)
+#: The fake server is done at once, and what is written in memory shows at once: nobody needs to wait.
+AT_ONCE = Pace(
+    listing=0.001,
+    index=0.001,
+    load=0.001,
+    retry=QUICK,
+    lease=LeasePace(settle=0.001),
+    imports=ImportPace(first=0.001, last=0.001),
+    snapshots=SnapshotPace(first=0.001, poll=0.001),
+)
 
 
 class Killed(BaseException):
@@ -59,6 +69,7 @@ class World:
     workers: int = 2
     transfer: str = "auto"
     metastore: MetaStore | None = None
+    pace: Pace = AT_ONCE
 
     def __post_init__(self) -> None:
         self.storage = MemoryStorage(self.service, "milvus", root="files/")
@@ -83,34 +94,50 @@ class World:
     def limits(self) -> TransferLimits:
         return TransferLimits(mode=self.transfer)
 
-    def creator(self) -> Create:
-        limits = BackupLimits(transfer=self.limits)
-        return Create(
-            self.milvus,
-            self.storage,
-            self.backup,
-            self.run(),
-            limits,
-            "mbk test",
+    def context(self, run: Run | None = None, **limits: Any) -> ClusterContext:
+        """``limits`` are fields of `RestoreLimits`."""
+        return ClusterContext(
+            run=run or self.run(),
+            milvus=self.milvus,
+            storage=self.storage,
+            backup_storage=self.backup,
             metastore=self.metastore,
             rpc_channel="by-dev-replicate-msg",
+            limits=Limits(
+                transfer=self.limits,
+                restore=RestoreLimits(**limits),
+            ),
+            pace=self.pace,
+            tool="mbk test",
         )
 
-    def create(self, name: str = "nightly", *, only: str = "", **options: Any) -> RunReport:
+    def create(
+        self, name: str = "nightly", *, only: str = "", run: Run | None = None, **options: Any
+    ) -> RunReport:
         chosen = CreateOptions(selection=Selection.parse(only), **options)
-        creator = self.creator()
-        with creator.run.command("create", name):
-            return creator.execute(name, chosen)
+        context = self.context(run)
+        with context.run.command("create", name):
+            if chosen.dry_run:
+                return create.preview(context, create.plan(context, name, chosen)).report()
+            return create.execute(context, name, chosen)
 
     def restore(
-        self, name: str = "nightly", *, suffix: str = "", limits: dict[str, Any] | None = None, **options: Any
+        self,
+        name: str = "nightly",
+        *,
+        suffix: str = "",
+        limits: dict[str, Any] | None = None,
+        pace: ImportPace | None = None,
+        **options: Any,
     ) -> RunReport:
-        bounds = RestoreLimits(transfer=self.limits, **(limits or {}))
-        restorer = Restore(self.milvus, self.storage, self.backup, self.run(), bounds)
-        with restorer.run.command("restore", name):
-            return restorer.execute(
-                name, RestoreOptions(renaming=Renaming.parse("", suffix=suffix), **options)
-            )
+        chosen = RestoreOptions(**{"renaming": Renaming.parse("", suffix=suffix), **options})
+        context = self.context(**(limits or {}))
+        if pace is not None:
+            context = replace(context, pace=replace(context.pace, imports=pace))
+        with context.run.command("restore", name):
+            if chosen.dry_run:
+                return restore.preview(context, restore.plan(context, name, chosen)).report()
+            return restore.execute(context, name, chosen)
 
     def catalog(self) -> Catalog:
         return Catalog(self.backup, self.run())

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from mbk.engine.operations.create import Create
-from mbk.engine.operations.limits import BackupLimits, RestoreLimits
-from mbk.engine.operations.restore import Restore
+from mbk.engine.operations import create as create_backup
+from mbk.engine.operations import restore as restore_backup
 from mbk.engine.runtime.budget import Budget
+from mbk.engine.runtime.context import ClusterContext
+from mbk.engine.runtime.limits import Limits, TransferLimits
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer.items import CopyItem
-from mbk.engine.transfer.transfer import Transfer, TransferLimits
+from mbk.engine.transfer.transfer import Transfer
 from mbk.model.options import CreateOptions, RestoreOptions
 from mbk.model.reports import RunReport, TransferStats
 from mbk.model.selection import Renaming
@@ -124,19 +125,22 @@ def server_on(storage: Storage, name: str) -> FakeMilvus:
     return milvus
 
 
+def context(run: Run, milvus: FakeMilvus, storage: Storage, backups: Storage) -> ClusterContext:
+    limits = Limits(transfer=LIMITS)
+    return ClusterContext(run=run, milvus=milvus, storage=storage, backup_storage=backups, limits=limits)
+
+
 def create(milvus: FakeMilvus, storage: Storage, backups: Storage, name: str) -> RunReport:
     run = Run(budget=BUDGET)
     with run.command("create", name):
-        limits = BackupLimits(transfer=LIMITS)
-        return Create(milvus, storage, backups, run, limits, "mbk test").execute(name, CreateOptions())
+        return create_backup.execute(context(run, milvus, storage, backups), name, CreateOptions())
 
 
 def restore(milvus: FakeMilvus, storage: Storage, backups: Storage, name: str) -> RunReport:
     run = Run(budget=BUDGET)
     with run.command("restore", name):
         options = RestoreOptions(renaming=Renaming.parse("", suffix="_back"))
-        limits = RestoreLimits(transfer=LIMITS)
-        return Restore(milvus, storage, backups, run, limits).execute(name, options)
+        return restore_backup.execute(context(run, milvus, storage, backups), name, options)
 
 
 @pytest.mark.parametrize(("kept", "backed_up"), RING, ids=["-to-".join(pair) for pair in RING])

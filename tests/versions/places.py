@@ -11,9 +11,13 @@ from typing import Any
 import yaml
 
 import mbk
+from mbk.engine.runtime.pace import ImportPace, Pace
 from mbk.session import Session
 from tests.e2e.site import local_storage
 from tests.milvus_double.server import MilvusDouble
+
+#: The double has little to do.
+QUICK = Pace(index=0.02, load=0.02, imports=ImportPace(first=0.02, last=0.02))
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +26,14 @@ class Place:
 
     double: MilvusDouble
     config: Path
+    pace: Pace = QUICK
 
-    def session(self, **sections: dict[str, Any]) -> Session:
+    def session(self, *, pace: Pace | None = None, **sections: dict[str, Any]) -> Session:
         """``sections`` are merged into the file's, for this session alone."""
         overrides = {
             f"{section}.{key}": value for section, values in sections.items() for key, value in values.items()
         }
-        return mbk.connect(self.config, overrides=overrides)
+        return mbk.connect(self.config, overrides=overrides, pace=pace or self.pace)
 
 
 @contextmanager

@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mbk.engine.backup.flush import moment
-from mbk.engine.repository.positions import timestamp
+from mbk.engine.repository.timeline import moment, timestamp
 from mbk.engine.runtime.retry import RetryPolicy
 from mbk.errors import MbkError, MilvusError, PartialFailure
 from mbk.model.reports import RunReport
@@ -21,11 +20,11 @@ from tests.milvus_double.encryption import exported_key
 from tests.milvus_double.objects import collect_garbage, compact, leave_orphans
 from tests.milvus_double.state import ALL_PARTITIONS, Collection, Segment
 from tests.versions.everything import DATABASE, MAKERS, Filling
-from tests.versions.places import Place, place
+from tests.versions.places import QUICK, Place, place
 
 VERSIONS = ("v2.2.16", "v2.3.22", "v2.4.23", "v2.5.8", "v2.6.0", "v2.6.12", "v3.0.1")
 MADE = {"scalars", "empty", "vectors", "full_text", "structs"}
-QUICK = RetryPolicy(first=0.001, ceiling=0.001)
+PACE = replace(QUICK, listing=0.001, retry=RetryPolicy(first=0.001, ceiling=0.001))
 
 
 @dataclass(frozen=True)
@@ -240,7 +239,7 @@ class Small:
             return session.create("nightly", format="binlog", **options)
 
     def session(self) -> Session:
-        return self.place.session()
+        return self.place.session(pace=PACE)
 
     @property
     def docs(self) -> Collection:
@@ -256,13 +255,11 @@ class Small:
 
 
 @pytest.fixture
-def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Small]]:
+def small(tmp_path: Path) -> Iterator[Callable[[str], Small]]:
     from contextlib import ExitStack
 
     from pymilvus import DataType, MilvusClient
 
-    monkeypatch.setattr("mbk.engine.runtime.retry.RetryPolicy", lambda: QUICK)
-    monkeypatch.setattr("mbk.engine.formats.binlog.backup.LISTING_PAUSE", 0.001)
     with ExitStack() as open_places:
 
         def made(version: str, **options: Any) -> Small:

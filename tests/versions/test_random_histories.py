@@ -176,16 +176,6 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield found
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for poll in (
-        "formats.binlog.imports.FIRST_POLL",
-        "formats.binlog.imports.LAST_POLL",
-        "restore.finish.INDEX_POLL",
-    ):
-        monkeypatch.setattr(f"mbk.engine.{poll}", 0.01)
-
-
 @pytest.mark.parametrize("seed", range(2))
 def test_a_backup_that_is_taken_amid_changes_has_the_rows_of_its_line(server: Place, seed: int) -> None:
     caught = Caught(server, seed)

@@ -10,14 +10,17 @@ from typing import Any
 import pytest
 from pymilvus import DataType, MilvusClient
 
-from mbk.engine.operations.limits import ImportLimits
+from mbk.engine.runtime.pace import ImportPace
 from mbk.errors import ImportFailed, UsageError
 from mbk.model.events import Event
 from mbk.model.reports import RunReport
 from mbk.session import Session
 from tests.milvus_double.versions import PLAYED
 from tests.versions.everything import rows_of
-from tests.versions.places import Place, place
+from tests.versions.places import QUICK, Place, place
+
+#: Little patience.
+PACE = replace(QUICK, imports=ImportPace(first=0.02, last=0.02, patience=1.0, settle=0.1, look=0.05))
 
 OPTIONS: dict[str, dict[str, Any]] = {"v3.0.1": {"write_version": 2}}
 COLD = "cold"
@@ -77,7 +80,7 @@ class Server:
         return bool(self.double.version.has(feature))
 
     def session(self) -> Session:
-        return self.place.session()
+        return self.place.session(pace=PACE)
 
     def restore(self, target: str, **options: Any) -> RunReport:
         self.events.clear()
@@ -110,17 +113,8 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(autouse=True)
-def well(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Quick polls, little patience; and the next test finds no faults."""
-    for poll in (
-        "formats.binlog.imports.FIRST_POLL",
-        "formats.binlog.imports.LAST_POLL",
-        "restore.finish.INDEX_POLL",
-    ):
-        monkeypatch.setattr(f"mbk.engine.{poll}", 0.02)
-    limits = Session._restore_limits
-    impatient = ImportLimits(patience=1.0, settle=0.1, look=0.05)
-    monkeypatch.setattr(Session, "_restore_limits", lambda self: replace(limits(self), imports=impatient))
+def well(server: Server) -> Iterator[None]:
+    """The next test finds no faults."""
     yield
     server.double.faults.clear()
 

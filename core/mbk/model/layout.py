@@ -19,7 +19,7 @@ PARTITION_META = "partition_meta.json"
 SEGMENT_META = "segment_meta.json"
 FULL_META = "full_meta.json"
 #: What mbk keeps beside the classic files; the classic tool ignores it.
-OWN_META = "mbk.json"
+MANIFEST = "mbk.json"
 
 RESTORE_TEMP = "restore-temp-"
 

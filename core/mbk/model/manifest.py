@@ -13,7 +13,7 @@ ALL = "all"
 OWN = "own"
 NONE = "none"
 
-#: What `OwnMeta.command` says; empty means the first, too.
+#: What `Manifest.command` says; empty means the first, too.
 CREATE = "create"
 L0COMPACT = "l0compact"
 COPY = "copy"
@@ -37,7 +37,7 @@ class Protection(Record):
     gc_paused: bool = False
 
 
-class OwnMeta(Record):
+class Manifest(Record):
     """``meta/mbk.json``. Written first, so that the name is taken, and again just before the backup is committed.
 
     ``started`` and ``finished`` are RFC 3339 in UTC. ``rows``: collection id -> the rows that a query counted, only

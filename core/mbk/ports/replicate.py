@@ -7,7 +7,7 @@ ticks are counted and a cluster leaves out those that it knows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from mbk.model.records import Collection, Database, IndexInfo, Rbac
@@ -50,3 +50,7 @@ class Replication(Protocol):
         """Sends a stored ``commonpb.ImmutableMessage`` as it is."""
 
     def close(self) -> None: ...
+
+
+#: Opens the log of a cluster, given the control channel of the source whose messages go there.
+OpenReplication = Callable[[str], Replication]

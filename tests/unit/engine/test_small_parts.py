@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mbk.engine.repository.positions import timestamp
+from mbk.engine.repository.timeline import timestamp
 from mbk.engine.restore.plan import RestoreTask
 from mbk.engine.restore.schema import target_indexes, target_properties, target_schema
 from mbk.engine.transfer.parts import cut

@@ -13,9 +13,7 @@ from tests.fixtures.backups.builder import COLLECTION, PARTITION, OldBackup
 
 
 @pytest.fixture(params=["same bucket", "other bucket"])
-def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> World:
-    for name in ("FIRST_POLL", "LAST_POLL"):
-        monkeypatch.setattr(f"mbk.engine.formats.binlog.imports.{name}", 0.001)
+def world(request: pytest.FixtureRequest) -> World:
     return World(features=V2_4, same=request.param == "same bucket")
 
 

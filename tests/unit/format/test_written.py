@@ -12,7 +12,7 @@ from mbk.engine.repository import codec as metafiles
 from mbk.engine.repository.codec import head
 from mbk.engine.repository.spool import SegmentSpool
 from mbk.model import records as meta
-from mbk.model.manifest import OwnMeta
+from mbk.model.manifest import Manifest
 from mbk.model.records import (
     BackupExtras,
     Binlog,
@@ -172,7 +172,7 @@ def test_the_flush_point_is_kept_to_the_last_bit() -> None:
     world = filled()
     world.create()
     (collection,) = world.catalog().read("nightly").collection_backups
-    from mbk.engine.repository.positions import timestamp
+    from mbk.engine.repository.timeline import timestamp
 
     ((channel, position),) = collection.channel_checkpoints.items()
     assert channel == collection.virtual_channel_names[0]
@@ -312,7 +312,7 @@ def test_text_of_any_language_survives() -> None:
 def test_what_is_ours_lies_in_a_file_of_its_own() -> None:
     world = filled()
     world.create()
-    own = metafiles.decode(world.backed_up["backup/nightly/meta/mbk.json"], OwnMeta, where="x")
+    own = metafiles.decode(world.backed_up["backup/nightly/meta/mbk.json"], Manifest, where="x")
     assert own.name == "nightly"
     assert own.tool == "mbk test"
     assert list(own.rows.values()) == [7]

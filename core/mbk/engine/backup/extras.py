@@ -23,16 +23,18 @@ INDEX_EXTRAS = (
 )  # fmt: skip
 
 
-def add_zone_keys(milvus: Milvus, databases: Sequence[Database], run: Run) -> None:
-    """Gives encrypted databases the key that a restore must hand back; without it their rows cannot be read."""
-    for database in databases:
-        properties = as_dict(database.properties)
-        if all(properties.get(key) for key in ZONE_PROPERTIES):
-            database.ezk = run.retry.call(
-                f"get the encryption key of database {database.db_name}",
-                milvus.access.encryption_key,
-                database.db_name,
-            )
+def with_zone_keys(milvus: Milvus, databases: Sequence[Database], run: Run) -> list[Database]:
+    """Encrypted databases with the key that a restore must hand back; without it their rows cannot be read."""
+    return [_with_zone_key(milvus, database, run) for database in databases]
+
+
+def _with_zone_key(milvus: Milvus, database: Database, run: Run) -> Database:
+    properties = as_dict(database.properties)
+    if not all(properties.get(key) for key in ZONE_PROPERTIES):
+        return database
+    what = f"get the encryption key of database {database.db_name}"
+    key = run.retry.call(what, milvus.access.encryption_key, database.db_name)
+    return msgspec.structs.replace(database, ezk=key)
 
 
 def read_rbac(milvus: Milvus, run: Run) -> Rbac:

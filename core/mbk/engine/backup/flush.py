@@ -1,13 +1,13 @@
-"""The line that a backup draws: one flush over all collections, one for each, or none (FORMAT.md 2.4, 2.7)."""
+"""How the consistency point is taken: by one flush of all collections, by one of each, or by none."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from mbk.engine.backup.inventory import add_flush_point
+from mbk.engine.repository.collections import add_flush_point
+from mbk.engine.repository.timeline import moment, position
 from mbk.engine.runtime.pool import Pool
 from mbk.engine.runtime.run import Run
 from mbk.errors import MbkError, Unsupported
@@ -21,20 +21,19 @@ from mbk.ports.milvus.values import CollectionInfo, Feature, FlushAllPoint
 #: Attempts at a flush. Milvus' default quota is one flush of a collection in ten seconds
 #: (milvus: configs/milvus.yaml, quotaAndLimits.flushRate.collection.max 0.1): somebody may have flushed it just now.
 FLUSH_PATIENCE = 20
-LOGICAL_BITS = 18
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """Where one collection's line is. ``rows`` were counted before it was drawn, None where nobody could."""
+class Taken:
+    """One collection's consistency point. ``rows`` were counted before it was taken, None where nobody could."""
 
     protection: Protection
     rows: int | None = None
 
 
 @dataclass(slots=True)
-class FlushBoundary:
-    """Draws the lines of one run. Several threads may use it once `begin` has returned."""
+class ConsistencyPoints:
+    """Takes the consistency points of one run. Several threads may use it once `begin` has returned."""
 
     milvus: Milvus
     run: Run
@@ -44,7 +43,7 @@ class FlushBoundary:
     _rows: dict[int, int | None] = field(default_factory=dict)
 
     def begin(self, infos: Sequence[CollectionInfo], pool: Pool) -> None:
-        """Where one line is drawn for all of them, it is drawn now."""
+        """Where one point serves all of them, it is taken now."""
         wanted = self.strategy is Strategy.BULK_FLUSH or (
             self.strategy is Strategy.AUTO and Feature.FLUSH_ALL in self.milvus.features
         )
@@ -61,23 +60,25 @@ class FlushBoundary:
                 raise
             self.run.notice(
                 "flush-all-unsupported",
-                f"each collection is flushed by itself, not all at one boundary: {error.message}",
+                f"each collection is flushed by itself, not all at one consistency point: {error.message}",
             )
 
-    def draw(self, info: CollectionInfo, record: CollectionHead) -> Line:
-        """Where the collection's line is, which is drawn now unless it is part of one over all; recorded."""
+    def take(self, info: CollectionInfo, record: CollectionHead) -> Taken:
+        """The collection's point, taken now unless one flush of all gave it; recorded in ``record``."""
         if self.strategy is Strategy.SKIP_FLUSH:
             # What is not flushed would be counted but not copied.
-            return Line(Protection(boundary=NONE))
+            return Taken(Protection(boundary=NONE))
         if self.flushed is not None and (stamps := _stamps(info, self.flushed)):
             record.channel_checkpoints = {
                 channel: position(channel, timestamp) for channel, timestamp in stamps.items()
             }
             record.backup_timestamp = max(stamps.values())
-            return Line(Protection(boundary=ALL, at=moment(record.backup_timestamp)), self._rows.get(info.id))
+            return Taken(
+                Protection(boundary=ALL, at=moment(record.backup_timestamp)), self._rows.get(info.id)
+            )
         return self._flush(info, record)
 
-    def _flush(self, info: CollectionInfo, record: CollectionHead) -> Line:
+    def _flush(self, info: CollectionInfo, record: CollectionHead) -> Taken:
         label = f"{info.database}.{info.name}"
         rows = self.count(info)
         self.run.phase("flush", label)
@@ -98,7 +99,7 @@ class FlushBoundary:
         )
         add_flush_point(record, point)
         at = moment(record.backup_timestamp) if record.backup_timestamp else began
-        return Line(Protection(boundary=OWN, at=at), rows)
+        return Taken(Protection(boundary=OWN, at=at), rows)
 
     def count(self, info: CollectionInfo) -> int | None:
         """The live rows, only to compare with after a restore: a server that cannot tell is no obstacle."""
@@ -106,26 +107,6 @@ class FlushBoundary:
             return self.milvus.rows.count(info.database, info.name)
         except MbkError:
             return None
-
-
-def moment(hybrid: int) -> str:
-    """A hybrid timestamp as RFC 3339, by Milvus' clock."""
-    return datetime.fromtimestamp((hybrid >> LOGICAL_BITS) / 1000, UTC).isoformat(timespec="milliseconds")
-
-
-def position(channel: str, timestamp: int) -> str:
-    """The base64 of a ``msgpb.MsgPosition`` (FORMAT.md 1.4): a channel's name, field 1, and a hybrid timestamp, field 4."""
-    name = channel.encode()
-    message = b"\x0a" + _varint(len(name)) + name + b"\x20" + _varint(timestamp)
-    return base64.b64encode(message).decode()
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value >= 1 << 7:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes((*encoded, value))
 
 
 def _stamps(info: CollectionInfo, point: FlushAllPoint) -> dict[str, int]:

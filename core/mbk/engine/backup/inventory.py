@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Set
-from dataclasses import dataclass, field, replace
-
-from msgspec.structs import replace as replace_fields
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, replace
 
 from mbk.engine.runtime.run import Run
 from mbk.errors import Interrupted, MbkError, NotFound, UsageError
-from mbk.model.records import CollectionHead, Database, PartitionHead, key_values
+from mbk.model.records import Database
 from mbk.model.selection import CollectionName, Selection
 from mbk.ports.milvus.server import Milvus
-from mbk.ports.milvus.values import CollectionInfo, FlushPoint
+from mbk.ports.milvus.values import CollectionInfo
 
 
-@dataclass(slots=True)
-class Survey:
-    """``missing``: collections that were named one by one and are not there. ``idle``: filter items that fit nothing."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """``missing``: collections that were named one by one and are not there. ``idle``: filter items that match nothing."""
 
-    databases: list[Database] = field(default_factory=list)
-    names: list[CollectionName] = field(default_factory=list)
-    missing: list[CollectionName] = field(default_factory=list)
-    idle: list[str] = field(default_factory=list)
+    databases: Sequence[Database] = ()
+    names: Sequence[CollectionName] = ()
+    missing: Sequence[CollectionName] = ()
+    idle: Sequence[str] = ()
+
+    def without(self, held: Set[CollectionName]) -> Inventory:
+        """Without the collections that are backed up already."""
+        return replace(
+            self,
+            names=[name for name in self.names if name not in held],
+            missing=[name for name in self.missing if name not in held],
+        )
 
 
-def survey(milvus: Milvus, selection: Selection, run: Run) -> Survey:
+def take_inventory(milvus: Milvus, selection: Selection, run: Run) -> Inventory:
     """Asks the server for its databases and collections; each wanted collection once, sorted by name.
 
     `NotFound` for a database that was named and is not there: else a typing error would pass for an empty one; and
-    when a filter leaves nothing at all. A glob that fits nothing is told.
+    when a filter leaves nothing at all. A glob that matches nothing is told.
     """
-    result = Survey()
-    present: set[CollectionName] = set()
     candidates = [
         database
         for database in run.retry.call("list databases", milvus.inventory.databases)
@@ -42,24 +45,29 @@ def survey(milvus: Milvus, selection: Selection, run: Run) -> Survey:
     there = {database.db_name for database in candidates}
     if absent := sorted(selection.named_databases - there):
         raise NotFound(f"database {absent[0]} does not exist", hint="check --filter")
+    present: set[CollectionName] = set()
+    databases: list[Database] = []
+    names: list[CollectionName] = []
     for database in candidates:
-        names = run.retry.call(
-            f"list collections of {database.db_name}", milvus.inventory.collections, database.db_name
-        )
-        found = {CollectionName(database.db_name, name) for name in names}
-        wanted = sorted(name for name in found if selection.wants(name))
+        what = f"list collections of {database.db_name}"
+        listed = run.retry.call(what, milvus.inventory.collections, database.db_name)
+        found = {CollectionName(database.db_name, name) for name in listed}
+        wanted = [name for name in found if selection.wants(name)]
         present |= found
-        result.names += wanted
+        names += wanted
         if wanted or selection.wants_empty(database.db_name):
-            result.databases.append(database)
-    result.names.sort()
-    result.missing = sorted(selection.named - present)
-    result.idle = selection.idle(there, present)
+            databases.append(database)
+    result = Inventory(
+        databases=databases,
+        names=sorted(names),
+        missing=sorted(selection.named - present),
+        idle=selection.idle(there, present),
+    )
     _tell_idle(result, selection, run)
     return result
 
 
-def _tell_idle(found: Survey, selection: Selection, run: Run) -> None:
+def _tell_idle(found: Inventory, selection: Selection, run: Run) -> None:
     if not (found.databases or found.missing or selection.everything):
         what = f": {', '.join(found.idle)} fits nothing" if found.idle else ""
         raise NotFound(f"nothing is chosen to back up{what}", hint="check --filter and --exclude")
@@ -70,7 +78,7 @@ def _tell_idle(found: Survey, selection: Selection, run: Run) -> None:
 def tell_new(milvus: Milvus, selection: Selection, known: Set[CollectionName], run: Run) -> None:
     """Collections made during the run are not in the backup; the user may think that they are."""
     try:
-        now = survey(milvus, selection, run)
+        now = take_inventory(milvus, selection, run)
     except Interrupted:
         raise
     except MbkError:
@@ -100,50 +108,3 @@ def narrowed(info: CollectionInfo, selection: Selection) -> CollectionInfo:
         raise NotFound(f"{name} has no partition {absent[0]}", hint="check --filter")
     chosen = tuple(part for part in info.partitions if selection.wants_partition(name, part.name))
     return replace(info, partitions=chosen)
-
-
-def collection_record(info: CollectionInfo, *, task: str) -> CollectionHead:
-    """A collection's record; properties stand in both places, so that every reader finds them (FORMAT.md 2.3)."""
-    properties = {pair.key: pair.value for pair in (*info.schema.properties, *info.properties)}
-    return CollectionHead(
-        id=task,
-        collection_id=info.id,
-        db_name=info.database,
-        collection_name=info.name,
-        schema=replace_fields(info.schema, properties=key_values(properties)),
-        shards_num=info.shards,
-        consistency_level=info.consistency_level,
-        has_index=bool(info.indexes),
-        index_infos=list(info.indexes),
-        load_state=info.load_state,
-        properties=key_values(properties),
-        db_id=info.database_id,
-        created_timestamp=info.created_timestamp,
-        virtual_channel_names=list(info.virtual_channels),
-        physical_channel_names=list(info.physical_channels),
-        aliases=list(info.aliases),
-        replica_number=info.replicas,
-        resource_groups=list(info.resource_groups),
-        update_timestamp=info.update_timestamp,
-    )
-
-
-def partition_records(info: CollectionInfo) -> list[PartitionHead]:
-    """Every partition, in the server's order, the empty ones too."""
-    return [
-        PartitionHead(
-            partition_id=partition.id,
-            partition_name=partition.name,
-            collection_id=info.id,
-            load_state=info.partition_load_states.get(partition.name, info.load_state),
-        )
-        for partition in info.partitions
-    ]
-
-
-def add_flush_point(record: CollectionHead, point: FlushPoint) -> None:
-    record.channel_checkpoints = {
-        channel: base64.b64encode(position).decode() for channel, position in point.checkpoints.items()
-    }
-    record.backup_timestamp = max(point.timestamps.values(), default=0)
-    record.backup_physical_timestamp = point.seal_seconds

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from mbk.engine.formats.binlog.backup import CollectionBackup, label_of
+from mbk.engine.formats.base import BackupWorker
+from mbk.engine.repository.collections import CollectionBackup, label_of
 from mbk.engine.runtime.failures import concerns_everything
 from mbk.engine.runtime.pool import Pool
 from mbk.engine.runtime.run import Run
@@ -15,12 +15,6 @@ from mbk.model.events import CollectionFinished
 from mbk.model.reports import CollectionOutcome
 from mbk.model.states import CollectionState
 from mbk.ports.milvus.values import CollectionInfo
-
-
-class Worker(Protocol):
-    """Backs up collections in one of the formats; several threads use it at once."""
-
-    def back_up(self, info: CollectionInfo) -> CollectionBackup: ...
 
 
 @dataclass(slots=True)
@@ -58,7 +52,7 @@ class Outcomes:
 
     def gather(
         self,
-        worker: Worker,
+        worker: BackupWorker,
         infos: Sequence[CollectionInfo],
         pool: Pool,
         *,

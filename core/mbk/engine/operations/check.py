@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from mbk.engine.formats.snapshot.jobs import External
+from mbk.engine.formats.known import FORMATS
+from mbk.engine.runtime.limits import TransferLimits
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer import listing
 from mbk.engine.transfer.items import CopyItem
 from mbk.engine.transfer.probe import DATA, Probe, ask
-from mbk.engine.transfer.transfer import STREAM, Transfer, TransferLimits
+from mbk.engine.transfer.transfer import STREAM, Transfer
 from mbk.errors import AccessError, BucketNotFound, MbkError, Unreachable, Unsupported, WrongStorage
 from mbk.model.layout import INSERT_LOG
 from mbk.model.records import DEFAULT_DATABASE
@@ -56,12 +57,7 @@ class Check:
             milvus, backup = self.storage(), self.backup()
             yield ask("copy from milvus storage to backup storage", lambda: self._copy(milvus, backup))
             yield ask("copy from backup storage to milvus storage", lambda: self._copy(backup, milvus))
-            if self._takes_snapshots():
-                yield ask(
-                    "snapshots",
-                    lambda: f"Milvus writes them to {External.of(backup, milvus).uri(backup.location.root)}",
-                    optional="binlogs are copied instead",
-                )
+            yield from self._of_formats(milvus, backup)
 
     def _milvus(self) -> Iterator[CheckResult]:
         connected = ask("milvus", lambda: self.milvus().version)
@@ -75,11 +71,12 @@ class Check:
         if Feature.REST_IMPORT in self.milvus().features:
             yield _dispensable("milvus: REST", self._rest, self._without_rest())
 
-    def _takes_snapshots(self) -> bool:
-        """Where `create` makes them unless it is told otherwise; an error is told by the questions to Milvus."""
+    def _of_formats(self, storage: Storage, backup: Storage) -> Iterator[CheckResult]:
+        """An error in reaching Milvus is told by the questions to it."""
         with suppress(MbkError):
-            return self.milvus().features >= {Feature.SNAPSHOT, Feature.MANIFEST_SEGMENTS}
-        return False
+            milvus = self.milvus()
+            for known in FORMATS:
+                yield from known.checks(milvus, storage, backup)
 
     def _collections(self) -> str:
         milvus = self.milvus()

@@ -1,141 +1,209 @@
-"""The use-case `copy`: a committed backup, byte for byte, to another place, under the commit protocol."""
+"""The operation `copy`: a committed backup, byte for byte, to another place, under the commit protocol."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
+from mbk.engine.formats.known import of_backup
 from mbk.engine.repository.catalog import Catalog
+from mbk.engine.runtime.context import Context, CopyContext
 from mbk.engine.runtime.lease import hold
-from mbk.engine.runtime.run import Run
 from mbk.engine.transfer import listing
 from mbk.engine.transfer.items import CopyItem
-from mbk.engine.transfer.transfer import Transfer, TransferLimits
+from mbk.engine.transfer.transfer import Transfer
 from mbk.engine.transfer.verify import verify
-from mbk.errors import BackupExists, InvalidBackup, UsageError
+from mbk.errors import BackupExists, BucketNotFound, UsageError
 from mbk.model import layout
 from mbk.model.events import WorkPlanned
 from mbk.model.layout import BackupLayout
-from mbk.model.manifest import COPY, now
-from mbk.model.records import Backup
-from mbk.model.reports import CollectionOutcome, RunReport
+from mbk.model.manifest import COPY, Manifest, now
+from mbk.model.options import CopyOptions
+from mbk.model.plans import Plan, total
+from mbk.model.records import DEFAULT_DATABASE, Backup
+from mbk.model.reports import CollectionOutcome, RunReport, TransferStats
 from mbk.model.states import CollectionState
-from mbk.ports.storage import Storage
+from mbk.ports.storage import ObjectInfo, Storage
 
 
-@dataclass(slots=True)
-class CopyBackup:
-    """One run of `copy`. A copy that was interrupted is gone on with; whatever else is at the target stays untouched."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyPlan:
+    """``items``: every object of the backup. ``present``: what the target has of a copy that an earlier run began."""
 
-    source: Storage
-    target: Storage
-    run: Run
-    limits: TransferLimits
+    name: str
+    backup: Backup
+    mark: str
+    items: tuple[CopyItem, ...]
+    present: Mapping[str, ObjectInfo]
 
-    def execute(self, name: str) -> RunReport:
-        """`BackupExists` where the target has something of this name that is no begun copy of this very backup."""
-        started = time.monotonic()
-        here, there = self.source.location, self.target.location
-        if here.same_bucket(there) and here.root == there.root:
-            raise UsageError(
-                f"backup {name!r} would be copied onto itself", hint="name another path or bucket"
-            )
-        self.source.check()
-        catalog = Catalog(self.source, self.run)
-        backup = catalog.read(name)
-        if backup.format == "snapshot":
-            raise InvalidBackup(
-                f"backup {name!r} is a snapshot, whose files name their place",
-                hint="create it with --format binlog",
-            )
-        self.target.check(create=True)
-        with hold(self.target, name, f"copy of backup {name!r}", self.run):
-            stats = self._copy(catalog, backup, name)
-        return RunReport(
-            command="copy",
-            name=name,
-            id=backup.id,
-            location=f"{there}/{name}",
-            milvus_version=backup.milvus_version,
-            seconds=time.monotonic() - started,
-            collections=tuple(_outcomes(backup)),
-            transfer=stats.stats,
-            notices=tuple(self.run.notices),
+
+def plan(context: CopyContext, name: str, options: CopyOptions) -> CopyPlan:  # noqa: ARG001 - the target is opened by them
+    """Raises everything that stands against it; `BackupExists` where the target has something of this name that is no
+    begun copy of this very backup."""
+    target = context.target
+    catalog, backup = _readable(context, name, target)
+    try:
+        target.check()
+    except BucketNotFound as missing:
+        context.run.notice("bucket-missing", f"{missing.message}: it will be created")
+        return _plan(context, catalog, backup, name, target, Manifest(), {}, is_committed=False)
+    return _planned(context, catalog, backup, name, target)
+
+
+def preview(context: CopyContext, plan: CopyPlan) -> Plan:
+    outcomes = tuple(_outcomes(plan.backup, CollectionState.PLANNED))
+    return Plan(
+        command="copy",
+        name=plan.name,
+        id=plan.backup.id,
+        location=f"{context.backup_storage.location}/{plan.name}",
+        target=f"{context.target.location}/{plan.name}",
+        milvus_version=plan.backup.milvus_version,
+        resumes=bool(plan.present),
+        collections=outcomes,
+        objects=len(plan.items),
+        size=sum(item.size for item in plan.items),
+        rows=total([item.rows_expected for item in outcomes]),
+        notices=tuple(context.run.notices),
+    )
+
+
+def execute(context: CopyContext, name: str, options: CopyOptions) -> RunReport:  # noqa: ARG001 - as for `plan`
+    """Copies the backup. A copy that was interrupted is resumed; whatever else is at the target stays untouched."""
+    started, run, target = time.monotonic(), context.run, context.target
+    catalog, backup = _readable(context, name, target)
+    target.check(create=True)
+    with hold(target, name, f"copy of backup {name!r}", run, pace=context.pace.lease):
+        stats = _copy(context, _planned(context, catalog, backup, name, target), target)
+    return RunReport(
+        command="copy",
+        name=name,
+        id=backup.id,
+        location=f"{target.location}/{name}",
+        milvus_version=backup.milvus_version,
+        seconds=time.monotonic() - started,
+        collections=tuple(_outcomes(backup, CollectionState.DONE)),
+        transfer=stats,
+        notices=tuple(run.notices),
+    )
+
+
+# -- planning ----------------------------------------------------------------------------------------------------------
+
+
+def _readable(context: Context, name: str, target: Storage) -> tuple[Catalog, Backup]:
+    here, there = context.backup_storage.location, target.location
+    if here.same_bucket(there) and here.root == there.root:
+        raise UsageError(f"backup {name!r} would be copied onto itself", hint="name another path or bucket")
+    context.backup_storage.check()
+    catalog = Catalog(context.backup_storage, context.run)
+    backup = catalog.read(name)
+    of_backup(backup.format, name).require_movable(name)
+    return catalog, backup
+
+
+def _planned(context: Context, source: Catalog, backup: Backup, name: str, target: Storage) -> CopyPlan:
+    catalog = Catalog(target, context.run)
+    place = catalog.layout(name)
+    present = listing.by_key(target, context.run, place.prefix)
+    is_committed = catalog.find(name).is_committed
+    begun = catalog.read_manifest(name)
+    return _plan(context, source, backup, name, target, begun, present, is_committed=is_committed)
+
+
+def _plan(
+    context: Context,
+    source: Catalog,
+    backup: Backup,
+    name: str,
+    target: Storage,
+    begun: Manifest,
+    present: dict[str, ObjectInfo],
+    *,
+    is_committed: bool,
+) -> CopyPlan:
+    found, place = source.find(name), Catalog(target, context.run).layout(name)
+    items = [
+        CopyItem.of(entry, place.prefix + entry.key.removeprefix(found.layout.prefix))
+        for entry in listing.objects(context.backup_storage, context.run, found.layout.prefix)
+    ]
+    ours = begun.command == COPY and begun.id == backup.id
+    if ours:
+        present = {key: entry for key, entry in present.items() if key != place.meta(layout.MANIFEST)}
+    sizes = {item.key: item.size for item in items}
+    others = any(sizes.get(key) != entry.size for key, entry in present.items())
+    if (is_committed and not ours) or others:
+        raise BackupExists(
+            f"backup {name!r} exists in {target.location}",
+            hint="delete it there, or copy it elsewhere",
         )
+    mark = layout.FULL_META if layout.FULL_META in found.files else layout.BACKUP_META
+    return CopyPlan(name=name, backup=backup, mark=mark, items=tuple(items), present=present)
 
-    def _copy(self, source: Catalog, backup: Backup, name: str) -> Transfer:
-        """Until everything is there, the target's own file says that it is a copy, and of what; last it becomes the
-        source's."""
-        catalog, found = Catalog(self.target, self.run), source.find(name)
-        place = catalog.layout(name)
-        self.run.phase("copy")
-        items = [
-            CopyItem.of(entry, place.prefix + entry.key.removeprefix(found.layout.prefix))
-            for entry in listing.objects(self.source, self.run, found.layout.prefix)
-        ]
-        present = listing.by_key(self.target, self.run, place.prefix)
-        begun = catalog.read_own(name)
-        ours = begun.command == COPY and begun.id == backup.id
-        if ours:
-            present.pop(place.meta(layout.OWN_META), None)
-        sizes = {item.key: item.size for item in items}
-        others = any(sizes.get(key) != entry.size for key, entry in present.items())
-        if (catalog.find(name).is_committed and not ours) or others:
-            raise BackupExists(
-                f"backup {name!r} exists in {self.target.location}",
-                hint="delete it there, or copy it elsewhere",
-            )
-        self.run.emit(WorkPlanned(collection="", objects=len(items), size=sum(sizes.values())))
-        self.target.clean(place.prefix)
-        self._take_name(source, catalog, backup, name)
-        mark = layout.FULL_META if layout.FULL_META in found.files else layout.BACKUP_META
-        data, meta, own, last = _in_order(items, place, mark)
-        with Transfer(
-            source=self.source, destination=self.target, run=self.run, limits=self.limits
-        ) as transfer:
-            for batch in (data, meta):
-                transfer.copy(batch, collection="", present=present)
-            self.run.phase("verify")
-            copied = listing.by_key(self.target, self.run, place.prefix)
-            verify([*data, *meta], copied, where=str(self.target.location))
-            self.run.check_cancelled()
-            self.run.phase("commit")
-            transfer.copy(last, collection="", present={})
-            if own:
-                transfer.copy(own, collection="", present={})
-            else:
-                key = place.meta(layout.OWN_META)
-                self.run.retry.call(f"delete {key}", self.target.delete, [key])
-        return transfer
 
-    def _take_name(self, source: Catalog, target: Catalog, backup: Backup, name: str) -> None:
-        own = msgspec.structs.replace(
-            source.read_own(name),
-            id=backup.id,
-            name=name,
-            started=now(),
-            finished="",
-            command=COPY,
-            source=f"{self.source.location}/{name}",
-        )
-        target.write_own(name, own)
+# -- running -----------------------------------------------------------------------------------------------------------
+
+
+def _copy(context: Context, plan: CopyPlan, target: Storage) -> TransferStats:
+    """Until everything is there, the target's manifest says that it is a copy, and of what; last it becomes the
+    source's."""
+    run, catalog = context.run, Catalog(target, context.run)
+    place = catalog.layout(plan.name)
+    run.phase("copy")
+    run.emit(WorkPlanned(collection="", objects=len(plan.items), size=sum(item.size for item in plan.items)))
+    target.clean(place.prefix)
+    _take_name(context, plan, catalog)
+    data, meta, manifest, last = _in_order(plan.items, place, plan.mark)
+    with Transfer(
+        source=context.backup_storage, destination=target, run=run, limits=context.limits.transfer
+    ) as transfer:
+        for batch in (data, meta):
+            transfer.copy(batch, collection="", present=plan.present)
+        run.phase("verify")
+        verify([*data, *meta], listing.by_key(target, run, place.prefix), where=str(target.location))
+        run.check_cancelled()
+        run.phase("commit")
+        transfer.copy(last, collection="", present={})
+        if manifest:
+            transfer.copy(manifest, collection="", present={})
+        else:
+            key = place.meta(layout.MANIFEST)
+            run.retry.call(f"delete {key}", target.delete, [key])
+        return transfer.stats
+
+
+def _take_name(context: Context, plan: CopyPlan, catalog: Catalog) -> None:
+    source = Catalog(context.backup_storage, context.run)
+    manifest = msgspec.structs.replace(
+        source.read_manifest(plan.name),
+        id=plan.backup.id,
+        name=plan.name,
+        started=now(),
+        finished="",
+        command=COPY,
+        source=f"{context.backup_storage.location}/{plan.name}",
+    )
+    catalog.write_manifest(plan.name, manifest)
 
 
 def _in_order(
-    items: list[CopyItem], place: BackupLayout, mark: str
+    items: Sequence[CopyItem], place: BackupLayout, mark: str
 ) -> tuple[list[CopyItem], list[CopyItem], list[CopyItem], list[CopyItem]]:
-    """The data, the metadata, our own file where there is one, and what makes it a backup."""
-    own, last = place.meta(layout.OWN_META), place.meta(mark)
+    """The data, the metadata, the manifest where there is one, and what makes it a backup."""
+    own, last = place.meta(layout.MANIFEST), place.meta(mark)
     meta = [item for item in items if item.key.startswith(place.meta_prefix) and item.key not in (own, last)]
     data = [item for item in items if not item.key.startswith(place.meta_prefix)]
     named = {item.key: item for item in items}
     return data, meta, [named[own]] if own in named else [], [named[last]]
 
 
-def _outcomes(backup: Backup) -> Iterable[CollectionOutcome]:
+def _outcomes(backup: Backup, state: CollectionState) -> Iterator[CollectionOutcome]:
     for item in backup.collection_backups:
-        label = f"{item.db_name or 'default'}.{item.collection_name}"
-        yield CollectionOutcome(label, label, CollectionState.DONE, size=item.size)
+        label = f"{item.db_name or DEFAULT_DATABASE}.{item.collection_name}"
+        segments = [segment for part in item.partition_backups for segment in part.segment_backups]
+        rows = sum(segment.num_of_rows for segment in segments if not segment.is_l0)
+        planned = state is CollectionState.PLANNED
+        yield CollectionOutcome(label, label, state, size=item.size, rows_expected=rows if planned else None)

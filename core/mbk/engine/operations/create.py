@@ -1,8 +1,8 @@
-"""The use-case `create`: from a running Milvus to a committed backup.
+"""The operation `create`: from a running Milvus to a committed backup.
 
-Order (DESIGN.md 6): the name is taken, all collections are described, a line is drawn, and the collections are copied
-and verified; the level files follow, and ``full_meta.json`` last. Whatever happens before that leaves an incomplete
-backup, which `list` shows, ``create --resume`` completes and `delete` removes.
+Everything that can be refused is refused by the plan. Then the name is taken, the consistency point is taken, and the
+collections are copied and verified; the level files follow, and ``full_meta.json`` last. Whatever happens before that
+leaves an incomplete backup, which `list` shows, ``create --resume`` completes and `delete` removes.
 """
 
 from __future__ import annotations
@@ -10,384 +10,372 @@ from __future__ import annotations
 import base64
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence, Set
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mbk.engine.backup.extras import add_zone_keys, read_rbac, rpc_channel, with_index_extras
-from mbk.engine.backup.flush import FlushBoundary
-from mbk.engine.backup.gc_pause import Lease, pausing
-from mbk.engine.backup.inventory import Survey, narrowed, survey, tell_new
-from mbk.engine.formats.binlog.backup import LISTING_PATIENCE, CollectionBackup, CollectionWorker, label_of
-from mbk.engine.formats.binlog.details import SegmentDetails
-from mbk.engine.formats.binlog.discover import refuse_manifests, require_milvus_data
+from msgspec import structs
+
+from mbk.engine.backup.extras import read_rbac, rpc_channel, with_index_extras, with_zone_keys
+from mbk.engine.backup.flush import ConsistencyPoints
+from mbk.engine.backup.inventory import Inventory, narrowed, take_inventory, tell_new
+from mbk.engine.formats.base import BackupFormat, BackupWork, Format
+from mbk.engine.formats.known import for_backup
 from mbk.engine.formats.outcomes import Outcomes
-from mbk.engine.formats.snapshot.backup import BINLOG, SnapshotWorker, chosen_format, refuse_partitions, sweep
-from mbk.engine.formats.snapshot.jobs import SNAPSHOT, External
-from mbk.engine.operations.limits import BackupLimits
 from mbk.engine.repository.adopt import Adopted, adopt
 from mbk.engine.repository.catalog import Catalog
-from mbk.engine.repository.commit import BackupFiles
+from mbk.engine.repository.collections import CollectionBackup, label_of
+from mbk.engine.repository.commit import BackupFiles, Begun
 from mbk.engine.repository.spool import SegmentSpool
+from mbk.engine.runtime.context import ClusterContext
 from mbk.engine.runtime.failures import concerns_everything
 from mbk.engine.runtime.lease import hold
 from mbk.engine.runtime.pool import Pool
-from mbk.engine.runtime.run import Run
-from mbk.engine.transfer.transfer import Transfer
-from mbk.errors import CollectionNotFound, MbkError, PartialFailure, UsageError
-from mbk.model.manifest import CREATE, OwnMeta, now
+from mbk.errors import BucketNotFound, CollectionNotFound, MbkError, PartialFailure, UsageError
+from mbk.model.manifest import CREATE, Manifest, now
 from mbk.model.options import CreateOptions, Strategy
+from mbk.model.plans import Plan, total
 from mbk.model.records import BackupExtras
 from mbk.model.reports import CollectionOutcome, RunReport, TransferStats, check_name
 from mbk.model.selection import CollectionName, Selection
 from mbk.model.states import CollectionState
-from mbk.ports.metastore import MetaStore
-from mbk.ports.milvus.server import Milvus
-from mbk.ports.milvus.values import CollectionInfo, Feature, FlushAllPoint, SegmentInfo
-from mbk.ports.storage import Storage
-
-Infos = Mapping[CollectionName, CollectionInfo]
+from mbk.ports.milvus.values import CollectionInfo, Feature, FlushAllPoint
 
 
-@dataclass(slots=True)
-class Create:
-    """One run of `create`. ``tool`` stands in the backup as its maker, ``id`` as its id; empty: a new one.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreatePlan:
+    """``infos``: the collections to back up, described. ``outcomes``: of those that are not. ``held``: those that the
+    backup which is being completed has already."""
 
-    ``metastore`` is needed for ``index_extra`` only; ``rpc_channel`` is the name of 2.5's replication channel.
-    """
+    name: str
+    id: str
+    options: CreateOptions
+    selection: Selection
+    begun: Begun
+    known: Format
+    format: BackupFormat
+    inventory: Inventory
+    infos: tuple[CollectionInfo, ...]
+    outcomes: tuple[CollectionOutcome, ...]
+    held: frozenset[CollectionName]
 
-    milvus: Milvus
-    source: Storage
-    destination: Storage
-    run: Run
-    limits: BackupLimits
-    tool: str
-    id: str = ""
-    metastore: MetaStore | None = None
-    rpc_channel: str = ""
 
-    def execute(self, name: str, options: CreateOptions) -> RunReport:
-        """Makes the backup. `PartialFailure` carries the report when some collections are in it and others are not."""
-        check_name(name)
-        started = time.monotonic()
-        options = replace(options, strategy=self._strategy(options))
-        catalog = Catalog(self.destination, self.run)
-        files = BackupFiles(self.destination, catalog, self.run, name)
-        outcomes = Outcomes(self.run)
-        self.source.check()
-        self.destination.check(create=not options.dry_run)
-        with SegmentSpool() as spool, self._alone(name, options):
-            partial = files.check_name(resume=options.resume)
-            own = OwnMeta(
-                tool=self.tool, id=self.id or str(uuid.uuid4()), name=name, started=now(), command=CREATE
-            )
-            external = self._format(own, catalog, options)
-            options = replace(options, format=own.format or BINLOG)
-            before = adopt(catalog, name, spool) if partial else Adopted(own, [], None, [])
-            selection = _asked_for(options.selection, before)
-            held = {CollectionName.parse(backup.outcome.source) for backup in before.collections}
-            found = self._survey(selection, held)
-            infos = self._describe(found, selection, options, outcomes)
-            if options.dry_run:
-                planned = [self._plan(info) for info in infos.values()]
-                return self._report(name, before.own, started, [*planned, *outcomes.items], TransferStats())
-            outcomes.require(list(infos))
-            if options.strategy is not Strategy.META_ONLY and external is None:
-                require_milvus_data(self.source, self.milvus, list(infos.values()), self.run)
-            add_zone_keys(self.milvus, found.databases, self.run)
-            if external is not None:
-                before.own.snapshots = sorted({*own.snapshots, *map(str, infos)})
-            if not partial or external is not None:
-                files.take_name(before.own, resume=options.resume)
-            boundary = FlushBoundary(self.milvus, self.run, options.strategy)
-            if external is None:
-                done, stats = self._copy(
-                    infos, spool, files, before.own.id, boundary, selection, options, outcomes
-                )
-            else:
-                done, stats = self._export(external, infos, files, before.own, boundary, options, outcomes)
-            outcomes.require(done)
-            tell_new(self.milvus, selection, held.union(found.names), self.run)
-            done = [*before.collections, *done]
-            if external is not None:
-                sweep(self.destination, files.place, done, self.run)
-            elif options.resume or outcomes.has_skipped or any(backup.replaced for backup in done):
-                files.sweep(done, {info.id for label, info in infos.items() if str(label) in outcomes.errors})
-            self._commit(files, before, found, done, spool, boundary.flushed, options, outcomes)
-        all_outcomes = [*(backup.outcome for backup in done), *outcomes.items]
-        report = self._report(name, before.own, started, all_outcomes, stats)
-        if report.failed:
-            raise PartialFailure(
-                f"{len(report.failed)} of {len(report.collections)} collections are not in backup {name!r}",
-                report=report,
-                hint=f"mend them and run: mbk create -n {name} --resume",
-            )
-        return report
+def plan(context: ClusterContext, name: str, options: CreateOptions) -> CreatePlan:
+    """Raises everything that stands against the backup and can be known before anything is written."""
+    check_name(name)
+    _refuse(context, options)
+    context.storage.check()
+    try:
+        context.backup_storage.check()
+    except BucketNotFound as missing:
+        context.run.notice("bucket-missing", f"{missing.message}: it will be created")
+        return _plan(context, name, options, Begun(False, False, Manifest()))
+    return _plan(context, name, options, _files(context, name).begun(resume=options.resume))
 
-    # -- before anything is written ------------------------------------------------------------------------------
 
-    def _alone(self, name: str, options: CreateOptions) -> AbstractContextManager[None]:
-        if options.dry_run:
-            return nullcontext()
-        return hold(self.destination, name, f"backup of {name!r}", self.run)
-
-    def _strategy(self, options: CreateOptions) -> Strategy:
-        if options.strategy is Strategy.BULK_FLUSH and Feature.FLUSH_ALL not in self.milvus.features:
-            raise UsageError(
-                f"strategy bulk_flush needs Milvus 2.6.11, this one is {self.milvus.version}",
-                hint="use --strategy serial_flush",
-            )
-        if options.index_extra and self.metastore is None:
-            raise UsageError(
-                "index extras are read from Milvus' etcd, which is not given", hint="set milvus.etcd"
-            )
-        return options.strategy
-
-    def _format(self, own: OwnMeta, catalog: Catalog, options: CreateOptions) -> External | None:
-        """What Milvus writes by when the backup is made of snapshots. ``own`` takes over what a killed run noted."""
-        earlier = catalog.read_own(own.name) if options.resume else OwnMeta()
-        external = chosen_format(
-            self.milvus,
-            self.source,
-            self.destination,
-            options,
-            self.run,
-            before=earlier.format if earlier.id else None,
+def execute(context: ClusterContext, name: str, options: CreateOptions) -> RunReport:
+    """Makes the backup. `PartialFailure` carries the report when some collections are in it and others are not."""
+    started = time.monotonic()
+    check_name(name)
+    _refuse(context, options)
+    context.storage.check()
+    context.backup_storage.check(create=True)
+    with hold(context.backup_storage, name, f"backup of {name!r}", context.run, pace=context.pace.lease):
+        begun = _files(context, name).begun(resume=options.resume)
+        report = _Create(context, _plan(context, name, options, begun), started).run()
+    if report.failed:
+        raise PartialFailure(
+            f"{len(report.failed)} of {len(report.collections)} collections are not in backup {name!r}",
+            report=report,
+            hint=f"mend them and run: mbk create -n {name} --resume",
         )
-        own.format = "" if external is None else SNAPSHOT
-        own.snapshots = earlier.snapshots
-        return external
+    return report
 
-    def _survey(self, selection: Selection, held: Set[CollectionName]) -> Survey:
-        """What a partial backup holds already is not done again."""
-        found = survey(self.milvus, selection, self.run)
-        found.names = [name for name in found.names if name not in held]
-        found.missing = [name for name in found.missing if name not in held]
-        return found
 
-    def _describe(
-        self, found: Survey, selection: Selection, options: CreateOptions, outcomes: Outcomes
-    ) -> Infos:
-        """All collections are described before the first flush. One that is gone is told of and does not stop the rest."""
-        for name in found.missing:
+def preview(context: ClusterContext, plan: CreatePlan) -> Plan:
+    """The plan with the objects, bytes and rows that there are now; reads listings, changes nothing."""
+
+    def one(info: CollectionInfo) -> CollectionOutcome:
+        label, found = label_of(info), plan.format.estimate(info)
+        note = () if found.objects is not None else ("Milvus tells the objects when it has exported them",)
+        return CollectionOutcome(
+            label,
+            label,
+            CollectionState.PLANNED,
+            objects=found.objects or 0,
+            size=found.size or 0,
+            rows_expected=found.rows,
+            notes=note,
+        )
+
+    with Pool(context.run.budget.collections, context.run.cancelled, name="mbk-estimate") as pool:
+        found = {outcome.source: outcome for outcome in pool.map(one, plan.infos)}
+    planned = [found[label_of(info)] for info in plan.infos]
+    unknown = any(item.notes for item in planned)
+    return Plan(
+        command="create",
+        name=plan.name,
+        id=plan.id,
+        location=f"{context.backup_storage.location}/{plan.name}",
+        format=plan.known.name,
+        milvus_version=context.milvus.version,
+        resumes=plan.begun.partial or plan.begun.incomplete,
+        collections=(*planned, *plan.outcomes),
+        objects=None if unknown else sum(item.objects for item in planned),
+        size=None if unknown else sum(item.size for item in planned),
+        rows=total([item.rows_expected for item in planned]),
+        notices=tuple(context.run.notices),
+    )
+
+
+# -- planning ----------------------------------------------------------------------------------------------------------
+
+
+def _files(context: ClusterContext, name: str) -> BackupFiles:
+    catalog = Catalog(context.backup_storage, context.run)
+    return BackupFiles(context.backup_storage, catalog, context.run, name)
+
+
+def _plan(context: ClusterContext, name: str, options: CreateOptions, begun: Begun) -> CreatePlan:
+    selection = _asked_for(options.selection, begun)
+    known, chosen = for_backup(context, options, selection, before=_format_before(begun))
+    held = _held(_files(context, name).catalog, name) if begun.partial else frozenset[CollectionName]()
+    inventory = take_inventory(context.milvus, selection, context.run).without(held)
+    outcomes = Outcomes(context.run)
+    infos = _Descriptions(context, options, selection, chosen, outcomes).describe(inventory)
+    outcomes.require(infos)
+    chosen.refuse(infos)
+    return CreatePlan(
+        name=name,
+        id=begun.manifest.id if begun.partial else context.id or str(uuid.uuid4()),
+        options=options,
+        selection=selection,
+        begun=begun,
+        known=known,
+        format=chosen,
+        inventory=replace(
+            inventory, databases=with_zone_keys(context.milvus, inventory.databases, context.run)
+        ),
+        infos=tuple(infos),
+        outcomes=tuple(outcomes.items),
+        held=held,
+    )
+
+
+def _refuse(context: ClusterContext, options: CreateOptions) -> None:
+    if options.strategy is Strategy.BULK_FLUSH and Feature.FLUSH_ALL not in context.milvus.features:
+        raise UsageError(
+            f"strategy bulk_flush needs Milvus 2.6.11, this one is {context.milvus.version}",
+            hint="use --strategy serial_flush",
+        )
+    if options.index_extra and context.metastore is None:
+        raise UsageError(
+            "index extras are read from Milvus' etcd, which is not given", hint="set milvus.etcd"
+        )
+
+
+def _asked_for(selection: Selection, begun: Begun) -> Selection:
+    """Of a partial backup, what failed is asked for by itself."""
+    if begun.partial and selection.everything:
+        return Selection(collections=frozenset(map(CollectionName.parse, begun.manifest.failed)))
+    return selection
+
+
+def _format_before(begun: Begun) -> str | None:
+    return begun.manifest.format if begun.manifest.id else None
+
+
+def _held(catalog: Catalog, name: str) -> frozenset[CollectionName]:
+    """What a partial backup holds already is not done again."""
+    records = catalog.read(name).collection_backups
+    return frozenset(CollectionName(item.db_name, item.collection_name) for item in records)
+
+
+@dataclass(frozen=True, slots=True)
+class _Descriptions:
+    """All collections are described before the first flush. One that is gone is told of and does not stop the rest."""
+
+    context: ClusterContext
+    options: CreateOptions
+    selection: Selection
+    format: BackupFormat
+    outcomes: Outcomes
+
+    def describe(self, inventory: Inventory) -> list[CollectionInfo]:
+        run = self.context.run
+        for name in inventory.missing:
             error = CollectionNotFound(f"collection {name} does not exist", hint="check --filter")
-            outcomes.fail(str(name), error)
-        infos: dict[CollectionName, CollectionInfo] = {}
-        with Pool(self.run.budget.collections, self.run.cancelled, name="mbk-describe") as pool:
-            described = dict(pool.map(self._described, found.names))
-        for name in found.names:
-            info = described[name]
-            if info is None:
-                outcomes.skip(str(name), "dropped during the backup")
-            elif info.external:
-                self.run.notice("external-collection", f"{name} is left out: its data lies outside of Milvus")
-                outcomes.skip(str(name), "external: its data lies outside of Milvus")
-            else:
-                self._accept(name, info, infos, selection, options, outcomes)
-        return infos
+            self.outcomes.fail(str(name), error)
+        with Pool(self.context.run.budget.collections, run.cancelled, name="mbk-describe") as pool:
+            described = dict(pool.map(self._described, inventory.names))
+        infos = (self._accepted(name, described[name]) for name in inventory.names)
+        return [info for info in infos if info is not None]
 
     def _described(self, name: CollectionName) -> tuple[CollectionName, CollectionInfo | None]:
         try:
-            return name, self.run.retry.call(
-                f"describe {name}", self.milvus.inventory.describe, name.database, name.collection
+            return name, self.context.run.retry.call(
+                f"describe {name}", self.context.milvus.inventory.describe, name.database, name.collection
             )
         except CollectionNotFound:
             return name, None
 
-    def _accept(
-        self,
-        name: CollectionName,
-        info: CollectionInfo,
-        infos: dict[CollectionName, CollectionInfo],
-        selection: Selection,
-        options: CreateOptions,
-        outcomes: Outcomes,
-    ) -> None:
+    def _accepted(self, name: CollectionName, info: CollectionInfo | None) -> CollectionInfo | None:
+        """The collection with its chosen partitions; None where it is not backed up, which is told."""
+        if info is None:
+            self.outcomes.skip(str(name), "dropped during the backup")
+            return None
+        if info.external:
+            why = "its data lies outside of Milvus"
+            self.context.run.notice("external-collection", f"{name} is left out: {why}")
+            self.outcomes.skip(str(name), f"external: {why}")
+            return None
         try:
-            info = narrowed(info, selection)
-            if options.index_extra and self.metastore is not None:
-                info = with_index_extras(self.metastore, info, self.run)
+            info = narrowed(info, self.selection)
+            if self.options.index_extra and self.context.metastore is not None:
+                info = with_index_extras(self.context.metastore, info, self.context.run)
             if not info.partitions:
-                outcomes.skip(str(name), "none of its partitions is chosen")
-                return
-            if options.format == SNAPSHOT:
-                refuse_partitions(name, selection)
-            elif Feature.SNAPSHOT in self.milvus.features and options.strategy is not Strategy.META_ONLY:
-                # Only such servers have segments that the format cannot hold.
-                refuse_manifests(self._segments(info), f"a segment of {name}")
+                self.outcomes.skip(str(name), "none of its partitions is chosen")
+                return None
+            self.format.accept(info)
         except MbkError as error:
-            if options.fail_fast or concerns_everything(error):
+            if self.options.fail_fast or concerns_everything(error):
                 raise
-            outcomes.fail(str(name), error)
-        else:
-            infos[name] = info
+            self.outcomes.fail(str(name), error)
+            return None
+        return info
 
-    def _plan(self, info: CollectionInfo) -> CollectionOutcome:
-        label = label_of(info)
-        rows = sum(segment.rows for segment in self._segments(info) if not segment.is_l0)
-        return CollectionOutcome(label, label, CollectionState.PLANNED, rows_expected=rows)
 
-    def _segments(self, info: CollectionInfo) -> list[SegmentInfo]:
-        return self.run.retry.patiently(
-            LISTING_PATIENCE,
-            f"list segments of {label_of(info)}",
-            self.milvus.segments.persistent,
-            info.database,
-            info.name,
+# -- running -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Create:
+    """One run, whose lease is held."""
+
+    context: ClusterContext
+    plan: CreatePlan
+    started: float
+
+    def run(self) -> RunReport:
+        plan, run, options = self.plan, self.context.run, self.plan.options
+        outcomes = Outcomes(run, [*plan.outcomes])
+        files = _files(self.context, plan.name)
+        with SegmentSpool() as spool:
+            before = Adopted.nothing(self._manifest())
+            if plan.begun.partial:
+                before = adopt(files.catalog, plan.name, spool)
+            labels = plan.format.begun(plan.infos, before.manifest.snapshots)
+            manifest = structs.replace(before.manifest, snapshots=[*labels])
+            if not plan.begun.partial or plan.format.by_milvus:
+                files.take_name(manifest, resume=options.resume)
+            points = ConsistencyPoints(self.context.milvus, run, options.strategy)
+            copied, left, stats = self._copied(files, spool, points, before, outcomes)
+            outcomes.require(copied)
+            tell_new(self.context.milvus, plan.selection, plan.held.union(plan.inventory.names), run)
+            done = [*before.collections, *copied]
+            stale = options.resume or outcomes.has_skipped or any(item.replaced for item in done)
+            if stale or plan.format.by_milvus:
+                unfinished = {info.id for info in plan.infos if label_of(info) in outcomes.errors}
+                plan.format.sweep(files.place, done, unfinished)
+            manifest = structs.replace(manifest, snapshots=sorted(left), failed=outcomes.failed)
+            self._commit(files, before, manifest, done, spool, points.flushed)
+        return RunReport(
+            command="create",
+            name=plan.name,
+            id=manifest.id,
+            location=f"{self.context.backup_storage.location}/{plan.name}",
+            milvus_version=self.context.milvus.version,
+            seconds=time.monotonic() - self.started,
+            collections=(*(item.outcome for item in done), *outcomes.items),
+            transfer=stats,
+            notices=tuple(run.notices),
         )
 
-    # -- the work ------------------------------------------------------------------------------------------------
+    def _manifest(self) -> Manifest:
+        """That of a backup which begins; what an incomplete one noted of Milvus' snapshots is taken over."""
+        plan = self.plan
+        return Manifest(
+            tool=self.context.tool,
+            id=plan.id,
+            name=plan.name,
+            started=now(),
+            command=CREATE,
+            format=plan.format.recorded,
+            snapshots=plan.begun.manifest.snapshots,
+        )
 
-    def _copy(
+    def _copied(
         self,
-        infos: Infos,
+        files: BackupFiles,
         spool: SegmentSpool,
-        files: BackupFiles,
-        task: str,
-        boundary: FlushBoundary,
-        selection: Selection,
-        options: CreateOptions,
+        points: ConsistencyPoints,
+        before: Adopted,
         outcomes: Outcomes,
-    ) -> tuple[list[CollectionBackup], TransferStats]:
-        """Draws the line, copies and verifies all collections; with those that are done."""
-        with (
-            Transfer(
-                source=self.source,
-                destination=self.destination,
-                run=self.run,
-                limits=self.limits.transfer,
-            ) as transfer,
-            Pool(self.run.budget.segments, self.run.cancelled, name="mbk-segment") as segment_pool,
-            Pool(self.run.budget.collections, self.run.cancelled, name="mbk-collection") as pool,
-            self._gc_pause(options) as pause_gc,
-        ):
-            for info in infos.values():
-                self.run.phase("waiting", label_of(info))
-            boundary.begin(list(infos.values()), pool)
-            worker = CollectionWorker(
-                milvus=self.milvus,
-                source=self.source,
-                destination=self.destination,
+    ) -> tuple[list[CollectionBackup], tuple[str, ...], TransferStats]:
+        """Takes the consistency point, copies and verifies all collections; with those that are done."""
+        plan, run = self.plan, self.context.run
+        for info in plan.infos:
+            run.phase("waiting", label_of(info))
+        with Pool(self.context.run.budget.collections, run.cancelled, name="mbk-collection") as pool:
+            work = BackupWork(
+                infos=plan.infos,
+                id=before.manifest.id,
+                name=plan.name,
                 place=files.place,
-                transfer=transfer,
-                segment_pool=segment_pool,
+                points=points,
                 spool=spool,
-                run=self.run,
-                boundary=boundary,
-                details=SegmentDetails(self.milvus, self.run),
-                pause_gc=pause_gc,
-                selection=selection,
-                task=task,
-                resume=options.resume,
+                pool=pool,
+                before=before.manifest.snapshots,
+                resume=plan.options.resume,
             )
-            done = outcomes.gather(
-                worker, list(infos.values()), pool, fail_fast=options.fail_fast, undo=spool.drop
-            )
-        return done, transfer.stats
-
-    def _gc_pause(
-        self, options: CreateOptions
-    ) -> AbstractContextManager[Callable[[int], AbstractContextManager[Lease | None]]]:
-        wanted = self.limits.pause_gc if options.pause_gc is None else options.pause_gc
-        if not wanted or options.strategy is Strategy.META_ONLY:
-            return nullcontext(lambda _collection: nullcontext())
-        return pausing(self.milvus, self.run, seconds=self.limits.gc_seconds)
-
-    def _export(
-        self,
-        external: External,
-        infos: Infos,
-        files: BackupFiles,
-        own: OwnMeta,
-        boundary: FlushBoundary,
-        options: CreateOptions,
-        outcomes: Outcomes,
-    ) -> tuple[list[CollectionBackup], TransferStats]:
-        """As `_copy`, but Milvus itself writes the data."""
-        worker = SnapshotWorker(
-            milvus=self.milvus,
-            destination=self.destination,
-            place=files.place,
-            external=external,
-            run=self.run,
-            boundary=boundary,
-            task=own.id,
-            name=own.name,
-            times=self.limits.snapshots,
-        )
-        with Pool(self.run.budget.collections, self.run.cancelled, name="mbk-collection") as pool:
-            worker.drop_left(sorted({*own.snapshots} - {str(name) for name in infos}))
-            boundary.begin(list(infos.values()), pool)
-            done = outcomes.gather(worker, list(infos.values()), pool, fail_fast=options.fail_fast)
-        own.snapshots = sorted(worker.left)
-        objects, size = sum(item.outcome.objects for item in done), sum(item.outcome.size for item in done)
-        return done, TransferStats({"server": objects}, {"server": size})
-
-    # -- the end -------------------------------------------------------------------------------------------------
+            with plan.format.work(work) as worker:
+                done = outcomes.gather(
+                    worker, plan.infos, pool, fail_fast=plan.options.fail_fast, undo=spool.drop
+                )
+            return done, worker.left, worker.stats
 
     def _commit(
         self,
         files: BackupFiles,
         before: Adopted,
-        found: Survey,
+        manifest: Manifest,
         done: Sequence[CollectionBackup],
         spool: SegmentSpool,
         flushed: FlushAllPoint | None,
-        options: CreateOptions,
-        outcomes: Outcomes,
     ) -> None:
-        self.run.phase("commit")
-        own = before.own
-        databases = {item.db_name: item for item in (*before.databases, *found.databases)}
-        backup = BackupExtras(
-            id=own.id,
-            name=own.name,
+        plan, run = self.plan, self.context.run
+        run.phase("commit")
+        databases = {item.db_name: item for item in (*before.databases, *plan.inventory.databases)}
+        # No message is true for collections on both sides of two flushes; each has its own checkpoints.
+        flushed = None if before.collections else flushed
+        extras = BackupExtras(
+            id=manifest.id,
+            name=manifest.name,
             size=sum(item.record.size for item in done),
-            milvus_version=self.milvus.version,
-            format=own.format,
+            milvus_version=self.context.milvus.version,
+            format=manifest.format,
             database_backups=list(databases.values()),
-            rbac_meta=read_rbac(self.milvus, self.run) if options.rbac else before.rbac,
-            rpc_channel_info=rpc_channel(self.milvus, self.rpc_channel, self.run),
+            rbac_meta=read_rbac(self.context.milvus, run) if plan.options.rbac else before.rbac,
+            rpc_channel_info=rpc_channel(self.context.milvus, self.context.rpc_channel, run),
+            flush_all_msgs_base64=_messages(flushed),
+            control_channel_name=flushed.control_channel if flushed else "",
+            physical_channel_names=list(flushed.physical_channels) if flushed else [],
         )
-        if before.collections:
-            # No message is true for collections on both sides of two flushes; each has its own checkpoints.
-            flushed = None
-        if flushed is not None:
-            backup.flush_all_msgs_base64 = {
-                channel: base64.b64encode(message).decode() for channel, message in flushed.messages.items()
-            }
-            backup.control_channel_name = flushed.control_channel
-            backup.physical_channel_names = list(flushed.physical_channels)
-        own.finished = now()
-        own.rows = {str(item.record.collection_id): item.rows for item in done if item.rows is not None}
-        own.protection = {
+        rows = {str(item.record.collection_id): item.rows for item in done if item.rows is not None}
+        protection = {
             str(item.record.collection_id): item.protection for item in done if item.protection is not None
         }
-        files.commit(backup, own, done, spool, outcomes.failed)
-
-    def _report(
-        self,
-        name: str,
-        own: OwnMeta,
-        started: float,
-        outcomes: list[CollectionOutcome],
-        transfer: TransferStats,
-    ) -> RunReport:
-        return RunReport(
-            command="create",
-            name=name,
-            id=own.id,
-            location=f"{self.destination.location}/{name}",
-            milvus_version=self.milvus.version,
-            seconds=time.monotonic() - started,
-            collections=tuple(outcomes),
-            transfer=transfer,
-            notices=tuple(self.run.notices),
+        manifest = structs.replace(manifest, finished=now(), rows=rows, protection=protection)
+        files.commit(
+            extras,
+            manifest,
+            [(item.record, item.partitions) for item in done],
+            spool,
+            level_files=plan.known.level_files,
+            failed_before=before.manifest.failed,
         )
 
 
-def _asked_for(selection: Selection, before: Adopted) -> Selection:
-    """Of a partial backup, what failed is asked for by itself."""
-    if before.own.failed and selection.everything:
-        return Selection(collections=frozenset(map(CollectionName.parse, before.own.failed)))
-    return selection
+def _messages(flushed: FlushAllPoint | None) -> dict[str, str]:
+    if flushed is None:
+        return {}
+    return {channel: base64.b64encode(message).decode() for channel, message in flushed.messages.items()}

@@ -1,4 +1,4 @@
-"""The use-case `migrate`: a backup goes up to a managed Milvus, which then takes it in by itself (FORMAT.md 6.4).
+"""The operation `migrate`: a backup goes up to a managed Milvus, which then takes it in by itself (FORMAT.md 6.4).
 
 The credentials are temporary and may do little: they write and list. They are renewed between batches, and once more
 when they run out in the middle of one. The path in the volume follows from the backup's name and id, so that a killed upload is
@@ -8,125 +8,187 @@ gone on with by the same command. The migration is started when every object was
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
+from mbk.engine.formats.known import of_backup
 from mbk.engine.repository.catalog import Catalog
-from mbk.engine.runtime.run import Run
+from mbk.engine.runtime.context import CloudContext
 from mbk.engine.transfer import listing
 from mbk.engine.transfer.items import CopyItem
-from mbk.engine.transfer.transfer import Transfer, TransferLimits
+from mbk.engine.transfer.transfer import Transfer
 from mbk.engine.transfer.verify import verify
-from mbk.errors import AccessError, InvalidBackup, StorageFull
+from mbk.errors import AccessError, StorageFull
 from mbk.model.events import WorkPlanned
+from mbk.model.options import MigrateOptions
+from mbk.model.plans import Plan
+from mbk.model.records import Backup
 from mbk.model.reports import MigrationReport
-from mbk.ports.cloud import Cloud, Volume
+from mbk.ports.cloud import Volume
 from mbk.ports.storage import ObjectInfo, Storage
 
 #: Credentials that end sooner than this are renewed before the next batch.
 MARGIN = timedelta(minutes=10)
-BATCH = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigratePlan:
+    """``path``: where the backup goes in the volume; ``items``: all its objects."""
+
+    name: str
+    cluster: str
+    backup: Backup
+    prefix: str
+    path: str
+    items: tuple[ObjectInfo, ...]
+    volume: Volume
+
+    @property
+    def size(self) -> int:
+        return sum(item.size for item in self.items)
+
+
+def plan(context: CloudContext, name: str, options: MigrateOptions) -> MigratePlan:
+    """`InvalidBackup` for one that is incomplete or a snapshot, which the service does not read; `StorageFull` where
+    the volume has no room for it."""
+    run, cluster = context.run, options.cluster
+    catalog = Catalog(context.backup_storage, run)
+    context.backup_storage.check()
+    backup = catalog.read(name)
+    of_backup(backup.format, name).require_movable(name)
+    if failed := catalog.read_manifest(name).failed:
+        run.notice("partial", f"backup {name!r} lacks {', '.join(sorted(failed))}")
+    prefix, path = catalog.layout(name).prefix, f"{name}_{backup.id}"
+    items = listing.objects(context.backup_storage, run, prefix)
+    volume = run.retry.call("apply for a volume", context.cloud.apply_volume, cluster, path)
+    _require_room(volume, len(items), sum(item.size for item in items))
+    return MigratePlan(
+        name=name,
+        cluster=cluster,
+        backup=backup,
+        prefix=prefix,
+        path=path,
+        items=tuple(items),
+        volume=volume,
+    )
+
+
+def preview(context: CloudContext, plan: MigratePlan) -> Plan:
+    records = plan.backup.collection_backups
+    segments = [
+        item for record in records for part in record.partition_backups for item in part.segment_backups
+    ]
+    return Plan(
+        command="migrate",
+        name=plan.name,
+        id=plan.backup.id,
+        location=f"{context.backup_storage.location}/{plan.name}",
+        target=f"cluster {plan.cluster}, volume {plan.volume.name}",
+        milvus_version=plan.backup.milvus_version,
+        objects=len(plan.items),
+        size=plan.size,
+        rows=sum(segment.num_of_rows for segment in segments if not segment.is_l0),
+        notices=tuple(context.run.notices),
+    )
+
+
+def execute(context: CloudContext, name: str, options: MigrateOptions) -> MigrationReport:
+    """Uploads the backup and starts the migration into the cluster."""
+    started = time.monotonic()
+    made = plan(context, name, options)
+    job = _Migrate(context, made, made.volume).run()
+    return MigrationReport(
+        name,
+        options.cluster,
+        job,
+        made.volume.name,
+        len(made.items),
+        made.size,
+        seconds=time.monotonic() - started,
+    )
 
 
 @dataclass(slots=True)
-class Migrate:
-    """One run of `migrate`. ``open_volume`` opens the storage of a volume."""
+class _Migrate:
+    """One run. ``_volume``: the credentials in use, None where they must be renewed."""
 
-    backup: Storage
-    cloud: Cloud
-    open_volume: Callable[[Volume], Storage]
-    run: Run
-    limits: TransferLimits
-    _volume: Volume | None = field(default=None, init=False)
+    context: CloudContext
+    plan: MigratePlan
+    _volume: Volume | None
 
-    def execute(self, name: str, cluster: str) -> MigrationReport:
-        """Uploads the backup and starts the migration into ``cluster``.
-
-        `InvalidBackup` for one that is incomplete or a snapshot, which the service does not read.
-        """
-        started = time.monotonic()
-        catalog = Catalog(self.backup, self.run)
-        self.backup.check()
-        backup = catalog.read(name)
-        if backup.format == "snapshot":
-            raise InvalidBackup(
-                f"backup {name!r} is a snapshot, which cannot be migrated",
-                hint="create it with --format binlog",
+    def run(self) -> str:
+        plan, run = self.plan, self.context.run
+        run.phase("upload")
+        run.emit(WorkPlanned(collection="", objects=len(plan.items), size=plan.size))
+        self._upload_all()
+        run.phase("verify")
+        with self._opened() as (storage, volume):
+            verify(
+                self._copies(plan.items, volume),
+                listing.by_key(storage, run, volume.prefix),
+                where=str(storage.location),
             )
-        if failed := catalog.read_own(name).failed:
-            self.run.notice("partial", f"backup {name!r} lacks {', '.join(sorted(failed))}")
-        prefix = catalog.layout(name).prefix
-        path = f"{name}_{backup.id}"
-        items = listing.objects(self.backup, self.run, prefix)
-        total = sum(item.size for item in items)
-        volume = self._current(cluster, path)
-        _require_room(volume, len(items), total)
-        self.run.phase("upload")
-        self.run.emit(WorkPlanned(collection="", objects=len(items), size=total))
-        self._upload_all(prefix, items, cluster, path)
-        self.run.phase("verify")
-        with self._opened(cluster, path) as (storage, volume):
-            held = listing.by_key(storage, self.run, volume.prefix)
-            verify(_copies(prefix, items, volume), held, where=str(storage.location))
-        self.run.check_cancelled()
-        self.run.phase("start")
-        job = self._start(volume.name, path, cluster)
-        return MigrationReport(
-            name, cluster, job, volume.name, len(items), total, seconds=time.monotonic() - started
-        )
+        run.check_cancelled()
+        run.phase("start")
+        return self._start(volume.name)
 
-    def _start(self, volume: str, path: str, cluster: str) -> str:
+    def _start(self, volume: str) -> str:
         """One attempt: a lost answer may have started the migration, and twice would bring the rows twice."""
-        return self.cloud.start_migration(volume, path, cluster)
+        return self.context.cloud.start_migration(volume, self.plan.path, self.plan.cluster)
 
-    def _upload_all(self, prefix: str, items: list[ObjectInfo], cluster: str, path: str) -> None:
-        rest = iter(items)
-        with self._opened(cluster, path) as (storage, volume):
-            held = listing.by_key(storage, self.run, volume.prefix)
-        while batch := list(islice(rest, BATCH)):
+    def _upload_all(self) -> None:
+        rest = iter(self.plan.items)
+        with self._opened() as (storage, volume):
+            held = listing.by_key(storage, self.context.run, volume.prefix)
+        while batch := list(islice(rest, self.context.batch)):
             try:
-                self._upload(prefix, batch, held, cluster, path)
+                self._upload(batch, held)
             except AccessError:
                 # They may have run out before their time: with fresh ones it is an error for good.
                 self._volume = None
-                self._upload(prefix, batch, held, cluster, path)
+                self._upload(batch, held)
 
-    def _upload(
-        self, prefix: str, batch: list[ObjectInfo], held: dict[str, ObjectInfo], cluster: str, path: str
-    ) -> None:
-        with self._opened(cluster, path) as (storage, volume):
-            items = _copies(prefix, batch, volume)
-            with Transfer(
-                source=self.backup, destination=storage, run=self.run, limits=self.limits
-            ) as transfer:
-                transfer.copy(items, collection="", present=held)
+    def _upload(self, batch: list[ObjectInfo], held: dict[str, ObjectInfo]) -> None:
+        context = self.context
+        with (
+            self._opened() as (storage, volume),
+            Transfer(
+                source=context.backup_storage,
+                destination=storage,
+                run=context.run,
+                limits=context.limits.transfer,
+            ) as transfer,
+        ):
+            transfer.copy(self._copies(batch, volume), collection="", present=held)
+
+    def _copies(self, items: Iterable[ObjectInfo], volume: Volume) -> list[CopyItem]:
+        prefix = self.plan.prefix
+        return [CopyItem.of(item, volume.prefix + item.key.removeprefix(prefix)) for item in items]
 
     @contextmanager
-    def _opened(self, cluster: str, path: str) -> Iterator[tuple[Storage, Volume]]:
-        volume = self._current(cluster, path)
-        storage = self.open_volume(volume)
+    def _opened(self) -> Iterator[tuple[Storage, Volume]]:
+        volume = self._current()
+        storage = self.context.open_volume(volume)
         try:
             yield storage, volume
         finally:
             storage.close()
 
-    def _current(self, cluster: str, path: str) -> Volume:
+    def _current(self) -> Volume:
         held = self._volume
         if held is None or (held.expires is not None and held.expires - MARGIN < _now(held.expires)):
-            held = self.run.retry.call("apply for a volume", self.cloud.apply_volume, cluster, path)
+            held = self.context.run.retry.call(
+                "apply for a volume", self.context.cloud.apply_volume, self.plan.cluster, self.plan.path
+            )
             self._volume = held
         return held
 
 
 def _now(like: datetime) -> datetime:
     return datetime.now(UTC) if like.tzinfo else datetime.now(UTC).replace(tzinfo=None)
-
-
-def _copies(prefix: str, items: list[ObjectInfo], volume: Volume) -> list[CopyItem]:
-    return [CopyItem.of(item, volume.prefix + item.key.removeprefix(prefix)) for item in items]
 
 
 def _require_room(volume: Volume, objects: int, size: int) -> None:

@@ -1,259 +1,229 @@
-"""The use-case `restore`: from a committed backup into a running Milvus.
+"""The operation `restore`: from a committed backup into a running Milvus.
 
-Everything that can be found wrong is looked for before the first change: names, existing targets, missing objects,
-unreachable storages, schemas that the server cannot represent. A collection whose data could not be brought back
-whole is taken away again when this restore had made it.
+Everything that can be found wrong is looked for by the plan, before the first change: names, existing targets, missing
+objects, unreachable storages, schemas that the server cannot represent. A collection whose data could not be brought
+back whole is taken away again when this restore had made it.
 """
 
 from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from mbk.engine.formats.binlog.conversion import Conversion
-from mbk.engine.formats.binlog.import_plan import GroupLimits
-from mbk.engine.formats.binlog.late import LateConverter, require_converter
-from mbk.engine.formats.binlog.places import SegmentPlaces, scan
-from mbk.engine.formats.binlog.restore import CollectionRestorer
-from mbk.engine.formats.binlog.slots import Slots
-from mbk.engine.formats.snapshot.jobs import SNAPSHOT, External
-from mbk.engine.formats.snapshot.restore import SnapshotRestorer, require_restorable
-from mbk.engine.operations.limits import RestoreLimits
+from mbk.engine.formats.base import Format, RestoreFormat, RestoreWork, RestoreWorker
+from mbk.engine.formats.known import of_backup
 from mbk.engine.repository.catalog import Catalog
-from mbk.engine.restore.checks import Places, RestoreChecks, segments_of
-from mbk.engine.restore.plan import RestorePlan, RestoreTask, make_plan
+from mbk.engine.restore.checks import TargetChecks
+from mbk.engine.restore.plan import RestorePlan as Tasks
+from mbk.engine.restore.plan import RestoreTask, make_plan
 from mbk.engine.restore.setup import RestoreSetup
+from mbk.engine.runtime.context import ClusterContext
 from mbk.engine.runtime.failures import concerns_everything
 from mbk.engine.runtime.lease import hold_targets
 from mbk.engine.runtime.pool import Pool
-from mbk.engine.runtime.run import Run
-from mbk.engine.transfer.transfer import Transfer
 from mbk.errors import MbkError, PartialFailure, UsageError
 from mbk.model.events import CollectionFinished
 from mbk.model.options import RestoreOptions
+from mbk.model.plans import Plan, total
 from mbk.model.records import Backup
-from mbk.model.reports import CollectionOutcome, RunReport, TransferStats
+from mbk.model.reports import CollectionOutcome, RunReport
 from mbk.model.selection import CollectionName
 from mbk.model.states import CollectionState
-from mbk.ports.milvus.server import Milvus
-from mbk.ports.milvus.values import Feature
-from mbk.ports.storage import Storage
 
 
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """What is to be restored out of which backup; ``started`` by the monotonic clock."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestorePlan:
+    """``begun``: targets of an earlier run of this restore, True where it can be gone on with; ``replaced``: collections
+    that exist and are dropped for their restored ones."""
 
+    name: str
+    options: RestoreOptions
+    backup: Backup
+    known: Format
+    tasks: Tasks
+    begun: Mapping[CollectionName, bool]
+    replaced: tuple[CollectionName, ...]
+    format: RestoreFormat
+
+
+def plan(context: ClusterContext, name: str, options: RestoreOptions) -> RestorePlan:
+    """Raises everything that stands against the restore and can be known before the first change."""
+    return _plan(context, _chosen(context, name, options))
+
+
+def preview(context: ClusterContext, plan: RestorePlan) -> Plan:
+    """The plan with its objects, bytes and rows."""
+    planned = [_planned(task, plan.format) for task in plan.tasks.tasks]
+    return Plan(
+        command="restore",
+        name=plan.name,
+        id=plan.backup.id,
+        location=f"{context.backup_storage.location}/{plan.name}",
+        target=f"Milvus {context.milvus.version}",
+        format=plan.known.name,
+        milvus_version=context.milvus.version,
+        resumes=any(plan.begun.values()),
+        collections=tuple(planned),
+        objects=sum(item.objects for item in planned),
+        size=sum(item.size for item in planned),
+        rows=total([item.rows_expected for item in planned]),
+        removes=tuple(f"collection {name}" for name in plan.replaced),
+        notices=tuple(context.run.notices),
+    )
+
+
+def execute(context: ClusterContext, name: str, options: RestoreOptions) -> RunReport:
+    """Restores. `PartialFailure` carries the report when some collections are back and others are not."""
+    started = time.monotonic()
+    chosen = _chosen(context, name, options)
+    targets = [str(task.target) for task in chosen.tasks.tasks]
+    what = f"restore of {name!r}"
+    with hold_targets(context.storage, targets, what, context.run, pace=context.pace.lease):
+        return _Restore(context, _plan(context, chosen), started).run()
+
+
+# -- planning ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chosen:
     name: str
     options: RestoreOptions
     catalog: Catalog
     backup: Backup
+    tasks: Tasks
+
+
+def _chosen(context: ClusterContext, name: str, options: RestoreOptions) -> _Chosen:
+    """What of the backup becomes what; asks neither Milvus nor its storage more than whether it is there."""
+    catalog = Catalog(context.backup_storage, context.run)
+    context.backup_storage.check()
+    backup = catalog.read(name)
+    tasks = make_plan(backup, options)
+    for line in tasks.notices:
+        context.run.notice("filter-fits-nothing", line)
+    if options.rbac and backup.rbac_meta is None:
+        raise UsageError(f"backup {backup.name!r} holds no users and roles", hint="leave --rbac out")
+    context.storage.check()
+    return _Chosen(name=name, options=options, catalog=catalog, backup=backup, tasks=tasks)
+
+
+def _plan(context: ClusterContext, chosen: _Chosen) -> RestorePlan:
+    backup, tasks = chosen.backup, chosen.tasks
+    checks = TargetChecks(
+        context=context,
+        name=chosen.name,
+        backup_id=backup.id,
+        tasks=tasks.tasks,
+        options=chosen.options,
+    )
+    begun = checks.begun()
+    work = RestoreWork(
+        name=chosen.name,
+        backup=backup,
+        place=chosen.catalog.layout(chosen.name),
+        tasks=tasks.tasks,
+        options=chosen.options,
+        rows=chosen.catalog.read_manifest(chosen.name).rows,
+    )
+    known = of_backup(backup.format, chosen.name)
+    return RestorePlan(
+        name=chosen.name,
+        options=chosen.options,
+        backup=backup,
+        known=known,
+        tasks=tasks,
+        begun=begun,
+        replaced=tuple(checks.replaced(begun)),
+        format=known.restore(context, work),
+    )
+
+
+def _planned(task: RestoreTask, form: RestoreFormat) -> CollectionOutcome:
+    found = form.estimate(task.target)
+    return CollectionOutcome(
+        str(task.source),
+        str(task.target),
+        CollectionState.PLANNED,
+        objects=found.objects or 0,
+        size=found.size or 0,
+        rows_expected=found.rows,
+    )
+
+
+# -- running -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Restore:
+    """One run, whose targets are held."""
+
+    context: ClusterContext
     plan: RestorePlan
     started: float
-
-
-@dataclass(slots=True)
-class Restore:
-    """One run of `restore`. ``storage`` is Milvus' own, ``backup`` where the backup lies."""
-
-    milvus: Milvus
-    storage: Storage
-    backup: Storage
-    run: Run
-    limits: RestoreLimits
     _errors: dict[str, MbkError] = field(default_factory=dict, init=False)
 
-    def execute(self, name: str, options: RestoreOptions) -> RunReport:
-        """Restores. `PartialFailure` carries the report when some collections are back and others are not."""
-        started = time.monotonic()
-        catalog = Catalog(self.backup, self.run)
-        self.backup.check()
-        backup = catalog.read(name)
-        plan = make_plan(backup, options)
-        for line in plan.notices:
-            self.run.notice("filter-fits-nothing", line)
-        order = _Order(name, options, catalog, backup, plan, started)
-        self._refuse(order)
-        self.storage.check()
-        with self._alone(order):
-            checks = RestoreChecks(self.milvus, self.storage, self.run, backup, plan, options)
-            begun = checks.targets(name)
-            if backup.format == SNAPSHOT:
-                return self._from_snapshots(order, begun)
-            return self._from_binlogs(order, begun, checks)
-
-    def _refuse(self, order: _Order) -> None:
-        backup, options = order.backup, order.options
-        if backup.format == SNAPSHOT:
-            require_restorable(self.milvus, backup.name, order.plan.tasks, options, self.run)
-        if options.rbac and backup.rbac_meta is None:
-            raise UsageError(f"backup {backup.name!r} holds no users and roles", hint="leave --rbac out")
-
-    def _alone(self, order: _Order) -> AbstractContextManager[None]:
-        if order.options.dry_run:
-            return nullcontext()
-        targets = [str(task.target) for task in order.plan.tasks]
-        return hold_targets(self.storage, targets, f"restore of {order.name!r}", self.run)
-
-    # -- out of binlogs ------------------------------------------------------------------------------------------
-
-    def _from_binlogs(
-        self, order: _Order, begun: dict[CollectionName, bool], checks: RestoreChecks
-    ) -> RunReport:
-        plan = order.plan
-        places = self._scan(order)
-        checks.require_fitting(places)
-        if checks.needs_conversion(places):
-            require_converter()
-        boundaries = checks.boundaries(places)
-        if order.options.dry_run:
-            return self._report(order, [_planned(task, places) for task in plan.tasks])
-        setup = RestoreSetup(self.milvus, self.run, plan, order.options)
-        limits = self._group_limits(setup.rest(places), checks.conversion())
-        for task in plan.tasks:
-            self.run.phase("waiting", str(task.target))
-        with Transfer(
-            source=self.backup, destination=self.storage, run=self.run, limits=self.limits.transfer
-        ) as transfer:
+    def run(self) -> RunReport:
+        plan, run = self.plan, self.context.run
+        setup = RestoreSetup(self.context.milvus, run, plan.tasks, plan.options)
+        for task in plan.tasks.tasks:
+            run.phase("waiting", str(task.target))
+        with plan.format.work() as worker:
             setup.create_databases()
-            resumed = setup.take_up(begun)
-            restorer = CollectionRestorer(
-                self.milvus,
-                self.backup,
-                self.storage,
-                transfer,
-                self.run,
-                order.options,
-                limits,
-                self.limits.imports,
-                Slots(self.limits.import_jobs),
-                order.name,
-                order.backup.id,
-                order.catalog.read_own(order.name).rows,
-                self.limits.keep_temp,
-                LateConverter(backup=self.backup, storage=self.storage, run=self.run, transfer=transfer),
-            )
-
-            def restore(task: RestoreTask) -> CollectionOutcome:
-                found = places.get(task.target, SegmentPlaces())
-                return restorer.restore(
-                    task, found, boundaries.get(task.target), resumed=task.target in resumed
-                )
-
-            outcomes = self._collections(order, restore, restorer.conclude)
-        return self._ended(self._report(order, outcomes, transfer.stats))
-
-    def _scan(self, order: _Order) -> dict[CollectionName, SegmentPlaces]:
-        if order.options.meta_only:
-            return {}
-        place = order.catalog.layout(order.name)
-
-        def one(task: RestoreTask) -> tuple[CollectionName, SegmentPlaces]:
-            return task.target, scan(self.backup, place, task.record, self.run)
-
-        with Pool(self.run.budget.collections, self.run.cancelled, name="mbk-scan") as pool:
-            return dict(pool.map(one, order.plan.tasks))
-
-    def _group_limits(self, rest: bool | None, conversion: Conversion) -> GroupLimits:
-        here, there = self.storage.location, self.backup.location
-        return GroupLimits(
-            stage_all=not here.readable_by_same_milvus(there),
-            merge=True,
-            max_segments=self.limits.max_segments,
-            max_size=self.limits.max_group_size,
-            rest=rest,
-            many_l0=Feature.MULTI_L0_IMPORT in self.milvus.features,
-            conversion=conversion,
+            resumed = setup.take_up(plan.begun)
+            outcomes = self._collections(worker, resumed)
+            stats = worker.stats
+        report = RunReport(
+            command="restore",
+            name=plan.name,
+            id=str(uuid.uuid4()),
+            location=f"{self.context.backup_storage.location}/{plan.name}",
+            milvus_version=self.context.milvus.version,
+            seconds=time.monotonic() - self.started,
+            collections=tuple(outcomes),
+            transfer=stats,
+            notices=tuple(run.notices),
         )
+        return self._ended(report)
 
-    # -- out of snapshots ----------------------------------------------------------------------------------------
-
-    def _from_snapshots(self, order: _Order, begun: dict[CollectionName, bool]) -> RunReport:
-        restorer = SnapshotRestorer(
-            milvus=self.milvus,
-            backup=self.backup,
-            storage=self.storage,
-            place=order.catalog.layout(order.name),
-            external=External.of(self.backup, self.storage),
-            run=self.run,
-            options=order.options,
-            name=order.name,
-            backup_id=order.backup.id,
-            rows=order.catalog.read_own(order.name).rows,
-            times=self.limits.snapshots,
-        )
-        with Pool(self.run.budget.collections, self.run.cancelled, name="mbk-scan") as pool:
-            scanned = dict(pool.map(lambda task: (task.target, restorer.scan(task)), order.plan.tasks))
-        if order.options.dry_run:
-            return self._report(
-                order,
-                [replace(scanned[task.target], outcome=CollectionState.PLANNED) for task in order.plan.tasks],
-            )
-        setup = RestoreSetup(self.milvus, self.run, order.plan, order.options)
-        setup.create_databases()
-        setup.take_up(begun)
-        outcomes = self._collections(
-            order, lambda task: restorer.restore(task, scanned[task.target]), restorer.conclude
-        )
-        return self._ended(self._report(order, outcomes))
-
-    # -- either way ----------------------------------------------------------------------------------------------
-
-    def _collections(
-        self,
-        order: _Order,
-        restore: Callable[[RestoreTask], CollectionOutcome],
-        conclude: Callable[[RestoreTask], None],
-    ) -> list[CollectionOutcome]:
+    def _collections(self, worker: RestoreWorker, resumed: set[CollectionName]) -> list[CollectionOutcome]:
         """All of them, then users and roles, as grants may name collections; last is forgotten how far it had come."""
+        tasks = self.plan.tasks.tasks
 
         def one(task: RestoreTask) -> CollectionOutcome:
-            label = str(task.target)
-            try:
-                outcome = restore(task)
-            except MbkError as error:
-                if order.options.fail_fast or concerns_everything(error):
-                    raise
-                self._errors[label] = error
-                self.run.emit(
-                    CollectionFinished(collection=label, outcome=CollectionState.FAILED, error=str(error))
-                )
-                return CollectionOutcome(str(task.source), label, CollectionState.FAILED, error=str(error))
-            self.run.emit(CollectionFinished(collection=label, outcome=CollectionState.DONE))
-            return outcome
+            return self._collection(worker, task, resumed=task.target in resumed)
 
-        with Pool(self.run.budget.collections, self.run.cancelled, name="mbk-restore") as pool:
-            outcomes = {outcome.target: outcome for outcome in pool.map(one, order.plan.tasks)}
-        self._rbac(order)
-        for task in order.plan.tasks:
+        workers = self.context.run.budget.collections
+        with Pool(workers, self.context.run.cancelled, name="mbk-restore") as pool:
+            outcomes = {outcome.target: outcome for outcome in pool.map(one, tasks)}
+        self._rbac()
+        for task in tasks:
             if outcomes[str(task.target)].outcome == CollectionState.DONE:
-                conclude(task)
-        return [outcomes[str(task.target)] for task in order.plan.tasks]
+                worker.conclude(task)
+        return [outcomes[str(task.target)] for task in tasks]
 
-    def _rbac(self, order: _Order) -> None:
-        if not order.options.rbac or order.backup.rbac_meta is None:
+    def _collection(self, worker: RestoreWorker, task: RestoreTask, *, resumed: bool) -> CollectionOutcome:
+        label, run = str(task.target), self.context.run
+        try:
+            outcome = worker.restore(task, resumed=resumed)
+        except MbkError as error:
+            if self.plan.options.fail_fast or concerns_everything(error):
+                raise
+            self._errors[label] = error
+            run.emit(CollectionFinished(collection=label, outcome=CollectionState.FAILED, error=str(error)))
+            return CollectionOutcome(str(task.source), label, CollectionState.FAILED, error=str(error))
+        run.emit(CollectionFinished(collection=label, outcome=CollectionState.DONE))
+        return outcome
+
+    def _rbac(self) -> None:
+        recorded = self.plan.backup.rbac_meta
+        if not self.plan.options.rbac or recorded is None:
             return
-        self.run.phase("rbac")
-        for note in self.milvus.access.restore(order.backup.rbac_meta):
-            self.run.notice("rbac", note)
-
-    def _report(
-        self, order: _Order, outcomes: list[CollectionOutcome], transfer: TransferStats | None = None
-    ) -> RunReport:
-        return RunReport(
-            command="restore",
-            name=order.name,
-            id=str(uuid.uuid4()),
-            location=f"{self.backup.location}/{order.name}",
-            milvus_version=self.milvus.version,
-            seconds=time.monotonic() - order.started,
-            collections=tuple(outcomes),
-            transfer=transfer or TransferStats(),
-            notices=tuple(self.run.notices),
-        )
+        self.context.run.phase("rbac")
+        for note in self.context.milvus.access.restore(recorded):
+            self.context.run.notice("rbac", note)
 
     def _ended(self, report: RunReport) -> RunReport:
         if report.failed:
@@ -265,16 +235,3 @@ class Restore:
                 hint="the others are done; run again with --filter for these",
             )
         return report
-
-
-def _planned(task: RestoreTask, places: Places) -> CollectionOutcome:
-    found = places.get(task.target, SegmentPlaces())
-    data, _ = segments_of(task, found)
-    return CollectionOutcome(
-        str(task.source),
-        str(task.target),
-        CollectionState.PLANNED,
-        objects=sum(place.objects for place in found.places.values()),
-        size=sum(place.size for place in found.places.values()),
-        rows_expected=sum({segment.segment_id: segment.num_of_rows for segment in data}.values()),
-    )

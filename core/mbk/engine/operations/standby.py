@@ -1,321 +1,79 @@
-"""The use-case `restore secondary`: a backup becomes the state of a standby cluster, ids and all (FORMAT.md 6.1).
-
-The standby takes no calls that write, only messages of its source's log. So the collections are written into its log
-as the source's log would have them, up to the flush that the backup was drawn at; replication goes on from there.
-The messages of one backup are always the same, in the same order: a run that was killed is gone on with by the same
-command, and what the standby has taken is not sent again.
-"""
+"""The operation `restore secondary`: a backup becomes the state of a standby cluster, ids and all."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import dataclass, field
-from typing import ParamSpec
+from dataclasses import dataclass
 
-from mbk.engine.formats.binlog.import_plan import GroupLimits, ImportGroup, stages
-from mbk.engine.formats.binlog.places import scan
-from mbk.engine.formats.binlog.staging import Staging
-from mbk.engine.operations.limits import RestoreLimits
-from mbk.engine.operations.standby_checks import database_ids, refuse
+from mbk.engine.formats.base import Clusters, StandbyRestore
+from mbk.engine.formats.known import of_backup
 from mbk.engine.repository.catalog import Catalog
-from mbk.engine.repository.flush_messages import flush_ticks
-from mbk.engine.restore.journal import JournalFile
-from mbk.engine.runtime.run import Run
-from mbk.engine.transfer.transfer import Transfer
-from mbk.errors import AlreadyExists, ImportFailed, VerificationFailed
-from mbk.model.events import CollectionFinished, ImportProgressed
-from mbk.model.layout import RESTORE_TEMP, physical_channel
-from mbk.model.records import ALL_PARTITIONS, DEFAULT_DATABASE, NOT_LOADED, Backup, Collection
+from mbk.engine.runtime.context import StandbyContext
+from mbk.model.options import StandbyOptions
+from mbk.model.plans import Plan, total
+from mbk.model.records import Backup
 from mbk.model.reports import CollectionOutcome, RunReport
-from mbk.model.selection import CollectionName
 from mbk.model.states import CollectionState
-from mbk.ports.milvus.server import Milvus
-from mbk.ports.milvus.values import ImportPhase, ImportState
-from mbk.ports.replicate import Replication
-from mbk.ports.storage import Storage
-
-P = ParamSpec("P")
-
-POLL = 1.0
-#: So long a job may be unknown after it was announced, and a collection invisible after it was made; in seconds.
-PATIENCE = 60.0
-
-OpenReplication = Callable[[str], Replication]
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """One import job of several segments that belong together. ``id`` follows from what it imports."""
-
-    id: int
-    collection: Collection
-    partition: int
-    groups: tuple[ImportGroup, ...]
-
-    @property
-    def rows(self) -> int:
-        return sum(group.rows for group in self.groups)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandbyPlan:
+    name: str
+    backup: Backup
+    clusters: Clusters
+    standby: StandbyRestore
 
 
-@dataclass(slots=True)
-class SecondaryRestore:
-    """One run. ``open_replication`` is given the source's control channel; ``storage`` is the standby's own."""
+def plan(context: StandbyContext, name: str, options: StandbyOptions) -> StandbyPlan:
+    """Raises everything that stands against it: what the backup lacks, a standby that is in use."""
+    catalog = Catalog(context.backup_storage, context.run)
+    context.backup_storage.check()
+    backup = catalog.read(name)
+    clusters = Clusters(source=options.source, target=options.target, open=context.open_log)
+    standby = of_backup(backup.format, name).standby(context, catalog, backup, clusters)
+    return StandbyPlan(name=name, backup=backup, clusters=clusters, standby=standby)
 
-    milvus: Milvus
-    open_replication: OpenReplication
-    storage: Storage
-    backup: Storage
-    run: Run
-    limits: RestoreLimits
-    _staging: dict[int, Staging] = field(default_factory=dict, init=False)
-    _rows: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int), init=False)
 
-    def execute(self, name: str, *, source: str, target: str) -> RunReport:
-        """``source`` and ``target`` are cluster ids. `UsageError` where the backup lacks what a standby needs,
-        `AlreadyExists` where the target has taken messages or holds a collection of the backup already."""
-        started = time.monotonic()
-        catalog = Catalog(self.backup, self.run)
-        self.backup.check()
-        backup = catalog.read(name)
-        refuse(backup, self.milvus, source, target)
-        self.storage.check()
-        aside = f"{self.storage.location.root}{RESTORE_TEMP}{name}-secondary/"
-        journal = JournalFile(self.storage, aside, self.run)
-        resumed = journal.load(backup_id=backup.id, target=f"{source} {target}")
-        with (
-            closing(self.open_replication(backup.control_channel_name)) as replication,
-            Transfer(
-                source=self.backup, destination=self.storage, run=self.run, limits=self.limits.transfer
-            ) as transfer,
-        ):
-            if not resumed:
-                self._refuse_used(backup, replication, target)
-            waves = self._stage(catalog, backup, transfer)
-            journal.begin(collection_id=0, created=True)
-            self._definitions(backup, replication)
-            for wave in waves:
-                self._import(backup, wave, replication)
-            self._conclude(backup, replication)
-            stats = transfer.stats
-        self._await_collections(backup)
-        for staging in self._staging.values():
-            staging.clean()
-        journal.forget()
-        return RunReport(
-            command="restore secondary",
-            name=name,
-            id=backup.id,
-            location=f"{self.backup.location}/{name}",
-            milvus_version=self.milvus.version,
-            seconds=time.monotonic() - started,
-            collections=tuple(self._outcomes(backup)),
-            transfer=stats,
-            notices=tuple(self.run.notices),
+def preview(context: StandbyContext, plan: StandbyPlan) -> Plan:
+    planned = [
+        CollectionOutcome(
+            str(name),
+            str(name),
+            CollectionState.PLANNED,
+            objects=found.objects or 0,
+            size=found.size or 0,
+            rows_expected=found.rows,
         )
-
-    # -- before the first message --------------------------------------------------------------------------------
-
-    def _refuse_used(self, backup: Backup, replication: Replication, target: str) -> None:
-        """A standby that has taken anything cannot be brought to the state of a backup any more."""
-        known = self.run.retry.call("get the replicate configuration", replication.topology)
-        for channel in known.get(target, ()):
-            tick = self.run.retry.call(f"get the checkpoint of {channel}", replication.checkpoint, channel)
-            if tick:
-                raise AlreadyExists(
-                    f"cluster {target} has taken messages on {channel} up to {tick}",
-                    hint="use a fresh standby",
-                )
-        for record in backup.collection_backups:
-            name = _name(record)
-            if self.milvus.inventory.has_collection(name.database, name.collection):
-                raise AlreadyExists(f"cluster {target} holds {name} already", hint="use a fresh standby")
-
-    def _stage(self, catalog: Catalog, backup: Backup, transfer: Transfer) -> list[list[_Job]]:
-        """Everything lies where the standby can read it before it is told of anything. Waves of jobs, in their order."""
-        waves: list[list[_Job]] = []
-        limits = GroupLimits(
-            stage_all=not self.storage.location.readable_by_same_milvus(self.backup.location),
-            merge=False,
-            max_segments=self.limits.max_segments,
-            max_size=self.limits.max_group_size,
-            by_channel=True,
-        )
-        for record in backup.collection_backups:
-            found = scan(self.backup, catalog.layout(backup.name), record, self.run)
-            staging = Staging(
-                self.backup, self.storage, transfer, self.run, name=backup.name, target=_name(record)
-            )
-            self._staging[record.collection_id] = staging
-            for number, stage in enumerate(stages(record, found, limits)):
-                for group in (group for group in stage if group.staged):
-                    staging.stage(group)
-                while len(waves) <= number:
-                    waves.append([])
-                waves[number] += _jobs(backup, record, stage, self.limits.max_segments)
-        return waves
-
-    # -- messages ------------------------------------------------------------------------------------------------
-
-    def _send(self, what: str, send: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
-        self.run.check_cancelled()
-        self.run.retry.call(what, send, *args, **kwargs)
-
-    def _definitions(self, backup: Backup, replication: Replication) -> None:
-        self.run.phase("create")
-        ids = database_ids(backup)
-        for database in backup.database_backups:
-            if database.db_name != DEFAULT_DATABASE:
-                self._send(f"create database {database.db_name}", replication.create_database, database)
-        for record in backup.collection_backups:
-            name, database_id = _name(record), ids[_name(record).database]
-            self._send(f"create {name}", replication.create_collection, record, database_id)
-            for index in record.index_infos:
-                self._send(
-                    f"create index {index.index_name} of {name}",
-                    replication.create_index,
-                    record,
-                    database_id,
-                    index,
-                )
-
-    def _import(self, backup: Backup, jobs: list[_Job], replication: Replication) -> None:
-        """Announces the jobs of one wave, and commits each in turn when it has read everything."""
-        self.run.phase("import")
-        ticks = flush_ticks(backup)
-        for job in jobs:
-            self._send(
-                f"start import {job.id} into {_name(job.collection)}",
-                self._announce,
-                job,
-                replication,
-                ticks,
-            )
-        for job in jobs:
-            waits = self._await(job, ImportPhase.UNCOMMITTED).phase is ImportPhase.UNCOMMITTED
-            self._send(
-                f"commit import {job.id} into {_name(job.collection)}",
-                replication.commit_import,
-                job.collection,
-                job=job.id,
-                needed=waits,
-            )
-        for job in jobs:
-            state = self._await(job, ImportPhase.COMPLETED)
-            self._rows[job.collection.collection_id] += state.rows
-
-    def _announce(self, job: _Job, replication: Replication, ticks: dict[str, int]) -> None:
-        first, staging = job.groups[0], self._staging[job.collection.collection_id]
-        options = {
-            "skip_disk_quota_check": "true",
-            "auto_commit": "false",
-            "l0_import" if first.l0 else "backup": "true",
-            "end_ts": str(ticks[physical_channel(first.v_channel)]),
-        }
-        if first.storage_version:
-            options["storage_version"] = str(first.storage_version)
-        replication.start_import(
-            job.collection,
-            job=job.id,
-            partition=job.partition,
-            files=[staging.paths(group) for group in job.groups],
-            options=options,
-        )
-
-    def _await(self, job: _Job, wanted: ImportPhase) -> ImportState:
-        label, unknown_since = str(_name(job.collection)), None
-        while True:
-            try:
-                state = self.run.retry.call(
-                    f"ask for import job {job.id}",
-                    self.milvus.imports.state,
-                    str(job.id),
-                    database=_name(job.collection).database,
-                    rest=True,
-                )
-            except ImportFailed:
-                unknown_since = unknown_since or time.monotonic()
-                if time.monotonic() - unknown_since > PATIENCE:
-                    raise
-            else:
-                if state.phase is ImportPhase.FAILED:
-                    raise ImportFailed(
-                        f"import {job.id} into {label} failed: {state.reason or 'the server gave no reason'}",
-                        hint="mend it and run the same command again",
-                    )
-                self.run.emit(
-                    ImportProgressed(
-                        collection=label, job=str(job.id), percent=state.percent, rows=state.rows
-                    )
-                )
-                if state.phase in (wanted, ImportPhase.COMPLETED):
-                    return state
-            self.run.sleep(POLL)
-
-    def _conclude(self, backup: Backup, replication: Replication) -> None:
-        """Load states, users, and last the source's own flush: from behind it replication goes on."""
-        self.run.phase("conclude")
-        ids = database_ids(backup)
-        for record in backup.collection_backups:
-            if record.load_state not in ("", NOT_LOADED):
-                self._send(f"load {_name(record)}", replication.load, record, ids[_name(record).database])
-        if (rbac := backup.rbac_meta) is not None:
-            present = self.run.retry.call("read RBAC", self.milvus.access.read)
-            self._send("restore users and roles", replication.restore_rbac, rbac, present)
-        for channel, message in sorted(backup.flush_all_msgs_base64.items()):
-            self._send(
-                f"forward the flush of {channel}", replication.forward, channel, base64.b64decode(message)
-            )
-
-    # -- afterwards ----------------------------------------------------------------------------------------------
-
-    def _await_collections(self, backup: Backup) -> None:
-        deadline = time.monotonic() + PATIENCE
-        for record in backup.collection_backups:
-            name = _name(record)
-            while not self.milvus.inventory.has_collection(name.database, name.collection):
-                if time.monotonic() > deadline:
-                    raise VerificationFailed(
-                        f"{name} does not appear in the standby", hint="see the standby's log"
-                    )
-                self.run.sleep(POLL)
-            self.run.emit(CollectionFinished(collection=str(name), outcome=CollectionState.DONE))
-
-    def _outcomes(self, backup: Backup) -> Iterator[CollectionOutcome]:
-        for record in backup.collection_backups:
-            segments = [segment for part in record.partition_backups for segment in part.segment_backups]
-            yield CollectionOutcome(
-                str(_name(record)),
-                str(_name(record)),
-                CollectionState.DONE,
-                size=record.size,
-                rows_expected=sum(segment.num_of_rows for segment in segments if not segment.is_l0),
-                rows_present=self._rows[record.collection_id],
-                notes=("rows expected is an upper bound: what is younger than the flush is left out",),
-            )
+        for name, found in plan.standby.estimate().items()
+    ]
+    return Plan(
+        command="restore secondary",
+        name=plan.name,
+        id=plan.backup.id,
+        location=f"{context.backup_storage.location}/{plan.name}",
+        target=f"cluster {plan.clusters.target}",
+        milvus_version=context.milvus.version,
+        resumes=plan.standby.resumed,
+        collections=tuple(planned),
+        objects=sum(item.objects for item in planned),
+        size=sum(item.size for item in planned),
+        rows=total([item.rows_expected for item in planned]),
+        notices=tuple(context.run.notices),
+    )
 
 
-def _name(record: Collection) -> CollectionName:
-    return CollectionName(record.db_name or DEFAULT_DATABASE, record.collection_name)
-
-
-def _jobs(backup: Backup, record: Collection, stage: list[ImportGroup], most: int) -> Iterator[_Job]:
-    """The groups of a stage, those of one partition, channel and storage version together."""
-    alike: defaultdict[tuple[int, str, int], list[ImportGroup]] = defaultdict(list)
-    for group in stage:
-        partition = group.segments[0].partition_id if group.partition else ALL_PARTITIONS
-        alike[partition, group.v_channel, group.storage_version].append(group)
-    for (partition, _, _), groups in sorted(alike.items(), key=lambda pair: pair[0]):
-        for start in range(0, len(groups), most):
-            chosen = tuple(groups[start : start + most])
-            yield _Job(_job_id(backup, record, chosen), record, partition, chosen)
-
-
-def _job_id(backup: Backup, record: Collection, groups: tuple[ImportGroup, ...]) -> int:
-    """A positive 63-bit number that another run of the same restore comes to as well."""
-    text = f"{backup.id} {record.collection_id} {' '.join(group.key for group in groups)}"
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+def execute(context: StandbyContext, name: str, options: StandbyOptions) -> RunReport:
+    started = time.monotonic()
+    made = plan(context, name, options)
+    outcomes, stats = made.standby.execute()
+    return RunReport(
+        command="restore secondary",
+        name=name,
+        id=made.backup.id,
+        location=f"{context.backup_storage.location}/{name}",
+        milvus_version=context.milvus.version,
+        seconds=time.monotonic() - started,
+        collections=tuple(outcomes),
+        transfer=stats,
+        notices=tuple(context.run.notices),
+    )

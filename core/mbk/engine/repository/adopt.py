@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mbk.engine.formats.binlog.backup import CollectionBackup
 from mbk.engine.repository.catalog import Catalog
 from mbk.engine.repository.codec import head
+from mbk.engine.repository.collections import CollectionBackup
 from mbk.engine.repository.detailed import DetailedCollection, read_detailed
 from mbk.engine.repository.spool import SegmentSpool
-from mbk.model.manifest import OwnMeta
+from mbk.model.manifest import Manifest
 from mbk.model.records import CollectionHead, Database, PartitionHead, Rbac
 from mbk.model.reports import CollectionOutcome
 from mbk.model.states import CollectionState
@@ -17,23 +17,30 @@ from mbk.model.states import CollectionState
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    own: OwnMeta
+    """``manifest`` as the run that completes the backup goes on with it."""
+
+    manifest: Manifest
     databases: list[Database]
     rbac: Rbac | None
     collections: list[CollectionBackup]
 
+    @classmethod
+    def nothing(cls, manifest: Manifest) -> Adopted:
+        """For a backup that begins."""
+        return cls(manifest, [], None, [])
+
 
 def adopt(catalog: Catalog, name: str, spool: SegmentSpool) -> Adopted:
     """Reads a committed backup of ours with its file lists; the segments go into the spool."""
-    own = catalog.read_own(name)
+    manifest = catalog.read_manifest(name)
     backup = read_detailed(catalog, name)
-    collections = [_adopted(collection, own, spool) for collection in backup.collections()]
-    return Adopted(own, backup.extras.database_backups, backup.extras.rbac_meta, collections)
+    collections = [_adopted(collection, manifest, spool) for collection in backup.collections()]
+    return Adopted(manifest, backup.extras.database_backups, backup.extras.rbac_meta, collections)
 
 
-def _adopted(collection: DetailedCollection, own: OwnMeta, spool: SegmentSpool) -> CollectionBackup:
+def _adopted(collection: DetailedCollection, manifest: Manifest, spool: SegmentSpool) -> CollectionBackup:
     label = f"{collection.db_name}.{collection.collection_name}"
-    rows = own.rows.get(str(collection.collection_id))
+    rows = manifest.rows.get(str(collection.collection_id))
     outcome = CollectionOutcome(
         label,
         label,
@@ -47,7 +54,7 @@ def _adopted(collection: DetailedCollection, own: OwnMeta, spool: SegmentSpool) 
         [head(partition, PartitionHead) for partition in collection.partition_backups],
         outcome,
         rows,
-        own.protection.get(str(collection.collection_id)),
+        manifest.protection.get(str(collection.collection_id)),
     )
     for segment in collection.segments():
         spool.add(segment)

@@ -17,7 +17,7 @@ from mbk.engine.transfer import listing
 from mbk.errors import BackupNotFound, InvalidBackup, MbkError, ObjectNotFound, UsageError
 from mbk.model import layout
 from mbk.model.layout import BackupLayout
-from mbk.model.manifest import OwnMeta
+from mbk.model.manifest import Manifest
 from mbk.model.records import Backup, BackupHead, Record
 from mbk.model.reports import BackupSummary
 from mbk.model.states import BackupState
@@ -45,12 +45,12 @@ class Found:
 
     @property
     def is_backup(self) -> bool:
-        return self.has_data or bool(self.files.keys() & {*LEVEL_FILES, layout.FULL_META, layout.OWN_META})
+        return self.has_data or bool(self.files.keys() & {*LEVEL_FILES, layout.FULL_META, layout.MANIFEST})
 
     @property
     def is_committed(self) -> bool:
         """Old tools wrote the level files alone; a backup of ours with these alone was killed while it committed."""
-        by_levels = self.files.keys() >= LEVEL_FILES and layout.OWN_META not in self.files
+        by_levels = self.files.keys() >= LEVEL_FILES and layout.MANIFEST not in self.files
         return layout.FULL_META in self.files or by_levels
 
 
@@ -76,6 +76,13 @@ class Catalog:
             files = {item.key.removeprefix(place.meta_prefix): item.size for item in found}
         return Found(place, files, not below.isdisjoint({place.data_prefix, f"{place.prefix}bundle/"}))
 
+    def require(self, name: str) -> Found:
+        """What lies below the name, committed or not; `BackupNotFound` where that is no backup."""
+        found = self.find(name)
+        if not found.is_backup:
+            raise BackupNotFound(f"no backup {name!r} in {self._storage.location}", hint="see `mbk list`")
+        return found
+
     def is_taken(self, name: str) -> bool:
         """Whether any object lies below the name, as the classic tool sees it."""
         return bool(self._level(self.layout(name).prefix))
@@ -85,11 +92,9 @@ class Catalog:
 
         Raises `BackupNotFound`, also for one that was never committed, and `InvalidBackup` for a damaged one.
         """
-        found = self.find(name)
-        if not found.is_backup:
-            raise BackupNotFound(f"no backup {name!r} in {self._storage.location}", hint="see `mbk list`")
+        found = self.require(name)
         if not found.is_committed:
-            raise InvalidBackup(f"backup {name!r} is incomplete", hint=self.read_own(name).remedy(name))
+            raise InvalidBackup(f"backup {name!r} is incomplete", hint=self.read_manifest(name).remedy(name))
         prefix = found.layout.meta_prefix
         if layout.FULL_META in found.files:
             where = f"{prefix}{layout.FULL_META}"
@@ -102,13 +107,13 @@ class Catalog:
             )
         return backup
 
-    def read_own(self, name: str) -> OwnMeta:
+    def read_manifest(self, name: str) -> Manifest:
         """Our own file; an empty one where the backup is another tool's or the file is damaged."""
-        where = self.layout(name).meta(layout.OWN_META)
+        where = self.layout(name).meta(layout.MANIFEST)
         try:
-            return metafiles.decode(self.read_file(where), OwnMeta, where=where)
+            return metafiles.decode(self.read_file(where), Manifest, where=where)
         except (ObjectNotFound, InvalidBackup):
-            return OwnMeta()
+            return Manifest()
 
     def summaries(self) -> Iterator[BackupSummary]:
         """All backups by name, the incomplete and the unreadable too. Reads two small files of each."""
@@ -123,7 +128,7 @@ class Catalog:
         found = self.find(name)
         if not found.is_backup:
             return None
-        own = self.read_own(name) if layout.OWN_META in found.files else OwnMeta()
+        own = self.read_manifest(name) if layout.MANIFEST in found.files else Manifest()
         created = _moment(own.started)
         if not found.is_committed:
             return BackupSummary(
@@ -170,17 +175,15 @@ class Catalog:
 
         self._run.retry.call(f"write {key}", once)
 
-    def write_own(self, name: str, own: OwnMeta) -> None:
-        self.write(self.layout(name).meta(layout.OWN_META), lambda: [msgspec.json.encode(own)])
+    def write_manifest(self, name: str, own: Manifest) -> None:
+        self.write(self.layout(name).meta(layout.MANIFEST), lambda: [msgspec.json.encode(own)])
 
     def delete(self, name: str) -> int:
         """Deletes a backup, complete or not; returns how many objects went. `BackupNotFound` where there is none.
 
         The commit mark goes first: killed in between, what is left is an incomplete backup.
         """
-        found = self.find(name)
-        if not found.is_backup:
-            raise BackupNotFound(f"no backup {name!r} in {self._storage.location}", hint="see `mbk list`")
+        found = self.require(name)
         first = [
             found.layout.meta(file) for file in (layout.FULL_META, layout.BACKUP_META) if file in found.files
         ]

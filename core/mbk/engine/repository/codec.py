@@ -6,7 +6,6 @@ Reading decodes straight into records that leave out the file lists.
 
 from __future__ import annotations
 
-import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
@@ -14,6 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from mbk.engine.repository.spool import SegmentSpool
+from mbk.engine.runtime.decoding import decoder
 from mbk.errors import InvalidBackup
 from mbk.model import layout
 from mbk.model.records import (
@@ -31,7 +31,6 @@ from mbk.model.records import (
 
 T = TypeVar("T", bound=Record)
 R = TypeVar("R", bound=Record)
-S = TypeVar("S")
 
 #: A collection with its partitions in server order; the segments are in the spool.
 CollectionParts = tuple[CollectionHead, list[PartitionHead]]
@@ -126,24 +125,6 @@ def _infos(items: Iterable[Iterator[bytes]]) -> Iterator[bytes]:
 
 
 # -- reading -----------------------------------------------------------------------------------------------------
-
-
-_decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}
-_building = threading.Lock()
-
-
-def decoder(kind: type[S]) -> msgspec.json.Decoder[S]:
-    """One decoder a type, made by one thread at a time.
-
-    msgspec looks into a type when it is first decoded, and a second thread that does so meanwhile meets a half-made
-    description: seen as a crash of the interpreter with msgspec 0.22 and eight threads.
-    """
-    found = _decoders.get(kind)
-    if found is None:
-        with _building:
-            found = _decoders.get(kind) or msgspec.json.Decoder(kind)
-            _decoders[kind] = found
-    return found
 
 
 def decode(data: bytes | bytearray, kind: type[T], *, where: str) -> T:

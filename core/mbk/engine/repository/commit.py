@@ -1,72 +1,86 @@
-"""The files of a backup that is being made: taking its name, sweeping out what is stale, committing."""
+"""How a backup begins and ends: its name is taken first, and ``full_meta.json``, written last, makes it a backup."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
-from mbk.engine.formats.binlog.backup import CollectionBackup
-from mbk.engine.repository import codec as metafiles
+from mbk.engine.repository import codec
 from mbk.engine.repository.catalog import Catalog
+from mbk.engine.repository.codec import CollectionParts
 from mbk.engine.repository.spool import SegmentSpool
 from mbk.engine.runtime.run import Run
-from mbk.engine.transfer import listing
-from mbk.errors import BackupExists, ObjectExists, Unsupported
+from mbk.errors import BackupExists, Busy, ObjectExists, Unsupported
 from mbk.model import layout
-from mbk.model.layout import BackupLayout
-from mbk.model.manifest import CREATE, OwnMeta
+from mbk.model.manifest import CREATE, Manifest
 from mbk.model.records import BackupExtras
-from mbk.ports.storage import ObjectInfo, Storage
+from mbk.ports.storage import Storage
 
-#: The ``format`` of a backup whose data Milvus itself has written; it has no level files but the first (FORMAT.md 1.5).
-SNAPSHOT = "snapshot"
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What a run of `create` finds under its name. ``partial``: a committed backup that lacks collections, which the run
+    completes; ``incomplete``: one that was never committed, which it gives another try. ``manifest`` is what it says.
+    """
+
+    partial: bool
+    incomplete: bool
+    manifest: Manifest
 
 
 @dataclass(frozen=True, slots=True)
 class BackupFiles:
+    """The files of one backup that is being made."""
+
     storage: Storage
     catalog: Catalog
     run: Run
     name: str
 
     @property
-    def place(self) -> BackupLayout:
+    def place(self) -> layout.BackupLayout:
         return self.catalog.layout(self.name)
 
-    def check_name(self, *, resume: bool) -> bool:
-        """`BackupExists` for a name that is taken; True for a partial backup that this run is to complete."""
+    def begun(self, *, resume: bool) -> Begun:
+        """What is there to go on with; `BackupExists` for a name that is taken."""
         if self.catalog.find(self.name).is_committed:
-            if resume and self.catalog.read_own(self.name).failed:
-                return True
+            manifest = self.catalog.read_manifest(self.name)
+            if resume and manifest.failed:
+                return Begun(True, False, manifest)
             raise BackupExists(
                 f"backup {self.name!r} exists in {self.storage.location}",
                 hint="choose another name or delete it",
             )
         if not self.catalog.is_taken(self.name):
-            return False
-        own = self.catalog.read_own(self.name)
-        ours = own.command in ("", CREATE)
+            return Begun(False, False, Manifest())
+        manifest = self.catalog.read_manifest(self.name)
+        ours = manifest.command in ("", CREATE)
         if resume and ours:
-            return False
-        begun = "" if ours else f", begun by {own.command}"
+            return Begun(False, True, manifest)
+        by = "" if ours else f", begun by {manifest.command}"
         raise BackupExists(
-            f"backup {self.name!r} exists in {self.storage.location} and is incomplete{begun}",
-            hint=f"{own.remedy(self.name)}, or remove it: mbk delete -n {self.name}",
+            f"backup {self.name!r} exists in {self.storage.location} and is incomplete{by}",
+            hint=f"{manifest.remedy(self.name)}, or remove it: mbk delete -n {self.name}",
         )
 
-    def take_name(self, own: OwnMeta, *, resume: bool) -> None:
-        """Our own file is the first object of a backup: from then on the name is taken.
+    def require_unchanged(self, before: Begun, *, resume: bool) -> None:
+        """Once the lease is held: `Busy` where another run was here since the plan was made."""
+        if self.begun(resume=resume) != before:
+            raise Busy(f"another run has just worked on backup {self.name!r}", hint="run it again")
+
+    def take_name(self, manifest: Manifest, *, resume: bool) -> None:
+        """The manifest is the first object of a backup: from then on the name is taken.
 
         Of two runs that take one name at once, the storage lets one win, where it can.
         """
         if resume:
             self.storage.clean(self.place.prefix)
-            self.catalog.write_own(self.name, own)
+            self.catalog.write_manifest(self.name, manifest)
             return
-        key = self.place.meta(layout.OWN_META)
-        data = msgspec.json.encode(own)
+        key = self.place.meta(layout.MANIFEST)
+        data = msgspec.json.encode(manifest)
         if self.storage.capabilities.conditional_write:
             try:
                 self.storage.write_if_absent(key, [data], size=len(data))
@@ -79,48 +93,30 @@ class BackupFiles:
                 pass  # a profile promises what this very server does not keep
         self.catalog.write(key, lambda: [data])
 
-    def sweep(self, done: Sequence[CollectionBackup], unfinished: Set[int]) -> None:
-        """Removes what was copied of segments that Milvus has replaced since, and of collections that are gone.
-
-        What was copied of ``unfinished`` collections stays for the run that completes them.
-        """
-        kept = {(backup.record.collection_id, segment) for backup in done for segment in backup.segments}
-        data = self.place.data_prefix
-
-        def is_stale(entry: ObjectInfo) -> bool:
-            _, collection, *rest = entry.key.removeprefix(data).split("/")
-            segment = rest[-3 if layout.INSERT_LOG in entry.key else -2]
-            return int(collection) not in unfinished and (int(collection), int(segment)) not in kept
-
-        stale = listing.consume(
-            self.storage, self.run, lambda entries: [entry.key for entry in entries if is_stale(entry)], data
-        )
-        if stale:
-            self.run.retry.call(f"delete {stale[0]}", self.storage.delete, stale)
-
     def commit(
         self,
-        backup: BackupExtras,
-        own: OwnMeta,
-        done: Sequence[CollectionBackup],
+        extras: BackupExtras,
+        manifest: Manifest,
+        parts: Sequence[CollectionParts],
         spool: SegmentSpool,
-        failed: dict[str, str],
+        *,
+        level_files: bool = True,
+        failed_before: Mapping[str, str] | None = None,
     ) -> None:
-        """Writes the metadata, ``full_meta.json`` last.
+        """Writes the metadata, ``full_meta.json`` last. ``level_files``: also those of partitions and segments.
 
-        Where a partial backup is being completed, what failed before counts as failed until the new tree is there.
+        ``failed_before``: where a partial backup is being completed, what failed in it, which counts as failed until the
+        new tree is there.
         """
-        own.failed = own.failed | failed
-        parts = [(item.record, item.partitions) for item in done]
+        first = msgspec.structs.replace(manifest, failed={**(failed_before or {}), **manifest.failed})
         catalog, place = self.catalog, self.place
-        catalog.write_own(self.name, own)
-        catalog.write(place.meta(layout.BACKUP_META), lambda: metafiles.encode_backup_head(backup))
-        catalog.write(place.meta(layout.COLLECTION_META), lambda: metafiles.encode_collections(parts))
-        if backup.format != SNAPSHOT:
-            catalog.write(place.meta(layout.PARTITION_META), lambda: metafiles.encode_partitions(parts))
-            catalog.write(place.meta(layout.SEGMENT_META), lambda: metafiles.encode_segments(parts, spool))
+        catalog.write_manifest(self.name, first)
+        catalog.write(place.meta(layout.BACKUP_META), lambda: codec.encode_backup_head(extras))
+        catalog.write(place.meta(layout.COLLECTION_META), lambda: codec.encode_collections(parts))
+        if level_files:
+            catalog.write(place.meta(layout.PARTITION_META), lambda: codec.encode_partitions(parts))
+            catalog.write(place.meta(layout.SEGMENT_META), lambda: codec.encode_segments(parts, spool))
         self.run.check_cancelled()
-        catalog.write(place.meta(layout.FULL_META), lambda: metafiles.encode_full(backup, parts, spool))
-        if own.failed != failed:
-            own.failed = failed
-            catalog.write_own(self.name, own)
+        catalog.write(place.meta(layout.FULL_META), lambda: codec.encode_full(extras, parts, spool))
+        if first != manifest:
+            catalog.write_manifest(self.name, manifest)

@@ -10,7 +10,7 @@ from mbk.engine.repository.catalog import Catalog
 from mbk.engine.repository.codec import head
 from mbk.errors import InvalidBackup
 from mbk.model.layout import FULL_META
-from mbk.model.manifest import OwnMeta
+from mbk.model.manifest import Manifest
 from mbk.model.records import Backup, BackupExtras, Collection, CollectionHead
 from mbk.model.states import BackupState
 
@@ -38,7 +38,7 @@ BRIEF_COLLECTION = (
 def view(catalog: Catalog, name: str, *, detail: bool = False) -> dict[str, Any]:
     """A backup as plain data. ``detail`` adds partitions, segments, their files and everything else, secrets excepted."""
     backup = catalog.read(name)
-    own = catalog.read_own(name)
+    own = catalog.read_manifest(name)
     result: dict[str, Any] = {
         **_plain(head(backup, BackupExtras)),
         "state_code": SUCCESS,
@@ -63,7 +63,7 @@ def incomplete(catalog: Catalog, name: str) -> dict[str, Any] | None:
     found = catalog.find(name)
     if not found.is_backup or found.is_committed:
         return None
-    own = catalog.read_own(name)
+    own = catalog.read_manifest(name)
     return {
         "name": name,
         "id": own.id,
@@ -83,7 +83,7 @@ def _whole(catalog: Catalog, name: str, backup: Backup) -> list[Any]:
     return tree.get("collection_backups") or []
 
 
-def _add_protection(result: dict[str, Any], own: OwnMeta) -> None:
+def _add_protection(result: dict[str, Any], own: Manifest) -> None:
     """Which line each collection keeps to, as far as mbk made the backup; a key that classic clients ignore."""
     for collection in result["collection_backups"]:
         protection = own.protection.get(str(collection.get("collection_id", 0)))

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 
 from mbk.engine.restore.plan import RestoreTask
 from mbk.engine.runtime.failures import concerns_everything
+from mbk.engine.runtime.pace import Pace
 from mbk.engine.runtime.run import Run
 from mbk.errors import MbkError, MilvusError
 from mbk.model.options import RestoreOptions
 from mbk.model.records import LOADED
 from mbk.ports.milvus.server import Milvus
-
-INDEX_POLL = 0.5
-LOAD_POLL = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +22,7 @@ class Finish:
     milvus: Milvus
     run: Run
     options: RestoreOptions
+    pace: Pace
 
     def run_all(self, task: RestoreTask) -> list[str]:
         steps: list[tuple[str, Callable[[RestoreTask], None]]] = []
@@ -70,7 +69,7 @@ class Finish:
                 raise MilvusError(f"index {failed.name} of {task.target} failed: {failed.failed}")
             if all(state.finished for state in states):
                 return
-            self.run.sleep(INDEX_POLL)
+            self.run.sleep(self.pace.index)
 
     def _create_aliases(self, task: RestoreTask) -> None:
         for alias in task.record.aliases:
@@ -95,7 +94,7 @@ class Finish:
                 str(task.target),
             )
         while self.milvus.definitions.load_progress(database, name) < 100:
-            self.run.sleep(LOAD_POLL)
+            self.run.sleep(self.pace.load)
 
 
 def _loaded_partitions(task: RestoreTask) -> list[str]:

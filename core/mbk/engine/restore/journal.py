@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 
 import msgspec
 
-from mbk.engine.formats.binlog.import_plan import ImportGroup
 from mbk.engine.repository import codec as metafiles
 from mbk.engine.runtime.run import Run
 from mbk.errors import InvalidBackup, ObjectNotFound
-from mbk.model.layout import OWN_META
+from mbk.model.layout import MANIFEST, RESTORE_TEMP
 from mbk.model.manifest import JobNote, Journal, Loaded
+from mbk.model.selection import CollectionName
 from mbk.ports.storage import Storage
+
+
+def restore_temp(storage: Storage, name: str, target: CollectionName) -> str:
+    """Where the restore of backup ``name`` into ``target`` keeps its journal and its staged copies; ends with ``/``.
+
+    The same on every run, so that a later run finds what a killed one left.
+    """
+    return f"{storage.location.root}{RESTORE_TEMP}{name}-{target.database}-{target.collection}/"
 
 
 class JournalFile:
@@ -20,7 +29,7 @@ class JournalFile:
 
     def __init__(self, storage: Storage, prefix: str, run: Run) -> None:
         self._storage = storage
-        self._key = f"{prefix}{OWN_META}"
+        self._key = f"{prefix}{MANIFEST}"
         self._run = run
         self._lock = threading.Lock()
         self.journal = Journal()
@@ -51,18 +60,16 @@ class JournalFile:
             self.journal.created = created
             self._save()
 
-    def note(self, group: ImportGroup, job: str, *, done: bool = False, rows: int = 0) -> None:
-        """``job`` empty: it is about to be started. What Milvus counts of L0 segments are deletes, not ``rows``."""
-        rows = 0 if group.l0 else rows
-        segments = [segment.segment_id for segment in group.segments]
+    def note(self, key: str, job: str, *, segments: Iterable[int], done: bool = False, rows: int = 0) -> None:
+        """Notes import ``key`` of these segments; ``job`` empty: it is about to be started."""
         with self._lock:
-            self.journal.jobs[group.key] = JobNote(job=job, done=done, rows=rows, segments=segments)
+            self.journal.jobs[key] = JobNote(job=job, done=done, rows=rows, segments=[*segments])
             self._save()
 
-    def withdraw(self, group: ImportGroup) -> None:
+    def withdraw(self, key: str) -> None:
         """The server refused to start it, or it failed and left nothing."""
         with self._lock:
-            self.journal.jobs.pop(group.key, None)
+            self.journal.jobs.pop(key, None)
             self._save()
 
     def release(self, loaded: Loaded | None) -> None:

@@ -2,7 +2,7 @@
 
 A lease is a small object below ``.mbk/leases/`` of the storage's root, written with a conditional create. Whoever holds
 it renews it every few seconds. Clocks of two machines are never compared: a lease counts as left behind when it is
-seen unchanged for `Times.expiry`, or at once when its process is known to be dead because it ran on this machine. So a
+seen unchanged for `LeasePace.expiry`, or at once when its process is known to be dead because it ran on this machine. So a
 run that was killed blocks nobody for longer, and its lease is taken over by the next run of the same name; leases that
 nobody came back for are removed by later runs.
 
@@ -21,36 +21,23 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
 import msgspec
 
-from mbk.engine.repository.codec import decoder
+from mbk.engine.runtime.decoding import decoder
+from mbk.engine.runtime.pace import LeasePace
 from mbk.engine.runtime.run import Run
 from mbk.errors import AccessError, Busy, MbkError, ObjectExists, ObjectNotFound, Unsupported
 from mbk.ports.storage import Storage
 
 PREFIX = ".mbk/leases/"
-#: Nobody comes back for a lease that was not renewed for so long.
-ABANDONED = timedelta(days=1)
-#: Seconds that a write of somebody else may take to show.
-SETTLE = 0.2
 
 log = logging.getLogger(__name__)
 #: The leases that this process holds: one of its own number that is not here was held by an earlier process.
 _held: set[str] = set()
-
-
-@dataclass(frozen=True, slots=True)
-class Times:
-    """Seconds. ``expiry`` is several beats; ``settle`` as `SETTLE`."""
-
-    beat: float = 8.0
-    expiry: float = 30.0
-    settle: float = field(default_factory=lambda: SETTLE)
-    poll: float = 0.5
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -92,7 +79,7 @@ class Lease:
     key: str
     what: str
     run: Run
-    times: Times = field(default_factory=Times)
+    pace: LeasePace = field(default_factory=LeasePace)
     targets: tuple[str, ...] = ()
     _token: str = field(default_factory=lambda: uuid.uuid4().hex)
     _beat: int = 0
@@ -108,9 +95,9 @@ class Lease:
                 other = self.run.retry.call(f"read {self.key}", self._read)
                 if other is None:
                     continue
-                if left_behind(self.storage, self.key, other, self.run, self.times):
+                if left_behind(self.storage, self.key, other, self.run, self.pace):
                     self._write()
-                    self.run.sleep(self.times.settle)
+                    self.run.sleep(self.pace.settle)
                     if self._is_mine():
                         break
                 elif time.monotonic() >= deadline:
@@ -119,7 +106,7 @@ class Lease:
                         hint="wait for its end",
                     )
                 else:
-                    self.run.sleep(self.times.poll)
+                    self.run.sleep(self.pace.poll)
         except BaseException:
             _held.discard(self._token)
             raise
@@ -153,11 +140,11 @@ class Lease:
         if self._read() is not None:
             return False
         self._write()
-        self.run.sleep(self.times.settle)
+        self.run.sleep(self.pace.settle)
         return self._is_mine()
 
     def _renew(self) -> None:
-        while not self._stop.wait(self.times.beat):
+        while not self._stop.wait(self.pace.beat):
             try:
                 if not self._is_mine():
                     self._lost()
@@ -188,11 +175,14 @@ class Lease:
 
 
 @contextmanager
-def hold(storage: Storage, name: str, what: str, run: Run, *, times: Times | None = None) -> Iterator[None]:
+def hold(
+    storage: Storage, name: str, what: str, run: Run, *, pace: LeasePace | None = None
+) -> Iterator[None]:
     """Works on the backup ``name`` alone. `Busy` when somebody else does."""
     place = f"{storage.location.root}{PREFIX}"
-    _sweep(storage, place)
-    lease = Lease(storage, f"{place}{name}", what, run, times or Times())
+    pace = pace or LeasePace()
+    _sweep(storage, place, pace)
+    lease = Lease(storage, f"{place}{name}", what, run, pace)
     try:
         _take(lease)
         yield
@@ -202,17 +192,17 @@ def hold(storage: Storage, name: str, what: str, run: Run, *, times: Times | Non
 
 @contextmanager
 def hold_targets(
-    storage: Storage, targets: Iterable[str], what: str, run: Run, *, times: Times | None = None
+    storage: Storage, targets: Iterable[str], what: str, run: Run, *, pace: LeasePace | None = None
 ) -> Iterator[None]:
     """Restores into these collections alone. `Busy` when another run restores into one of them."""
     place = f"{storage.location.root}{PREFIX}"
-    times = times or Times()
-    _sweep(storage, place)
-    door = Lease(storage, f"{place}restores", "a restore that begins", run, times)
-    claim = Lease(storage, f"{place}restore-{uuid.uuid4().hex}", what, run, times, tuple(sorted(targets)))
+    pace = pace or LeasePace()
+    _sweep(storage, place, pace)
+    door = Lease(storage, f"{place}restores", "a restore that begins", run, pace)
+    claim = Lease(storage, f"{place}restore-{uuid.uuid4().hex}", what, run, pace, tuple(sorted(targets)))
     try:
         try:
-            _take(door, patience=4 * times.expiry)
+            _take(door, patience=4 * pace.expiry)
             _refuse_shared(claim, place)
             _take(claim)
         finally:
@@ -222,15 +212,15 @@ def hold_targets(
         claim.release()
 
 
-def left_behind(storage: Storage, key: str, seen: Holder, run: Run, times: Times) -> bool:
+def left_behind(storage: Storage, key: str, seen: Holder, run: Run, pace: LeasePace) -> bool:
     """Whether nobody holds this lease any more: its process is dead, or it does not change for a while."""
-    until = time.monotonic() + times.expiry
+    until = time.monotonic() + pace.expiry
     while not seen.is_dead:
         if seen.is_ours:
             return False
         if time.monotonic() >= until:
             return True
-        run.sleep(times.poll)
+        run.sleep(pace.poll)
         now = read(storage, key)
         if now is None or now != seen:
             return False
@@ -263,7 +253,7 @@ def _refuse_shared(claim: Lease, place: str) -> None:
             shared = sorted({*claim.targets} & {*(other.targets if other else ())})
             if not other or not shared:
                 continue
-            if left_behind(claim.storage, key, other, claim.run, claim.times):
+            if left_behind(claim.storage, key, other, claim.run, claim.pace):
                 claim.storage.delete([key])
                 continue
             raise Busy(
@@ -272,9 +262,9 @@ def _refuse_shared(claim: Lease, place: str) -> None:
             )
 
 
-def _sweep(storage: Storage, place: str) -> None:
+def _sweep(storage: Storage, place: str, pace: LeasePace) -> None:
     """Removes the leases that nobody came back for; what goes wrong here is the next run's affair."""
-    before = datetime.now(UTC) - ABANDONED
+    before = datetime.now(UTC) - pace.abandoned
     with suppress(MbkError):
         old = [entry.key for entry in storage.list(place) if entry.modified and entry.modified < before]
         if old:

@@ -10,10 +10,10 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
 from types import TracebackType
 
 from mbk.engine.runtime.budget import Room
+from mbk.engine.runtime.limits import TransferLimits
 from mbk.engine.runtime.pool import Pool
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer.items import CopyItem
@@ -33,14 +33,6 @@ KEPT = "kept"
 HELD = 48 * MIB
 #: One chunk on its way out of the source, one on its way into the destination.
 CHUNKS = 2 * MIB
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransferLimits:
-    """``mode`` is ``auto``, ``direct`` or ``streaming``; ``part_threshold`` in bytes: from there on copy by parts."""
-
-    mode: str = "auto"
-    part_threshold: int = 500 * MIB
 
 
 class Transfer:

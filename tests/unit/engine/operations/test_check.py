@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from mbk.engine.operations.check import Check
+from mbk.engine.runtime.limits import TransferLimits
 from mbk.engine.runtime.run import Run
-from mbk.engine.transfer.transfer import TransferLimits
 from mbk.errors import (
     AuthenticationFailed,
     MbkError,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mbk.engine.backup.inventory import narrowed, survey
+from mbk.engine.backup.inventory import narrowed, take_inventory
 from mbk.engine.restore.plan import RestoreTask, make_plan
 from mbk.errors import CollectionNotFound, InvalidName, MbkError, NotFound, PartialFailure, UsageError
 from mbk.model.mapping import parse_mapping
@@ -42,17 +42,17 @@ def server() -> World:
         ("tmp_1/y*", "", "default.tmp_1", "default"),
     ],
 )
-def test_a_survey_finds_what_is_chosen(
+def test_an_inventory_has_what_is_chosen(
     text: str, exclude: str, names: str, databases: str, server: World
 ) -> None:
-    found = survey(server.milvus, Selection.parse(text, exclude=exclude), server.run())
+    found = take_inventory(server.milvus, Selection.parse(text, exclude=exclude), server.run())
     assert [str(name) for name in found.names] == names.split()
     assert sorted(item.db_name for item in found.databases) == databases.split()
     assert found.missing == []
 
 
 def test_a_glob_that_fits_nothing_is_told_and_a_name_that_is_not_there_is_missing(server: World) -> None:
-    found = survey(server.milvus, Selection.parse("docs,gone,x*", exclude="zz"), server.run())
+    found = take_inventory(server.milvus, Selection.parse("docs,gone,x*", exclude="zz"), server.run())
     assert [str(name) for name in found.missing] == ["default.gone"]
     assert found.idle == ["default.x*", "default.zz"]
     assert server.notices == ["filter-fits-nothing"] * 2
@@ -61,7 +61,7 @@ def test_a_glob_that_fits_nothing_is_told_and_a_name_that_is_not_there_is_missin
 @pytest.mark.parametrize(("text", "exclude"), [("x*", ""), ("n*.*", ""), ("", "*.*"), ("docs", "docs")])
 def test_a_filter_that_leaves_nothing_is_an_error(text: str, exclude: str, server: World) -> None:
     with pytest.raises(NotFound, match="nothing is chosen"):
-        survey(server.milvus, Selection.parse(text, exclude=exclude), server.run())
+        take_inventory(server.milvus, Selection.parse(text, exclude=exclude), server.run())
 
 
 def test_a_collection_is_narrowed_to_its_chosen_partitions(server: World) -> None:

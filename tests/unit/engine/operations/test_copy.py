@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from mbk.engine.operations.copy import CopyBackup
+from mbk.engine.operations import copy as operation
 from mbk.engine.repository.catalog import Catalog
 from mbk.engine.repository.view import incomplete
+from mbk.engine.runtime.context import CopyContext
+from mbk.engine.runtime.limits import Limits
 from mbk.engine.runtime.run import Run
 from mbk.errors import BackupExists, InvalidBackup, MbkError
-from mbk.model.manifest import L0COMPACT, OwnMeta
+from mbk.model.manifest import L0COMPACT, Manifest
+from mbk.model.options import CopyOptions
 from mbk.model.records import Backup
 from mbk.model.states import BackupState
 from mbk.testing import MemoryStorage
@@ -32,7 +35,17 @@ def archive(world: World) -> MemoryStorage:
 
 
 def copy(world: World, archive: MemoryStorage, name: str = "nightly") -> None:
-    CopyBackup(world.backup, archive, world.run(), world.limits).execute(name)
+    operation.execute(
+        CopyContext(
+            run=world.run(),
+            backup_storage=world.backup,
+            target=archive,
+            limits=Limits(transfer=world.limits),
+            pace=world.pace,
+        ),
+        name,
+        CopyOptions(path="archive"),
+    )
 
 
 def below(world: World, root: str, name: str = "nightly") -> dict[str, bytes]:
@@ -70,14 +83,14 @@ def test_a_copy_of_another_tools_backup_has_no_file_more_than_it(
     assert below(world, "archive", "old") == below(world, "backup", "old")
 
 
-def begun(storage: MemoryStorage, own: OwnMeta) -> Catalog:
+def begun(storage: MemoryStorage, own: Manifest) -> Catalog:
     catalog = Catalog(storage, Run(policy=QUICK))
-    catalog.write_own("half", own)
+    catalog.write_manifest("half", own)
     return catalog
 
 
 def test_what_l0compact_began_is_told_to_be_begun_anew_and_not_completed_by_create(world: World) -> None:
-    catalog = begun(world.backup, OwnMeta(name="half", id="7", command=L0COMPACT, source="nightly"))
+    catalog = begun(world.backup, Manifest(name="half", id="7", command=L0COMPACT, source="nightly"))
     remedy = "begin anew: mbk l0compact -n nightly -o half --force"
     (summary,) = (item for item in catalog.summaries() if item.name == "half")
     assert summary.reason == f"{remedy}, or delete it"
@@ -92,10 +105,10 @@ def test_what_l0compact_began_is_told_to_be_begun_anew_and_not_completed_by_crea
 
 
 def test_what_create_or_an_older_mbk_began_is_completed_by_create(world: World) -> None:
-    catalog = begun(world.backup, OwnMeta(name="half", id="7"))
+    catalog = begun(world.backup, Manifest(name="half", id="7"))
     (summary,) = (item for item in catalog.summaries() if item.name == "half")
     assert summary.reason == "finish it: mbk create -n half --resume, or delete it"
     world.create("half", resume=True)
     backup: Backup = catalog.read("half")
     assert len(backup.collection_backups) == 1
-    assert catalog.read_own("half").command == "create"
+    assert catalog.read_manifest("half").command == "create"

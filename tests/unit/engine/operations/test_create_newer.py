@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from mbk.engine.backup.flush import FLUSH_PATIENCE, moment
+from mbk.engine.backup.flush import FLUSH_PATIENCE
 from mbk.engine.backup.gc_pause import REFUSALS
-from mbk.engine.repository.positions import timestamp
+from mbk.engine.repository.timeline import moment, timestamp
 from mbk.engine.repository.view import view
 from mbk.engine.runtime.retry import RetryPolicy
 from mbk.engine.runtime.run import Run
@@ -27,7 +27,7 @@ from mbk.errors import (
     Unsupported,
     UsageError,
 )
-from mbk.model.manifest import OwnMeta
+from mbk.model.manifest import Manifest
 from mbk.model.options import Strategy
 from mbk.model.records import FieldSchema, IndexInfo, KeyValue
 from mbk.ports.milvus.values import Feature, FlushAllPoint
@@ -37,8 +37,7 @@ from tests.fakes.world import QUICK, Life, World
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr("mbk.engine.formats.binlog.backup.LISTING_PAUSE", 0.001)
+def world() -> World:
     return filled(V2_6)
 
 
@@ -57,8 +56,8 @@ def full(world: World) -> dict[str, Any]:
     return loaded
 
 
-def own(world: World) -> OwnMeta:
-    return world.catalog().read_own("nightly")
+def own(world: World) -> Manifest:
+    return world.catalog().read_manifest("nightly")
 
 
 def protections(world: World) -> list[tuple[str, bool]]:

@@ -7,7 +7,6 @@ import threading
 import pytest
 
 from mbk.errors import Interrupted
-from mbk.model.options import CreateOptions
 from tests.fakes.milvus import V2_3, V2_4
 from tests.fakes.world import Life, World
 
@@ -120,9 +119,8 @@ def test_no_thread_outlives_an_interrupted_run() -> None:
 
 def test_a_run_that_was_cancelled_begins_nothing() -> None:
     world = ready(same=False)
-    creator = world.creator()
-    creator.run.cancelled.set()
-
+    run = world.run()
+    run.cancelled.set()
     with pytest.raises(Interrupted):
-        creator.execute("nightly", CreateOptions())
+        world.create(run=run)
     assert not world.objects("backups")

@@ -6,15 +6,17 @@ from typing import Any
 
 import pytest
 
-from mbk.engine.operations.l0compact import L0Compact
+from mbk.engine.operations import l0compact
 from mbk.engine.repository.catalog import Catalog
+from mbk.engine.runtime.context import Context
+from mbk.engine.runtime.limits import Limits, TransferLimits
 from mbk.engine.runtime.run import Run
-from mbk.engine.transfer.transfer import TransferLimits
 from mbk.errors import BackupExists, BackupNotFound, InvalidBackup, InvalidName, MbkError, UsageError
+from mbk.model.options import L0CompactOptions
 from mbk.model.reports import RunReport
 from mbk.model.states import BackupState
 from mbk.testing import MemoryService, MemoryStorage
-from tests.fakes.world import QUICK, Killed, Life
+from tests.fakes.world import AT_ONCE, QUICK, Killed, Life
 from tests.unit.engine.forged import (
     COLL,
     P1,
@@ -33,8 +35,14 @@ from tests.unit.engine.forged import (
 def compact(
     storage: MemoryStorage, source: str = "src", output: str = "out", *, force: bool = False
 ) -> RunReport:
-    job = L0Compact(storage, Run(policy=QUICK), TransferLimits(), "mbk test")
-    return job.execute(source, output, force=force)
+    context = Context(
+        run=Run(policy=QUICK),
+        backup_storage=storage,
+        limits=Limits(transfer=TransferLimits()),
+        pace=AT_ONCE,
+        tool="mbk test",
+    )
+    return l0compact.execute(context, source, L0CompactOptions(output=output, force=force))
 
 
 @pytest.fixture

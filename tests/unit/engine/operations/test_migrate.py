@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mbk.engine.operations import migrate
-from mbk.engine.operations.migrate import Migrate
+from mbk.engine.runtime.context import CloudContext
+from mbk.engine.runtime.limits import Limits
 from mbk.errors import (
     AuthenticationFailed,
     BackupNotFound,
@@ -17,6 +18,7 @@ from mbk.errors import (
     StorageFull,
     VerificationFailed,
 )
+from mbk.model.options import MigrateOptions
 from mbk.model.reports import MigrationReport
 from mbk.ports.cloud import Volume
 from mbk.ports.storage import Storage
@@ -75,10 +77,18 @@ def backed_up() -> World:
     return world
 
 
-def run(world: World, service: Service, name: str = "nightly") -> MigrationReport:
-    job = Migrate(world.backup, service, service.open, world.run(), world.limits)
-    with job.run.command("migrate", name):
-        return job.execute(name, "cluster")
+def run(world: World, service: Service, name: str = "nightly", *, batch: int = 2_000) -> MigrationReport:
+    context = CloudContext(
+        run=world.run(),
+        backup_storage=world.backup,
+        cloud=service,
+        open_volume=service.open,
+        limits=Limits(transfer=world.limits),
+        pace=world.pace,
+        batch=batch,
+    )
+    with context.run.command("migrate", name):
+        return migrate.execute(context, name, MigrateOptions(cluster="cluster"))
 
 
 def uploaded(world: World, service: Service) -> dict[str, bytes]:
@@ -97,10 +107,9 @@ def test_every_object_is_uploaded_before_the_migration_starts() -> None:
     assert report.size == sum(map(len, world.backed_up.values()))
 
 
-def test_credentials_that_are_about_to_end_are_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(migrate, "BATCH", 4)
+def test_credentials_that_are_about_to_end_are_renewed() -> None:
     world, service = backed_up(), Service(lifetime=migrate.MARGIN / 2)
-    run(world, service)
+    run(world, service, batch=4)
     assert service.applied > len(world.backed_up) / 4
     assert uploaded(world, service) == world.backed_up
 

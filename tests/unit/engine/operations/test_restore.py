@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from mbk.engine.operations.limits import ImportLimits, RestoreLimits
-from mbk.engine.operations.restore import Restore
+from mbk.engine.runtime.pace import ImportPace
 from mbk.errors import (
     BackupNotFound,
     CollectionExists,
@@ -21,7 +20,6 @@ from mbk.errors import (
     UsageError,
     VerificationFailed,
 )
-from mbk.model.options import RestoreOptions
 from mbk.model.records import LOADED, IndexInfo, KeyValue
 from mbk.model.reports import RunReport
 from mbk.model.selection import Renaming, Selection
@@ -209,7 +207,7 @@ def test_a_server_that_goes_away_stops_the_run(world: World) -> None:
 
     world.milvus.fault = fault
     with pytest.raises(MilvusUnavailable):
-        world.restore(suffix="_back", limits={"imports": ImportLimits(look=0.001)})
+        world.restore(suffix="_back", pace=ImportPace(first=0.001, last=0.001, look=0.001))
 
 
 def test_an_import_that_may_have_begun_is_not_begun_twice(world: World) -> None:
@@ -282,10 +280,7 @@ def test_names_are_chosen_after_renaming(world: World) -> None:
 
 def test_a_database_that_does_not_exist_is_made(world: World) -> None:
     renaming = Renaming.parse("other.*:fresh.*,default.docs:fresh.texts")
-    options = RestoreOptions(renaming=renaming)
-    Restore(world.milvus, world.storage, world.backup, world.run(), RestoreLimits()).execute(
-        "nightly", options
-    )
+    world.restore(renaming=renaming)
     assert {"fresh.logs", "fresh.texts"} <= world.milvus.names
     world.milvus.features -= {Feature.DATABASES}
     with pytest.raises(Unsupported, match=r"databases \(other\).*rename the collections into default"):
@@ -293,11 +288,9 @@ def test_a_database_that_does_not_exist_is_made(world: World) -> None:
 
 
 def test_two_collections_of_one_name_are_refused(world: World) -> None:
-    options = RestoreOptions(renaming=Renaming.parse("other.*:default.*,default.docs:default.logs"))
+    renaming = Renaming.parse("other.*:default.*,default.docs:default.logs")
     with pytest.raises(UsageError, match="restored as default"):
-        Restore(world.milvus, world.storage, world.backup, world.run(), RestoreLimits()).execute(
-            "nightly", options
-        )
+        world.restore(renaming=renaming)
     assert not changes(world)
 
 
@@ -415,10 +408,8 @@ def test_a_database_comes_back_with_its_properties(mapping: dict[str, str], kept
         create(name, properties)
 
     world.milvus.definitions.create_database = creating
-    options = RestoreOptions(renaming=Renaming.parse("shop.*:shop2.*"), ezk_mapping=mapping)
-    Restore(world.milvus, world.storage, world.backup, world.run(), RestoreLimits()).execute(
-        "nightly", options
-    )
+    renaming = Renaming.parse("shop.*:shop2.*")
+    world.restore(renaming=renaming, ezk_mapping=mapping)
     assert made == {"shop2": kept}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mbk.engine.repository.boundary import Boundary, boundary_of
+from mbk.engine.repository.timeline import ConsistencyPoint, consistency_point
 from mbk.errors import InvalidBackup, UsageError
 from mbk.model.records import Backup, Collection
 from tests.fakes.milvus import V2_5
@@ -35,7 +35,7 @@ def test_each_channel_has_its_own_line() -> None:
     record = Collection(
         channel_checkpoints={"ch_0_7v0": encoded("ch_0", 100), "ch_1_7v1": encoded("ch_1", 200)}
     )
-    boundary = boundary_of(record, Backup())
+    boundary = consistency_point(record, Backup())
     assert (boundary.of("ch_0_7v0"), boundary.of("ch_1_7v1")) == (100, 200)
     assert boundary.of("ch_2_7v2") is None
     assert boundary.of("") is None, "of which channel the segment is, matters here"
@@ -43,24 +43,24 @@ def test_each_channel_has_its_own_line() -> None:
 
 def test_one_line_for_all_channels_needs_no_channel() -> None:
     record = Collection(channel_checkpoints={"a_0_7v0": encoded("a_0", 100), "a_1_7v1": encoded("a_1", 100)})
-    assert boundary_of(record, Backup()).of("") == 100
+    assert consistency_point(record, Backup()).of("") == 100
 
 
 def test_a_flush_over_everything_is_a_line_for_its_channels() -> None:
     backup = Backup(flush_all_msgs_base64={"p_0": tick_message(463267588014080003), "p_1": tick_message(99)})
     record = Collection(virtual_channel_names=["p_0_7v0"])
-    boundary = boundary_of(record, backup)
+    boundary = consistency_point(record, backup)
     assert boundary.of("p_0_7v0") == 463267588014080003
     assert boundary.is_one, "other collections' channels are none of its business"
 
 
 def test_a_damaged_line_is_no_line() -> None:
     with pytest.raises(InvalidBackup):
-        boundary_of(Collection(channel_checkpoints={"a_0_7v0": "AAAA"}), Backup())
+        consistency_point(Collection(channel_checkpoints={"a_0_7v0": "AAAA"}), Backup())
 
 
 def test_without_any_line_nobody_can_tell() -> None:
-    assert Boundary({}).of("a_0_7v0") is None
+    assert ConsistencyPoint({}).of("a_0_7v0") is None
 
 
 def backed_up_late() -> World:

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from mbk.engine.operations.limits import ImportLimits
+from mbk.engine.runtime.pace import ImportPace
 from mbk.errors import ImportFailed, MilvusError, MilvusUnavailable
 from mbk.model.records import LOADED
 from mbk.ports.milvus.values import ImportPhase, ImportRequest, ImportState
 from tests.fakes.milvus import V2_3, V2_4
 from tests.fakes.world import World
 
-QUICK = ImportLimits(notice=0.01, patience=0.05, settle=0.01, look=0.001)
+QUICK = ImportPace(first=0.001, last=0.001, notice=0.01, patience=0.05, settle=0.01, look=0.001)
 
 
 def filled(features: frozenset[Any] = V2_4, *, segments: int = 8) -> World:
@@ -31,7 +31,7 @@ def restored(world: World) -> bool:
 
 
 def restore(world: World, **options: Any) -> Any:
-    return world.restore(suffix="_back", limits={"imports": QUICK}, **options)
+    return world.restore(suffix="_back", pace=QUICK, **options)
 
 
 def answering(world: World, state: Callable[[ImportRequest], ImportState | None]) -> None:
@@ -204,7 +204,7 @@ def test_deletes_go_into_a_loaded_target_that_is_loaded_again_afterwards() -> No
     world.create("second")
     target = world.milvus.add("docs_back")
     target.loaded = True
-    world.restore("second", suffix="_back", skip_create=True, limits={"imports": QUICK})
+    world.restore("second", suffix="_back", skip_create=True, pace=QUICK)
     assert [key for key, _ in world.milvus.visible_rows("docs_back")] == [0, 1, 2, 4]
     assert world.milvus.inventory.describe("default", "docs_back").load_state == LOADED
     assert "released" in world.notices
@@ -218,5 +218,5 @@ def test_a_target_is_loaded_again_also_when_the_deletes_fail() -> None:
     world.milvus.add("docs_back").loaded = True
     answering(world, lambda request: ImportState(ImportPhase.FAILED, reason="no") if request.l0 else None)
     with pytest.raises(ImportFailed):
-        world.restore("second", suffix="_back", skip_create=True, limits={"imports": QUICK})
+        world.restore("second", suffix="_back", skip_create=True, pace=QUICK)
     assert world.milvus.inventory.describe("default", "docs_back").load_state == LOADED

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mbk.engine.operations.limits import ImportLimits
+from mbk.engine.runtime.pace import ImportPace
 from mbk.errors import (
     CollectionExists,
     ImportFailed,
@@ -199,7 +199,9 @@ def test_a_collection_is_not_dropped_under_a_running_job() -> None:
     ]
     _one_job_fails_while_another_runs(world, left)
     with pytest.raises(ImportFailed, match="no room"):
-        world.restore(suffix="_back", limits={"max_segments": 1, "imports": ImportLimits(attempts=1)})
+        world.restore(
+            suffix="_back", limits={"max_segments": 1}, pace=ImportPace(first=0.001, last=0.001, attempts=1)
+        )
     assert len(left) == 1
     assert not world.milvus.inventory.has_collection("default", "docs_back")
     assert not world.staged
@@ -210,7 +212,9 @@ def test_a_job_that_does_not_end_keeps_its_collection_for_the_next_run() -> None
     _one_job_fails_while_another_runs(world, [ImportState(ImportPhase.RUNNING)])
     with pytest.raises(ImportFailed, match="no room"):
         world.restore(
-            suffix="_back", limits={"max_segments": 1, "imports": ImportLimits(attempts=1, settle=0.0)}
+            suffix="_back",
+            limits={"max_segments": 1},
+            pace=ImportPace(first=0.001, last=0.001, attempts=1, settle=0.0),
         )
     assert world.milvus.inventory.has_collection("default", "docs_back")
     assert "half-restored" in world.notices

@@ -111,12 +111,11 @@ def test_the_brief_view_has_what_the_classic_tool_shows(world: World) -> None:
 
 
 def test_no_view_shows_a_secret(world: World) -> None:
-    from mbk.model.options import CreateOptions
 
     hashed, key = "$2a$10$hash", "zone-key"
     world.milvus.access.read = lambda: Rbac(users=[RbacUser(user="root", password=hashed)])
     world.milvus.inventory.databases = lambda: [Database(db_name="default", ezk=key)]
-    world.creator().execute("secret", CreateOptions(rbac=True))
+    world.create("secret", rbac=True)
     assert hashed in str(world.backed_up["backup/secret/meta/full_meta.json"])
     for detail in (False, True):
         shown = view(world.catalog(), "secret", detail=detail)

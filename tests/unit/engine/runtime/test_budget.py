@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mbk.config.load import load
-from mbk.engine.operations.limits import budget
+from mbk.connections import budget
 from mbk.engine.runtime.budget import Room
 from mbk.errors import Interrupted
 
@@ -19,9 +19,9 @@ def test_what_the_configuration_asks_for_is_given_as_it_is(tmp_path: Path) -> No
         "backup.parallelism.restoreCollection=7",
     ]
     settings = load(sets=sets, environ={}, cwd=tmp_path).settings
-    given = budget(settings, "create")
+    given = budget(settings, restores=False)
     assert (given.copies, given.parts, given.segments, given.collections) == (300, 300, 1024, 3)
-    assert budget(settings, "restore").collections == budget(settings, "restore secondary").collections == 7
+    assert budget(settings, restores=True).collections == 7
 
 
 def test_room_is_shared_and_comes_back() -> None:

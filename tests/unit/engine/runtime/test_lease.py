@@ -8,13 +8,15 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from mbk.engine.runtime import lease
-from mbk.engine.runtime.lease import Holder, Lease, Times, hold, hold_targets
+from mbk.engine.runtime.lease import Holder, Lease, hold, hold_targets
+from mbk.engine.runtime.pace import LeasePace
 from mbk.engine.runtime.run import Run
 from mbk.errors import Busy, Interrupted, PermissionDenied
 from mbk.ports.storage import Capabilities, Storage
@@ -22,9 +24,9 @@ from mbk.testing import MemoryService, MemoryStorage
 from mbk_local.storage import LocalStorage
 from tests.fakes.world import World
 
-QUICK = Times(beat=0.02, expiry=0.2, settle=0.01, poll=0.01)
+QUICK = LeasePace(beat=0.02, expiry=0.2, settle=0.01, poll=0.01)
 #: The first look tells; nothing is waited for.
-AT_ONCE = Times(expiry=0.0, settle=0.0, poll=0.0)
+AT_ONCE = LeasePace(expiry=0.0, settle=0.0, poll=0.0)
 
 
 @pytest.fixture(params=["conditional", "plain", "local"])
@@ -77,12 +79,12 @@ def beating(storage: Storage, name: str, machine: str) -> Iterator[None]:
 
 
 def test_the_second_is_told_who_is_busy_and_can_go_on_afterwards(storage: Storage) -> None:
-    with hold(storage, "nightly", "backup of 'nightly'", Run(), times=QUICK):
+    with hold(storage, "nightly", "backup of 'nightly'", Run(), pace=QUICK):
         with pytest.raises(Busy, match=f"backup of 'nightly' \\(process {os.getpid()} on "):
-            hold(storage, "nightly", "deletion", Run(), times=QUICK).__enter__()
-        with hold(storage, "weekly", "backup", Run(), times=QUICK):
+            hold(storage, "nightly", "deletion", Run(), pace=QUICK).__enter__()
+        with hold(storage, "weekly", "backup", Run(), pace=QUICK):
             pass
-    with hold(storage, "nightly", "deletion", Run(), times=QUICK):
+    with hold(storage, "nightly", "deletion", Run(), pace=QUICK):
         pass
     assert not leases(storage)
 
@@ -101,7 +103,7 @@ def test_of_many_that_come_at_once_one_gets_it() -> None:
     def contend() -> None:
         start.wait()
         try:
-            with hold(storage, "nightly", "backup", Run(), times=QUICK):
+            with hold(storage, "nightly", "backup", Run(), pace=QUICK):
                 got.append(1)
                 finish.wait()
         except Busy:
@@ -123,14 +125,14 @@ def test_the_lease_of_a_dead_process_of_this_machine_is_taken_over_at_once(stora
         [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
     )
     left_by(storage, "nightly", machine=lease._machine(), pid=int(dead.stdout))
-    with hold(storage, "nightly", "backup", Run(), times=Times(expiry=10_000)):
+    with hold(storage, "nightly", "backup", Run(), pace=LeasePace(expiry=10_000)):
         pass
     assert not leases(storage)
 
 
 def test_the_lease_of_another_machine_is_taken_over_when_it_no_longer_changes(storage: Storage) -> None:
     left_by(storage, "nightly", machine="elsewhere")
-    with hold(storage, "nightly", "backup", Run(), times=AT_ONCE):
+    with hold(storage, "nightly", "backup", Run(), pace=AT_ONCE):
         pass
     assert not leases(storage)
 
@@ -138,19 +140,19 @@ def test_the_lease_of_another_machine_is_taken_over_when_it_no_longer_changes(st
 def test_another_machine_that_is_alive_is_believed() -> None:
     storage = MemoryStorage(root="backup/")
     with beating(storage, "nightly", "elsewhere"), pytest.raises(Busy, match="on elsewhere"):
-        hold(storage, "nightly", "backup", Run(), times=Times(expiry=10_000, poll=0.01)).__enter__()
+        hold(storage, "nightly", "backup", Run(), pace=LeasePace(expiry=10_000, poll=0.01)).__enter__()
 
 
 def test_a_damaged_lease_blocks_nobody(storage: Storage) -> None:
     storage.write(key(storage, "nightly"), [b"{"], size=1)
-    with hold(storage, "nightly", "backup", Run(), times=AT_ONCE):
+    with hold(storage, "nightly", "backup", Run(), pace=AT_ONCE):
         pass
 
 
 def test_a_run_whose_lease_was_taken_over_stops() -> None:
     storage = MemoryStorage(root="backup/")
     run = Run()
-    with hold(storage, "nightly", "backup", run, times=QUICK):
+    with hold(storage, "nightly", "backup", run, pace=QUICK):
         left_by(storage, "nightly", machine="elsewhere")
         assert run.cancelled.wait(30)
     assert any("taken over" in notice for notice in run.notices)
@@ -163,7 +165,7 @@ def test_waiting_for_a_lease_ends_with_the_run() -> None:
     left_by(storage, "nightly", machine="elsewhere")
     run.cancelled.set()
     with pytest.raises(Interrupted):
-        hold(storage, "nightly", "backup", run, times=Times(expiry=10_000)).__enter__()
+        hold(storage, "nightly", "backup", run, pace=LeasePace(expiry=10_000)).__enter__()
 
 
 def test_where_leases_are_forbidden_the_work_goes_on_and_says_so() -> None:
@@ -178,13 +180,13 @@ def test_where_leases_are_forbidden_the_work_goes_on_and_says_so() -> None:
 
 
 def test_two_restores_share_no_collection_and_may_run_side_by_side(storage: Storage) -> None:
-    with hold_targets(storage, ["db.a", "db.b"], "restore of 'nightly'", Run(), times=QUICK):
+    with hold_targets(storage, ["db.a", "db.b"], "restore of 'nightly'", Run(), pace=QUICK):
         with (
-            hold_targets(storage, ["db.c"], "restore of 'weekly'", Run(), times=QUICK),
+            hold_targets(storage, ["db.c"], "restore of 'weekly'", Run(), pace=QUICK),
             pytest.raises(Busy, match=r"restores into db\.b: restore of 'nightly'"),
         ):
-            hold_targets(storage, ["db.b", "db.d"], "restore", Run(), times=QUICK).__enter__()
-        with hold_targets(storage, ["db.d"], "restore", Run(), times=QUICK):
+            hold_targets(storage, ["db.b", "db.d"], "restore", Run(), pace=QUICK).__enter__()
+        with hold_targets(storage, ["db.d"], "restore", Run(), pace=QUICK):
             pass
     assert not leases(storage)
 
@@ -192,16 +194,15 @@ def test_two_restores_share_no_collection_and_may_run_side_by_side(storage: Stor
 def test_the_claim_of_a_restore_that_was_killed_blocks_nobody(storage: Storage) -> None:
     left_by(storage, "restore-1", machine="elsewhere", targets=("db.a",))
     left_by(storage, "restores", machine="elsewhere")
-    with hold_targets(storage, ["db.a"], "restore", Run(), times=AT_ONCE):
+    with hold_targets(storage, ["db.a"], "restore", Run(), pace=AT_ONCE):
         pass
     assert not leases(storage)
 
 
-def test_leases_that_nobody_came_back_for_are_swept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leases_that_nobody_came_back_for_are_swept() -> None:
     storage = MemoryStorage(root="backup/")
     left_by(storage, "old", machine="elsewhere")
-    monkeypatch.setattr(lease, "ABANDONED", lease.ABANDONED * 0)
-    with hold(storage, "nightly", "backup", Run()):
+    with hold(storage, "nightly", "backup", Run(), pace=LeasePace(settle=0.0, abandoned=timedelta())):
         assert leases(storage) == [key(storage, "nightly")]
 
 

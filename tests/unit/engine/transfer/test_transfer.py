@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 import pytest
 
 from mbk.engine.runtime.budget import Budget
+from mbk.engine.runtime.limits import TransferLimits
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer.items import CopyItem
-from mbk.engine.transfer.transfer import Transfer, TransferLimits
+from mbk.engine.transfer.transfer import Transfer
 from mbk.errors import (
     MbkError,
     ObjectNotFound,

@@ -6,18 +6,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from msgspec.structs import replace as replace_fields
 
-from mbk.engine.backup.flush import FlushBoundary
+from mbk.engine.backup.flush import ConsistencyPoints
 from mbk.engine.backup.gc_pause import Lease
-from mbk.engine.backup.inventory import collection_record, partition_records
 from mbk.engine.formats.binlog.details import SegmentDetails
-from mbk.engine.formats.binlog.discover import SegmentFiles, SegmentGone, discover, refuse_manifests
+from mbk.engine.formats.binlog.discover import SegmentFiles, SegmentGone, discover
 from mbk.engine.formats.binlog.orphans import SegmentUnclear
+from mbk.engine.formats.binlog.versions import refuse_manifests
+from mbk.engine.repository.collections import CollectionBackup, collection_record, label_of, partition_records
 from mbk.engine.repository.spool import SegmentSpool
+from mbk.engine.runtime.context import ClusterContext
 from mbk.engine.runtime.pool import Pool
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer import listing
@@ -26,60 +28,20 @@ from mbk.engine.transfer.verify import verify
 from mbk.errors import CollectionNotFound, MilvusError, ObjectNotFound
 from mbk.model.events import WorkPlanned
 from mbk.model.layout import BackupLayout, segment_prefixes
-from mbk.model.manifest import Protection
 from mbk.model.options import Strategy
-from mbk.model.records import ALL_PARTITIONS, CollectionHead, CollectionSchema, PartitionHead
-from mbk.model.reports import CollectionOutcome
+from mbk.model.records import ALL_PARTITIONS, CollectionSchema
+from mbk.model.reports import TransferStats
 from mbk.model.selection import CollectionName, Selection
-from mbk.model.states import CollectionState
 from mbk.ports.milvus.server import Milvus
 from mbk.ports.milvus.values import CollectionInfo, Feature, SegmentInfo
-from mbk.ports.storage import ObjectInfo, Storage
+from mbk.ports.storage import ObjectInfo
 
 #: How often the list of segments is asked for anew when compaction replaced some of them meanwhile.
 LISTINGS = 4
-#: Seconds before the second of these listings; each further one waits as much longer.
-LISTING_PAUSE = 0.5
 #: Segments whose files are known ahead of copying: enough for honest totals, few enough for memory.
 AHEAD = 256
 #: Attempts at the list: it fails as long as it names a segment that a compaction is just replacing.
 LISTING_PATIENCE = 20
-
-
-@dataclass(slots=True)
-class CollectionBackup:
-    """One collection as it stands in the backup. ``rows`` is exact, or None where it could not be counted so.
-
-    ``protection`` is None where nobody knows it. ``replaced``: Milvus exchanged segments meanwhile, so objects of the
-    old ones may lie in the backup.
-    """
-
-    record: CollectionHead
-    partitions: list[PartitionHead]
-    outcome: CollectionOutcome
-    rows: int | None = None
-    protection: Protection | None = None
-    segments: set[int] = field(default_factory=set)
-    replaced: bool = False
-
-    @classmethod
-    def begun(cls, info: CollectionInfo, *, task: str) -> CollectionBackup:
-        label = label_of(info)
-        return cls(
-            collection_record(info, task=task),
-            partition_records(info),
-            CollectionOutcome(label, label, CollectionState.DONE),
-        )
-
-    def end(self, *, objects: int, seconds: float) -> None:
-        """Lets the outcome say what came of it."""
-        self.outcome = replace(
-            self.outcome,
-            objects=objects,
-            size=self.record.size,
-            rows_expected=self.rows,
-            seconds=seconds,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,52 +51,59 @@ class CollectionWorker:
     ``pause_gc`` holds off the garbage collection of a collection, as far as that can be had.
     """
 
-    milvus: Milvus
-    source: Storage
-    destination: Storage
+    context: ClusterContext
     place: BackupLayout
     transfer: Transfer
     segment_pool: Pool
     spool: SegmentSpool
-    run: Run
-    boundary: FlushBoundary
+    points: ConsistencyPoints
     details: SegmentDetails
     pause_gc: Callable[[int], AbstractContextManager[Lease | None]]
     selection: Selection
     task: str
     resume: bool
 
+    @property
+    def left(self) -> tuple[str, ...]:
+        """A copy leaves nothing in Milvus."""
+        return ()
+
+    @property
+    def stats(self) -> TransferStats:
+        return self.transfer.stats
+
+    @property
+    def run(self) -> Run:
+        return self.context.run
+
+    @property
+    def milvus(self) -> Milvus:
+        return self.context.milvus
+
     def back_up(self, info: CollectionInfo) -> CollectionBackup:
         started = time.monotonic()
         label = label_of(info)
         backup = CollectionBackup.begun(info, task=self.task)
         objects = 0
-        if self.boundary.strategy is not Strategy.META_ONLY:
+        if self.points.strategy is not Strategy.META_ONLY:
             objects = self._data(info, backup, label)
         backup.end(objects=objects, seconds=time.monotonic() - started)
         return backup
 
     def _data(self, info: CollectionInfo, backup: CollectionBackup, label: str) -> int:
-        line = self.boundary.draw(info, backup.record)
+        taken = self.points.take(info, backup.record)
         self.run.phase("copy", label)
         with self.pause_gc(info.id) as lease:
             objects = self._listed_and_copied(info, backup, label)
-            line.protection.gc_paused = bool(lease)
-            backup.protection = line.protection
+            backup.protection = replace_fields(taken.protection, gc_paused=bool(lease))
         self._follow_schema(info, backup, label)
-        if line.rows is not None and not self.selection.narrows(CollectionName(info.database, info.name)):
-            backup.rows = line.rows if line.rows == self.boundary.count(info) else None
+        if taken.rows is not None and not self.selection.narrows(CollectionName(info.database, info.name)):
+            backup.rows = taken.rows if taken.rows == self.points.count(info) else None
         return objects
 
     def _listed_and_copied(self, info: CollectionInfo, backup: CollectionBackup, label: str) -> int:
         for attempt in range(1, LISTINGS + 1):
-            segments = self.run.retry.patiently(
-                LISTING_PATIENCE,
-                f"list segments of {label}",
-                self.milvus.segments.persistent,
-                info.database,
-                info.name,
-            )
+            segments = segments_now(self.context, info)
             refuse_manifests(segments, f"a segment of {label}")
             segments = self._chosen(info, backup, segments)
             try:
@@ -147,7 +116,7 @@ class CollectionWorker:
                 )
                 backup.replaced = True
                 self.spool.drop(info.id)
-                self.run.sleep(LISTING_PAUSE * attempt)
+                self.run.sleep(self.context.pace.listing * attempt)
         raise AssertionError("unreachable")
 
     def _chosen(
@@ -238,7 +207,9 @@ class CollectionWorker:
         source, fields = iter(segments), _stored_fields(info)
         while batch := self.details.complete(info, list(islice(source, AHEAD))):
             found = self.segment_pool.map(
-                lambda segment: discover(self.source, self.place, info.id, segment, self.run, fields=fields),
+                lambda segment: discover(
+                    self.context.storage, self.place, info.id, segment, self.run, fields=fields
+                ),
                 batch,
             )
             files = [item for item in found if item is not None]
@@ -253,7 +224,7 @@ class CollectionWorker:
 
     def _copy_segment(self, files: SegmentFiles, label: str, *, keep: bool) -> None:
         self.transfer.copy(files.items, collection=label, present=self._present(files) if keep else {})
-        verify(files.items, self._present(files), where=str(self.destination.location))
+        verify(files.items, self._present(files), where=str(self.context.backup_storage.location))
         self.spool.add(files.record)
 
     def _present(self, files: SegmentFiles) -> dict[str, ObjectInfo]:
@@ -265,7 +236,18 @@ class CollectionWorker:
         )
         logs = (record.binlogs, record.deltalogs[0].binlogs)
         held = [f"{prefix}{group}" for prefix, has in zip(prefixes, logs, strict=True) if has]
-        return listing.by_key(self.destination, self.run, *held)
+        return listing.by_key(self.context.backup_storage, self.run, *held)
+
+
+def segments_now(context: ClusterContext, info: CollectionInfo) -> list[SegmentInfo]:
+    """The collection's flushed segments as Milvus has them now."""
+    return context.run.retry.patiently(
+        LISTING_PATIENCE,
+        f"list segments of {label_of(info)}",
+        context.milvus.segments.persistent,
+        info.database,
+        info.name,
+    )
 
 
 def _stored_fields(info: CollectionInfo) -> frozenset[int]:
@@ -280,7 +262,3 @@ def _stored_fields(info: CollectionInfo) -> frozenset[int]:
 def _names(schema: CollectionSchema) -> dict[int, str]:
     fields = {item.field_id: item.name for item in schema.fields}
     return fields | {item.field_id: item.name for item in schema.struct_array_fields}
-
-
-def label_of(info: CollectionInfo) -> str:
-    return f"{info.database}.{info.name}"

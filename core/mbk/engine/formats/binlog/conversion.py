@@ -18,7 +18,7 @@ from mbk.model.records import CollectionSchema, SegmentHead
 class Conversion(Flag):
     """``UNPACK``: column groups (storage version 2) become one binlog a field. ``FOLD_L0``: what L0 segments delete is
     put beside each data segment. ``PLAIN_DELTAS``: deltas become the JSON form that servers before 2.4 read.
-    ``CUT_L0``: deletes after the boundary are left out of L0 segments. ``APPLY_DELETES``: where a delete beside a segment
+    ``CUT_L0``: deletes after the consistency point are left out of L0 segments. ``APPLY_DELETES``: where a delete beside a segment
     would take a younger row of its key, too, the rows that it hits are left out instead.
     """
 
@@ -35,7 +35,7 @@ class ConversionJob:
     """The segments of one import, to be written below ``insert`` and ``delta`` of Milvus' own storage.
 
     Objects go to ``{insert}{segment}/{field}/{log}`` and ``{delta}{segment}/{log}``. ``places`` say where each segment
-    lies in the backup, ``folded`` where the L0 segments lie that delete in them. ``boundary``: hybrid, deletes after it
+    lies in the backup, ``folded`` where the L0 segments lie that delete in them. ``end_ts``: hybrid, deletes after it
     are left out; 0 for none. ``label``: the target, in events and errors.
     """
 
@@ -46,7 +46,7 @@ class ConversionJob:
     folded: tuple[Place, ...]
     insert: str
     delta: str
-    boundary: int = 0
+    end_ts: int = 0
     label: str = ""
 
 

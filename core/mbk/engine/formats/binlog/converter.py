@@ -16,7 +16,8 @@ from mbk.binlog.arrow import pa, pc
 from mbk.binlog.deletes import Deletes, hits, newest
 from mbk.engine.formats.binlog.conversion import Conversion, ConversionJob
 from mbk.engine.formats.binlog.places import Place
-from mbk.engine.formats.binlog.rows import PACKED, Source, primary_key, refuse_manifests, require
+from mbk.engine.formats.binlog.rows import Source, primary_key, require
+from mbk.engine.formats.binlog.versions import PACKED, require_rows
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer import listing
 from mbk.engine.transfer.items import CopyItem
@@ -59,7 +60,7 @@ class SegmentConverter:
     def convert(self, job: ConversionJob) -> Iterable[str]:
         """Writes everything, looks whether it is there, and returns the keys. A segment all of whose deletes are
         younger than the boundary gets no delta log."""
-        refuse_manifests(job.segments, job.label)
+        require_rows(job.segments, job.label)
         written: list[CopyItem] = []
         for segment, place in zip(job.segments, job.places, strict=True):
             items = list(self._segment(job, segment, place))
@@ -78,7 +79,7 @@ class SegmentConverter:
         if place.insert and (folds or applies):
             deletes, gone = self._effective(job, segment, place)
         elif self._to_rewrite(job, place):
-            deletes = newest(_until(table, job.boundary) for table in self._source.deletes(place))
+            deletes = newest(_until(table, job.end_ts) for table in self._source.deletes(place))
         if place.insert and (unpack or gone is not None):
             yield from self._rows(job, segment, place, insert, gone)
         elif place.insert:
@@ -150,7 +151,7 @@ class SegmentConverter:
         out.
         """
         keys, times = self._source.keys_and_times(segment, place, primary_key(job.schema, job.label))
-        own = (_until(table, job.boundary) for table in self._source.deletes(place))
+        own = (_until(table, job.end_ts) for table in self._source.deletes(place))
         deletes = newest([*own, self._folded(job).matching(keys)], kind=keys.type)
         hit = hits(keys, times, deletes)
         deleted = pc.unique(keys.filter(hit))
@@ -172,7 +173,7 @@ class SegmentConverter:
     def _to_rewrite(self, job: ConversionJob, place: Place) -> bool:
         if not place.delta:
             return False
-        if Conversion.CUT_L0 in job.conversion and job.boundary and not place.insert:
+        if Conversion.CUT_L0 in job.conversion and job.end_ts and not place.insert:
             return True
         if Conversion.PLAIN_DELTAS not in job.conversion:
             return False
@@ -181,14 +182,14 @@ class SegmentConverter:
 
     def _folded(self, job: ConversionJob) -> Deletes:
         """The deletes of the L0 segments of a partition, kept for its next job."""
-        wanted = (*(place.delta for place in job.folded), job.boundary)
+        wanted = (*(place.delta for place in job.folded), job.end_ts)
         with self._lock:
             if self._deletes is None or self._deletes[0] != wanted:
 
                 def source() -> Iterator[Any]:
                     for place in job.folded:
                         for table in self._source.deletes(place):
-                            yield _until(table, job.boundary)
+                            yield _until(table, job.end_ts)
 
                 self._deletes = (wanted, Deletes(source))
             return self._deletes[1]

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from mbk.engine.formats.binlog.orphans import PACKED, sort_out
+from mbk.engine.formats.binlog.orphans import sort_out
+from mbk.engine.formats.binlog.versions import PACKED, refuse_manifests
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer import listing
 from mbk.engine.transfer.items import CopyItem
@@ -20,9 +21,6 @@ from mbk.ports.milvus.values import CollectionInfo, SegmentInfo
 from mbk.ports.storage import ObjectInfo, Storage
 
 K = TypeVar("K", layout.InsertKey, layout.DeltaKey)
-
-#: From this storage version on a segment is a manifest with files of its own, which no import reads (FORMAT.md 2.5).
-MANIFESTS = 3
 
 
 class SegmentGone(NotFound):
@@ -79,15 +77,6 @@ def discover(
         _require_columns(files, segment, fields)
     _add_deltas(files, place, root, deltas, segment)
     return files
-
-
-def refuse_manifests(segments: Iterable[SegmentInfo], what: str) -> None:
-    """`MilvusError` for storage version 3: no import reads such a segment's files."""
-    if any(segment.storage_version >= MANIFESTS for segment in segments):
-        raise MilvusError(
-            f"{what} is of storage version 3, which the binlog format cannot hold",
-            hint="back up with --format snapshot",
-        )
 
 
 def require_milvus_data(

@@ -9,13 +9,12 @@ from dataclasses import dataclass, replace
 
 from mbk.engine.formats.binlog.conversion import Conversion
 from mbk.engine.formats.binlog.places import Place, SegmentPlaces
+from mbk.engine.formats.binlog.versions import PACKED
 from mbk.model.records import Collection, SegmentHead
 from mbk.ports.storage import MIB
 
 #: A segment of this size is worth a job of its own; smaller ones are put together where that saves jobs.
 LARGE = 128 * MIB
-#: Storage version of segments whose columns are packed into groups.
-PACKED = 2
 
 Located = tuple[SegmentHead, Place]
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 
 from mbk.engine.formats.binlog.import_plan import ImportGroup, halves
 from mbk.engine.formats.binlog.slots import Slots
-from mbk.engine.operations.limits import ImportLimits
 from mbk.engine.restore.journal import JournalFile
+from mbk.engine.runtime.pace import ImportPace
 from mbk.engine.runtime.run import Run
 from mbk.errors import (
     AccessError,
@@ -33,8 +33,6 @@ from mbk.model.selection import CollectionName
 from mbk.ports.milvus.server import Milvus
 from mbk.ports.milvus.values import ImportPhase, ImportRequest, ImportState
 
-FIRST_POLL = 0.2
-LAST_POLL = 3.0
 #: How often a job whose answer was lost is looked for.
 LOOKS = 3
 
@@ -96,7 +94,7 @@ class Importer:
         journal: JournalFile,
         run: Run,
         slots: Slots,
-        limits: ImportLimits,
+        pace: ImportPace,
         *,
         target: CollectionName,
         cut: bool,
@@ -106,7 +104,7 @@ class Importer:
         self._journal = journal
         self._run = run
         self._slots = slots
-        self._limits = limits
+        self._pace = pace
         self._target = target
         self._label = str(target)
         self._cut = cut
@@ -133,15 +131,15 @@ class Importer:
         """
         self._waiting.extend(_Work(group) for group in groups)
         self._running += [self._job(_Work(group), job, has_slot=False) for group, job in under_way]
-        pause = FIRST_POLL
+        pause = self._pace.first
         try:
             while self._waiting or self._running or self._put_off:
                 if not (self._waiting or self._running):
                     self._waiting.extend(self._put_off)
                     self._put_off.clear()
-                pause = FIRST_POLL if self._start_some(request) else pause
+                pause = self._pace.first if self._start_some(request) else pause
                 self._run.sleep(pause)
-                pause = min(LAST_POLL, pause * 1.3)
+                pause = min(self._pace.last, pause * 1.3)
                 for job in list(self._running):
                     self._look_after(job)
         except BaseException:
@@ -183,19 +181,24 @@ class Importer:
         wanted = request(group)
         if self._others is None:
             self._others = self._listed(wanted)
-        self._journal.note(group, "")
+        self._note(group, "")
         try:
             job = self._begin(group, wanted)
         except MbkError as error:
             if not isinstance(error, (Unreachable, Interrupted, ImportAbandoned)):
                 # The server answered: it did not begin.
-                self._journal.withdraw(group)
+                self._journal.withdraw(group.key)
             if self._is_full(error):
                 return None
             raise
         self._refused = None
-        self._journal.note(group, job)
+        self._note(group, job)
         return job
+
+    def _note(self, group: ImportGroup, job: str, *, done: bool = False, rows: int = 0) -> None:
+        """What Milvus counts of L0 segments are deletes, not ``rows``."""
+        segments = [segment.segment_id for segment in group.segments]
+        self._journal.note(group.key, job, segments=segments, done=done, rows=0 if group.l0 else rows)
 
     def _is_full(self, error: MbkError) -> bool:
         """Whether to wait for the server to take jobs again; a short time was already waited."""
@@ -203,7 +206,7 @@ class Importer:
             return False
         now = time.monotonic()
         self._refused = self._refused or now
-        if now - self._refused > self._limits.patience:
+        if now - self._refused > self._pace.patience:
             return False
         self._run.notice(
             "imports-refused", f"{self._label} waits for Milvus to take more imports: {error.message}"
@@ -219,14 +222,14 @@ class Importer:
             except Unreachable as error:
                 raise error.final() from error.__cause__
 
-        for attempt in range(1, self._limits.attempts + 1):
+        for attempt in range(1, self._pace.attempts + 1):
             try:
                 return self._run.retry.call(f"start import into {self._label}", once)
             except Unreachable as error:
                 if found := self._appeared(request, error):
                     return found
-                if attempt == self._limits.attempts:
-                    self._journal.withdraw(group)
+                if attempt == self._pace.attempts:
+                    self._journal.withdraw(group.key)
                     raise
         raise AssertionError("at least one attempt is made")
 
@@ -234,7 +237,7 @@ class Importer:
         """The job that was begun though its answer got lost, ``""`` where there is none. Raises where nobody can tell."""
         for look in range(LOOKS):
             if look:
-                self._run.sleep(self._limits.look)
+                self._run.sleep(self._pace.look)
             try:
                 listed = self._listed(request)
             except Unreachable:
@@ -276,7 +279,7 @@ class Importer:
             self._finish(job, state)
         elif state.phase is ImportPhase.FAILED:
             self._let_go(job)
-            self._journal.withdraw(job.group)
+            self._journal.withdraw(job.group.key)
             self._try_again(job.work, state.reason or "the server gave no reason")
         else:
             self._watch(job, state)
@@ -299,7 +302,7 @@ class Importer:
         # Jobs wait for each other in the server: one that stands while others move is no stalled one.
         still = now - max(job.moved, self._slots.moved)
         waits = " and waits for a commit" if state.phase is ImportPhase.UNCOMMITTED else ""
-        if still > self._limits.patience:
+        if still > self._pace.patience:
             cause = ImportFailed(
                 f"import job {job.id} into {self._label} stands at {state.percent}%{waits} for {still:.0f} s",
                 hint=f"its segments are {job.group}; see the logs of Milvus' data nodes",
@@ -307,7 +310,7 @@ class Importer:
             self._let_go(job)
             self.left_running = True
             raise ImportAbandoned(cause, len(job.group.segments))
-        if min(still, now - job.told) > self._limits.notice:
+        if min(still, now - job.told) > self._pace.notice:
             job.told = now
             self._run.notice(
                 "import-stalled",
@@ -337,7 +340,7 @@ class Importer:
                 self._put_off += parts
             else:
                 self._waiting.extendleft(reversed(parts))
-        elif work.attempt < self._limits.attempts:
+        elif work.attempt < self._pace.attempts:
             self._run.notice(
                 "import-retried", f"{self._label}: segment {group} is tried again: {reason}", self._label
             )
@@ -359,7 +362,7 @@ class Importer:
                 "import-empty",
                 f"{self._label}: an import took none of {group.rows} rows; were all of them deleted or too young?",
             )
-        self._journal.note(group, job.id, done=True, rows=state.rows)
+        self._note(group, job.id, done=True, rows=state.rows)
         self._run.emit(ImportProgressed(collection=self._label, job=job.id, percent=100, rows=state.rows))
 
     # -- giving up -----------------------------------------------------------------------------------------------
@@ -374,13 +377,13 @@ class Importer:
             f"waiting for {len(self._running)} import jobs that Milvus has begun",
             self._label,
         )
-        deadline = time.monotonic() + self._limits.settle
+        deadline = time.monotonic() + self._pace.settle
         try:
             while any(self._is_at_work(job) for job in self._running):
                 if time.monotonic() > deadline:
                     self.left_running = True
                     return
-                time.sleep(FIRST_POLL)
+                time.sleep(self._pace.first)
         except MbkError:
             self.left_running = True
 

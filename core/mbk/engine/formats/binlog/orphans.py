@@ -12,13 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from mbk.engine.formats.binlog.versions import PACKED
 from mbk.engine.runtime.run import Run
 from mbk.errors import InvalidBackup, MilvusError, UsageError
 from mbk.ports.milvus.values import SegmentInfo
 from mbk.ports.storage import ObjectInfo, Storage
 
-#: From this storage version on a binlog is a bare parquet file of several fields.
-PACKED = 2
 TIMESTAMP_FIELD = 1
 TIMESTAMP_BYTES = 8
 #: A descriptor is some hundred bytes.

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from mbk.engine.formats.binlog.checks import Places
 from mbk.engine.formats.binlog.conversion import Converter
 from mbk.engine.formats.binlog.import_plan import GroupLimits, ImportGroup, stages, taken_up
 from mbk.engine.formats.binlog.imports import ImportAbandoned, Importer
 from mbk.engine.formats.binlog.places import Place, SegmentPlaces
 from mbk.engine.formats.binlog.slots import Slots
 from mbk.engine.formats.binlog.staging import Staging
-from mbk.engine.operations.limits import ImportLimits
-from mbk.engine.repository.boundary import Boundary
+from mbk.engine.repository.timeline import ConsistencyPoint
 from mbk.engine.restore.finish import Finish
 from mbk.engine.restore.journal import JournalFile
 from mbk.engine.restore.plan import RestoreTask
 from mbk.engine.restore.target import Target
+from mbk.engine.runtime.context import ClusterContext
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer.transfer import Transfer
 from mbk.errors import InvalidBackup
 from mbk.model.options import RestoreOptions
 from mbk.model.records import SegmentHead, as_dict
-from mbk.model.reports import CollectionOutcome
+from mbk.model.reports import CollectionOutcome, TransferStats
+from mbk.model.selection import CollectionName
 from mbk.model.states import CollectionState
 from mbk.ports.milvus.server import Milvus
 from mbk.ports.milvus.values import ImportRequest
-from mbk.ports.storage import Storage
 
 TTL = "collection.ttl.seconds"
 
@@ -38,7 +39,7 @@ class _Restoration:
 
     task: RestoreTask
     found: SegmentPlaces
-    boundary: Boundary | None
+    point: ConsistencyPoint | None
     staging: Staging
     journal: JournalFile
     target: Target
@@ -47,35 +48,47 @@ class _Restoration:
 
 @dataclass(frozen=True, slots=True)
 class CollectionRestorer:
-    """Restores collections one by one; several threads may use it at once. ``rows``: what the backup counted exactly."""
+    """Restores collections one by one; several threads may use it at once.
 
-    milvus: Milvus
-    backup: Storage
-    storage: Storage
+    ``rows``: what the backup counted exactly. ``points``: where a target is cut; what is younger is left out.
+    """
+
+    context: ClusterContext
     transfer: Transfer
-    run: Run
     options: RestoreOptions
     limits: GroupLimits
-    imports: ImportLimits
     slots: Slots
     name: str
     backup_id: str
-    rows: dict[str, int]
-    keep_temp: bool
+    rows: Mapping[str, int]
+    places: Places
+    points: Mapping[CollectionName, ConsistencyPoint]
     converter: Converter | None = None
 
-    def restore(
-        self, task: RestoreTask, found: SegmentPlaces, boundary: Boundary | None, *, resumed: bool
-    ) -> CollectionOutcome:
-        """``boundary``: what is younger is left out. ``resumed``: the target exists and was begun by an earlier run."""
+    @property
+    def milvus(self) -> Milvus:
+        return self.context.milvus
+
+    @property
+    def run(self) -> Run:
+        return self.context.run
+
+    @property
+    def stats(self) -> TransferStats:
+        return self.transfer.stats
+
+    @property
+    def keep_temp(self) -> bool:
+        return self.context.limits.restore.keep_temp
+
+    def restore(self, task: RestoreTask, *, resumed: bool) -> CollectionOutcome:
+        """``resumed``: the target exists and was begun by an earlier run."""
         started = time.monotonic()
-        if self.options.meta_only:
-            found = SegmentPlaces()
+        found, point = self.places.get(task.target, SegmentPlaces()), self.points.get(task.target)
         staging, journal = self._aside(task)
         target = Target(self.milvus, self.run, self.options, task, journal)
-        one_line = boundary is None or boundary.is_one
-        limits = replace(self.limits, by_channel=not one_line)
-        work = _Restoration(task, found, boundary, staging, journal, target, limits)
+        limits = replace(self.limits, by_channel=point is not None and not point.is_one)
+        work = _Restoration(task, found, point, staging, journal, target, limits)
         journal.load(backup_id=self.backup_id, target=str(task.target))
         if not resumed:
             journal.reset()
@@ -111,15 +124,15 @@ class CollectionRestorer:
 
     def _aside(self, task: RestoreTask) -> tuple[Staging, JournalFile]:
         staging = Staging(
-            self.backup,
-            self.storage,
+            self.context.backup_storage,
+            self.context.storage,
             self.transfer,
             self.run,
             name=self.name,
             target=task.target,
             converter=self.converter,
         )
-        return staging, JournalFile(self.storage, staging.prefix, self.run)
+        return staging, JournalFile(self.context.storage, staging.prefix, self.run)
 
     # -- the data ------------------------------------------------------------------------------------------------
 
@@ -128,7 +141,7 @@ class CollectionRestorer:
 
         One into which something may still be imported that nobody can wait for is begun anew, with smaller jobs.
         """
-        for left in range(self.imports.restarts, -1, -1):
+        for left in range(self.context.pace.imports.restarts, -1, -1):
             try:
                 self._fill_once(work, resumed=resumed)
             except ImportAbandoned as error:
@@ -165,9 +178,9 @@ class CollectionRestorer:
             journal,
             self.run,
             self.slots,
-            self.imports,
+            self.context.pace.imports,
             target=task.target,
-            cut=work.boundary is not None,
+            cut=work.point is not None,
             droppable=made and work.target.ends_jobs_when_dropped,
         )
         try:
@@ -184,7 +197,7 @@ class CollectionRestorer:
             raise
 
     def _stage(self, work: _Restoration, group: ImportGroup) -> None:
-        work.staging.stage(group, schema=work.task.record.schema, boundary=self._end(work, group))
+        work.staging.stage(group, schema=work.task.record.schema, end_ts=self._end(work, group))
 
     def _request(self, work: _Restoration) -> Callable[[ImportGroup], ImportRequest]:
         def request(group: ImportGroup) -> ImportRequest:
@@ -205,12 +218,14 @@ class CollectionRestorer:
         return request
 
     def _end(self, work: _Restoration, group: ImportGroup) -> int:
-        """The hybrid timestamp of the line on the group's channel; 0 where nothing is cut."""
-        if work.boundary is None:
+        """The hybrid timestamp at which the group's channel is cut; 0 where nothing is."""
+        if work.point is None:
             return 0
-        end = work.boundary.of(group.v_channel)
+        end = work.point.of(group.v_channel)
         if end is None:
-            raise InvalidBackup(f"{work.task.source}: the line is not known for the segments {group}")
+            raise InvalidBackup(
+                f"{work.task.source}: the consistency point is not known for the segments {group}"
+            )
         return end
 
     # -- what came of it -----------------------------------------------------------------------------------------
@@ -256,7 +271,7 @@ class CollectionRestorer:
     def _conclude(self, work: _Restoration, outcome: CollectionOutcome) -> CollectionOutcome:
         """Replays what was asked for; a collection that is loaded then can be counted, deletes and all."""
         task = work.task
-        finish = Finish(self.milvus, self.run, self.options)
+        finish = Finish(self.milvus, self.run, self.options, self.context.pace)
         notes = (*outcome.notes, *dict.fromkeys(work.target.notes), *finish.run_all(task))
         counted = None if task.partial else self.rows.get(str(task.record.collection_id))
         exact = (

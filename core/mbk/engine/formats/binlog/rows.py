@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,14 +11,12 @@ from mbk.binlog import deltas, inserts, packed
 from mbk.binlog.arrow import pa
 from mbk.binlog.blob import Blob
 from mbk.engine.formats.binlog.places import Place
+from mbk.engine.formats.binlog.versions import PACKED
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer import listing
-from mbk.errors import InvalidBackup, UsageError
+from mbk.errors import InvalidBackup
 from mbk.model.records import CollectionSchema, FieldSchema, SegmentHead
 from mbk.ports.storage import ObjectInfo, Storage
-
-PACKED = 2
-MANIFEST = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,17 +118,6 @@ def primary_key(schema: CollectionSchema | None, label: str) -> FieldSchema:
         if field.is_primary_key:
             return field
     raise InvalidBackup(f"{label} has no primary key in the backup", hint="was its metadata edited by hand?")
-
-
-def refuse_manifests(segments: Iterable[SegmentHead], label: str) -> None:
-    """Storage version 3 keeps its files in a manifest, which only Milvus reads."""
-    for segment in segments:
-        if segment.storage_version >= MANIFEST:
-            raise UsageError(
-                f"segment {segment.segment_id} of {label} has storage version {segment.storage_version}, whose rows "
-                "mbk does not read",
-                hint="restore the backup as it is",
-            )
 
 
 def _number(key: str) -> int:

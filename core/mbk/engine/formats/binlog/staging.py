@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from mbk.engine.formats.binlog.conversion import ConversionJob, Converter
 from mbk.engine.formats.binlog.import_plan import ImportGroup
 from mbk.engine.repository.catalog import delete_below
+from mbk.engine.restore.journal import restore_temp
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer import listing
 from mbk.engine.transfer.items import CopyItem
@@ -19,7 +20,7 @@ from mbk.engine.transfer.transfer import Transfer
 from mbk.engine.transfer.verify import verify
 from mbk.errors import MbkError, Unsupported, VerificationFailed
 from mbk.model.events import WorkPlanned
-from mbk.model.layout import DELTA_LOG, INSERT_LOG, RESTORE_TEMP
+from mbk.model.layout import DELTA_LOG, INSERT_LOG
 from mbk.model.records import CollectionSchema
 from mbk.model.selection import CollectionName
 from mbk.ports.storage import ObjectInfo, Storage
@@ -47,11 +48,7 @@ class Staging:
         self._converter = converter
         #: Key of a staged group -> whether it has deltas.
         self._ready: dict[str, bool] = {}
-        self.prefix = self.prefix_of(storage, name, target)
-
-    @staticmethod
-    def prefix_of(storage: Storage, name: str, target: CollectionName) -> str:
-        return f"{storage.location.root}{RESTORE_TEMP}{name}-{target.database}-{target.collection}/"
+        self.prefix = restore_temp(storage, name, target)
 
     def files(self, group: ImportGroup) -> tuple[tuple[str, ...], ...]:
         """What an import job is given for the group: for each file directories as Milvus names them."""
@@ -75,15 +72,15 @@ class Staging:
                 parents = dict.fromkeys(place.delta_parent for _, place in unit if place.delta)
                 yield (unit[0][1].parent, *parents)
 
-    def stage(self, group: ImportGroup, *, schema: CollectionSchema | None = None, boundary: int = 0) -> None:
+    def stage(self, group: ImportGroup, *, schema: CollectionSchema | None = None, end_ts: int = 0) -> None:
         """Copies the group's objects, or converts them, and verifies them; copies of an earlier run are kept.
 
-        ``boundary``: what a conversion leaves out.
+        ``end_ts``: hybrid; a conversion leaves out deletes after it. 0: none.
         """
         if group.key in self._ready:
             return
         wanted = (
-            self._convert(group, schema or CollectionSchema(), boundary)
+            self._convert(group, schema or CollectionSchema(), end_ts)
             if group.conversion
             else self._copy(group)
         )
@@ -102,7 +99,7 @@ class Staging:
         verify(items, self._present(group), where=str(self._storage.location))
         return {item.key for item in items}
 
-    def _convert(self, group: ImportGroup, schema: CollectionSchema, boundary: int) -> set[str]:
+    def _convert(self, group: ImportGroup, schema: CollectionSchema, end_ts: int) -> set[str]:
         if self._converter is None:
             raise Unsupported(f"{self._label}: segments {group} must be converted for this Milvus")
         job = ConversionJob(
@@ -113,7 +110,7 @@ class Staging:
             folded=group.folded,
             insert=self._insert(group),
             delta=self._delta(group),
-            boundary=boundary,
+            end_ts=end_ts,
             label=self._label,
         )
         written = set(self._converter.convert(job))

@@ -11,112 +11,69 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from mbk.engine.backup.flush import FlushBoundary, moment
-from mbk.engine.formats.binlog.backup import CollectionBackup, label_of
+from mbk.engine.backup.flush import ConsistencyPoints
 from mbk.engine.formats.snapshot.jobs import (
-    SNAPSHOT,
     External,
     SnapshotJob,
     bundle_of,
     export_root,
     require_bundle,
 )
-from mbk.engine.operations.limits import JobTimes
 from mbk.engine.repository.catalog import Catalog
+from mbk.engine.repository.collections import CollectionBackup, label_of
+from mbk.engine.repository.timeline import moment
+from mbk.engine.runtime.context import ClusterContext
 from mbk.engine.runtime.failures import concerns_everything
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer import listing
-from mbk.errors import CollectionNotFound, ImportFailed, MbkError, Unsupported, UsageError
+from mbk.errors import CollectionNotFound, ImportFailed, MbkError
 from mbk.model.events import ObjectCopied, WorkPlanned
 from mbk.model.layout import BackupLayout
 from mbk.model.manifest import NONE, OWN, Protection
-from mbk.model.options import CreateOptions, Strategy
 from mbk.model.records import SnapshotBackup
-from mbk.model.selection import CollectionName, Selection
+from mbk.model.reports import TransferStats
+from mbk.model.selection import CollectionName
 from mbk.ports.milvus.server import Milvus
-from mbk.ports.milvus.values import CollectionInfo, Feature, SnapshotState
+from mbk.ports.milvus.values import CollectionInfo, SnapshotState
 from mbk.ports.storage import Storage
 
-BINLOG = "binlog"
 #: Of the names of our snapshots; the backup's name follows.
 PREFIX = "mbk_"
-
-
-def chosen_format(
-    milvus: Milvus,
-    source: Storage,
-    destination: Storage,
-    options: CreateOptions,
-    run: Run,
-    *,
-    before: str | None,
-) -> External | None:
-    """What snapshots are exported by; None: the backup holds binlogs.
-
-    ``auto`` takes snapshots where segments can be of a kind that binlogs cannot hold. ``before`` is the format of the
-    backup that is being completed, which stays. Raises `UsageError` and `Unsupported`.
-    """
-    _require(milvus, options, before)
-    by_default = Feature.SNAPSHOT in milvus.features and Feature.MANIFEST_SEGMENTS in milvus.features
-    if before is not None:
-        wanted = before == SNAPSHOT
-    else:
-        wanted = options.format == SNAPSHOT or (options.format == "auto" and by_default)
-    if not wanted or options.strategy is Strategy.META_ONLY:
-        return None
-    try:
-        return External.of(destination, source)
-    except Unsupported as error:
-        if options.format == SNAPSHOT or before is not None:
-            raise
-        run.notice("no-snapshot", f"binlogs are copied instead of snapshots: {error.message}")
-        return None
-
-
-def _require(milvus: Milvus, options: CreateOptions, before: str | None) -> None:
-    if options.format not in ("auto", BINLOG, SNAPSHOT):
-        raise UsageError(f"format {options.format!r} is unknown", hint="use auto, binlog or snapshot")
-    if before is not None and options.format not in ("auto", before or BINLOG):
-        raise UsageError(
-            f"the backup was begun as {before or BINLOG} and cannot go on as {options.format}",
-            hint="leave --format out",
-        )
-    if SNAPSHOT not in (options.format, before):
-        return
-    if options.strategy is Strategy.META_ONLY and before is None:
-        raise UsageError("a snapshot is never without data", hint="leave --format snapshot or meta_only out")
-    if Feature.SNAPSHOT not in milvus.features:
-        raise UsageError(
-            f"format snapshot needs a Milvus that exports snapshots (3.0), this one is {milvus.version}",
-            hint="use --format binlog",
-        )
-
-
-def refuse_partitions(name: CollectionName, selection: Selection) -> None:
-    if selection.narrows(name):
-        raise UsageError(
-            f"a snapshot holds all partitions of {name}",
-            hint="choose the whole collection, or --format binlog",
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotWorker:
     """Backs up collections one by one; several threads may use it at once. ``name`` is the backup's.
 
-    ``left`` gathers the collections whose snapshot Milvus would not drop.
+    ``left`` are the collections whose snapshot Milvus would not drop.
     """
 
-    milvus: Milvus
-    destination: Storage
+    context: ClusterContext
     place: BackupLayout
     external: External
-    run: Run
-    boundary: FlushBoundary
+    points: ConsistencyPoints
     task: str
     name: str
-    times: JobTimes = field(default_factory=JobTimes)
-    left: list[str] = field(default_factory=list)
+    _left: list[str] = field(default_factory=list)
+    _counted: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def milvus(self) -> Milvus:
+        return self.context.milvus
+
+    @property
+    def run(self) -> Run:
+        return self.context.run
+
+    @property
+    def left(self) -> tuple[str, ...]:
+        return tuple(sorted(self._left))
+
+    @property
+    def stats(self) -> TransferStats:
+        """Milvus has written everything itself."""
+        objects, size = sum(pair[0] for pair in self._counted), sum(pair[1] for pair in self._counted)
+        return TransferStats({"server": objects}, {"server": size})
 
     @property
     def snapshot(self) -> str:
@@ -126,14 +83,15 @@ class SnapshotWorker:
         started = time.monotonic()
         label = label_of(info)
         backup = CollectionBackup.begun(info, task=self.task)
-        line = self.boundary.draw(info, backup.record)
+        taken = self.points.take(info, backup.record)
         state = self._exported(info, backup, label)
         objects = self._verified(backup, label, state)
-        at = moment(backup.record.backup_timestamp) if line.protection.boundary != NONE else ""
+        at = moment(backup.record.backup_timestamp) if taken.protection.boundary != NONE else ""
         # One flush over all is no boundary here: the snapshot was made after it.
         backup.protection = Protection(boundary=OWN if at else NONE, at=at, gc_paused=True)
-        if line.rows is not None:
-            backup.rows = line.rows if line.rows == self.boundary.count(info) else None
+        if taken.rows is not None:
+            backup.rows = taken.rows if taken.rows == self.points.count(info) else None
+        self._counted.append((objects, backup.record.size))
         backup.end(objects=objects, seconds=time.monotonic() - started)
         return backup
 
@@ -178,7 +136,7 @@ class SnapshotWorker:
             "snapshot export",
             job,
             lambda: self.milvus.snapshots.export_state(job),
-            self.times,
+            self.context.pace.snapshots,
         )
         try:
             return export.wait()
@@ -191,7 +149,7 @@ class SnapshotWorker:
     def _verified(self, backup: CollectionBackup, label: str, state: SnapshotState) -> int:
         path = self.external.metadata_path(state.metadata_uri, self.place)
         bundle = SnapshotBackup(metadata_path=path, total_files=state.files, total_bytes=state.size)
-        found = require_bundle(self.destination, self.place, bundle, label, self.run)
+        found = require_bundle(self.context.backup_storage, self.place, bundle, label, self.run)
         size = sum(entry.size for entry in found)
         backup.record.snapshot_backup = bundle
         backup.record.size = state.size or size
@@ -201,7 +159,7 @@ class SnapshotWorker:
         return len(found)
 
     def _purpose(self, name: str) -> str:
-        return f"made by mbk for {self.destination.location}/{name}"
+        return f"made by mbk for {self.context.backup_storage.location}/{name}"
 
     def _drop_dead(self, info: CollectionInfo, label: str) -> None:
         """Drops what a killed run left whose backup was deleted since, which needs no Milvus: nobody else would.
@@ -209,7 +167,7 @@ class SnapshotWorker:
         It must say that it was made for a backup at this very place, and nothing of that name may lie here: a run takes
         its name before it makes a snapshot.
         """
-        catalog = Catalog(self.destination, self.run)
+        catalog = Catalog(self.context.backup_storage, self.run)
         try:
             found = self.run.retry.call(
                 f"list the snapshots of {label}",
@@ -239,7 +197,7 @@ class SnapshotWorker:
         try:
             self._drop(database, collection)
         except MbkError as error:
-            self.left.append(label)
+            self._left.append(label)
             self.run.notice(
                 "snapshot-left",
                 f"{label}: Milvus keeps snapshot {self.snapshot}, which holds its files: {error.message}",
@@ -248,7 +206,7 @@ class SnapshotWorker:
 
     def _drop(self, database: str, collection: str) -> None:
         """Works also when the run is cancelled. Milvus refuses for as long as it reads the snapshot itself."""
-        deadline = time.monotonic() + self.times.drop
+        deadline = time.monotonic() + self.context.pace.snapshots.drop
         while True:
             try:
                 self.milvus.snapshots.drop(database, collection, self.snapshot)
@@ -257,7 +215,7 @@ class SnapshotWorker:
             except MbkError as error:
                 if concerns_everything(error) or time.monotonic() > deadline:
                     raise
-                time.sleep(min(self.times.poll, 1.0))
+                time.sleep(min(self.context.pace.snapshots.poll, 1.0))
             else:
                 return
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from mbk.engine.operations.limits import JobTimes
+from mbk.engine.runtime.pace import SnapshotPace
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer import listing
 from mbk.errors import ImportFailed, MbkError, MilvusError, Unsupported, VerificationFailed
@@ -22,8 +22,6 @@ from mbk.ports.milvus.values import ImportPhase, SnapshotState
 from mbk.ports.storage import Location, MilvusReachable, ObjectInfo, Storage
 
 SNAPSHOT = "snapshot"
-#: Seconds before a job is asked for the first time; small collections are done by then.
-FIRST_POLL = 0.1
 _METADATA = re.compile(r"bundle/(?:.+/)?snapshots/\d+/metadata/\d+\.json")
 
 
@@ -109,12 +107,12 @@ class SnapshotJob:
     what: str
     job: str
     state: Callable[[], SnapshotState]
-    times: JobTimes
+    pace: SnapshotPace
 
     def wait(self) -> SnapshotState:
         """Until it is completed. `ImportFailed` when it failed, does not move, or is not known."""
         percent, moved, told = -1, time.monotonic(), 0.0
-        pause = min(FIRST_POLL, self.times.poll)
+        pause = min(self.pace.first, self.pace.poll)
         while True:
             state = self.run.retry.call(f"ask for {self.what} {self.job}", self.state)
             now = time.monotonic()
@@ -128,12 +126,12 @@ class SnapshotJob:
             if state.percent > percent:
                 percent, moved = state.percent, now
                 self._emit(percent)
-            elif now - moved > self.times.patience:
+            elif now - moved > self.pace.patience:
                 raise ImportFailed(
                     f"{self.what} of {self.label} stands at {percent}% for {now - moved:.0f} s",
                     hint="look at the log of Milvus' data coordinator",
                 )
-            elif now - max(moved, told) > self.times.notice:
+            elif now - max(moved, told) > self.pace.notice:
                 told = now
                 self.run.notice(
                     "snapshot-stalled",
@@ -141,16 +139,16 @@ class SnapshotJob:
                     self.label,
                 )
             self.run.sleep(pause)
-            pause = min(self.times.poll, pause * 1.5)
+            pause = min(self.pace.poll, pause * 1.5)
 
     def settle(self) -> bool:
         """Lets a given-up job come to its end, which Milvus cannot be asked to stop; False when it still works."""
-        deadline = time.monotonic() + self.times.settle
+        deadline = time.monotonic() + self.pace.settle
         try:
             while self.state().phase is ImportPhase.RUNNING:
                 if time.monotonic() > deadline:
                     return False
-                time.sleep(min(self.times.poll, 1.0))
+                time.sleep(min(self.pace.poll, 1.0))
         except ImportFailed:
             return True  # the server has forgotten it
         except MbkError:

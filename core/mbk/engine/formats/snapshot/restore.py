@@ -7,27 +7,26 @@ before the first change. Properties and parameters that shall be left out are de
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from mbk.engine.formats.binlog.staging import Staging
 from mbk.engine.formats.snapshot.jobs import External, SnapshotJob, require_bundle
-from mbk.engine.operations.limits import JobTimes
 from mbk.engine.restore.finish import Finish
-from mbk.engine.restore.journal import JournalFile
+from mbk.engine.restore.journal import JournalFile, restore_temp
 from mbk.engine.restore.plan import RestoreTask
 from mbk.engine.restore.target import Target
+from mbk.engine.runtime.context import ClusterContext
 from mbk.engine.runtime.run import Run
 from mbk.errors import AlreadyExists, InvalidBackup, MbkError, Unreachable, UsageError
 from mbk.model.layout import BackupLayout
 from mbk.model.options import RestoreOptions
 from mbk.model.records import KeyValue, SnapshotBackup
-from mbk.model.reports import CollectionOutcome
+from mbk.model.reports import CollectionOutcome, TransferStats
+from mbk.model.selection import CollectionName
 from mbk.model.states import CollectionState
 from mbk.ports.milvus.server import Milvus
 from mbk.ports.milvus.values import CollectionInfo, Feature
-from mbk.ports.storage import Storage
 
 #: The property by which Milvus changes a description (milvus: pkg/common/common.go, CollectionDescription).
 DESCRIPTION = "collection.description"
@@ -71,24 +70,40 @@ def _refused(tasks: Sequence[RestoreTask], options: RestoreOptions) -> Iterator[
 class SnapshotRestorer:
     """Restores collections one by one; several threads may use it at once.
 
-    ``storage`` is Milvus' own, where the journals lie. ``rows``: what the backup counted exactly.
+    The journals lie in Milvus' own storage. ``rows``: what the backup counted exactly. ``scanned``: what there is to
+    restore of each target, once that was looked at.
     """
 
-    milvus: Milvus
-    backup: Storage
-    storage: Storage
+    context: ClusterContext
     place: BackupLayout
     external: External
-    run: Run
     options: RestoreOptions
     name: str
     backup_id: str
-    rows: dict[str, int]
-    times: JobTimes = field(default_factory=JobTimes)
+    rows: Mapping[str, int]
+    scanned: Mapping[CollectionName, CollectionOutcome] = field(default_factory=dict)
+
+    @property
+    def milvus(self) -> Milvus:
+        return self.context.milvus
+
+    @property
+    def run(self) -> Run:
+        return self.context.run
+
+    @property
+    def stats(self) -> TransferStats:
+        """Milvus reads everything itself."""
+        return TransferStats()
+
+    def with_scanned(self, scanned: Mapping[CollectionName, CollectionOutcome]) -> SnapshotRestorer:
+        return replace(self, scanned=scanned)
 
     def scan(self, task: RestoreTask) -> CollectionOutcome:
         """What there is to restore; `VerificationFailed` where the bundle is not whole. Changes nothing."""
-        found = require_bundle(self.backup, self.place, _bundle(task), str(task.source), self.run)
+        found = require_bundle(
+            self.context.backup_storage, self.place, _bundle(task), str(task.source), self.run
+        )
         return CollectionOutcome(
             str(task.source),
             str(task.target),
@@ -98,9 +113,9 @@ class SnapshotRestorer:
             rows_expected=self.rows.get(str(task.record.collection_id)),
         )
 
-    def restore(self, task: RestoreTask, scanned: CollectionOutcome) -> CollectionOutcome:
+    def restore(self, task: RestoreTask, *, resumed: bool) -> CollectionOutcome:  # noqa: ARG002
         started = time.monotonic()
-        journal = self._journal(task)
+        scanned, journal = self.scanned[task.target], self._journal(task)
         journal.load(backup_id=self.backup_id, target=str(task.target))
         journal.reset()
         target = Target(self.milvus, self.run, self.options, task, journal)
@@ -112,7 +127,12 @@ class SnapshotRestorer:
             raise
         info = self.milvus.inventory.describe(task.target.database, task.target.collection)
         # The indexes come with the snapshot, whether somebody asked for them or not.
-        finish = Finish(self.milvus, self.run, replace(self.options, rebuild_index=bool(info.indexes)))
+        finish = Finish(
+            self.milvus,
+            self.run,
+            replace(self.options, rebuild_index=bool(info.indexes)),
+            self.context.pace,
+        )
         notes = (*self._changed(task, info), *finish.run_all(task))
         present = finish.live_rows(task)
         if present is not None and scanned.rows_expected not in (None, present):
@@ -125,7 +145,9 @@ class SnapshotRestorer:
         self._journal(task).forget()
 
     def _journal(self, task: RestoreTask) -> JournalFile:
-        return JournalFile(self.storage, Staging.prefix_of(self.storage, self.name, task.target), self.run)
+        return JournalFile(
+            self.context.storage, restore_temp(self.context.storage, self.name, task.target), self.run
+        )
 
     def _make(self, task: RestoreTask, target: Target, journal: JournalFile) -> None:
         """A target that is not whole is taken away again: a job that fails leaves it where it was."""
@@ -144,7 +166,7 @@ class SnapshotRestorer:
                 "snapshot restore",
                 job,
                 lambda: self.milvus.snapshots.restore_state(job),
-                self.times,
+                self.context.pace.snapshots,
             )
             self.run.phase("import", label)
             running.wait()

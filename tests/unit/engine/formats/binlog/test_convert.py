@@ -12,8 +12,9 @@ from mbk.engine.formats.binlog import converter as segment_converter
 from mbk.engine.formats.binlog.conversion import Conversion, ConversionJob
 from mbk.engine.formats.binlog.late import LateConverter
 from mbk.engine.formats.binlog.places import Place
+from mbk.engine.runtime.limits import TransferLimits
 from mbk.engine.runtime.run import Run
-from mbk.engine.transfer.transfer import Transfer, TransferLimits
+from mbk.engine.transfer.transfer import Transfer
 from mbk.errors import InvalidBackup, UsageError
 from mbk.model.events import Event, ObjectCopied, WorkPlanned
 from mbk.model.records import CollectionSchema, SegmentHead
@@ -73,7 +74,7 @@ class Site:
         folded: Sequence[Place] = (),
         rows: int = 3,
         schema: CollectionSchema | None = None,
-        boundary: int = 0,
+        end_ts: int = 0,
         place: Place | None = None,
     ) -> dict[str, bytes]:
         """Below ``stage/``, what was written; the converter must have named exactly these keys."""
@@ -94,7 +95,7 @@ class Site:
             folded=tuple(folded),
             insert="stage/insert_log/",
             delta="stage/delta_log/",
-            boundary=boundary,
+            end_ts=end_ts,
             label="db.coll",
         )
         named = set(self.converter.convert(job))
@@ -278,9 +279,9 @@ def test_deltas_of_a_form_that_old_servers_do_not_know_are_rewritten(site: Site,
 
 def test_deletes_after_the_boundary_are_cut_out_of_an_l0_segment(site: Site) -> None:
     place = site.deletes(DELTA, encode_packed_deletes([Delete(1, T0), Delete(2, T0 + 1), Delete(3, T0 + 2)]))
-    written = site.convert(Conversion.CUT_L0, boundary=T0 + 1, place=place, version=2)
+    written = site.convert(Conversion.CUT_L0, end_ts=T0 + 1, place=place, version=2)
     assert deletes_in(written) == [Delete(1, T0), Delete(2, T0 + 1)]
-    assert site.convert(Conversion.CUT_L0, boundary=T0, place=place, version=2).keys() == written.keys()
+    assert site.convert(Conversion.CUT_L0, end_ts=T0, place=place, version=2).keys() == written.keys()
 
 
 def test_deletes_after_the_boundary_are_not_folded(site: Site) -> None:
@@ -288,7 +289,7 @@ def test_deletes_after_the_boundary_are_not_folded(site: Site) -> None:
     late = site.deletes(
         "backup/b/l0/1/", encode_packed_deletes([Delete(KEYS[0], T0 + 5), Delete(KEYS[1], T0 + 4)])
     )
-    assert deletes_in(site.convert(folded=[late], boundary=T0 + 4)) == [Delete(KEYS[1], T0 + 4)]
+    assert deletes_in(site.convert(folded=[late], end_ts=T0 + 4)) == [Delete(KEYS[1], T0 + 4)]
 
 
 def with_dynamic(*, nullable: bool = False, number: int = 116) -> list[FieldSchema]:

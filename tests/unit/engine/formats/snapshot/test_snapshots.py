@@ -11,8 +11,9 @@ import pytest
 
 from mbk.engine.formats.snapshot.jobs import External
 from mbk.engine.operations.check import Check
-from mbk.engine.operations.create import Create
-from mbk.engine.operations.limits import JobTimes
+from mbk.engine.runtime.context import ClusterContext
+from mbk.engine.runtime.pace import SnapshotPace
+from mbk.engine.runtime.run import Run
 from mbk.errors import (
     CollectionExists,
     ImportFailed,
@@ -27,7 +28,7 @@ from mbk.errors import (
 )
 from mbk.model.layout import BackupLayout
 from mbk.model.mapping import parse_mapping
-from mbk.model.options import CreateOptions, Strategy
+from mbk.model.options import Strategy
 from mbk.model.records import IndexInfo
 from mbk.model.reports import RunReport
 from mbk.model.selection import Selection
@@ -35,18 +36,18 @@ from mbk.ports.milvus.values import Feature
 from mbk.testing import MemoryStorage
 from tests.fakes.milvus import V2_6
 from tests.fakes.snapshots import SPEC, V3_0, ReachableStorage, SnapshotMilvus
-from tests.fakes.world import Killed, World
+from tests.fakes.world import AT_ONCE, Killed, World
 
 SECRET = "very-secret"
-PATIENT = JobTimes(poll=0.001)
-IMPATIENT = JobTimes(poll=0.001, notice=0.1, patience=1.0, settle=0.02, drop=0.02)
+PATIENT = SnapshotPace(first=0.001, poll=0.001)
+IMPATIENT = SnapshotPace(first=0.001, poll=0.001, notice=0.1, patience=1.0, settle=0.02, drop=0.02)
 
 
 @dataclass
 class SnapshotWorld(World):
     """Docs with two partitions and deletes in both, logs in another database; a Milvus 3.0."""
 
-    times: JobTimes = PATIENT
+    times: SnapshotPace = PATIENT
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -67,13 +68,8 @@ class SnapshotWorld(World):
         self.server.add("logs", database="other")
         self.server.insert("logs", range(3), database="other")
 
-    def creator(self) -> Create:
-        made = super().creator()
-        made.limits = replace(made.limits, snapshots=self.times)
-        return made
-
-    def restore(self, name: str = "nightly", **options: Any) -> RunReport:
-        return super().restore(name, limits={"snapshots": self.times}, **options)
+    def context(self, run: Run | None = None, **limits: Any) -> ClusterContext:
+        return replace(super().context(run, **limits), pace=replace(AT_ONCE, snapshots=self.times))
 
     @property
     def held_snapshots(self) -> list[str]:
@@ -141,7 +137,7 @@ def test_no_garbage_collection_is_paused_and_no_object_passes_through(world: Sna
     report = world.create()
     assert "pause_gc" not in {call for call, _ in world.server.calls}
     assert set(report.transfer.objects) == {"server"}
-    own = world.catalog().read_own("nightly")
+    own = world.catalog().read_manifest("nightly")
     assert own.snapshots == []
     assert {item.boundary for item in own.protection.values()} == {"own"}
     assert all(item.gc_paused and item.at for item in own.protection.values())
@@ -273,7 +269,7 @@ def test_an_export_that_does_not_move_is_told_and_given_up(world: SnapshotWorld)
     # Milvus still reads it, so it cannot go; the backup says so.
     assert "snapshot-left" in world.notices
     assert world.held_snapshots == ["default.docs"]
-    assert world.catalog().read_own("nightly").snapshots == ["default.docs"]
+    assert world.catalog().read_manifest("nightly").snapshots == ["default.docs"]
     world.server.end_jobs()
     world.server.stuck, world.times = set(), PATIENT
     world.create(resume=True)
@@ -281,15 +277,15 @@ def test_an_export_that_does_not_move_is_told_and_given_up(world: SnapshotWorld)
 
 
 def test_an_interrupted_run_lets_the_export_end_and_drops_the_snapshot(world: SnapshotWorld) -> None:
-    creator = world.creator()
+    run = world.run()
 
     def stop(call: str, _what: str) -> None:
         if call == "export_state":
-            creator.run.cancelled.set()
+            run.cancelled.set()
 
     world.server.fault = stop
-    with pytest.raises(Interrupted), creator.run.command("create", "nightly"):
-        creator.execute("nightly", CreateOptions())
+    with pytest.raises(Interrupted):
+        world.create(run=run)
     assert world.held_snapshots == []
 
 

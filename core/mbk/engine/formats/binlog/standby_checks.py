@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mbk.engine.repository.flush_messages import flush_ticks
+from mbk.engine.repository.timeline import flush_ticks
 from mbk.errors import InvalidBackup, UsageError
 from mbk.model.layout import physical_channel
 from mbk.model.records import DEFAULT_DATABASE, Backup, Collection

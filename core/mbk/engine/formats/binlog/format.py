@@ -1,0 +1,166 @@
+"""Backups of binlogs: their objects are Milvus' own, copied as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence, Set
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mbk.engine.backup.gc_pause import Lease, pausing
+from mbk.engine.formats.base import BackupFormat, BackupWork, Clusters, Estimate, RestoreWork
+from mbk.engine.formats.binlog.backup import CollectionWorker, segments_now
+from mbk.engine.formats.binlog.details import SegmentDetails
+from mbk.engine.formats.binlog.discover import SegmentGone, discover, require_milvus_data
+from mbk.engine.formats.binlog.orphans import SegmentUnclear
+from mbk.engine.formats.binlog.prepared import PreparedRestore, prepare
+from mbk.engine.formats.binlog.sweep import sweep
+from mbk.engine.formats.binlog.versions import refuse_manifests
+from mbk.engine.repository.catalog import Catalog
+from mbk.engine.repository.collections import CollectionBackup, label_of
+from mbk.engine.runtime.context import ClusterContext, Context
+from mbk.engine.runtime.pool import Pool
+from mbk.engine.transfer.transfer import Transfer
+from mbk.model.layout import BackupLayout
+from mbk.model.options import CreateOptions, Strategy
+from mbk.model.records import ALL_PARTITIONS, Backup
+from mbk.model.reports import CheckResult
+from mbk.model.selection import Selection
+from mbk.ports.milvus.server import Milvus
+from mbk.ports.milvus.values import CollectionInfo, Feature, SegmentInfo
+from mbk.ports.storage import Storage
+
+if TYPE_CHECKING:
+    from mbk.engine.formats.binlog.compact import BinlogCompaction
+    from mbk.engine.formats.binlog.standby import BinlogStandby
+
+
+class BinlogFormat:
+    """The classic tool's own format, and the one that every server can read."""
+
+    name = "binlog"
+    recorded = frozenset({"", "binlog"})
+    level_files = True
+
+    def backup(
+        self, context: ClusterContext, options: CreateOptions, selection: Selection, *, before: str | None
+    ) -> BackupFormat | None:
+        return BinlogBackup(context, options, selection)
+
+    def restore(self, context: ClusterContext, work: RestoreWork) -> PreparedRestore:
+        return prepare(context, work)
+
+    def checks(self, milvus: Milvus, storage: Storage, backup_storage: Storage) -> Iterator[CheckResult]:
+        """Copying between the two storages is asked of every pair."""
+        yield from ()
+
+    def require_movable(self, name: str) -> None:
+        """Its objects mean the same wherever they are."""
+
+    def compact(self, context: Context, catalog: Catalog, name: str) -> BinlogCompaction:
+        from mbk.engine.formats.binlog.compact import BinlogCompaction
+
+        return BinlogCompaction.of(context, catalog, name)
+
+    def standby(
+        self, context: ClusterContext, catalog: Catalog, backup: Backup, clusters: Clusters
+    ) -> BinlogStandby:
+        from mbk.engine.formats.binlog.standby import BinlogStandby
+
+        return BinlogStandby.of(context, catalog, backup, clusters)
+
+
+@dataclass(frozen=True, slots=True)
+class BinlogBackup:
+    context: ClusterContext
+    options: CreateOptions
+    selection: Selection
+    recorded: str = ""
+    by_milvus: bool = False
+
+    @property
+    def _has_data(self) -> bool:
+        return self.options.strategy is not Strategy.META_ONLY
+
+    def accept(self, info: CollectionInfo) -> None:
+        # Only such servers have segments that the format cannot hold.
+        if self._has_data and Feature.SNAPSHOT in self.context.milvus.features:
+            refuse_manifests(self._segments(info), f"a segment of {label_of(info)}")
+
+    def refuse(self, infos: Sequence[CollectionInfo]) -> None:
+        if self._has_data:
+            require_milvus_data(self.context.storage, self.context.milvus, infos, self.context.run)
+
+    def estimate(self, info: CollectionInfo) -> Estimate:
+        """By listing the segments' files. Segments that are being compacted just then count by their rows alone."""
+        if not self._has_data:
+            return Estimate(objects=0, size=0, rows=0)
+        run, place = self.context.run, BackupLayout("", "estimate")
+        chosen = {part.id for part in info.partitions} | {ALL_PARTITIONS}
+        segments = [segment for segment in self._segments(info) if segment.partition_id in chosen]
+        details = SegmentDetails(self.context.milvus, run)
+
+        def files(segment: SegmentInfo) -> tuple[int, int]:
+            try:
+                found = discover(self.context.storage, place, info.id, segment, run)
+            except (SegmentGone, SegmentUnclear):
+                return 0, 0
+            items = found.items if found is not None else []
+            return len(items), sum(item.size for item in items)
+
+        with Pool(self.context.run.budget.segments, run.cancelled, name="mbk-segment") as pool:
+            counted = list(pool.map(files, details.complete(info, segments)))
+        return Estimate(
+            objects=sum(objects for objects, _ in counted),
+            size=sum(size for _, size in counted),
+            rows=sum(segment.rows for segment in segments if not segment.is_l0),
+        )
+
+    def begun(self, infos: Sequence[CollectionInfo], before: Collection[str]) -> tuple[str, ...]:
+        return ()
+
+    @contextmanager
+    def work(self, work: BackupWork) -> Iterator[CollectionWorker]:
+        context = self.context
+        with ExitStack() as stack:
+            transfer = stack.enter_context(
+                Transfer(
+                    source=context.storage,
+                    destination=context.backup_storage,
+                    run=context.run,
+                    limits=context.limits.transfer,
+                )
+            )
+            segment_pool = stack.enter_context(
+                Pool(self.context.run.budget.segments, context.run.cancelled, name="mbk-segment")
+            )
+            pause_gc = stack.enter_context(self._gc_pause())
+            work.points.begin(work.infos, work.pool)
+            yield CollectionWorker(
+                context=context,
+                place=work.place,
+                transfer=transfer,
+                segment_pool=segment_pool,
+                spool=work.spool,
+                points=work.points,
+                details=SegmentDetails(context.milvus, context.run),
+                pause_gc=pause_gc,
+                selection=self.selection,
+                task=work.id,
+                resume=work.resume,
+            )
+
+    def sweep(self, place: BackupLayout, done: Sequence[CollectionBackup], unfinished: Set[int]) -> None:
+        sweep(self.context.backup_storage, place, done, unfinished, self.context.run)
+
+    def _segments(self, info: CollectionInfo) -> list[SegmentInfo]:
+        return segments_now(self.context, info)
+
+    def _gc_pause(
+        self,
+    ) -> AbstractContextManager[Callable[[int], AbstractContextManager[Lease | None]]]:
+        limits = self.context.limits.backup
+        wanted = limits.pause_gc if self.options.pause_gc is None else self.options.pause_gc
+        if not wanted or not self._has_data:
+            return nullcontext(lambda _collection: nullcontext())
+        return pausing(self.context.milvus, self.context.run, seconds=limits.gc_seconds)

@@ -1,0 +1,34 @@
+"""Removing the binlogs of a backup that none of its segments is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+
+from mbk.engine.repository.collections import CollectionBackup
+from mbk.engine.runtime.run import Run
+from mbk.engine.transfer import listing
+from mbk.model import layout
+from mbk.model.layout import BackupLayout
+from mbk.ports.storage import ObjectInfo, Storage
+
+
+def sweep(
+    storage: Storage, place: BackupLayout, done: Sequence[CollectionBackup], unfinished: Set[int], run: Run
+) -> None:
+    """Removes what was copied of segments that Milvus has replaced since, and of collections that are gone.
+
+    What was copied of ``unfinished`` collections stays for the run that completes them.
+    """
+    kept = {(backup.record.collection_id, segment) for backup in done for segment in backup.segments}
+    data = place.data_prefix
+
+    def is_stale(entry: ObjectInfo) -> bool:
+        _, collection, *rest = entry.key.removeprefix(data).split("/")
+        segment = rest[-3 if layout.INSERT_LOG in entry.key else -2]
+        return int(collection) not in unfinished and (int(collection), int(segment)) not in kept
+
+    stale = listing.consume(
+        storage, run, lambda entries: [entry.key for entry in entries if is_stale(entry)], data
+    )
+    if stale:
+        run.retry.call(f"delete {stale[0]}", storage.delete, stale)

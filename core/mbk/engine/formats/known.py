@@ -1,0 +1,54 @@
+"""The formats that a backup can have, and which one a run takes. A new format is one entry here."""
+
+from __future__ import annotations
+
+from mbk.engine.formats.base import BackupFormat, Format
+from mbk.engine.formats.binlog.format import BinlogFormat
+from mbk.engine.formats.snapshot.format import SnapshotFormat
+from mbk.engine.runtime.context import ClusterContext
+from mbk.errors import InvalidBackup, UsageError
+from mbk.model.options import CreateOptions
+from mbk.model.selection import Selection
+
+AUTO = "auto"
+#: In the order in which they are asked: the last one takes what no other wants.
+FORMATS: tuple[Format, ...] = (SnapshotFormat(), BinlogFormat())
+
+
+def of_backup(recorded: str, name: str) -> Format:
+    """The format of backup ``name``, whose ``full_meta.json`` says ``recorded``; `InvalidBackup` for an unknown one."""
+    for known in FORMATS:
+        if recorded in known.recorded:
+            return known
+    raise InvalidBackup(
+        f"backup {name!r} has the unknown format {recorded!r}", hint="a newer mbk may read it"
+    )
+
+
+def for_backup(
+    context: ClusterContext, options: CreateOptions, selection: Selection, *, before: str | None
+) -> tuple[Format, BackupFormat]:
+    """The format of a run of `create`. ``before`` is what is recorded of the backup that is being completed.
+
+    Raises `UsageError` and `Unsupported` where the format that was asked for cannot be.
+    """
+    names = [known.name for known in FORMATS]
+    if options.format not in (AUTO, *names):
+        raise UsageError(
+            f"format {options.format!r} is unknown", hint=f"use one of {', '.join((AUTO, *sorted(names)))}"
+        )
+    if before is not None and options.format not in (AUTO, begun := of_backup(before, "").name):
+        raise UsageError(
+            f"the backup was begun as {begun} and cannot be completed as {options.format}",
+            hint="leave --format out",
+        )
+    for known in FORMATS:
+        chosen = known.backup(context, options, selection, before=before)
+        if chosen is not None:
+            return known, chosen
+    raise AssertionError("the last format takes every run")
+
+
+def require_compaction() -> None:
+    """`MissingDependency` where what rewriting a backup needs is not installed; asked before anything is read."""
+    import mbk.engine.formats.binlog.compact  # noqa: F401 - the import itself is the question

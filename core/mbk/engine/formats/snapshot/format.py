@@ -1,0 +1,185 @@
+"""Backups by snapshots: Milvus itself exports and restores the files; mbk says where, waits, and verifies."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from mbk.engine.formats.base import (
+    BackupFormat,
+    BackupWork,
+    Clusters,
+    Compaction,
+    Estimate,
+    RestoreWork,
+    StandbyRestore,
+)
+from mbk.engine.formats.snapshot.backup import SnapshotWorker, sweep
+from mbk.engine.formats.snapshot.jobs import SNAPSHOT, External
+from mbk.engine.formats.snapshot.restore import SnapshotRestorer, require_restorable
+from mbk.engine.repository.catalog import Catalog
+from mbk.engine.repository.collections import CollectionBackup, label_of
+from mbk.engine.runtime.context import ClusterContext, Context
+from mbk.engine.runtime.pool import Pool
+from mbk.engine.transfer.probe import ask
+from mbk.errors import InvalidBackup, Unsupported, UsageError
+from mbk.model.layout import BackupLayout
+from mbk.model.options import CreateOptions, Strategy
+from mbk.model.records import Backup
+from mbk.model.reports import CheckResult, CollectionOutcome
+from mbk.model.selection import CollectionName, Selection
+from mbk.ports.milvus.server import Milvus
+from mbk.ports.milvus.values import CollectionInfo, Feature
+from mbk.ports.storage import Storage
+
+
+class SnapshotFormat:
+    """What a Milvus from 3.0 on writes and reads by itself, also segments that binlogs cannot hold."""
+
+    name = SNAPSHOT
+    recorded = frozenset({SNAPSHOT})
+    level_files = False
+
+    def backup(
+        self, context: ClusterContext, options: CreateOptions, selection: Selection, *, before: str | None
+    ) -> BackupFormat | None:
+        """``auto`` takes snapshots where segments can be of a kind that binlogs cannot hold."""
+        features = context.milvus.features
+        asked = options.format == SNAPSHOT or before in self.recorded
+        by_default = options.format == "auto" and features >= {Feature.SNAPSHOT, Feature.MANIFEST_SEGMENTS}
+        if asked:
+            _require_possible(context, options, before)
+        if not asked and (not by_default or before is not None):
+            return None
+        if options.strategy is Strategy.META_ONLY:
+            return None
+        try:
+            external = External.of(context.backup_storage, context.storage)
+        except Unsupported as error:
+            if asked:
+                raise
+            context.run.notice("no-snapshot", f"binlogs are copied instead of snapshots: {error.message}")
+            return None
+        return SnapshotBackupRun(context, external, selection)
+
+    def restore(self, context: ClusterContext, work: RestoreWork) -> SnapshotRestore:
+        require_restorable(context.milvus, work.backup.name, work.tasks, work.options, context.run)
+        restorer = SnapshotRestorer(
+            context=context,
+            place=work.place,
+            external=External.of(context.backup_storage, context.storage),
+            options=work.options,
+            name=work.name,
+            backup_id=work.backup.id,
+            rows=work.rows,
+        )
+        with Pool(context.run.budget.collections, context.run.cancelled, name="mbk-scan") as pool:
+            scanned = dict(pool.map(lambda task: (task.target, restorer.scan(task)), work.tasks))
+        return SnapshotRestore(restorer, scanned)
+
+    def checks(self, milvus: Milvus, storage: Storage, backup_storage: Storage) -> Iterator[CheckResult]:
+        """Where `create` makes snapshots unless it is told otherwise: how Milvus reaches the backup's storage."""
+        if milvus.features >= {Feature.SNAPSHOT, Feature.MANIFEST_SEGMENTS}:
+            yield ask(
+                "snapshots",
+                lambda: (
+                    f"Milvus writes them to "
+                    f"{External.of(backup_storage, storage).uri(backup_storage.location.root)}"
+                ),
+                optional="binlogs are copied instead",
+            )
+
+    def require_movable(self, name: str) -> None:
+        raise InvalidBackup(
+            f"backup {name!r} is a snapshot, whose files name their place",
+            hint="create it with --format binlog",
+        )
+
+    def compact(self, context: Context, catalog: Catalog, name: str) -> Compaction:
+        raise UsageError(
+            f"backup {name!r} is a snapshot, which has no L0 segments", hint="restore it as it is"
+        )
+
+    def standby(
+        self,
+        context: ClusterContext,
+        catalog: Catalog,
+        backup: Backup,
+        clusters: Clusters,
+    ) -> StandbyRestore:
+        raise UsageError(
+            f"backup {backup.name!r} cannot seed a standby: it is a snapshot",
+            hint="back up again with --format binlog --strategy bulk_flush --backup_index_extra",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotBackupRun:
+    context: ClusterContext
+    external: External
+    selection: Selection
+    recorded: str = SNAPSHOT
+    by_milvus: bool = True
+
+    def accept(self, info: CollectionInfo) -> None:
+        name = CollectionName(info.database, info.name)
+        if self.selection.narrows(name):
+            raise UsageError(
+                f"a snapshot holds all partitions of {name}",
+                hint="choose the whole collection, or --format binlog",
+            )
+
+    def refuse(self, infos: Sequence[CollectionInfo]) -> None:
+        """Milvus reads its own data, wherever that is."""
+
+    def estimate(self, info: CollectionInfo) -> Estimate:
+        what = f"list segments of {label_of(info)}"
+        milvus = self.context.milvus
+        segments = self.context.run.retry.call(what, milvus.segments.persistent, info.database, info.name)
+        return Estimate(rows=sum(segment.rows for segment in segments if not segment.is_l0))
+
+    def begun(self, infos: Sequence[CollectionInfo], before: Collection[str]) -> tuple[str, ...]:
+        return tuple(sorted({*before, *map(label_of, infos)}))
+
+    @contextmanager
+    def work(self, work: BackupWork) -> Iterator[SnapshotWorker]:
+        worker = SnapshotWorker(
+            context=self.context,
+            place=work.place,
+            external=self.external,
+            points=work.points,
+            task=work.id,
+            name=work.name,
+        )
+        worker.drop_left(sorted({*work.before} - {label_of(info) for info in work.infos}))
+        work.points.begin(work.infos, work.pool)
+        yield worker
+
+    def sweep(self, place: BackupLayout, done: Sequence[CollectionBackup], unfinished: Set[int]) -> None:
+        sweep(self.context.backup_storage, place, done, self.context.run)
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRestore:
+    restorer: SnapshotRestorer
+    scanned: Mapping[CollectionName, CollectionOutcome]
+
+    def estimate(self, target: CollectionName) -> Estimate:
+        found = self.scanned[target]
+        return Estimate(objects=found.objects, size=found.size, rows=found.rows_expected)
+
+    @contextmanager
+    def work(self) -> Iterator[SnapshotRestorer]:
+        yield self.restorer.with_scanned(self.scanned)
+
+
+def _require_possible(context: ClusterContext, options: CreateOptions, before: str | None) -> None:
+    if options.strategy is Strategy.META_ONLY and before is None:
+        raise UsageError("a snapshot is never without data", hint="leave --format snapshot or meta_only out")
+    if Feature.SNAPSHOT not in context.milvus.features:
+        raise UsageError(
+            "format snapshot needs a Milvus that exports snapshots (3.0), "
+            f"this one is {context.milvus.version}",
+            hint="use --format binlog",
+        )

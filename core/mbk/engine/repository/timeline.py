@@ -1,0 +1,103 @@
+"""The consistency point of a backup, channel by channel: encoding it, reading it back, and where it is cut."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from mbk.errors import InvalidBackup
+from mbk.model.layout import physical_channel
+from mbk.model.records import Backup, Collection
+from mbk.model.wire import Message
+
+#: A hybrid timestamp is milliseconds above this many bits of a logical counter (milvus: pkg/util/tsoutil).
+LOGICAL_BITS = 18
+#: Field 4 of ``msgpb.MsgPosition`` (FORMAT.md 1.4).
+TIMESTAMP = 4
+
+#: Of ``commonpb.ImmutableMessage``: field 3 are its properties, entries of a key (1) and a value (2).
+_PROPERTIES, _KEY, _VALUE = 3, 1, 2
+_TIME_TICK = "_tt"
+
+
+@dataclass(frozen=True, slots=True)
+class ConsistencyPoint:
+    """Channel, virtual or physical, -> hybrid timestamp of the flush."""
+
+    channels: Mapping[str, int]
+
+    @property
+    def is_one(self) -> bool:
+        """Whether it does not matter which channel a segment is of."""
+        return len(set(self.channels.values())) == 1
+
+    def of(self, v_channel: str) -> int | None:
+        """The timestamp on a segment's channel; ``""``: the segment's channel is not known. None: nobody can tell."""
+        if not v_channel:
+            return next(iter(self.channels.values())) if self.is_one else None
+        return self.channels.get(v_channel, self.channels.get(physical_channel(v_channel)))
+
+
+def consistency_point(record: Collection, backup: Backup) -> ConsistencyPoint:
+    """By checkpoints; where a channel has none, by the messages of a flush over everything."""
+    found = {channel: timestamp(position) for channel, position in record.channel_checkpoints.items()}
+    checked = {physical_channel(channel) for channel in found}
+    ours = set(record.physical_channel_names) | set(map(physical_channel, record.virtual_channel_names))
+    for channel, tick in flush_ticks(backup).items():
+        if channel not in checked and (channel in ours or not (ours or checked)):
+            found[channel] = tick
+    return ConsistencyPoint(found)
+
+
+def flush_ticks(backup: Backup) -> dict[str, int]:
+    """Physical channel -> hybrid time tick of the flush that the backup was drawn at; empty without such a flush."""
+    ticks = {}
+    for channel, encoded in backup.flush_all_msgs_base64.items():
+        try:
+            ticks[channel] = _tick(base64.b64decode(encoded, validate=True))
+        except (binascii.Error, ValueError) as exc:
+            raise InvalidBackup(
+                f"the flush message of {channel} in backup {backup.name!r} cannot be read: {exc}"
+            ) from exc
+    return ticks
+
+
+def _tick(message: bytes) -> int:
+    for entry in Message(message).messages(_PROPERTIES):
+        if entry.text(_KEY) == _TIME_TICK:
+            return int(entry.text(_VALUE), 36)
+    raise ValueError("it has no time tick")
+
+
+def timestamp(position: str) -> int:
+    """The hybrid timestamp of a base64 ``msgpb.MsgPosition``; `InvalidBackup` when it is none."""
+    try:
+        found = Message(base64.b64decode(position, validate=True)).integer(TIMESTAMP)
+    except (binascii.Error, ValueError) as exc:
+        raise InvalidBackup("a channel checkpoint of the backup cannot be read") from exc
+    if not found:
+        raise InvalidBackup("a channel checkpoint of the backup has no timestamp")
+    return found
+
+
+def moment(hybrid: int) -> str:
+    """A hybrid timestamp as RFC 3339, by Milvus' clock."""
+    return datetime.fromtimestamp((hybrid >> LOGICAL_BITS) / 1000, UTC).isoformat(timespec="milliseconds")
+
+
+def position(channel: str, timestamp: int) -> str:
+    """The base64 of a ``msgpb.MsgPosition`` (FORMAT.md 1.4): a channel's name, field 1, and a hybrid timestamp, field 4."""
+    name = channel.encode()
+    message = b"\x0a" + _varint(len(name)) + name + b"\x20" + _varint(timestamp)
+    return base64.b64encode(message).decode()
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value >= 1 << 7:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes((*encoded, value))

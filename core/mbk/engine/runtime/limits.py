@@ -1,0 +1,41 @@
+"""What the configuration says of a run beside its budget: how objects are copied, and how jobs are cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mbk.ports.storage import GIB, MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferLimits:
+    """``mode`` is ``auto``, ``direct`` or ``streaming``; ``part_threshold`` in bytes: from there on copy by parts."""
+
+    mode: str = "auto"
+    part_threshold: int = 500 * MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupLimits:
+    """``gc_seconds`` is one lease of the GC pause."""
+
+    pause_gc: bool = True
+    gc_seconds: int = 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreLimits:
+    """``import_jobs`` are under way at once; ``max_segments`` and ``max_group_size`` (bytes) go into one of them at most.
+    ``keep_temp``: staged copies stay after the restore."""
+
+    import_jobs: int = 768
+    max_segments: int = 256
+    max_group_size: int = 2 * GIB
+    keep_temp: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    transfer: TransferLimits = field(default_factory=TransferLimits)
+    backup: BackupLimits = field(default_factory=BackupLimits)
+    restore: RestoreLimits = field(default_factory=RestoreLimits)

@@ -1,0 +1,53 @@
+"""What an operation is going to do, as a value: found out without changing anything, and printed by a dry run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mbk.model.reports import CollectionOutcome, RunReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """``location``: the backup that is made, read or deleted, without credentials. ``target``: where its rows or objects
+    go, where that is another place.
+
+    ``collections`` have the outcome ``planned``, or ``failed`` and ``skipped`` with the reason where it is known now.
+    ``objects``, ``size`` (bytes) and ``rows`` are of the whole; None where only the run can tell. ``removes``: what is
+    deleted or replaced. ``resumes``: a run that began earlier is gone on with.
+    """
+
+    command: str
+    name: str
+    location: str
+    target: str = ""
+    format: str = ""
+    milvus_version: str = ""
+    id: str = ""
+    resumes: bool = False
+    collections: tuple[CollectionOutcome, ...] = ()
+    objects: int | None = None
+    size: int | None = None
+    rows: int | None = None
+    removes: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+
+    def report(self, *, seconds: float = 0.0) -> RunReport:
+        """The plan in the form of a run's report, for who reads those."""
+        return RunReport(
+            command=self.command,
+            name=self.name,
+            id=self.id,
+            location=self.location,
+            milvus_version=self.milvus_version,
+            seconds=seconds,
+            collections=self.collections,
+            notices=self.notices,
+        )
+
+
+def total(figures: Sequence[int | None]) -> int | None:
+    """The sum, or None where one of them is not known."""
+    known = [figure for figure in figures if figure is not None]
+    return sum(known) if len(known) == len(figures) else None
