@@ -15,6 +15,7 @@ from mbk.about import __version__
 
 if TYPE_CHECKING:
     from mbk.config.schema import Settings, StorageChoice
+    from mbk.model.contents import BackupCollection, BackupIndex, BackupInfo, BackupPartition, Protection
     from mbk.model.events import (
         CollectionFinished,
         Event,
@@ -52,6 +53,10 @@ if TYPE_CHECKING:
     from mbk.session import Session, connect
 
 __all__ = [
+    "BackupCollection",
+    "BackupIndex",
+    "BackupInfo",
+    "BackupPartition",
     "BackupSummary",
     "CheckResult",
     "CollectionFinished",
@@ -71,6 +76,7 @@ __all__ = [
     "Notice",
     "ObjectCopied",
     "PhaseStarted",
+    "Protection",
     "Renaming",
     "RestoreOptions",
     "RetryScheduled",
@@ -94,6 +100,13 @@ __all__ = [
 #: Where each export lives: it is loaded on first use, so that `import mbk` alone stays cheap.
 _HOMES = {
     "mbk.config.schema": ("Settings", "StorageChoice"),
+    "mbk.model.contents": (
+        "BackupCollection",
+        "BackupIndex",
+        "BackupInfo",
+        "BackupPartition",
+        "Protection",
+    ),
     "mbk.model.events": (
         "CollectionFinished",
         "Event",

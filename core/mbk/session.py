@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mbk.config.schema import Settings
     from mbk.engine.runtime.pace import Pace
     from mbk.engine.runtime.run import Run
+    from mbk.model.contents import BackupInfo
     from mbk.model.keywords import CreateKeywords, RestoreKeywords
     from mbk.model.operations import Operation
     from mbk.model.plans import Plan
@@ -128,15 +129,19 @@ class Session(Connections):
         self.backup_storage.check()
         yield from Catalog(self.backup_storage, Run(self.registry.emit, policy=self.pace.retry)).summaries()
 
-    def get(self, name: str, *, detail: bool = False) -> dict[str, Any]:
-        """The brief view of a backup (``BackupInfoBrief``, PARITY.md 1.2), whole with ``detail``."""
+    def get(self, name: str, *, detail: bool = False) -> BackupInfo:
+        """What a backup holds; ``detail`` adds partitions and segments. Needs no Milvus.
+
+        Raises `BackupNotFound`, `InvalidBackup`, `UsageError` for what cannot be a name, and what the storage raises.
+        """
         from mbk.engine.repository.catalog import Catalog
         from mbk.engine.repository.view import incomplete, view
         from mbk.engine.runtime.run import Run
+        from mbk.model.contents import BackupInfo
 
         self.backup_storage.check()
         catalog = Catalog(self.backup_storage, Run(self.registry.emit, policy=self.pace.retry))
-        return incomplete(catalog, name) or view(catalog, name, detail=detail)
+        return BackupInfo.of(incomplete(catalog, name) or view(catalog, name, detail=detail))
 
     def delete(
         self, name: str, *, on_event: OnEvent | None = None, cancelled: threading.Event | None = None

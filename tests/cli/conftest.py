@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mbk.cli.main import main
+from mbk.model.contents import BackupInfo
 from mbk.model.declared import Options
 from mbk.model.events import Event
 from mbk.model.reports import (
@@ -84,9 +85,9 @@ class Session:
         self._asked("list")
         return self.backups
 
-    def get(self, name: str, *, detail: bool = False) -> dict[str, Any]:
+    def get(self, name: str, *, detail: bool = False) -> BackupInfo:
         self._asked("get", name, detail)
-        return self.info
+        return BackupInfo.of({"name": name, "state": "complete"} | self.info)
 
     def check(self) -> Iterator[CheckResult]:
         self._asked("check")

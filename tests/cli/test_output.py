@@ -62,10 +62,12 @@ def test_the_listing_can_be_narrowed_to_a_collection(run: Run, session: Session)
 
 
 def test_get_prints_json_with_exact_integers_and_names_as_they_are(run: Run, session: Session) -> None:
-    session.info = {"id": "1", "size": BIG, "name": "备份"}
+    session.info = {"id": "1", "size": BIG, "name": "备份", "state": "complete"}
     out = run("get", "nightly").out
     assert json.loads(out) == session.info
-    assert out == f'{{\n    "id": "1",\n    "size": {BIG},\n    "name": "备份"\n}}\n'
+    assert (
+        out == f'{{\n    "name": "备份",\n    "state": "complete",\n    "id": "1",\n    "size": {BIG}\n}}\n'
+    )
     assert yaml.safe_load(run("get", "nightly", "-o", "yaml").out) == session.info
 
 

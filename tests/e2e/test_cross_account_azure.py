@@ -162,7 +162,7 @@ def test_neither_key_nor_signature_is_in_a_log_a_report_or_an_error(
             repr(session.restore("quiet", suffix="_back", on_event=lambda event: told.append(repr(event))))
         ]
         told += [repr([*session.check()]), repr(session.settings), repr(session.storage)]
-        told += [repr(session.get("quiet", detail=True))]
+        told += [repr(session.get("quiet", detail=True).document)]
     with session_of(tmp_path, server, *pair, secretAccessKey=pair[1].key) as session:
         with pytest.raises(MbkError) as caught:
             session.create("refused")

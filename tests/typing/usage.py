@@ -24,10 +24,12 @@ def good(session: mbk.Session) -> None:
     gone: int = session.delete("nightly")
     session.copy("nightly", path="elsewhere")
     session.l0compact("nightly", "flat", force=True)
+    info: mbk.BackupInfo = session.get("nightly", detail=True)
+    rows: int = sum(part.rows for item in info.collections for part in item.partitions)
     started: mbk.MigrationReport = session.migrate("nightly", "in01")
     session.restore_secondary("nightly", source="a", target="b")
     names: list[str] = [backup.name for backup in session.list() if backup.state == "complete"]
-    assert len(outcomes) == gone or started.job in names or mbk.__version__
+    assert len(outcomes) == gone + rows or started.job in names or mbk.__version__
 
 
 def bad(session: mbk.Session) -> None:
@@ -42,6 +44,7 @@ def bad(session: mbk.Session) -> None:
     session.restore("nightly", sufix="_x")  # E: call-arg
     session.restore("nightly", max_shards="2")  # E: arg-type
     session.restore("nightly", "_x")  # E: arg-type
+    session.get("nightly")["name"]  # E: index
     session.migrate("nightly")  # E: call-arg
     session.restore_secondary("nightly", "a", "b")  # E: call-arg
     mbk.CreateOptions(filtre="a")  # E: call-arg

@@ -398,7 +398,7 @@ def test_a_pause_that_answers_404_is_told_and_nothing_more(small: Callable[[str]
     report = server.create()
     assert any("garbage collection is not paused" in notice for notice in report.notices)
     with server.session() as session:
-        (shown,) = session.get("nightly")["collection_backups"]
+        (shown,) = session.get("nightly").document["collection_backups"]
     assert shown["protection"]["gc_paused"] is False
     assert shown["protection"]["boundary"] == "all"
 
@@ -413,7 +413,7 @@ def test_the_key_of_an_encryption_zone_is_in_the_backup_and_in_no_output(
     key = exported_key(database)
     assert read(server.backups, "full_meta.json")["database_backups"][0]["ezk"] == key
     with server.session() as session:
-        assert key not in json.dumps(session.get("nightly", detail=True))
+        assert key not in json.dumps(session.get("nightly", detail=True).document)
     assert key not in repr(report)
 
 

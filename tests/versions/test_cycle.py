@@ -44,7 +44,7 @@ def test_everything_comes_back(filled: Place) -> None:
 def test_get_shows_what_was_backed_up(filled: Place) -> None:
     with filled.session() as session:
         session.create("shown", format="binlog")
-        shown = session.get("shown")
+        shown = session.get("shown").document
     with filled.double.state.lock:
         names = {
             (database.name, name)

@@ -32,7 +32,7 @@ def compacted(
 
 def segments(where: Place, name: str) -> list[Tree]:
     with where.session() as session:
-        collections = session.get(name, detail=True)["collection_backups"]
+        collections = session.get(name, detail=True).document["collection_backups"]
     return [
         segment
         for collection in collections

@@ -76,7 +76,8 @@ def test_the_backup_holds_what_a_2_3_cannot_read(newer: Newer) -> None:
     """Else this module would prove nothing."""
     with newer.site.session() as session:
         (rich_, _) = sorted(
-            session.get("down", detail=True)["collection_backups"], key=lambda item: item["collection_name"]
+            session.get("down", detail=True).document["collection_backups"],
+            key=lambda item: item["collection_name"],
         )
     segments = [item for part in rich_["partition_backups"] for item in part.get("segment_backups", [])]
     packed = {item.get("storage_version", 0) for item in segments if not item.get("is_l0")}

@@ -165,7 +165,7 @@ def test_imports_survive_what_passes(server: Server) -> None:
 
 def test_a_segment_that_cannot_be_imported_is_named_and_nothing_half_stays(server: Server) -> None:
     with server.session() as session:
-        shown = session.get("docs", detail=True)
+        shown = session.get("docs", detail=True).document
     parts = shown["collection_backups"][0]["partition_backups"]
     bad = next(
         str(part["segment_backups"][0]["segment_id"]) for part in parts if part["partition_name"] == COLD

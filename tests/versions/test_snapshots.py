@@ -120,7 +120,7 @@ def test_everything_that_a_3_0_has_comes_back(calm: Place) -> None:
     with calm.session() as session:
         created = session.create("cycle")
         report = session.restore("cycle", suffix="_recover")
-        shown = session.get("cycle")
+        shown = session.get("cycle").document
     assert {item.outcome for item in created.collections} == {"done"}
     assert shown["format"] == "snapshot"
     assert len(report.collections) == len(created.collections) > 10

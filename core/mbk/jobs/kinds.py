@@ -97,10 +97,10 @@ def _backup(work: Work, params: Params) -> Done:
     if work.resume:
         with suppress(BackupNotFound):
             found = work.session.get(name)
-            if found.get("id") != work.job.id:
+            if found.id != work.job.id:
                 raise BackupExists(f"backup {name!r} was created by another process", hint="use another name")
-            if found["state"] == BackupState.COMPLETE:
-                return Done(None, {"size": found.get("size", 0)})
+            if found.state is BackupState.COMPLETE:
+                return Done(None, {"size": found.size})
             resume = True
     return work.run(params.operation, params.options(resume=resume))
 

@@ -7,13 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from mbk.errors import MbkError
+from mbk.model.contents import BackupInfo
 from mbk.model.events import Event
 from mbk.model.jobs import Job
 from mbk.model.reports import BackupSummary
@@ -29,7 +30,7 @@ class Backups(Protocol):
 
     def list(self) -> Iterable[BackupSummary]: ...
 
-    def get(self, name: str) -> Mapping[str, Any]: ...
+    def get(self, name: str) -> BackupInfo: ...
 
 
 class ServerMetrics:
@@ -143,11 +144,5 @@ def _created(item: BackupSummary) -> float:
     return item.created.timestamp() if item.created else 0.0
 
 
-def _held(view: Mapping[str, object]) -> dict[tuple[str, str], int]:
-    collections = view.get("collection_backups")
-    if not isinstance(collections, list):
-        return {}
-    return {
-        (item.get("db_name") or "default", item.get("collection_name", "")): item.get("size", 0)
-        for item in collections
-    }
+def _held(info: BackupInfo) -> dict[tuple[str, str], int]:
+    return {(item.database, item.name): item.size for item in info.collections}

@@ -198,7 +198,7 @@ def _created(service: Service, job: Job, msg: str) -> JSONResponse:
     view = None
     if job.state in (JobState.SUCCEEDED, JobState.PARTIAL):
         with service.sessions.reading(path=job.path) as session:
-            view = session.get(job.name)
+            view = session.get(job.name).document
     return _ended(job.id, job, _brief(service, answers.backup_of_job(job, view)), msg)
 
 
@@ -245,7 +245,7 @@ def _found(service: Service, name: str, id: str, path: str) -> dict[str, Any]:
         if not name:
             raise NotFound(f"no backup with the id {id!r}")
         try:
-            view = session.get(name)
+            view = session.get(name).document
         except NotFound:
             if job is None:
                 raise

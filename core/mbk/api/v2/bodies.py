@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from mbk.api.errors import problem, status_by_name
+from mbk.model.contents import BackupInfo
 from mbk.model.jobs import Job
 from mbk.model.reports import BackupSummary
 from mbk.model.states import BackupState, JobState
@@ -99,7 +99,13 @@ class BackupPage(_Body):
     next_cursor: str | None
 
 
-class PartitionBody(_Body):
+class _Held(_Body):
+    """Read from the value of the same name in :mod:`mbk.model.contents`."""
+
+    model_config = ConfigDict(extra="forbid", from_attributes=True)
+
+
+class PartitionBody(_Held):
     name: str
     id: int
     size: int
@@ -107,14 +113,14 @@ class PartitionBody(_Body):
     rows: int
 
 
-class IndexBody(_Body):
+class IndexBody(_Held):
     field: str
     name: str
     type: str
     params: dict[str, str]
 
 
-class BackupCollection(_Body):
+class BackupCollection(_Held):
     database: str
     name: str
     id: int
@@ -175,58 +181,21 @@ def backup_body(summary: BackupSummary) -> BackupBody:
     )
 
 
-def backup_detail(view: Mapping[str, Any]) -> BackupDetail:
-    """From the library's view of a backup with ``detail``; of an incomplete one there is little to tell."""
+def backup_detail(info: BackupInfo) -> BackupDetail:
+    """From what the library says with ``detail``; of an incomplete backup there is little to tell."""
     return BackupDetail(
-        name=view["name"],
-        id=view.get("id", ""),
-        state=view.get("state", ""),
-        size=view.get("size", 0),
-        milvus_version=view.get("milvus_version", ""),
-        format=view.get("format", ""),
-        created_at=_parsed(view.get("started", "")),
-        reason="" if view.get("state") != BackupState.INCOMPLETE else "it was never committed",
-        labels=dict(view.get("labels") or {}),
-        collections=[_collection(item) for item in view.get("collection_backups") or ()],
-        databases=[item.get("db_name", "") for item in view.get("database_backups") or ()],
-        failed=dict(view.get("failed") or {}),
-    )
-
-
-def _collection(item: Mapping[str, Any]) -> BackupCollection:
-    schema = item.get("schema") or {}
-    return BackupCollection(
-        database=item.get("db_name") or "default",
-        name=item.get("collection_name", ""),
-        id=item.get("collection_id", 0),
-        size=item.get("size", 0),
-        shards=item.get("shards_num", 0),
-        load_state=item.get("load_state", ""),
-        aliases=item.get("aliases") or [],
-        fields=[found.get("name", "") for found in schema.get("fields") or ()],
-        indexes=[_index(found) for found in item.get("index_infos") or ()],
-        partitions=[_partition(found) for found in item.get("partition_backups") or ()],
-    )
-
-
-def _index(item: Mapping[str, Any]) -> IndexBody:
-    params = item.get("params") or {}
-    return IndexBody(
-        field=item.get("field_name", ""),
-        name=item.get("index_name", ""),
-        type=item.get("index_type") or params.get("index_type", ""),
-        params={str(key): str(value) for key, value in params.items()},
-    )
-
-
-def _partition(item: Mapping[str, Any]) -> PartitionBody:
-    segments = item.get("segment_backups") or ()
-    return PartitionBody(
-        name=item.get("partition_name", ""),
-        id=item.get("partition_id", 0),
-        size=item.get("size", 0),
-        segments=len(segments),
-        rows=sum(found.get("num_of_rows", 0) for found in segments if not found.get("is_l0")),
+        name=info.name,
+        id=info.id,
+        state=info.state,
+        size=info.size,
+        milvus_version=info.milvus_version,
+        format=info.format,
+        created_at=info.started,
+        reason="it was never committed" if info.state is BackupState.INCOMPLETE else "",
+        labels=dict(info.labels),
+        collections=[BackupCollection.model_validate(item) for item in info.collections],
+        databases=[*info.databases],
+        failed=dict(info.failed),
     )
 
 
@@ -236,10 +205,3 @@ def _moment(seconds: float) -> datetime:
 
 def _known(seconds: float) -> datetime | None:
     return _moment(seconds) if seconds else None
-
-
-def _parsed(text: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        return None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from mbk.cli.app import App
@@ -11,6 +9,7 @@ from mbk.cli.choosing import chosen_name, help_of, name_parameters
 from mbk.cli.options import generated
 from mbk.cli.parsing import Command
 from mbk.cli.render import counted, emit, emit_data, size, table
+from mbk.model.contents import BackupInfo, Protection
 from mbk.model.operations import OPERATIONS
 
 GET = OPERATIONS["get"]
@@ -25,32 +24,29 @@ def command(app: App, name: str | None, argument: str | None, detail: bool | Non
     if app.output == "table":
         _print_table(info)
     else:
-        emit_data(info, app.output)
+        emit_data(info.document, app.output)
 
 
-def _print_table(info: dict[str, Any]) -> None:
-    held = info.get("collection_backups") or ()
+def _print_table(info: BackupInfo) -> None:
     rows = [
         (
-            f"{item.get('db_name') or 'default'}.{item.get('collection_name', '')}",
-            size(item.get("size", 0)),
-            ", ".join(index.get("index_type", "") for index in item.get("index_infos") or ()) or "-",
-            item.get("load_state") or "-",
-            _boundary(item.get("protection") or {}),
+            f"{item.database}.{item.name}",
+            size(item.size),
+            ", ".join(index.type for index in item.indexes) or "-",
+            item.load_state or "-",
+            _boundary(item.protection),
         )
-        for item in held
+        for item in info.collections
     ]
     if rows:
         emit(table(("COLLECTION", "SIZE", "INDEXES", "LOADED", "BOUNDARY"), rows))
-    version = info.get("milvus_version") or "unknown"
-    emit(
-        f"{info.get('name', '')}: {counted(len(rows), 'collection')}, {size(info.get('size', 0))}, Milvus {version}"
-    )
+    version = info.milvus_version or "unknown"
+    emit(f"{info.name}: {counted(len(rows), 'collection')}, {size(info.size)}, Milvus {version}")
 
 
-def _boundary(protection: dict[str, Any]) -> str:
-    """The line in words: one over ``all`` collections, the collection's ``own`` or none; its time; what the pause was."""
-    if not protection:
+def _boundary(protection: Protection | None) -> str:
+    """``all`` collections at one point, the collection's ``own`` or none; its time; whether the pause failed."""
+    if protection is None:
         return "-"
-    parts = [protection["boundary"], *filter(None, [protection["at"]])]
-    return " ".join(parts if protection["gc_paused"] else [*parts, "(GC not paused)"])
+    parts = [protection.boundary, *filter(None, [protection.at])]
+    return " ".join(parts if protection.gc_paused else [*parts, "(GC not paused)"])

@@ -65,10 +65,6 @@ def _holding(
     for backup in backups:
         if backup.state != BackupState.COMPLETE:
             continue
-        held = session.get(backup.name).get("collection_backups") or ()
-        if any(
-            (item.get("db_name") or "default", item.get("collection_name"))
-            == (wanted.database, wanted.collection)
-            for item in held
-        ):
+        held = {(item.database, item.name) for item in session.get(backup.name).collections}
+        if (wanted.database, wanted.collection) in held:
             yield backup

@@ -1,0 +1,149 @@
+"""What a backup holds, as `Session.get` answers: values to work with, and the JSON document of the classic tool."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Self
+
+from mbk.model.records import DEFAULT_DATABASE
+from mbk.model.states import BackupState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupPartition:
+    """``size`` in bytes; ``rows`` are those of its data segments, before deletes."""
+
+    name: str
+    id: int
+    size: int
+    segments: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupIndex:
+    field: str
+    name: str
+    type: str
+    params: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protection:
+    """How a collection was held still: the scope of its consistency point (``all``, ``own`` or none), its time as text,
+    and whether the garbage collector of Milvus paused meanwhile."""
+
+    boundary: str
+    at: str
+    gc_paused: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupCollection:
+    """``size`` in bytes. ``partitions`` are only known with ``detail``; ``protection`` where mbk made the backup."""
+
+    database: str
+    name: str
+    id: int
+    size: int
+    shards: int
+    load_state: str
+    aliases: tuple[str, ...]
+    fields: tuple[str, ...]
+    indexes: tuple[BackupIndex, ...]
+    partitions: tuple[BackupPartition, ...]
+    protection: Protection | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupInfo:
+    """One backup. Of one that was never committed only name, id, state, times and reason are known.
+
+    ``size`` and ``meta_size`` in bytes; ``started`` and ``finished`` None where nobody noted them. ``failed``: collections
+    that are not in it, as ``db.coll``, and why. ``document`` is the whole, in the classic tool's names, as ``mbk get``
+    prints it: plain JSON values, secrets left out.
+    """
+
+    name: str
+    id: str
+    state: BackupState
+    size: int
+    meta_size: int
+    milvus_version: str
+    format: str
+    started: datetime | None
+    finished: datetime | None
+    reason: str
+    collections: tuple[BackupCollection, ...]
+    databases: tuple[str, ...]
+    failed: Mapping[str, str]
+    labels: Mapping[str, str]
+    document: Mapping[str, Any] = field(repr=False)
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Self:
+        """From the document."""
+        return cls(
+            name=document["name"],
+            id=document.get("id", ""),
+            state=BackupState(document["state"]),
+            size=document.get("size", 0),
+            meta_size=document.get("meta_size", 0),
+            milvus_version=document.get("milvus_version", ""),
+            format=document.get("format", ""),
+            started=_moment(document.get("started", "")),
+            finished=_moment(document.get("finished", "")),
+            reason=document.get("reason", ""),
+            collections=tuple(map(_collection, document.get("collection_backups") or ())),
+            databases=tuple(item.get("db_name", "") for item in document.get("database_backups") or ()),
+            failed=dict(document.get("failed") or {}),
+            labels=dict(document.get("labels") or {}),
+            document=document,
+        )
+
+
+def _collection(item: Mapping[str, Any]) -> BackupCollection:
+    schema, protection = item.get("schema") or {}, item.get("protection")
+    return BackupCollection(
+        database=item.get("db_name") or DEFAULT_DATABASE,
+        name=item.get("collection_name", ""),
+        id=item.get("collection_id", 0),
+        size=item.get("size", 0),
+        shards=item.get("shards_num", 0),
+        load_state=item.get("load_state", ""),
+        aliases=tuple(item.get("aliases") or ()),
+        fields=tuple(found.get("name", "") for found in schema.get("fields") or ()),
+        indexes=tuple(map(_index, item.get("index_infos") or ())),
+        partitions=tuple(map(_partition, item.get("partition_backups") or ())),
+        protection=Protection(**protection) if protection else None,
+    )
+
+
+def _index(item: Mapping[str, Any]) -> BackupIndex:
+    params = item.get("params") or {}
+    return BackupIndex(
+        field=item.get("field_name", ""),
+        name=item.get("index_name", ""),
+        type=item.get("index_type") or params.get("index_type", ""),
+        params={str(key): str(value) for key, value in params.items()},
+    )
+
+
+def _partition(item: Mapping[str, Any]) -> BackupPartition:
+    segments = item.get("segment_backups") or ()
+    return BackupPartition(
+        name=item.get("partition_name", ""),
+        id=item.get("partition_id", 0),
+        size=item.get("size", 0),
+        segments=len(segments),
+        rows=sum(found.get("num_of_rows", 0) for found in segments if not found.get("is_l0")),
+    )
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
