@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         StandbyOptions,
         Strategy,
     )
+    from mbk.model.plans import Plan
     from mbk.model.reports import (
         BackupSummary,
         CheckResult,
@@ -76,6 +77,7 @@ __all__ = [
     "Notice",
     "ObjectCopied",
     "PhaseStarted",
+    "Plan",
     "Protection",
     "Renaming",
     "RestoreOptions",
@@ -130,6 +132,7 @@ _HOMES = {
         "StandbyOptions",
         "Strategy",
     ),
+    "mbk.model.plans": ("Plan",),
     "mbk.model.reports": (
         "BackupSummary",
         "CheckResult",

@@ -13,6 +13,7 @@ from mbk.cli.main import main
 from mbk.model.contents import BackupInfo
 from mbk.model.declared import Options
 from mbk.model.events import Event
+from mbk.model.plans import Plan
 from mbk.model.reports import (
     BackupSummary,
     CheckResult,
@@ -80,6 +81,20 @@ class Session:
     def run(self, operation: str, name: str | None, options: Options, *, on_event: Any = None) -> Any:
         self._asked(operation, name, options, on_event=on_event)
         return DeletionReport(name or "", 7) if operation == "delete" else self.result
+
+    def plan(self, operation: str, name: str | None, options: Options, *, on_event: Any = None) -> Plan:
+        self._asked(f"plan {operation}", name, options, on_event=on_event)
+        collections = self.result.collections
+        return Plan(
+            command=operation,
+            name=name or "",
+            location="local://backups/nightly",
+            format="binlog",
+            collections=collections,
+            objects=sum(item.objects for item in collections),
+            size=sum(item.size for item in collections),
+            removes=("collection default.old",),
+        )
 
     def list(self) -> list[BackupSummary]:
         self._asked("list")

@@ -55,7 +55,7 @@ def test_a_restore_that_drops_names_what_it_would_drop_and_asks(
     assert result.code == (0 if done else 1)
     assert "default.b" in result.err
     plan, *rest = session.calls
-    assert plan == ("restore", "nightly", RestoreOptions(drop_existing=True, dry_run=True))
+    assert plan == ("plan restore", "nightly", RestoreOptions(drop_existing=True))
     assert rest == ([("restore", "nightly", RestoreOptions(drop_existing=True))] if done else [])
 
 

@@ -48,7 +48,7 @@ DB_B = CollectionName("db", "b")
         ("--pause_gc", {"pause_gc": True}),
         ("--no-pause-gc", {"pause_gc": False}),
         ("--pause_gc=false", {"pause_gc": False}),
-        ("--resume --fail_fast --dry-run", {"resume": True, "fail_fast": True, "dry_run": True}),
+        ("--resume --fail_fast", {"resume": True, "fail_fast": True}),
     ],
 )
 def test_create_in_every_spelling(typed: str, meant: dict[str, Any], run: Run, session: Session) -> None:

@@ -10,6 +10,7 @@ import yaml
 
 from mbk.errors import PartialFailure
 from mbk.model.events import CollectionFinished, Notice, ObjectCopied, PhaseStarted, WorkPlanned
+from mbk.model.operations import OPERATIONS
 from mbk.model.reports import BackupSummary, CheckResult, CollectionOutcome, TransferStats
 from tests.cli.conftest import BIG, Run, Session, report
 
@@ -137,10 +138,49 @@ def test_many_reasons_do_not_make_a_line_that_nobody_can_read(run: Run, session:
     assert json.loads(run("list", "-o", "json").out)[0]["reason"] == reason
 
 
-def test_a_dry_run_says_so(run: Run, session: Session) -> None:
-    assert "nothing was changed" in run("create", "--dry-run").out
-    assert json.loads(run("restore", "nightly", "--dry-run", "-o", "json").out)["dry_run"] is True
-    assert all(call[2].dry_run for call in session.calls)
+WRITING = [operation.name for operation in OPERATIONS.values() if operation.module]
+NEEDED = {
+    "restore secondary": ("--source-cluster-id", "a", "--target-cluster-id", "b"),
+    "copy": ("--path", "elsewhere"),
+    "migrate": ("--cluster-id", "c"),
+    "l0compact": ("--force",),
+}
+
+
+@pytest.mark.parametrize("name", WRITING)
+def test_every_operation_has_a_dry_run_that_asks_nothing_and_runs_nothing(
+    name: str, run: Run, session: Session
+) -> None:
+    result = run(*name.split(), "-n", "nightly", *NEEDED.get(name, ()), "--dry-run")
+    assert result.code == 0, result.err
+    assert [call[0] for call in session.calls] == [f"plan {name}"]
+    assert "(dry run, nothing was changed)" in result.out
+
+
+def test_a_plan_is_a_table_with_what_it_removes_and_its_totals(run: Run, session: Session) -> None:
+    planned = [
+        CollectionOutcome("default.a", "default.b", "planned", 2, 2048, rows_expected=7),
+        CollectionOutcome("default.c", "default.c", "planned", 1, 1024, notes=("its rows are not counted",)),
+    ]
+    session.result = report("restore", *planned)
+    assert run("restore", "nightly", "--dry-run").out.splitlines() == [
+        "COLLECTION  TARGET     ROWS  OBJECTS     SIZE",
+        "default.a   default.b     7        2  2.0 KiB",
+        "default.c   default.c     -        1  1.0 KiB",
+        "  default.c: its rows are not counted",
+        "  removes collection default.old",
+        "restore nightly (dry run, nothing was changed): 2 collections, 3 objects, 3.0 KiB; format binlog; "
+        "at local://backups/nightly",
+    ]
+
+
+def test_a_plan_for_machines_is_whole(run: Run, session: Session) -> None:
+    session.result = report("create", CollectionOutcome("default.a", "default.a", "planned", 1, BIG))
+    told = json.loads(run("create", "-n", "nightly", "--dry-run", "-o", "json").out)
+    assert (told["command"], told["name"], told["dry_run"]) == ("create", "nightly", True)
+    assert told["collections"][0]["size"] == told["size"] == BIG
+    assert (told["objects"], told["rows"]) == (1, None)
+    assert told["removes"] == ["collection default.old"]
 
 
 def test_notices_are_warnings_on_standard_error_once_each(run: Run, session: Session) -> None:

@@ -39,8 +39,12 @@ def command_of(operation: Operation) -> click.Command:
 def _parameters(operation: Operation) -> Iterator[click.Parameter]:
     yield from name_parameters()
     yield from generated(operation.options)
-    if plans.are_made_of(operation):
-        yield Documented(["--dry-run"], is_flag=True, help="Only show what would be done.", more=plans.MORE)
+    yield Documented(
+        ["--dry-run"],
+        is_flag=True,
+        help="Only show what would be done.",
+        more="Refuses what the run would refuse, and changes nothing.",
+    )
     if operation.measured:
         yield from metrics_options()
     if operation.asks:
@@ -62,8 +66,9 @@ def _call(
     backup = chosen_backup(operation, name, argument)
     options = value_of(operation.options, given)
     if dry_run:
-        with app.session() as session:
-            plans.show(session, operation, backup, options, app.output)
+        with app.session() as session, listening(app) as listener:
+            plan = session.plan(operation.name, backup, options, on_event=listener)
+        plans.show(plan, app.output)
         return
     question = operation.asks(backup or "", options) if operation.asks and not yes else None
     if question and not terminal.can_ask():
@@ -84,7 +89,7 @@ def _agreed(
 ) -> bool:
     if "{targets}" not in question.text:
         return terminal.confirm(question.text)
-    targets = plans.targets(session, operation, backup, options)
+    targets = [item.target for item in session.plan(operation.name, backup, options).collections]
     more = f" and {len(targets) - _NAMED_AT_MOST} more" if len(targets) > _NAMED_AT_MOST else ""
     return not targets or terminal.confirm(
         question.text.format(targets=", ".join(targets[:_NAMED_AT_MOST]) + more)

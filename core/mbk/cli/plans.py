@@ -1,38 +1,58 @@
-"""``--dry-run``: what an operation would do, found out without changing anything."""
+"""``--dry-run``: what an operation would do, as a table or as data."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
 
-from mbk.cli.render import report
-from mbk.model.declared import Options
-from mbk.model.operations import Operation
-from mbk.model.options import CreateOptions, RestoreOptions
-from mbk.model.reports import RunReport
-
-if TYPE_CHECKING:
-    from mbk.session import Session
-
-MORE = ""
+from mbk.cli.render import count, counted, emit, emit_data, plain, size, table
+from mbk.model.plans import Plan
+from mbk.model.reports import CollectionOutcome
+from mbk.model.states import CollectionState
 
 
-def are_made_of(operation: Operation) -> bool:
-    return issubclass(operation.options, CreateOptions | RestoreOptions)
+def show(plan: Plan, output: str | None) -> None:
+    """Prints a plan: its collections, what it removes, and its totals."""
+    if output in ("json", "yaml"):
+        emit_data({**plain(plan), "dry_run": True}, output)
+        return
+    if plan.collections:
+        emit(_table(plan.collections))
+    for item in plan.collections:
+        for text in (*((item.error,) if item.error else ()), *item.notes):
+            emit(f"  {item.source}: {text}")
+    for removed in plan.removes:
+        emit(f"  removes {removed}")
+    emit(f"{plan.command} {plan.name} (dry run, nothing was changed): {'; '.join(_summary(plan))}")
 
 
-def show(
-    session: Session, operation: Operation, backup: str | None, options: Options, output: str | None
-) -> None:
-    report(_plan(session, operation, backup, options), output, dry_run=True)
+def _table(collections: Sequence[CollectionOutcome]) -> str:
+    renamed = any(item.source != item.target for item in collections)
+    undecided = any(item.outcome != CollectionState.PLANNED for item in collections)
+    header = ["COLLECTION", *(["TARGET"] if renamed else []), *(["OUTCOME"] if undecided else [])]
+    rows = [
+        [
+            item.source,
+            *([item.target] if renamed else []),
+            *([item.outcome] if undecided else []),
+            count(item.rows_expected),
+            str(item.objects),
+            size(item.size),
+        ]
+        for item in collections
+    ]
+    return table([*header, "ROWS", "OBJECTS", "SIZE"], rows)
 
 
-def targets(session: Session, operation: Operation, backup: str | None, options: Options) -> list[str]:
-    """The collections that the operation writes to."""
-    return [item.target for item in _plan(session, operation, backup, options).collections]
-
-
-def _plan(session: Session, operation: Operation, backup: str | None, options: Options) -> RunReport:
-    dry: Any = options
-    plan: RunReport = session.run(operation.name, backup, replace(dry, dry_run=True))
-    return plan
+def _summary(plan: Plan) -> Iterator[str]:
+    collections = [item for item in plan.collections if item.outcome == CollectionState.PLANNED]
+    totals = [counted(len(collections), "collection")] if plan.collections else []
+    totals += [counted(plan.objects, "object")] if plan.objects is not None else []
+    totals += [size(plan.size)] if plan.size is not None else []
+    totals += [counted(plan.rows, "row")] if plan.rows is not None else []
+    if totals:
+        yield ", ".join(totals)
+    if plan.format:
+        yield f"format {plan.format}"
+    if plan.resumes:
+        yield "resumes an interrupted run"
+    yield f"from {plan.location} to {plan.target}" if plan.target else f"at {plan.location}"

@@ -121,38 +121,39 @@ def result(found: object, output: str | None) -> None:
         emit(f"deleted {found.name}: {counted(found.deleted_objects, 'object')}")
 
 
-def report(run: RunReport, output: str | None, *, dry_run: bool = False) -> None:
+def report(run: RunReport, output: str | None) -> None:
     """Prints the report of a command that works on collections."""
     if output in ("json", "yaml"):
-        emit_data({**plain(run), "size": run.size, "dry_run": dry_run}, output)
+        emit_data({**plain(run), "size": run.size, "dry_run": False}, output)
         return
     if run.collections:
         emit(_outcomes(run.collections, renamed=run.command == "restore"))
     for item in run.collections:
         for text in (*((item.error,) if item.error else ()), *item.notes):
             emit(f"  {item.source}: {text}")
-    emit(_summary(run, dry_run))
+    emit(_summary(run))
 
 
 def _outcomes(collections: Sequence[CollectionOutcome], *, renamed: bool) -> str:
-    counted = any(item.rows_expected is not None or item.rows_present is not None for item in collections)
+    known = any(item.rows_expected is not None or item.rows_present is not None for item in collections)
     header = ["COLLECTION", *(["TARGET"] if renamed else []), "OUTCOME"]
-    header += (["EXPECTED", "PRESENT"] if renamed else ["ROWS"]) if counted else []
+    header += (["EXPECTED", "PRESENT"] if renamed else ["ROWS"]) if known else []
     header += ["OBJECTS", "SIZE", "TIME"]
     rows = []
     for item in collections:
         row = [item.source, *([item.target] if renamed else []), item.outcome]
-        if counted:
-            row += [_count(item.rows_expected), *([_count(item.rows_present)] if renamed else [])]
+        if known:
+            row += [count(item.rows_expected), *([count(item.rows_present)] if renamed else [])]
         rows.append([*row, str(item.objects), size(item.size), f"{item.seconds:.1f} s"])
     return table(header, rows)
 
 
-def _count(rows: int | None) -> str:
+def count(rows: int | None) -> str:
+    """A number, or ``-`` where nobody could count."""
     return "-" if rows is None else str(rows)
 
 
-def _summary(run: RunReport, dry_run: bool) -> str:
+def _summary(run: RunReport) -> str:
     done = len(run.collections) - len(run.failed)
     whole = counted(len(run.collections), "collection")
     parts = [f"{done} of {whole}" if run.failed else whole]
@@ -173,6 +174,5 @@ def _summary(run: RunReport, dry_run: bool) -> str:
         parts.append(run.transfer.limited_because)
     if run.transfer.retries:
         parts.append("1 retry" if run.transfer.retries == 1 else f"{run.transfer.retries} retries")
-    what = f"{run.command} {run.name}" + (" (dry run, nothing was changed)" if dry_run else "")
     place = f"{'from' if run.command == 'restore' else 'at'} {run.location}"
-    return f"{what}: {'; '.join(parts)}; {place}"
+    return f"{run.command} {run.name}: {'; '.join(parts)}; {place}"

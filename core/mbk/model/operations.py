@@ -36,7 +36,7 @@ class Question:
 class Operation:
     """``summary`` is its line in ``mbk --help``, ``more`` stands after it in its own.
 
-    ``takes`` is a class of :mod:`mbk.model.options`, ``module`` has ``plan`` and ``run``. ``name_of_backup``: whether one must be named. ``resume`` is the command that
+    ``takes`` is a class of :mod:`mbk.model.options`, ``module`` has ``plan``, ``preview`` and ``execute``. ``name_of_backup``: whether one must be named. ``resume`` is the command that
     goes on with an interrupted run, from ``{name}`` and the options. ``job`` is its kind in ``/api/v2``, empty: none.
     ``asks`` tells from the backup's name and the options what must be confirmed. ``measured``: the command line offers
     the metrics of a run.
