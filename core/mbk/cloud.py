@@ -1,4 +1,6 @@
-"""The Zilliz Cloud calls that `migrate` needs (FORMAT.md 6.4), on the standard library's HTTP client.
+"""The Zilliz Cloud calls that `migrate` needs, on the standard library's HTTP client.
+
+See docs/reference/milvus-protocol.md#zilliz-cloud.
 
 The answers' fields are those that the public client of Milvus reads (pymilvus, ``bulk_writer/volume_file_manager.py``)
 and that the service's REST reference names (``/v2/migrations/startByRemote``). The service itself was never asked.

@@ -1,4 +1,7 @@
-"""How Milvus itself is told of a container and let in (FORMAT.md 5.4)."""
+"""How Milvus itself is told of a container and let in.
+
+See docs/reference/milvus-protocol.md#storages-that-milvus-reaches.
+"""
 
 from __future__ import annotations
 

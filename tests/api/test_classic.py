@@ -1,4 +1,4 @@
-"""``/api/v1``: requests and answers as a client of the Go tool knows them (PARITY.md 1.2, FORMAT.md appendix B)."""
+"""``/api/v1``: requests and answers as a client of the Go tool knows them (docs/reference/classic-tool.md#rest-api)."""
 
 from __future__ import annotations
 

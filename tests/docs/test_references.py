@@ -16,6 +16,8 @@ CODE = ("core", "plugins", "tests", "benchmarks")
 PAGE = re.compile(
     r"(?<!/)\bdocs/(?:index|(?:explanation|how-to|reference|tutorial)/[\w./-]+)\.md(?:#([\w-]+))?"
 )
+#: How notes are called; pages of that look are only those that every repository has.
+NOTES = re.compile(r"\b[A-Z]{3,}\.md\b")
 PATH = re.compile(r"`((?:core|plugins|tests|benchmarks|configs|docs)/[\w./-]+)`")
 ARCHITECTURE = Page("docs/explanation/architecture.md")
 
@@ -32,6 +34,16 @@ def test_every_page_that_code_refers_to_exists_with_its_section() -> None:
             page, _, anchor = found[0].partition("#")
             if not (ROOT / page).is_file() or (anchor and anchor not in anchors(Page(page))):
                 broken.append(f"{source.relative_to(ROOT)}: {found[0]}")
+    assert broken == []
+
+
+def test_code_refers_to_no_notes_that_are_not_in_the_repository() -> None:
+    broken = [
+        f"{source.relative_to(ROOT)}: {name}"
+        for source in sources()
+        for name in NOTES.findall(source.read_text(encoding="utf-8"))
+        if not (ROOT / name).is_file()
+    ]
     assert broken == []
 
 

@@ -44,7 +44,7 @@ def test_a_backup_and_its_restore_on_2_2(milvus_2_2: EmbeddedMilvus, tmp_path: P
         coll.insert(rows[200:400])
         coll.insert(rows[400:], partition="p1")
         coll.load()
-        # In one flush with their rows: this server does not persist deletes of flushed segments (LAB.md 1.4).
+        # In one flush with their rows: this server does not persist deletes of flushed segments.
         coll.delete(range(390, 410))
         # Again, before the flush: this server's imports would take them for deleted (milvus issue 29162).
         again = [{**row, "word": f"again {row['pk']}"} for row in rows[395:400]]

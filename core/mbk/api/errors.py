@@ -81,7 +81,7 @@ _STATUS_BY_NAME: Mapping[str, int] = {
 }
 
 
-# The codes of the classic API (PARITY.md 1.2).
+# The codes of the classic API (docs/reference/classic-tool.md#rest-api).
 SUCCESS, NOT_SUPPORTED, NO_PERMISSION, FAIL, PARAMETER, NOT_FOUND = 0, 1, 2, 3, 400, 404
 
 _CODES: tuple[tuple[type[MbkError], int], ...] = (

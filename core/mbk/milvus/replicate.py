@@ -1,4 +1,4 @@
-"""Writing into the log of a secondary cluster: one stream a physical channel, every message confirmed.
+"""Writing into the log of a standby cluster: one stream a physical channel, every message confirmed.
 
 What is sent has the form that the source's own log would have (:mod:`mbk.milvus.wal`). The server takes the messages of
 a stream in order and answers each with its time tick. One that it knows it leaves out without an answer

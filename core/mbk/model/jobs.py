@@ -89,7 +89,7 @@ class Job:
         return self.error is None or self.error.kind not in HOPELESS
 
 
-#: Failures that asking again does not mend.
+#: Failures that asking again does not fix.
 HOPELESS = frozenset(
     {"UsageError", "InvalidName", "BackupExists", "BackupNotFound", "InvalidBackup", "CollectionExists"}
 )

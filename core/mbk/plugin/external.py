@@ -1,7 +1,8 @@
 """For storages that Milvus itself can reach: in which words it is told where, and how it is let in.
 
 A snapshot is written and read by Milvus, not by mbk: it takes a URI and a JSON text, ``external_spec``
-(milvus: pkg/util/externalspec, internal/snapshotio/storage/resolver.go; FORMAT.md 5.4).
+(milvus: pkg/util/externalspec, internal/snapshotio/storage/resolver.go;
+docs/reference/milvus-protocol.md#storages-that-milvus-reaches).
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def mbk_open_storage(backend: StorageBackend, settings: StorageSettings) -> Stor
     Called once for each side (Milvus', the backup's) before its first use. mbk's own implementation comes last and
     calls ``backend.open(settings)``. A wrapper (``@hookimpl(wrapper=True)``) receives the storage and returns one:
     throttled, traced, made to fail on purpose. Exceptions pass through to the user; an ``ImportError`` becomes the
-    `pip install` that mends it.
+    `pip install` that fixes it.
     """
 
 

@@ -1,4 +1,4 @@
-"""The port of a secondary cluster: what `restore secondary` writes into its log.
+"""The port of a standby cluster: what `restore secondary` writes into its log.
 
 Messages are sent one after the other and are confirmed when a call returns. Each call is one attempt; the same call
 with the same arguments in the same order as before changes nothing that the cluster has taken already, because time

@@ -185,7 +185,7 @@ def meta(storage: MemoryStorage, name: str, file: str = "full_meta.json") -> Tre
 
 
 def live(backup: Backup, name: str) -> dict[int, list[Key]]:
-    """Partition -> the keys that a server would hold after importing the backup as the format says (FORMAT.md 4.4)."""
+    """Partition -> the keys that a server would hold after importing the backup as the format says."""
     (collection,) = meta(backup.storage, name)["collection_backups"]
     data = objects(backup.storage, f"backup/{name}/binlogs/")
     everywhere = [item for record in collection.get("l0_segments", []) for item in deletes_of(data, record)]

@@ -1,4 +1,4 @@
-"""Backups of ten releases, each peculiarity of FORMAT.md 1.7 restored whole."""
+"""Backups of ten releases, each peculiarity of docs/reference/backup-format.md#older-backups restored whole."""
 
 from __future__ import annotations
 

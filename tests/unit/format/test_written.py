@@ -1,4 +1,4 @@
-"""What is written is what FORMAT.md 1.1 to 1.5 says, byte for byte where it matters to the classic tool."""
+"""What is written is what docs/reference/backup-format.md says, byte for byte where it matters to the classic tool."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""How each storage names itself to Milvus, which writes and reads snapshots by itself (FORMAT.md 5.4)."""
+"""How each storage names itself to Milvus, which writes and reads snapshots by itself.
+
+See docs/reference/milvus-protocol.md#storages-that-milvus-reaches.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""``/api/v1``: the routes, spellings and answers of the Go tool (PARITY.md 1.2)."""
+"""``/api/v1``: the routes, spellings and answers of the Go tool (docs/reference/classic-tool.md#rest-api)."""

@@ -1,4 +1,7 @@
-"""What the classic routes answer (PARITY.md 1.2): zero values left out but for those that are always there."""
+"""What the classic routes answer: zero values left out but for those that are always there.
+
+See docs/reference/classic-tool.md#rest-api.
+"""
 
 from __future__ import annotations
 

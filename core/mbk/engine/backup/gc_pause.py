@@ -1,4 +1,6 @@
-"""Holding off Milvus' garbage collection while segments are being copied (FORMAT.md 2.8).
+"""Holding off Milvus' garbage collection while segments are being copied.
+
+See docs/reference/milvus-protocol.md#management-port.
 
 A pause is a lease: it is renewed while the work lasts and always given back, also on Ctrl-C. When the process is
 killed, Milvus ends it by itself. A pause that cannot be had is worth a warning, never an error.

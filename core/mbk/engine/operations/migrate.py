@@ -1,8 +1,10 @@
-"""The operation `migrate`: a backup goes up to a managed Milvus, which then takes it in by itself (FORMAT.md 6.4).
+"""The operation `migrate`: a backup goes up to a managed Milvus, which then takes it in by itself.
+
+See docs/reference/milvus-protocol.md#zilliz-cloud.
 
 The credentials are temporary and may do little: they write and list. They are renewed between batches, and once more
-when they run out in the middle of one. The path in the volume follows from the backup's name and id, so that a killed upload is
-gone on with by the same command. The migration is started when every object was seen in one listing.
+when they run out in the middle of one. The path in the volume follows from the backup's name and id, so that the same
+command resumes a killed upload. The migration is started when every object was seen in one listing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The backups in a storage: which there are, reading their metadata, committing and deleting them."""
+"""The backups in a storage: which there are, reading and writing their metadata, deleting them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ T = TypeVar("T", bound=Record)
 LEVEL_FILES = frozenset(
     {layout.BACKUP_META, layout.COLLECTION_META, layout.PARTITION_META, layout.SEGMENT_META}
 )
-#: The classic tool refuses the format names that it does not know; so do we (FORMAT.md 1.7).
+#: The classic tool refuses the format names that it does not know; so do we.
 KNOWN_FORMATS = frozenset({"", "binlog", "snapshot"})
 #: A metadata file up to this size is written with its size known, hence in one request.
 SMALL = 8 * MIB
@@ -55,7 +55,10 @@ class Found:
 
 
 class Catalog:
-    """All backups below the root of one storage."""
+    """All backups below the root of one storage. Holds no state: any thread may use it.
+
+    Its calls raise what the storage raises once the retries of the run are used up.
+    """
 
     def __init__(self, storage: Storage, run: Run) -> None:
         self._storage = storage
@@ -90,7 +93,8 @@ class Catalog:
     def read(self, name: str) -> Backup:
         """The metadata of a committed backup.
 
-        Raises `BackupNotFound`, also for one that was never committed, and `InvalidBackup` for a damaged one.
+        Raises `BackupNotFound` where there is none, and `InvalidBackup` for one that was never committed, is damaged, or has
+        an unknown format.
         """
         found = self.require(name)
         if not found.is_committed:

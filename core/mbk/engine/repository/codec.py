@@ -1,4 +1,6 @@
-"""Encoding and decoding a backup's metadata files (FORMAT.md 1.2, 1.5, 1.6). Bytes in, bytes out; no storage.
+"""Encoding and decoding a backup's metadata files. Bytes in, bytes out; no storage.
+
+See docs/reference/backup-format.md#json.
 
 Writing streams: a full metadata file is spliced together from encoded pieces and never held as a whole.
 Reading decodes straight into records that leave out the file lists.
@@ -140,7 +142,7 @@ def decode(data: bytes | bytearray, kind: type[T], *, where: str) -> T:
 
 
 def _decode_with_nulls(data: bytes | bytearray, kind: type[T], where: str, wrong: Exception) -> T:
-    """A null means absent (FORMAT.md 1.2); that is too rare to pay for on every read."""
+    """A null means absent; that is too rare to pay for on every read."""
     try:
         return msgspec.convert(_without_nulls(msgspec.json.decode(data)), type=kind)
     except msgspec.ValidationError as still:
@@ -162,7 +164,10 @@ def decode_full(data: bytes | bytearray, *, where: str) -> Backup:
 
 
 def decode_levels(read: Callable[[str], bytes | bytearray], *, where: str) -> Backup:
-    """Rebuilds a backup that has no ``full_meta.json`` from its four level files (FORMAT.md 1.6)."""
+    """Rebuilds a backup that has no ``full_meta.json`` from its four level files.
+
+    See docs/reference/backup-format.md#reading-a-backup.
+    """
 
     def infos(file: str, kind: type[R]) -> list[R]:
         place = f"{where}{file}"

@@ -55,7 +55,10 @@ def label_of(info: CollectionInfo) -> str:
 
 
 def collection_record(info: CollectionInfo, *, task: str) -> CollectionHead:
-    """A collection's record; properties stand in both places, so that every reader finds them (FORMAT.md 2.3)."""
+    """A collection's record; properties stand in both places, so that every reader finds them.
+
+    See docs/reference/backup-format.md#collection.
+    """
     properties = {pair.key: pair.value for pair in (*info.schema.properties, *info.properties)}
     return CollectionHead(
         id=task,

@@ -18,7 +18,7 @@ IN_MEMORY = 8 * 1024 * 1024
 
 
 class SegmentSpool:
-    """Encoded segments by (collection id, partition id), in the order of arrival. Adding is thread-safe."""
+    """Encoded segments by (collection id, partition id), in the order of arrival. Thread-safe."""
 
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - closed by `__exit__`

@@ -15,7 +15,7 @@ from mbk.model.wire import Message
 
 #: A hybrid timestamp is milliseconds above this many bits of a logical counter (milvus: pkg/util/tsoutil).
 LOGICAL_BITS = 18
-#: Field 4 of ``msgpb.MsgPosition`` (FORMAT.md 1.4).
+#: Field 4 of ``msgpb.MsgPosition`` (docs/reference/backup-format.md#positions-and-flush-messages).
 TIMESTAMP = 4
 
 #: Of ``commonpb.ImmutableMessage``: field 3 are its properties, entries of a key (1) and a value (2).
@@ -89,7 +89,10 @@ def moment(hybrid: int) -> str:
 
 
 def position(channel: str, timestamp: int) -> str:
-    """The base64 of a ``msgpb.MsgPosition`` (FORMAT.md 1.4): a channel's name, field 1, and a hybrid timestamp, field 4."""
+    """The base64 of a ``msgpb.MsgPosition``: a channel's name, field 1, and a hybrid timestamp, field 4.
+
+    See docs/reference/backup-format.md#positions-and-flush-messages.
+    """
     name = channel.encode()
     message = b"\x0a" + _varint(len(name)) + name + b"\x20" + _varint(timestamp)
     return base64.b64encode(message).decode()

@@ -1,4 +1,7 @@
-"""The use-case `get`: one backup as data, in the classic tool's brief view or whole (PARITY.md 1.2)."""
+"""The use-case `get`: one backup as data, in the classic tool's brief view or whole.
+
+See docs/reference/classic-tool.md#rest-api.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Which collections of a backup become which collections of the target (FORMAT.md 3.1, 3.2). Pure."""
+"""Which collections of a backup become which collections of the target. Pure.
+
+See docs/reference/classic-tool.md#restore-options.
+"""
 
 from __future__ import annotations
 

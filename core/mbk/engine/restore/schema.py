@@ -1,4 +1,7 @@
-"""What a target collection is created with: the backup's schema, properties and indexes, adapted (FORMAT.md 3.4-3.6)."""
+"""What a target collection is created with: the backup's schema, properties and indexes, adapted.
+
+See docs/reference/milvus-protocol.md#creating-a-collection.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,13 @@ from mbk.model.records import (
     key_values,
 )
 
-#: Kept by the server itself: a restored value breaks fields added later (FORMAT.md 3.5).
+#: Kept by the server itself: a restored value breaks fields added later (docs/reference/milvus-protocol.md#properties).
 SERVER_MANAGED = frozenset({"max_field_id"})
 #: Of databases with encryption at rest.
 CIPHER, ZONE_ID = "cipher.", "cipher.ezID"
 METRIC = "metric_type"
-#: Vector fields by data type, FORMAT.md 1.3: binary, float, float16, bfloat16, sparse, int8, arrays of vectors.
+#: Vector fields by data type (docs/reference/backup-format.md#schema): binary, float, float16, bfloat16, sparse, int8,
+#: arrays of vectors.
 VECTOR_TYPES = range(100, 107)
 
 

@@ -15,13 +15,13 @@ from mbk.model.records import LOADED, NOT_LOADED
 from mbk.ports.milvus.server import Milvus
 from mbk.ports.milvus.values import Feature
 
-#: Creating is put off by the server's limit on definitions for long (FORMAT.md 3.4).
+#: Servers limit the rate of definitions, so creating may be put off for long.
 PATIENCE = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One task's target. The journal says whose it is, so that a later run can go on with it."""
+    """One task's target, for one thread. The journal says whose it is, so that a later run can resume."""
 
     milvus: Milvus
     run: Run
@@ -136,7 +136,7 @@ class Target:
         )
         return False
 
-    # -- deletes go into released collections only (FORMAT.md 4.1) -------------------------------------------------
+    # -- deletes go into released collections only -----------------------------------------------------------------
 
     def release(self) -> None:
         database, name = self.task.target.database, self.task.target.collection

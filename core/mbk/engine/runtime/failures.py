@@ -6,5 +6,7 @@ from mbk.errors import Interrupted, MbkError, StorageFull, Unreachable, UsageErr
 
 
 def concerns_everything(error: MbkError) -> bool:
-    """Whether going on with other collections is pointless: nobody answers, no room is left, the user said stop."""
+    """Whether trying other collections is pointless: the service is away, the storage full, the run cancelled, or the
+    request itself wrong.
+    """
     return isinstance(error, (Interrupted, Unreachable, StorageFull, UsageError))

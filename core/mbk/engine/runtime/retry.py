@@ -1,8 +1,9 @@
 """The one place where anything is tried again.
 
 A call is repeated only for errors that can pass (``error.retryable``), a bounded number of times, with growing,
-jittered pauses, and as long as the run's budget lasts: every repetition costs a token, every success gives a part of
-one back. A storage that is down therefore fails a run after seconds, not after attempts times objects.
+jittered pauses, and as long as the run's budget lasts: every repetition costs a token, every call that succeeds after
+repetitions gives a part of one back. A storage that is down therefore fails a run after seconds, not after attempts
+times objects.
 """
 
 from __future__ import annotations
@@ -23,7 +24,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """``attempts`` a call, pauses from ``first`` to ``ceiling`` seconds, ``budget`` repetitions in hand for a run."""
+    """``attempts`` a call, pauses from ``first`` to ``ceiling`` seconds, ``budget`` repetitions in hand for a run.
+
+    ``refund``: what a call that succeeds after repetitions gives back. Six attempts wait up to six seconds together:
+    enough for a service that throttles or restarts, short enough to fail a run whose storage is gone.
+    """
 
     attempts: int = 6
     first: float = 0.2

@@ -14,9 +14,10 @@ from mbk.model.events import Event, Notice, PhaseStarted, RunFinished, RunStarte
 
 
 class Run:
-    """One run of a command. ``emit`` delivers events one at a time; an observer that raises stops nothing here.
+    """One run of a command. Thread-safe: ``emit`` is called with one event at a time, from any thread.
 
-    ``cancelled`` is the caller's own, where somebody else may stop the run. ``budget`` is what it may use at once.
+    What ``emit`` raises fails the step that told of the event. ``cancelled`` is the caller's own, where somebody else may
+    stop the run. ``budget`` is what it may use at once.
     """
 
     def __init__(

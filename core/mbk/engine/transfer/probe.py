@@ -1,6 +1,6 @@
 """Trying out a storage with one small object: every operation that a backup or a restore will need of it.
 
-Each operation is tried and answered by itself. Whatever the answers, nothing stays behind.
+Each operation is tried and answered by itself. The probe objects are deleted at the end, whatever the answers were.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class Feature(Enum):
     PACKED_SEGMENTS = "packed segments"
     #: The position of the old replication channel can be asked for (2.5 only).
     REPLICATE_POSITION = "replication position"
-    #: The replicate stream that a secondary cluster is fed through.
+    #: The stream through which a standby cluster receives the log of its source.
     REPLICATE_STREAM = "replicate stream"
     #: Flush also persists deletes of segments that were flushed before (not so on 2.2).
     FLUSHES_DELETES = "flush persists deletes"
@@ -184,7 +184,7 @@ class SnapshotState:
 
 @dataclass(frozen=True, slots=True)
 class IndexState:
-    """``pending`` rows are not yet indexed; ``failed`` holds the server's reason."""
+    """``indexed_rows`` of ``total_rows`` are indexed; ``failed`` holds the server's reason, ``""`` for one that did not fail."""
 
     name: str
     finished: bool

@@ -1,8 +1,9 @@
 """A new backup of the same rows that has no L0 segments.
 
-Every object but those of L0 segments is copied by the storage itself; the deletes of the L0 segments are written as
-delta logs of the data segments whose keys they name. Replicated clusters need that: they stamp imported rows with the
-time of their commit, so that an older L0 delete would no longer apply, while delta logs are applied on reading.
+Every object but those of L0 segments is copied, by the storage itself where it can; the deletes of the L0 segments are
+written as delta logs of the data segments whose keys they name. Replicated clusters need that: they stamp imported rows
+with the time of their commit, so that an older L0 delete would no longer apply, while delta logs are applied on
+reading.
 """
 
 from __future__ import annotations
@@ -296,6 +297,6 @@ def _logs(backup: Detailed) -> Iterator[Binlog]:
 
 
 def _log_id(log: Binlog) -> int:
-    """Old writers recorded the path alone (FORMAT.md 1.3)."""
+    """Old writers recorded the path alone (docs/reference/backup-format.md#older-backups)."""
     name = log.log_path.rpartition("/")[2]
     return log.log_id or (int(name) if name.isdecimal() else 0)

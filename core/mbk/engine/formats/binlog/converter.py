@@ -236,7 +236,10 @@ def _columns(schema: CollectionSchema, found: Iterable[int], segment: SegmentHea
 
 
 def _dynamic_id(schema: CollectionSchema) -> int:
-    """The id of ``$meta``, which is not described: the first gap in the ids, or the one after them (FORMAT.md 3.4)."""
+    """The id of ``$meta``, which is not described: the first gap in the ids, or the one after them.
+
+    See docs/reference/milvus-protocol.md#creating-a-collection.
+    """
     structs = schema.struct_array_fields
     known = {item.field_id for item in schema.fields}
     known |= {struct.field_id for struct in structs} | {

@@ -1,4 +1,7 @@
-"""The exact files of segments, where the server tells them (over REST, FORMAT.md 2.5)."""
+"""The exact files of segments, where the server tells them over REST.
+
+See docs/reference/milvus-protocol.md#segments-and-their-files.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Which files a segment consists of, and where they go in the backup (FORMAT.md 2.5, 2.6)."""
+"""Which files a segment consists of, and where they go in the backup.
+
+See docs/reference/milvus-protocol.md#segments-and-their-files.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,7 @@ def discover(
     ``fields`` are the ids of those that every segment has a column of; packed segments name no fields.
 
     Raises `WrongStorage` when the storage holds no segments at all, `SegmentGone` when this one's files vanished,
-    `SegmentUnclear` when they may be others' than the segment's, `MilvusError` when they contradict what the server says.
+    `SegmentUnclear` when they may be others' than the segment's, `MilvusError` for a layout that binlogs cannot hold.
     """
     refuse_manifests([segment], f"segment {segment.id}")
     root = storage.location.root

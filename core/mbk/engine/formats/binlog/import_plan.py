@@ -1,4 +1,4 @@
-"""Cutting a collection's segments into import jobs (FORMAT.md 3.8, 4.3; LAB.md 1.4). Pure."""
+"""Cutting a collection's segments into import jobs (docs/reference/milvus-protocol.md#files-of-an-import-job). Pure."""
 
 from __future__ import annotations
 

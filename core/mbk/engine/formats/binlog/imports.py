@@ -1,8 +1,9 @@
 """Running import jobs: starting as many as allowed, polling them, and believing only what was counted.
 
 Facts about servers, with their source. Jobs cannot be cancelled, but since import v2 (2.4) the jobs of a collection that
-is dropped fail ("collection %d dropped": milvus ``internal/datacoord/import_checker.go``). A failed job leaves no rows
-(FORMAT.md 3.11), so its segments may be tried again. At most 1024 unfinished jobs are admitted (FORMAT.md 4.2).
+is dropped fail ("collection %d dropped": milvus ``internal/datacoord/import_checker.go``). A failed job leaves no rows,
+so its segments may be tried again. At most 1024 unfinished jobs are admitted. All of these:
+docs/reference/milvus-protocol.md#import-jobs.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class _Job:
 
 
 class Importer:
-    """Imports the groups of one collection. ``slots`` bounds the jobs in flight over all collections.
+    """Imports the groups of one collection, in one thread. ``slots`` bounds the jobs in flight over all collections.
 
     ``cut``: the jobs leave out what is younger than the backup. ``droppable``: the collection can be dropped, which ends
     its jobs.

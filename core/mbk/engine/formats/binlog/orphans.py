@@ -20,7 +20,7 @@ from mbk.ports.storage import ObjectInfo, Storage
 
 TIMESTAMP_FIELD = 1
 TIMESTAMP_BYTES = 8
-#: A descriptor is some hundred bytes.
+#: Bytes read to find a descriptor, which has some hundred.
 HEAD = 4096
 #: So many files are named in an error.
 NAMED = 3

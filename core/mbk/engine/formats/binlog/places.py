@@ -1,7 +1,8 @@
 """Where a backup really keeps each segment.
 
 Directories are read off the listing instead of being computed: writers of ten releases put group elements there or
-not, and built keys in ways that only a listing can tell (FORMAT.md 1.7). One listing a collection serves them all.
+not, and built keys in ways that only a listing can tell (docs/reference/backup-format.md#older-backups).
+One listing a collection serves them all.
 """
 
 from __future__ import annotations
@@ -95,7 +96,8 @@ def _require(collection: Collection, found: SegmentPlaces, storage: Storage) -> 
     for partition in collection.partition_backups:
         for segment in partition.segment_backups:
             place = found.places.get(segment.segment_id, Place())
-            # Before they knew L0 segments, tools recorded them as segments without insert logs (FORMAT.md 1.7).
+            # Before they knew L0 segments, tools recorded them as segments without insert logs
+            # (docs/reference/backup-format.md#older-backups).
             only_deletes = place.delta and place.size == segment.size
             if segment.num_of_rows and not segment.is_l0 and not place.insert and not only_deletes:
                 raise InvalidBackup(

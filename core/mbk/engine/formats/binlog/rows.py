@@ -21,7 +21,10 @@ from mbk.ports.storage import ObjectInfo, Storage
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where segments are read from."""
+    """Where segments are read from. Holds no state: any thread may use it.
+
+    `InvalidBackup` for objects that are damaged or changed meanwhile, and what the storage raises.
+    """
 
     storage: Storage
     run: Run

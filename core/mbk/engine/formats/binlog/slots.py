@@ -7,7 +7,7 @@ import time
 
 
 class Slots:
-    """A bound, and the time when any of the jobs last moved: in the server they wait for each other."""
+    """A bound, and the time when any of the jobs last moved: in the server they wait for each other. Thread-safe."""
 
     def __init__(self, jobs: int) -> None:
         self._free = threading.BoundedSemaphore(jobs)

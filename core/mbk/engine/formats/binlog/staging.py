@@ -27,7 +27,11 @@ from mbk.ports.storage import ObjectInfo, Storage
 
 
 class Staging:
-    """The temporary copies of one collection's restore."""
+    """The temporary copies of one collection's restore. For one thread at a time.
+
+    Raises what the storages raise, `VerificationFailed` for copies that are not whole, `Unsupported` where a conversion
+    is needed and there is no converter.
+    """
 
     def __init__(
         self,

@@ -1,4 +1,7 @@
-"""What a backup must hold so that a standby can be made of it (FORMAT.md 6.1). Nothing is changed here."""
+"""What a backup must hold so that a standby can be made of it. Nothing is changed here.
+
+See docs/reference/milvus-protocol.md#replication.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Backing up one collection as a snapshot that Milvus itself exports (FORMAT.md 6.2).
+"""Backing up one collection as a snapshot that Milvus itself exports (docs/reference/milvus-protocol.md#snapshots).
 
 The snapshot holds its files against compaction and garbage collection for as long as it is there, and nothing else
 would drop it: it is dropped whatever happens. Which collections may have one is written into ``mbk.json`` first, so that

@@ -1,4 +1,6 @@
-"""What both ways of the snapshot format share: Milvus' view of the storage, and waiting for its jobs (FORMAT.md 6.2).
+"""What both ways of the snapshot format share: Milvus' view of the storage, and waiting for its jobs.
+
+See docs/reference/milvus-protocol.md#snapshots.
 
 Milvus copies the files of a snapshot itself, into ``bundle/`` of the backup and back: mbk only says where that is, and
 holds against the listing what Milvus says that it wrote.
@@ -100,7 +102,7 @@ def require_bundle(
 
 @dataclass(slots=True)
 class SnapshotJob:
-    """One export or restore that Milvus works on."""
+    """One export or restore that Milvus works on. For one thread."""
 
     run: Run
     label: str

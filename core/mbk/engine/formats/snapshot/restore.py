@@ -1,4 +1,6 @@
-"""Restoring collections out of the snapshots in a backup, which Milvus itself reads (FORMAT.md 6.2).
+"""Restoring collections out of the snapshots in a backup, which Milvus itself reads.
+
+See docs/reference/milvus-protocol.md#snapshots.
 
 Schema, partitions, indexes and rows come out of the bundle as they were: what would have to change them is refused
 before the first change. Properties and parameters that shall be left out are deleted afterwards.

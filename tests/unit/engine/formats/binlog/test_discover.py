@@ -1,4 +1,7 @@
-"""Which files a segment consists of, as the storage and the server say (FORMAT.md 2.5)."""
+"""Which files a segment consists of, as the storage and the server say.
+
+See docs/reference/milvus-protocol.md#segments-and-their-files.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The snapshot format, both ways, on a Milvus that exports and restores by itself (FORMAT.md 6.2)."""
+"""The snapshot format, both ways, on a Milvus that exports and restores by itself.
+
+See docs/reference/milvus-protocol.md#snapshots.
+"""
 
 from __future__ import annotations
 
