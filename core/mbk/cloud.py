@@ -51,7 +51,12 @@ class ZillizCloud:
         try:
             return _volume(data)
         except (KeyError, TypeError, ValueError) as exc:
-            raise MilvusError(f"{self._endpoint}/v2/volumes/apply: the answer lacks {exc}") from None
+            raise MilvusError(
+                "{endpoint}/v2/volumes/apply: the answer lacks {reason}",
+                code="v2volumesapply-answer-lacks",
+                endpoint=self._endpoint,
+                reason=exc,
+            ) from None
 
     def start_migration(self, volume: str, path: str, cluster: str) -> str:
         source = {"stageName": volume, "dataPath": path}
@@ -60,7 +65,11 @@ class ZillizCloud:
         )
         job = data.get("jobId")
         if not job:
-            raise MilvusError(f"{self._endpoint}/v2/migrations/startByRemote: the answer names no job")
+            raise MilvusError(
+                "{endpoint}/v2/migrations/startByRemote: the answer names no job",
+                code="v2migrationsstartbyremote-answer-names-job",
+                endpoint=self._endpoint,
+            )
         return str(job)
 
     def _post(self, path: str, body: Mapping[str, object]) -> Mapping[str, Any]:
@@ -84,7 +93,12 @@ class ZillizCloud:
         except (OSError, http.client.HTTPException) as exc:
             reason = getattr(exc, "reason", exc)
             raise MilvusUnavailable(
-                f"{self._endpoint} does not answer ({reason})", hint=f"check {_ENDPOINT}"
+                "{endpoint} does not answer ({reason})",
+                code="does-answer",
+                endpoint=self._endpoint,
+                reason=reason,
+                ENDPOINT=_ENDPOINT,
+                hint="check {ENDPOINT}",
             ) from None
         return _data(answer, place)
 
@@ -94,11 +108,29 @@ def _data(answer: bytes, place: str) -> Mapping[str, Any]:
     try:
         body = json.loads(answer)
     except ValueError:
-        raise MilvusError(f"{place}: the answer is no JSON", hint=f"check {_ENDPOINT}") from None
+        raise MilvusError(
+            "{place}: the answer is no JSON",
+            code="answer-json",
+            place=place,
+            ENDPOINT=_ENDPOINT,
+            hint="check {ENDPOINT}",
+        ) from None
     if not isinstance(body, dict):
-        raise MilvusError(f"{place}: the answer is no JSON object", hint=f"check {_ENDPOINT}")
+        raise MilvusError(
+            "{place}: the answer is no JSON object",
+            code="answer-json-object",
+            place=place,
+            ENDPOINT=_ENDPOINT,
+            hint="check {ENDPOINT}",
+        )
     if body.get("code", 0) != 0:
-        raise MilvusError(f"{place}: {_line(str(body.get('message', 'refused')))}", code=int(body["code"]))
+        raise MilvusError(
+            "{place}: {line}",
+            code="told",
+            place=place,
+            line=_line(str(body.get("message", "refused"))),
+            server_code=int(body["code"]),
+        )
     data = body.get("data")
     return data if isinstance(data, dict) else {}
 
@@ -112,10 +144,31 @@ def _refusal(
         said = ""
     reason = _line(str(said)) or http.client.responses.get(status, "")
     if status in _LOGIN:
-        return AuthenticationFailed(f"{place} refuses the key: {reason}", hint=f"check {_KEY}")
+        return AuthenticationFailed(
+            "{place} refuses the key: {reason}",
+            code="refuses-key",
+            place=place,
+            reason=reason,
+            KEY=_KEY,
+            hint="check {KEY}",
+        )
     if status >= http.client.INTERNAL_SERVER_ERROR or status == http.client.TOO_MANY_REQUESTS:
-        return MilvusUnavailable(f"{place} answers {status}: {reason}", hint="try again later")
-    return MilvusError(f"{place} answers {status}: {reason}", code=status)
+        return MilvusUnavailable(
+            "{place} answers {status}: {reason}",
+            code="answers",
+            place=place,
+            status=status,
+            reason=reason,
+            hint="try again later",
+        )
+    return MilvusError(
+        "{place} answers {status}: {reason}",
+        code="answers",
+        place=place,
+        status=status,
+        reason=reason,
+        server_code=status,
+    )
 
 
 def _line(text: str) -> str:

@@ -46,26 +46,41 @@ No message, argument or attribute of these ever holds a secret.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, cast
+
+_PLAIN = (str, int, float, type(None))
 
 
 class MbkError(Exception):
     """Base of every error that mbk raises on purpose.
 
-    ``message`` says in one line what is wrong and where; ``hint`` how to fix it.
-    ``retryable`` says whether the same call may succeed later: as the class has it, unless the error was made
+    ``message`` says in one line what is wrong and where; ``hint`` how to fix it. Both are made of a sentence with the
+    names of ``facts`` in braces, so that who reads them may be a person, and who handles them need not read: ``code`` is
+    one word for the condition, and stable. Text that is somebody else's, a server's answer say, is a fact, or a sentence
+    without facts, which is taken as it is. ``retryable`` says whether the same call may succeed later: as the class has it, unless the error was made
     with another answer. No error is changed after it was made.
     """
 
     exit_code: ClassVar[int] = 1
     retryable: bool = False
 
-    def __init__(self, message: str, *, hint: str | None = None, retryable: bool | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+    def __init__(
+        self,
+        sentence: str,
+        *,
+        code: str = "",
+        hint: str | None = None,
+        retryable: bool | None = None,
+        **facts: object,
+    ) -> None:
+        self.message = filled(sentence, facts)
+        super().__init__(self.message)
+        self.code = code or _words(type(self).__name__)
+        self.hint = None if hint is None else filled(hint, facts)
+        self.facts: Mapping[str, object] = plain(facts)
         if retryable is not None:
             self.retryable = retryable
 
@@ -82,6 +97,21 @@ class MbkError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_rebuild, (type(self), self.args, self.__dict__))
+
+
+def filled(sentence: str, facts: Mapping[str, object]) -> str:
+    """The sentence with its facts; one without facts is text as it is, braces and all."""
+    return sentence.format(**facts) if facts else sentence
+
+
+def plain(facts: Mapping[str, object]) -> Mapping[str, object]:
+    """Facts that JSON can hold: what is neither text nor a number is told as it prints."""
+    return {name: fact if isinstance(fact, _PLAIN) else str(fact) for name, fact in facts.items()}
+
+
+def _words(name: str) -> str:
+    """``BackupNotFound`` is ``backup-not-found``."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()
 
 
 def _rebuild(kind: type[MbkError], args: tuple[Any, ...], state: dict[str, Any]) -> MbkError:
@@ -142,8 +172,10 @@ class PartialFailure(MbkError):
 
     exit_code = 3
 
-    def __init__(self, message: str, *, report: object, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
+    def __init__(
+        self, sentence: str, *, report: object, code: str = "", hint: str | None = None, **facts: object
+    ) -> None:
+        super().__init__(sentence, code=code, hint=hint, retryable=None, **facts)
         self.report = report
 
 
@@ -240,24 +272,33 @@ class DeleteFailed(StorageError):
 
     def __init__(
         self,
-        message: str,
+        sentence: str,
         *,
         failures: dict[str, str],
+        code: str = "",
         hint: str | None = None,
         retryable: bool | None = None,
+        **facts: object,
     ) -> None:
-        super().__init__(message, hint=hint, retryable=retryable)
+        super().__init__(sentence, code=code, hint=hint, retryable=retryable, **facts)
         self.failures = failures
 
 
 class MilvusError(MbkError):
-    """The server answered with an error. ``code`` is the server's own, 0 when it sent none."""
+    """The server answered with an error. ``server_code`` is the server's own, 0 when it sent none."""
 
     def __init__(
-        self, message: str, *, code: int = 0, hint: str | None = None, retryable: bool | None = None
+        self,
+        sentence: str,
+        *,
+        server_code: int = 0,
+        code: str = "",
+        hint: str | None = None,
+        retryable: bool | None = None,
+        **facts: object,
     ) -> None:
-        super().__init__(message, hint=hint, retryable=retryable)
-        self.code = code
+        super().__init__(sentence, code=code, hint=hint, retryable=retryable, **facts)
+        self.server_code = server_code
 
 
 class RateLimited(MilvusError):

@@ -67,7 +67,9 @@ def connect(
     if isinstance(config, Settings):
         if overrides or sets or storage or backup_storage:
             raise UsageError(
-                "overrides go with a configuration file", hint="change the Settings object instead"
+                "overrides go with a configuration file",
+                code="overrides-go-configuration-file",
+                hint="change the Settings object instead",
             )
         settings = config
     else:
@@ -311,7 +313,13 @@ class Session(Connections):
         declared = OPERATIONS.get(operation)
         if declared is None or not declared.module:
             runnable = ", ".join(item.name for item in OPERATIONS.values() if item.module)
-            raise UsageError(f"{operation!r} cannot be run", hint=f"the operations are {runnable}")
+            raise UsageError(
+                "{operation!r} cannot be run",
+                code="cannot-run",
+                operation=operation,
+                runnable=runnable,
+                hint="the operations are {runnable}",
+            )
         return declared
 
     @contextmanager
@@ -344,4 +352,10 @@ class Session(Connections):
             with run.command(command, name):
                 yield run
         except (KeyboardInterrupt, Interrupted) as stop:
-            raise Interrupted(f"{command} of {name!r} was interrupted", hint=hint) from stop
+            raise Interrupted(
+                "{command} of {name!r} was interrupted",
+                code="interrupted",
+                command=command,
+                name=name,
+                hint=hint,
+            ) from stop

@@ -62,7 +62,9 @@ def refuse_exposure(server: ServerSettings, *, has_credentials: bool) -> None:
     if has_credentials or server.tls_client_ca or server.allow_anonymous or is_loopback(server.host):
         return
     raise UsageError(
-        f"the server would let everybody who reaches {server.host} restore and delete",
+        "the server would let everybody who reaches {host} restore and delete",
+        code="server-would-let-everybody",
+        host=server.host,
         hint="name a server.authFile, or say server.allowAnonymous=true",
     )
 
@@ -176,7 +178,11 @@ def _listen(server: ServerSettings) -> socket.socket:
         listener = socket.create_server(address[:2], family=family, backlog=1024)
     except OSError as exc:
         raise UsageError(
-            f"cannot listen on {server.host}:{server.port}: {exc.strerror or exc}",
+            "cannot listen on {host}:{port}: {fact}",
+            code="cannot-listen",
+            host=server.host,
+            port=server.port,
+            fact=exc.strerror or exc,
             hint="choose another port with -p",
         ) from exc
     listener.set_inheritable(True)

@@ -10,7 +10,9 @@ try:
     import pyarrow.parquet as pq
 except ImportError as exc:
     raise MissingDependency(
-        "reading the rows of a backup needs pyarrow", hint="pip install 'mbk[parquet]'"
+        "reading the rows of a backup needs pyarrow",
+        code="reading-rows-backup-needs",
+        hint="pip install 'mbk[parquet]'",
     ) from exc
 
 __all__ = ["pa", "pc", "pq"]

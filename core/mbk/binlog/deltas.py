@@ -69,7 +69,10 @@ def _tables(blob: Blob, file: Any) -> Iterator[Any]:
             pks, times = batch.columns
         else:
             raise InvalidBackup(
-                f"{blob.key} is no delta log: it has {batch.num_columns} columns",
+                "{key} is no delta log: it has {num_columns} columns",
+                code="delta-log-columns",
+                key=blob.key,
+                num_columns=batch.num_columns,
                 hint="is it an insert log in the wrong place?",
             )
         kind = pa.int64() if pa.types.is_integer(pks.type) else pa.string()
@@ -99,7 +102,11 @@ def _parsed_one_by_one(blob: Blob, texts: list[str]) -> tuple[Any, Any]:
         except ValueError:
             shown = repr(text)[:60]
             raise InvalidBackup(
-                f"{blob.key} holds no delete: {shown}", hint="the backup is damaged"
+                "{key} holds no delete: {shown}",
+                code="holds-delete",
+                key=blob.key,
+                shown=shown,
+                hint="the backup is damaged",
             ) from None
     return pa.array(pks, pa.int64()), pa.array(times, pa.uint64())
 

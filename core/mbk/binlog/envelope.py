@@ -65,10 +65,19 @@ def read(blob: Blob) -> tuple[Descriptor, Iterator[Event]]:
     try:
         descriptor, position = _read_descriptor(head)
     except (struct.error, ValueError, KeyError) as exc:
-        raise InvalidBackup(f"{blob.key} is no binlog of Milvus ({exc})", hint="was it cut off?") from exc
+        raise InvalidBackup(
+            "{key} is no binlog of Milvus ({reason})",
+            code="binlog-milvus",
+            key=blob.key,
+            reason=exc,
+            hint="was it cut off?",
+        ) from exc
     if descriptor.extras.get("edek"):
         raise UsageError(
-            f"{blob.key} is encrypted by Milvus (encryption zone)", hint="only Milvus itself can read it"
+            "{key} is encrypted by Milvus (encryption zone)",
+            code="encrypted-milvus-encryption-zone",
+            key=blob.key,
+            hint="only Milvus itself can read it",
         )
     return descriptor, _events(blob, position)
 
@@ -94,11 +103,21 @@ def _events(blob: Blob, position: int) -> Iterator[Event]:
     while position < blob.size:
         head = blob.read(position, fixed)
         if len(head) < fixed:
-            raise InvalidBackup(f"{blob.key} is cut off in an event's head", hint="the backup is damaged")
+            raise InvalidBackup(
+                "{key} is cut off in an event's head",
+                code="cut-off-events-head",
+                key=blob.key,
+                hint="the backup is damaged",
+            )
         _, kind, length, _ = _HEADER.unpack_from(head)
         start, end = _SPAN.unpack_from(head, _HEADER.size)
         if length < fixed or position + length > blob.size:
-            raise InvalidBackup(f"{blob.key} is cut off in an event", hint="the backup is damaged")
+            raise InvalidBackup(
+                "{key} is cut off in an event",
+                code="cut-off-event",
+                key=blob.key,
+                hint="the backup is damaged",
+            )
         yield Event(kind, start, end, blob.window(position + fixed, position + length))
         position += length
 

@@ -43,7 +43,10 @@ def read(blob: Blob) -> Iterator[Any]:
         with payload.opened(blob, event.payload) as file:
             if len(file.schema_arrow) != 1:
                 raise InvalidBackup(
-                    f"{blob.key} holds {len(file.schema_arrow)} columns, an insert log has one",
+                    "{key} holds {count} columns, an insert log has one",
+                    code="holds-columns-insert-log",
+                    key=blob.key,
+                    count=len(file.schema_arrow),
                     hint="does its segment record the right storage version?",
                 )
             for batch in payload.batches(file):
@@ -64,7 +67,10 @@ def encode(
     """A file of the values of one field. ``span``: the oldest and the newest timestamp of its rows."""
     if values.null_count and not nullable:
         raise InvalidBackup(
-            f"field {field} of segment {segment} holds nulls, its schema allows none",
+            "field {field} of segment {segment} holds nulls, its schema allows none",
+            code="field-segment-holds-nulls",
+            field=field,
+            segment=segment,
             hint="the backup is damaged",
         )
     column = _cast(values, data_type, field=field, segment=segment)
@@ -94,7 +100,12 @@ def _cast(values: Any, data_type: int, *, field: int, segment: int) -> Any:
         bits = _ELEMENTS.get(data_type)
         if bits is None or not pa.types.is_fixed_size_binary(values.type):
             raise InvalidBackup(
-                f"field {field} of segment {segment} is of type {data_type} but kept as {values.type}",
+                "field {field} of segment {segment} is of type {data_type} but kept as {type}",
+                code="field-segment-type-but",
+                field=field,
+                segment=segment,
+                data_type=data_type,
+                type=values.type,
                 hint="it cannot be written for an older Milvus",
             )
         return values
@@ -102,7 +113,12 @@ def _cast(values: Any, data_type: int, *, field: int, segment: int) -> Any:
         return values if values.type == wanted else pc.cast(values, wanted)
     except pa.ArrowException as exc:
         raise InvalidBackup(
-            f"field {field} of segment {segment} is kept as {values.type} instead of {wanted}",
+            "field {field} of segment {segment} is kept as {type} instead of {wanted}",
+            code="field-segment-kept-instead",
+            field=field,
+            segment=segment,
+            type=values.type,
+            wanted=wanted,
             hint="the backup is damaged",
         ) from exc
 

@@ -59,7 +59,10 @@ def side_by_side(sources: Mapping[int, Iterator[Rows]], *, segment: int) -> Iter
     if any(lengths.values()):
         short = next(number for number, length in lengths.items() if not length)
         raise InvalidBackup(
-            f"segment {segment} has fewer rows in {short} than in another of its fields or column groups",
+            "segment {segment} has fewer rows in {short} than in another of its fields or column groups",
+            code="segment-fewer-rows-than",
+            segment=segment,
+            short=short,
             hint="an object of it is missing",
         )
 

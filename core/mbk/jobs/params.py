@@ -113,4 +113,10 @@ def made(kind: str, values: Mapping[str, Any]) -> Params:
     except ValidationError as exc:
         first = exc.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(map(str, first["loc"])) or "body"
-        raise UsageError(f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
+        raise UsageError(
+            "{where}: {lower}{fact}",
+            code="told",
+            where=where,
+            lower=first["msg"][:1].lower(),
+            fact=first["msg"][1:],
+        ) from None

@@ -215,7 +215,7 @@ class Runner:
     def _refuse(self, job: Job) -> None:
         """A name is written by one job at a time; the lease in the storage keeps other processes away."""
         if self._stopping:
-            raise Busy("the server is stopping", hint="ask the next one")
+            raise Busy("the server is stopping", code="server-stopping", hint="ask the next one")
         if self.is_full:
             raise QueueFull(f"{len(self._active)} jobs run or wait", hint="try again later")
         writes = self.kinds[job.kind].writes_backup
@@ -223,7 +223,11 @@ class Runner:
             same = (other.job.name, other.job.path, other.job.bucket) == (job.name, job.path, job.bucket)
             if same and (writes or self.kinds[other.job.kind].writes_backup):
                 raise Busy(
-                    f"job {other.job.id} ({other.job.kind}) is busy with backup {job.name!r}",
+                    "job {job} ({kind}) is busy with backup {job2!r}",
+                    code="job-busy-backup",
+                    job=other.job.id,
+                    kind=other.job.kind,
+                    job2=job.name,
                     hint="wait for its end",
                 )
 

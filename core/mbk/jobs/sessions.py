@@ -74,7 +74,9 @@ class Sessions:
             changes["root_path"] = self._checked_path(path)
         if self._is_directory and bucket and bucket != choice.values.get("bucket"):
             raise UsageError(
-                "bucket_name: this storage is a directory and has no buckets", hint="leave it out"
+                "bucket_name: this storage is a directory and has no buckets",
+                code="bucketname-storage-directory-buckets",
+                hint="leave it out",
             )
         placed: StorageChoice = choice.model_copy(update={"values": {**choice.values, **changes}})
         return self.settings.model_copy(update={"backup_storage": placed})
@@ -90,14 +92,27 @@ class Sessions:
             return root
         if not _PATH.fullmatch(path.removeprefix("/")) or {".", ".."} & {*path.split("/")}:
             raise UsageError(
-                f"path {path!r} is not allowed", hint="use letters, digits and / . _ - = @ +, and no .."
+                "path {path!r} is not allowed",
+                code="path-allowed",
+                path=path,
+                hint="use letters, digits and / . _ - = @ +, and no ..",
             )
         if self._is_directory and not (root.startswith("/") and path.startswith(f"{root}/")):
-            raise UsageError(f"path {path!r} is not below the configured directory", hint="leave it out")
+            raise UsageError(
+                "path {path!r} is not below the configured directory",
+                code="path-below-configured-directory",
+                path=path,
+                hint="leave it out",
+            )
         return path
 
 
 def _checked_bucket(bucket: str) -> str:
     if not _BUCKET.fullmatch(bucket) or ".." in bucket:
-        raise UsageError(f"bucket_name {bucket!r} is not allowed", hint="3 to 63 letters, digits, . _ and -")
+        raise UsageError(
+            "bucket_name {bucket!r} is not allowed",
+            code="bucketname-allowed",
+            bucket=bucket,
+            hint="3 to 63 letters, digits, . _ and -",
+        )
     return bucket

@@ -48,7 +48,13 @@ class Store:
             self._prepare()
         except sqlite3.Error as exc:
             os.close(self._lock_file)
-            raise MbkError(f"jobs file {path}: {exc}", hint="move it away, or name another one") from exc
+            raise MbkError(
+                "jobs file {path}: {reason}",
+                code="jobs-file",
+                path=path,
+                reason=exc,
+                hint="move it away, or name another one",
+            ) from exc
         except MbkError:
             os.close(self._lock_file)
             raise
@@ -175,7 +181,13 @@ class Store:
                 self._db.execute("COMMIT")
             except sqlite3.Error as exc:
                 self._roll_back()
-                raise MbkError(f"jobs file {self.path}: {exc}", hint="is there space left?") from exc
+                raise MbkError(
+                    "jobs file {path}: {reason}",
+                    code="jobs-file",
+                    path=self.path,
+                    reason=exc,
+                    hint="is there space left?",
+                ) from exc
             except BaseException:
                 self._roll_back()
                 raise
@@ -188,7 +200,10 @@ class Store:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA:
             raise UsageError(
-                f"jobs file {self.path} was written by a newer mbk", hint="use that one, or name another file"
+                "jobs file {path} was written by a newer mbk",
+                code="jobs-file-written-newer",
+                path=self.path,
+                hint="use that one, or name another file",
             )
         self._db.executescript(_TABLES)
         self._db.execute(f"PRAGMA user_version = {SCHEMA}")
@@ -204,14 +219,21 @@ def _locked(path: Path) -> int:
         lock = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
     except OSError as exc:
         raise UsageError(
-            f"jobs file {path}: {exc.strerror}", hint="name a writable one: server.jobs.file"
+            "jobs file {path}: {strerror}",
+            code="jobs-file",
+            path=path,
+            strerror=exc.strerror,
+            hint="name a writable one: server.jobs.file",
         ) from exc
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as exc:
         os.close(lock)
         raise UsageError(
-            f"jobs file {path} is in use by another server", hint="give each its own: server.jobs.file"
+            "jobs file {path} is in use by another server",
+            code="jobs-file-use-another",
+            path=path,
+            hint="give each its own: server.jobs.file",
         ) from exc
     return lock
 

@@ -138,7 +138,10 @@ class Creating:
         ]
         if wrong:
             raise MilvusError(
-                f"{name_of(database, schema.name)} got other field ids than the source: {', '.join(wrong)}",
+                "{name_of} got other field ids than the source: {names}",
+                code="got-other-field-ids",
+                name_of=name_of(database, schema.name),
+                names=", ".join(wrong),
                 hint="its data cannot be imported; drop the collection",
             )
 

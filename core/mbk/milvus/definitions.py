@@ -57,7 +57,11 @@ class Definitions:
         """For an equal collection of that name the server says nothing."""
         if problems := self.schema_problems(schema):
             raise Unsupported(
-                f"collection {schema.name}: Milvus {self._server.version} cannot represent {'; '.join(problems)}"
+                "collection {schema}: Milvus {version} cannot represent {names}",
+                code="collection-milvus-cannot-represent",
+                schema=schema.name,
+                version=self._server.version,
+                names="; ".join(problems),
             )
         self._creating.create(
             database,
@@ -114,7 +118,13 @@ class Definitions:
         """`Unsupported` for an index that a server of this version cannot have."""
         what = f"create the index on {index.field_name} of {name_of(database, collection)}"
         if problems := index_problems(index, self._server.number):
-            raise Unsupported(f"{what}: Milvus {self._server.version} has no {' and no '.join(problems)}")
+            raise Unsupported(
+                "{what}: Milvus {version} has no {names}",
+                code="milvus",
+                what=what,
+                version=self._server.version,
+                names=" and no ".join(problems),
+            )
         request = milvus.CreateIndexRequest(
             collection_name=collection,
             field_name=index.field_name,

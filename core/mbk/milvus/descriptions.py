@@ -40,7 +40,7 @@ def load_state(server: Server, database: str, collection: str) -> str:
     what = f"get the load state of {name_of(database, collection)}"
     response = server.call("GetLoadState", request, what, database=database, checked=False)
     if response.state == common.LoadStateNotExist and not response.status.error_code:
-        raise CollectionNotFound(f"{what}: there is no such collection")
+        raise CollectionNotFound("{what}: there is no such collection", code="such-collection", what=what)
     return _LOAD_STATES.get(response.state, NOT_LOADED)
 
 
@@ -58,7 +58,11 @@ def partitions_of(server: Server, database: str, collection: str) -> tuple[Parti
     what = f"list the partitions of {name_of(database, collection)}"
     found = server.call("ShowPartitions", request, what, database=database)
     if len(found.partition_names) != len(found.partitionIDs):
-        raise MilvusError(f"{what}: the server sent names and ids of different number")
+        raise MilvusError(
+            "{what}: the server sent names and ids of different number",
+            code="server-sent-names-ids",
+            what=what,
+        )
     pairs = zip(found.partitionIDs, found.partition_names, strict=True)
     return tuple(PartitionInfo(id=number, name=name) for number, name in pairs)
 

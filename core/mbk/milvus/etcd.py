@@ -70,7 +70,12 @@ class EtcdMetaStore:
             try:
                 message = schema.FieldSchema.FromString(value)
             except Exception as exc:  # protobuf's DecodeError has no stable home
-                raise MilvusError(f"etcd's {key} holds no field of Milvus ({exc})") from exc
+                raise MilvusError(
+                    "etcd's {key} holds no field of Milvus ({reason})",
+                    code="etcds-holds-field-milvus",
+                    key=key,
+                    reason=exc,
+                ) from exc
             if message.is_dynamic and message.fieldID >= _SYSTEM_FIELDS:
                 return read_field(message)
         return None
@@ -109,8 +114,11 @@ class EtcdMetaStore:
             self._first = endpoint
             return answer
         raise MilvusUnavailable(
-            f"the etcd of Milvus does not answer ({'; '.join(failures)})",
-            hint=f"set {_SETTING}, or leave --backup-index-extra out",
+            "the etcd of Milvus does not answer ({names})",
+            code="etcd-milvus-does-answer",
+            names="; ".join(failures),
+            SETTING=_SETTING,
+            hint="set {SETTING}, or leave --backup-index-extra out",
         )
 
     def _ask_endpoint(
@@ -125,8 +133,11 @@ class EtcdMetaStore:
             self._path = path
             return answer
         raise Unsupported(
-            f"{place} is no etcd with a JSON gateway (404)",
-            hint=f"set {_SETTING}, or leave --backup-index-extra out",
+            "{place} is no etcd with a JSON gateway (404)",
+            code="etcd-json-gateway-404",
+            place=place,
+            SETTING=_SETTING,
+            hint="set {SETTING}, or leave --backup-index-extra out",
         )
 
 
@@ -148,7 +159,7 @@ def _post(endpoint: SplitResult, place: str, path: str, body: bytes) -> tuple[in
         response = connection.getresponse()
         return response.status, response.read(_MAX_ANSWER)
     except (OSError, http.client.HTTPException) as exc:
-        raise MilvusUnavailable(f"{place}: {exc}") from exc
+        raise MilvusUnavailable("{place}: {reason}", code="told", place=place, reason=exc) from exc
     finally:
         connection.close()
 
@@ -164,12 +175,24 @@ def _answer(status: int, body: bytes, place: str) -> Mapping[str, list[dict[str,
     reason = " ".join(str(text or body[:200].decode("utf-8", errors="replace")).split())
     if status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN) or "user name" in reason:
         raise AuthenticationFailed(
-            f"the etcd of Milvus at {place} wants a login ({reason})",
+            "the etcd of Milvus at {place} wants a login ({reason})",
+            code="etcd-milvus-wants-login",
+            place=place,
+            reason=reason,
             hint="mbk reads an etcd without login only; leave --backup-index-extra out",
         )
     if status >= http.client.INTERNAL_SERVER_ERROR:
-        raise MilvusUnavailable(f"{place} answers {status}: {reason}")
-    raise MilvusError(f"the etcd of Milvus at {place} answers {status}: {reason}", code=status)
+        raise MilvusUnavailable(
+            "{place} answers {status}: {reason}", code="answers", place=place, status=status, reason=reason
+        )
+    raise MilvusError(
+        "the etcd of Milvus at {place} answers {status}: {reason}",
+        code="etcd-milvus-answers",
+        place=place,
+        status=status,
+        reason=reason,
+        server_code=status,
+    )
 
 
 def _base64(data: bytes) -> str:
@@ -190,7 +213,12 @@ def _index(key: str, value: bytes, collection_id: int) -> IndexInfo | None:
             raise ValueError(f"it belongs to collection {info.signed(1)}")
         return _read(info, create_time=record.integer(3))
     except ValueError as exc:
-        raise MilvusError(f"etcd's {key} holds no index of Milvus ({exc})") from exc
+        raise MilvusError(
+            "etcd's {key} holds no index of Milvus ({reason})",
+            code="etcds-holds-index-milvus",
+            key=key,
+            reason=exc,
+        ) from exc
 
 
 def _read(info: Message, *, create_time: int) -> IndexInfo:

@@ -60,11 +60,11 @@ def _from_status(status: Any, what: str) -> MbkError:
     message, code = f"{what}: {reason}", status.code or status.error_code
     says_little = status.code in _UNKNOWN
     if status.code == _RATE_LIMIT or status.error_code == common.RateLimit or _LIMITED.search(reason):
-        return RateLimited(message, code=code)
+        return RateLimited(message, server_code=code)
     if status.code == _DATABASE_NOT_FOUND or (says_little and _NO_DATABASE.search(reason)):
-        return NotFound(f"{what}: there is no such database")
+        return NotFound("{what}: there is no such database", code="such-database", what=what)
     if status.code == _COLLECTION_NOT_FOUND or (says_little and _NO_COLLECTION.search(reason)):
-        return CollectionNotFound(f"{what}: there is no such collection")
+        return CollectionNotFound("{what}: there is no such collection", code="such-collection", what=what)
     if _BAD_LOGIN.search(reason):
         return AuthenticationFailed(message, hint=CHECK_LOGIN)
     if status.error_code == common.PermissionDenied:
@@ -73,7 +73,7 @@ def _from_status(status: Any, what: str) -> MbkError:
         return CollectionExists(message)
     if _TAKEN.search(reason):
         return AlreadyExists(message)
-    return MilvusError(message, code=code, retryable=status.retriable)
+    return MilvusError(message, server_code=code, retryable=status.retriable)
 
 
 def from_rpc(error: Any, what: str, target: str) -> MbkError:
@@ -81,7 +81,11 @@ def from_rpc(error: Any, what: str, target: str) -> MbkError:
     code, details = error.code(), error.details() or ""
     if _BAD_LOGIN.search(details) or code == grpc.StatusCode.UNAUTHENTICATED:
         return AuthenticationFailed(
-            f"Milvus at {target} refuses the login: {one_line(details)}", hint=CHECK_LOGIN
+            "Milvus at {target} refuses the login: {one_line}",
+            code="milvus-refuses-login",
+            target=target,
+            one_line=one_line(details),
+            hint=CHECK_LOGIN,
         )
     if code == grpc.StatusCode.UNAVAILABLE:
         return _unavailable(details, target)
@@ -119,9 +123,22 @@ def _unavailable(details: str, target: str) -> MilvusUnavailable:
     for text, meaning, hint in _TLS_FAILURES:
         if text in details:
             # Unlike a server that is away, settings that do not fit stay so.
-            return MilvusUnavailable(f"Milvus at {target}: {meaning}", hint=hint, retryable=False)
+            return MilvusUnavailable(
+                "Milvus at {target}: {meaning}",
+                code="milvus",
+                target=target,
+                meaning=meaning,
+                hint=hint,
+                retryable=False,
+            )
     hint = "is it running, and are milvus.address and milvus.port right?"
     if "Socket closed" in details:
         hint = "if it speaks TLS, set milvus.tlsMode"
     reason = one_line(details.rpartition("last error: ")[2]).replace(f"ipv4:{target}: ", "")
-    return MilvusUnavailable(f"Milvus at {target} does not answer ({reason})", hint=hint)
+    return MilvusUnavailable(
+        "Milvus at {target} does not answer ({reason})",
+        code="milvus-does-answer",
+        target=target,
+        reason=reason,
+        hint=hint,
+    )

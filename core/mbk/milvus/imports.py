@@ -50,7 +50,13 @@ class Imports:
         elif request.ezk and Feature.PACKED_SEGMENTS not in self._server.features:
             problem = "reads no encrypted segments"
         if problem:
-            raise Unsupported(f"{what}: Milvus {self._server.version} {problem}")
+            raise Unsupported(
+                "{what}: Milvus {version} {problem}",
+                code="milvus",
+                what=what,
+                version=self._server.version,
+                problem=problem,
+            )
 
     def _start_over_rest(self, request: ImportRequest, what: str) -> str:
         with self._server.using(Feature.REST_IMPORT, what):
@@ -78,7 +84,7 @@ class Imports:
             describe(self._server, request.database, request.collection)
         response = self._server.call("Import", message, what, database=request.database)
         if not response.tasks:
-            raise ImportFailed(f"{what}: the server named no job")
+            raise ImportFailed("{what}: the server named no job", code="server-named-job", what=what)
         return str(response.tasks[0])
 
     def _import_paths(self, request: ImportRequest) -> list[str]:
@@ -113,7 +119,7 @@ class Imports:
         """
         what = f"get the state of import job {job}"
         if not job.isdecimal():
-            raise ImportFailed(f"{what}: there is no such job")
+            raise ImportFailed("{what}: there is no such job", code="such-job", what=what)
         if rest or job in self._rest_jobs:
             return self._server.rest.import_state(job, database=database, what=what)
         state = self._grpc_state(job, what, database)
@@ -144,7 +150,9 @@ class Imports:
         request = milvus.GetImportStateRequest(task=int(job))
         response = self._server.call("GetImportState", request, what, database=database, checked=False)
         if response.status.error_code and _UNKNOWN_JOB.search(response.status.reason):
-            raise ImportFailed(f"{what}: {one_line(response.status.reason)}")
+            raise ImportFailed(
+                "{what}: {one_line}", code="told", what=what, one_line=one_line(response.status.reason)
+            )
         check(response.status, what)
         infos = {pair.key: pair.value for pair in response.infos}
         phase = _PHASES.get(response.state, ImportPhase.RUNNING)

@@ -38,12 +38,22 @@ def encryption_key(endpoint: str, database: str) -> str:
     """The wrapped key of the encryption zone that ``database`` lies in."""
     answer = _get(endpoint, _KEY, {"db_name": database})
     if answer.status == http.client.NOT_FOUND:
-        raise Unsupported(f"this Milvus hands out no encryption keys ({answer.place}: 404)")
+        raise Unsupported(
+            "this Milvus hands out no encryption keys ({place}: 404)",
+            code="milvus-hands-out-encryption",
+            place=answer.place,
+        )
     said = answer.json()
     # The body of any answer may hold the key: nothing of it goes into a message, but the server's own words.
     reason = f"{answer.status} {str(said.get('msg', ''))[:100]}".strip()
     if answer.status != http.client.OK or said.get("msg") != "OK" or not said.get("ezk"):
-        raise MilvusError(f"get the encryption key of database {database}: {answer.place} answers {reason}")
+        raise MilvusError(
+            "get the encryption key of database {database}: {place} answers {reason}",
+            code="get-encryption-key-database",
+            database=database,
+            place=answer.place,
+            reason=reason,
+        )
     return str(said["ezk"])
 
 
@@ -63,7 +73,11 @@ class GcPause:
 def _collection_pause(endpoint: str, path: str, query: Mapping[str, object]) -> Answer:
     answer = _get(endpoint, path, query)
     if answer.status == http.client.NOT_FOUND:
-        raise Unsupported(f"this Milvus has no garbage collection pause ({answer.place}: 404)")
+        raise Unsupported(
+            "this Milvus has no garbage collection pause ({place}: 404)",
+            code="milvus-garbage-collection-pause",
+            place=answer.place,
+        )
     if answer.status != http.client.OK:
         raise answer.failure()
     return answer

@@ -84,7 +84,11 @@ class Points:
         what = "flush all collections"
         flushed = self._server.call("FlushAll", milvus.FlushAllRequest(), what, timeout=FLUSH_SECONDS)
         if not flushed.flush_all_msgs:
-            raise Unsupported(f"{what}: the server does not say where the boundary lies")
+            raise Unsupported(
+                "{what}: the server does not say where the boundary lies",
+                code="server-does-say-where",
+                what=what,
+            )
         ticks = {name: _time_tick(message, what) for name, message in flushed.flush_all_msgs.items()}
         state = milvus.GetFlushAllStateRequest(flush_all_tss=ticks)
 
@@ -109,7 +113,7 @@ class Points:
             try:
                 return str(self._server.call("ReplicateMessage", request, what).position)
             except MilvusError as error:
-                if error.code == _NO_REPLICATION:
+                if error.server_code == _NO_REPLICATION:
                     return ""
                 raise
 
@@ -119,7 +123,12 @@ def _time_tick(message: Any, what: str) -> int:
     try:
         return int(text, 36)
     except ValueError:
-        raise MilvusError(f"{what}: the server sent a message without a time tick ({text!r})") from None
+        raise MilvusError(
+            "{what}: the server sent a message without a time tick ({text!r})",
+            code="server-sent-message-without",
+            what=what,
+            text=text,
+        ) from None
 
 
 def _wait(
@@ -137,6 +146,11 @@ def _wait(
             if now - trouble_since > PATIENCE_SECONDS:
                 raise
         if deadline is not None and time.monotonic() + wait > deadline:
-            raise MilvusError(f"{what}: not finished in time", hint="Milvus may be overloaded; try again")
+            raise MilvusError(
+                "{what}: not finished in time",
+                code="finished-time",
+                what=what,
+                hint="Milvus may be overloaded; try again",
+            )
         sleep(wait)
         wait = min(wait * 1.5, LONGEST_WAIT)

@@ -243,11 +243,18 @@ class _Stream:
                     self._taken = waiting.popleft()
         except StopIteration:
             self.close()
-            raise MilvusUnavailable(f"{what}: the server ended the stream") from None
+            raise MilvusUnavailable(
+                "{what}: the server ended the stream", code="server-ended-stream", what=what
+            ) from None
         except grpc.RpcError as exc:
             self.close()
             if exc.code() == grpc.StatusCode.CANCELLED:
-                raise MilvusUnavailable(f"{what}: no confirmation in {CONFIRM_SECONDS:.0f} s") from None
+                raise MilvusUnavailable(
+                    "{what}: no confirmation in {CONFIRM_SECONDS:.0f} s",
+                    code="confirmation-s",
+                    what=what,
+                    CONFIRM_SECONDS=CONFIRM_SECONDS,
+                ) from None
             raise from_rpc(exc, what, self._channel.target) from exc
         finally:
             watch.cancel()

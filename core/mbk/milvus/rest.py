@@ -88,7 +88,7 @@ class Rest:
                 _SEGMENTS, body, f"describe {len(segments)} segments of collection {collection_id}"
             )
         except MilvusError as exc:
-            if exc.code != _SEGMENT_NOT_FOUND:
+            if exc.server_code != _SEGMENT_NOT_FOUND:
                 raise
             if len(segments) == 1:
                 return []
@@ -120,7 +120,7 @@ class Rest:
             body["partitionName"] = partition
         data = self._ask(_CREATE, body, what, seconds=IMPORT_SECONDS)
         if not data.get("jobId"):
-            raise ImportFailed(f"{what}: the server named no job")
+            raise ImportFailed("{what}: the server named no job", code="server-named-job", what=what)
         return str(data["jobId"])
 
     def import_state(self, job: str, *, database: str, what: str) -> ImportState:
@@ -130,13 +130,18 @@ class Rest:
         except RateLimited:
             raise
         except MilvusError as exc:
-            if exc.retryable or not exc.code:
+            if exc.retryable or not exc.server_code:
                 raise
-            raise ImportFailed(exc.message, code=exc.code) from exc
+            raise ImportFailed(exc.message, server_code=exc.server_code) from exc
         state = str(data.get("state") or "")
         phase = _PHASES.get(state.lower())
         if phase is None:
-            raise ImportFailed(f"{what}: the server knows no such job (state {state!r})")
+            raise ImportFailed(
+                "{what}: the server knows no such job (state {state!r})",
+                code="server-knows-such-job",
+                what=what,
+                state=state,
+            )
         return ImportState(
             phase=phase,
             percent=int(data.get("progress") or 0),
@@ -167,22 +172,43 @@ class Rest:
 def raise_for_code(code: int, reason: str, what: str, status: int) -> None:
     """A code of REST is the same as that of gRPC's status, so the errors are the same, too."""
     if status == http.client.UNAUTHORIZED:
-        raise AuthenticationFailed(f"{what}: {one_line(reason)}", hint=CHECK_LOGIN)
+        raise AuthenticationFailed(
+            "{what}: {one_line}", code="told", what=what, one_line=one_line(reason), hint=CHECK_LOGIN
+        )
     if status == http.client.FORBIDDEN:
-        raise PermissionDenied(f"{what}: {one_line(reason)}")
+        raise PermissionDenied("{what}: {one_line}", code="told", what=what, one_line=one_line(reason))
     check(common.Status(code=code, error_code=common.UnexpectedError, reason=reason), what)
 
 
 def _refusal(answer: Answer, what: str) -> Exception:
     """An answer that is not of this interface: another server's, or one of before it."""
     if answer.status == http.client.NOT_FOUND:
-        return Unsupported(f"{what}: this Milvus has no such REST call ({answer.place}: 404)")
+        return Unsupported(
+            "{what}: this Milvus has no such REST call ({place}: 404)",
+            code="milvus-such-rest-call",
+            what=what,
+            place=answer.place,
+        )
     if answer.status == http.client.UNAUTHORIZED:
-        return AuthenticationFailed(f"{what}: {answer.place} refuses the login", hint=CHECK_LOGIN)
+        return AuthenticationFailed(
+            "{what}: {place} refuses the login",
+            code="refuses-login",
+            what=what,
+            place=answer.place,
+            hint=CHECK_LOGIN,
+        )
     if answer.status == http.client.FORBIDDEN:
-        return PermissionDenied(f"{what}: {answer.place} answers 403")
+        return PermissionDenied(
+            "{what}: {place} answers 403", code="answers-403", what=what, place=answer.place
+        )
     if answer.status == http.client.TOO_MANY_REQUESTS:
-        return RateLimited(f"{what}: {answer.place} answers 429", code=answer.status)
+        return RateLimited(
+            "{what}: {place} answers 429",
+            code="answers-429",
+            what=what,
+            place=answer.place,
+            server_code=answer.status,
+        )
     return answer.failure(retryable=answer.status >= http.client.INTERNAL_SERVER_ERROR)
 
 

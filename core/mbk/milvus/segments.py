@@ -30,7 +30,7 @@ class Segments:
         except MilvusError as error:
             if error.retryable or not _SEGMENT_REPLACED.search(error.message):
                 raise
-            raise MilvusError(error.message, code=error.code, retryable=True) from error
+            raise MilvusError(error.message, server_code=error.server_code, retryable=True) from error
         return [
             SegmentInfo(
                 id=info.segmentID,

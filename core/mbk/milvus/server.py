@@ -76,7 +76,13 @@ class Server:
     def using(self, feature: Feature, what: str) -> Iterator[None]:
         """A feature that the server turns out not to have falls away; `Unsupported` for one that is not there."""
         if feature not in self._features:
-            raise Unsupported(f"{what}: Milvus {self.version} has no {feature.value}")
+            raise Unsupported(
+                "{what}: Milvus {version} has no {feature}",
+                code="milvus",
+                what=what,
+                version=self.version,
+                feature=feature.value,
+            )
         try:
             yield
         except Unsupported:

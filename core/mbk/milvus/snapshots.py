@@ -105,19 +105,19 @@ class Snapshots:
 
 def _job(response: Any, what: str) -> str:
     if not response.job_id:
-        raise ImportFailed(f"{what}: the server named no job")
+        raise ImportFailed("{what}: the server named no job", code="server-named-job", what=what)
     return str(response.job_id)
 
 
 def _number(job: str, what: str) -> int:
     if not job.isdecimal():
-        raise ImportFailed(f"{what}: there is no such job")
+        raise ImportFailed("{what}: there is no such job", code="such-job", what=what)
     return int(job)
 
 
 def _phase(states: Any, info: Any, what: str) -> ImportPhase:
     """States are named ``ExportSnapshotCompleted``, ``RestoreSnapshotFailed`` …; none means a job that is not known."""
     if not info.state:
-        raise ImportFailed(f"{what}: there is no such job")
+        raise ImportFailed("{what}: there is no such job", code="such-job", what=what)
     name = states.Name(info.state) if info.state in states.values() else ""
     return _PHASES.get(name.partition("Snapshot")[2], ImportPhase.RUNNING)

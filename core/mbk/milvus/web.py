@@ -37,7 +37,7 @@ class Answer:
         """What an answer that is no success says, in one line."""
         text = " ".join(self.body.split())[:200]
         message = f"{self.place} answers {self.status}: {text}"
-        return MilvusError(message, code=self.status, retryable=retryable)
+        return MilvusError(message, server_code=self.status, retryable=retryable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +102,13 @@ class Port:
 
     def _unavailable(self, reason: str, *, retryable: bool = True) -> MilvusUnavailable:
         return MilvusUnavailable(
-            f"{self.name} at {self.endpoint} does not answer ({reason})",
-            hint=f"set {self.setting}",
+            "{reason} at {endpoint} does not answer ({reason2})",
+            code="does-answer",
+            reason=self.name,
+            endpoint=self.endpoint,
+            reason2=reason,
+            setting=self.setting,
+            hint="set {setting}",
             retryable=retryable,
         )
 

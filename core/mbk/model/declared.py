@@ -126,23 +126,44 @@ class Declared:
         if value is None and self.default is None:
             return None
         if not isinstance(value, tuple(self._types)) or (self.is_number and isinstance(value, bool)):
-            raise UsageError(f"{self.name} is {kind_of(value)}", hint=f"give {self._expected}")
+            raise UsageError(
+                "{reason} is {kind_of}",
+                code="told",
+                reason=self.name,
+                kind_of=kind_of(value),
+                expected=self._expected,
+                hint="give {expected}",
+            )
         if isinstance(value, int) and self.is_number:
             self._check_range(value)
         elif isinstance(value, str) and self.is_required and not value:
-            raise UsageError(f"{self.name} is empty", hint=f"{option.help}")
+            raise UsageError(
+                "{reason} is empty", code="empty", reason=self.name, help=option.help, hint="{help}"
+            )
         return value
 
     def _check_range(self, value: int) -> None:
         low, high = self.option.minimum, self.option.maximum
         if (low is not None and value < low) or (high is not None and value > high):
-            raise UsageError(f"{self.name} is {value}", hint=f"give a number from {low} to {high}")
+            raise UsageError(
+                "{reason} is {value}",
+                code="told",
+                reason=self.name,
+                value=value,
+                low=low,
+                high=high,
+                hint="give a number from {low} to {high}",
+            )
 
     def _choice(self, value: object) -> object:
         if value not in self.choices:
             near = nearest(str(value), self.choices)
             raise UsageError(
-                f"{self.name} {value!r} is unknown", hint=near or f"use one of {', '.join(self.choices)}"
+                "{reason} {value!r} is unknown",
+                code="unknown",
+                reason=self.name,
+                value=value,
+                hint=near or f"use one of {', '.join(self.choices)}",
             )
         return self.type(value)
 
@@ -171,18 +192,31 @@ class Options:
         fields = cls.__dataclass_fields__
         if options is not None and not isinstance(options, cls):
             raise UsageError(
-                f"options is {kind_of(options)}, not {cls.__name__}",
-                hint=f"give {cls.__name__}(...), or keywords: {', '.join(fields)}",
+                "options is {kind_of}, not {name}",
+                code="options",
+                kind_of=kind_of(options),
+                name=cls.__name__,
+                names=", ".join(fields),
+                hint="give {name}(...), or keywords: {names}",
             )
         for name in changes:
             if name not in fields:
                 near = cls._meant(name) or nearest(name, fields)
                 raise UsageError(
-                    f"unknown option {name!r}", hint=near or f"the options are {', '.join(fields)}"
+                    "unknown option {name!r}",
+                    code="unknown-option",
+                    name=name,
+                    hint=near or f"the options are {', '.join(fields)}",
                 )
         required = [item.name for item in cls.declared() if item.is_required and item.name not in changes]
         if options is None and required:
-            raise UsageError(f"{required[0]} is missing", hint=f"the options are {', '.join(fields)}")
+            raise UsageError(
+                "{required} is missing",
+                code="missing",
+                required=required[0],
+                names=", ".join(fields),
+                hint="the options are {names}",
+            )
         return cls(**changes) if options is None else dataclasses.replace(options, **changes)
 
     @classmethod

@@ -6,7 +6,8 @@ Events are delivered one at a time, in an order that makes sense for each collec
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from mbk.model.states import CollectionState
@@ -102,9 +103,11 @@ class RetryScheduled(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice(Event):
-    """Something the user should know that does not stop the run. ``code`` is stable, for machines and tests."""
+    """Something the user should know that does not stop the run. ``code`` is stable, for machines and tests, and so are the
+    names of its ``facts``."""
 
     kind: ClassVar[str] = "notice"
     code: str
     message: str
     collection: str = ""
+    facts: Mapping[str, object] = field(default_factory=dict)

@@ -45,7 +45,9 @@ def _database(value: object, where: str) -> DatabaseMapping:
     source = _text(entry.get("source"), f"{where}.source") or DEFAULT_DATABASE
     with_properties = entry.get("withProp")
     if not isinstance(with_properties, bool | None):
-        raise UsageError(f"{where}.withProp is neither true nor false")
+        raise UsageError(
+            "{where}.withProp is neither true nor false", code="withprop-neither-true-nor", where=where
+        )
     collections = _list(entry.get("colls"), f"{where}.colls")
     return DatabaseMapping(
         source=source,
@@ -59,11 +61,17 @@ def _collection(value: object, where: str) -> CollectionMapping:
     entry = _object(value, where, {"source", "target", "override"})
     source = _text(entry.get("source"), f"{where}.source")
     if not source:
-        raise UsageError(f"{where} has no source", hint="name a collection of the backup")
+        raise UsageError(
+            "{where} has no source", code="source", where=where, hint="name a collection of the backup"
+        )
     override = _object(entry.get("override") or {}, f"{where}.override", {"shardNum", "description"})
     shards = override.get("shardNum") or 0
     if not isinstance(shards, int) or isinstance(shards, bool) or shards < 0:
-        raise UsageError(f"{where}.override.shardNum is no number of shards")
+        raise UsageError(
+            "{where}.override.shardNum is no number of shards",
+            code="overrideshardnum-number-shards",
+            where=where,
+        )
     described = override.get("description")
     return CollectionMapping(
         source=source,
@@ -77,21 +85,26 @@ def _list(value: object, where: str) -> list[object]:
     if value is None:
         return []
     if not isinstance(value, list | tuple):
-        raise UsageError(f"{where} is no list")
+        raise UsageError("{where} is no list", code="list", where=where)
     return list(value)
 
 
 def _object(value: object, where: str, known: set[str]) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise UsageError(f"{where} is no object")
+        raise UsageError("{where} is no object", code="object", where=where)
     if unknown := sorted(set(value) - known):
         raise UsageError(
-            f"{where} has the unknown key {unknown[0]!r}", hint=f"known: {', '.join(sorted(known))}"
+            "{where} has the unknown key {unknown!r}",
+            code="unknown-key",
+            where=where,
+            unknown=unknown[0],
+            names=", ".join(sorted(known)),
+            hint="known: {names}",
         )
     return value
 
 
 def _text(value: object, where: str) -> str:
     if not isinstance(value, str | None):
-        raise UsageError(f"{where} is no text")
+        raise UsageError("{where} is no text", code="text", where=where)
     return value or ""

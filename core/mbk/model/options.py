@@ -48,8 +48,11 @@ def selection_of(value: object, name: str) -> Selection:
         return Selection.parse(value)
     if not isinstance(value, Mapping) or not all(map(_is_list_of_text, value.values())):
         raise UsageError(
-            f"{name} is {kind_of(value)}",
-            hint="give text ('db.coll,db2.*'), a mapping {'db': ['coll']} or a Selection",
+            "{name} is {kind_of}",
+            code="told",
+            name=name,
+            kind_of=kind_of(value),
+            hint="give text ('db.coll,db2.*'), a mapping {{'db': ['coll']}} or a Selection",
         )
     return Selection.of(value)
 
@@ -57,15 +60,17 @@ def selection_of(value: object, name: str) -> Selection:
 def renaming_of(rename: object, suffix: object) -> Renaming:
     """``rename`` as text or as ``{old: new}``."""
     if not isinstance(suffix, str):
-        raise UsageError(f"suffix is {kind_of(suffix)}", hint="give text")
+        raise UsageError("suffix is {kind_of}", code="suffix", kind_of=kind_of(suffix), hint="give text")
     if isinstance(rename, str):
         return Renaming.parse(rename, suffix=suffix)
     if not isinstance(rename, Mapping) or not all(
         isinstance(text, str) for pair in rename.items() for text in pair
     ):
         raise UsageError(
-            f"rename is {kind_of(rename)}",
-            hint="give text ('old:new,db.*:db2.*') or a mapping {'old': 'new'}",
+            "rename is {kind_of}",
+            code="rename",
+            kind_of=kind_of(rename),
+            hint="give text ('old:new,db.*:db2.*') or a mapping {{'old': 'new'}}",
         )
     return Renaming.of(rename, suffix=suffix)
 
@@ -83,12 +88,16 @@ def skip_params_of(value: object, name: str) -> Mapping[str, frozenset[str]]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise UsageError(f"{name} is no object", hint=hint)
+        raise UsageError("{name} is no object", code="object", name=name, hint=hint)
     for kind, keys in value.items():
         if kind not in SKIP_KINDS:
-            raise UsageError(f"{name} has the unknown key {kind!r}", hint=hint)
+            raise UsageError(
+                "{name} has the unknown key {kind!r}", code="unknown-key", name=name, kind=kind, hint=hint
+            )
         if not _is_list_of_text(keys):
-            raise UsageError(f"{name}: {kind} is no list of keys", hint=hint)
+            raise UsageError(
+                "{name}: {kind} is no list of keys", code="list-keys", name=name, kind=kind, hint=hint
+            )
     return {kind: frozenset(keys) for kind, keys in value.items()}
 
 
@@ -98,7 +107,10 @@ def keys_of(value: object, name: str) -> Mapping[str, str]:
         isinstance(text, str) for pair in value.items() for text in pair
     ):
         raise UsageError(
-            f"{name} is no object of texts", hint='write {"key of the backup": "key of the target"}'
+            "{name} is no object of texts",
+            code="object-texts",
+            name=name,
+            hint='write {{"key of the backup": "key of the target"}}',
         )
     return dict(value)
 
@@ -452,10 +464,16 @@ class RestoreOptions(Options):
             object.__setattr__(self, "renaming", renaming_of(rename, suffix))
         if self.drop_existing and self.skip_create:
             raise UsageError(
-                "drop_exist_collection and skip_create_collection exclude each other", hint="give one of them"
+                "drop_exist_collection and skip_create_collection exclude each other",
+                code="dropexistcollection-skipcreatecollection-exclude-each",
+                hint="give one of them",
             )
         if self.mapping and self.renaming != Renaming():
-            raise UsageError("a restore plan excludes suffix and renames", hint="give one of them")
+            raise UsageError(
+                "a restore plan excludes suffix and renames",
+                code="restore-plan-excludes-suffix",
+                hint="give one of them",
+            )
 
 
 def _choose(options: CreateOptions | RestoreOptions, target: str, **given: Chosen | None) -> None:
@@ -502,7 +520,9 @@ class CopyOptions(Options):
     def __post_init__(self) -> None:
         self._check()
         if not self.path and not self.bucket:
-            raise UsageError("the copy has no destination", hint="name another path or bucket")
+            raise UsageError(
+                "the copy has no destination", code="copy-destination", hint="name another path or bucket"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

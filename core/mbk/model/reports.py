@@ -17,7 +17,9 @@ def check_name(name: str) -> str:
     """Returns the name, or raises `InvalidName` with the rule (docs/reference/backup-format.md#keys-and-ids)."""
     if not _NAME.fullmatch(name):
         raise InvalidName(
-            f"backup name {name!r} is not allowed",
+            "backup name {name!r} is not allowed",
+            code="backup-name-allowed",
+            name=name,
             hint="use 1 to 128 letters, digits and _, not beginning with a digit",
         )
     return name

@@ -35,7 +35,12 @@ class CollectionName:
         """``db.coll`` or ``coll`` (default database); `UsageError` for anything else."""
         database, dot, collection = text.strip().rpartition(".")
         if not _WORD.fullmatch(collection) or (dot and not _WORD.fullmatch(database)):
-            raise UsageError(f"collection {text!r} is no name", hint="write coll or db.coll")
+            raise UsageError(
+                "collection {text!r} is no name",
+                code="collection-name",
+                text=text,
+                hint="write coll or db.coll",
+            )
         return cls(database or DEFAULT_DATABASE, collection)
 
 
@@ -82,7 +87,9 @@ class Item:
         parts = [database, *([partition] if slash else []), *([] if bare and not name else [collection])]
         if not all(map(_GLOB.fullmatch, parts)):
             raise UsageError(
-                f"filter item {text!r} is not understood",
+                "filter item {text!r} is not understood",
+                code="filter-item-understood",
+                text=text,
                 hint="write db.*, db.coll, coll, db. or coll/partition; *, ? and [ab] stand inside names",
             )
         return cls(database, collection, partition or "*")
@@ -251,7 +258,11 @@ class Selection:
     def excluding(self, other: Selection) -> Selection:
         """This selection without what ``other`` includes; one that includes nothing in particular leaves nothing out."""
         if other.bare or any(not item.collection for item in other.items):
-            raise UsageError("a database without its collections cannot be left out", hint="write db.*")
+            raise UsageError(
+                "a database without its collections cannot be left out",
+                code="database-without-collections-cannot",
+                hint="write db.*",
+            )
         if other._includes_all:
             return self
         left_out = replace(other, excluded=None)
@@ -282,7 +293,12 @@ class Renaming:
 
     def __post_init__(self) -> None:
         if self.suffix and not _SUFFIX.fullmatch(self.suffix):
-            raise InvalidName(f"suffix {self.suffix!r} is not allowed", hint="use letters, digits and _")
+            raise InvalidName(
+                "suffix {suffix!r} is not allowed",
+                code="suffix-allowed",
+                suffix=self.suffix,
+                hint="use letters, digits and _",
+            )
 
     def collection(self, name: CollectionName) -> CollectionName:
         if name in self.collections:
@@ -301,7 +317,12 @@ class Renaming:
         for item in filter(None, (part.strip() for part in text.split(","))):
             source, colon, target = item.partition(":")
             if not colon:
-                raise UsageError(f"rename rule {item!r} has no target", hint="write old:new")
+                raise UsageError(
+                    "rename rule {item!r} has no target",
+                    code="rename-rule-target",
+                    item=item,
+                    hint="write old:new",
+                )
             rules[source.strip()] = target.strip()
         return cls.of(rules, suffix=suffix)
 
@@ -309,14 +330,21 @@ class Renaming:
     def of(cls, rules: Mapping[str, str], *, suffix: str = "") -> Renaming:
         """From ``{old: new}``; both sides must have the same form."""
         if rules and suffix:
-            raise UsageError("rename and suffix exclude each other", hint="give one of them")
+            raise UsageError(
+                "rename and suffix exclude each other",
+                code="rename-suffix-exclude-each",
+                hint="give one of them",
+            )
         collections: dict[CollectionName, CollectionName] = {}
         databases: dict[str, str] = {}
         for old, new in rules.items():
             forms = {_form(old), _form(new)}
             if len(forms) != 1:
                 raise UsageError(
-                    f"rename rule {old}:{new} mixes two forms",
+                    "rename rule {old}:{new} mixes two forms",
+                    code="rename-rule-mixes-two",
+                    old=old,
+                    new=new,
                     hint="write db1.*:db2.*, db1.c1:db2.c2 or c1:c2",
                 )
             if forms == {"database"}:
@@ -325,7 +353,11 @@ class Renaming:
                 collections[CollectionName.parse(old)] = CollectionName.parse(new)
         targets = list(collections.values())
         if len(set(targets)) != len(targets):
-            raise UsageError("two collections would be renamed to one name", hint="give each its own")
+            raise UsageError(
+                "two collections would be renamed to one name",
+                code="two-collections-would-renamed",
+                hint="give each its own",
+            )
         return cls(suffix=suffix, collections=collections, databases=databases)
 
 

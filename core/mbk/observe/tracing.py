@@ -103,7 +103,9 @@ def export_as_the_environment_says() -> bool:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError as exc:
         raise MissingDependency(
-            "traces need the exporter of OpenTelemetry", hint="pip install 'mbk[otel]'"
+            "traces need the exporter of OpenTelemetry",
+            code="traces-need-exporter-opentelemetry",
+            hint="pip install 'mbk[otel]'",
         ) from exc
     name = os.environ.get("OTEL_SERVICE_NAME", "mbk")
     provider = TracerProvider(resource=Resource.create({"service.name": name}))

@@ -29,7 +29,14 @@ def missing_dependency(storage: str, extra: str, requires: Iterable[str]) -> Mis
     """`storage 'gcp' needs google-cloud-storage: pip install 'mbk[gcp]'`."""
     packages = packages_of(extra) or tuple(module.replace(".", "-") for module in requires)
     target = f"'{extra}'" if extra else " ".join(packages)
-    return MissingDependency(f"storage {storage!r} needs {', '.join(packages)}", hint=f"pip install {target}")
+    return MissingDependency(
+        "storage {storage!r} needs {names}",
+        code="storage-needs",
+        storage=storage,
+        names=", ".join(packages),
+        target=target,
+        hint="pip install {target}",
+    )
 
 
 def import_failure(
@@ -38,4 +45,11 @@ def import_failure(
     """What an `ImportError` of a storage's own code means: its SDK is missing, or the plugin is wrong."""
     if exc.name and belongs_to(exc.name, backend.requires):
         return missing_dependency(backend.name, backend.extra, backend.requires)
-    return BrokenPlugin(f"plugin {backend.name!r} ({origin}) is broken: {type(exc).__name__}: {exc}")
+    return BrokenPlugin(
+        "plugin {backend!r} ({origin}) is broken: {name}: {reason}",
+        code="plugin-broken",
+        backend=backend.name,
+        origin=origin,
+        name=type(exc).__name__,
+        reason=exc,
+    )

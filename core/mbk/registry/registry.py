@@ -189,8 +189,13 @@ class Registry:
         if len(entries) > 1:
             origins = " and ".join(entry.origin for entry in entries)
             raise BrokenPlugin(
-                f"{key}: storage type {name!r} is offered by {origins}",
-                hint=f"uninstall one, or name its distribution in {discovery.DISABLE_VARIABLE}",
+                "{key}: storage type {name!r} is offered by {origins}",
+                code="storage-type-offered",
+                key=key,
+                name=name,
+                origins=origins,
+                DISABLE_VARIABLE=discovery.DISABLE_VARIABLE,
+                hint="uninstall one, or name its distribution in {DISABLE_VARIABLE}",
             )
         for backend in self._load(entries[0]):
             if name in _spellings(backend):
@@ -206,8 +211,13 @@ class Registry:
         if storage_type.strip().lower() in self._disabled:
             hint = f"it is disabled by {discovery.DISABLE_VARIABLE}. "
         return UnknownStorage(
-            f"{key}: unknown storage type {storage_type!r}",
-            hint=f"{hint}installed: {', '.join(names) or 'none'}",
+            "{key}: unknown storage type {storage_type!r}",
+            code="unknown-storage-type",
+            key=key,
+            storage_type=storage_type,
+            hint_given=hint,
+            fact=", ".join(names) or "none",
+            hint="{hint_given}installed: {fact}",
         )
 
     def _load(self, entry: Entry) -> tuple[StorageBackend, ...]:
@@ -275,7 +285,13 @@ def _import(entry: Entry) -> object:
 
 
 def _broken(name: str, origin: str, reason: str) -> BrokenPlugin:
-    return BrokenPlugin(f"plugin {name!r} ({origin}) is broken: {reason}")
+    return BrokenPlugin(
+        "plugin {name!r} ({origin}) is broken: {reason}",
+        code="plugin-broken",
+        name=name,
+        origin=origin,
+        reason=reason,
+    )
 
 
 def _reason(exc: BaseException) -> str:

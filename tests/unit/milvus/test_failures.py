@@ -60,7 +60,7 @@ def test_the_server_says_what_may_be_tried_again() -> None:
     with pytest.raises(MilvusError) as caught:
         check(status("segment not found", code=600, retriable=True), "list")
     assert caught.value.retryable
-    assert caught.value.code == 600
+    assert caught.value.server_code == 600
 
 
 @pytest.mark.parametrize(

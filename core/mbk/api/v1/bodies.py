@@ -148,7 +148,7 @@ def by_name(names: Iterable[str]) -> dict[str, Names]:
         head, dot, _ = name.partition("/")[0].partition(".")
         database, rest = (head, name[len(head) + 1 :]) if dot else (DEFAULT_DATABASE, name)
         if not name:
-            raise UsageError("a collection has no name", hint="leave it out")
+            raise UsageError("a collection has no name", code="collection-name", hint="leave it out")
         found.setdefault(database, []).append(rest)
     return found
 

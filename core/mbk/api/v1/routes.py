@@ -243,7 +243,7 @@ def _found(service: Service, name: str, id: str, path: str) -> dict[str, Any]:
             or next((item.name for item in session.list() if item.id == id), "")
         )
         if not name:
-            raise NotFound(f"no backup with the id {id!r}")
+            raise NotFound("no backup with the id {id!r}", code="backup-id", id=id)
         try:
             view = session.get(name).document
         except NotFound:

@@ -41,7 +41,9 @@ def backup(body: CreateRequest) -> Params:
 def restore(body: RestoreRequest) -> Params:
     """`UsageError` for what cannot be meant."""
     if not body.backup_name:
-        raise UsageError("backup_name is missing", hint="name the backup to restore")
+        raise UsageError(
+            "backup_name is missing", code="backupname-missing", hint="name the backup to restore"
+        )
     plan, skip = body.restore_plan, body.skip_params.model_dump(by_alias=True, exclude_defaults=True)
     return made(
         "restore",
@@ -73,7 +75,11 @@ def restore(body: RestoreRequest) -> Params:
 def secondary(body: SecondaryRequest) -> Params:
     """`UsageError` for what is missing."""
     if not body.backup_name or not body.source_cluster_id or not body.target_cluster_id:
-        raise UsageError("backup_name, sourceClusterID and targetClusterID are needed", hint="name all three")
+        raise UsageError(
+            "backup_name, sourceClusterID and targetClusterID are needed",
+            code="backupname-sourceclusterid-targetclusterid-needed",
+            hint="name all three",
+        )
     return made(
         "secondary",
         {
@@ -90,5 +96,11 @@ def _strategy(body: CreateRequest) -> str:
     asked = [name for name, is_asked in old.items() if is_asked] or ["auto"]
     strategy = body.strategy or asked[-1]
     if strategy not in [str(item) for item in Strategy]:
-        raise UsageError(f"strategy {strategy!r} is unknown", hint=f"use one of {', '.join(Strategy)}")
+        raise UsageError(
+            "strategy {strategy!r} is unknown",
+            code="strategy-unknown",
+            strategy=strategy,
+            names=", ".join(Strategy),
+            hint="use one of {names}",
+        )
     return strategy

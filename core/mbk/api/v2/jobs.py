@@ -162,5 +162,9 @@ def _decoded(cursor: str) -> int:
     except ValueError:
         number = 0
     if not 0 < number < 2**62:
-        raise UsageError("cursor is not one of ours", hint="leave it out to begin with the first page")
+        raise UsageError(
+            "cursor is not one of ours",
+            code="cursor-one-ours",
+            hint="leave it out to begin with the first page",
+        )
     return number

@@ -42,8 +42,11 @@ def read_rbac(milvus: Milvus, run: Run) -> Rbac:
     if Feature.RBAC_BACKUP not in milvus.features:
         run.notice(
             "rbac-no-passwords",
-            f"{len(rbac.users)} users, {len(rbac.roles)} roles and {len(rbac.grants)} grants are backed up, but "
-            f"Milvus {milvus.version} does not give passwords: a restore leaves users out",
+            "{count} users, {count2} roles and {count3} grants are backed up, but Milvus {version} does not give passwords: a restore leaves users out",
+            count=len(rbac.users),
+            count2=len(rbac.roles),
+            count3=len(rbac.grants),
+            version=milvus.version,
         )
     return rbac
 
@@ -57,7 +60,9 @@ def rpc_channel(milvus: Milvus, name: str, run: Run) -> RpcChannel | None:
     except Interrupted:
         raise
     except MbkError as error:
-        run.notice("no-replication-position", f"the replication position is not recorded: {error}")
+        run.notice(
+            "no-replication-position", "the replication position is not recorded: {reason}", reason=error
+        )
         return None
     return RpcChannel(name=name, position=position) if position else None
 
@@ -74,14 +79,22 @@ def with_index_extras(store: MetaStore, info: CollectionInfo, run: Run) -> Colle
     for extra in extras:
         if extra.index_id not in described:
             raise MilvusError(
-                f"{label}: index {extra.index_name!r} ({extra.index_id}) is in Milvus' etcd but not described",
+                "{label}: index {index_name!r} ({index_id}) is in Milvus' etcd but not described",
+                code="index-milvus-etcd-but",
+                label=label,
+                index_name=extra.index_name,
+                index_id=extra.index_id,
                 hint="does milvus.etcd.rootPath belong to this Milvus?",
             )
     for index in sorted(info.indexes, key=lambda index: index.index_id):
         if index.index_id in known:
             continue
         raise MilvusError(
-            f"{label}: index {index.index_name!r} ({index.index_id}) is described but not in Milvus' etcd",
+            "{label}: index {index_name!r} ({index_id}) is described but not in Milvus' etcd",
+            code="index-described-but-milvus",
+            label=label,
+            index_name=index.index_name,
+            index_id=index.index_id,
             hint="does milvus.etcd.rootPath belong to this Milvus?",
         )
     info = replace(info, indexes=tuple(_merged(index, known[index.index_id]) for index in info.indexes))
@@ -90,7 +103,9 @@ def with_index_extras(store: MetaStore, info: CollectionInfo, run: Run) -> Colle
     field = run.retry.call(f"read the fields of {label}", store.dynamic_field, info.id)
     if field is None:
         raise MilvusError(
-            f"{label} has dynamic fields, but Milvus' etcd has no field for them",
+            "{label} has dynamic fields, but Milvus' etcd has no field for them",
+            code="dynamic-fields-but-milvus",
+            label=label,
             hint="does milvus.etcd.rootPath belong to this Milvus?",
         )
     return replace(info, schema=msgspec.structs.replace(info.schema, fields=[*info.schema.fields, field]))

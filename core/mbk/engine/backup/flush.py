@@ -60,7 +60,8 @@ class ConsistencyPoints:
                 raise
             self.run.notice(
                 "flush-all-unsupported",
-                f"each collection is flushed by itself, not all at one consistency point: {error.message}",
+                "each collection is flushed by itself, not all at one consistency point: {reason}",
+                reason=error.message,
             )
 
     def take(self, info: CollectionInfo, record: CollectionHead) -> Taken:
@@ -85,8 +86,8 @@ class ConsistencyPoints:
         if Feature.FLUSHES_DELETES not in self.milvus.features:
             self.run.notice(
                 "deletes-not-flushed",
-                f"Milvus {self.milvus.version} does not persist deletes when it flushes: rows deleted "
-                "shortly before the backup may come back",
+                "Milvus {version} does not persist deletes when it flushes: rows deleted shortly before the backup may come back",
+                version=self.milvus.version,
             )
         began = datetime.now(UTC).isoformat(timespec="milliseconds")
         point = self.run.retry.patiently(

@@ -82,10 +82,11 @@ class Lease:
         except Unsupported as error:
             self._run.notice(
                 "gc-pause-unsupported",
-                f"garbage collection is not paused: {error.message}; objects that Milvus drops meanwhile are missed",
+                "garbage collection is not paused: {reason}; objects that Milvus drops meanwhile are missed",
+                reason=error.message,
             )
         except MbkError as error:
-            self._run.notice("gc-pause-failed", f"garbage collection is not paused: {error}")
+            self._run.notice("gc-pause-failed", "garbage collection is not paused: {reason}", reason=error)
         return None
 
     def _resume(self, ticket: str) -> None:
@@ -93,7 +94,9 @@ class Lease:
             self._gc.resume(ticket)
         except MbkError as error:
             self._run.notice(
-                "gc-resume-failed", f"garbage collection stays paused until its lease ends: {error}"
+                "gc-resume-failed",
+                "garbage collection stays paused until its lease ends: {reason}",
+                reason=error,
             )
 
 

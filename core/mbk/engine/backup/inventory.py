@@ -44,7 +44,12 @@ def take_inventory(milvus: Milvus, selection: Selection, run: Run) -> Inventory:
     ]
     there = {database.db_name for database in candidates}
     if absent := sorted(selection.named_databases - there):
-        raise NotFound(f"database {absent[0]} does not exist", hint="check --filter")
+        raise NotFound(
+            "database {absent} does not exist",
+            code="database-does-exist",
+            absent=absent[0],
+            hint="check --filter",
+        )
     present: set[CollectionName] = set()
     databases: list[Database] = []
     names: list[CollectionName] = []
@@ -70,9 +75,14 @@ def take_inventory(milvus: Milvus, selection: Selection, run: Run) -> Inventory:
 def _tell_idle(found: Inventory, selection: Selection, run: Run) -> None:
     if not (found.databases or found.missing or selection.everything):
         what = f": {', '.join(found.idle)} fits nothing" if found.idle else ""
-        raise NotFound(f"nothing is chosen to back up{what}", hint="check --filter and --exclude")
+        raise NotFound(
+            "nothing is chosen to back up{what}",
+            code="nothing-chosen-back-up",
+            what=what,
+            hint="check --filter and --exclude",
+        )
     for item in found.idle:
-        run.notice("filter-fits-nothing", f"filter item {item} fits nothing that is there")
+        run.notice("filter-fits-nothing", "filter item {item} fits nothing that is there", item=item)
 
 
 def tell_new(milvus: Milvus, selection: Selection, known: Set[CollectionName], run: Run) -> None:
@@ -85,7 +95,7 @@ def tell_new(milvus: Milvus, selection: Selection, known: Set[CollectionName], r
         return  # what is copied is worth more than this news
     for name in now.names:
         if name not in known:
-            run.notice("collection-created", f"{name} was made during the backup and is not in it")
+            run.notice("collection-created", "{name} was made during the backup and is not in it", name=name)
 
 
 def narrowed(info: CollectionInfo, selection: Selection) -> CollectionInfo:
@@ -101,10 +111,18 @@ def narrowed(info: CollectionInfo, selection: Selection) -> CollectionInfo:
         if name not in selection.named:
             return replace(info, partitions=())
         raise UsageError(
-            f"{name} has a partition key: Milvus itself deals its rows out to partitions",
+            "{name} has a partition key: Milvus itself deals its rows out to partitions",
+            code="partition-key-milvus-itself",
+            name=name,
             hint="choose the whole collection",
         )
     if absent := sorted(selection.named_partitions(name) - {part.name for part in info.partitions}):
-        raise NotFound(f"{name} has no partition {absent[0]}", hint="check --filter")
+        raise NotFound(
+            "{name} has no partition {absent}",
+            code="partition",
+            name=name,
+            absent=absent[0],
+            hint="check --filter",
+        )
     chosen = tuple(part for part in info.partitions if selection.wants_partition(name, part.name))
     return replace(info, partitions=chosen)

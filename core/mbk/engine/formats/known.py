@@ -21,7 +21,11 @@ def of_backup(recorded: str, name: str) -> Format:
         if recorded in known.recorded:
             return known
     raise InvalidBackup(
-        f"backup {name!r} has the unknown format {recorded!r}", hint="a newer mbk may read it"
+        "backup {name!r} has the unknown format {recorded!r}",
+        code="backup-unknown-format",
+        name=name,
+        recorded=recorded,
+        hint="a newer mbk may read it",
     )
 
 
@@ -35,11 +39,18 @@ def for_backup(
     names = [known.name for known in FORMATS]
     if options.format not in (AUTO, *names):
         raise UsageError(
-            f"format {options.format!r} is unknown", hint=f"use one of {', '.join((AUTO, *sorted(names)))}"
+            "format {format!r} is unknown",
+            code="format-unknown",
+            format=options.format,
+            names=", ".join((AUTO, *sorted(names))),
+            hint="use one of {names}",
         )
     if before is not None and options.format not in (AUTO, begun := of_backup(before, "").name):
         raise UsageError(
-            f"the backup was begun as {begun} and cannot be completed as {options.format}",
+            "the backup was begun as {begun} and cannot be completed as {format}",
+            code="backup-begun-cannot-completed",
+            begun=begun,
+            format=options.format,
             hint="leave --format out",
         )
     for known in FORMATS:

@@ -48,7 +48,7 @@ def plan(context: CopyContext, name: str, options: CopyOptions) -> CopyPlan:  # 
     try:
         target.check()
     except BucketNotFound as missing:
-        context.run.notice("bucket-missing", f"{missing.message}: it will be created")
+        context.run.notice("bucket-missing", "{reason}: it will be created", reason=missing.message)
         return _plan(context, catalog, backup, name, target, Manifest(), {}, is_committed=False)
     return _planned(context, catalog, backup, name, target)
 
@@ -97,7 +97,12 @@ def execute(context: CopyContext, name: str, options: CopyOptions) -> RunReport:
 def _readable(context: Context, name: str, target: Storage) -> tuple[Catalog, Backup]:
     here, there = context.backup_storage.location, target.location
     if here.same_bucket(there) and here.root == there.root:
-        raise UsageError(f"backup {name!r} would be copied onto itself", hint="name another path or bucket")
+        raise UsageError(
+            "backup {name!r} would be copied onto itself",
+            code="backup-would-copied-onto",
+            name=name,
+            hint="name another path or bucket",
+        )
     context.backup_storage.check()
     catalog = Catalog(context.backup_storage, context.run)
     backup = catalog.read(name)
@@ -137,7 +142,10 @@ def _plan(
     others = any(sizes.get(key) != entry.size for key, entry in present.items())
     if (is_committed and not ours) or others:
         raise BackupExists(
-            f"backup {name!r} exists in {target.location}",
+            "backup {name!r} exists in {location}",
+            code="backup-exists",
+            name=name,
+            location=target.location,
             hint="delete it there, or copy it elsewhere",
         )
     mark = layout.FULL_META if layout.FULL_META in found.files else layout.BACKUP_META

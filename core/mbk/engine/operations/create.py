@@ -67,7 +67,7 @@ def plan(context: ClusterContext, name: str, options: CreateOptions) -> CreatePl
     try:
         context.backup_storage.check()
     except BucketNotFound as missing:
-        context.run.notice("bucket-missing", f"{missing.message}: it will be created")
+        context.run.notice("bucket-missing", "{reason}: it will be created", reason=missing.message)
         return _plan(context, name, options, Begun(False, False, Manifest()))
     return _plan(context, name, options, _files(context, name).begun(resume=options.resume))
 
@@ -84,9 +84,13 @@ def execute(context: ClusterContext, name: str, options: CreateOptions) -> RunRe
         report = _Create(context, _plan(context, name, options, begun), started).run()
     if report.failed:
         raise PartialFailure(
-            f"{len(report.failed)} of {len(report.collections)} collections are not in backup {name!r}",
+            "{count} of {count2} collections are not in backup {name!r}",
+            code="collections-backup",
+            count=len(report.failed),
+            count2=len(report.collections),
+            name=name,
             report=report,
-            hint=f"mend them and run: mbk create -n {name} --resume",
+            hint="mend them and run: mbk create -n {name} --resume",
         )
     return report
 
@@ -164,12 +168,16 @@ def _plan(context: ClusterContext, name: str, options: CreateOptions, begun: Beg
 def _refuse(context: ClusterContext, options: CreateOptions) -> None:
     if options.strategy is Strategy.BULK_FLUSH and Feature.FLUSH_ALL not in context.milvus.features:
         raise UsageError(
-            f"strategy bulk_flush needs Milvus 2.6.11, this one is {context.milvus.version}",
+            "strategy bulk_flush needs Milvus 2.6.11, this one is {version}",
+            code="strategy-bulkflush-needs-milvus",
+            version=context.milvus.version,
             hint="use --strategy serial_flush",
         )
     if options.index_extra and context.metastore is None:
         raise UsageError(
-            "index extras are read from Milvus' etcd, which is not given", hint="set milvus.etcd"
+            "index extras are read from Milvus' etcd, which is not given",
+            code="index-extras-read-milvus",
+            hint="set milvus.etcd",
         )
 
 
@@ -203,7 +211,12 @@ class _Descriptions:
     def describe(self, inventory: Inventory) -> list[CollectionInfo]:
         run = self.context.run
         for name in inventory.missing:
-            error = CollectionNotFound(f"collection {name} does not exist", hint="check --filter")
+            error = CollectionNotFound(
+                "collection {name} does not exist",
+                code="collection-does-exist",
+                name=name,
+                hint="check --filter",
+            )
             self.outcomes.fail(str(name), error)
         with Pool(self.context.run.budget.collections, run.cancelled, name="mbk-describe") as pool:
             described = dict(pool.map(self._described, inventory.names))
@@ -225,7 +238,7 @@ class _Descriptions:
             return None
         if info.external:
             why = "its data lies outside of Milvus"
-            self.context.run.notice("external-collection", f"{name} is left out: {why}")
+            self.context.run.notice("external-collection", "{name} is left out: {why}", name=name, why=why)
             self.outcomes.skip(str(name), f"external: {why}")
             return None
         try:

@@ -95,7 +95,12 @@ def _refuse(context: Context, source: str, output: str) -> None:
     require_compaction()
     check_name(output)
     if output == source:
-        raise UsageError(f"backup {source!r} cannot replace itself", hint="choose another name with -o")
+        raise UsageError(
+            "backup {source!r} cannot replace itself",
+            code="backup-cannot-replace-itself",
+            source=source,
+            hint="choose another name with -o",
+        )
     context.backup_storage.check()
 
 
@@ -106,7 +111,10 @@ def _plan(context: Context, source: str, output: str, *, force: bool) -> L0Compa
     taken = catalog.is_taken(output)
     if taken and not force:
         raise BackupExists(
-            f"backup {output!r} exists in {context.backup_storage.location}",
+            "backup {output!r} exists in {location}",
+            code="backup-exists",
+            output=output,
+            location=context.backup_storage.location,
             hint="choose another name with -o, or replace it with --force",
         )
     return L0CompactPlan(source=source, output=output, replaces=taken, compaction=compaction)

@@ -62,7 +62,7 @@ def plan(context: CloudContext, name: str, options: MigrateOptions) -> MigratePl
     backup = catalog.read(name)
     of_backup(backup.format, name).require_movable(name)
     if failed := catalog.read_manifest(name).failed:
-        run.notice("partial", f"backup {name!r} lacks {', '.join(sorted(failed))}")
+        run.notice("partial", "backup {name!r} lacks {names}", name=name, names=", ".join(sorted(failed)))
     prefix, path = catalog.layout(name).prefix, f"{name}_{backup.id}"
     items = listing.objects(context.backup_storage, run, prefix)
     volume = run.retry.call("apply for a volume", context.cloud.apply_volume, cluster, path)
@@ -196,7 +196,17 @@ def _now(like: datetime) -> datetime:
 def _require_room(volume: Volume, objects: int, size: int) -> None:
     if volume.max_objects and objects > volume.max_objects:
         raise StorageFull(
-            f"volume {volume.name} takes {volume.max_objects} objects, the backup has {objects}"
+            "volume {volume} takes {max_objects} objects, the backup has {objects}",
+            code="volume-takes-objects-backup",
+            volume=volume.name,
+            max_objects=volume.max_objects,
+            objects=objects,
         )
     if volume.max_size and size > volume.max_size:
-        raise StorageFull(f"volume {volume.name} takes {volume.max_size} bytes, the backup has {size}")
+        raise StorageFull(
+            "volume {volume} takes {max_size} bytes, the backup has {size}",
+            code="volume-takes-bytes-backup",
+            volume=volume.name,
+            max_size=volume.max_size,
+            size=size,
+        )

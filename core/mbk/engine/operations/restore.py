@@ -105,7 +105,12 @@ def _chosen(context: ClusterContext, name: str, options: RestoreOptions) -> _Cho
     for line in tasks.notices:
         context.run.notice("filter-fits-nothing", line)
     if options.rbac and backup.rbac_meta is None:
-        raise UsageError(f"backup {backup.name!r} holds no users and roles", hint="leave --rbac out")
+        raise UsageError(
+            "backup {backup!r} holds no users and roles",
+            code="backup-holds-users-roles",
+            backup=backup.name,
+            hint="leave --rbac out",
+        )
     context.storage.check()
     return _Chosen(name=name, options=options, catalog=catalog, backup=backup, tasks=tasks)
 
@@ -230,7 +235,11 @@ class _Restore:
             if len(report.failed) == len(report.collections):
                 raise self._errors[report.failed[0].target]
             raise PartialFailure(
-                f"{len(report.failed)} of {len(report.collections)} collections of {report.name!r} were not restored",
+                "{count} of {count2} collections of {report_given!r} were not restored",
+                code="collections-were-restored",
+                count=len(report.failed),
+                count2=len(report.collections),
+                report_given=report.name,
                 report=report,
                 hint="the others are done; run again with --filter for these",
             )

@@ -66,7 +66,12 @@ class Catalog:
 
     def layout(self, name: str) -> BackupLayout:
         if not _is_possible(name):
-            raise UsageError(f"{name!r} cannot be a backup's name", hint="see `mbk list`")
+            raise UsageError(
+                "{name!r} cannot be a backup's name",
+                code="cannot-backups-name",
+                name=name,
+                hint="see `mbk list`",
+            )
         return BackupLayout(self._storage.location.root, name)
 
     def find(self, name: str) -> Found:
@@ -83,7 +88,13 @@ class Catalog:
         """What lies below the name, committed or not; `BackupNotFound` where that is no backup."""
         found = self.find(name)
         if not found.is_backup:
-            raise BackupNotFound(f"no backup {name!r} in {self._storage.location}", hint="see `mbk list`")
+            raise BackupNotFound(
+                "no backup {name!r} in {location}",
+                code="backup",
+                name=name,
+                location=self._storage.location,
+                hint="see `mbk list`",
+            )
         return found
 
     def is_taken(self, name: str) -> bool:
@@ -98,7 +109,12 @@ class Catalog:
         """
         found = self.require(name)
         if not found.is_committed:
-            raise InvalidBackup(f"backup {name!r} is incomplete", hint=self.read_manifest(name).remedy(name))
+            raise InvalidBackup(
+                "backup {name!r} is incomplete",
+                code="backup-incomplete",
+                name=name,
+                hint=self.read_manifest(name).remedy(name),
+            )
         prefix = found.layout.meta_prefix
         if layout.FULL_META in found.files:
             where = f"{prefix}{layout.FULL_META}"
@@ -107,7 +123,11 @@ class Catalog:
             backup = metafiles.decode_levels(lambda file: self.read_file(f"{prefix}{file}"), where=prefix)
         if backup.format not in KNOWN_FORMATS:
             raise InvalidBackup(
-                f"backup {name!r} has the unknown format {backup.format!r}", hint="a newer mbk may read it"
+                "backup {name!r} has the unknown format {format!r}",
+                code="backup-unknown-format",
+                name=name,
+                format=backup.format,
+                hint="a newer mbk may read it",
             )
         return backup
 
@@ -223,7 +243,11 @@ class Catalog:
 def delete_below(storage: Storage, prefix: str, run: Run) -> int:
     """Deletes every object below a prefix in batches; refuses an empty prefix."""
     if not prefix.strip("/"):
-        raise UsageError("refusing to delete everything in a bucket", hint="name a backup")
+        raise UsageError(
+            "refusing to delete everything in a bucket",
+            code="refusing-delete-everything-bucket",
+            hint="name a backup",
+        )
     count = 0
 
     length = max(storage.capabilities.delete_batch, 100)

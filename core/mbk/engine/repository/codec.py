@@ -137,7 +137,11 @@ def decode(data: bytes | bytearray, kind: type[T], *, where: str) -> T:
         return _decode_with_nulls(data, kind, where, wrong)
     except (msgspec.DecodeError, UnicodeDecodeError) as broken:
         raise InvalidBackup(
-            f"{where} is damaged: {broken}", hint="the backup cannot be read; use another one"
+            "{where} is damaged: {broken}",
+            code="damaged",
+            where=where,
+            broken=broken,
+            hint="the backup cannot be read; use another one",
         ) from broken
 
 
@@ -147,7 +151,11 @@ def _decode_with_nulls(data: bytes | bytearray, kind: type[T], where: str, wrong
         return msgspec.convert(_without_nulls(msgspec.json.decode(data)), type=kind)
     except msgspec.ValidationError as still:
         raise InvalidBackup(
-            f"{where} is not as the backup format wants it: {still}", hint="was it edited by hand?"
+            "{where} is not as the backup format wants it: {still}",
+            code="backup-format-wants",
+            where=where,
+            still=still,
+            hint="was it edited by hand?",
         ) from wrong
 
 

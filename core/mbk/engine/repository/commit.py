@@ -50,7 +50,10 @@ class BackupFiles:
             if resume and manifest.failed:
                 return Begun(True, False, manifest)
             raise BackupExists(
-                f"backup {self.name!r} exists in {self.storage.location}",
+                "backup {reason!r} exists in {location}",
+                code="backup-exists",
+                reason=self.name,
+                location=self.storage.location,
                 hint="choose another name or delete it",
             )
         if not self.catalog.is_taken(self.name):
@@ -61,14 +64,24 @@ class BackupFiles:
             return Begun(False, True, manifest)
         by = "" if ours else f", begun by {manifest.command}"
         raise BackupExists(
-            f"backup {self.name!r} exists in {self.storage.location} and is incomplete{by}",
-            hint=f"{manifest.remedy(self.name)}, or remove it: mbk delete -n {self.name}",
+            "backup {reason!r} exists in {location} and is incomplete{by}",
+            code="backup-exists-incomplete",
+            reason=self.name,
+            location=self.storage.location,
+            by=by,
+            remedy=manifest.remedy(self.name),
+            hint="{remedy}, or remove it: mbk delete -n {reason}",
         )
 
     def require_unchanged(self, before: Begun, *, resume: bool) -> None:
         """Once the lease is held: `Busy` where another run was here since the plan was made."""
         if self.begun(resume=resume) != before:
-            raise Busy(f"another run has just worked on backup {self.name!r}", hint="run it again")
+            raise Busy(
+                "another run has just worked on backup {reason!r}",
+                code="another-run-just-worked",
+                reason=self.name,
+                hint="run it again",
+            )
 
     def take_name(self, manifest: Manifest, *, resume: bool) -> None:
         """The manifest is the first object of a backup: from then on the name is taken.
@@ -87,7 +100,10 @@ class BackupFiles:
                 return
             except ObjectExists as exc:
                 raise BackupExists(
-                    f"backup {self.name!r} was begun by another run just now", hint="choose another name"
+                    "backup {reason!r} was begun by another run just now",
+                    code="backup-begun-another-run",
+                    reason=self.name,
+                    hint="choose another name",
                 ) from exc
             except Unsupported:
                 pass  # a profile promises what this very server does not keep

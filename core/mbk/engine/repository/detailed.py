@@ -63,7 +63,9 @@ def read_detailed(catalog: Catalog, name: str) -> Detailed:
     place = catalog.layout(name)
     where = place.meta(FULL_META)
     if FULL_META not in catalog.find(name).files:
-        raise InvalidBackup(f"{where} is missing", hint="restore the backup and create it anew")
+        raise InvalidBackup(
+            "{where} is missing", code="missing", where=where, hint="restore the backup and create it anew"
+        )
     backup = metafiles.decode(catalog.read_file(where), _Backup, where=where)
     return Detailed(metafiles.head(backup, BackupExtras), backup.collection_backups, where)
 

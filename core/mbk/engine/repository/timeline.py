@@ -60,7 +60,11 @@ def flush_ticks(backup: Backup) -> dict[str, int]:
             ticks[channel] = _tick(base64.b64decode(encoded, validate=True))
         except (binascii.Error, ValueError) as exc:
             raise InvalidBackup(
-                f"the flush message of {channel} in backup {backup.name!r} cannot be read: {exc}"
+                "the flush message of {channel} in backup {backup!r} cannot be read: {reason}",
+                code="flush-message-backup-cannot",
+                channel=channel,
+                backup=backup.name,
+                reason=exc,
             ) from exc
     return ticks
 
@@ -77,9 +81,14 @@ def timestamp(position: str) -> int:
     try:
         found = Message(base64.b64decode(position, validate=True)).integer(TIMESTAMP)
     except (binascii.Error, ValueError) as exc:
-        raise InvalidBackup("a channel checkpoint of the backup cannot be read") from exc
+        raise InvalidBackup(
+            "a channel checkpoint of the backup cannot be read", code="channel-checkpoint-backup-cannot"
+        ) from exc
     if not found:
-        raise InvalidBackup("a channel checkpoint of the backup has no timestamp")
+        raise InvalidBackup(
+            "a channel checkpoint of the backup has no timestamp",
+            code="channel-checkpoint-backup-timestamp",
+        )
     return found
 
 

@@ -43,7 +43,13 @@ def require_fitting(milvus: Milvus, problems: Iterable[str]) -> None:
         hint = "restore into a newer Milvus, or choose with --filter what fits"
         if any(problem.startswith("databases") for problem in problems):
             hint = "rename the collections into default"
-        raise Unsupported(f"Milvus {milvus.version} cannot take {'; '.join(problems)}", hint=hint)
+        raise Unsupported(
+            "Milvus {version} cannot take {names}",
+            code="milvus-cannot-take",
+            version=milvus.version,
+            names="; ".join(problems),
+            hint=hint,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +71,19 @@ class TargetChecks:
         missing = sorted({task.target for task in self.tasks} - existing)
         if options.skip_create and missing:
             raise CollectionNotFound(
-                f"target collection {missing[0]} does not exist", hint="leave --skip_create_collection out"
+                "target collection {missing} does not exist",
+                code="target-collection-does-exist",
+                missing=missing[0],
+                hint="leave --skip_create_collection out",
             )
         found = {target: self._was_begun(target) for target in sorted(existing)}
         begun = {target: resumable for target, resumable in found.items() if resumable is not None}
         if not options.skip_create and not options.drop_existing and existing - begun.keys():
             names = ", ".join(str(target) for target in sorted(existing - begun.keys()))
             raise CollectionExists(
-                f"target collection exists: {names}",
+                "target collection exists: {names}",
+                code="target-collection-exists",
+                names=names,
                 hint="restore beside it with -s SUFFIX, or replace it with --drop_exist_collection",
             )
         return begun
@@ -106,8 +117,12 @@ class TargetChecks:
         found = journal.journal
         if journal.is_unclear and not found.created:
             raise UsageError(
-                f"an earlier restore into {target} was killed while it started an import: rows may be there twice",
-                hint=f"check the rows, remove {prefix} from {storage.location}, then run again",
+                "an earlier restore into {target} was killed while it started an import: rows may be there twice",
+                code="earlier-restore-into-killed",
+                target=target,
+                prefix=prefix,
+                location=storage.location,
+                hint="check the rows, remove {prefix} from {location}, then run again",
             )
         info = self.context.run.retry.call(
             f"describe {target}", self.context.milvus.inventory.describe, target.database, target.collection

@@ -41,7 +41,13 @@ class Finish:
                 if concerns_everything(error):
                     raise
                 notes.append(f"{phase}: {error.message}")
-                self.run.notice(f"{phase}-failed", f"{task.target}: {error}", str(task.target))
+                self.run.notice(
+                    f"{phase}-failed",
+                    "{target}: {reason}",
+                    str(task.target),
+                    target=task.target,
+                    reason=error,
+                )
         return notes
 
     def wants_load(self, task: RestoreTask) -> bool:
@@ -66,7 +72,13 @@ class Finish:
             )
             failed = next((state for state in states if state.failed), None)
             if failed is not None:
-                raise MilvusError(f"index {failed.name} of {task.target} failed: {failed.failed}")
+                raise MilvusError(
+                    "index {failed} of {target} failed: {failed2}",
+                    code="index-failed",
+                    failed=failed.name,
+                    target=task.target,
+                    failed2=failed.failed,
+                )
             if all(state.finished for state in states):
                 return
             self.run.sleep(self.pace.index)
@@ -90,8 +102,10 @@ class Finish:
             self.milvus.definitions.load(database, name, partitions=partitions)
             self.run.notice(
                 "load-reduced",
-                f"{task.target} is loaded with one replica in the default resource group: {error.message}",
+                "{target} is loaded with one replica in the default resource group: {reason}",
                 str(task.target),
+                target=task.target,
+                reason=error.message,
             )
         while self.milvus.definitions.load_progress(database, name) < 100:
             self.run.sleep(self.pace.load)

@@ -68,7 +68,13 @@ def make_plan(backup: Backup, options: RestoreOptions) -> RestorePlan:
     counts = Counter(task.target for task in tasks)
     for target, count in counts.items():
         if count > 1:
-            raise UsageError(f"{count} collections would be restored as {target}", hint="rename each of them")
+            raise UsageError(
+                "{count} collections would be restored as {target}",
+                code="collections-would-restored",
+                count=count,
+                target=target,
+                hint="rename each of them",
+            )
     databases = _databases(pairs, options, tasks)
     for task in tasks:
         _check_name(task.source.database, task.target.database, "database")
@@ -95,7 +101,11 @@ def make_plan(backup: Backup, options: RestoreOptions) -> RestorePlan:
 
 def _task(backup: Backup, record: Collection, options: RestoreOptions) -> RestoreTask:
     if record.schema is None:
-        raise InvalidBackup(f"collection {record.collection_name!r} of the backup has no schema")
+        raise InvalidBackup(
+            "collection {collection_name!r} of the backup has no schema",
+            code="collection-backup-schema",
+            collection_name=record.collection_name,
+        )
     source = CollectionName(record.db_name or DEFAULT_DATABASE, record.collection_name)
     ezk = next((item.ezk for item in backup.database_backups if item.db_name == source.database), "")
     return RestoreTask(record, source, source, options.ezk_mapping.get(ezk, ezk))
@@ -124,15 +134,23 @@ def _mapped(backup: Backup, options: RestoreOptions) -> Iterator[RestoreTask]:
     for mapping in options.mapping:
         if mapping.source not in sources:
             raise NotFound(
-                f"backup {backup.name!r} has no database {mapping.source}, which the plan maps",
-                hint=f"the backup holds {', '.join(sorted(sources))}",
+                "backup {backup!r} has no database {source}, which the plan maps",
+                code="backup-database-plan-maps",
+                backup=backup.name,
+                source=mapping.source,
+                names=", ".join(sorted(sources)),
+                hint="the backup holds {names}",
             )
         for entry in mapping.collections or _all_of(mapping, tasks):
             source = CollectionName(mapping.source, entry.source)
             if source not in tasks:
                 raise CollectionNotFound(
-                    f"backup {backup.name!r} has no collection {source}, which the plan maps",
-                    hint=f"the backup holds {_known(backup)}",
+                    "backup {backup!r} has no collection {source}, which the plan maps",
+                    code="backup-collection-plan-maps",
+                    backup=backup.name,
+                    source=source,
+                    known=_known(backup),
+                    hint="the backup holds {known}",
                 )
             yield replace(
                 tasks[source],
@@ -158,15 +176,21 @@ def _narrowed(task: RestoreTask, options: RestoreOptions) -> RestoreTask:
                 task, record=msgspec.structs.replace(task.record, partition_backups=[]), partial=True
             )
         raise UsageError(
-            f"{task.source} has a partition key: Milvus itself deals its rows out to partitions",
+            "{source} has a partition key: Milvus itself deals its rows out to partitions",
+            code="partition-key-milvus-itself",
+            source=task.source,
             hint="choose the whole collection",
         )
     present = {partition.partition_name for partition in task.record.partition_backups}
     for selection, name in chosen:
         if absent := sorted(selection.named_partitions(name) - present):
             raise NotFound(
-                f"the backup gives no partition {absent[0]} of {name}",
-                hint=f"it holds {', '.join(sorted(present)[:_NAMED_AT_MOST])}",
+                "the backup gives no partition {absent} of {name}",
+                code="backup-gives-partition",
+                absent=absent[0],
+                name=name,
+                names=", ".join(sorted(present)[:_NAMED_AT_MOST]),
+                hint="it holds {names}",
             )
     kept = [
         partition
@@ -186,8 +210,12 @@ def _require_named(tasks: list[RestoreTask], backup: Backup, options: RestoreOpt
     ]
     if missing:
         raise CollectionNotFound(
-            f"backup {backup.name!r} gives no collection {sorted(missing)[0]}",
-            hint=f"--filter means the names after renaming; the backup holds {_known(backup)}",
+            "backup {backup!r} gives no collection {fact}",
+            code="backup-gives-collection",
+            backup=backup.name,
+            fact=sorted(missing)[0],
+            known=_known(backup),
+            hint="--filter means the names after renaming; the backup holds {known}",
         )
 
 
@@ -203,8 +231,12 @@ def _require_databases(
     for chosen, known in ((options.selection, targets), (options.source_selection, sources)):
         if absent := sorted(chosen.named_databases - known):
             raise NotFound(
-                f"backup {backup.name!r} gives no database {absent[0]}",
-                hint=f"--filter means the names after renaming; the backup holds {', '.join(sorted(sources))}",
+                "backup {backup!r} gives no database {absent}",
+                code="backup-gives-database",
+                backup=backup.name,
+                absent=absent[0],
+                names=", ".join(sorted(sources)),
+                hint="--filter means the names after renaming; the backup holds {names}",
             )
 
 
@@ -212,7 +244,10 @@ def _check_name(source: str, target: str, kind: str) -> None:
     """A name as it was needs no check: a Milvus took it."""
     if target != source and not _MILVUS_NAME.fullmatch(target):
         raise InvalidName(
-            f"{target!r} is no name for a {kind}",
+            "{target!r} is no name for a {kind}",
+            code="name",
+            target=target,
+            kind=kind,
             hint="use letters, digits and _, not beginning with a digit, 255 at most",
         )
 

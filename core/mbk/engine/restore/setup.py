@@ -35,8 +35,9 @@ class RestoreSetup:
             if properties and Feature.DESCRIBE_DATABASE not in self.milvus.features:
                 self.run.notice(
                     "properties-lost",
-                    f"database {name} comes back without its properties, which Milvus "
-                    f"{self.milvus.version} does not have",
+                    "database {name} comes back without its properties, which Milvus {version} does not have",
+                    name=name,
+                    version=self.milvus.version,
                 )
                 properties = []
             # It may be there by an answer that got lost, or by somebody else.
@@ -50,7 +51,9 @@ class RestoreSetup:
         for target, resumable in begun.items():
             if resumable:
                 self.run.notice(
-                    "resumed", f"{target} was begun by an earlier restore that did not end: going on with it"
+                    "resumed",
+                    "{target} was begun by an earlier restore that did not end: going on with it",
+                    target=target,
                 )
             else:
                 self.run.retry.call(

@@ -105,8 +105,10 @@ class Target:
                 self.notes.append(f"index {index.index_name or index.field_name}: {error.message}")
                 self.run.notice(
                     "index-refused",
-                    f"{what}: {error.message}: the rows come back without it, --use_auto_index lets Milvus choose",
+                    "{what}: {reason}: the rows come back without it, --use_auto_index lets Milvus choose",
                     str(self.task.target),
+                    what=what,
+                    reason=error.message,
                 )
 
     @property
@@ -131,8 +133,10 @@ class Target:
         self.journal.is_needed = True
         self.run.notice(
             "half-restored",
-            f"{self.task.target} is incomplete, run the same restore again: {why}",
+            "{target} is incomplete, run the same restore again: {why}",
             str(self.task.target),
+            target=self.task.target,
+            why=why,
         )
         return False
 
@@ -150,8 +154,9 @@ class Target:
         )
         self.run.notice(
             "released",
-            f"{self.task.target} is released while deletes are imported, and loaded again afterwards",
+            "{target} is released while deletes are imported, and loaded again afterwards",
             str(self.task.target),
+            target=self.task.target,
         )
         self.run.retry.call(f"release {self.task.target}", self.milvus.definitions.release, database, name)
 
@@ -167,7 +172,11 @@ class Target:
             )
         except MbkError as error:
             self.run.notice(
-                "not-loaded", f"{self.task.target} is no longer loaded: {error}", str(self.task.target)
+                "not-loaded",
+                "{target} is no longer loaded: {reason}",
+                str(self.task.target),
+                target=self.task.target,
+                reason=error,
             )
         else:
             self.journal.release(None)

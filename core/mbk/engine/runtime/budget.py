@@ -70,7 +70,7 @@ class Room:
             while self._left < amount:
                 self.was_short = True
                 if self._cancelled.is_set():
-                    raise Interrupted("interrupted")
+                    raise Interrupted("interrupted", code="interrupted")
                 self._freed.wait(LOOK)
             self._left -= amount
             self._holders += 1

@@ -102,7 +102,11 @@ class Lease:
                         break
                 elif time.monotonic() >= deadline:
                     raise Busy(
-                        f"another run is busy with it: {other.what} (process {other.pid} on {other.machine})",
+                        "another run is busy with it: {what} (process {pid} on {machine})",
+                        code="another-run-busy-process",
+                        what=other.what,
+                        pid=other.pid,
+                        machine=other.machine,
                         hint="wait for its end",
                     )
                 else:
@@ -155,7 +159,7 @@ class Lease:
                 log.debug("lease %s was not renewed: %s", self.key, error)
 
     def _lost(self) -> None:
-        self.run.notice("lease-lost", f"another run has taken over ({self.what}): this one stops")
+        self.run.notice("lease-lost", "another run has taken over ({what}): this one stops", what=self.what)
         self.run.cancelled.set()
 
     def _read(self) -> Holder | None:
@@ -243,7 +247,9 @@ def _take(lease: Lease, *, patience: float = 0.0) -> None:
     try:
         lease.take(patience=patience)
     except AccessError as error:
-        lease.run.notice("no-lease", f"nothing keeps other runs away from this one: {error.message}")
+        lease.run.notice(
+            "no-lease", "nothing keeps other runs away from this one: {reason}", reason=error.message
+        )
 
 
 def _refuse_shared(claim: Lease, place: str) -> None:
@@ -257,7 +263,12 @@ def _refuse_shared(claim: Lease, place: str) -> None:
                 claim.storage.delete([key])
                 continue
             raise Busy(
-                f"another run restores into {shared[0]}: {other.what} (process {other.pid} on {other.machine})",
+                "another run restores into {shared}: {what} (process {pid} on {machine})",
+                code="another-run-restores-into",
+                shared=shared[0],
+                what=other.what,
+                pid=other.pid,
+                machine=other.machine,
                 hint="wait for its end",
             )
 

@@ -45,7 +45,7 @@ class Pool:
 
         def guarded(item: T) -> R:
             if stop.is_set() or self._cancelled.is_set():
-                raise Interrupted("interrupted")
+                raise Interrupted("interrupted", code="interrupted")
             return function(item)
 
         pending: set[Future[R]] = set()

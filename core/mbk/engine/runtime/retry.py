@@ -107,7 +107,7 @@ class Retrier:
         delay = min(self._policy.ceiling, self._policy.first * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0)
         self._emit(RetryScheduled(what=what, attempt=attempt, delay=delay, error=error.message))
         if self._cancelled.wait(delay):
-            raise Interrupted(f"{what}: interrupted") from error
+            raise Interrupted("{what}: interrupted", code="interrupted", what=what) from error
 
     def _spend(self, tokens: int) -> bool:
         with self._lock:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from mbk.engine.runtime.budget import Budget
 from mbk.engine.runtime.retry import Retrier, RetryPolicy
-from mbk.errors import Interrupted, MbkError
+from mbk.errors import Interrupted, MbkError, filled, plain
 from mbk.model.events import Event, Notice, PhaseStarted, RunFinished, RunStarted
 
 
@@ -40,25 +40,29 @@ class Run:
             if self._listener is not None:
                 self._listener(event)
 
-    def notice(self, code: str, message: str, collection: str = "") -> None:
-        """Tells the user something that does not stop the run; it also stands in the report."""
+    def notice(self, code: str, sentence: str, /, collection: str = "", **facts: object) -> None:
+        """Tells the user something that does not stop the run; it also stands in the report.
+
+        The sentence names its ``facts``, and ``collection``, in braces; one without facts is text as it is.
+        """
+        message = filled(sentence, {"collection": collection, **facts} if facts or collection else {})
         with self._lock:
             if message in self.notices:
                 return
             self.notices.append(message)
-        self.emit(Notice(code=code, message=message, collection=collection))
+        self.emit(Notice(code=code, message=message, collection=collection, facts=plain(facts)))
 
     def phase(self, phase: str, collection: str = "") -> None:
         self.emit(PhaseStarted(phase=phase, collection=collection))
 
     def check_cancelled(self) -> None:
         if self.cancelled.is_set():
-            raise Interrupted("interrupted")
+            raise Interrupted("interrupted", code="interrupted")
 
     def sleep(self, seconds: float) -> None:
         """Waits, or raises `Interrupted` as soon as the run is cancelled."""
         if self.cancelled.wait(seconds):
-            raise Interrupted("interrupted")
+            raise Interrupted("interrupted", code="interrupted")
 
     @contextmanager
     def command(self, command: str, name: str) -> Iterator[None]:

@@ -106,13 +106,19 @@ class Probe:
     def read(self, key: str = "") -> str:
         with self.storage.read(key or self.key) as chunks:
             if b"".join(chunks) != DATA:
-                raise VerificationFailed(f"{key or self.key} reads differently from what was written")
+                raise VerificationFailed(
+                    "{fact} reads differently from what was written",
+                    code="reads-differently-what-written",
+                    fact=key or self.key,
+                )
         return "works"
 
     def _list(self, *, written: bool) -> str:
         found = [entry.key for entry in self.storage.list(self.prefix)]
         if written and found != [self.key]:
-            raise VerificationFailed(f"{self.key} was written and is not listed")
+            raise VerificationFailed(
+                "{key} was written and is not listed", code="written-listed", key=self.key
+            )
         return "works"
 
     def _conditional(self) -> str:
@@ -120,7 +126,9 @@ class Probe:
             self.storage.write_if_absent(self.key, [DATA], size=len(DATA))
         except ObjectExists:
             return "works"
-        raise VerificationFailed(f"{self.key} was overwritten by a write that must not")
+        raise VerificationFailed(
+            "{key} was overwritten by a write that must not", code="overwritten-write-must", key=self.key
+        )
 
     def _copy(self) -> str:
         self.storage.copy(self.storage, self.key, self.copied)
@@ -128,7 +136,7 @@ class Probe:
 
     def _part_copy(self) -> str:
         if not self.storage.capabilities.part_copy:
-            raise Unsupported("no part copy")
+            raise Unsupported("no part copy", code="part-copy")
         try:
             with self.storage.multipart(self.parts) as upload:
                 upload.copy_part(1, self.storage, self.key, offset=0, length=len(DATA))
@@ -137,12 +145,18 @@ class Probe:
             if error.retryable or isinstance(error, Unsupported):
                 raise
             # Amazon documents ranges for sources above 5 MB only; the probe is smaller.
-            raise Unsupported(f"refused for an object as small as the probe ({error.message})") from error
+            raise Unsupported(
+                "refused for an object as small as the probe ({reason})",
+                code="refused-object-small-probe",
+                reason=error.message,
+            ) from error
         return self._same(self.parts)
 
     def _same(self, key: str) -> str:
         if self.storage.stat(key).size != len(DATA):
-            raise VerificationFailed(f"{key} is not as large as what it was copied from")
+            raise VerificationFailed(
+                "{key} is not as large as what it was copied from", code="large-what-copied", key=key
+            )
         return "works"
 
     def _remove(self, run: Run) -> str:
@@ -153,7 +167,9 @@ class Probe:
         # Who may not read cannot look: that is told by the answer about reading.
         with suppress(ObjectNotFound, AccessError):
             self.storage.stat(self.key)
-            raise VerificationFailed(f"{self.key} was deleted and is still there")
+            raise VerificationFailed(
+                "{key} was deleted and is still there", code="deleted-still", key=self.key
+            )
         return "works"
 
 

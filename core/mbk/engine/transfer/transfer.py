@@ -159,12 +159,14 @@ class Transfer:
     def _stream_from_now_on(self, reason: str, *, told: bool = False) -> None:
         self._way, self._reason = STREAM, reason
         if not told:
-            self._run.notice("streaming", f"objects pass through this process: {reason}")
+            self._run.notice("streaming", "objects pass through this process: {reason}", reason=reason)
 
     def _copy(self, item: CopyItem) -> str:
         if item.source_key == item.key and self._source.location.same_bucket(self._destination.location):
             raise UsageError(
-                f"{item.key} would be copied onto itself",
+                "{key} would be copied onto itself",
+                code="would-copied-onto-itself",
+                key=item.key,
                 hint="choose a backup root path outside of Milvus' own",
             )
         if self._way is None:
@@ -227,7 +229,12 @@ class Transfer:
             info = self._destination.write(item.key, self._chunks(item), size=item.size)
             if info.size != item.size:
                 raise VerificationFailed(
-                    f"{item.key} has {info.size} bytes after copying, {item.source_key} had {item.size}",
+                    "{key} has {size} bytes after copying, {source_key} had {size2}",
+                    code="bytes-after-copying-had",
+                    key=item.key,
+                    size=info.size,
+                    source_key=item.source_key,
+                    size2=item.size,
                     hint="something else writes there; run again with --resume",
                 )
 

@@ -19,6 +19,11 @@ def verify(items: Iterable[CopyItem], present: Mapping[str, ObjectInfo], *, wher
         if found is None or found.size != item.size:
             state = "is missing" if found is None else f"has {found.size} bytes"
             raise VerificationFailed(
-                f"{item.key} {state} in {where}, {item.size} bytes were copied",
+                "{key} {state} in {where}, {size} bytes were copied",
+                code="bytes-were-copied",
+                key=item.key,
+                state=state,
+                where=where,
+                size=item.size,
                 hint="run again with --resume; if it stays so, something deletes objects there",
             )

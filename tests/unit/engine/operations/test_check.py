@@ -474,7 +474,7 @@ def test_rest_that_refuses_the_question_is_there() -> None:
 
     def fault(call: str, _what: str) -> None:
         if call == "import_jobs":
-            raise MilvusError("the quota is exhausted", code=9)
+            raise MilvusError("the quota is exhausted", server_code=9)
 
     place.server.fault = fault
     assert warned(place.check()) == set()

@@ -67,7 +67,7 @@ def test_an_error_given_up_on_says_so_and_an_outer_loop_leaves_it_alone() -> Non
 
 def test_giving_up_changes_no_error_and_keeps_its_cause() -> None:
     retry, _ = retrier()
-    cause, error = OSError("reset"), MilvusError("the node left", code=7, hint="wait", retryable=True)
+    cause, error = OSError("reset"), MilvusError("the node left", server_code=7, hint="wait", retryable=True)
 
     def failing() -> None:
         raise error from cause
@@ -75,7 +75,7 @@ def test_giving_up_changes_no_error_and_keeps_its_cause() -> None:
     with pytest.raises(MilvusError) as caught:
         retry.call("x", failing)
     assert error.retryable
-    assert (caught.value.code, caught.value.message, caught.value.hint) == (7, "the node left", "wait")
+    assert (caught.value.server_code, caught.value.message, caught.value.hint) == (7, "the node left", "wait")
     assert caught.value.__cause__ is cause
 
 

@@ -112,7 +112,10 @@ class CollectionWorker:
                 if attempt == LISTINGS:
                     raise
                 self.run.notice(
-                    "segments-replaced", f"{label}: segments changed while being copied: {changed.message}"
+                    "segments-replaced",
+                    "{label}: segments changed while being copied: {reason}",
+                    label=label,
+                    reason=changed.message,
                 )
                 backup.replaced = True
                 self.spool.drop(info.id)
@@ -135,7 +138,10 @@ class CollectionWorker:
         again = self._described(info)
         if lost := unknown - {part.id for part in again.partitions}:
             raise MilvusError(
-                f"{label_of(info)}: partition {min(lost)} has segments but no name",
+                "{label_of}: partition {min} has segments but no name",
+                code="partition-segments-but-name",
+                label_of=label_of(info),
+                min=min(lost),
                 hint="it was dropped during the backup; run again",
             )
         backup.partitions += [
@@ -152,7 +158,11 @@ class CollectionWorker:
             f"describe {label_of(info)}", self.milvus.inventory.describe, info.database, info.name
         )
         if again.id != info.id:
-            raise CollectionNotFound(f"collection {label_of(info)} was dropped and another one made")
+            raise CollectionNotFound(
+                "collection {label_of} was dropped and another one made",
+                code="collection-dropped-another-one",
+                label_of=label_of(info),
+            )
         return again
 
     def _follow_schema(self, info: CollectionInfo, backup: CollectionBackup, label: str) -> None:
@@ -168,7 +178,9 @@ class CollectionWorker:
         added = [name for number, name in _names(again.schema).items() if number not in known]
         if added or again.schema.enable_dynamic_field != before.enable_dynamic_field:
             names = ", ".join(added) or "the dynamic field"
-            self.run.notice("schema-changed", f"{label}: added during the backup: {names}")
+            self.run.notice(
+                "schema-changed", "{label}: added during the backup: {names}", label=label, names=names
+            )
             hidden = [item for item in before.fields if item.is_dynamic]
             schema = replace_fields(again.schema, fields=[*again.schema.fields, *hidden])
             backup.record.schema = collection_record(replace(again, schema=schema), task=self.task).schema

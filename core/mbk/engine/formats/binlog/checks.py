@@ -95,7 +95,10 @@ class DataChecks:
         ]
         if problems:
             raise UsageError(
-                f"backup {self.backup.name!r} cannot be cut at its time: {'; '.join(problems)}",
+                "backup {backup!r} cannot be cut at its time: {names}",
+                code="backup-cannot-cut-time",
+                backup=self.backup.name,
+                names="; ".join(problems),
                 hint="leave --at-backup-time (truncateBinlogByTs) out",
             )
         return found

@@ -251,7 +251,12 @@ class _Worker:
         size = run.retry.call(f"stat {key}", storage.stat, key).size
         if size != len(data):
             raise VerificationFailed(
-                f"{key} has {size} bytes in {storage.location}, {len(data)} were written",
+                "{key} has {size} bytes in {location}, {count} were written",
+                code="bytes-were-written",
+                key=key,
+                size=size,
+                location=storage.location,
+                count=len(data),
                 hint="something else writes there; run again with --force",
             )
         if not segment.deltalogs:

@@ -117,8 +117,12 @@ class SegmentConverter:
                 written += 1
         if segment.num_of_rows not in (0, read):
             raise InvalidBackup(
-                f"segment {segment.segment_id} of {job.label} has {read} rows in its objects, "
-                f"{segment.num_of_rows} in the backup's metadata",
+                "segment {segment_id} of {label} has {read} rows in its objects, {num_of_rows} in the backup's metadata",
+                code="segment-rows-objects-backups",
+                segment_id=segment.segment_id,
+                label=job.label,
+                read=read,
+                num_of_rows=segment.num_of_rows,
                 hint="an object of it is missing",
             )
 

@@ -53,7 +53,8 @@ class SegmentDetails:
             self._failed = True
             self.run.notice(
                 "segment-detail-failed",
-                f"Milvus does not tell the files of segments, so its storage is listed instead: {error}",
+                "Milvus does not tell the files of segments, so its storage is listed instead: {reason}",
+                reason=error,
             )
             return segments
         return [

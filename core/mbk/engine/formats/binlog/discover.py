@@ -139,7 +139,9 @@ def _parse(
         key = parse(root, entry.key)
         if key is None:
             raise MilvusError(
-                f"{entry.key} is no log of a known layout",
+                "{key} is no log of a known layout",
+                code="log-known-layout",
+                key=entry.key,
                 hint="segments of storage version 3 can only be backed up as a snapshot",
             )
         parsed.append((key, entry))

@@ -210,7 +210,10 @@ class Importer:
         if now - self._refused > self._pace.patience:
             return False
         self._run.notice(
-            "imports-refused", f"{self._label} waits for Milvus to take more imports: {error.message}"
+            "imports-refused",
+            "{label} waits for Milvus to take more imports: {reason}",
+            label=self._label,
+            reason=error.message,
         )
         return True
 
@@ -250,7 +253,9 @@ class Importer:
                 raise ImportAbandoned(error)
             if fresh:
                 self._run.notice(
-                    "import-found", f"{self._label}: the answer of an import got lost, its job was found"
+                    "import-found",
+                    "{label}: the answer of an import got lost, its job was found",
+                    label=self._label,
                 )
                 return fresh.pop()
         return ""
@@ -305,8 +310,15 @@ class Importer:
         waits = " and waits for a commit" if state.phase is ImportPhase.UNCOMMITTED else ""
         if still > self._pace.patience:
             cause = ImportFailed(
-                f"import job {job.id} into {self._label} stands at {state.percent}%{waits} for {still:.0f} s",
-                hint=f"its segments are {job.group}; see the logs of Milvus' data nodes",
+                "import job {job} into {label} stands at {percent}%{waits} for {still:.0f} s",
+                code="import-job-into-stands",
+                job=job.id,
+                label=self._label,
+                percent=state.percent,
+                waits=waits,
+                still=still,
+                group=job.group,
+                hint="its segments are {group}; see the logs of Milvus' data nodes",
             )
             self._let_go(job)
             self.left_running = True
@@ -315,8 +327,11 @@ class Importer:
             job.told = now
             self._run.notice(
                 "import-stalled",
-                f"{self._label}: import job {job.id} stands at {state.percent}%{waits}",
+                "{collection}: import job {job} stands at {percent}%{waits}",
                 self._label,
+                job=job.id,
+                percent=state.percent,
+                waits=waits,
             )
 
     def _try_again(self, work: _Work, reason: str) -> None:
@@ -332,8 +347,10 @@ class Importer:
         if len(group.segments) > 1:
             self._run.notice(
                 "import-split",
-                f"{self._label}: an import of {len(group.segments)} segments failed, its halves are tried: {reason}",
+                "{collection}: an import of {count} segments failed, its halves are tried: {reason}",
                 self._label,
+                count=len(group.segments),
+                reason=reason,
             )
             family = _Family()
             parts = [_Work(half, family=family) for half in halves(group)]
@@ -343,11 +360,22 @@ class Importer:
                 self._waiting.extendleft(reversed(parts))
         elif work.attempt < self._pace.attempts:
             self._run.notice(
-                "import-retried", f"{self._label}: segment {group} is tried again: {reason}", self._label
+                "import-retried",
+                "{collection}: segment {group} is tried again: {reason}",
+                self._label,
+                group=group,
+                reason=reason,
             )
             self._waiting.appendleft(replace(work, attempt=work.attempt + 1, family=_Family()))
         else:
-            raise ImportFailed(f"import into {self._label} failed: {reason}", hint=f"segment {group}")
+            raise ImportFailed(
+                "import into {label} failed: {reason}",
+                code="import-into-failed",
+                label=self._label,
+                reason=reason,
+                group=group,
+                hint="segment {group}",
+            )
 
     def _finish(self, job: _Job, state: ImportState) -> None:
         """A job that found nothing to read says "completed" as well: a wrong directory must not pass for an empty one."""
@@ -355,13 +383,19 @@ class Importer:
         self._slots.touch()
         if not group.has_deletes and not self._cut and state.rows != group.rows:
             raise VerificationFailed(
-                f"import into {self._label} is complete with {state.rows} rows of {group.rows}",
+                "import into {label} is complete with {rows} rows of {rows2}",
+                code="import-into-complete-rows",
+                label=self._label,
+                rows=state.rows,
+                rows2=group.rows,
                 hint="does Milvus read the storage that mbk wrote to?",
             )
         if group.rows and not state.rows:
             self._run.notice(
                 "import-empty",
-                f"{self._label}: an import took none of {group.rows} rows; were all of them deleted or too young?",
+                "{label}: an import took none of {rows} rows; were all of them deleted or too young?",
+                label=self._label,
+                rows=group.rows,
             )
         self._note(group, job.id, done=True, rows=state.rows)
         self._run.emit(ImportProgressed(collection=self._label, job=job.id, percent=100, rows=state.rows))
@@ -375,8 +409,9 @@ class Importer:
             return
         self._run.notice(
             "imports-ending",
-            f"waiting for {len(self._running)} import jobs that Milvus has begun",
+            "waiting for {count} import jobs that Milvus has begun",
             self._label,
+            count=len(self._running),
         )
         deadline = time.monotonic() + self._pace.settle
         try:

@@ -88,7 +88,10 @@ def sort_out(storage: Storage, segment: SegmentInfo, logs: Logs, run: Run) -> fr
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     run.notice(
         "orphans-left-out",
-        f"segment {segment.id}: files that a failed upload left are not copied: {names[0]}{more}",
+        "segment {segment}: files that a failed upload left are not copied: {names}{more}",
+        segment=segment.id,
+        names=names[0],
+        more=more,
     )
     return sorted_out.own
 

@@ -65,7 +65,13 @@ def _add_insert(found: SegmentPlaces, entry: ObjectInfo) -> None:
     directory, segment = _directory(entry.key, below=2)
     place = found.places.setdefault(segment, Place())
     if place.insert not in ("", directory):
-        raise InvalidBackup(f"segment {segment} lies in both {place.insert} and {directory}")
+        raise InvalidBackup(
+            "segment {segment} lies in both {insert} and {directory}",
+            code="segment-lies-both",
+            segment=segment,
+            insert=place.insert,
+            directory=directory,
+        )
     place.insert = directory
     place.objects += 1
     place.size += entry.size
@@ -89,7 +95,12 @@ def _directory(key: str, *, below: int) -> tuple[str, int]:
     try:
         return "/".join(parts[:-below]) + "/", int(parts[-below - 1])
     except (ValueError, IndexError):
-        raise InvalidBackup(f"{key} is no log of a known layout", hint="was it put there by hand?") from None
+        raise InvalidBackup(
+            "{key} is no log of a known layout",
+            code="log-known-layout",
+            key=key,
+            hint="was it put there by hand?",
+        ) from None
 
 
 def _require(collection: Collection, found: SegmentPlaces, storage: Storage) -> None:
@@ -101,8 +112,12 @@ def _require(collection: Collection, found: SegmentPlaces, storage: Storage) -> 
             only_deletes = place.delta and place.size == segment.size
             if segment.num_of_rows and not segment.is_l0 and not place.insert and not only_deletes:
                 raise InvalidBackup(
-                    f"the backup has no data of segment {segment.segment_id} "
-                    f"({segment.num_of_rows} rows of {collection.db_name}.{collection.collection_name}) "
-                    f"in {storage.location}",
+                    "the backup has no data of segment {segment_id} ({num_of_rows} rows of {db_name}.{collection_name}) in {location}",
+                    code="backup-data-segment-rows",
+                    segment_id=segment.segment_id,
+                    num_of_rows=segment.num_of_rows,
+                    db_name=collection.db_name,
+                    collection_name=collection.collection_name,
+                    location=storage.location,
                     hint="objects were deleted or the backup was moved only in part",
                 )

@@ -25,7 +25,8 @@ def rest_imports(
         if asked:
             run.notice(
                 "rest-missing",
-                f"Milvus {milvus.version} imports over gRPC alone: that is used instead",
+                "Milvus {version} imports over gRPC alone: that is used instead",
+                version=milvus.version,
             )
         return False
     if asked is False or not (asked or _gains(tasks, places)):
@@ -37,12 +38,12 @@ def rest_imports(
     try:
         run.retry.call("ask for REST", probe) if asked else probe()
     except Unsupported as error:
-        run.notice("rest-missing", f"{error.message}: gRPC is used instead")
+        run.notice("rest-missing", "{reason}: gRPC is used instead", reason=error.message)
         return False
     except (Unreachable, AccessError) as error:
         if asked:
             raise
-        run.notice("rest-unreachable", f"{error.message}: gRPC is used instead")
+        run.notice("rest-unreachable", "{reason}: gRPC is used instead", reason=error.message)
         return False
     except MbkError:
         pass  # it is there

@@ -102,8 +102,9 @@ class CollectionRestorer:
             if journal.has_rows_in_place:
                 self.run.notice(
                     "half-added",
-                    f"{task.target} holds a part of the backup's rows: run the same restore again to add the rest",
+                    "{target} holds a part of the backup's rows: run the same restore again to add the rest",
                     str(task.target),
+                    target=task.target,
                 )
             elif not journal.is_needed:
                 self._forget(staging, journal)
@@ -149,7 +150,11 @@ class CollectionRestorer:
                 if not (made and work.target.ends_jobs_when_dropped and left):
                     raise error.cause from error
                 self.run.notice(
-                    "begun-anew", f"{work.task.target} is begun anew: {error.message}", str(work.task.target)
+                    "begun-anew",
+                    "{target} is begun anew: {reason}",
+                    str(work.task.target),
+                    target=work.task.target,
+                    reason=error.message,
                 )
                 work.journal.reset()
                 resumed = False
@@ -224,7 +229,10 @@ class CollectionRestorer:
         end = work.point.of(group.v_channel)
         if end is None:
             raise InvalidBackup(
-                f"{work.task.source}: the consistency point is not known for the segments {group}"
+                "{source}: the consistency point is not known for the segments {group}",
+                code="consistency-point-known-segments",
+                source=work.task.source,
+                group=group,
             )
         return end
 
@@ -265,7 +273,14 @@ class CollectionRestorer:
 
     def _differ(self, task: RestoreTask, present: int, expected: int) -> str:
         note = f"{expected} rows were counted when it was backed up: was it being written to?"
-        self.run.notice("rows-differ", f"{task.target} has {present} rows; {note}", str(task.target))
+        self.run.notice(
+            "rows-differ",
+            "{target} has {present} rows; {note}",
+            str(task.target),
+            target=task.target,
+            present=present,
+            note=note,
+        )
         return note
 
     def _conclude(self, work: _Restoration, outcome: CollectionOutcome) -> CollectionOutcome:

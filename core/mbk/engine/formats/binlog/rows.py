@@ -40,7 +40,11 @@ class Source:
             data = self.run.retry.call(f"read {entry.key}", once)
             if len(data) != length:
                 raise InvalidBackup(
-                    f"{entry.key} has {len(data)} bytes where {length} are",
+                    "{key} has {count} bytes where {length} are",
+                    code="bytes-where",
+                    key=entry.key,
+                    count=len(data),
+                    length=length,
                     hint="it changed meanwhile; run again",
                 )
             return data
@@ -110,7 +114,10 @@ def _column(number: int, blobs: list[Blob]) -> Iterator[packed.Rows]:
 def require(groups: dict[int, list[Blob]], field: int, segment: SegmentHead) -> list[Blob]:
     if field not in groups:
         raise InvalidBackup(
-            f"the backup has no data of field {field} in segment {segment.segment_id}",
+            "the backup has no data of field {field} in segment {segment_id}",
+            code="backup-data-field-segment",
+            field=field,
+            segment_id=segment.segment_id,
             hint="does the segment record the right storage version?",
         )
     return groups[field]
@@ -120,11 +127,21 @@ def primary_key(schema: CollectionSchema | None, label: str) -> FieldSchema:
     for field in schema.fields if schema else ():
         if field.is_primary_key:
             return field
-    raise InvalidBackup(f"{label} has no primary key in the backup", hint="was its metadata edited by hand?")
+    raise InvalidBackup(
+        "{label} has no primary key in the backup",
+        code="primary-key-backup",
+        label=label,
+        hint="was its metadata edited by hand?",
+    )
 
 
 def _number(key: str) -> int:
     text = key.rpartition("/")[2]
     if not text.isdecimal():
-        raise InvalidBackup(f"{key} is no log of a known layout", hint="was it put there by hand?")
+        raise InvalidBackup(
+            "{key} is no log of a known layout",
+            code="log-known-layout",
+            key=key,
+            hint="was it put there by hand?",
+        )
     return int(text)

@@ -105,7 +105,12 @@ class Staging:
 
     def _convert(self, group: ImportGroup, schema: CollectionSchema, end_ts: int) -> set[str]:
         if self._converter is None:
-            raise Unsupported(f"{self._label}: segments {group} must be converted for this Milvus")
+            raise Unsupported(
+                "{label}: segments {group} must be converted for this Milvus",
+                code="segments-must-converted-milvus",
+                label=self._label,
+                group=group,
+            )
         job = ConversionJob(
             conversion=group.conversion,
             schema=schema,
@@ -120,7 +125,10 @@ class Staging:
         written = set(self._converter.convert(job))
         if missing := sorted(written - self._present(group).keys()):
             raise VerificationFailed(
-                f"{missing[0]} is missing in {self._storage.location} after it was written"
+                "{missing} is missing in {location} after it was written",
+                code="missing-after-written",
+                missing=missing[0],
+                location=self._storage.location,
             )
         return written
 
@@ -139,7 +147,9 @@ class Staging:
                 delete_below(self._storage, prefix, fresh)
                 self._storage.clean(prefix)
         except MbkError as error:
-            self._run.notice("temp-left", f"temporary copies stay in {self.prefix}: {error}")
+            self._run.notice(
+                "temp-left", "temporary copies stay in {prefix}: {reason}", prefix=self.prefix, reason=error
+            )
 
     def _insert(self, group: ImportGroup) -> str:
         return f"{self.prefix}{INSERT_LOG}/{group.key}/"

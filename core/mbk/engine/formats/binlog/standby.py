@@ -162,13 +162,23 @@ class BinlogStandby:
             tick = self.run.retry.call(f"get the checkpoint of {channel}", replication.checkpoint, channel)
             if tick:
                 raise AlreadyExists(
-                    f"cluster {target} has taken messages on {channel} up to {tick}",
+                    "cluster {target} has taken messages on {channel} up to {tick}",
+                    code="cluster-taken-messages-up",
+                    target=target,
+                    channel=channel,
+                    tick=tick,
                     hint="use a fresh standby",
                 )
         for record in backup.collection_backups:
             name = _name(record)
             if self.milvus.inventory.has_collection(name.database, name.collection):
-                raise AlreadyExists(f"cluster {target} holds {name} already", hint="use a fresh standby")
+                raise AlreadyExists(
+                    "cluster {target} holds {name} already",
+                    code="cluster-holds-already",
+                    target=target,
+                    name=name,
+                    hint="use a fresh standby",
+                )
 
     def _stage(self, backup: Backup, transfer: Transfer) -> list[list[_Job]]:
         """Everything lies where the standby can read it before it is told of anything. Waves of jobs, in their order."""
@@ -284,7 +294,11 @@ class BinlogStandby:
             else:
                 if state.phase is ImportPhase.FAILED:
                     raise ImportFailed(
-                        f"import {job.id} into {label} failed: {state.reason or 'the server gave no reason'}",
+                        "import {job} into {label} failed: {fact}",
+                        code="import-into-failed",
+                        job=job.id,
+                        label=label,
+                        fact=state.reason or "the server gave no reason",
                         hint="mend it and run the same command again",
                     )
                 self.run.emit(
@@ -320,7 +334,10 @@ class BinlogStandby:
             while not self.milvus.inventory.has_collection(name.database, name.collection):
                 if time.monotonic() > deadline:
                     raise VerificationFailed(
-                        f"{name} does not appear in the standby", hint="see the standby's log"
+                        "{name} does not appear in the standby",
+                        code="does-appear-standby",
+                        name=name,
+                        hint="see the standby's log",
                     )
                 self.run.sleep(self.context.pace.standby)
             self.run.emit(CollectionFinished(collection=str(name), outcome=CollectionState.DONE))

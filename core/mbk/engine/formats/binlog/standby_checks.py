@@ -18,10 +18,18 @@ _AGAIN = "back up again with --strategy bulk_flush --backup_index_extra"
 def refuse(backup: Backup, milvus: Milvus, source: str, target: str) -> None:
     """`UsageError` names everything at once that stands against it."""
     if source == target:
-        raise UsageError(f"{source!r} cannot be its own standby", hint="give two cluster ids")
+        raise UsageError(
+            "{source!r} cannot be its own standby",
+            code="cannot-own-standby",
+            source=source,
+            hint="give two cluster ids",
+        )
     if Feature.REPLICATE_STREAM not in milvus.features:
         raise UsageError(
-            f"restore secondary needs Milvus 2.6.11, this one is {milvus.version}", hint="restore without it"
+            "restore secondary needs Milvus 2.6.11, this one is {version}",
+            code="restore-secondary-needs-milvus",
+            version=milvus.version,
+            hint="restore without it",
         )
     problems = [
         *_root_problems(backup),
@@ -30,7 +38,12 @@ def refuse(backup: Backup, milvus: Milvus, source: str, target: str) -> None:
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise UsageError(
-            f"backup {backup.name!r} cannot seed a standby: {'; '.join(problems[:3])}{more}", hint=_AGAIN
+            "backup {backup!r} cannot seed a standby: {names}{more}",
+            code="backup-cannot-seed-standby",
+            backup=backup.name,
+            names="; ".join(problems[:3]),
+            more=more,
+            hint=_AGAIN,
         )
     ticks = flush_ticks(backup)
     channels = {
@@ -39,7 +52,13 @@ def refuse(backup: Backup, milvus: Milvus, source: str, target: str) -> None:
         for channel in record.virtual_channel_names
     }
     if missing := sorted(channels - ticks.keys()):
-        raise InvalidBackup(f"backup {backup.name!r} has no flush of channel {missing[0]}", hint=_AGAIN)
+        raise InvalidBackup(
+            "backup {backup!r} has no flush of channel {missing}",
+            code="backup-flush-channel",
+            backup=backup.name,
+            missing=missing[0],
+            hint=_AGAIN,
+        )
 
 
 def _root_problems(backup: Backup) -> list[str]:

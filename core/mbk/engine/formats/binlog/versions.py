@@ -18,7 +18,9 @@ def refuse_manifests(segments: Iterable[SegmentInfo], what: str) -> None:
     """`MilvusError` for segments of a server that binlogs cannot hold."""
     if any(segment.storage_version >= MANIFEST for segment in segments):
         raise MilvusError(
-            f"{what} is of storage version 3, which the binlog format cannot hold",
+            "{what} is of storage version 3, which the binlog format cannot hold",
+            code="storage-version-3-binlog",
+            what=what,
             hint="back up with --format snapshot",
         )
 
@@ -28,7 +30,10 @@ def require_rows(segments: Iterable[SegmentHead], label: str) -> None:
     for segment in segments:
         if segment.storage_version >= MANIFEST:
             raise UsageError(
-                f"segment {segment.segment_id} of {label} has storage version {segment.storage_version}, whose rows "
-                "mbk does not read",
+                "segment {segment_id} of {label} has storage version {storage_version}, whose rows mbk does not read",
+                code="segment-storage-version-whose",
+                segment_id=segment.segment_id,
+                label=label,
+                storage_version=segment.storage_version,
                 hint="restore the backup as it is",
             )

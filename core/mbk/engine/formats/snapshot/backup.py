@@ -142,7 +142,9 @@ class SnapshotWorker:
             return export.wait()
         except BaseException as error:
             if not isinstance(error, ImportFailed):
-                self.run.notice("export-ending", f"waiting for the export of {label} to end in Milvus", label)
+                self.run.notice(
+                    "export-ending", "waiting for the export of {collection} to end in Milvus", label
+                )
             export.settle()
             raise
 
@@ -183,13 +185,19 @@ class SnapshotWorker:
                 self.milvus.snapshots.drop(info.database, info.name, snapshot)
                 self.run.notice(
                     "snapshot-dropped",
-                    f"{label}: dropped snapshot {snapshot}, which a killed run left; its backup is deleted",
+                    "{collection}: dropped snapshot {snapshot}, which a killed run left; its backup is deleted",
                     label,
+                    snapshot=snapshot,
                 )
         except MbkError as error:
             if concerns_everything(error):
                 raise
-            self.run.notice("snapshots-unsure", f"{label}: old snapshots may be left: {error.message}", label)
+            self.run.notice(
+                "snapshots-unsure",
+                "{collection}: old snapshots may be left: {reason}",
+                label,
+                reason=error.message,
+            )
 
     def _drop_or_tell(self, database: str, collection: str) -> None:
         """What is left holds files in Milvus until somebody drops it: it is told, and noted in the backup."""
@@ -200,8 +208,10 @@ class SnapshotWorker:
             self._left.append(label)
             self.run.notice(
                 "snapshot-left",
-                f"{label}: Milvus keeps snapshot {self.snapshot}, which holds its files: {error.message}",
+                "{collection}: Milvus keeps snapshot {snapshot}, which holds its files: {reason}",
                 label,
+                snapshot=self.snapshot,
+                reason=error.message,
             )
 
     def _drop(self, database: str, collection: str) -> None:

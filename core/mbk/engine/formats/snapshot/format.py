@@ -59,7 +59,9 @@ class SnapshotFormat:
         except Unsupported as error:
             if asked:
                 raise
-            context.run.notice("no-snapshot", f"binlogs are copied instead of snapshots: {error.message}")
+            context.run.notice(
+                "no-snapshot", "binlogs are copied instead of snapshots: {reason}", reason=error.message
+            )
             return None
         return SnapshotBackupRun(context, external, selection)
 
@@ -92,13 +94,18 @@ class SnapshotFormat:
 
     def require_movable(self, name: str) -> None:
         raise InvalidBackup(
-            f"backup {name!r} is a snapshot, whose files name their place",
+            "backup {name!r} is a snapshot, whose files name their place",
+            code="backup-snapshot-whose-files",
+            name=name,
             hint="create it with --format binlog",
         )
 
     def compact(self, context: Context, catalog: Catalog, name: str) -> Compaction:
         raise UsageError(
-            f"backup {name!r} is a snapshot, which has no L0 segments", hint="restore it as it is"
+            "backup {name!r} is a snapshot, which has no L0 segments",
+            code="backup-snapshot-l0-segments",
+            name=name,
+            hint="restore it as it is",
         )
 
     def standby(
@@ -109,7 +116,9 @@ class SnapshotFormat:
         clusters: Clusters,
     ) -> StandbyRestore:
         raise UsageError(
-            f"backup {backup.name!r} cannot seed a standby: it is a snapshot",
+            "backup {backup!r} cannot seed a standby: it is a snapshot",
+            code="backup-cannot-seed-standby",
+            backup=backup.name,
             hint="back up again with --format binlog --strategy bulk_flush --backup_index_extra",
         )
 
@@ -126,7 +135,9 @@ class SnapshotBackupRun:
         name = CollectionName(info.database, info.name)
         if self.selection.narrows(name):
             raise UsageError(
-                f"a snapshot holds all partitions of {name}",
+                "a snapshot holds all partitions of {name}",
+                code="snapshot-holds-all-partitions",
+                name=name,
                 hint="choose the whole collection, or --format binlog",
             )
 
@@ -176,10 +187,15 @@ class SnapshotRestore:
 
 def _require_possible(context: ClusterContext, options: CreateOptions, before: str | None) -> None:
     if options.strategy is Strategy.META_ONLY and before is None:
-        raise UsageError("a snapshot is never without data", hint="leave --format snapshot or meta_only out")
+        raise UsageError(
+            "a snapshot is never without data",
+            code="snapshot-never-without-data",
+            hint="leave --format snapshot or meta_only out",
+        )
     if Feature.SNAPSHOT not in context.milvus.features:
         raise UsageError(
-            "format snapshot needs a Milvus that exports snapshots (3.0), "
-            f"this one is {context.milvus.version}",
+            "format snapshot needs a Milvus that exports snapshots (3.0), this one is {version}",
+            code="format-snapshot-needs-milvus",
+            version=context.milvus.version,
             hint="use --format binlog",
         )

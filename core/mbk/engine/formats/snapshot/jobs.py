@@ -40,7 +40,9 @@ class External:
         """`Unsupported` where Milvus cannot be told of the storage or let in."""
         if not isinstance(storage, MilvusReachable):
             raise Unsupported(
-                f"Milvus cannot write snapshots to {storage.location} by itself",
+                "Milvus cannot write snapshots to {location} by itself",
+                code="milvus-cannot-write-snapshots",
+                location=storage.location,
                 hint="use --format binlog, or a storage that Milvus knows",
             )
         own = _service(storage.location) == _service(milvus_storage.location)
@@ -60,7 +62,11 @@ class External:
             if path != key and _METADATA.fullmatch(path):
                 return path
         raise MilvusError(
-            f"the snapshot was exported to {uri}, which is not below {place.prefix} of {bucket}",
+            "the snapshot was exported to {uri}, which is not below {prefix} of {bucket}",
+            code="snapshot-exported-below",
+            uri=uri,
+            prefix=place.prefix,
+            bucket=bucket,
             hint="does Milvus reach the backup's storage under another name? see milvusAddress",
         )
 
@@ -87,14 +93,24 @@ def require_bundle(
     found = listing.objects(storage, run, root)
     if f"{place.prefix}{bundle.metadata_path}" not in {entry.key for entry in found}:
         raise VerificationFailed(
-            f"{bundle.metadata_path} of {label} is missing in {storage.location}",
+            "{metadata_path} of {label} is missing in {location}",
+            code="missing",
+            metadata_path=bundle.metadata_path,
+            label=label,
+            location=storage.location,
             hint="does Milvus write where mbk looks? see milvusAddress",
         )
     size = sum(entry.size for entry in found)
     if len(found) < bundle.total_files or size < bundle.total_bytes:
         raise VerificationFailed(
-            f"{root} holds {len(found)} files of {size} bytes of {label}, "
-            f"Milvus wrote {bundle.total_files} of {bundle.total_bytes}",
+            "{root} holds {count} files of {size} bytes of {label}, Milvus wrote {total_files} of {total_bytes}",
+            code="holds-files-bytes-milvus",
+            root=root,
+            count=len(found),
+            size=size,
+            label=label,
+            total_files=bundle.total_files,
+            total_bytes=bundle.total_bytes,
             hint="something deletes objects there",
         )
     return found
@@ -123,22 +139,34 @@ class SnapshotJob:
                 return state
             if state.phase is ImportPhase.FAILED:
                 raise ImportFailed(
-                    f"{self.what} of {self.label} failed: {state.reason or 'Milvus gave no reason'}"
+                    "{what} of {label} failed: {fact}",
+                    code="failed",
+                    what=self.what,
+                    label=self.label,
+                    fact=state.reason or "Milvus gave no reason",
                 )
             if state.percent > percent:
                 percent, moved = state.percent, now
                 self._emit(percent)
             elif now - moved > self.pace.patience:
                 raise ImportFailed(
-                    f"{self.what} of {self.label} stands at {percent}% for {now - moved:.0f} s",
+                    "{what} of {label} stands at {percent}% for {fact:.0f} s",
+                    code="stands-s",
+                    what=self.what,
+                    label=self.label,
+                    percent=percent,
+                    fact=now - moved,
                     hint="look at the log of Milvus' data coordinator",
                 )
             elif now - max(moved, told) > self.pace.notice:
                 told = now
                 self.run.notice(
                     "snapshot-stalled",
-                    f"{self.label}: {self.what} {self.job} stands at {percent}%",
+                    "{collection}: {what} {job} stands at {percent}%",
                     self.label,
+                    what=self.what,
+                    job=self.job,
+                    percent=percent,
                 )
             self.run.sleep(pause)
             pause = min(self.pace.poll, pause * 1.5)

@@ -40,11 +40,17 @@ def require_restorable(
     """`UsageError` names everything that was asked for and that a snapshot cannot give."""
     if Feature.SNAPSHOT not in milvus.features:
         raise UsageError(
-            f"backup {name!r} holds snapshots and needs a Milvus that restores them (3.0), this one is {milvus.version}"
+            "backup {name!r} holds snapshots and needs a Milvus that restores them (3.0), this one is {version}",
+            code="backup-holds-snapshots-needs",
+            name=name,
+            version=milvus.version,
         )
     if refused := list(dict.fromkeys(_refused(tasks, options))):
         raise UsageError(
-            f"backup {name!r} holds snapshots, which come back as they were: {', '.join(refused)}",
+            "backup {name!r} holds snapshots, which come back as they were: {names}",
+            code="backup-holds-snapshots-come",
+            name=name,
+            names=", ".join(refused),
             hint="leave these out",
         )
     if options.auto_index or options.drop_index:
@@ -139,7 +145,14 @@ class SnapshotRestorer:
         present = finish.live_rows(task)
         if present is not None and scanned.rows_expected not in (None, present):
             notes = (*notes, f"{scanned.rows_expected} rows were counted when it was backed up")
-            self.run.notice("rows-differ", f"{task.target} has {present} rows; {notes[-1]}", str(task.target))
+            self.run.notice(
+                "rows-differ",
+                "{target} has {present} rows; {notes}",
+                str(task.target),
+                target=task.target,
+                present=present,
+                notes=notes[-1],
+            )
         return replace(scanned, rows_present=present, notes=notes, seconds=time.monotonic() - started)
 
     def conclude(self, task: RestoreTask) -> None:
@@ -197,7 +210,14 @@ class SnapshotRestorer:
                 self.run.retry.call(f"{what} of {task.target}", change)
             except MbkError as error:
                 notes.append(f"{what}: {error.message}")
-                self.run.notice("not-changed", f"{task.target}: {what}: {error}", str(task.target))
+                self.run.notice(
+                    "not-changed",
+                    "{target}: {what}: {reason}",
+                    str(task.target),
+                    target=task.target,
+                    what=what,
+                    reason=error,
+                )
         return notes
 
     def _changes(self, task: RestoreTask, info: CollectionInfo) -> Iterator[tuple[str, Callable[[], None]]]:
@@ -238,5 +258,9 @@ class SnapshotRestorer:
 
 def _bundle(task: RestoreTask) -> SnapshotBackup:
     if task.record.snapshot_backup is None or "snapshots/" not in task.record.snapshot_backup.metadata_path:
-        raise InvalidBackup(f"collection {task.source} of the backup has no snapshot")
+        raise InvalidBackup(
+            "collection {source} of the backup has no snapshot",
+            code="collection-backup-snapshot",
+            source=task.source,
+        )
     return task.record.snapshot_backup
