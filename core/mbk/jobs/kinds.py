@@ -98,7 +98,12 @@ def _backup(work: Work, params: Params) -> Done:
         with suppress(BackupNotFound):
             found = work.session.get(name)
             if found.id != work.job.id:
-                raise BackupExists(f"backup {name!r} was created by another process", hint="use another name")
+                raise BackupExists(
+                    "backup {name!r} was created by another process",
+                    code="backup-created-another-process",
+                    name=name,
+                    hint="use another name",
+                )
             if found.state is BackupState.COMPLETE:
                 return Done(None, {"size": found.size})
             resume = True
