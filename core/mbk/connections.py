@@ -148,6 +148,8 @@ class Connections:
         self, operation: Operation, options: Options, run: Run, *, id: str = ""
     ) -> Iterator[Context]:
         """What the operation works with, by what it needs; what is opened for it alone is closed with it."""
+        from mbk.engine.runtime.context import ClusterContext, Context, CopyContext, StandbyContext
+
         given: dict[str, Any] = {
             "run": run,
             "id": id,
@@ -156,8 +158,6 @@ class Connections:
             "pace": self.pace,
             "tool": TOOL,
         }
-        from mbk.engine.runtime.context import ClusterContext, Context, CopyContext, StandbyContext
-
         with ExitStack() as stack:
             if "milvus" in operation.needs:
                 given |= {
@@ -172,7 +172,7 @@ class Connections:
                     target = self._backup_storage_at(path=options.path, bucket=options.bucket)
                     yield CopyContext(**given, target=stack.enter_context(closing(target)))
                 case StandbyOptions():
-                    yield StandbyContext(**given, open_log=self._open_log(options.source, options.target))
+                    yield StandbyContext(**given, open_log=self._open_log(options))
                 case MigrateOptions():
                     yield self._cloud_context(given)
                 case _:
@@ -188,11 +188,13 @@ class Connections:
 
         return CloudContext(**given, cloud=ZillizCloud(self.settings.cloud), open_volume=open_volume)
 
-    def _open_log(self, source: str, target: str) -> OpenReplication:
+    def _open_log(self, clusters: StandbyOptions) -> OpenReplication:
         from mbk.milvus import connect_replication
 
         def open_log(control: str) -> Replication:
-            return connect_replication(self.settings.milvus, source=source, target=target, control=control)
+            return connect_replication(
+                self.settings.milvus, source=clusters.source, target=clusters.target, control=control
+            )
 
         return open_log
 

@@ -235,12 +235,12 @@ class Session(Connections):
         from mbk.engine.runtime.run import Run
 
         yield from Check(
-            lambda: self.milvus,
-            lambda: self.storage,
-            lambda: self.backup_storage,
-            Run(self.registry.emit, policy=self.pace.retry),
-            self._limits().transfer,
-            self.settings.backup.pause_gc,
+            milvus=lambda: self.milvus,
+            storage=lambda: self.storage,
+            backup=lambda: self.backup_storage,
+            run=Run(self.registry.emit, policy=self.pace.retry),
+            transfer=self._limits().transfer,
+            pause_gc=self.settings.backup.pause_gc,
         ).results()
 
     # -- how -----------------------------------------------------------------------------------------------------
@@ -258,17 +258,12 @@ class Session(Connections):
         """Runs one of `OPERATIONS` by its name, for who chooses it at run time; its report is that of its own method."""
         declared = self._declared(operation)
         given = declared.options.of(options, {})
-        name = name or (default_name() if declared.name_of_backup == "optional" else "")
-        named = given.output or compacted_name(name) if isinstance(given, L0CompactOptions) else name
-        hint = declared.resume.format(name=name, output=named)
+        name = _named(declared, name)
+        output = given.output or compacted_name(name) if isinstance(given, L0CompactOptions) else name
+        hint = declared.resume.format(name=name, output=output)
         with (
             self._run(
-                operation,
-                named,
-                on_event,
-                hint=hint,
-                restores="milvus" in declared.writes,
-                cancelled=cancelled,
+                declared, command=operation, name=output, hint=hint, on_event=on_event, cancelled=cancelled
             ) as run,
             self._context(declared, given, run, id=id) as context,
         ):
@@ -293,14 +288,15 @@ class Session(Connections):
         """
         declared = self._declared(operation)
         given = declared.options.of(options, {})
-        name = name or (default_name() if declared.name_of_backup == "optional" else "")
+        name = _named(declared, name)
+        command = f"plan {operation}"
         with (
             self._run(
-                f"plan {operation}",
-                name,
-                on_event,
+                declared,
+                command=command,
+                name=name,
                 hint="run it again",
-                restores="milvus" in declared.writes,
+                on_event=on_event,
                 cancelled=cancelled,
             ) as run,
             self._context(declared, given, run) as context,
@@ -325,13 +321,13 @@ class Session(Connections):
     @contextmanager
     def _run(
         self,
+        operation: Operation,
+        *,
         command: str,
         name: str,
-        on_event: OnEvent | None,
-        *,
         hint: str,
-        restores: bool = False,
-        cancelled: threading.Event | None = None,
+        on_event: OnEvent | None,
+        cancelled: threading.Event | None,
     ) -> Iterator[Run]:
         from mbk.engine.runtime.run import Run
 
@@ -342,12 +338,8 @@ class Session(Connections):
             if on_event is not None:
                 on_event(event)
 
-        run = Run(
-            emit,
-            policy=self.pace.retry,
-            cancelled=cancelled,
-            budget=budget(self.settings, restores=restores),
-        )
+        allowed = budget(self.settings, restores="milvus" in operation.writes)
+        run = Run(emit, policy=self.pace.retry, cancelled=cancelled, budget=allowed)
         try:
             with run.command(command, name):
                 yield run
@@ -359,3 +351,8 @@ class Session(Connections):
                 name=name,
                 hint=hint,
             ) from stop
+
+
+def _named(operation: Operation, name: str | None) -> str:
+    """A new backup that is given no name is named after the time."""
+    return name or (default_name() if operation.name_of_backup == "optional" else "")

@@ -47,8 +47,13 @@ except SystemExit as exit:
 
 @pytest.mark.parametrize(
     "code",
-    [f"import mbk; mbk.errors; mbk.__version__; {LOADED}", f"import mbk.plugin; {LOADED}", HELP],
-    ids=["import mbk", "import mbk.plugin", "mbk --help"],
+    [
+        f"import mbk; mbk.errors; mbk.__version__; {LOADED}",
+        f"import mbk.plugin; {LOADED}",
+        f"import mbk.model.operations; {LOADED}",
+        HELP,
+    ],
+    ids=["import mbk", "import mbk.plugin", "the table of operations", "mbk --help"],
 )
 def test_starting_loads_nothing_heavy(code: str) -> None:
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
