@@ -47,7 +47,7 @@ UNTIL: dict[Feature, Version] = {Feature.REPLICATE_POSITION: (2, 6, 0)}
 PROBES: dict[Feature, str] = {Feature.SNAPSHOT: "GetExportSnapshotState"}
 
 #: The change of the unit came with patches of two lines at once (milvus PRs 40332-40334). Where in doubt hybrid: an
-#: older server overflows on it and cuts nothing, while milliseconds read as a hybrid timestamp cut everything.
+#: older server overflows on it and cuts nothing, while a newer one refuses milliseconds (seen on 2.5.27).
 HYBRID_END_TS: tuple[tuple[Version, Version], ...] = (((2, 4, 23), (2, 5, 0)), ((2, 5, 6), (99, 0, 0)))
 
 #: Calls without side effects, and the first version that knows them, newest first. Sources: the releases of

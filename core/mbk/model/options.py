@@ -205,7 +205,7 @@ class CreateOptions(Options):
             choices=get_args(Format),
             accepts="Format",
             help="Data format.",
-            more="`binlog` copies the files of the segments, `snapshot` lets Milvus 2.6.15 and newer export them itself; "
+            more="`binlog` copies the files of the segments, `snapshot` lets Milvus 3.0 and newer export them itself; "
             "`auto` is `snapshot` on 3.0.",
         ),
     ] = "auto"
