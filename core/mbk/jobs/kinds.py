@@ -1,4 +1,4 @@
-"""The kinds of jobs: the operations that a job can run, and what it does differently when it is gone on with."""
+"""The kinds of jobs: the operations that a job can run, and what it does differently when it is resumed."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ OLDEST: Version = (2, 2, 0)
 
 #: From which version on a server has the feature and this adapter uses it. `Feature.DATABASES` is asked for instead.
 #: docs/reference/milvus-protocol.md, "Versions and features"; adding fields: milvus-proto's ``AddCollectionField`` came with 2.6.0; snapshots: milvus PR 49092.
-#: The times of deletes: milvus issue 29162, mended on the line of 2.3 in December 2023 (PR 29176), too late for 2.2.16
+#: The times of deletes: milvus issue 29162, fixed in the 2.3 line in December 2023 (PR 29176), too late for 2.2.16
 #: (met); 2.3.5 is the first that was run.
 SINCE: dict[Feature, Version] = {
     Feature.ALIASES: OLDEST,

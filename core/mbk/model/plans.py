@@ -15,7 +15,7 @@ class Plan:
 
     ``collections`` have the outcome ``planned``, or ``failed`` and ``skipped`` with the reason where it is known now.
     ``objects``, ``size`` (bytes) and ``rows`` are of the whole; None where only the run can tell. ``removes``: what is
-    deleted or replaced. ``resumes``: a run that began earlier is gone on with.
+    deleted or replaced. ``resumes``: an earlier run is resumed.
     """
 
     command: str

@@ -171,7 +171,7 @@ class Format(Protocol):
         """For a run of `restore`: looks at the data, changes nothing, and raises everything that stands against it."""
 
     def checks(self, milvus: Milvus, storage: Storage, backup_storage: Storage) -> Iterator[CheckResult]:
-        """What `check` asks for this format beside what it asks of both storages; changes nothing."""
+        """What `check` asks for this format beside what it asks of both storages; leaves nothing behind."""
 
     def require_movable(self, name: str) -> None:
         """`InvalidBackup` where the objects of a backup only mean something where they are."""
@@ -216,7 +216,7 @@ class StandbyRestore(Protocol):
 
     @property
     def resumed(self) -> bool:
-        """Whether an earlier run of it is gone on with."""
+        """Whether this run resumes an earlier one."""
 
     def estimate(self) -> Mapping[CollectionName, Estimate]: ...
 

@@ -35,7 +35,7 @@ from mbk.model.states import CollectionState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestorePlan:
-    """``begun``: targets of an earlier run of this restore, True where it can be gone on with; ``replaced``: collections
+    """``begun``: targets of an earlier run of this restore, True where it can be resumed; ``replaced``: collections
     that exist and are dropped for their restored ones."""
 
     name: str

@@ -43,7 +43,7 @@ class SegmentSpool:
             self._end += len(encoded)
 
     def drop(self, collection: int) -> None:
-        """Forgets a collection: its backup failed or is begun anew."""
+        """Forgets a collection: its backup failed or starts again."""
         with self._lock:
             for key in [key for key in self._places if key[0] == collection]:
                 del self._places[key]

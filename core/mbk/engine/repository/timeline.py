@@ -53,7 +53,7 @@ def consistency_point(record: Collection, backup: Backup) -> ConsistencyPoint:
 
 
 def flush_ticks(backup: Backup) -> dict[str, int]:
-    """Physical channel -> hybrid time tick of the flush that the backup was drawn at; empty without such a flush."""
+    """Physical channel -> hybrid time tick of the flush over everything; empty without such a flush."""
     ticks = {}
     for channel, encoded in backup.flush_all_msgs_base64.items():
         try:

@@ -63,7 +63,7 @@ class TargetChecks:
     options: RestoreOptions
 
     def begun(self) -> dict[CollectionName, bool]:
-        """The targets that an earlier run of this restore began and did not end: True where it can be gone on with.
+        """The targets that an earlier run of this restore began and did not end: True where it can be resumed.
 
         Raises for targets that exist and must not, or must and do not.
         """

@@ -47,7 +47,7 @@ class RestoreSetup:
                 )
 
     def take_up(self, begun: Mapping[CollectionName, bool]) -> set[CollectionName]:
-        """Drops what must be begun anew; returns the targets to go on with."""
+        """Drops what must be restored again; returns the targets to resume."""
         for target, resumable in begun.items():
             if resumable:
                 self.run.notice(

@@ -1,4 +1,4 @@
-"""The one way to list a prefix: a listing that breaks off is begun again from its start.
+"""The one way to list a prefix: a listing that breaks off starts again.
 
 Any thread may call these functions. They raise what the storage raises when the run's retries are used up, and
 `Interrupted` when the run is cancelled meanwhile.

@@ -140,7 +140,7 @@ class CollectionRestorer:
     def _fill(self, work: _Restoration, *, resumed: bool) -> None:
         """Everything up to the last row. When it fails, a collection that this run made is taken away again.
 
-        One into which something may still be imported that nobody can wait for is begun anew, with smaller jobs.
+        One into which something may still be imported that nobody can wait for is restored again, with smaller jobs.
         """
         for left in range(self.context.pace.imports.restarts, -1, -1):
             try:

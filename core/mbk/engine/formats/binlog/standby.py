@@ -1,7 +1,7 @@
 """A backup becomes the state of a standby cluster, ids and all (docs/reference/milvus-protocol.md#replication).
 
 The standby takes no calls that write, only messages of its source's log. So the collections are written into its log
-as the source's log would have them, up to the flush that the backup was drawn at; replication goes on from there.
+as the source's log would have them, up to the backup's consistency point; replication continues from there.
 The messages of one backup are always the same, in the same order: a run that was killed is resumed by the same
 command, and what the standby has received is not sent again.
 """
