@@ -108,7 +108,11 @@ def test_a_restore_tells_rows_expected_against_rows_present(run: Run, session: S
         CollectionOutcome("default.a", "default.a_r", "done", 12, 2048, 3000, 3000, 1.25),
         CollectionOutcome("default.b", "default.b_r", "failed", error="import failed", rows_expected=5),
         transfer=TransferStats(
-            {"stream": 12}, {"stream": 2048}, streamed_because="the accounts differ", retries=1
+            {"stream": 12, "convert": 1},
+            {"stream": 2048, "convert": 512},
+            streamed_because="the accounts differ",
+            retries=1,
+            limited_because="at most 3 of 128 copies were streamed at once",
         ),
     )
     assert run("restore", "nightly", "-s", "_r").out.splitlines() == [
@@ -117,7 +121,8 @@ def test_a_restore_tells_rows_expected_against_rows_present(run: Run, session: S
         "default.b   default.b_r  failed          5        -        0      0 B  0.0 s",
         "  default.b: import failed",
         "restore nightly: 1 of 2 collections, 2.0 KiB in 1.5 s; 12 objects (2.0 KiB) streamed; "
-        "streamed because the accounts differ; 1 retry; from local://backups",
+        "1 object (512 B) converted; streamed because the accounts differ; "
+        "at most 3 of 128 copies were streamed at once; 1 retry; from local://backups",
     ]
 
 

@@ -90,6 +90,8 @@ def test_a_real_2_3_has_the_same_rows_afterwards(newer: Newer, old: Clients) -> 
     with newer.site.session() as session:
         report = session.restore("down", rebuild_index=True)
     assert {item.outcome for item in report.collections} == {"done"}
+    assert report.transfer.objects["convert"]
+    assert report.transfer.bytes["convert"] > report.transfer.objects["convert"]
     for coll in newer.colls:
         assert_same(coll, replace(coll, clients=old), rows=coll.rows())
         assert coll.rows_by_partition().keys() == replace(coll, clients=old).rows_by_partition().keys()

@@ -378,6 +378,7 @@ def _ended(active: Active, done: Done | None = None) -> Job:
             "size": report.size,
             "bytes_by_way": dict(report.transfer.bytes),
             "streamed_because": report.transfer.streamed_because,
+            "limited_because": report.transfer.limited_because,
         }
     progress: Progress = view.progress
     return replace(

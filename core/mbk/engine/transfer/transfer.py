@@ -87,8 +87,8 @@ class Transfer:
             return None
         budget = self._run.budget
         return (
-            f"at most {self._room.most} of {budget.copies} copies passed through this process at once, "
-            f"for together they may hold {budget.memory // MIB} MiB"
+            f"at most {self._room.most} of {budget.copies} copies were streamed at once, "
+            f"to stay within {budget.memory // MIB} MiB of memory"
         )
 
     def copy(self, items: Iterable[CopyItem], *, collection: str, present: Mapping[str, ObjectInfo]) -> None:

@@ -125,10 +125,10 @@ class CollectionRestorer:
 
     def _aside(self, task: RestoreTask) -> tuple[Staging, JournalFile]:
         staging = Staging(
-            self.context.backup_storage,
-            self.context.storage,
-            self.transfer,
-            self.run,
+            backup=self.context.backup_storage,
+            storage=self.context.storage,
+            transfer=self.transfer,
+            run=self.run,
             name=self.name,
             target=task.target,
             converter=self.converter,

@@ -35,11 +35,11 @@ class Staging:
 
     def __init__(
         self,
+        *,
         backup: Storage,
         storage: Storage,
         transfer: Transfer,
         run: Run,
-        *,
         name: str,
         target: CollectionName,
         converter: Converter | None = None,

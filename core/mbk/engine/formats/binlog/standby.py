@@ -193,10 +193,10 @@ class BinlogStandby:
         for record in backup.collection_backups:
             found = self.found[record.collection_id]
             staging = Staging(
-                self.context.backup_storage,
-                self.storage,
-                transfer,
-                self.run,
+                backup=self.context.backup_storage,
+                storage=self.storage,
+                transfer=transfer,
+                run=self.run,
                 name=backup.name,
                 target=_name(record),
             )
