@@ -196,6 +196,26 @@ def test_a_partial_restore_is_resumed_with_what_failed(client: Client, world: Wo
     assert world.milvus.visible_rows("docs_back") == world.milvus.visible_rows("docs")
 
 
+def test_a_resumed_restore_keeps_to_the_partitions_that_were_chosen(client: Client, world: World) -> None:
+    world.milvus.add("parts", partitions=("_default", "hot"))
+    world.milvus.insert("parts", range(3))
+    world.milvus.insert("parts", range(3, 5), partition="hot")
+    client.done(kind="backup", name="nightly")
+
+    def refuse(call: str, what: str) -> None:
+        if call == "create_collection" and what == "parts_back":
+            raise StorageError("no space today")
+
+    world.milvus.fault = refuse
+    chosen = {"filter": "parts_back/hot,docs_back", "suffix": "_back"}
+    job = client.over(client.job(kind="restore", backup="nightly", **chosen))
+    assert job["state"] == "partial"
+    world.milvus.fault = lambda *_: None
+    client.post(f"/api/v2/jobs/{job['id']}:resume")
+    assert client.over(job)["state"] == "succeeded"
+    assert [key for key, _ in world.milvus.visible_rows("parts_back")] == [3, 4]
+
+
 def test_an_idempotency_key_files_one_job(client: Client) -> None:
     body = {"kind": "backup", "name": "nightly"}
     key = {"Idempotency-Key": "tonight"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mbk.errors import BackupExists, BackupNotFound
@@ -14,6 +14,7 @@ from mbk.model.declared import Options
 from mbk.model.events import Event
 from mbk.model.jobs import Job
 from mbk.model.operations import Operation
+from mbk.model.options import RestoreOptions
 from mbk.model.reports import DeletionReport, RunReport, check_name, default_name
 from mbk.model.selection import CollectionName, Selection
 from mbk.model.states import BackupState, CollectionState
@@ -112,13 +113,14 @@ def _backup(work: Work, params: Params) -> Done:
 
 def _restore(work: Work, params: Params) -> Done:
     """Going on: what an attempt has finished is left alone; what it has begun, the engine goes on with."""
-    over = [item for item in work.job.collections if item.state == CollectionState.DONE]
-    rest = [item.target for item in work.job.collections if item.state != CollectionState.DONE]
-    partial = work.resume and work.job.error is not None and work.job.error.kind == "PartialFailure"
-    if not partial or not over or not rest:
-        return _plain(work, params)
-    only = Selection(collections=frozenset(map(CollectionName.parse, rest)))
-    return work.run(params.operation, params.options(filter=only, exclude=None))
+    failed = work.resume and work.job.error is not None and work.job.error.kind == "PartialFailure"
+    states = {CollectionName.parse(item.target): item.state for item in work.job.collections if failed}
+    done = frozenset(name for name, state in states.items() if state == CollectionState.DONE)
+    options = params.options()
+    if not done or done == states.keys() or not isinstance(options, RestoreOptions):
+        return work.run(params.operation, options)
+    rest = options.selection.excluding(Selection(collections=done))
+    return work.run(params.operation, replace(options, selection=rest))
 
 
 def _delete(work: Work, params: Params) -> Done:

@@ -118,7 +118,7 @@ class Runner:
 
     def submit(self, params: Params, *, id: str = "", key: str = "", digest: str = "") -> tuple[Job, bool]:
         """Files a job; with the key of an earlier request: that one's job, and True."""
-        kind = self.kinds[params.kind]  # type: ignore[attr-defined]  # every subclass has its own literal
+        kind = self.kinds[params.operation.job]
         name = kind.check(params)
         for place in params.places:
             self.sessions.check_place(*place)

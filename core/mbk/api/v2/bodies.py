@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from mbk.api.errors import problem, status_by_name
+from mbk.jobs.kinds import KINDS
 from mbk.model.contents import BackupInfo
 from mbk.model.jobs import Job
 from mbk.model.reports import BackupSummary
@@ -162,7 +163,7 @@ def job_body(job: Job) -> JobBody:
         error=Problem.model_validate(problem(status_by_name(job.error.kind), job.error))
         if job.error
         else None,
-        params=dict(job.params) | ({"ezk_mapping": "***"} if job.has_secret else {}),
+        params=dict(job.params) | (dict.fromkeys(KINDS[job.kind].secret, "***") if job.has_secret else {}),
         result=dict(job.result),
     )
 
