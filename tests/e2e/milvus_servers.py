@@ -1,7 +1,7 @@
 """Real Milvus servers for test sessions. Each has a home of its own; several run at once.
 
 Use one server a module and one database (or collection name) a test: a start costs 2-3 s (2.2.16: 7-13 s), and
-restarting a used home up to a minute until queries answer.
+restarting a used home up to a minute until queries answer, unless with `QUICK_RESTART`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,22 @@ from mbk.demo.embedded import EmbeddedMilvus, S3Target
 from mbk.demo.wheel import default_cache
 
 OLD_VERSION = "2.2.16"
-QUICK_FLUSH: Mapping[str, object] = {
+QUICK: Mapping[str, object] = {
     "dataCoord.segment.assignmentExpiration": 200,
     "proxy.timeTickInterval": 50,
+    "queryCoord.checkInterval": 100,
+    "queryCoord.checkSegmentInterval": 100,
+    "queryCoord.checkChannelInterval": 100,
+    "queryCoord.distPullInterval": 100,
+    "indexCoord.scheduler.interval": 100,
 }
-"""A flush takes 0.7 s instead of 2.7, a flush of deletes 0.2 s instead of 1.0. Times in milliseconds."""
+"""A flush takes 0.7 s instead of 2.7, a flush of deletes 0.2 s instead of 1.0, a load 2 s instead of 4. In milliseconds."""
+
+GRACE = 0
+"""Nobody needs the home of a server again: it is killed instead of being waited for."""
+
+QUICK_RESTART: Mapping[str, object] = {"common.session.ttl": 10}
+"""For a server that is killed and started again: it waits until what it was has expired, by default for half a minute."""
 
 STABLE_SEGMENTS: Mapping[str, object] = {"dataCoord.enableCompaction": False}
 """No compaction, so that a segment list stays as it was. Leave it out in tests about races."""
@@ -35,23 +46,23 @@ SYNC_DELETES: Mapping[str, object] = {"dataNode.segment.syncPeriod": 3}
 
 @contextmanager
 def milvus_local(home: Path, *settings: Mapping[str, object]) -> Iterator[EmbeddedMilvus]:
-    """A running 2.3.5 with its data in ``server.storage_root``. ``settings`` add to `QUICK_FLUSH`, the last wins."""
-    with EmbeddedMilvus(home, overrides=_merged(QUICK_FLUSH, *settings)) as server:
+    """A running 2.3.5 with its data in ``server.storage_root``. ``settings`` add to `QUICK`, the last wins."""
+    with EmbeddedMilvus(home, overrides=_merged(QUICK, *settings), grace=GRACE) as server:
         yield server
 
 
 @contextmanager
 def milvus_on_s3(home: Path, storage: S3Target, *settings: Mapping[str, object]) -> Iterator[EmbeddedMilvus]:
     """A running 2.3.5 with its data on S3; it creates the bucket. rclone wants an access key of 3 or more characters."""
-    with EmbeddedMilvus(home, storage=storage, overrides=_merged(QUICK_FLUSH, *settings)) as server:
+    with EmbeddedMilvus(home, storage=storage, overrides=_merged(QUICK, *settings), grace=GRACE) as server:
         yield server
 
 
 @contextmanager
 def milvus_2_2(home: Path, *settings: Mapping[str, object]) -> Iterator[EmbeddedMilvus]:
     """A running 2.2.16 with its data in ``server.storage_root``; it cannot use S3, and knows only L2 and IP."""
-    overrides = _merged(QUICK_FLUSH, SYNC_DELETES, *settings)
-    with EmbeddedMilvus(home, wheel=wheel_of(OLD_VERSION), overrides=overrides) as server:
+    overrides = _merged(QUICK, SYNC_DELETES, *settings)
+    with EmbeddedMilvus(home, wheel=wheel_of(OLD_VERSION), overrides=overrides, grace=GRACE) as server:
         yield server
 
 

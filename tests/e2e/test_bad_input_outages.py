@@ -12,7 +12,7 @@ import pytest
 from mbk.demo.embedded import EmbeddedMilvus
 from tests.e2e import data
 from tests.e2e.data import Clients, assert_same
-from tests.e2e.milvus_servers import STABLE_SEGMENTS, milvus_local
+from tests.e2e.milvus_servers import QUICK_RESTART, STABLE_SEGMENTS, milvus_local
 from tests.e2e.site import local_storage, s3_storage
 from tests.servers.faults import Fault, fault_proxy
 from tests.servers.s3 import S3Server, ministack
@@ -25,7 +25,7 @@ NAMES = ("first", "second")
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedMilvus]:
     """2.3.5 with a login; collections ``first`` and ``second`` of 100 rows each."""
-    settings = (STABLE_SEGMENTS, {"common.security.authorizationEnabled": True})
+    settings = (STABLE_SEGMENTS, QUICK_RESTART, {"common.security.authorizationEnabled": True})
     with milvus_local(tmp_path_factory.mktemp("guarded"), *settings) as server:
         with Clients(server, user="root", password="Milvus") as clients:
             clients["default"].update_password("root", "Milvus", PASSWORD)
@@ -112,7 +112,7 @@ def test_an_s3_server_that_dies_during_a_create_is_told_and_the_backup_goes_on(
 def test_a_milvus_that_dies_is_told_and_both_commands_go_on_when_it_is_back(
     guarded: EmbeddedMilvus, keeper: S3Server, tmp_path: Path
 ) -> None:
-    """A start of a used home takes a minute, hence both commands under one death: one is held until it comes."""
+    """A start of a used home takes long, hence both commands under one death: one is held until it comes."""
     create = ("create", "-n", "orphan", "--filter", ",".join(NAMES))
     restore = ("restore", "-n", "whole", "-s", "_whole", "--rebuild_index")
     places = [tmp_path / "one", tmp_path / "two"]
