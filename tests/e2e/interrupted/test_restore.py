@@ -1,0 +1,70 @@
+"""Restores that are killed or stopped."""
+
+from __future__ import annotations
+
+import pytest
+
+from mbk.demo.embedded import EmbeddedMilvus
+from tests.e2e.data import Coll, assert_same
+from tests.e2e.interrupted.held import BACKUPS, BUCKET, JOURNAL, STAGED, Held
+from tests.e2e.site import ROOT, make_site, s3_storage
+from tests.servers.faults import Fault
+from tests.servers.s3 import S3Server
+
+
+@pytest.fixture(scope="module")
+def backups(
+    milvus_s3: EmbeddedMilvus,
+    milvus_store: S3Server,
+    coll: Coll,
+    small: Coll,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Backups ``whole`` (of `coll`) and ``small``."""
+    site = make_site(
+        tmp_path_factory.mktemp("backups") / "backup.yaml",
+        milvus_s3,
+        s3_storage(milvus_store, BUCKET, ROOT),
+        s3_storage(milvus_store, BUCKET, BACKUPS),
+    )
+    with site.session() as session:
+        session.create("whole", filter=str(coll))
+        session.create("small", filter=str(small))
+
+
+def test_a_restore_killed_while_it_stages_goes_on_with_what_was_staged(
+    held: Held, coll: Coll, backups: None
+) -> None:
+    restore = ("restore", "-n", "whole", "-s", "_staged", "--rebuild_index")
+    held.kill(Fault("stall", "PUT", STAGED, skip=10), *restore)
+    assert not coll.moved("coll_staged").exists()
+    report = held.site.json(*restore)
+    assert report["transfer"]["objects"]["kept"] >= 10
+    assert_same(coll, coll.moved("coll_staged"))
+    assert held.left() == []
+
+
+@pytest.mark.parametrize("writes", [0, 1, 3, 4, 6])
+def test_a_restore_killed_at_any_step_ends_well_when_it_is_repeated(
+    writes: int, held: Held, small: Coll, backups: None
+) -> None:
+    """Killed at each writing of its journal: while creating, while starting the first import or the second, later."""
+    restore = ("restore", "-n", "small", "-s", f"_{writes}", "--rebuild_index")
+    held.kill(Fault("stall", "PUT", JOURNAL, skip=writes), *restore)
+    report = held.site.json(*restore)
+    (outcome,) = report["collections"]
+    assert (outcome["outcome"], outcome["rows_expected"], outcome["rows_present"]) == ("done", 300, 300)
+    assert_same(small, small.moved(f"small_{writes}"))
+    assert held.left() == []
+
+
+@pytest.mark.parametrize(("written", "times"), [(STAGED, 10), (JOURNAL, 4)], ids=["staging", "importing"])
+def test_ctrl_c_in_a_restore_leaves_neither_a_collection_nor_copies(
+    written: str, times: int, held: Held, coll: Coll, backups: None
+) -> None:
+    fault = Fault("stall", "PUT", written, skip=times)
+    errors = held.interrupt(fault, "restore", "-n", "whole", "-s", "_stopped", "--rebuild_index")
+    assert len([line for line in errors.splitlines() if not line.startswith("mbk: warning:")]) == 1, errors
+    assert not coll.moved("coll_stopped").exists()
+    assert held.left() == []
+    assert coll.rows()
