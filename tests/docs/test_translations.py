@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
 from tests.docs.pages import PAGES, Block, Page
 
 TRANSLATED = [page for page in PAGES if page.path.endswith(".zh-CN.md")]
@@ -22,24 +20,32 @@ def content(block: Block) -> tuple[str, str]:
     return block.language, COMMENT.sub("", block.text)
 
 
-@pytest.mark.parametrize("page", TRANSLATED, ids=str)
-def test_a_translation_has_the_blocks_of_its_original(page: Page) -> None:
-    assert [content(block) for block in page.blocks] == [content(block) for block in english(page).blocks]
+def contents(page: Page) -> list[tuple[str, str]]:
+    return [content(block) for block in page.blocks]
 
 
-@pytest.mark.parametrize("page", TRANSLATED, ids=str)
-def test_a_translation_links_to_what_its_original_links_to(page: Page) -> None:
-    own, original = (
-        {link.replace(".zh-CN.md", ".md") for link in LINK.findall(each.prose)}
-        for each in (page, english(page))
-    )
-    assert own == original
+def links(page: Page) -> set[str]:
+    return {link.replace(".zh-CN.md", ".md") for link in LINK.findall(page.prose)}
 
 
-@pytest.mark.parametrize("page", TRANSLATED, ids=str)
-def test_a_translation_has_the_sections_of_its_original(page: Page) -> None:
-    own, original = (re.findall(r"^#+ ", each.prose, re.MULTILINE) for each in (page, english(page)))
-    assert own == original
+def sections(page: Page) -> list[str]:
+    return re.findall(r"^#+ ", page.prose, re.MULTILINE)
+
+
+def test_a_translation_has_the_blocks_of_its_original() -> None:
+    assert {page: contents(page) for page in TRANSLATED} == {
+        page: contents(english(page)) for page in TRANSLATED
+    }
+
+
+def test_a_translation_links_to_what_its_original_links_to() -> None:
+    assert {page: links(page) for page in TRANSLATED} == {page: links(english(page)) for page in TRANSLATED}
+
+
+def test_a_translation_has_the_sections_of_its_original() -> None:
+    assert {page: sections(page) for page in TRANSLATED} == {
+        page: sections(english(page)) for page in TRANSLATED
+    }
 
 
 def test_the_landing_pages_are_translated() -> None:

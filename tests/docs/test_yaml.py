@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from mbk.config.load import load
+from mbk.errors import MbkError
 from mbk.registry.registry import Registry
-from tests.docs.pages import Block, blocks
+from tests.docs.pages import blocks
 
 
-@pytest.mark.parametrize("block", blocks("yaml"), ids=str)
-def test_a_documented_configuration_loads_and_selects_its_storages(block: Block, tmp_path: Path) -> None:
-    path = tmp_path / "backup.yaml"
-    path.write_text(block.text, encoding="utf-8")
-    loaded = load(path, environ={})
-    assert loaded.warnings == ()
+def test_every_documented_configuration_loads_and_selects_its_storages(tmp_path: Path) -> None:
     registry = Registry(disabled=())
-    for side in (loaded.settings.storage, loaded.settings.backup_storage):
-        registry.open(side).close()
+    path = tmp_path / "backup.yaml"
+    wrong = []
+    for block in blocks("yaml"):
+        path.write_text(block.text, encoding="utf-8")
+        try:
+            loaded = load(path, environ={})
+            for side in (loaded.settings.storage, loaded.settings.backup_storage):
+                registry.open(side).close()
+        except MbkError as error:
+            wrong.append(f"{block}: {error}")
+        else:
+            wrong += [f"{block}: {warning}" for warning in loaded.warnings]
+    assert wrong == []
