@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -196,7 +197,7 @@ class EmbeddedMilvus:
     def _becomes_healthy(self, deadline: float, timeout: float) -> bool:
         """False when another process took one of the ports first: a role then moves elsewhere or dies."""
         while True:
-            healthy = self._healthy()
+            healthy = self._healthy() and self._listens()
             if port_was_taken(self._console_text()):
                 return False
             if healthy:
@@ -206,6 +207,14 @@ class EmbeddedMilvus:
             if time.monotonic() > deadline:
                 raise self._failure(f"was not ready after {timeout:g} s")
             time.sleep(_POLL_SECONDS)
+
+    def _listens(self) -> bool:
+        """Whether clients can connect: 2.2 reports itself healthy a moment before."""
+        try:
+            socket.create_connection((LOOPBACK, self.port), timeout=5).close()
+        except OSError:
+            return False
+        return True
 
     def _forget_state(self) -> None:
         # The half start's sessions in etcd would keep the next one waiting until they expire.
