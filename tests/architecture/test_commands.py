@@ -10,7 +10,8 @@ from mbk.registry.registry import Registry
 from tests.architecture.source import ROOT
 
 COMMAND = re.compile(r"^python3 -m venv .*$", re.MULTILINE)
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["project"]
 
 
 def commands(path: str) -> list[str]:
@@ -33,6 +34,14 @@ def test_the_readme_has_one_line_for_the_demo_and_one_for_the_tests() -> None:
 
 def test_ci_can_be_run() -> None:
     assert (ROOT / ".ci/run").stat().st_mode & 0o111
+
+
+def test_every_folder_of_tests_is_run() -> None:
+    folders = {
+        f"tests/{path.relative_to(ROOT / 'tests').parts[0]}" for path in ROOT.glob("tests/**/test_*.py")
+    }
+    run = PYPROJECT["tool"]["pytest"]["ini_options"]["testpaths"]
+    assert {*run} == folders - {"tests/fixtures"}
 
 
 def test_the_installed_entry_points_are_those_of_the_sources() -> None:
