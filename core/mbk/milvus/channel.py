@@ -18,6 +18,7 @@ from mbk.milvus.features import is_release
 from mbk.milvus.proto import MilvusServiceStub, common, grpc, milvus
 from mbk.model.records import DEFAULT_DATABASE
 
+#: A server that is there answers a greeting in milliseconds; nobody should wait longer for one that is not.
 CONNECT_SECONDS = 10.0
 CALL_SECONDS = 180.0
 SDK_TYPE = "BackupToolCustomSDK"
@@ -34,11 +35,12 @@ _OPTIONS = (
 
 
 class Channel:
-    """Connected when constructed. ``versions`` are the server's own strings, the best first."""
+    """Connected when constructed, within ``patience`` seconds. ``versions`` are the server's own strings, the best first."""
 
-    def __init__(self, settings: MilvusSettings) -> None:
+    def __init__(self, settings: MilvusSettings, *, patience: float = CONNECT_SECONDS) -> None:
         self.target = f"{settings.address}:{settings.port}"
         self.user = settings.user
+        self._patience = patience
         self._metadata = _login(settings)
         self._channel = _open(settings, self.target)
         self._stub = MilvusServiceStub(self._channel)
@@ -77,7 +79,7 @@ class Channel:
     def implements(self, method: str, request: Any) -> bool:
         """Whether the server knows the call at all, whatever it answers to this one."""
         try:
-            self.call(method, request, f"probe {method}", timeout=CONNECT_SECONDS, checked=False)
+            self.call(method, request, f"probe {method}", timeout=self._patience, checked=False)
         except Unsupported:
             return False
         except PermissionDenied:
@@ -95,7 +97,7 @@ class Channel:
         versions = []
         try:
             answer = self.call(
-                "Connect", milvus.ConnectRequest(client_info=info), "connect", timeout=CONNECT_SECONDS
+                "Connect", milvus.ConnectRequest(client_info=info), "connect", timeout=self._patience
             )
             self._metadata = (*self._metadata, ("identifier", str(answer.identifier)))
             versions.append(answer.server_info.build_tags)
@@ -103,7 +105,7 @@ class Channel:
             pass
         if not any(is_release(version) for version in versions):
             request = milvus.GetVersionRequest()
-            told = self.call("GetVersion", request, "get version", timeout=CONNECT_SECONDS).version
+            told = self.call("GetVersion", request, "get version", timeout=self._patience).version
             # A build tag that is no release says less than this.
             versions.insert(0, told)
         return tuple(version for version in versions if version)

@@ -28,6 +28,7 @@ from mbk.model.records import FieldSchema, IndexInfo, KeyValue
 from mbk.model.wire import Message
 
 SECONDS = 10.0
+#: Keys asked for at once: a page of index definitions stays far below what one answer may hold.
 PAGE = 500
 _SETTING = "milvus.etcd.endpoints"
 _PATHS = ("/v3/kv/range", "/v3beta/kv/range", "/v3alpha/kv/range")
@@ -40,7 +41,7 @@ _SYSTEM_FIELDS = 100
 class EtcdMetaStore:
     """Implements :class:`mbk.ports.metastore.MetaStore`. Endpoints are tried in order; the first that answers is kept."""
 
-    def __init__(self, endpoints: Sequence[str], root_path: str) -> None:
+    def __init__(self, endpoints: Sequence[str], root_path: str, *, page: int = PAGE) -> None:
         problems = [Problem(_SETTING, "no endpoint is given")] if not endpoints else []
         self._endpoints: list[SplitResult] = []
         for endpoint in endpoints:
@@ -51,6 +52,7 @@ class EtcdMetaStore:
         if problems:
             raise ConfigError("milvus", problems)
         self._root = f"{root_path.strip('/')}/meta" if root_path.strip("/") else "meta"
+        self._page = page
         self._first = self._endpoints[0]
         self._path = ""
 
@@ -90,7 +92,7 @@ class EtcdMetaStore:
         start = prefix.encode()
         end = start[:-1] + bytes([start[-1] + 1])
         while True:
-            answer = self._ask({"key": _base64(start), "range_end": _base64(end), "limit": PAGE})
+            answer = self._ask({"key": _base64(start), "range_end": _base64(end), "limit": self._page})
             pairs = answer.get("kvs") or []
             for pair in pairs:
                 start = base64.b64decode(pair["key"])

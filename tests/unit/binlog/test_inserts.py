@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import pytest
 from pymilvus.grpc_gen.schema_pb2 import FieldSchema
 
-from mbk.binlog import inserts, packed, payload
+from mbk.binlog import inserts, packed
 from mbk.binlog.blob import Blob
 from mbk.binlog.envelope import INSERT, Descriptor, read, write
 from mbk.errors import InvalidBackup, MbkError, UsageError
@@ -104,12 +104,11 @@ def test_a_group_with_fewer_rows_than_the_others_is_told(short: int) -> None:
         list(packed.side_by_side(sources(groups), segment=17))
 
 
-def test_a_wide_column_is_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(payload, "BATCH", 64)
-    data = encode_columns(1, FIELDS, COLUMNS, IDS)[110]
-    arrays = list(inserts.read(blob(data)))
+def test_a_wide_column_is_read_in_pieces() -> None:
+    texts = pa.array([f"{row:05d}" * 1000 for row in range(3000)])
+    arrays = list(inserts.read(blob(encoded(BY_ID[107], texts))))
     assert len(arrays) > 1
-    assert values(BY_ID[110], joined(arrays)) == COLUMNS[110]
+    assert pc.all(pc.equal(joined(arrays), texts)).as_py()
 
 
 def test_nulls_are_written_only_where_the_schema_allows_them() -> None:
@@ -153,9 +152,8 @@ def test_an_encrypted_binlog_is_refused_with_its_reason() -> None:
         list(inserts.read(blob(data)))
 
 
-def test_a_large_object_is_read_in_ranges_and_never_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mbk.binlog.blob.BLOCK", 4 << 10)
-    vectors = pa.array([bytes([row % 251]) * 512 for row in range(2000)], pa.binary(512))
+def test_a_large_object_is_read_in_ranges_and_never_whole() -> None:
+    vectors = pa.array([bytes([row % 251]) * 4096 for row in range(12_000)], pa.binary(4096))
     sink = pa.BufferOutputStream()
     fields = [pa.field("110", vectors.type, nullable=False, metadata={"PARQUET:field_id": "110"})]
     table = pa.Table.from_arrays([vectors], schema=pa.schema(fields))
@@ -169,7 +167,6 @@ def test_a_large_object_is_read_in_ranges_and_never_whole(monkeypatch: pytest.Mo
 
     source = blob(data)
     source._fetch = fetch
-    monkeypatch.setattr(payload, "BATCH", 64 << 10)
     found = joined([rows[110] for rows in packed.read([source])])
     assert pc.all(pc.equal(found, vectors)).as_py()
     assert max(asked) < len(data) / 10

@@ -12,7 +12,7 @@ import pytest
 
 from mbk.config.schema import MilvusSettings
 from mbk.errors import CollectionNotFound, MilvusError, MilvusUnavailable, Unsupported
-from mbk.milvus import connect
+from mbk.milvus.channel import Channel
 from mbk.milvus.proto import common, milvus, msg
 from mbk.model.records import Database, KeyValue, Name, PrivilegeGroup, Rbac, RbacGrant, RbacGrantor, RbacUser
 from mbk.ports.milvus.values import Feature, FlushPoint, ImportRequest, SegmentInfo
@@ -205,12 +205,11 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "set()"
 
 
-def test_a_port_that_is_open_and_silent_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mbk.milvus.channel.CONNECT_SECONDS", 0.3)
+def test_a_port_that_is_open_and_silent_is_unavailable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         with pytest.raises(MilvusUnavailable, match=f"127.0.0.1:{port}") as caught:
-            connect(MilvusSettings(address="127.0.0.1", port=port))
+            Channel(MilvusSettings(address="127.0.0.1", port=port), patience=0.3)
     assert caught.value.retryable
 
 

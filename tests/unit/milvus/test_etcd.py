@@ -18,7 +18,6 @@ from mbk.errors import (
     MilvusUnavailable,
     Unsupported,
 )
-from mbk.milvus import etcd
 from mbk.milvus.etcd import EtcdMetaStore
 from mbk.model.records import KeyValue
 from mbk.ports.metastore import MetaStore
@@ -136,12 +135,9 @@ def test_dropped_indexes_and_those_of_other_collections_are_left_out(gateway: Ga
     assert [item.index_id for item in found] == [2]
 
 
-def test_more_keys_than_one_answer_holds_are_read_page_by_page(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(etcd, "PAGE", 3)
+def test_more_keys_than_one_answer_holds_are_read_page_by_page(gateway: Gateway) -> None:
     gateway.keys |= {f"by-dev/meta/field-index/{COLLECTION}/{n}": index(n) for n in range(100, 107)}
-    found = EtcdMetaStore([gateway.endpoint], "by-dev").index_extras(COLLECTION)
+    found = EtcdMetaStore([gateway.endpoint], "by-dev", page=3).index_extras(COLLECTION)
     assert [item.index_id for item in found] == [*range(100, 107)]
     assert len(gateway.asked) == 3
 

@@ -12,6 +12,7 @@ from mbk.errors import (
     WrongStorage,
 )
 from mbk.ports.milvus.values import Feature
+from mbk.ports.storage import MIB
 from tests.fakes.milvus import V2_3
 from tests.fakes.world import World
 
@@ -76,26 +77,24 @@ def test_metadata_is_written_again_after_an_error_that_can_pass(world: World) ->
     assert world.held() == ["docs", "logs", "users"]
 
 
-def test_large_metadata_is_streamed_and_written_again_as_well(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("mbk.engine.repository.catalog.SMALL", 100)
+def test_large_metadata_is_streamed_and_written_again_as_well(world: World) -> None:
+    chunks = [bytes([number]) * MIB for number in range(10)]
     sizes: list[int | None] = []
     write, left = world.backup.write, [1]
 
     def breaking(key: str, chunks: Any, *, size: int | None = None) -> Any:
-        if key.endswith("full_meta.json"):
-            sizes.append(size)
-            if left[0]:
-                left[0] = 0
-                next(iter(chunks))
-                raise Throttled("slow down")
+        sizes.append(size)
+        if left[0]:
+            left[0] = 0
+            next(iter(chunks))
+            raise Throttled("slow down")
         return write(key, chunks, size=size)
 
     world.backup.write = breaking
-    world.create()
+    world.catalog().write("backup/nightly/meta/full_meta.json", lambda: chunks)
     assert sizes == [None, None]
-    assert world.held() == ["docs", "logs", "users"]
+    with world.backup.read("backup/nightly/meta/full_meta.json") as written:
+        assert b"".join(written) == b"".join(chunks)
 
 
 def test_uploads_that_a_killed_run_left_are_cleaned_by_resume_and_by_delete(world: World) -> None:

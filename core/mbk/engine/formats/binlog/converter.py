@@ -54,6 +54,7 @@ class SegmentConverter:
     storage: Storage
     run: Run
     transfer: Transfer
+    chunk: int = CHUNK
     _deletes: tuple[object, Deletes] | None = field(default=None, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
@@ -107,7 +108,7 @@ class SegmentConverter:
         """One binlog a field for each chunk of rows, without the rows that the deletes ``gone`` hit."""
         key = primary_key(job.schema, job.label).field_id
         read = written = 0
-        for chunk in _chunks(self._source.rows(segment, place)):
+        for chunk in _chunks(self._source.rows(segment, place), self.chunk):
             read += len(chunk[inserts.TIMESTAMP])
             if gone is not None:
                 left = pc.invert(hits(chunk[key], chunk[inserts.TIMESTAMP], gone))
@@ -252,14 +253,14 @@ def _dynamic_id(schema: CollectionSchema) -> int:
     return next(number for number in range(min(known), max(known) + 2) if number not in known)
 
 
-def _chunks(batches: Iterator[packed.Rows]) -> Iterator[Mapping[int, Any]]:
-    """Batches put together until they are worth a file."""
+def _chunks(batches: Iterator[packed.Rows], enough: int) -> Iterator[Mapping[int, Any]]:
+    """Batches put together until they are worth a file: at least ``enough`` bytes."""
     held: list[packed.Rows] = []
     size = 0
     for batch in batches:
         held.append(batch)
         size += sum(column.nbytes for column in batch.values())
-        if size >= CHUNK:
+        if size >= enough:
             yield _joined(held)
             held, size = [], 0
     if held:

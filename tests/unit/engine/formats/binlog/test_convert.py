@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from pymilvus.grpc_gen.schema_pb2 import FieldSchema
 
-from mbk.engine.formats.binlog import converter as segment_converter
 from mbk.engine.formats.binlog.conversion import Conversion, ConversionJob
-from mbk.engine.formats.binlog.late import LateConverter
+from mbk.engine.formats.binlog.converter import CHUNK, SegmentConverter
 from mbk.engine.formats.binlog.places import Place
 from mbk.engine.runtime.limits import TransferLimits
 from mbk.engine.runtime.run import Run
@@ -45,7 +44,7 @@ KEYS = COLUMNS[100]
 class Site:
     """A backup storage and that of a Milvus, and a converter between them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, chunk: int = CHUNK) -> None:
         service = MemoryService("backups", "milvus")
         self.backup = MemoryStorage(service, "backups", root="backup/")
         self.milvus = MemoryStorage(service, "milvus", root="files/")
@@ -54,8 +53,8 @@ class Site:
         self.transfer = Transfer(
             source=self.backup, destination=self.milvus, run=self.run, limits=TransferLimits()
         )
-        self.converter = LateConverter(
-            backup=self.backup, storage=self.milvus, run=self.run, transfer=self.transfer
+        self.converter = SegmentConverter(
+            backup=self.backup, storage=self.milvus, run=self.run, transfer=self.transfer, chunk=chunk
         )
 
     def segment(self, version: int, *, fields: Sequence[FieldSchema] = FIELDS, log: int = 460901) -> None:
@@ -151,8 +150,8 @@ def test_column_groups_become_one_binlog_a_field_with_the_same_values(site: Site
     assert len(written) == len(COLUMNS)
 
 
-def test_large_segments_are_cut_alike_in_all_fields(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segment_converter, "CHUNK", 1)
+def test_large_segments_are_cut_alike_in_all_fields() -> None:
+    site = Site(chunk=1)
     for log in range(460901, 460904):
         site.segment(2, log=log)
     written = site.convert(rows=9)
