@@ -147,7 +147,7 @@ class Check:
         detail = f"{found.detail}, but Milvus has data"
         if not found.warning:
             prefix = f"{storage.location.root}{INSERT_LOG}/{flushed.id}/"
-            there = ask(found.what, lambda: _first(storage, prefix))
+            there = ask(found.what, lambda: listing.first(storage, prefix))
             if there.detail:
                 return found if there.ok else there
             label = f"{flushed.database}.{flushed.name}"
@@ -181,16 +181,11 @@ def _dispensable(what: str, question: Callable[[], str], consequence: str) -> Ch
     return replace(found, ok=True, warning=True, detail=f"{found.detail}: {consequence}")
 
 
-def _first(storage: Storage, prefix: str) -> str:
-    entry = listing.first(storage, prefix)
-    return entry.key if entry else ""
-
-
 def ask_root(name: str, storage: Storage) -> CheckResult:
     """Whether Milvus' data lies below the root; asks for one directory, never for the whole bucket."""
     prefix = f"{storage.location.root}{INSERT_LOG}/"
     what = f"{name}: Milvus' data"
-    found = ask(what, lambda: _first(storage, prefix))
+    found = ask(what, lambda: listing.first(storage, prefix))
     if not found.ok:
         return found
     if found.detail:

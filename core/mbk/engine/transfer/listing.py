@@ -62,11 +62,11 @@ def level(storage: Storage, run: Run, prefix: str) -> Level:
     return run.retry.call(f"list {prefix}", once)
 
 
-def first(storage: Storage, prefix: str) -> ObjectInfo | None:
-    """Some object below the prefix, None where there is none. One attempt, and one page of the listing."""
-    return next(iter(storage.list(prefix)), None)
+def first(storage: Storage, prefix: str) -> str:
+    """A key, or a prefix of keys, directly below the prefix; empty where there is none. One attempt, one page."""
+    return next((entry.key for entry in storage.list(prefix, recursive=False)), "")
 
 
 def holds_any(storage: Storage, run: Run, prefix: str) -> bool:
-    """Whether any object lies below the prefix; reads one page of the listing."""
-    return run.retry.call(f"list {prefix}", first, storage, prefix) is not None
+    """Whether any object lies below the prefix; reads one page of the level below it."""
+    return bool(run.retry.call(f"list {prefix}", first, storage, prefix))
