@@ -23,7 +23,7 @@ from mbk.model.layout import BackupLayout
 from mbk.model.manifest import COPY, Manifest, now
 from mbk.model.options import CopyOptions
 from mbk.model.plans import Plan, total
-from mbk.model.records import DEFAULT_DATABASE, Backup
+from mbk.model.records import DEFAULT_DATABASE, Backup, Collection
 from mbk.model.reports import CollectionOutcome, RunReport, TransferStats
 from mbk.model.states import CollectionState
 from mbk.ports.storage import ObjectInfo, Storage
@@ -54,7 +54,8 @@ def plan(context: CopyContext, name: str, options: CopyOptions) -> CopyPlan:  # 
 
 
 def preview(context: CopyContext, plan: CopyPlan) -> Plan:
-    outcomes = tuple(_outcomes(plan.backup, CollectionState.PLANNED))
+    place = Catalog(context.target, context.run).layout(plan.name)
+    outcomes = tuple(_planned_outcomes(plan, place))
     return Plan(
         command="copy",
         name=plan.name,
@@ -85,7 +86,7 @@ def execute(context: CopyContext, name: str, options: CopyOptions) -> RunReport:
         location=f"{target.location}/{name}",
         milvus_version=backup.milvus_version,
         seconds=time.monotonic() - started,
-        collections=tuple(_outcomes(backup, CollectionState.DONE)),
+        collections=tuple(_outcomes(backup)),
         transfer=stats,
         notices=tuple(run.notices),
     )
@@ -208,10 +209,27 @@ def _in_order(
     return data, meta, [named[own]] if own in named else [], [named[last]]
 
 
-def _outcomes(backup: Backup, state: CollectionState) -> Iterator[CollectionOutcome]:
+def _outcomes(backup: Backup) -> Iterator[CollectionOutcome]:
     for item in backup.collection_backups:
-        label = f"{item.db_name or DEFAULT_DATABASE}.{item.collection_name}"
+        label = _label(item)
+        yield CollectionOutcome(label, label, CollectionState.DONE, size=item.size)
+
+
+def _planned_outcomes(plan: CopyPlan, place: BackupLayout) -> Iterator[CollectionOutcome]:
+    for item in plan.backup.collection_backups:
+        label = _label(item)
+        below = place.collection_prefixes(item.collection_id)
+        own = [entry for entry in plan.items if entry.key.startswith(below)]
         segments = [segment for part in item.partition_backups for segment in part.segment_backups]
-        rows = sum(segment.num_of_rows for segment in segments if not segment.is_l0)
-        planned = state is CollectionState.PLANNED
-        yield CollectionOutcome(label, label, state, size=item.size, rows_expected=rows if planned else None)
+        yield CollectionOutcome(
+            label,
+            label,
+            CollectionState.PLANNED,
+            objects=len(own),
+            size=sum(entry.size for entry in own),
+            rows_expected=sum(segment.num_of_rows for segment in segments if not segment.is_l0),
+        )
+
+
+def _label(item: Collection) -> str:
+    return f"{item.db_name or DEFAULT_DATABASE}.{item.collection_name}"

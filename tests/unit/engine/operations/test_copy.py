@@ -112,3 +112,13 @@ def test_what_create_or_an_older_mbk_began_is_completed_by_create(world: World) 
     backup: Backup = catalog.read("half")
     assert len(backup.collection_backups) == 1
     assert catalog.read_manifest("half").command == "create"
+
+
+def test_the_plan_of_a_copy_has_the_objects_of_each_collection(world: World, archive: MemoryStorage) -> None:
+    context = CopyContext(run=world.run(), backup_storage=world.backup, target=archive, pace=world.pace)
+    planned = operation.preview(context, operation.plan(context, "nightly", CopyOptions(path="archive")))
+    data = [key for key in world.backed_up if "/meta/" not in key]
+    assert sum(item.objects for item in planned.collections) == len(data) > 0
+    assert planned.objects == len(world.backed_up)
+    assert planned.size == sum(map(len, world.backed_up.values()))
+    assert not below(world, "archive")
