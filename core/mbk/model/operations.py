@@ -125,6 +125,7 @@ OPERATIONS: Mapping[str, Operation] = {
             module="mbk.engine.operations.restore",
             needs=("milvus", "storage", "backups"),
             writes=("milvus", "storage"),
+            resume="run it again",
             asks=_before_a_restore,
             job="restore",
         ),
