@@ -33,9 +33,6 @@ class JournalFile:
         self._run = run
         self._lock = threading.Lock()
         self.journal = Journal()
-        #: Whether the target stays with a part of its rows, so that a later run must know which: Milvus still works on
-        #: it, or it could not be dropped.
-        self.is_needed = False
 
     def load(self, *, backup_id: str, target: str) -> bool:
         """Reads what an earlier run left. False, with a fresh journal, when that was of another backup, or nothing."""

@@ -19,6 +19,15 @@ from mbk.ports.milvus.values import Feature
 PATIENCE = 20
 
 
+class TargetKept(BaseException):
+    """A failed restore could not take its target away again: it stays with a part of its rows, and so must its journal,
+    by which a later run resumes. ``cause`` is why the restore failed."""
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """One task's target, for one thread. The journal says whose it is, so that a later run can resume."""
@@ -58,8 +67,8 @@ class Target:
             self._equip(made=True)
         except AlreadyExists:
             raise  # somebody else's
-        except BaseException:
-            self.undo()
+        except BaseException as error:
+            self.undo(error)
             raise
         return True
 
@@ -116,8 +125,11 @@ class Target:
         """Since import v2, which came with the L0 segments, the jobs of a dropped collection fail."""
         return Feature.L0_SEGMENTS in self.milvus.features
 
-    def undo(self, *, left_running: bool = False) -> bool:
-        """Nothing half restored stays visible, unless Milvus is still at it; an interrupted run still gets to do this."""
+    def undo(self, error: BaseException, *, left_running: bool = False) -> None:
+        """Nothing half restored stays visible, unless Milvus is still at it; an interrupted run still gets to do this.
+
+        Raises `TargetKept` of ``error``, why the restore failed, where the target has to stay.
+        """
         why = "Milvus still imports into it"
         if not left_running or self.ends_jobs_when_dropped:
             try:
@@ -125,12 +137,11 @@ class Target:
                     self.task.target.database, self.task.target.collection
                 )
             except CollectionNotFound:
-                return True
-            except MbkError as error:
-                why = f"it could not be dropped, {error}"
+                return
+            except MbkError as refusal:
+                why = f"it could not be dropped, {refusal}"
             else:
-                return True
-        self.journal.is_needed = True
+                return
         self.run.notice(
             "half-restored",
             "{target} is incomplete, run the same restore again: {why}",
@@ -138,7 +149,7 @@ class Target:
             target=self.task.target,
             why=why,
         )
-        return False
+        raise TargetKept(error) from error
 
     # -- deletes go into released collections only -----------------------------------------------------------------
 

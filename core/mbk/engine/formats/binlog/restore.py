@@ -17,7 +17,7 @@ from mbk.engine.repository.timeline import ConsistencyPoint
 from mbk.engine.restore.finish import Finish
 from mbk.engine.restore.journal import JournalFile
 from mbk.engine.restore.plan import RestoreTask
-from mbk.engine.restore.target import Target
+from mbk.engine.restore.target import Target, TargetKept
 from mbk.engine.runtime.context import ClusterContext
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer.transfer import Transfer
@@ -98,6 +98,8 @@ class CollectionRestorer:
             finally:
                 target.load_again()
             outcome = self._compare(task, found, journal.rows)
+        except TargetKept as kept:
+            raise kept.cause from kept.cause.__cause__
         except BaseException:
             if journal.has_rows_in_place:
                 self.run.notice(
@@ -106,7 +108,7 @@ class CollectionRestorer:
                     str(task.target),
                     target=task.target,
                 )
-            elif not journal.is_needed:
+            else:
                 self._forget(staging, journal)
             raise
         if not self.keep_temp:
@@ -145,8 +147,12 @@ class CollectionRestorer:
         for left in range(self.context.pace.imports.restarts, -1, -1):
             try:
                 self._fill_once(work, resumed=resumed)
+            except TargetKept as kept:
+                if isinstance(kept.cause, ImportAbandoned):
+                    raise TargetKept(kept.cause.cause) from kept.cause
+                raise
             except ImportAbandoned as error:
-                made = not self.options.skip_create and not work.journal.is_needed
+                made = not self.options.skip_create
                 if not (made and work.target.ends_jobs_when_dropped and left):
                     raise error.cause from error
                 self.run.notice(
@@ -196,9 +202,9 @@ class CollectionRestorer:
                 if stage[0].l0 and not made:
                     work.target.release()
                 importer.run_all(stage, request)
-        except BaseException:
+        except BaseException as error:
             if made:
-                work.target.undo(left_running=importer.left_running)
+                work.target.undo(error, left_running=importer.left_running)
             raise
 
     def _stage(self, work: _Restoration, group: ImportGroup) -> None:

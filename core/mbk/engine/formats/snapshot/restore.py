@@ -17,7 +17,7 @@ from mbk.engine.formats.snapshot.jobs import External, SnapshotJob, require_bund
 from mbk.engine.restore.finish import Finish
 from mbk.engine.restore.journal import JournalFile, restore_temp
 from mbk.engine.restore.plan import RestoreTask
-from mbk.engine.restore.target import Target
+from mbk.engine.restore.target import Target, TargetKept
 from mbk.engine.runtime.context import ClusterContext
 from mbk.engine.runtime.run import Run
 from mbk.errors import AlreadyExists, InvalidBackup, MbkError, Unreachable, UsageError
@@ -129,9 +129,10 @@ class SnapshotRestorer:
         target = Target(self.milvus, self.run, self.options, task, journal)
         try:
             self._make(task, target, journal)
+        except TargetKept as kept:
+            raise kept.cause from kept.cause.__cause__
         except BaseException:
-            if not journal.is_needed:
-                journal.forget()
+            journal.forget()
             raise
         info = self.milvus.inventory.describe(task.target.database, task.target.collection)
         # The indexes come with the snapshot, whether somebody asked for them or not.
@@ -187,8 +188,8 @@ class SnapshotRestorer:
             running.wait()
         except AlreadyExists:
             raise  # somebody else's
-        except BaseException:
-            target.undo(left_running=running is not None and not running.settle())
+        except BaseException as error:
+            target.undo(error, left_running=running is not None and not running.settle())
             raise
 
     def _start(self, task: RestoreTask, uri: str) -> str:
