@@ -23,6 +23,7 @@ from mbk_s3.storage import S3Storage
 from tests.e2e.site import s3_storage
 from tests.milvus_double.faults import EXPORT, RESTORE
 from tests.milvus_double.server import MilvusDouble
+from tests.raising import raised
 from tests.servers.s3 import S3Server, ministack
 from tests.versions.everything import described, fill, rows_of
 
@@ -237,6 +238,6 @@ def test_an_older_server_is_told_what_it_would_need(tmp_path: Path, place: Place
     with (
         MilvusDouble("v2.6.12", home=tmp_path / "milvus") as older,
         Place(older, place.service, tmp_path).session() as session,
-        pytest.raises(UsageError, match="needs a Milvus that exports snapshots"),
+        raised(UsageError, "snapshot-unsupported"),
     ):
         session.create("never", format="snapshot")

@@ -42,10 +42,10 @@ def read_rbac(milvus: Milvus, run: Run) -> Rbac:
     if Feature.RBAC_BACKUP not in milvus.features:
         run.notice(
             "rbac-no-passwords",
-            "{count} users, {count2} roles and {count3} grants are backed up, but Milvus {version} does not give passwords: a restore leaves users out",
-            count=len(rbac.users),
-            count2=len(rbac.roles),
-            count3=len(rbac.grants),
+            "{users} users, {roles} roles and {grants} grants are backed up, but Milvus {version} does not return passwords: a restore skips the users",
+            users=len(rbac.users),
+            roles=len(rbac.roles),
+            grants=len(rbac.grants),
             version=milvus.version,
         )
     return rbac
@@ -79,10 +79,10 @@ def with_index_extras(store: MetaStore, info: CollectionInfo, run: Run) -> Colle
     for extra in extras:
         if extra.index_id not in described:
             raise MilvusError(
-                "{label}: index {index_name!r} ({index_id}) is in Milvus' etcd but not described",
-                code="index-milvus-etcd-but",
-                label=label,
-                index_name=extra.index_name,
+                "{collection}: index {index!r} ({index_id}) is in Milvus' etcd, but Milvus does not describe it",
+                code="index-not-described",
+                collection=label,
+                index=extra.index_name,
                 index_id=extra.index_id,
                 hint="does milvus.etcd.rootPath belong to this Milvus?",
             )
@@ -90,10 +90,10 @@ def with_index_extras(store: MetaStore, info: CollectionInfo, run: Run) -> Colle
         if index.index_id in known:
             continue
         raise MilvusError(
-            "{label}: index {index_name!r} ({index_id}) is described but not in Milvus' etcd",
-            code="index-described-but-milvus",
-            label=label,
-            index_name=index.index_name,
+            "{collection}: index {index!r} ({index_id}) is missing from Milvus' etcd",
+            code="index-not-in-etcd",
+            collection=label,
+            index=index.index_name,
             index_id=index.index_id,
             hint="does milvus.etcd.rootPath belong to this Milvus?",
         )
@@ -103,9 +103,9 @@ def with_index_extras(store: MetaStore, info: CollectionInfo, run: Run) -> Colle
     field = run.retry.call(f"read the fields of {label}", store.dynamic_field, info.id)
     if field is None:
         raise MilvusError(
-            "{label} has dynamic fields, but Milvus' etcd has no field for them",
-            code="dynamic-fields-but-milvus",
-            label=label,
+            "{collection}: the dynamic field is missing from Milvus' etcd",
+            code="dynamic-field-not-in-etcd",
+            collection=label,
             hint="does milvus.etcd.rootPath belong to this Milvus?",
         )
     return replace(info, schema=msgspec.structs.replace(info.schema, fields=[*info.schema.fields, field]))

@@ -60,7 +60,7 @@ class ConsistencyPoints:
                 raise
             self.run.notice(
                 "flush-all-unsupported",
-                "each collection is flushed by itself, not all at one consistency point: {reason}",
+                "flushing collections one by one, without a common consistency point: {reason}",
                 reason=error.message,
             )
 
@@ -86,7 +86,7 @@ class ConsistencyPoints:
         if Feature.FLUSHES_DELETES not in self.milvus.features:
             self.run.notice(
                 "deletes-not-flushed",
-                "Milvus {version} does not persist deletes when it flushes: rows deleted shortly before the backup may come back",
+                "Milvus {version} does not persist deletes on flush: rows deleted shortly before the backup may reappear",
                 version=self.milvus.version,
             )
         began = datetime.now(UTC).isoformat(timespec="milliseconds")

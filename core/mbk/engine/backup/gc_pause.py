@@ -82,7 +82,7 @@ class Lease:
         except Unsupported as error:
             self._run.notice(
                 "gc-pause-unsupported",
-                "garbage collection is not paused: {reason}; objects that Milvus drops meanwhile are missed",
+                "garbage collection is not paused: {reason}; objects that Milvus removes meanwhile will be missing",
                 reason=error.message,
             )
         except MbkError as error:
@@ -95,7 +95,7 @@ class Lease:
         except MbkError as error:
             self._run.notice(
                 "gc-resume-failed",
-                "garbage collection stays paused until its lease ends: {reason}",
+                "garbage collection stays paused until the pause expires: {reason}",
                 reason=error,
             )
 

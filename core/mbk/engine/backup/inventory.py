@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 
+from mbk.engine.runtime.messages import notice_unmatched, partitions_not_selectable
 from mbk.engine.runtime.run import Run
-from mbk.errors import Interrupted, MbkError, NotFound, UsageError
+from mbk.errors import Interrupted, MbkError, NotFound
 from mbk.model.records import Database
 from mbk.model.selection import CollectionName, Selection
 from mbk.ports.milvus.server import Milvus
@@ -45,9 +46,9 @@ def take_inventory(milvus: Milvus, selection: Selection, run: Run) -> Inventory:
     there = {database.db_name for database in candidates}
     if absent := sorted(selection.named_databases - there):
         raise NotFound(
-            "database {absent} does not exist",
-            code="database-does-exist",
-            absent=absent[0],
+            "database {database} does not exist",
+            code="database-missing",
+            database=absent[0],
             hint="check --filter",
         )
     present: set[CollectionName] = set()
@@ -68,21 +69,24 @@ def take_inventory(milvus: Milvus, selection: Selection, run: Run) -> Inventory:
         missing=sorted(selection.named - present),
         idle=selection.idle(there, present),
     )
-    _tell_idle(result, selection, run)
+    _report_idle(result, selection, run)
     return result
 
 
-def _tell_idle(found: Inventory, selection: Selection, run: Run) -> None:
-    if not (found.databases or found.missing or selection.everything):
-        what = f": {', '.join(found.idle)} fits nothing" if found.idle else ""
+def _report_idle(inventory: Inventory, selection: Selection, run: Run) -> None:
+    if not (inventory.databases or inventory.missing or selection.everything):
+        if not inventory.idle:
+            raise NotFound(
+                "no collection is selected", code="nothing-selected", hint="check --filter and --exclude"
+            )
         raise NotFound(
-            "nothing is chosen to back up{what}",
-            code="nothing-chosen-back-up",
-            what=what,
-            hint="check --filter and --exclude",
+            "filter {items} matches no collection",
+            code="filter-unmatched",
+            items=", ".join(inventory.idle),
+            hint="check --filter",
         )
-    for item in found.idle:
-        run.notice("filter-fits-nothing", "filter item {item} fits nothing that is there", item=item)
+    for item in inventory.idle:
+        notice_unmatched(run, "filter", item)
 
 
 def tell_new(milvus: Milvus, selection: Selection, known: Set[CollectionName], run: Run) -> None:
@@ -95,7 +99,9 @@ def tell_new(milvus: Milvus, selection: Selection, known: Set[CollectionName], r
         return  # what is copied is worth more than this news
     for name in now.names:
         if name not in known:
-            run.notice("collection-created", "{name} was made during the backup and is not in it", name=name)
+            run.notice(
+                "collection-created", "{name} was created during the backup and is not in it", name=name
+            )
 
 
 def narrowed(info: CollectionInfo, selection: Selection) -> CollectionInfo:
@@ -110,18 +116,13 @@ def narrowed(info: CollectionInfo, selection: Selection) -> CollectionInfo:
     if any(item.is_partition_key for item in info.schema.fields):
         if name not in selection.named:
             return replace(info, partitions=())
-        raise UsageError(
-            "{name} has a partition key: Milvus itself deals its rows out to partitions",
-            code="partition-key-milvus-itself",
-            name=name,
-            hint="choose the whole collection",
-        )
+        raise partitions_not_selectable(name)
     if absent := sorted(selection.named_partitions(name) - {part.name for part in info.partitions}):
         raise NotFound(
-            "{name} has no partition {absent}",
-            code="partition",
-            name=name,
-            absent=absent[0],
+            "{collection} has no partition {partition}",
+            code="partition-missing",
+            collection=name,
+            partition=absent[0],
             hint="check --filter",
         )
     chosen = tuple(part for part in info.partitions if selection.wants_partition(name, part.name))

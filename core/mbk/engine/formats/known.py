@@ -6,7 +6,8 @@ from mbk.engine.formats.base import BackupFormat, Format
 from mbk.engine.formats.binlog.format import BinlogFormat
 from mbk.engine.formats.snapshot.format import SnapshotFormat
 from mbk.engine.runtime.context import ClusterContext
-from mbk.errors import InvalidBackup, UsageError
+from mbk.engine.runtime.messages import unknown_format
+from mbk.errors import UsageError
 from mbk.model.options import CreateOptions
 from mbk.model.selection import Selection
 
@@ -20,13 +21,7 @@ def of_backup(recorded: str, name: str) -> Format:
     for known in FORMATS:
         if recorded in known.recorded:
             return known
-    raise InvalidBackup(
-        "backup {name!r} has the unknown format {recorded!r}",
-        code="backup-unknown-format",
-        name=name,
-        recorded=recorded,
-        hint="a newer mbk may read it",
-    )
+    raise unknown_format(name, recorded)
 
 
 def for_backup(
@@ -39,19 +34,19 @@ def for_backup(
     names = [known.name for known in FORMATS]
     if options.format not in (AUTO, *names):
         raise UsageError(
-            "format {format!r} is unknown",
+            "unknown format {format!r}",
             code="format-unknown",
             format=options.format,
-            names=", ".join((AUTO, *sorted(names))),
-            hint="use one of {names}",
+            formats=", ".join((AUTO, *sorted(names))),
+            hint="use one of {formats}",
         )
     if before is not None and options.format not in (AUTO, begun := of_backup(before, "").name):
         raise UsageError(
-            "the backup was begun as {begun} and cannot be completed as {format}",
-            code="backup-begun-cannot-completed",
-            begun=begun,
+            "the backup was started in format {started} and cannot be completed in format {format}",
+            code="format-changed",
+            started=begun,
             format=options.format,
-            hint="leave --format out",
+            hint="leave out --format",
         )
     for known in FORMATS:
         chosen = known.backup(context, options, selection, before=before)

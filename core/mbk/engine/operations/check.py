@@ -151,7 +151,7 @@ class Check:
             if there.detail:
                 return found if there.ok else there
             label = f"{flushed.database}.{flushed.name}"
-            detail = f"nothing of {label} below {storage.location}, but Milvus has data of it"
+            detail = f"no data of {label} below {storage.location}, but Milvus has data of it"
         return replace(
             found,
             ok=False,
@@ -162,7 +162,7 @@ class Check:
         )
 
     def _flushed_collection(self) -> CollectionInfo | None:
-        """One with flushed rows, where there is any; an error is told by the questions to Milvus."""
+        """One with flushed rows, if any; errors are reported by the questions to Milvus."""
         with suppress(MbkError):
             milvus = self.milvus()
             for database in milvus.inventory.databases():

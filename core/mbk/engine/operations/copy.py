@@ -9,14 +9,15 @@ from dataclasses import dataclass
 import msgspec
 
 from mbk.engine.formats.known import of_backup
-from mbk.engine.repository.catalog import Catalog
+from mbk.engine.repository.catalog import Catalog, backup_exists
 from mbk.engine.runtime.context import Context, CopyContext
 from mbk.engine.runtime.lease import hold
+from mbk.engine.runtime.messages import notice_bucket_missing
 from mbk.engine.transfer import listing
 from mbk.engine.transfer.items import CopyItem
 from mbk.engine.transfer.transfer import Transfer
 from mbk.engine.transfer.verify import verify
-from mbk.errors import BackupExists, BucketNotFound, UsageError
+from mbk.errors import BucketNotFound, UsageError
 from mbk.model import layout
 from mbk.model.events import WorkPlanned
 from mbk.model.layout import BackupLayout
@@ -48,7 +49,7 @@ def plan(context: CopyContext, name: str, options: CopyOptions) -> CopyPlan:  # 
     try:
         target.check()
     except BucketNotFound as missing:
-        context.run.notice("bucket-missing", "{reason}: it will be created", reason=missing.message)
+        notice_bucket_missing(context.run, missing)
         return _plan(context, catalog, backup, name, target, Manifest(), {}, is_committed=False)
     return _planned(context, catalog, backup, name, target)
 
@@ -99,10 +100,10 @@ def _readable(context: Context, name: str, target: Storage) -> tuple[Catalog, Ba
     here, there = context.backup_storage.location, target.location
     if here.same_bucket(there) and here.root == there.root:
         raise UsageError(
-            "backup {name!r} would be copied onto itself",
-            code="backup-would-copied-onto",
-            name=name,
-            hint="name another path or bucket",
+            "backup {backup!r} would be copied onto itself",
+            code="backup-onto-itself",
+            backup=name,
+            hint="choose another path or bucket",
         )
     context.backup_storage.check()
     catalog = Catalog(context.backup_storage, context.run)
@@ -142,13 +143,7 @@ def _plan(
     sizes = {item.key: item.size for item in items}
     others = any(sizes.get(key) != entry.size for key, entry in present.items())
     if (is_committed and not ours) or others:
-        raise BackupExists(
-            "backup {name!r} exists in {location}",
-            code="backup-exists",
-            name=name,
-            location=target.location,
-            hint="delete it there, or copy it elsewhere",
-        )
+        raise backup_exists(name, target.location, hint="delete it there, or copy to another path or bucket")
     mark = layout.FULL_META if layout.FULL_META in found.files else layout.BACKUP_META
     return CopyPlan(name=name, backup=backup, mark=mark, items=tuple(items), present=present)
 

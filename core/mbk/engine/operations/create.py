@@ -29,6 +29,7 @@ from mbk.engine.repository.spool import SegmentSpool
 from mbk.engine.runtime.context import ClusterContext
 from mbk.engine.runtime.failures import concerns_everything
 from mbk.engine.runtime.lease import hold
+from mbk.engine.runtime.messages import notice_bucket_missing
 from mbk.engine.runtime.pool import Pool
 from mbk.errors import BucketNotFound, CollectionNotFound, MbkError, PartialFailure, UsageError
 from mbk.model.manifest import CREATE, Manifest, now
@@ -67,7 +68,7 @@ def plan(context: ClusterContext, name: str, options: CreateOptions) -> CreatePl
     try:
         context.backup_storage.check()
     except BucketNotFound as missing:
-        context.run.notice("bucket-missing", "{reason}: it will be created", reason=missing.message)
+        notice_bucket_missing(context.run, missing)
         return _plan(context, name, options, Begun(False, False, Manifest()))
     return _plan(context, name, options, _files(context, name).begun(resume=options.resume))
 
@@ -84,13 +85,13 @@ def execute(context: ClusterContext, name: str, options: CreateOptions) -> RunRe
         report = _Create(context, _plan(context, name, options, begun), started).run()
     if report.failed:
         raise PartialFailure(
-            "{count} of {count2} collections are not in backup {name!r}",
-            code="collections-backup",
-            count=len(report.failed),
-            count2=len(report.collections),
-            name=name,
+            "{failed} of {total} collections are not in backup {backup!r}",
+            code="collections-not-backed-up",
+            failed=len(report.failed),
+            total=len(report.collections),
+            backup=name,
             report=report,
-            hint="mend them and run: mbk create -n {name} --resume",
+            hint="fix the errors, then run: mbk create -n {backup} --resume",
         )
     return report
 
@@ -100,7 +101,7 @@ def preview(context: ClusterContext, plan: CreatePlan) -> Plan:
 
     def one(info: CollectionInfo) -> CollectionOutcome:
         label, found = label_of(info), plan.format.estimate(info)
-        note = () if found.objects is not None else ("Milvus tells the objects when it has exported them",)
+        note = () if found.objects is not None else ("the objects are known once Milvus has exported them",)
         return CollectionOutcome(
             label,
             label,
@@ -168,15 +169,15 @@ def _plan(context: ClusterContext, name: str, options: CreateOptions, begun: Beg
 def _refuse(context: ClusterContext, options: CreateOptions) -> None:
     if options.strategy is Strategy.BULK_FLUSH and Feature.FLUSH_ALL not in context.milvus.features:
         raise UsageError(
-            "strategy bulk_flush needs Milvus 2.6.11, this one is {version}",
-            code="strategy-bulkflush-needs-milvus",
+            "strategy bulk_flush needs Milvus 2.6.11 or newer, this is {version}",
+            code="bulk-flush-unsupported",
             version=context.milvus.version,
             hint="use --strategy serial_flush",
         )
     if options.index_extra and context.metastore is None:
         raise UsageError(
-            "index extras are read from Milvus' etcd, which is not given",
-            code="index-extras-read-milvus",
+            "index extras are read from Milvus' etcd, but milvus.etcd is not set",
+            code="etcd-not-configured",
             hint="set milvus.etcd",
         )
 
@@ -213,7 +214,7 @@ class _Descriptions:
         for name in inventory.missing:
             error = CollectionNotFound(
                 "collection {name} does not exist",
-                code="collection-does-exist",
+                code="collection-missing",
                 name=name,
                 hint="check --filter",
             )
@@ -237,8 +238,10 @@ class _Descriptions:
             self.outcomes.skip(str(name), "dropped during the backup")
             return None
         if info.external:
-            why = "its data lies outside of Milvus"
-            self.context.run.notice("external-collection", "{name} is left out: {why}", name=name, why=why)
+            why = "its data lies outside Milvus"
+            self.context.run.notice(
+                "external-collection", "{name} is skipped: {reason}", name=name, reason=why
+            )
             self.outcomes.skip(str(name), f"external: {why}")
             return None
         try:
@@ -246,7 +249,7 @@ class _Descriptions:
             if self.options.index_extra and self.context.metastore is not None:
                 info = with_index_extras(self.context.metastore, info, self.context.run)
             if not info.partitions:
-                self.outcomes.skip(str(name), "none of its partitions is chosen")
+                self.outcomes.skip(str(name), "none of its partitions is selected")
                 return None
             self.format.accept(info)
         except MbkError as error:

@@ -13,10 +13,10 @@ import msgspec
 
 from mbk.engine.formats.base import Compaction
 from mbk.engine.formats.known import of_backup, require_compaction
-from mbk.engine.repository.catalog import Catalog
+from mbk.engine.repository.catalog import Catalog, backup_exists
 from mbk.engine.runtime.context import Context
 from mbk.engine.runtime.lease import hold
-from mbk.errors import BackupExists, UsageError
+from mbk.errors import UsageError
 from mbk.model.manifest import L0COMPACT, now
 from mbk.model.options import L0CompactOptions
 from mbk.model.plans import Plan, total
@@ -96,9 +96,9 @@ def _refuse(context: Context, source: str, output: str) -> None:
     check_name(output)
     if output == source:
         raise UsageError(
-            "backup {source!r} cannot replace itself",
-            code="backup-cannot-replace-itself",
-            source=source,
+            "backup {backup!r} cannot replace itself",
+            code="backup-replaces-itself",
+            backup=source,
             hint="choose another name with -o",
         )
     context.backup_storage.check()
@@ -110,11 +110,9 @@ def _plan(context: Context, source: str, output: str, *, force: bool) -> L0Compa
     compaction = of_backup(backup.format, source).compact(context, catalog, source)
     taken = catalog.is_taken(output)
     if taken and not force:
-        raise BackupExists(
-            "backup {output!r} exists in {location}",
-            code="backup-exists",
-            output=output,
-            location=context.backup_storage.location,
+        raise backup_exists(
+            output,
+            context.backup_storage.location,
             hint="choose another name with -o, or replace it with --force",
         )
     return L0CompactPlan(source=source, output=output, replaces=taken, compaction=compaction)

@@ -62,10 +62,15 @@ def plan(context: CloudContext, name: str, options: MigrateOptions) -> MigratePl
     backup = catalog.read(name)
     of_backup(backup.format, name).require_movable(name)
     if failed := catalog.read_manifest(name).failed:
-        run.notice("partial", "backup {name!r} lacks {names}", name=name, names=", ".join(sorted(failed)))
+        run.notice(
+            "partial",
+            "backup {backup!r} is partial, without {collections}",
+            backup=name,
+            collections=", ".join(sorted(failed)),
+        )
     prefix, path = catalog.layout(name).prefix, f"{name}_{backup.id}"
     items = listing.objects(context.backup_storage, run, prefix)
-    volume = run.retry.call("apply for a volume", context.cloud.apply_volume, cluster, path)
+    volume = run.retry.call("request a volume", context.cloud.apply_volume, cluster, path)
     _require_room(volume, len(items), sum(item.size for item in items))
     return MigratePlan(
         name=name,
@@ -183,7 +188,7 @@ class _Migrate:
         held = self._volume
         if held is None or (held.expires is not None and held.expires - MARGIN < _now(held.expires)):
             held = self.context.run.retry.call(
-                "apply for a volume", self.context.cloud.apply_volume, self.plan.cluster, self.plan.path
+                "request a volume", self.context.cloud.apply_volume, self.plan.cluster, self.plan.path
             )
             self._volume = held
         return held
@@ -196,16 +201,16 @@ def _now(like: datetime) -> datetime:
 def _require_room(volume: Volume, objects: int, size: int) -> None:
     if volume.max_objects and objects > volume.max_objects:
         raise StorageFull(
-            "volume {volume} takes {max_objects} objects, the backup has {objects}",
-            code="volume-takes-objects-backup",
+            "volume {volume} takes at most {max_objects} objects, the backup has {objects}",
+            code="volume-objects-exceeded",
             volume=volume.name,
             max_objects=volume.max_objects,
             objects=objects,
         )
     if volume.max_size and size > volume.max_size:
         raise StorageFull(
-            "volume {volume} takes {max_size} bytes, the backup has {size}",
-            code="volume-takes-bytes-backup",
+            "volume {volume} takes at most {max_size} bytes, the backup has {size}",
+            code="volume-size-exceeded",
             volume=volume.name,
             max_size=volume.max_size,
             size=size,

@@ -22,6 +22,7 @@ from mbk.engine.restore.setup import RestoreSetup
 from mbk.engine.runtime.context import ClusterContext
 from mbk.engine.runtime.failures import concerns_everything
 from mbk.engine.runtime.lease import hold_targets
+from mbk.engine.runtime.messages import notice_unmatched
 from mbk.engine.runtime.pool import Pool
 from mbk.errors import MbkError, PartialFailure, UsageError
 from mbk.model.events import CollectionFinished
@@ -102,14 +103,16 @@ def _chosen(context: ClusterContext, name: str, options: RestoreOptions) -> _Cho
     context.backup_storage.check()
     backup = catalog.read(name)
     tasks = make_plan(backup, options)
-    for line in tasks.notices:
-        context.run.notice("filter-fits-nothing", line)
+    for item in tasks.unmatched:
+        notice_unmatched(context.run, "filter", item)
+    for item in tasks.unrenamed:
+        notice_unmatched(context.run, "rename", item)
     if options.rbac and backup.rbac_meta is None:
         raise UsageError(
-            "backup {backup!r} holds no users and roles",
-            code="backup-holds-users-roles",
+            "backup {backup!r} contains no users and roles",
+            code="backup-without-rbac",
             backup=backup.name,
-            hint="leave --rbac out",
+            hint="leave out --rbac",
         )
     context.storage.check()
     return _Chosen(name=name, options=options, catalog=catalog, backup=backup, tasks=tasks)
@@ -235,11 +238,11 @@ class _Restore:
             if len(report.failed) == len(report.collections):
                 raise self._errors[report.failed[0].target]
             raise PartialFailure(
-                "{count} of {count2} collections of {report_given!r} were not restored",
-                code="collections-were-restored",
-                count=len(report.failed),
-                count2=len(report.collections),
-                report_given=report.name,
+                "{failed} of {total} collections of backup {backup!r} were not restored",
+                code="collections-not-restored",
+                failed=len(report.failed),
+                total=len(report.collections),
+                backup=report.name,
                 report=report,
                 hint="the others are done; run again with --filter for these",
             )

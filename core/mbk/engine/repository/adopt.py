@@ -47,7 +47,7 @@ def _adopted(collection: DetailedCollection, manifest: Manifest, spool: SegmentS
         CollectionState.DONE,
         size=collection.size,
         rows_expected=rows,
-        notes=("was in the backup already",),
+        notes=("already in the backup",),
     )
     result = CollectionBackup(
         head(collection, CollectionHead),

@@ -11,17 +11,18 @@ from typing import TypeVar
 import msgspec
 
 from mbk.engine.repository import codec as metafiles
+from mbk.engine.runtime.messages import unknown_format
 from mbk.engine.runtime.pool import Pool
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer import listing
-from mbk.errors import BackupNotFound, InvalidBackup, MbkError, ObjectNotFound, UsageError
+from mbk.errors import BackupExists, BackupNotFound, InvalidBackup, MbkError, ObjectNotFound, UsageError
 from mbk.model import layout
 from mbk.model.layout import BackupLayout
 from mbk.model.manifest import Manifest
 from mbk.model.records import Backup, BackupHead, Record
 from mbk.model.reports import BackupSummary
 from mbk.model.states import BackupState
-from mbk.ports.storage import MIB, ObjectInfo, Storage
+from mbk.ports.storage import MIB, Location, ObjectInfo, Storage
 
 T = TypeVar("T", bound=Record)
 
@@ -54,6 +55,16 @@ class Found:
         return layout.FULL_META in self.files or by_levels
 
 
+def backup_exists(name: str, location: Location, *, hint: str) -> BackupExists:
+    return BackupExists(
+        "backup {backup!r} already exists in {location}",
+        code="backup-exists",
+        backup=name,
+        location=location,
+        hint=hint,
+    )
+
+
 class Catalog:
     """All backups below the root of one storage. Holds no state: any thread may use it.
 
@@ -67,8 +78,8 @@ class Catalog:
     def layout(self, name: str) -> BackupLayout:
         if not _is_possible(name):
             raise UsageError(
-                "{name!r} cannot be a backup's name",
-                code="cannot-backups-name",
+                "{name!r} is not a valid backup name",
+                code="backup-name-impossible",
                 name=name,
                 hint="see `mbk list`",
             )
@@ -89,9 +100,9 @@ class Catalog:
         found = self.find(name)
         if not found.is_backup:
             raise BackupNotFound(
-                "no backup {name!r} in {location}",
-                code="backup",
-                name=name,
+                "backup {backup!r} does not exist in {location}",
+                code="backup-missing",
+                backup=name,
                 location=self._storage.location,
                 hint="see `mbk list`",
             )
@@ -110,9 +121,9 @@ class Catalog:
         found = self.require(name)
         if not found.is_committed:
             raise InvalidBackup(
-                "backup {name!r} is incomplete",
+                "backup {backup!r} is incomplete",
                 code="backup-incomplete",
-                name=name,
+                backup=name,
                 hint=self.read_manifest(name).remedy(name),
             )
         prefix = found.layout.meta_prefix
@@ -122,13 +133,7 @@ class Catalog:
         else:
             backup = metafiles.decode_levels(lambda file: self.read_file(f"{prefix}{file}"), where=prefix)
         if backup.format not in KNOWN_FORMATS:
-            raise InvalidBackup(
-                "backup {name!r} has the unknown format {format!r}",
-                code="backup-unknown-format",
-                name=name,
-                format=backup.format,
-                hint="a newer mbk may read it",
-            )
+            raise unknown_format(name, backup.format)
         return backup
 
     def read_manifest(self, name: str) -> Manifest:
@@ -244,8 +249,8 @@ def delete_below(storage: Storage, prefix: str, run: Run) -> int:
     """Deletes every object below a prefix in batches; refuses an empty prefix."""
     if not prefix.strip("/"):
         raise UsageError(
-            "refusing to delete everything in a bucket",
-            code="refusing-delete-everything-bucket",
+            "refusing to delete everything in the bucket",
+            code="prefix-empty",
             hint="name a backup",
         )
     count = 0

@@ -137,10 +137,10 @@ def decode(data: bytes | bytearray, kind: type[T], *, where: str) -> T:
         return _decode_with_nulls(data, kind, where, wrong)
     except (msgspec.DecodeError, UnicodeDecodeError) as broken:
         raise InvalidBackup(
-            "{where} is damaged: {broken}",
-            code="damaged",
-            where=where,
-            broken=broken,
+            "{key} is damaged: {reason}",
+            code="metadata-damaged",
+            key=where,
+            reason=broken,
             hint="the backup cannot be read; use another one",
         ) from broken
 
@@ -151,10 +151,10 @@ def _decode_with_nulls(data: bytes | bytearray, kind: type[T], where: str, wrong
         return msgspec.convert(_without_nulls(msgspec.json.decode(data)), type=kind)
     except msgspec.ValidationError as still:
         raise InvalidBackup(
-            "{where} is not as the backup format wants it: {still}",
-            code="backup-format-wants",
-            where=where,
-            still=still,
+            "{key} does not conform to the backup format: {reason}",
+            code="metadata-invalid",
+            key=where,
+            reason=still,
             hint="was it edited by hand?",
         ) from wrong
 

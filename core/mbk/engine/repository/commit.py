@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import msgspec
 
 from mbk.engine.repository import codec
-from mbk.engine.repository.catalog import Catalog
+from mbk.engine.repository.catalog import Catalog, backup_exists
 from mbk.engine.repository.codec import CollectionParts
 from mbk.engine.repository.spool import SegmentSpool
 from mbk.engine.runtime.run import Run
-from mbk.errors import BackupExists, Busy, ObjectExists, Unsupported
+from mbk.errors import BackupExists, ObjectExists, Unsupported
 from mbk.model import layout
 from mbk.model.manifest import CREATE, Manifest
 from mbk.model.records import BackupExtras
@@ -49,39 +49,24 @@ class BackupFiles:
             manifest = self.catalog.read_manifest(self.name)
             if resume and manifest.failed:
                 return Begun(True, False, manifest)
-            raise BackupExists(
-                "backup {reason!r} exists in {location}",
-                code="backup-exists",
-                reason=self.name,
-                location=self.storage.location,
-                hint="choose another name or delete it",
+            raise backup_exists(
+                self.name, self.storage.location, hint="choose another name, or delete the backup"
             )
         if not self.catalog.is_taken(self.name):
             return Begun(False, False, Manifest())
         manifest = self.catalog.read_manifest(self.name)
-        ours = manifest.command in ("", CREATE)
-        if resume and ours:
+        command = manifest.command or CREATE
+        if resume and command == CREATE:
             return Begun(False, True, manifest)
-        by = "" if ours else f", begun by {manifest.command}"
         raise BackupExists(
-            "backup {reason!r} exists in {location} and is incomplete{by}",
+            "an incomplete backup {backup!r}, started by {command}, already exists in {location}",
             code="backup-exists-incomplete",
-            reason=self.name,
+            backup=self.name,
+            command=command,
             location=self.storage.location,
-            by=by,
             remedy=manifest.remedy(self.name),
-            hint="{remedy}, or remove it: mbk delete -n {reason}",
+            hint="{remedy}, or delete it: mbk delete -n {backup}",
         )
-
-    def require_unchanged(self, before: Begun, *, resume: bool) -> None:
-        """Once the lease is held: `Busy` where another run was here since the plan was made."""
-        if self.begun(resume=resume) != before:
-            raise Busy(
-                "another run has just worked on backup {reason!r}",
-                code="another-run-just-worked",
-                reason=self.name,
-                hint="run it again",
-            )
 
     def take_name(self, manifest: Manifest, *, resume: bool) -> None:
         """The manifest is the first object of a backup: from then on the name is taken.
@@ -100,9 +85,9 @@ class BackupFiles:
                 return
             except ObjectExists as exc:
                 raise BackupExists(
-                    "backup {reason!r} was begun by another run just now",
-                    code="backup-begun-another-run",
-                    reason=self.name,
+                    "backup {backup!r} has just been started by another run",
+                    code="backup-name-taken",
+                    backup=self.name,
                     hint="choose another name",
                 ) from exc
             except Unsupported:

@@ -64,7 +64,10 @@ def read_detailed(catalog: Catalog, name: str) -> Detailed:
     where = place.meta(FULL_META)
     if FULL_META not in catalog.find(name).files:
         raise InvalidBackup(
-            "{where} is missing", code="missing", where=where, hint="restore the backup and create it anew"
+            "{key} is missing",
+            code="full-meta-missing",
+            key=where,
+            hint="restore the backup and back the collections up again",
         )
     backup = metafiles.decode(catalog.read_file(where), _Backup, where=where)
     return Detailed(metafiles.head(backup, BackupExtras), backup.collection_backups, where)

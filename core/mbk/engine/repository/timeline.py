@@ -60,8 +60,8 @@ def flush_ticks(backup: Backup) -> dict[str, int]:
             ticks[channel] = _tick(base64.b64decode(encoded, validate=True))
         except (binascii.Error, ValueError) as exc:
             raise InvalidBackup(
-                "the flush message of {channel} in backup {backup!r} cannot be read: {reason}",
-                code="flush-message-backup-cannot",
+                "the flush message of channel {channel} in backup {backup!r} cannot be decoded: {reason}",
+                code="flush-message-damaged",
                 channel=channel,
                 backup=backup.name,
                 reason=exc,
@@ -82,12 +82,12 @@ def timestamp(position: str) -> int:
         found = Message(base64.b64decode(position, validate=True)).integer(TIMESTAMP)
     except (binascii.Error, ValueError) as exc:
         raise InvalidBackup(
-            "a channel checkpoint of the backup cannot be read", code="channel-checkpoint-backup-cannot"
+            "a channel checkpoint in the backup cannot be decoded", code="checkpoint-damaged"
         ) from exc
     if not found:
         raise InvalidBackup(
-            "a channel checkpoint of the backup has no timestamp",
-            code="channel-checkpoint-backup-timestamp",
+            "a channel checkpoint in the backup has no timestamp",
+            code="checkpoint-without-timestamp",
         )
     return found
 

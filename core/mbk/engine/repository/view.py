@@ -106,7 +106,7 @@ def _brief(collection: Collection) -> dict[str, Any]:
 def _plain(record: msgspec.Struct) -> dict[str, Any]:
     plain = msgspec.to_builtins(record)
     if not isinstance(plain, dict):
-        raise InvalidBackup("a record of the backup is no object", code="record-backup-object")
+        raise InvalidBackup("a record in the backup is not a JSON object", code="record-not-object")
     return plain
 
 

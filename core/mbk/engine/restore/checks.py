@@ -29,7 +29,7 @@ def definition_problems(
     for task in tasks:
         # Encryption at rest came with the packed segments, in 2.6.
         if task.ezk and Feature.PACKED_SEGMENTS not in features:
-            yield f"{task.source}: its data is encrypted with a zone key"
+            yield f"encryption at rest ({task.source})"
         if options.skip_create:
             continue
         if problems := milvus.definitions.schema_problems(target_schema(task, options)):
@@ -40,14 +40,14 @@ def require_fitting(milvus: Milvus, problems: Iterable[str]) -> None:
     """`Unsupported` with everything at once that this server cannot represent."""
     problems = list(dict.fromkeys(problems))
     if problems:
-        hint = "restore into a newer Milvus, or choose with --filter what fits"
+        hint = "restore into a newer Milvus, or exclude these with --filter"
         if any(problem.startswith("databases") for problem in problems):
-            hint = "rename the collections into default"
+            hint = "rename the collections into the database default"
         raise Unsupported(
-            "Milvus {version} cannot take {names}",
-            code="milvus-cannot-take",
+            "Milvus {version} does not support {problems}",
+            code="definitions-unsupported",
             version=milvus.version,
-            names="; ".join(problems),
+            problems="; ".join(problems),
             hint=hint,
         )
 
@@ -71,20 +71,19 @@ class TargetChecks:
         missing = sorted({task.target for task in self.tasks} - existing)
         if options.skip_create and missing:
             raise CollectionNotFound(
-                "target collection {missing} does not exist",
-                code="target-collection-does-exist",
-                missing=missing[0],
-                hint="leave --skip_create_collection out",
+                "target collection {collection} does not exist",
+                code="target-missing",
+                collection=missing[0],
+                hint="leave out --skip_create_collection",
             )
         found = {target: self._was_begun(target) for target in sorted(existing)}
         begun = {target: resumable for target, resumable in found.items() if resumable is not None}
         if not options.skip_create and not options.drop_existing and existing - begun.keys():
-            names = ", ".join(str(target) for target in sorted(existing - begun.keys()))
             raise CollectionExists(
-                "target collection exists: {names}",
-                code="target-collection-exists",
-                names=names,
-                hint="restore beside it with -s SUFFIX, or replace it with --drop_exist_collection",
+                "target collections already exist: {collections}",
+                code="target-exists",
+                collections=", ".join(str(target) for target in sorted(existing - begun.keys())),
+                hint="restore under other names with -s SUFFIX, or replace them with --drop_exist_collection",
             )
         return begun
 
@@ -117,12 +116,12 @@ class TargetChecks:
         found = journal.journal
         if journal.is_unclear and not found.created:
             raise UsageError(
-                "an earlier restore into {target} was killed while it started an import: rows may be there twice",
-                code="earlier-restore-into-killed",
-                target=target,
+                "an earlier restore into {collection} was killed while starting an import: rows may be duplicated",
+                code="import-start-unknown",
+                collection=target,
                 prefix=prefix,
                 location=storage.location,
-                hint="check the rows, remove {prefix} from {location}, then run again",
+                hint="check the rows, delete {prefix} from {location}, then run again",
             )
         info = self.context.run.retry.call(
             f"describe {target}", self.context.milvus.inventory.describe, target.database, target.collection

@@ -25,15 +25,16 @@ class Finish:
     pace: Pace
 
     def run_all(self, task: RestoreTask) -> list[str]:
-        steps: list[tuple[str, Callable[[RestoreTask], None]]] = []
+        """What failed, for the report."""
+        steps: list[tuple[str, Callable[[RestoreTask], None], Callable[[str, MbkError], None]]] = []
         if self.options.rebuild_index and self.options.wait_index:
-            steps.append(("index", self._wait_for_indexes))
+            steps.append(("index", self._wait_for_indexes, self._notice_index))
         if self.options.aliases:
-            steps.append(("aliases", self._create_aliases))
+            steps.append(("aliases", self._create_aliases, self._notice_aliases))
         if self.wants_load(task):
-            steps.append(("load", self._load))
+            steps.append(("load", self._load, self._notice_load))
         notes = []
-        for phase, step in steps:
+        for phase, step, notice in steps:
             self.run.phase(phase, str(task.target))
             try:
                 step(task)
@@ -41,14 +42,34 @@ class Finish:
                 if concerns_everything(error):
                     raise
                 notes.append(f"{phase}: {error.message}")
-                self.run.notice(
-                    f"{phase}-failed",
-                    "{target}: {reason}",
-                    str(task.target),
-                    target=task.target,
-                    reason=error,
-                )
+                notice(str(task.target), error)
         return notes
+
+    def _notice_index(self, collection: str, error: MbkError) -> None:
+        self.run.notice(
+            "index-failed", "{collection}: indexes are not ready: {reason}", collection, reason=error
+        )
+
+    def _notice_aliases(self, collection: str, error: MbkError) -> None:
+        self.run.notice(
+            "aliases-failed", "{collection}: aliases were not created: {reason}", collection, reason=error
+        )
+
+    def _notice_load(self, collection: str, error: MbkError) -> None:
+        self.run.notice("load-failed", "{collection} was not loaded: {reason}", collection, reason=error)
+
+    def rows_differ(self, task: RestoreTask, *, present: int, expected: int) -> str:
+        """Rows were written or deleted while the backup was made; returns the note for the report."""
+        note = f"the backup counted {expected} rows: was the collection being written to?"
+        self.run.notice(
+            "rows-differ",
+            "{collection} has {present} rows; {note}",
+            str(task.target),
+            present=present,
+            expected=expected,
+            note=note,
+        )
+        return note
 
     def wants_load(self, task: RestoreTask) -> bool:
         return self.options.load and task.record.load_state == LOADED
@@ -65,7 +86,7 @@ class Finish:
     def _wait_for_indexes(self, task: RestoreTask) -> None:
         while True:
             states = self.run.retry.call(
-                f"ask for the indexes of {task.target}",
+                f"get the index states of {task.target}",
                 self.milvus.definitions.index_states,
                 task.target.database,
                 task.target.collection,
@@ -73,11 +94,11 @@ class Finish:
             failed = next((state for state in states if state.failed), None)
             if failed is not None:
                 raise MilvusError(
-                    "index {failed} of {target} failed: {failed2}",
-                    code="index-failed",
-                    failed=failed.name,
-                    target=task.target,
-                    failed2=failed.failed,
+                    "index {index} of {collection} failed: {reason}",
+                    code="index-build-failed",
+                    index=failed.name,
+                    collection=task.target,
+                    reason=failed.failed,
                 )
             if all(state.finished for state in states):
                 return
@@ -102,9 +123,8 @@ class Finish:
             self.milvus.definitions.load(database, name, partitions=partitions)
             self.run.notice(
                 "load-reduced",
-                "{target} is loaded with one replica in the default resource group: {reason}",
+                "{collection} is loaded with one replica in the default resource group: {reason}",
                 str(task.target),
-                target=task.target,
                 reason=error.message,
             )
         while self.milvus.definitions.load_progress(database, name) < 100:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from mbk.engine.runtime.messages import partitions_not_selectable
 from mbk.errors import CollectionNotFound, InvalidBackup, InvalidName, NotFound, UsageError
 from mbk.model.mapping import CollectionMapping, DatabaseMapping
 from mbk.model.options import RestoreOptions
@@ -41,11 +42,15 @@ class RestoreTask:
 
 @dataclass(frozen=True, slots=True)
 class RestorePlan:
-    """``databases`` carry their target names; those that exist already are left alone. ``notices`` are for the user."""
+    """``databases`` have their target names; those that exist already are left alone.
+
+    ``unmatched``: filter items that match nothing. ``unrenamed``: names to replace that are not in the backup.
+    """
 
     databases: tuple[Database, ...]
     tasks: tuple[RestoreTask, ...]
-    notices: tuple[str, ...] = ()
+    unmatched: tuple[str, ...] = ()
+    unrenamed: tuple[str, ...] = ()
 
 
 def make_plan(backup: Backup, options: RestoreOptions) -> RestorePlan:
@@ -69,30 +74,43 @@ def make_plan(backup: Backup, options: RestoreOptions) -> RestorePlan:
     for target, count in counts.items():
         if count > 1:
             raise UsageError(
-                "{count} collections would be restored as {target}",
-                code="collections-would-restored",
+                "{count} collections would be restored as {collection}",
+                code="targets-collide",
                 count=count,
-                target=target,
-                hint="rename each of them",
+                collection=target,
+                hint="rename each to a name of its own",
             )
     databases = _databases(pairs, options, tasks)
     for task in tasks:
         _check_name(task.source.database, task.target.database, "database")
         _check_name(task.source.collection, task.target.collection, "collection")
-    idle = _idle(offered, pairs, options)
+    unmatched = _unmatched(offered, pairs, options)
     if not tasks and not databases and not _takes_all(options):
-        raise NotFound(
-            f"nothing of backup {backup.name!r} is chosen"
-            + (f": {', '.join(idle)} fits nothing" if idle else ""),
-            hint=f"the backup holds {_known(backup)}",
-        )
+        raise _nothing_selected(backup, unmatched)
     return RestorePlan(
         tuple(database for database in databases if database.db_name != DEFAULT_DATABASE),
         tuple(tasks),
-        (
-            *(f"filter item {item} fits nothing of the backup" for item in idle),
-            *(f"there is no {name} in the backup to rename" for name in _unmet(backup, options, offered)),
-        ),
+        tuple(unmatched),
+        tuple(_unrenamed(backup, options, offered)),
+    )
+
+
+def _nothing_selected(backup: Backup, unmatched: list[str]) -> NotFound:
+    if unmatched:
+        return NotFound(
+            "filter {items} matches no collection of backup {backup!r}",
+            code="backup-filter-unmatched",
+            items=", ".join(unmatched),
+            backup=backup.name,
+            collections=_names(backup),
+            hint="the backup contains {collections}",
+        )
+    return NotFound(
+        "no collection of backup {backup!r} is selected",
+        code="nothing-selected-to-restore",
+        backup=backup.name,
+        collections=_names(backup),
+        hint="the backup contains {collections}",
     )
 
 
@@ -102,9 +120,9 @@ def make_plan(backup: Backup, options: RestoreOptions) -> RestorePlan:
 def _task(backup: Backup, record: Collection, options: RestoreOptions) -> RestoreTask:
     if record.schema is None:
         raise InvalidBackup(
-            "collection {collection_name!r} of the backup has no schema",
-            code="collection-backup-schema",
-            collection_name=record.collection_name,
+            "collection {collection} in the backup has no schema",
+            code="schema-missing",
+            collection=record.collection_name,
         )
     source = CollectionName(record.db_name or DEFAULT_DATABASE, record.collection_name)
     ezk = next((item.ezk for item in backup.database_backups if item.db_name == source.database), "")
@@ -117,8 +135,8 @@ def _renamed(backup: Backup, options: RestoreOptions) -> Iterator[RestoreTask]:
         yield replace(task, target=options.renaming.collection(task.source))
 
 
-def _unmet(backup: Backup, options: RestoreOptions, offered: Iterable[RestoreTask]) -> Iterator[str]:
-    """Names that are to be replaced and are not there: a slip of the pen leaves another under its old name."""
+def _unrenamed(backup: Backup, options: RestoreOptions, offered: Iterable[RestoreTask]) -> Iterator[str]:
+    """Names to replace that are not there: a misspelt one leaves a collection under its old name."""
     sources = {task.source for task in offered}
     yield from (str(name) for name in options.renaming.collections if name not in sources)
     databases = _sources(backup)
@@ -134,23 +152,23 @@ def _mapped(backup: Backup, options: RestoreOptions) -> Iterator[RestoreTask]:
     for mapping in options.mapping:
         if mapping.source not in sources:
             raise NotFound(
-                "backup {backup!r} has no database {source}, which the plan maps",
-                code="backup-database-plan-maps",
+                "the plan maps database {database}, which is not in backup {backup!r}",
+                code="mapped-database-missing",
+                database=mapping.source,
                 backup=backup.name,
-                source=mapping.source,
-                names=", ".join(sorted(sources)),
-                hint="the backup holds {names}",
+                databases=", ".join(sorted(sources)),
+                hint="the backup contains {databases}",
             )
         for entry in mapping.collections or _all_of(mapping, tasks):
             source = CollectionName(mapping.source, entry.source)
             if source not in tasks:
                 raise CollectionNotFound(
-                    "backup {backup!r} has no collection {source}, which the plan maps",
-                    code="backup-collection-plan-maps",
+                    "the plan maps collection {collection}, which is not in backup {backup!r}",
+                    code="mapped-collection-missing",
+                    collection=source,
                     backup=backup.name,
-                    source=source,
-                    known=_known(backup),
-                    hint="the backup holds {known}",
+                    collections=_names(backup),
+                    hint="the backup contains {collections}",
                 )
             yield replace(
                 tasks[source],
@@ -175,22 +193,17 @@ def _narrowed(task: RestoreTask, options: RestoreOptions) -> RestoreTask:
             return replace(
                 task, record=msgspec.structs.replace(task.record, partition_backups=[]), partial=True
             )
-        raise UsageError(
-            "{source} has a partition key: Milvus itself deals its rows out to partitions",
-            code="partition-key-milvus-itself",
-            source=task.source,
-            hint="choose the whole collection",
-        )
+        raise partitions_not_selectable(task.source)
     present = {partition.partition_name for partition in task.record.partition_backups}
     for selection, name in chosen:
         if absent := sorted(selection.named_partitions(name) - present):
             raise NotFound(
-                "the backup gives no partition {absent} of {name}",
-                code="backup-gives-partition",
-                absent=absent[0],
-                name=name,
-                names=", ".join(sorted(present)[:_NAMED_AT_MOST]),
-                hint="it holds {names}",
+                "{collection} has no partition {partition} in the backup",
+                code="backup-partition-missing",
+                collection=name,
+                partition=absent[0],
+                partitions=", ".join(sorted(present)[:_NAMED_AT_MOST]),
+                hint="the backup contains {partitions}",
             )
     kept = [
         partition
@@ -210,12 +223,12 @@ def _require_named(tasks: list[RestoreTask], backup: Backup, options: RestoreOpt
     ]
     if missing:
         raise CollectionNotFound(
-            "backup {backup!r} gives no collection {fact}",
-            code="backup-gives-collection",
+            "backup {backup!r} has no collection {collection}",
+            code="backup-collection-missing",
             backup=backup.name,
-            fact=sorted(missing)[0],
-            known=_known(backup),
-            hint="--filter means the names after renaming; the backup holds {known}",
+            collection=sorted(missing)[0],
+            collections=_names(backup),
+            hint="--filter takes names after renaming; the backup contains {collections}",
         )
 
 
@@ -231,12 +244,12 @@ def _require_databases(
     for chosen, known in ((options.selection, targets), (options.source_selection, sources)):
         if absent := sorted(chosen.named_databases - known):
             raise NotFound(
-                "backup {backup!r} gives no database {absent}",
-                code="backup-gives-database",
+                "backup {backup!r} has no database {database}",
+                code="backup-database-missing",
                 backup=backup.name,
-                absent=absent[0],
-                names=", ".join(sorted(sources)),
-                hint="--filter means the names after renaming; the backup holds {names}",
+                database=absent[0],
+                databases=", ".join(sorted(sources)),
+                hint="--filter takes names after renaming; the backup contains {databases}",
             )
 
 
@@ -244,15 +257,15 @@ def _check_name(source: str, target: str, kind: str) -> None:
     """A name as it was needs no check: a Milvus took it."""
     if target != source and not _MILVUS_NAME.fullmatch(target):
         raise InvalidName(
-            "{target!r} is no name for a {kind}",
-            code="name",
-            target=target,
-            kind=kind,
-            hint="use letters, digits and _, not beginning with a digit, 255 at most",
+            "{name!r} is not a valid {type} name",
+            code="target-name-invalid",
+            name=target,
+            type=kind,
+            hint="use at most 255 letters, digits and _, not starting with a digit",
         )
 
 
-def _idle(
+def _unmatched(
     offered: list[RestoreTask], pairs: list[tuple[Database, Database]], options: RestoreOptions
 ) -> list[str]:
     return [
@@ -272,7 +285,7 @@ def _sources(backup: Backup) -> set[str]:
     return records | {item.db_name for item in backup.database_backups}
 
 
-def _known(backup: Backup) -> str:
+def _names(backup: Backup) -> str:
     names = sorted(
         f"{item.db_name or DEFAULT_DATABASE}.{item.collection_name}" for item in backup.collection_backups
     )

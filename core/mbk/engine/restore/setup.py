@@ -35,7 +35,7 @@ class RestoreSetup:
             if properties and Feature.DESCRIBE_DATABASE not in self.milvus.features:
                 self.run.notice(
                     "properties-lost",
-                    "database {name} comes back without its properties, which Milvus {version} does not have",
+                    "database {name} is restored without its properties, which Milvus {version} does not support",
                     name=name,
                     version=self.milvus.version,
                 )
@@ -52,7 +52,7 @@ class RestoreSetup:
             if resumable:
                 self.run.notice(
                     "resumed",
-                    "{target} was begun by an earlier restore that did not end: going on with it",
+                    "resuming the restore into {target}, which an earlier run did not finish",
                     target=target,
                 )
             else:

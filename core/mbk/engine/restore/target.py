@@ -98,11 +98,11 @@ class Target:
     def _create_indexes(self) -> None:
         """An index that this server does not know keeps no rows back: it is told, and the rest comes."""
         for index in target_indexes(self.task, self.options):
-            what = f"create index {index.index_name or index.field_name} of {self.task.target}"
+            name = index.index_name or index.field_name
             try:
                 self.run.retry.patiently(
                     PATIENCE,
-                    what,
+                    f"create index {name} of {self.task.target}",
                     self.milvus.definitions.create_index,
                     self.task.target.database,
                     self.task.target.collection,
@@ -111,12 +111,12 @@ class Target:
             except RateLimited:
                 raise
             except MilvusError as error:
-                self.notes.append(f"index {index.index_name or index.field_name}: {error.message}")
+                self.notes.append(f"index {name}: {error.message}")
                 self.run.notice(
                     "index-refused",
-                    "{what}: {reason}: the rows come back without it, --use_auto_index lets Milvus choose",
+                    "index {index} of {collection} was not created: {reason}; --use_auto_index lets Milvus choose one",
                     str(self.task.target),
-                    what=what,
+                    index=name,
                     reason=error.message,
                 )
 
@@ -130,7 +130,7 @@ class Target:
 
         Raises `TargetKept` of ``error``, why the restore failed, where the target has to stay.
         """
-        why = "Milvus still imports into it"
+        why = "Milvus is still importing into it"
         if not left_running or self.ends_jobs_when_dropped:
             try:
                 self.milvus.definitions.drop_collection(
@@ -139,15 +139,14 @@ class Target:
             except CollectionNotFound:
                 return
             except MbkError as refusal:
-                why = f"it could not be dropped, {refusal}"
+                why = f"it could not be dropped: {refusal}"
             else:
                 return
         self.run.notice(
             "half-restored",
-            "{target} is incomplete, run the same restore again: {why}",
+            "{collection} is incomplete, run the same restore again: {reason}",
             str(self.task.target),
-            target=self.task.target,
-            why=why,
+            reason=why,
         )
         raise TargetKept(error) from error
 
@@ -165,9 +164,8 @@ class Target:
         )
         self.run.notice(
             "released",
-            "{target} is released while deletes are imported, and loaded again afterwards",
+            "{collection} is released while deletes are imported, and loaded again afterwards",
             str(self.task.target),
-            target=self.task.target,
         )
         self.run.retry.call(f"release {self.task.target}", self.milvus.definitions.release, database, name)
 
@@ -184,9 +182,8 @@ class Target:
         except MbkError as error:
             self.run.notice(
                 "not-loaded",
-                "{target} is no longer loaded: {reason}",
+                "{collection} is no longer loaded: {reason}",
                 str(self.task.target),
-                target=self.task.target,
                 reason=error,
             )
         else:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from mbk.errors import Interrupted
+from mbk.engine.runtime.failures import cancelled
 from mbk.ports.storage import MIB
 
 #: The classic default. A server-side copy is a request that waits: at 80 ms each, 128 at once made 380 a second, 32 made
@@ -70,7 +70,7 @@ class Room:
             while self._left < amount:
                 self.was_short = True
                 if self._cancelled.is_set():
-                    raise Interrupted("interrupted", code="interrupted")
+                    raise cancelled()
                 self._freed.wait(LOOK)
             self._left -= amount
             self._holders += 1

@@ -1,12 +1,17 @@
-"""Which errors concern one collection, and which the whole run."""
+"""Which errors affect one collection, and which the whole run."""
 
 from __future__ import annotations
 
 from mbk.errors import Interrupted, MbkError, StorageFull, Unreachable, UsageError
 
 
+def cancelled() -> Interrupted:
+    """What a step of a cancelled run raises."""
+    return Interrupted("the run was cancelled", code="run-cancelled")
+
+
 def concerns_everything(error: MbkError) -> bool:
-    """Whether trying other collections is pointless: the service is away, the storage full, the run cancelled, or the
-    request itself wrong.
+    """Whether trying other collections is pointless: the service is unreachable, the storage full, the run cancelled, or
+    the request itself wrong.
     """
     return isinstance(error, (Interrupted, Unreachable, StorageFull, UsageError))

@@ -102,12 +102,12 @@ class Lease:
                         break
                 elif time.monotonic() >= deadline:
                     raise Busy(
-                        "another run is busy with it: {what} (process {pid} on {machine})",
-                        code="another-run-busy-process",
-                        what=other.what,
+                        "another run is in progress: {operation} (process {pid} on {machine})",
+                        code="run-in-progress",
+                        operation=other.what,
                         pid=other.pid,
                         machine=other.machine,
-                        hint="wait for its end",
+                        hint="wait for it to finish",
                     )
                 else:
                     self.run.sleep(self.pace.poll)
@@ -159,7 +159,9 @@ class Lease:
                 log.debug("lease %s was not renewed: %s", self.key, error)
 
     def _lost(self) -> None:
-        self.run.notice("lease-lost", "another run has taken over ({what}): this one stops", what=self.what)
+        self.run.notice(
+            "lease-lost", "another run has taken over the {operation}: stopping this one", operation=self.what
+        )
         self.run.cancelled.set()
 
     def _read(self) -> Holder | None:
@@ -202,7 +204,7 @@ def hold_targets(
     place = f"{storage.location.root}{PREFIX}"
     pace = pace or LeasePace()
     _sweep(storage, place, pace)
-    door = Lease(storage, f"{place}restores", "a restore that begins", run, pace)
+    door = Lease(storage, f"{place}restores", "the start of a restore", run, pace)
     claim = Lease(storage, f"{place}restore-{uuid.uuid4().hex}", what, run, pace, tuple(sorted(targets)))
     try:
         try:
@@ -239,7 +241,7 @@ def read(storage: Storage, key: str) -> Holder | None:
     except ObjectNotFound:
         return None
     except msgspec.DecodeError:
-        return Holder("", _machine(), os.getpid(), "a damaged lease")
+        return Holder("", _machine(), os.getpid(), "an unreadable lease")
 
 
 def _take(lease: Lease, *, patience: float = 0.0) -> None:
@@ -248,7 +250,9 @@ def _take(lease: Lease, *, patience: float = 0.0) -> None:
         lease.take(patience=patience)
     except AccessError as error:
         lease.run.notice(
-            "no-lease", "nothing keeps other runs away from this one: {reason}", reason=error.message
+            "no-lease",
+            "other runs are not locked out, no lease can be written: {reason}",
+            reason=error.message,
         )
 
 
@@ -263,13 +267,13 @@ def _refuse_shared(claim: Lease, place: str) -> None:
                 claim.storage.delete([key])
                 continue
             raise Busy(
-                "another run restores into {shared}: {what} (process {pid} on {machine})",
-                code="another-run-restores-into",
-                shared=shared[0],
-                what=other.what,
+                "another run is restoring into {collection}: {operation} (process {pid} on {machine})",
+                code="restore-in-progress",
+                collection=shared[0],
+                operation=other.what,
                 pid=other.pid,
                 machine=other.machine,
-                hint="wait for its end",
+                hint="wait for it to finish",
             )
 
 

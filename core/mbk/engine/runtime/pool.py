@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import TypeVar
 
-from mbk.errors import Interrupted
+from mbk.engine.runtime.failures import cancelled
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -45,7 +45,7 @@ class Pool:
 
         def guarded(item: T) -> R:
             if stop.is_set() or self._cancelled.is_set():
-                raise Interrupted("interrupted", code="interrupted")
+                raise cancelled()
             return function(item)
 
         pending: set[Future[R]] = set()

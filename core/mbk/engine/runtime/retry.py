@@ -15,7 +15,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
-from mbk.errors import Interrupted, MbkError, MilvusError
+from mbk.engine.runtime.failures import cancelled
+from mbk.errors import MbkError, MilvusError
 from mbk.model.events import Event, RetryScheduled
 
 P = ParamSpec("P")
@@ -107,7 +108,7 @@ class Retrier:
         delay = min(self._policy.ceiling, self._policy.first * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0)
         self._emit(RetryScheduled(what=what, attempt=attempt, delay=delay, error=error.message))
         if self._cancelled.wait(delay):
-            raise Interrupted("{what}: interrupted", code="interrupted", what=what) from error
+            raise cancelled() from error
 
     def _spend(self, tokens: int) -> bool:
         with self._lock:

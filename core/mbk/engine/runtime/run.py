@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from mbk.engine.runtime.budget import Budget
+from mbk.engine.runtime.failures import cancelled
 from mbk.engine.runtime.retry import Retrier, RetryPolicy
-from mbk.errors import Interrupted, MbkError, filled, plain
+from mbk.errors import MbkError, filled, plain
 from mbk.model.events import Event, Notice, PhaseStarted, RunFinished, RunStarted
 
 
@@ -57,12 +58,12 @@ class Run:
 
     def check_cancelled(self) -> None:
         if self.cancelled.is_set():
-            raise Interrupted("interrupted", code="interrupted")
+            raise cancelled()
 
     def sleep(self, seconds: float) -> None:
         """Waits, or raises `Interrupted` as soon as the run is cancelled."""
         if self.cancelled.wait(seconds):
-            raise Interrupted("interrupted", code="interrupted")
+            raise cancelled()
 
     @contextmanager
     def command(self, command: str, name: str) -> Iterator[None]:

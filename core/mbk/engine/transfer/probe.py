@@ -82,9 +82,9 @@ class Probe:
         yield (
             "conditional create",
             self._conditional,
-            "two runs that take one backup name at once are not told apart",
+            "concurrent runs under one backup name are not detected",
         )
-        yield "server-side copy", self._copy, "copies inside of it pass through this process"
+        yield "server-side copy", self._copy, "copies within it pass through this process"
         large = "large objects are copied whole" if whole else "large objects are streamed"
         yield "part copy", self._part_copy, large
 
@@ -107,9 +107,9 @@ class Probe:
         with self.storage.read(key or self.key) as chunks:
             if b"".join(chunks) != DATA:
                 raise VerificationFailed(
-                    "{fact} reads differently from what was written",
-                    code="reads-differently-what-written",
-                    fact=key or self.key,
+                    "{key} reads back differently from what was written",
+                    code="probe-differs",
+                    key=key or self.key,
                 )
         return "works"
 
@@ -117,7 +117,7 @@ class Probe:
         found = [entry.key for entry in self.storage.list(self.prefix)]
         if written and found != [self.key]:
             raise VerificationFailed(
-                "{key} was written and is not listed", code="written-listed", key=self.key
+                "{key} was written but is not listed", code="probe-not-listed", key=self.key
             )
         return "works"
 
@@ -127,7 +127,9 @@ class Probe:
         except ObjectExists:
             return "works"
         raise VerificationFailed(
-            "{key} was overwritten by a write that must not", code="overwritten-write-must", key=self.key
+            "{key} was overwritten by a write that must not overwrite",
+            code="conditional-write-ignored",
+            key=self.key,
         )
 
     def _copy(self) -> str:
@@ -136,7 +138,7 @@ class Probe:
 
     def _part_copy(self) -> str:
         if not self.storage.capabilities.part_copy:
-            raise Unsupported("no part copy", code="part-copy")
+            raise Unsupported("part copy is not supported", code="part-copy-unsupported")
         try:
             with self.storage.multipart(self.parts) as upload:
                 upload.copy_part(1, self.storage, self.key, offset=0, length=len(DATA))
@@ -147,15 +149,20 @@ class Probe:
             # Amazon documents ranges for sources above 5 MB only; the probe is smaller.
             raise Unsupported(
                 "refused for an object as small as the probe ({reason})",
-                code="refused-object-small-probe",
+                code="part-copy-refused",
                 reason=error.message,
             ) from error
         return self._same(self.parts)
 
     def _same(self, key: str) -> str:
-        if self.storage.stat(key).size != len(DATA):
+        size = self.storage.stat(key).size
+        if size != len(DATA):
             raise VerificationFailed(
-                "{key} is not as large as what it was copied from", code="large-what-copied", key=key
+                "{key} has {size} bytes, its source has {expected}",
+                code="probe-size-differs",
+                key=key,
+                size=size,
+                expected=len(DATA),
             )
         return "works"
 
@@ -168,10 +175,10 @@ class Probe:
         with suppress(ObjectNotFound, AccessError):
             self.storage.stat(self.key)
             raise VerificationFailed(
-                "{key} was deleted and is still there", code="deleted-still", key=self.key
+                "{key} was deleted but still exists", code="probe-not-deleted", key=self.key
             )
         return "works"
 
 
 def _not_tried(what: str, written: CheckResult) -> CheckResult:
-    return CheckResult(what, False, "not tried, for nothing could be written", exit_code=written.exit_code)
+    return CheckResult(what, False, "not tried: nothing could be written", exit_code=written.exit_code)

@@ -19,7 +19,8 @@ from mbk.engine.runtime.run import Run
 from mbk.engine.transfer.items import CopyItem
 from mbk.engine.transfer.parts import Part, cut
 from mbk.engine.transfer.same import Same, compare, digest
-from mbk.errors import AccessError, NotFound, Unsupported, UsageError, VerificationFailed
+from mbk.engine.transfer.verify import size_differs
+from mbk.errors import AccessError, NotFound, Unsupported, UsageError
 from mbk.model.events import ObjectCopied
 from mbk.model.reports import TransferStats
 from mbk.ports.storage import MIB, ObjectInfo, Storage
@@ -147,7 +148,7 @@ class Transfer:
         if self._limits.mode == "direct":
             self._way = SERVER
         elif self._limits.mode == "streaming":
-            self._stream_from_now_on("asked for by the configuration", told=True)
+            self._stream_from_now_on("the configuration asks for it", told=True)
         elif not self._destination.can_copy_from(self._source):
             self._stream_from_now_on(
                 f"{self._destination.location.backend} cannot copy from {self._source.location.backend} by itself"
@@ -159,15 +160,15 @@ class Transfer:
     def _stream_from_now_on(self, reason: str, *, told: bool = False) -> None:
         self._way, self._reason = STREAM, reason
         if not told:
-            self._run.notice("streaming", "objects pass through this process: {reason}", reason=reason)
+            self._run.notice("streaming", "streaming objects through this process: {reason}", reason=reason)
 
     def _copy(self, item: CopyItem) -> str:
         if item.source_key == item.key and self._source.location.same_bucket(self._destination.location):
             raise UsageError(
                 "{key} would be copied onto itself",
-                code="would-copied-onto-itself",
+                code="object-onto-itself",
                 key=item.key,
-                hint="choose a backup root path outside of Milvus' own",
+                hint="choose a root path for backups outside Milvus' own",
             )
         if self._way is None:
             with self._deciding:
@@ -228,15 +229,7 @@ class Transfer:
         def once() -> None:
             info = self._destination.write(item.key, self._chunks(item), size=item.size)
             if info.size != item.size:
-                raise VerificationFailed(
-                    "{key} has {size} bytes after copying, {source_key} had {size2}",
-                    code="bytes-after-copying-had",
-                    key=item.key,
-                    size=info.size,
-                    source_key=item.source_key,
-                    size2=item.size,
-                    hint="something else writes there; run again with --resume",
-                )
+                raise size_differs(item, info.size, self._destination.location)
 
         # Gathered and joined, a part is held twice.
         held = min(2 * item.size, HELD) + CHUNKS

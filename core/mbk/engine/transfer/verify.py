@@ -1,4 +1,4 @@
-"""Whether what was copied is there."""
+"""Whether what was copied has arrived."""
 
 from __future__ import annotations
 
@@ -9,21 +9,32 @@ from mbk.errors import VerificationFailed
 from mbk.ports.storage import ObjectInfo
 
 
-def verify(items: Iterable[CopyItem], present: Mapping[str, ObjectInfo], *, where: str) -> None:
-    """Requires every copied object with its exact size; `VerificationFailed` names the first that is not right.
+def size_differs(item: CopyItem, size: int, location: object) -> VerificationFailed:
+    return VerificationFailed(
+        "{key} has {size} bytes in {location}, expected {expected}",
+        code="copied-size-differs",
+        key=item.key,
+        size=size,
+        location=location,
+        expected=item.size,
+        hint="run again with --resume; if it happens again, another process writes there",
+    )
 
-    ``present`` is a listing, by key, that was begun after the copying ended; ``where`` names the storage.
+
+def verify(items: Iterable[CopyItem], present: Mapping[str, ObjectInfo], *, where: str) -> None:
+    """Requires every copied object with its exact size; `VerificationFailed` names the first that is missing or differs.
+
+    ``present`` is a listing, by key, that was started after the copying ended; ``where`` names the storage.
     """
     for item in items:
-        found = present.get(item.key)
-        if found is None or found.size != item.size:
-            state = "is missing" if found is None else f"has {found.size} bytes"
+        entry = present.get(item.key)
+        if entry is None:
             raise VerificationFailed(
-                "{key} {state} in {where}, {size} bytes were copied",
-                code="bytes-were-copied",
+                "{key} was copied but is missing in {location}",
+                code="copied-object-missing",
                 key=item.key,
-                state=state,
-                where=where,
-                size=item.size,
-                hint="run again with --resume; if it stays so, something deletes objects there",
+                location=where,
+                hint="run again with --resume; if it happens again, another process deletes objects there",
             )
+        if entry.size != item.size:
+            raise size_differs(item, entry.size, where)

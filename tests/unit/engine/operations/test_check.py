@@ -145,7 +145,7 @@ def test_every_operation_of_both_sides_has_an_answer_and_nothing_is_left() -> No
 @pytest.mark.parametrize(
     ("missing", "operation", "means"),
     [
-        ("conditional_write", "conditional create", "two runs that take one backup name"),
+        ("conditional_write", "conditional create", "concurrent runs under one backup name"),
         ("server_side_copy", "server-side copy", "pass through this process"),
         ("part_copy", "part copy", "large objects are"),
         ("multipart", "part copy", "large objects are"),
@@ -354,7 +354,7 @@ def test_the_data_of_another_milvus_is_not_taken_for_this_ones() -> None:
     place.before = place.objects()
     answer = place.check()[DATA]
     assert (answer.ok, answer.exit_code) == (False, 2)
-    assert "nothing of default.docs below" in answer.detail
+    assert "no data of default.docs below" in answer.detail
     assert place.nothing_is_left()
 
 

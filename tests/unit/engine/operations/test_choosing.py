@@ -9,6 +9,7 @@ import pytest
 from mbk.engine.backup.inventory import narrowed, take_inventory
 from mbk.engine.restore.plan import RestoreTask, make_plan
 from mbk.errors import CollectionNotFound, InvalidName, MbkError, NotFound, PartialFailure, UsageError
+from mbk.model.events import Notice
 from mbk.model.mapping import parse_mapping
 from mbk.model.options import RestoreOptions
 from mbk.model.records import Backup, Collection, CollectionSchema, Database, FieldSchema, KeyValue, Partition
@@ -16,6 +17,7 @@ from mbk.model.reports import RunReport
 from mbk.model.selection import Renaming, Selection
 from tests.fakes.milvus import V2_3, V2_6
 from tests.fakes.world import World
+from tests.raising import raised
 
 # -- backing up --------------------------------------------------------------------------------------------------------
 
@@ -55,12 +57,23 @@ def test_a_glob_that_fits_nothing_is_told_and_a_name_that_is_not_there_is_missin
     found = take_inventory(server.milvus, Selection.parse("docs,gone,x*", exclude="zz"), server.run())
     assert [str(name) for name in found.missing] == ["default.gone"]
     assert found.idle == ["default.x*", "default.zz"]
-    assert server.notices == ["filter-fits-nothing"] * 2
+    assert [(event.code, event.facts) for event in server.events if isinstance(event, Notice)] == [
+        ("filter-fits-nothing", {"option": "filter", "item": "default.x*"}),
+        ("filter-fits-nothing", {"option": "filter", "item": "default.zz"}),
+    ]
 
 
-@pytest.mark.parametrize(("text", "exclude"), [("x*", ""), ("n*.*", ""), ("", "*.*"), ("docs", "docs")])
-def test_a_filter_that_leaves_nothing_is_an_error(text: str, exclude: str, server: World) -> None:
-    with pytest.raises(NotFound, match="nothing is chosen"):
+@pytest.mark.parametrize(
+    ("text", "exclude", "code"),
+    [
+        ("x*", "", "filter-unmatched"),
+        ("n*.*", "", "filter-unmatched"),
+        ("", "*.*", "filter-unmatched"),
+        ("docs", "docs", "nothing-selected"),
+    ],
+)
+def test_a_filter_that_leaves_nothing_is_an_error(text: str, exclude: str, code: str, server: World) -> None:
+    with raised(NotFound, code):
         take_inventory(server.milvus, Selection.parse(text, exclude=exclude), server.run())
 
 
@@ -75,14 +88,14 @@ def test_a_collection_is_narrowed_to_its_chosen_partitions(server: World) -> Non
         chosen = narrowed(info, Selection.parse(text, exclude=exclude))
         assert [partition.name for partition in chosen.partitions] == kept
     assert narrowed(info, Selection.parse("docs")) is info
-    with pytest.raises(NotFound, match="no partition gone"):
+    with raised(NotFound, "partition-missing", collection="default.docs", partition="gone"):
         narrowed(info, Selection.parse("docs/gone"))
 
 
 def test_partitions_of_a_partition_key_are_no_choice(server: World) -> None:
     info = server.milvus.inventory.describe("default", "docs")
     info.schema.fields[1].is_partition_key = True
-    with pytest.raises(UsageError, match="partition key"):
+    with raised(UsageError, "partitions-not-selectable", collection="default.docs"):
         narrowed(info, Selection.parse("docs/y2024"))
 
 
@@ -165,33 +178,37 @@ def test_collections_without_a_partition_that_fits_are_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "error", "told"),
+    ("text", "error", "code", "facts"),
     [
-        ("gone", CollectionNotFound, "default.gone"),
-        ("gone.*", NotFound, "no database gone"),
-        ("docs/gone", NotFound, "no partition gone"),
-        ("x*", NotFound, "default.x\\* fits nothing"),
+        ("gone", CollectionNotFound, "backup-collection-missing", {"collection": "default.gone"}),
+        ("gone.*", NotFound, "backup-database-missing", {"database": "gone"}),
+        (
+            "docs/gone",
+            NotFound,
+            "backup-partition-missing",
+            {"collection": "default.docs", "partition": "gone"},
+        ),
+        ("x*", NotFound, "backup-filter-unmatched", {"items": "default.x*"}),
     ],
 )
-def test_what_is_named_and_not_there_is_an_error(text: str, error: type[MbkError], told: str) -> None:
+def test_what_is_named_and_not_there_is_an_error(
+    text: str, error: type[MbkError], code: str, facts: dict[str, str]
+) -> None:
     for where in ("selection", "source_selection"):
-        with pytest.raises(error, match=told):
+        with raised(error, code, **facts):
             plan(**{where: Selection.parse(text)})
 
 
 def test_a_glob_that_fits_nothing_beside_one_that_does_is_told() -> None:
     made = make_plan(backup(), RestoreOptions(selection=Selection.parse("docs,x*")))
     assert names(list(made.tasks)) == ["default.docs>default.docs"]
-    assert made.notices == ("filter item default.x* fits nothing of the backup",)
+    assert (made.unmatched, made.unrenamed) == (("default.x*",), ())
 
 
 def test_a_rename_of_what_is_not_there_is_told() -> None:
     renaming = Renaming.parse("docs:new,dosc_old:old,db.*:db2.*,bd.*:db3.*")
     made = make_plan(backup(), RestoreOptions(renaming=renaming))
-    assert made.notices == (
-        "there is no default.dosc_old in the backup to rename",
-        "there is no bd.* in the backup to rename",
-    )
+    assert (made.unmatched, made.unrenamed) == ((), ("default.dosc_old", "bd.*"))
 
 
 def test_a_plan_maps_one_source_to_several_targets_with_overrides() -> None:
@@ -227,18 +244,45 @@ def test_the_filter_of_a_plan_means_target_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mapping", "error", "told"),
+    ("mapping", "error", "code", "facts"),
     [
-        ([{"source": "gone", "target": "a"}], NotFound, "no database gone"),
-        ([{"source": "db", "colls": [{"source": "gone"}]}], CollectionNotFound, "db.gone"),
-        ([{"source": "db", "target": "a"}] * 2, UsageError, "would be restored as a.docs"),
-        ([{"source": "db", "target": "a-b"}], InvalidName, "'a-b'"),
-        ([{"source": "db", "colls": [{"source": "docs", "target": "1x"}]}], InvalidName, "'1x'"),
-        ([{"source": "db", "colls": [{"source": "docs", "target": "x" * 256}]}], InvalidName, "255"),
+        (
+            [{"source": "gone", "target": "a"}],
+            NotFound,
+            "mapped-database-missing",
+            {"database": "gone"},
+        ),
+        (
+            [{"source": "db", "colls": [{"source": "gone"}]}],
+            CollectionNotFound,
+            "mapped-collection-missing",
+            {"collection": "db.gone"},
+        ),
+        ([{"source": "db", "target": "a"}] * 2, UsageError, "targets-collide", {"collection": "a.docs"}),
+        (
+            [{"source": "db", "target": "a-b"}],
+            InvalidName,
+            "target-name-invalid",
+            {"name": "a-b", "type": "database"},
+        ),
+        (
+            [{"source": "db", "colls": [{"source": "docs", "target": "1x"}]}],
+            InvalidName,
+            "target-name-invalid",
+            {"name": "1x", "type": "collection"},
+        ),
+        (
+            [{"source": "db", "colls": [{"source": "docs", "target": "x" * 256}]}],
+            InvalidName,
+            "target-name-invalid",
+            {"name": "x" * 256},
+        ),
     ],
 )
-def test_a_plan_that_cannot_be_meant_is_refused(mapping: object, error: type[MbkError], told: str) -> None:
-    with pytest.raises(error, match=told):
+def test_a_plan_that_cannot_be_meant_is_refused(
+    mapping: object, error: type[MbkError], code: str, facts: dict[str, str]
+) -> None:
+    with raised(error, code, **facts):
         plan(mapping=parse_mapping(mapping))
 
 
@@ -331,7 +375,9 @@ def test_a_partition_that_is_named_and_not_there_fails_its_collection_alone(part
     with pytest.raises(PartialFailure) as caught:
         parts.create(only="docs/gone,plain")
     assert isinstance(caught.value.report, RunReport)
-    assert "no partition gone" in str(caught.value.report.failed[0].error)
+    (failed,) = caught.value.report.failed
+    assert failed.source == "default.docs"
+    assert "gone" in str(failed.error)
     assert parts.held() == ["plain"]
 
 
@@ -339,7 +385,7 @@ def test_partitions_of_a_partition_key_are_no_choice_of_a_restore() -> None:
     keyed = backup()
     assert keyed.collection_backups[0].schema is not None
     keyed.collection_backups[0].schema.fields[0].is_partition_key = True
-    with pytest.raises(UsageError, match="partition key"):
+    with raised(UsageError, "partitions-not-selectable", collection="default.docs"):
         make_plan(keyed, RestoreOptions(selection=Selection.parse("docs/y2024")))
     others = make_plan(keyed, RestoreOptions(selection=Selection.parse("*.*/_d*")))
     assert [str(task.source) for task in others.tasks] == ["default.docs_old", "db.docs", "db.logs"]

@@ -18,6 +18,7 @@ from mbk.model.states import BackupState
 from mbk.testing import MemoryStorage
 from tests.fakes.world import QUICK, Killed, Life, World
 from tests.fixtures.backups.builder import OldBackup
+from tests.raising import raised
 
 
 @pytest.fixture
@@ -95,12 +96,12 @@ def test_what_l0compact_began_is_told_to_be_begun_anew_and_not_completed_by_crea
     (summary,) = (item for item in catalog.summaries() if item.name == "half")
     assert summary.reason == f"{remedy}, or delete it"
     assert (incomplete(catalog, "half") or {})["reason"] == summary.reason
-    with pytest.raises(InvalidBackup, match=remedy):
+    with raised(InvalidBackup, "backup-incomplete", backup="half") as caught:
         catalog.read("half")
+    assert caught.value.hint == remedy
     for resume in (False, True):
-        with pytest.raises(BackupExists, match="begun by l0compact") as caught:
+        with raised(BackupExists, "backup-exists-incomplete", command="l0compact", remedy=remedy):
             world.create("half", resume=resume)
-        assert remedy in str(caught.value)
     assert set(below(world, "backup", "half")) == {"half/meta/mbk.json"}
 
 

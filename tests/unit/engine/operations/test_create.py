@@ -20,6 +20,7 @@ from mbk.model.options import Strategy
 from mbk.model.reports import RunReport
 from tests.fakes.digests import Digesting
 from tests.fakes.world import World
+from tests.raising import raised
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def test_a_name_against_the_rule_is_refused_before_anything_else(world: World, n
 def test_a_taken_name_is_refused_and_the_backup_stays_as_it_is(world: World) -> None:
     world.create()
     before = world.backed_up
-    with pytest.raises(BackupExists, match="exists"):
+    with raised(BackupExists, "backup-exists", backup="nightly"):
         world.create()
     with pytest.raises(BackupExists):
         world.create(resume=True)
@@ -98,8 +99,9 @@ def test_a_taken_name_is_refused_and_the_backup_stays_as_it_is(world: World) -> 
 
 def test_an_incomplete_backup_is_refused_with_the_advice_to_resume(world: World) -> None:
     world.backup.write("backup/nightly/binlogs/insert_log/1/2/3/3/0/4", [b"x"])
-    with pytest.raises(BackupExists, match="--resume"):
+    with raised(BackupExists, "backup-exists-incomplete", backup="nightly", command="create") as caught:
         world.create()
+    assert "--resume" in (caught.value.hint or "")
     world.create(resume=True)
     assert states(world) == {"nightly": "complete"}
     assert not [key for key in world.backed_up if "/insert_log/1/" in key], (
@@ -108,7 +110,7 @@ def test_an_incomplete_backup_is_refused_with_the_advice_to_resume(world: World)
 
 
 def test_a_run_that_cannot_even_ask_takes_no_name(world: World) -> None:
-    with pytest.raises(CollectionNotFound, match="typo"):
+    with raised(CollectionNotFound, "collection-missing", name="default.typo"):
         world.create(only="typo")
     world.milvus.fault = down
     with pytest.raises(MilvusUnavailable):
@@ -315,9 +317,9 @@ def test_skip_flush_flushes_nothing_and_meta_only_copies_nothing(world: World) -
 
 
 def test_what_the_server_cannot_do_is_refused_first(world: World) -> None:
-    with pytest.raises(UsageError, match="bulk_flush"):
+    with raised(UsageError, "bulk-flush-unsupported"):
         world.create(strategy=Strategy.BULK_FLUSH)
-    with pytest.raises(UsageError, match="snapshot"):
+    with raised(UsageError, "snapshot-unsupported"):
         world.create(format="snapshot")
     assert not world.objects("backups")
 
@@ -357,8 +359,8 @@ def test_an_object_that_is_missing_after_copying_fails_the_collection(world: Wor
     lost = next(iter(world.objects("milvus"))).rsplit("/", 1)[1]
     world.backup.put = losing
     report = partial(world)
-    assert f"{lost} is missing in memory://" in (report.failed[0].error or "")
-    assert "bytes were copied" in (report.failed[0].error or "")
+    assert lost in (report.failed[0].error or "")
+    assert "memory://" in (report.failed[0].error or "")
 
 
 def test_a_backup_below_milvus_own_root_is_told_from_milvus_data() -> None:

@@ -17,6 +17,7 @@ from mbk.model.reports import RunReport
 from mbk.model.states import BackupState
 from mbk.testing import MemoryService, MemoryStorage
 from tests.fakes.world import AT_ONCE, QUICK, Killed, Life
+from tests.raising import raised
 from tests.unit.engine.forged import (
     COLL,
     P1,
@@ -170,8 +171,9 @@ def test_a_name_that_is_taken_is_refused_and_left_alone(
     filled(storage)
     for key, content in files.items():
         storage.write(f"backup/out/{key}", [content])
-    with pytest.raises(BackupExists, match="--force"):
+    with raised(BackupExists, "backup-exists", backup="out") as caught:
         compact(storage)
+    assert "--force" in (caught.value.hint or "")
     assert objects(storage, "backup/out/") == files
 
 
@@ -185,24 +187,24 @@ def test_force_replaces_what_was_there_with_nothing_of_it_left(storage: MemorySt
 
 
 def test_what_cannot_be_compacted_is_refused_before_anything_is_deleted(storage: MemoryStorage) -> None:
-    def refused(error: type[MbkError], words: str, source: str = "src", output: str = "out") -> None:
-        with pytest.raises(error, match=words):
+    def refused(error: type[MbkError], code: str, source: str = "src", output: str = "out") -> None:
+        with raised(error, code):
             compact(storage, source, output, force=True)
 
     storage.write("backup/out/meta/mbk.json", [b"{}"])
-    refused(BackupNotFound, "no backup")
+    refused(BackupNotFound, "backup-missing")
     storage.write("backup/half/meta/mbk.json", [b"{}"])
-    refused(InvalidBackup, "incomplete", "half")
+    refused(InvalidBackup, "backup-incomplete", "half")
     filled(storage)
-    refused(UsageError, "replace itself", "src", "src")
-    refused(InvalidName, "not allowed", "src", "5 names")
+    refused(UsageError, "backup-replaces-itself", "src", "src")
+    refused(InvalidName, "", "src", "5 names")
     Backup(storage, "snap").write(format="snapshot", collection_backups=[])
-    refused(UsageError, "is a snapshot", "snap")
+    refused(UsageError, "snapshot-without-l0", "snap")
     third = Backup(storage, "third")
     third.data(P1, 460101, range(2), time=1)
     third.partitions[P1][0]["storage_version"] = 3
     third.write()
-    refused(UsageError, "storage version 3", "third")
+    refused(UsageError, "", "third")
     assert objects(storage, "backup/out/") == {"meta/mbk.json": b"{}"}
 
 

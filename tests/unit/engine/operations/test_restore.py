@@ -26,6 +26,7 @@ from mbk.model.selection import Renaming, Selection
 from mbk.ports.milvus.values import Feature, ImportPhase, ImportState
 from tests.fakes.milvus import V2_3, V2_4, V2_5
 from tests.fakes.world import Killed, Life, World
+from tests.raising import raised
 
 
 @pytest.fixture(params=["2.3, same bucket", "2.4, other bucket"])
@@ -89,7 +90,7 @@ def test_rows_are_counted_exactly_where_that_can_be_known(world: World) -> None:
 
 def test_an_existing_target_is_refused_before_the_first_change(world: World) -> None:
     world.milvus.add("logs_back", database="other")
-    with pytest.raises(CollectionExists, match=r"other\.logs_back"):
+    with raised(CollectionExists, "target-exists", collections="other.logs_back"):
         world.restore(suffix="_back")
     assert not changes(world)
 
@@ -107,7 +108,7 @@ def test_rows_are_added_to_an_existing_collection_when_asked_for(world: World) -
     world.milvus.insert("logs", [77], database="other")
     world.restore(skip_create=True, selection=Selection.parse("other.logs"))
     assert [key for key, _ in world.milvus.visible_rows("logs", database="other")] == [0, 1, 2, 77]
-    with pytest.raises(CollectionNotFound, match="skip_create_collection"):
+    with raised(CollectionNotFound, "target-missing", collection="default.docs_nowhere"):
         world.restore(suffix="_nowhere", skip_create=True)
 
 
@@ -121,7 +122,9 @@ def test_a_missing_object_is_found_before_the_first_change(world: World) -> None
 
 def test_a_schema_that_the_server_cannot_have_is_refused_before_the_first_change(world: World) -> None:
     world.milvus.problems["logs_back"] = ("v: sparse vectors", "w: null values")
-    with pytest.raises(Unsupported, match=r"cannot take other\.logs \(v: sparse vectors, w: null values\)"):
+    with raised(
+        Unsupported, "definitions-unsupported", problems="other.logs (v: sparse vectors, w: null values)"
+    ):
         world.restore(suffix="_back")
     assert not changes(world)
 
@@ -168,7 +171,7 @@ def test_rows_added_in_part_are_not_added_twice_by_the_next_run(world: World) ->
         if call == "start_import":
             begun[0] += 1
             if begun[0] == 2:
-                raise ImportFailed("no import today")
+                raise ImportFailed("no import today", code="no-import-today")
 
     world.milvus.fault = fault
     chosen = Selection.parse("docs")
@@ -192,10 +195,10 @@ def test_an_import_that_took_nothing_is_no_success(world: World) -> None:
 def test_when_everything_fails_the_error_is_the_first_ones(world: World) -> None:
     def fault(call: str, _what: str) -> None:
         if call == "start_import":
-            raise ImportFailed("no import today")
+            raise ImportFailed("no import today", code="no-import-today")
 
     world.milvus.fault = fault
-    with pytest.raises(ImportFailed, match="no import today"):
+    with raised(ImportFailed, "no-import-today"):
         world.restore(suffix="_back")
     assert world.milvus.names == {"default.docs", "other.logs"}
 
@@ -274,7 +277,7 @@ def test_a_dry_run_after_a_kill_drops_nothing(world: World) -> None:
 def test_names_are_chosen_after_renaming(world: World) -> None:
     world.restore(suffix="_back", selection=Selection.parse("docs_back"))
     assert "other.logs_back" not in world.milvus.names
-    with pytest.raises(CollectionNotFound, match="names after renaming"):
+    with raised(CollectionNotFound, "backup-collection-missing", collection="default.docs"):
         world.restore(suffix="_again", selection=Selection.parse("docs"))
 
 
@@ -283,13 +286,13 @@ def test_a_database_that_does_not_exist_is_made(world: World) -> None:
     world.restore(renaming=renaming)
     assert {"fresh.logs", "fresh.texts"} <= world.milvus.names
     world.milvus.features -= {Feature.DATABASES}
-    with pytest.raises(Unsupported, match=r"databases \(other\).*rename the collections into default"):
+    with raised(Unsupported, "definitions-unsupported", problems="databases (other)"):
         world.restore(suffix="_x")
 
 
 def test_two_collections_of_one_name_are_refused(world: World) -> None:
     renaming = Renaming.parse("other.*:default.*,default.docs:default.logs")
-    with pytest.raises(UsageError, match="restored as default"):
+    with raised(UsageError, "targets-collide", collection="default.logs", count=2):
         world.restore(renaming=renaming)
     assert not changes(world)
 
@@ -353,7 +356,7 @@ def test_properties_of_a_collection_come_back_but_not_those_that_the_server_keep
 
 
 def test_role_and_user_restore_needs_them_in_the_backup(world: World) -> None:
-    with pytest.raises(UsageError, match="holds no users and roles"):
+    with raised(UsageError, "backup-without-rbac"):
         world.restore(suffix="_back", rbac=True)
     assert not changes(world)
 

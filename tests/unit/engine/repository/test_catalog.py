@@ -15,6 +15,7 @@ from mbk.errors import (
 )
 from mbk.model.records import Database, Rbac, RbacUser
 from tests.fakes.world import World
+from tests.raising import raised
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_what_is_no_backup_is_not_deleted(world: World) -> None:
 
 def test_an_empty_prefix_is_never_deleted(world: World) -> None:
     for prefix in ("", "/"):
-        with pytest.raises(UsageError, match="everything"):
+        with raised(UsageError, "prefix-empty"):
             delete_below(world.backup, prefix, Run())
     assert world.backed_up
 
@@ -133,5 +134,6 @@ def test_an_incomplete_backup_can_be_looked_at_but_not_read(world: World) -> Non
     shown = incomplete(world.catalog(), "begun")
     assert shown is not None
     assert (shown["state"], shown["id"]) == ("incomplete", "7")
-    with pytest.raises(InvalidBackup, match="--resume"):
+    with raised(InvalidBackup, "backup-incomplete", backup="begun") as caught:
         view(world.catalog(), "begun")
+    assert "--resume" in (caught.value.hint or "")

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -19,10 +19,12 @@ from mbk.engine.runtime.lease import Holder, Lease, hold, hold_targets
 from mbk.engine.runtime.pace import LeasePace
 from mbk.engine.runtime.run import Run
 from mbk.errors import Busy, Interrupted, PermissionDenied
+from mbk.model.events import Event, Notice
 from mbk.ports.storage import Capabilities, Storage
 from mbk.testing import MemoryService, MemoryStorage
 from mbk_local.storage import LocalStorage
 from tests.fakes.world import World
+from tests.raising import raised
 
 QUICK = LeasePace(beat=0.02, expiry=0.2, settle=0.01, poll=0.01)
 #: The first look tells; nothing is waited for.
@@ -46,6 +48,10 @@ def key(storage: Storage, name: str) -> str:
 
 def leases(storage: Storage) -> list[str]:
     return [entry.key for entry in storage.list(f"{storage.location.root}{lease.PREFIX}")]
+
+
+def noticed(events: list[Event]) -> list[tuple[str, Mapping[str, object]]]:
+    return [(event.code, event.facts) for event in events if isinstance(event, Notice)]
 
 
 def left_by(
@@ -80,7 +86,7 @@ def beating(storage: Storage, name: str, machine: str) -> Iterator[None]:
 
 def test_the_second_is_told_who_is_busy_and_can_go_on_afterwards(storage: Storage) -> None:
     with hold(storage, "nightly", "backup of 'nightly'", Run(), pace=QUICK):
-        with pytest.raises(Busy, match=f"backup of 'nightly' \\(process {os.getpid()} on "):
+        with raised(Busy, "run-in-progress", operation="backup of 'nightly'", pid=os.getpid()):
             hold(storage, "nightly", "deletion", Run(), pace=QUICK).__enter__()
         with hold(storage, "weekly", "backup", Run(), pace=QUICK):
             pass
@@ -139,7 +145,10 @@ def test_the_lease_of_another_machine_is_taken_over_when_it_no_longer_changes(st
 
 def test_another_machine_that_is_alive_is_believed() -> None:
     storage = MemoryStorage(root="backup/")
-    with beating(storage, "nightly", "elsewhere"), pytest.raises(Busy, match="on elsewhere"):
+    with (
+        beating(storage, "nightly", "elsewhere"),
+        raised(Busy, "run-in-progress", machine="elsewhere"),
+    ):
         hold(storage, "nightly", "backup", Run(), pace=LeasePace(expiry=10_000, poll=0.01)).__enter__()
 
 
@@ -151,11 +160,12 @@ def test_a_damaged_lease_blocks_nobody(storage: Storage) -> None:
 
 def test_a_run_whose_lease_was_taken_over_stops() -> None:
     storage = MemoryStorage(root="backup/")
-    run = Run()
+    events: list[Event] = []
+    run = Run(events.append)
     with hold(storage, "nightly", "backup", run, pace=QUICK):
         left_by(storage, "nightly", machine="elsewhere")
         assert run.cancelled.wait(30)
-    assert any("taken over" in notice for notice in run.notices)
+    assert noticed(events) == [("lease-lost", {"operation": "backup"})]
     assert leases(storage)  # the other's, which is not ours to give back
 
 
@@ -173,17 +183,18 @@ def test_where_leases_are_forbidden_the_work_goes_on_and_says_so() -> None:
         if lease.PREFIX in what and operation in ("write", "list"):
             raise PermissionDenied("write: denied")
 
-    storage, run = MemoryStorage(root="backup/", fault=forbid), Run()
+    events: list[Event] = []
+    storage, run = MemoryStorage(root="backup/", fault=forbid), Run(events.append)
     with hold(storage, "nightly", "backup", run):
         pass
-    assert any("write: denied" in notice for notice in run.notices)
+    assert noticed(events) == [("no-lease", {"reason": "write: denied"})]
 
 
 def test_two_restores_share_no_collection_and_may_run_side_by_side(storage: Storage) -> None:
     with hold_targets(storage, ["db.a", "db.b"], "restore of 'nightly'", Run(), pace=QUICK):
         with (
             hold_targets(storage, ["db.c"], "restore of 'weekly'", Run(), pace=QUICK),
-            pytest.raises(Busy, match=r"restores into db\.b: restore of 'nightly'"),
+            raised(Busy, "restore-in-progress", collection="db.b", operation="restore of 'nightly'"),
         ):
             hold_targets(storage, ["db.b", "db.d"], "restore", Run(), pace=QUICK).__enter__()
         with hold_targets(storage, ["db.d"], "restore", Run(), pace=QUICK):

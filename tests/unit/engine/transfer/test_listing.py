@@ -12,6 +12,7 @@ from mbk.errors import Interrupted, PermissionDenied, StorageUnavailable, Verifi
 from mbk.ports.storage import ObjectInfo
 from mbk.testing import MemoryService, MemoryStorage
 from tests.fakes.world import QUICK
+from tests.raising import raised
 
 
 class BreaksOff(MemoryStorage):
@@ -87,11 +88,18 @@ def test_a_cancelled_run_lists_no_further() -> None:
         listing.objects(holding("a/1", kind=BreaksOff), run, "a/")
 
 
-@pytest.mark.parametrize("present", [{}, {"b/1": ObjectInfo("b/1", 2)}], ids=["missing", "other size"])
-def test_a_copy_that_is_not_there_with_its_size_is_named(present: dict[str, ObjectInfo]) -> None:
+@pytest.mark.parametrize(
+    ("present", "code", "facts"),
+    [
+        ({}, "copied-object-missing", {}),
+        ({"b/1": ObjectInfo("b/1", 2)}, "copied-size-differs", {"size": 2, "expected": 3}),
+    ],
+    ids=["missing", "other size"],
+)
+def test_a_copy_that_is_not_there_with_its_size_is_named(
+    present: dict[str, ObjectInfo], code: str, facts: dict[str, int]
+) -> None:
     items = [CopyItem(source_key="a/1", key="b/1", size=3)]
-    with pytest.raises(VerificationFailed) as caught:
+    with raised(VerificationFailed, code, key="b/1", location="memory://b", **facts):
         verify(items, present, where="memory://b")
-    assert "b/1" in caught.value.message
-    assert "memory://b" in caught.value.message
     verify(items, {"b/1": ObjectInfo("b/1", 3), "b/more": ObjectInfo("b/more", 9)}, where="memory://b")

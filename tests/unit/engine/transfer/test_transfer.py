@@ -31,6 +31,7 @@ from mbk.testing import MemoryService, MemoryStorage
 from mbk.testing.memory import EVERYTHING
 from tests.fakes.digests import Digesting
 from tests.fakes.world import QUICK
+from tests.raising import raised
 
 Fault = Callable[[str, str], None]
 
@@ -170,7 +171,7 @@ def test_streaming_mode_never_asks_for_a_copy() -> None:
     pair.destination.fault = failing("copy", lambda: AssertionError("asked"))
     stats = pair.copy(pair.put(5), mode="streaming")
     assert stats.objects == {"stream": 1}
-    assert stats.streamed_because == "asked for by the configuration"
+    assert stats.streamed_because == "the configuration asks for it"
 
 
 def test_only_errors_that_can_pass_are_tried_again() -> None:
@@ -414,7 +415,7 @@ def test_a_copy_onto_itself_is_refused() -> None:
         Transfer(
             source=pair.source, destination=pair.source, run=pair.made, limits=TransferLimits()
         ) as transfer,
-        pytest.raises(UsageError, match="onto itself"),
+        raised(UsageError, "object-onto-itself", key="a/0"),
     ):
         transfer.copy([dataclasses.replace(item, key=item.source_key)], collection="", present={})
 
@@ -426,5 +427,5 @@ def test_a_write_that_came_out_shorter_is_an_error() -> None:
 
     pair = Pair()
     pair.destination = Short(pair.source.service, "to")
-    with pytest.raises(VerificationFailed, match="b/0 has 2 bytes after copying"):
+    with raised(VerificationFailed, "copied-size-differs", key="b/0", size=2, expected=3):
         pair.copy(pair.put(3), mode="streaming")

@@ -143,7 +143,7 @@ class SnapshotWorker:
         except BaseException as error:
             if not isinstance(error, ImportFailed):
                 self.run.notice(
-                    "export-ending", "waiting for the export of {collection} to end in Milvus", label
+                    "export-ending", "waiting for Milvus to finish the export of {collection}", label
                 )
             export.settle()
             raise
@@ -185,7 +185,7 @@ class SnapshotWorker:
                 self.milvus.snapshots.drop(info.database, info.name, snapshot)
                 self.run.notice(
                     "snapshot-dropped",
-                    "{collection}: dropped snapshot {snapshot}, which a killed run left; its backup is deleted",
+                    "{collection}: dropped snapshot {snapshot}, left by a killed run whose backup has been deleted",
                     label,
                     snapshot=snapshot,
                 )
@@ -194,7 +194,7 @@ class SnapshotWorker:
                 raise
             self.run.notice(
                 "snapshots-unsure",
-                "{collection}: old snapshots may be left: {reason}",
+                "{collection}: snapshots of killed runs may remain: {reason}",
                 label,
                 reason=error.message,
             )
@@ -208,7 +208,7 @@ class SnapshotWorker:
             self._left.append(label)
             self.run.notice(
                 "snapshot-left",
-                "{collection}: Milvus keeps snapshot {snapshot}, which holds its files: {reason}",
+                "{collection}: Milvus keeps snapshot {snapshot} and its files: {reason}",
                 label,
                 snapshot=self.snapshot,
                 reason=error.message,

@@ -60,7 +60,7 @@ class SnapshotFormat:
             if asked:
                 raise
             context.run.notice(
-                "no-snapshot", "binlogs are copied instead of snapshots: {reason}", reason=error.message
+                "no-snapshot", "copying binlogs instead of snapshots: {reason}", reason=error.message
             )
             return None
         return SnapshotBackupRun(context, external, selection)
@@ -89,22 +89,22 @@ class SnapshotFormat:
                     f"Milvus writes them to "
                     f"{External.of(backup_storage, storage).uri(backup_storage.location.root)}"
                 ),
-                optional="binlogs are copied instead",
+                optional="backups copy binlogs instead",
             )
 
     def require_movable(self, name: str) -> None:
         raise InvalidBackup(
-            "backup {name!r} is a snapshot, whose files name their place",
-            code="backup-snapshot-whose-files",
-            name=name,
-            hint="create it with --format binlog",
+            "backup {backup!r} consists of snapshots, which only work where they were written",
+            code="snapshot-not-movable",
+            backup=name,
+            hint="back up again with --format binlog",
         )
 
     def compact(self, context: Context, catalog: Catalog, name: str) -> Compaction:
         raise UsageError(
-            "backup {name!r} is a snapshot, which has no L0 segments",
-            code="backup-snapshot-l0-segments",
-            name=name,
+            "backup {backup!r} consists of snapshots, which have no L0 segments",
+            code="snapshot-without-l0",
+            backup=name,
             hint="restore it as it is",
         )
 
@@ -116,8 +116,8 @@ class SnapshotFormat:
         clusters: Clusters,
     ) -> StandbyRestore:
         raise UsageError(
-            "backup {backup!r} cannot seed a standby: it is a snapshot",
-            code="backup-cannot-seed-standby",
+            "backup {backup!r} consists of snapshots, which cannot seed a standby",
+            code="snapshot-cannot-seed-standby",
             backup=backup.name,
             hint="back up again with --format binlog --strategy bulk_flush --backup_index_extra",
         )
@@ -135,10 +135,10 @@ class SnapshotBackupRun:
         name = CollectionName(info.database, info.name)
         if self.selection.narrows(name):
             raise UsageError(
-                "a snapshot holds all partitions of {name}",
-                code="snapshot-holds-all-partitions",
-                name=name,
-                hint="choose the whole collection, or --format binlog",
+                "a snapshot always contains all partitions of {collection}",
+                code="snapshot-partitions",
+                collection=name,
+                hint="select the whole collection, or use --format binlog",
             )
 
     def refuse(self, infos: Sequence[CollectionInfo]) -> None:
@@ -188,14 +188,14 @@ class SnapshotRestore:
 def _require_possible(context: ClusterContext, options: CreateOptions, before: str | None) -> None:
     if options.strategy is Strategy.META_ONLY and before is None:
         raise UsageError(
-            "a snapshot is never without data",
-            code="snapshot-never-without-data",
-            hint="leave --format snapshot or meta_only out",
+            "a snapshot always contains data, strategy meta_only copies none",
+            code="snapshot-without-data",
+            hint="leave out --format snapshot or --strategy meta_only",
         )
     if Feature.SNAPSHOT not in context.milvus.features:
         raise UsageError(
-            "format snapshot needs a Milvus that exports snapshots (3.0), this one is {version}",
-            code="format-snapshot-needs-milvus",
+            "format snapshot needs Milvus 3.0 or newer, this is {version}",
+            code="snapshot-unsupported",
             version=context.milvus.version,
             hint="use --format binlog",
         )

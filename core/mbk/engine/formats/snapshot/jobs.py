@@ -40,10 +40,10 @@ class External:
         """`Unsupported` where Milvus cannot be told of the storage or let in."""
         if not isinstance(storage, MilvusReachable):
             raise Unsupported(
-                "Milvus cannot write snapshots to {location} by itself",
-                code="milvus-cannot-write-snapshots",
+                "Milvus cannot write snapshots to {location}",
+                code="snapshot-storage-unsupported",
                 location=storage.location,
-                hint="use --format binlog, or a storage that Milvus knows",
+                hint="use --format binlog, or a storage that Milvus supports",
             )
         own = _service(storage.location) == _service(milvus_storage.location)
         return cls(storage, own, "" if own else storage.external_spec())
@@ -62,12 +62,12 @@ class External:
             if path != key and _METADATA.fullmatch(path):
                 return path
         raise MilvusError(
-            "the snapshot was exported to {uri}, which is not below {prefix} of {bucket}",
-            code="snapshot-exported-below",
+            "Milvus exported the snapshot to {uri}, outside {prefix} in bucket {bucket}",
+            code="snapshot-exported-elsewhere",
             uri=uri,
             prefix=place.prefix,
             bucket=bucket,
-            hint="does Milvus reach the backup's storage under another name? see milvusAddress",
+            hint="does Milvus reach the backup storage under another name? see milvusAddress",
         )
 
 
@@ -93,25 +93,25 @@ def require_bundle(
     found = listing.objects(storage, run, root)
     if f"{place.prefix}{bundle.metadata_path}" not in {entry.key for entry in found}:
         raise VerificationFailed(
-            "{metadata_path} of {label} is missing in {location}",
-            code="missing",
-            metadata_path=bundle.metadata_path,
-            label=label,
+            "{path} of {collection} is missing in {location}",
+            code="snapshot-metadata-missing",
+            path=bundle.metadata_path,
+            collection=label,
             location=storage.location,
-            hint="does Milvus write where mbk looks? see milvusAddress",
+            hint="does Milvus write to another storage than mbk reads? see milvusAddress",
         )
     size = sum(entry.size for entry in found)
     if len(found) < bundle.total_files or size < bundle.total_bytes:
         raise VerificationFailed(
-            "{root} holds {count} files of {size} bytes of {label}, Milvus wrote {total_files} of {total_bytes}",
-            code="holds-files-bytes-milvus",
-            root=root,
-            count=len(found),
+            "the snapshot of {collection} in {prefix} has {files} files with {size} bytes, expected {expected_files} with {expected_size}",
+            code="snapshot-incomplete",
+            collection=label,
+            prefix=root,
+            files=len(found),
             size=size,
-            label=label,
-            total_files=bundle.total_files,
-            total_bytes=bundle.total_bytes,
-            hint="something deletes objects there",
+            expected_files=bundle.total_files,
+            expected_size=bundle.total_bytes,
+            hint="another process may be deleting objects there",
         )
     return found
 
@@ -132,39 +132,39 @@ class SnapshotJob:
         percent, moved, told = -1, time.monotonic(), 0.0
         pause = min(self.pace.first, self.pace.poll)
         while True:
-            state = self.run.retry.call(f"ask for {self.what} {self.job}", self.state)
+            state = self.run.retry.call(f"get the state of {self.what} {self.job}", self.state)
             now = time.monotonic()
             if state.phase is ImportPhase.COMPLETED:
                 self._emit(100)
                 return state
             if state.phase is ImportPhase.FAILED:
                 raise ImportFailed(
-                    "{what} of {label} failed: {fact}",
-                    code="failed",
-                    what=self.what,
-                    label=self.label,
-                    fact=state.reason or "Milvus gave no reason",
+                    "{operation} of {collection} failed: {reason}",
+                    code="snapshot-job-failed",
+                    operation=self.what,
+                    collection=self.label,
+                    reason=state.reason or "Milvus gave no reason",
                 )
             if state.percent > percent:
                 percent, moved = state.percent, now
                 self._emit(percent)
             elif now - moved > self.pace.patience:
                 raise ImportFailed(
-                    "{what} of {label} stands at {percent}% for {fact:.0f} s",
-                    code="stands-s",
-                    what=self.what,
-                    label=self.label,
+                    "{operation} of {collection} has made no progress for {seconds:.0f} s ({percent} %)",
+                    code="snapshot-job-stalled",
+                    operation=self.what,
+                    collection=self.label,
                     percent=percent,
-                    fact=now - moved,
-                    hint="look at the log of Milvus' data coordinator",
+                    seconds=now - moved,
+                    hint="see the log of Milvus' data coordinator",
                 )
             elif now - max(moved, told) > self.pace.notice:
                 told = now
                 self.run.notice(
                     "snapshot-stalled",
-                    "{collection}: {what} {job} stands at {percent}%",
+                    "{collection}: {operation} {job} is making no progress ({percent} %)",
                     self.label,
-                    what=self.what,
+                    operation=self.what,
                     job=self.job,
                     percent=percent,
                 )

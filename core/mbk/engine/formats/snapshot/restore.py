@@ -40,38 +40,38 @@ def require_restorable(
     """`UsageError` names everything that was asked for and that a snapshot cannot give."""
     if Feature.SNAPSHOT not in milvus.features:
         raise UsageError(
-            "backup {name!r} holds snapshots and needs a Milvus that restores them (3.0), this one is {version}",
-            code="backup-holds-snapshots-needs",
-            name=name,
+            "backup {backup!r} consists of snapshots and needs Milvus 3.0 or newer, this is {version}",
+            code="snapshot-restore-unsupported",
+            backup=name,
             version=milvus.version,
         )
     if refused := list(dict.fromkeys(_refused(tasks, options))):
         raise UsageError(
-            "backup {name!r} holds snapshots, which come back as they were: {names}",
-            code="backup-holds-snapshots-come",
-            name=name,
-            names=", ".join(refused),
+            "backup {backup!r} consists of snapshots, which are restored unchanged, without {options}",
+            code="snapshot-options-unsupported",
+            backup=name,
+            options=", ".join(refused),
             hint="leave these out",
         )
     if options.auto_index or options.drop_index:
-        run.notice("snapshot-indexes", "the indexes come out of the snapshots, as they were")
+        run.notice("snapshot-indexes", "the indexes are restored from the snapshots, unchanged")
 
 
 def _refused(tasks: Sequence[RestoreTask], options: RestoreOptions) -> Iterator[str]:
     if options.skip_create:
-        yield "no skip_create_collection"
+        yield "skip_create_collection"
     if options.meta_only:
-        yield "no meta_only"
+        yield "meta_only"
     if options.truncate:
-        yield "no cut at the backup's time"
+        yield "--at-backup-time"
     if options.ezk_mapping:
-        yield "no ezk mapping"
+        yield "an ezk mapping"
     for task in tasks:
         shards = task.record.shards_num
         if task.partial:
-            yield f"no single partitions of {task.source}"
+            yield f"single partitions of {task.source}"
         if task.shards not in (0, shards) or (options.max_shards and shards > options.max_shards):
-            yield f"no other number of shards than the {shards} of {task.source}"
+            yield f"a number of shards other than the {shards} of {task.source}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,15 +145,7 @@ class SnapshotRestorer:
         notes = (*self._changed(task, info), *finish.run_all(task))
         present = finish.live_rows(task)
         if present is not None and scanned.rows_expected not in (None, present):
-            notes = (*notes, f"{scanned.rows_expected} rows were counted when it was backed up")
-            self.run.notice(
-                "rows-differ",
-                "{target} has {present} rows; {notes}",
-                str(task.target),
-                target=task.target,
-                present=present,
-                notes=notes[-1],
-            )
+            notes = (*notes, finish.rows_differ(task, present=present, expected=scanned.rows_expected))
         return replace(scanned, rows_present=present, notes=notes, seconds=time.monotonic() - started)
 
     def conclude(self, task: RestoreTask) -> None:
@@ -213,10 +205,9 @@ class SnapshotRestorer:
                 notes.append(f"{what}: {error.message}")
                 self.run.notice(
                     "not-changed",
-                    "{target}: {what}: {reason}",
+                    "{collection}: could not {change}: {reason}",
                     str(task.target),
-                    target=task.target,
-                    what=what,
+                    change=what,
                     reason=error,
                 )
         return notes
@@ -260,8 +251,8 @@ class SnapshotRestorer:
 def _bundle(task: RestoreTask) -> SnapshotBackup:
     if task.record.snapshot_backup is None or "snapshots/" not in task.record.snapshot_backup.metadata_path:
         raise InvalidBackup(
-            "collection {source} of the backup has no snapshot",
-            code="collection-backup-snapshot",
-            source=task.source,
+            "collection {collection} in the backup has no snapshot",
+            code="snapshot-missing",
+            collection=task.source,
         )
     return task.record.snapshot_backup

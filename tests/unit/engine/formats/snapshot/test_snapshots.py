@@ -40,6 +40,7 @@ from mbk.testing import MemoryStorage
 from tests.fakes.milvus import V2_6
 from tests.fakes.snapshots import SPEC, V3_0, ReachableStorage, SnapshotMilvus
 from tests.fakes.world import AT_ONCE, Killed, World
+from tests.raising import raised
 
 SECRET = "very-secret"
 PATIENT = SnapshotPace(first=0.001, poll=0.001)
@@ -93,11 +94,12 @@ def full_meta(world: SnapshotWorld) -> dict[str, Any]:
     return found
 
 
-def refused(world: SnapshotWorld, error: type[MbkError], told: str, **options: Any) -> None:
+def refused(world: SnapshotWorld, error: type[MbkError], code: str, **options: Any) -> MbkError:
     before = set(world.server.names)
-    with pytest.raises(error, match=told):
+    with raised(error, code) as caught:
         world.restore(suffix="_new", **options)
     assert world.server.names == before
+    return caught.value
 
 
 # -- there and back ----------------------------------------------------------------------------------------------------
@@ -185,26 +187,32 @@ def test_the_format_is_the_one_asked_for_or_the_better_one(
 
 
 @pytest.mark.parametrize(
-    ("features", "options", "told"),
+    ("features", "options", "code"),
     [
-        (V2_6, {"format": "snapshot"}, "needs a Milvus that exports snapshots"),
-        (V3_0, {"format": "snapshot", "strategy": Strategy.META_ONLY}, "never without data"),
-        (V3_0, {"format": "tar"}, "format 'tar' is unknown"),
-        (V3_0, {"only": "docs/cold"}, "all partitions of default.docs"),
+        (V2_6, {"format": "snapshot"}, "snapshot-unsupported"),
+        (V3_0, {"format": "snapshot", "strategy": Strategy.META_ONLY}, "snapshot-without-data"),
+        (V3_0, {"only": "docs/cold"}, "snapshot-partitions"),
     ],
 )
 def test_what_a_snapshot_cannot_be_is_refused(
-    features: frozenset[Feature], options: dict[str, Any], told: str, world: SnapshotWorld
+    features: frozenset[Feature], options: dict[str, Any], code: str, world: SnapshotWorld
 ) -> None:
     world.server.features = features
-    with pytest.raises(UsageError, match=told):
+    with raised(UsageError, code):
         world.create(**options)
+    assert world.backed_up == {}
+
+
+def test_a_format_that_nobody_has_is_refused(world: SnapshotWorld) -> None:
+    with raised(UsageError) as caught:
+        world.create(format="tar")
+    assert "tar" in caught.value.facts.values()
     assert world.backed_up == {}
 
 
 def test_on_a_storage_that_milvus_has_no_name_for_binlogs_are_copied(world: SnapshotWorld) -> None:
     world.backup = MemoryStorage(world.service, "backups", root="backup/")
-    with pytest.raises(Unsupported, match="by itself"):
+    with raised(Unsupported, "snapshot-storage-unsupported"):
         world.create(format="snapshot")
     assert world.backed_up == {}
     world.create()
@@ -234,7 +242,7 @@ def test_the_reported_place_is_compared_by_bucket_and_key(
     if path is not None:
         assert external.metadata_path(uri, place) == path
     else:
-        with pytest.raises(MilvusError, match="not below root/nightly/"):
+        with raised(MilvusError, "snapshot-exported-elsewhere", uri=uri, prefix="root/nightly/", bucket="b"):
             external.metadata_path(uri, place)
 
 
@@ -258,7 +266,7 @@ def test_one_failed_export_does_not_stop_the_others_and_a_second_run_completes_i
 
 def test_files_that_are_missing_are_noticed_before_the_commit(world: SnapshotWorld) -> None:
     world.server.lost = {"docs", "logs"}
-    with pytest.raises(VerificationFailed, match="files of"):
+    with raised(VerificationFailed, "snapshot-incomplete"):
         world.create()
     assert "backup/nightly/meta/full_meta.json" not in world.backed_up
     assert world.held_snapshots == []
@@ -392,7 +400,7 @@ def test_a_backup_goes_on_in_the_format_in_which_it_was_begun(world: SnapshotWor
     world.server.breaks = {"docs"}
     with pytest.raises(PartialFailure):
         world.create(format="binlog", only="docs,gone")
-    with pytest.raises(UsageError, match="begun as binlog"):
+    with raised(UsageError, "format-changed", started="binlog"):
         world.create(resume=True, format="snapshot", only="other.*")
     world.create(resume=True, only="other.*")
     assert world.catalog().read("nightly").format == ""
@@ -402,25 +410,26 @@ def test_a_backup_goes_on_in_the_format_in_which_it_was_begun(world: SnapshotWor
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "named"),
     [
         ({"meta_only": True}, "meta_only"),
-        ({"truncate": True}, "cut at the backup's time"),
-        ({"ezk_mapping": {"a": "b"}}, "ezk mapping"),
+        ({"truncate": True}, "--at-backup-time"),
+        ({"ezk_mapping": {"a": "b"}}, "an ezk mapping"),
         ({"source_selection": Selection.parse("docs/cold")}, "single partitions of default.docs"),
     ],
 )
 def test_a_restore_refuses_what_would_have_to_change_a_snapshot(
-    options: dict[str, Any], told: str, world: SnapshotWorld
+    options: dict[str, Any], named: str, world: SnapshotWorld
 ) -> None:
     world.create()
-    refused(world, UsageError, told, **options)
+    assert refused(world, UsageError, "snapshot-options-unsupported", **options).facts["options"] == named
 
 
 def test_a_bound_on_shards_is_refused_only_where_it_would_bind(world: SnapshotWorld) -> None:
     world.server._collections["default", "docs"].shards = 2
     world.create(only="docs")
-    refused(world, UsageError, "than the 2 of default.docs", max_shards=1)
+    error = refused(world, UsageError, "snapshot-options-unsupported", max_shards=1)
+    assert error.facts["options"] == "a number of shards other than the 2 of default.docs"
     world.restore(suffix="_new", max_shards=2)
     assert world.server.inventory.describe("default", "docs_new").shards == 2
 
@@ -433,7 +442,11 @@ def test_an_override_of_shards_is_refused_and_one_of_the_description_is_not(worl
             [{"source": "default", "colls": [{"source": "docs", "target": "copy", "override": override}]}]
         )
 
-    with pytest.raises(UsageError, match="other number of shards"):
+    with raised(
+        UsageError,
+        "snapshot-options-unsupported",
+        options="a number of shards other than the 1 of default.docs",
+    ):
         world.restore(mapping=mapping({"shardNum": 3}))
     world.restore(mapping=mapping({"shardNum": 1, "description": "copied"}))
     assert world.server.inventory.describe("default", "copy").schema.description == "copied"
@@ -476,7 +489,7 @@ def test_a_failed_restore_job_leaves_no_target(world: SnapshotWorld) -> None:
 def test_a_restore_job_that_does_not_move_is_given_up(world: SnapshotWorld) -> None:
     world.create(only="docs")
     world.server.stuck, world.times = {"docs_new"}, IMPATIENT
-    with pytest.raises(ImportFailed, match="stands at"):
+    with raised(ImportFailed, "snapshot-job-stalled", collection="default.docs_new"):
         world.restore(suffix="_new")
     assert "default.docs_new" not in world.server.names
 
@@ -506,16 +519,16 @@ def test_a_bundle_that_is_not_whole_is_noticed_before_the_first_change(world: Sn
     world.create()
     victim = next(key for key in world.bundle if "insert_log" in key)
     world.backup.delete([victim])
-    refused(world, VerificationFailed, "files of")
+    refused(world, VerificationFailed, "snapshot-incomplete")
     metadata = next(key for key in world.bundle if key.endswith(".json"))
     world.backup.delete([metadata])
-    refused(world, VerificationFailed, "is missing")
+    refused(world, VerificationFailed, "snapshot-metadata-missing")
 
 
 def test_an_older_milvus_says_what_it_would_need(world: SnapshotWorld) -> None:
     world.create()
     world.server.features = V2_6
-    refused(world, UsageError, "needs a Milvus that restores them")
+    refused(world, UsageError, "snapshot-restore-unsupported")
 
 
 def test_a_dry_run_tells_files_and_bytes_and_changes_nothing(world: SnapshotWorld) -> None:
@@ -532,14 +545,14 @@ def test_a_record_without_its_snapshot_is_a_damaged_backup(world: SnapshotWorld)
     tree = full_meta(world)
     del tree["collection_backups"][0]["snapshot_backup"]
     world.backup.write(key, [json.dumps(tree).encode()])
-    refused(world, InvalidBackup, "has no snapshot")
+    refused(world, InvalidBackup, "snapshot-missing")
 
 
 @pytest.mark.parametrize(
     ("kind", "features", "told"),
     [
         (ReachableStorage, V3_0, [("Milvus writes them to mem://backups/backup/", False)]),
-        (MemoryStorage, V3_0, [("binlogs are copied instead", True)]),
+        (MemoryStorage, V3_0, [("backups copy binlogs instead", True)]),
         (ReachableStorage, V2_6, []),
     ],
 )
