@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import signal
+from collections import Counter
+
+import pytest
 
 # A shell starts background jobs with Ctrl-C ignored, and `nohup` ignores the hang-up; what is ignored stays so in every
 # child, so that mbk, rightly, does not stop and the tests of its stopping fail. The children of a process that handles
@@ -11,3 +14,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda *_: None)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Where the time went: seconds of all workers together, by folder, for a run of several folders."""
+    seconds: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds["/".join(report.nodeid.split("/")[:2])] += report.duration
+    if len(seconds) > 1:
+        terminalreporter.section("seconds by folder")
+        for folder, spent in seconds.most_common():
+            terminalreporter.line(f"{spent:7.0f} {folder}")
