@@ -1,4 +1,4 @@
-"""What a session works with: Milvus, its storage, the backup storage; each opened on first use. And how much at once."""
+"""The connections of a session: Milvus, its storage and the backup storage, each opened on first use; and its limits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Connections:
-    """A context manager; safe to use from several threads."""
+    """A context manager. Several threads may use it."""
 
     def __init__(
         self, settings: Settings, *, registry: Registry | None = None, pace: Pace | None = None
@@ -52,7 +52,7 @@ class Connections:
         self.close()
 
     def close(self) -> None:
-        """Closes what was opened; idempotent. The session can be used again and opens anew."""
+        """Closes what was opened; idempotent. The session can be used again, and reconnects."""
         with self._lock:
             opened = (self._milvus, self._metastore, self._storage, self._backup)
             self._milvus = self._metastore = self._storage = self._backup = None
@@ -60,11 +60,11 @@ class Connections:
             if item is not None:
                 item.close()
 
-    # -- what is worked with -------------------------------------------------------------------------------------
+    # -- connections ---------------------------------------------------------------------------------------------
 
     @property
     def pace(self) -> Pace:
-        """How often things are asked for, and how long they are waited for."""
+        """Polling intervals and timeouts."""
         from mbk.engine.runtime.pace import Pace
 
         return self._pace or Pace()
@@ -81,7 +81,7 @@ class Connections:
 
     @property
     def milvus(self) -> Milvus:
-        """The server; connecting may raise `MilvusUnavailable` or `AuthenticationFailed`."""
+        """The server. Connecting may raise `MilvusUnavailable` or `AuthenticationFailed`."""
         with self._lock:
             if self._milvus is None:
                 from mbk.milvus import connect as connect_milvus
@@ -91,7 +91,7 @@ class Connections:
 
     @property
     def metastore(self) -> MetaStore:
-        """Milvus' etcd, asked for what Milvus itself does not tell (``index_extra``)."""
+        """Milvus' etcd, for what the server does not expose (``index_extra``)."""
         with self._lock:
             if self._metastore is None:
                 from mbk.milvus.etcd import EtcdMetaStore
@@ -117,13 +117,13 @@ class Connections:
             return self._backup
 
     def _backup_storage_at(self, *, path: str, bucket: str) -> Storage:
-        """Another root path or bucket of the backup storage, opened for the caller to close."""
+        """Another root path or bucket of the backup storage; the caller closes it."""
         choice = self.settings.backup_storage
         changes = {"root_path": path, "bucket": bucket}
         values = {**choice.values, **{name: value for name, value in changes.items() if value}}
         return self.registry.open(choice.model_copy(update={"values": values}))
 
-    # -- what the engine is given --------------------------------------------------------------------------------
+    # -- what the engine gets ------------------------------------------------------------------------------------
 
     def _limits(self) -> Limits:
         from mbk.engine.runtime.limits import BackupLimits, Limits, RestoreLimits, TransferLimits
@@ -147,7 +147,7 @@ class Connections:
     def _context(
         self, operation: Operation, options: Options, run: Run, *, id: str = ""
     ) -> Iterator[Context]:
-        """What the operation works with, by what it needs; what is opened for it alone is closed with it."""
+        """What the operation needs. Connections opened for it alone are closed with it."""
         from mbk.engine.runtime.context import ClusterContext, Context, CopyContext, StandbyContext
 
         given: dict[str, Any] = {
@@ -200,7 +200,7 @@ class Connections:
 
 
 def budget(settings: Settings, *, restores: bool) -> Budget:
-    """What a run may use at once; ``restores``: it writes into Milvus. What the configuration sets is given as it is."""
+    """What a run may use at the same time, as configured; ``restores``: it writes to Milvus."""
     from mbk.engine.runtime.budget import Budget
 
     return Budget(

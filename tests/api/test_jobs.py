@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import requests
 
-from mbk.errors import StorageError, UsageError
+from mbk.errors import MbkError, StorageError, UsageError
+from mbk.jobs.failures import WrongState
 from tests.api.harness import PATIENCE, Client, Gate, serving, settings
 from tests.fakes.world import World
+from tests.raising import raised
 
 
 def events(client: Client, job: Any, **headers: str) -> list[tuple[int, str, Any]]:
@@ -364,7 +366,7 @@ def test_what_cannot_be_meant_is_a_problem_and_no_job(client: Client, body: Any,
 def test_one_jobs_file_serves_one_server(world: World, tmp_path: Path) -> None:
     with (
         serving(settings(tmp_path), world),
-        pytest.raises(UsageError, match="in use by another server"),
+        raised(UsageError, "jobs-file-in-use", path=str(tmp_path / "jobs.db")),
         serving(settings(tmp_path), world),
     ):
         pass
@@ -416,8 +418,8 @@ def test_a_copy_onto_itself_is_refused(client: Client) -> None:
 def test_a_standby_needs_a_server_that_can_replicate(client: Client) -> None:
     client.done(kind="backup", name="nightly")
     job = client.over(client.job(kind="secondary", backup="nightly", source_cluster="a", target_cluster="b"))
-    assert job["state"] == "failed"
-    assert "needs" in job["error"]["detail"], job["error"]
+    assert (job["state"], job["error"]["type"]) == ("failed", "urn:mbk:usage-error")
+    assert "2.6.11" in job["error"]["detail"], job["error"]
 
 
 def test_a_restore_that_was_cancelled_is_resumed_without_loss_or_doubling(
@@ -451,8 +453,9 @@ def test_a_restore_with_zone_keys_is_not_resumed_by_another_server(world: World,
     with serving(settings(tmp_path), world) as client:
         found = client.get(f"/api/v2/jobs/{job['id']}")
         assert (found["state"], found["resumable"]) == ("interrupted", False)
-        told = client.problem(409, "POST", f"/api/v2/jobs/{job['id']}:resume")
-        assert "zone keys" in told["hint"]
+        client.problem(409, "POST", f"/api/v2/jobs/{job['id']}:resume")
+        with raised(WrongState, "job-secrets-lost", job=job["id"]):
+            client.service.runner.resume(job["id"])
 
 
 def test_a_full_disk_under_the_jobs_file_fails_no_backup(world: World, tmp_path: Path) -> None:
@@ -465,6 +468,7 @@ def test_a_full_disk_under_the_jobs_file_fails_no_backup(world: World, tmp_path:
         over = client.service.runner.over(job["id"])
         gate.open.set()
         assert over.result(PATIENCE).state == "succeeded"
-        told = client.problem(502, "POST", "/api/v2/jobs", json={"kind": "backup", "name": "next"})
-        assert "jobs file" in told["detail"]
+        client.problem(502, "POST", "/api/v2/jobs", json={"kind": "backup", "name": "next"})
+        with raised(MbkError, "jobs-file-write-failed"):
+            client.service.runner.store.forget(before=0)
         client.service.runner.store._db.execute("PRAGMA query_only = OFF")

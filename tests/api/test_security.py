@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from mbk.jobs.sessions import Sessions
 from mbk.session import Session
 from tests.api.harness import Client, docs_world, serving, settings
 from tests.fakes.world import World
+from tests.raising import raised
 
 PASSWORD = "correct horse battery staple"
 
@@ -55,7 +57,7 @@ def basic(user: str, password: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7"])
 def test_beyond_this_machine_it_does_not_start_without_authentication(host: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="authFile"):
+    with raised(UsageError, "server-exposed", host=host):
         Serving(settings(tmp_path, host=host))
     refuse_exposure(ServerSettings(host=host), has_credentials=True)
     refuse_exposure(ServerSettings(host=host, allow_anonymous=True), has_credentials=False)
@@ -74,7 +76,7 @@ def test_it_listens_on_loopback_by_default(tmp_path: Path) -> None:
 def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(UsageError, match=f"cannot listen on 127.0.0.1:{port}"):
+        with raised(UsageError, "cannot-listen", host="127.0.0.1", port=port):
             Serving(settings(tmp_path, port=port))
     with serving(settings(tmp_path), World()):
         pass  # nothing of the first attempt holds the jobs file
@@ -182,11 +184,17 @@ def test_the_file_holds_digests_and_no_secret(token_and_file: tuple[str, str]) -
 def test_a_wrong_file_is_told_by_line_without_what_stands_there(text: str, tmp_path: Path) -> None:
     path = tmp_path / "auth.txt"
     path.write_text(text)
-    with pytest.raises(ConfigError, match="authFile") as caught:
+    with pytest.raises(ConfigError) as caught:
         auth.read(str(path))
+    assert (caught.value.source, {problem.key for problem in caught.value.problems}) == (
+        str(path),
+        {"server.authFile"},
+    )
     assert "hunter2" not in str(caught.value)
-    with pytest.raises(ConfigError, match="cannot read"):
+    with pytest.raises(ConfigError) as caught:
         auth.read(str(tmp_path / "none"))
+    (problem,) = caught.value.problems
+    assert (problem.key, str(tmp_path / "none") in problem.message) == ("server.authFile", True)
 
 
 # -- how much ----------------------------------------------------------------------------------------------------
@@ -255,15 +263,26 @@ def place(kind: str, root: str) -> Sessions:
 
 
 @pytest.mark.parametrize(
-    "path",
-    ["/etc", "/", "etc", "../x", "{root}/../x", "{root}x", "{root}/..", "{root}/a/../../b", "{root}//etc"],
+    ("path", "code"),
+    [
+        ("/etc", "path-outside-directory"),
+        ("/", "path-not-allowed"),
+        ("etc", "path-outside-directory"),
+        ("../x", "path-not-allowed"),
+        ("{root}/../x", "path-not-allowed"),
+        ("{root}x", "path-outside-directory"),
+        ("{root}/..", "path-not-allowed"),
+        ("{root}/a/../../b", "path-not-allowed"),
+        ("{root}//etc", "path-not-allowed"),
+    ],
 )
-def test_where_backups_lie_in_a_directory_no_path_leaves_it(path: str, tmp_path: Path) -> None:
+def test_where_backups_lie_in_a_directory_no_path_leaves_it(path: str, code: str, tmp_path: Path) -> None:
     root = tmp_path / "backups"
     sessions = place("local", str(root))
-    with pytest.raises(UsageError, match="path"):
-        sessions.check_place(path.format(root=root), "")
-    with pytest.raises(UsageError, match="bucket_name"):
+    path = path.format(root=root)
+    with raised(UsageError, code, path=path):
+        sessions.check_place(path, "")
+    with raised(UsageError, "directory-without-buckets", bucket="other-bucket"):
         sessions.check_place("", "other-bucket")
     sessions.check_place(str(root), "backups")
     sessions.check_place(f"{root}/team", "")
@@ -307,7 +326,7 @@ def test_tls(certificate: dict[str, str], tmp_path: Path) -> None:
         with pytest.raises(requests.exceptions.SSLError):
             requests.get(f"{client.url}/healthz", timeout=30)
         old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
             old.maximum_version = ssl.TLSVersion.TLSv1_1
         host, port = client.url.removeprefix("https://").split(":")
         with socket.create_connection((host, int(port))) as plain, pytest.raises(ssl.SSLError):
@@ -340,8 +359,10 @@ def test_client_certificates(certificate: dict[str, str], tmp_path: Path) -> Non
 def test_certificates_that_do_not_work_are_told_before_it_serves(
     tls: dict[str, str], certificate: dict[str, str], tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match=r"server\.tls"):
+    with pytest.raises(ConfigError) as caught:
         Serving(settings(tmp_path, **{key: value.format(**certificate) for key, value in tls.items()}))
+    (problem,) = caught.value.problems
+    assert problem.key.startswith("server.tls")
 
 
 # -- what is never told ------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from mbk.errors import MbkError
 
 DESCRIPTION = (
     "Backup and restore for Milvus. `/api/v1` is the API of the Go tool milvus-backup, `/api/v2` has jobs that can be "
-    "watched, cancelled, resumed and found again after a restart."
+    "watched, cancelled and resumed, and that survive a restart."
 )
 
 
@@ -50,7 +50,7 @@ def create_app(service: Service) -> FastAPI:
         redoc_url=None,
         openapi_url="/openapi.json",
         servers=[{"url": service.base}] if service.base else None,
-        debug=False,  # a traceback is no answer, whatever the configuration says
+        debug=False,  # never answer with a traceback, whatever the configuration says
     )
     app.include_router(classic.router(service))
     app.include_router(jobs.router(service))
@@ -74,7 +74,7 @@ def create_server_app(service: Service) -> AccessMiddleware:
         create_app(service),
         credentials=service.credentials,
         max_body=server.max_body_size,
-        # A client certificate is shown by a browser on its own account, too, but not to a name it was not made for.
+        # A browser presents a client certificate by itself, too, but only to the host that the certificate was issued for.
         any_host=server.allow_anonymous or bool(server.tls_client_ca),
     )
 
@@ -87,14 +87,14 @@ def _is_classic(request: Request) -> bool:
     return request.url.path.startswith("/api/v1/")
 
 
-def _told(request: Request, status: int, what: str, headers: Any = None) -> JSONResponse:
+def _answer(request: Request, status: int, detail: str, headers: Any = None) -> JSONResponse:
     if _is_classic(request):
-        return JSONResponse({"error": what}, status, headers=headers)
-    return JSONResponse(problem(status, what), status, media_type=PROBLEM, headers=headers)
+        return JSONResponse({"error": detail}, status, headers=headers)
+    return JSONResponse(problem(status, detail), status, media_type=PROBLEM, headers=headers)
 
 
 async def _bad_body(request: Request, error: Exception) -> JSONResponse:
-    return _told(request, 400, str(error))
+    return _answer(request, 400, str(error))
 
 
 async def _mbk_error(request: Request, error: Exception) -> JSONResponse:
@@ -107,19 +107,19 @@ async def _mbk_error(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
-    """What is wrong is named by its place; what was sent is not repeated, it may be a secret."""
+    """Names the place of each problem. What was sent is not repeated: it may be a secret."""
     assert isinstance(error, RequestValidationError)
-    found = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+    problems = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
     if _is_classic(request):
-        return JSONResponse({"error": "; ".join(found)}, 400)
-    body = problem(422, "the request is not understood") | {"errors": found}
+        return JSONResponse({"error": "; ".join(problems)}, 400)
+    body = problem(422, "the request is not valid") | {"errors": problems}
     return JSONResponse(body, 422, media_type=PROBLEM)
 
 
 async def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    return _told(request, error.status_code, str(error.detail), error.headers)
+    return _answer(request, error.status_code, str(error.detail), error.headers)
 
 
 async def _internal(request: Request, error: Exception) -> JSONResponse:
-    return _told(request, 500, f"internal error ({type(error).__name__})")
+    return _answer(request, 500, f"internal error ({type(error).__name__})")

@@ -5,8 +5,8 @@ One line each::
     token NAME sha256:HEX
     user NAME scrypt:LOG2N:R:P:SALT:HEX
 
-A token is 256 bits of chance, so one round of SHA-256 is as good as any: nobody can try them all. A password is not, so
-it is stretched by scrypt. Both are in the standard library. Everything is compared in constant time.
+A token is 256 random bits, so one round of SHA-256 is enough: brute force is hopeless. A password is weaker, so it is
+stretched with scrypt. Both are in the standard library. All comparisons take constant time.
 """
 
 from __future__ import annotations
@@ -38,28 +38,28 @@ class Password:
     salt: bytes
     digest: bytes
 
-    def fits(self, password: str) -> bool:
+    def matches(self, password: str) -> bool:
         return hmac.compare_digest(_stretched(password, self.log2n, self.r, self.p, self.salt), self.digest)
 
 
-#: Checked where there is no such user, so that the time tells nobody which users there are.
+#: Checked for unknown users, so that the response time does not reveal which users exist.
 _NOBODY = Password(LOG2N, R, P, bytes(16), bytes(32))
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """``tokens``: name to digest. Stretching a password is slow by design: one that fitted is remembered by its digest."""
+    """``tokens``: name to digest. Stretching a password is slow by design, so the digest of one that matched is cached."""
 
     tokens: Mapping[str, bytes] = field(default_factory=dict)
     users: Mapping[str, Password] = field(default_factory=dict)
-    _known: dict[str, bytes] = field(default_factory=dict, repr=False)
+    _verified: dict[str, bytes] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __bool__(self) -> bool:
         return bool(self.tokens or self.users)
 
     def admits(self, authorization: str) -> str | None:
-        """The name behind an ``Authorization`` header; None where nobody is."""
+        """The name behind an ``Authorization`` header; None if unauthenticated. Several threads may call it."""
         scheme, _, rest = authorization.partition(" ")
         if scheme.lower() == "bearer":
             return self._bearer(rest.strip())
@@ -69,11 +69,11 @@ class Credentials:
 
     def _bearer(self, token: str) -> str | None:
         digest = hashlib.sha256(token.encode()).digest()
-        found = None
-        for name, expected in self.tokens.items():  # all of them: the time does not tell which
+        owner = None
+        for name, expected in self.tokens.items():  # all of them: the time must not reveal which one matched
             if hmac.compare_digest(digest, expected):
-                found = name
-        return found
+                owner = name
+        return owner
 
     def _basic(self, encoded: str) -> str | None:
         try:
@@ -82,16 +82,16 @@ class Credentials:
             return None
         seen = hashlib.sha256(encoded.encode()).digest()
         with self._lock:
-            known = self._known.get(name, b"")
-        if hmac.compare_digest(seen, known):
+            verified = self._verified.get(name, b"")
+        if hmac.compare_digest(seen, verified):
             return name
-        # One at a time: each costs 16 MiB and some 50 ms, which a flood of guesses must not multiply.
+        # One at a time: each takes 16 MiB and about 50 ms, which a flood of guesses must not multiply.
         with _stretching:
-            fits = self.users.get(name, _NOBODY).fits(password)
-        if not colon or not fits or name not in self.users:
+            matches = self.users.get(name, _NOBODY).matches(password)
+        if not colon or not matches or name not in self.users:
             return None
         with self._lock:
-            self._known[name] = seen
+            self._verified[name] = seen
         return name
 
 
@@ -99,13 +99,13 @@ _stretching = threading.Lock()
 
 
 def read(path: str) -> Credentials:
-    """The credentials of a file. `ConfigError` names every line that is wrong, and repeats none."""
+    """Reads the credentials from a file. `ConfigError` names every wrong line, but repeats none of them."""
     if not path:
         return Credentials()
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as exc:
-        reason = (getattr(exc, "strerror", None) or "no text").lower()
+        reason = (getattr(exc, "strerror", None) or "not a text file").lower()
         raise ConfigError("configuration", [Problem(_KEY, f"cannot read {path}: {reason}")]) from exc
     tokens: dict[str, bytes] = {}
     users: dict[str, Password] = {}
@@ -116,7 +116,7 @@ def read(path: str) -> Credentials:
             continue
         token, user = _TOKEN.fullmatch(secret), _USER.fullmatch(secret)
         if not _NAME.fullmatch(name) or any(more):
-            problems.append(f"line {number}: write: token NAME DIGEST, or: user NAME DIGEST")
+            problems.append(f"line {number}: expected 'token NAME DIGEST' or 'user NAME DIGEST'")
         elif kind == "token" and token:
             tokens[name] = bytes.fromhex(token[1])
         elif kind == "user" and user and 10 <= int(user[1]) <= 20:
@@ -124,22 +124,24 @@ def read(path: str) -> Credentials:
                 int(user[1]), int(user[2]), int(user[3]), bytes.fromhex(user[4]), bytes.fromhex(user[5])
             )
         else:
-            problems.append(f"line {number}: no digest of this kind, `mbk server --new-token NAME` makes one")
+            problems.append(
+                f"line {number}: invalid digest; create the line with `mbk server --new-token NAME` or `--new-user NAME`"
+            )
     if not problems and not tokens and not users:
-        problems.append("holds no token and no user")
+        problems.append("contains no token and no user")
     if problems:
         raise ConfigError(path, [Problem(_KEY, problem) for problem in problems])
     return Credentials(tokens, users)
 
 
 def new_token(name: str) -> tuple[str, str]:
-    """A new token, and the line that stands for it in the file."""
+    """A new token, and its line for the file."""
     token = secrets.token_urlsafe(32)
     return token, f"token {_checked(name)} sha256:{hashlib.sha256(token.encode()).hexdigest()}"
 
 
 def user_line(name: str, password: str) -> str:
-    """The line of a user with this password."""
+    """The line for a user with this password."""
     salt = secrets.token_bytes(16)
     digest = _stretched(password, LOG2N, R, P, salt)
     return f"user {_checked(name)} scrypt:{LOG2N}:{R}:{P}:{salt.hex()}:{digest.hex()}"
@@ -147,7 +149,7 @@ def user_line(name: str, password: str) -> str:
 
 def _checked(name: str) -> str:
     if not _NAME.fullmatch(name):
-        problem = Problem("", f"the name {name!r} is not allowed", "use letters, digits and _ . - @")
+        problem = Problem("", f"{name!r} is not a valid name", "use 1 to 64 letters, digits and _ . - @")
         raise ConfigError("name", [problem])
     return name
 

@@ -1,4 +1,4 @@
-"""``/openapi.json``: what FastAPI finds out by itself, made to say what this server does."""
+"""``/openapi.json``: what FastAPI generates, corrected to what this server does."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def describe(app: FastAPI, *, has_credentials: bool, has_users: bool) -> None:
                 _secure(made, has_users=has_users)
         return made
 
-    app.openapi = openapi  # type: ignore[method-assign]  # the way that FastAPI documents
+    app.openapi = openapi  # type: ignore[method-assign]  # the way FastAPI documents
 
 
 def _correct(schema: dict[str, Any]) -> None:
@@ -41,8 +41,8 @@ def _correct(schema: dict[str, Any]) -> None:
         kinds.pop(name, None)
     for path, operations in schema["paths"].items():
         for operation in operations.values():
-            found = operation["responses"].get("422", {})
-            if PROBLEM not in found.get("content", {}):
+            invalid = operation["responses"].get("422", {})
+            if PROBLEM not in invalid.get("content", {}):
                 operation["responses"].pop("422", None)
             if path.startswith("/api/v1/"):
                 operation["responses"].pop("422", None)

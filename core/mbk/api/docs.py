@@ -1,4 +1,4 @@
-"""Swagger UI from the package: nothing is loaded from elsewhere, so it works without the internet."""
+"""Swagger UI from the package: nothing is loaded from elsewhere, so it works offline."""
 
 from __future__ import annotations
 

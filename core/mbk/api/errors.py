@@ -1,4 +1,4 @@
-"""What errors are to clients: a status and a problem (RFC 9457), or a code of the classic API."""
+"""Errors as clients see them: a status and a problem (RFC 9457), or a code of the classic API."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from mbk.model.jobs import Failure
 
 PROBLEM = "application/problem+json"
 
-
-#: The first that fits counts.
+#: The first match counts.
 _STATUS: tuple[tuple[type[MbkError], int], ...] = (
     (QueueFull, 429),
     (WrongState, 409),
@@ -70,7 +69,7 @@ def problem_of(error: MbkError) -> dict[str, Any]:
 
 
 def status_by_name(kind: str) -> int:
-    """The status of an error that is known by the name of its class."""
+    """The status of an error, by the name of its class."""
     return _STATUS_BY_NAME.get(kind, 500)
 
 

@@ -1,4 +1,4 @@
-"""Wakes the streams of events when a job has something to tell, from any thread."""
+"""Wakes the event streams when a job has news; several threads may call it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 
 
 class EventStream:
-    """Bound to the loop that serves the streams, once it runs."""
+    """Bound to the event loop that serves the streams, once it runs. `wake` and `close` may be called from any thread."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -28,7 +28,7 @@ class EventStream:
         self.wake()
 
     async def wait(self, changed: asyncio.Event, seconds: float) -> None:
-        """Until something has changed after `mark`, or so many seconds have passed."""
+        """Waits until something has changed since `mark`, or for this many seconds."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(changed.wait(), seconds)
 

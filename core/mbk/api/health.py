@@ -10,8 +10,8 @@ from pydantic import BaseModel
 from mbk.api.service import Service
 from mbk.api.v2.documented import problems
 
-#: What even a probe is refused for.
-CLOSED = {status: told for status, told in problems().items() if status != 401}
+#: Reasons for refusing even a probe.
+CLOSED = {status: described for status, described in problems().items() if status != 401}
 
 
 class Health(BaseModel):
@@ -19,7 +19,7 @@ class Health(BaseModel):
 
 
 class Ready(BaseModel):
-    """``ok`` or ``down`` for each part, which is all that is told to strangers; the log says why."""
+    """``ok`` or ``down`` for each component. Unauthenticated callers learn no more; the log has the reasons."""
 
     status: str
     milvus: str
@@ -31,18 +31,20 @@ def router(service: Service) -> APIRouter:
     routes = APIRouter(tags=["health"])
 
     @routes.get("/healthz", response_model=Health, responses=CLOSED, summary="The server is alive")
-    async def healthz() -> Health:  # on the loop: it answers also when every thread waits for a storage
+    async def healthz() -> Health:  # on the loop: it answers even while every thread waits for a storage
         return Health(status="ok")
 
     @routes.get(
         "/readyz",
         response_model=Ready,
-        responses={503: {"model": Ready, "description": "a part does not answer"}, **CLOSED},
+        responses={503: {"model": Ready, "description": "a component does not answer"}, **CLOSED},
         summary="Milvus and both storages answer",
     )
     def readyz() -> JSONResponse:
-        parts = {name: "ok" if said == "ok" else "down" for name, said in service.readiness.answers().items()}
-        is_up = all(said == "ok" for said in parts.values())
+        parts = {
+            name: "ok" if answer == "ok" else "down" for name, answer in service.readiness.answers().items()
+        }
+        is_up = all(answer == "ok" for answer in parts.values())
         return JSONResponse({"status": "ok" if is_up else "down", **parts}, 200 if is_up else 503)
 
     @routes.get(

@@ -21,10 +21,10 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-#: So much of the body of a refused request is read, and for so long.
+#: How much of the body of a refused request is read, and for how long at most.
 DRAIN_BYTES = 64 * 1024
 DRAIN_SECONDS = 1.0
-#: Answered to everybody: a probe has no token, and they tell nothing but up or down.
+#: Open to everyone: a probe has no token, and they reveal nothing but up or down.
 OPEN = frozenset({"/healthz", "/readyz"})
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -34,11 +34,11 @@ _HEADERS = (
 
 
 class AccessMiddleware:
-    """An ASGI application around another. Where there are no credentials, everybody is let in.
+    """An ASGI application around another. Without credentials, everyone is admitted.
 
-    But not every page that a browser on this machine shows: what a browser sends on its own account, without a token
-    that a page would have to know, must come from our own pages (``Origin``), and, where nobody is asked who he is, to
-    an address that no page can have renamed (``Host``).
+    Except for foreign pages in a browser on this machine: requests that a browser can send without knowing a token must
+    come from our own pages (``Origin``) and, where no authentication is configured, must go to a host name that DNS
+    rebinding cannot point here (``Host``).
     """
 
     def __init__(self, app: App, *, credentials: Credentials, max_body: int, any_host: bool = False) -> None:
@@ -55,9 +55,11 @@ class AccessMiddleware:
         headers = {name.lower(): value for name, value in scope["headers"]}
         length = headers.get(b"content-length", b"0")
         if not self._is_ours(headers):
-            await self._refuse(scope, receive, send, 403, "the request comes from a page of somebody else")
+            await self._refuse(scope, receive, send, 403, "cross-origin requests are not allowed")
         elif not await self._is_admitted(scope["path"], headers.get(b"authorization", b"")):
-            await self._refuse(scope, receive, send, 401, "a token is needed: Authorization: Bearer TOKEN")
+            await self._refuse(
+                scope, receive, send, 401, "authentication is required: Authorization: Bearer TOKEN"
+            )
         elif not length.isdigit() or int(length) > self._max_body:
             await self._refuse(scope, receive, send, 413, self._too_large)
         else:
@@ -71,13 +73,13 @@ class AccessMiddleware:
         return self._any_host or _is_address(host)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        got = 0
+        received = 0
 
         async def counted() -> Message:
-            nonlocal got
+            nonlocal received
             message = await receive()
-            got += len(message.get("body", b""))
-            if got > self._max_body:
+            received += len(message.get("body", b""))
+            if received > self._max_body:
                 raise HTTPException(413, self._too_large)
             return message
 
@@ -90,7 +92,7 @@ class AccessMiddleware:
 
     @property
     def _too_large(self) -> str:
-        return f"the body is larger than {self._max_body} bytes"
+        return f"the body exceeds {self._max_body} bytes"
 
     async def _is_admitted(self, path: str, authorization: bytes) -> bool:
         if not self._credentials or path in OPEN:
@@ -101,7 +103,7 @@ class AccessMiddleware:
             return False
         if not given.lower().startswith("basic "):
             return self._credentials.admits(given) is not None
-        # In a thread: stretching a password takes its time.
+        # In a thread: stretching a password takes a while.
         return await asyncio.to_thread(self._credentials.admits, given) is not None
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, status: int, detail: str) -> None:
@@ -120,26 +122,26 @@ class AccessMiddleware:
         if status == 401:
             schemes = ["Bearer"] + (['Basic realm="mbk", charset="UTF-8"'] if self._credentials.users else [])
             headers += [(b"www-authenticate", scheme.encode()) for scheme in schemes]
-            log.warning("401 %s %s: not admitted", scope["method"], scope["path"])
+            log.warning("401 %s %s: not authenticated", scope["method"], scope["path"])
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
 
 
 async def _drain(receive: Receive) -> None:
-    """Takes in a small body: closed on one that was not read, a connection is reset, and the answer lost with it."""
-    got, more = 0, True
+    """Reads a small body: a connection that is closed with unread data is reset, and the answer is lost with it."""
+    received, more = 0, True
     try:
         async with asyncio.timeout(DRAIN_SECONDS):
-            while more and got < DRAIN_BYTES:
+            while more and received < DRAIN_BYTES:
                 message = await receive()
-                got += len(message.get("body", b""))
+                received += len(message.get("body", b""))
                 more = bool(message.get("more_body"))
     except TimeoutError:
         pass
 
 
 def _is_address(host: str) -> bool:
-    """Whether the header names an address, or ``localhost``, and no name that a stranger's DNS could point at us."""
+    """Whether the header holds an address or ``localhost``: not a name that someone else's DNS could point here."""
     name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
     if name in ("", "localhost"):
         return True

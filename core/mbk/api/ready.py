@@ -1,4 +1,4 @@
-"""Whether everything that jobs need answers: Milvus and both storages."""
+"""Readiness: whether Milvus and both storages answer."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from mbk.errors import MbkError
 from mbk.jobs.sessions import Sessions
 
-#: Seconds that a probe waits for answers, and that an answer counts.
+#: Seconds that a probe waits for answers, and that an answer stays valid.
 PATIENCE, FRESH = 5.0, 2.0
 SILENT = "no answer yet"
 
 
 class Readiness:
-    """Asks each part at most once at a time, however many probes come, and never waits longer than `PATIENCE`."""
+    """Sends each component one question at a time, however many probes come, and never waits longer than `PATIENCE`."""
 
     def __init__(self, sessions: Sessions) -> None:
         self._questions: dict[str, Callable[[], object]] = {
@@ -32,7 +32,7 @@ class Readiness:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def answers(self) -> dict[str, str]:
-        """For each part ``ok``, or in one line what is wrong."""
+        """For each component ``ok``, or one line that says what is wrong. Several threads may call it."""
         with self._lock:
             now = time.monotonic()
             for name in self._questions:

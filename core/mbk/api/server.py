@@ -23,16 +23,16 @@ from mbk.errors import ConfigError, Problem, UsageError
 from mbk.jobs.sessions import Open
 from mbk.session import Session
 
-#: Seconds that open connections have to end once the jobs have stopped.
+#: Seconds that open connections are given to finish once the jobs have stopped.
 GRACE = 5
 INTERRUPTED = 130
 
 
 class Serving:
-    """A server that listens; it serves once `run` is called. ``url`` is where."""
+    """A server that listens at ``url``, and serves once `run` is called."""
 
     def __init__(self, settings: Settings, *, open: Open = Session) -> None:
-        """Raises `UsageError` for what is not safe to expose or cannot be listened on, and `ConfigError`."""
+        """Raises `UsageError` if it would be exposed without authentication or cannot listen, and `ConfigError`."""
         server = settings.server
         self.service = build(settings, open=open)
         try:
@@ -47,41 +47,41 @@ class Serving:
         self.url = f"{'https' if server.tls_cert else 'http'}://{host}:{port}"
 
     def run(self, *, on_ready: Callable[[], None] = lambda: None) -> None:
-        """Serves until SIGINT, SIGTERM or `stop`: running jobs are interrupted in order, the next server can resume them."""
+        """Serves until SIGINT, SIGTERM or `stop`. Running jobs are interrupted cleanly; the next server can resume them."""
         self._server.on_ready = on_ready
         with self._listener:
             asyncio.run(self._server.serve([self._listener]))
 
     def stop(self) -> None:
-        """From any thread."""
+        """May be called from any thread."""
         self._server.stop_soon()
 
 
 def refuse_exposure(server: ServerSettings, *, has_credentials: bool) -> None:
-    """`UsageError` where everybody in the network could do everything."""
+    """Raises `UsageError` if anyone on the network could do anything."""
     if has_credentials or server.tls_client_ca or server.allow_anonymous or is_loopback(server.host):
         return
     raise UsageError(
-        "the server would let everybody who reaches {host} restore and delete",
-        code="server-would-let-everybody",
+        "without authentication, anyone who can reach {host} could restore and delete",
+        code="server-exposed",
         host=server.host,
-        hint="name a server.authFile, or say server.allowAnonymous=true",
+        hint="set server.authFile, or server.allowAnonymous=true",
     )
 
 
 def is_loopback(host: str) -> bool:
-    """Whether every address of the name is this machine's own."""
+    """Whether the name resolves to loopback addresses only."""
     if not host:
         return False
     try:
-        found = {item[4][0] for item in socket.getaddrinfo(host, None)}
+        addresses = {item[4][0] for item in socket.getaddrinfo(host, None)}
     except OSError:
         return False
-    return all(ipaddress.ip_address(str(address).partition("%")[0]).is_loopback for address in found)
+    return all(ipaddress.ip_address(str(address).partition("%")[0]).is_loopback for address in addresses)
 
 
 class _Server(uvicorn.Server):
-    """Stops the jobs with the first signal: requests that wait for one, and streams, end with it."""
+    """Stops the jobs at the first signal, so that requests waiting for one, and event streams, end as well."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
@@ -121,7 +121,7 @@ class _Server(uvicorn.Server):
     def _stop(self) -> None:
         self._signals += 1
         if self._signals > 2:
-            os._exit(INTERRUPTED)  # a server that has stalled is left at once
+            os._exit(INTERRUPTED)  # a stalled server is left at once
         self._service.begin_stop()
         self.should_exit = True
 
@@ -152,7 +152,7 @@ def _config(server: ServerSettings, service: Service) -> uvicorn.Config:
     try:
         config.load()
     except (OSError, ssl.SSLError) as exc:
-        problem = Problem("server.tls", f"certificate, key and authorities do not work: {exc}")
+        problem = Problem("server.tls", f"the certificate, the key or the CA file cannot be used: {exc}")
         raise ConfigError("configuration", [problem]) from exc
     if config.ssl is not None:
         config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -161,7 +161,7 @@ def _config(server: ServerSettings, service: Service) -> uvicorn.Config:
 
 def _file(path: str, key: str) -> str:
     if not path:
-        problem = Problem(key, "is missing", "TLS needs certificate and key")
+        problem = Problem(key, "is not set", "TLS needs a certificate and a key")
         raise ConfigError("configuration", [problem])
     try:
         with Path(path).open("rb"):
@@ -173,16 +173,18 @@ def _file(path: str, key: str) -> str:
 
 def _listen(server: ServerSettings) -> socket.socket:
     try:
-        found = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, _, _, _, address = found[0]
+        addresses = socket.getaddrinfo(
+            server.host, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, _, _, _, address = addresses[0]
         listener = socket.create_server(address[:2], family=family, backlog=1024)
     except OSError as exc:
         raise UsageError(
-            "cannot listen on {host}:{port}: {fact}",
+            "cannot listen on {host}:{port}: {reason}",
             code="cannot-listen",
             host=server.host,
             port=server.port,
-            fact=exc.strerror or exc,
+            reason=exc.strerror or exc,
             hint="choose another port with -p",
         ) from exc
     listener.set_inheritable(True)

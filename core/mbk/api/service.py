@@ -1,4 +1,4 @@
-"""Everything that the routes work with, put together."""
+"""Builds everything the routes work with."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mbk.session import Session
 
 @dataclass(slots=True)
 class Service:
-    """One server's parts. ``base`` is the prefix under which a proxy shows it."""
+    """The components of one server. ``base`` is the path prefix under which a proxy exposes it."""
 
     settings: Settings
     credentials: Credentials
@@ -40,7 +40,7 @@ class Service:
         return f"/{path}" if path else ""
 
     def start(self) -> None:
-        """Takes up the jobs; called once the loop runs."""
+        """Starts the jobs; called once the event loop runs."""
         self.event_stream.bind()
         self.runner.on_change = self.event_stream.wake
         self.runner.start()
@@ -50,7 +50,7 @@ class Service:
         self.event_stream.close()
 
     def stop(self) -> None:
-        """Waits for the jobs, which stop in order, and closes what was opened."""
+        """Waits until the jobs have stopped cleanly, and closes everything."""
         self.begin_stop()
         self.runner.stop()
         self.readiness.close()
@@ -60,7 +60,7 @@ class Service:
 
 
 def build(settings: Settings, *, open: Open = Session, observers: Sequence[Observer] = ()) -> Service:
-    """`ConfigError` for a wrong file of credentials, `UsageError` for a jobs file that cannot be used."""
+    """Raises `ConfigError` for an invalid credentials file, `UsageError` for an unusable jobs file."""
     server = settings.server
     credentials = auth.read(server.auth_file)
     sessions = Sessions(settings, open=open)

@@ -1,1 +1,1 @@
-"""Jobs: what runs, what ran, and what waits. They survive the server."""
+"""Jobs: running, finished and queued ones. They survive the server."""

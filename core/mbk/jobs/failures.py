@@ -1,4 +1,4 @@
-"""What may be wrong with a request for a job, and errors as a job keeps them."""
+"""Errors of requests for jobs, and errors as a job records them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mbk.model.jobs import Failure
 
 
 class QueueFull(MbkError):
-    """More jobs are waiting than the configuration allows."""
+    """More jobs are queued than the configuration allows."""
 
 
 class JobNotFound(errors.NotFound):
@@ -16,15 +16,15 @@ class JobNotFound(errors.NotFound):
 
 
 class WrongState(MbkError):
-    """The job's state does not allow what was asked."""
+    """The job's state does not allow this request."""
 
 
 class KeyReused(errors.UsageError):
-    """An idempotency key came again with another request."""
+    """An idempotency key was reused for a different request."""
 
 
 def failure(error: BaseException) -> Failure:
-    """An error as a job keeps it. Anything but an `MbkError` is a bug: its text is left out, it may hold a secret."""
+    """An error as a job records it. Anything but an `MbkError` is a bug: its text is omitted, it may hold a secret."""
     if not isinstance(error, MbkError):
         return Failure(kind="InternalError", message=f"internal error ({type(error).__name__})")
     return Failure(

@@ -1,4 +1,4 @@
-"""The kinds of jobs: the operations that a job can run, and what it does differently when it is resumed."""
+"""The kinds of jobs: the operations a job can run, and what a resumed job does differently."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mbk.session import Session
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One attempt of a job. ``job`` is as the attempt before left it; ``resume``: there was one."""
+    """One attempt of a job. ``job`` is as the previous attempt left it; ``resume``: there was one."""
 
     session: Session
     job: Job
@@ -46,7 +46,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """``report`` where the collections have outcomes; ``result`` is told as it is."""
+    """``report`` if the collections have outcomes; ``result`` is passed on as it is."""
 
     report: RunReport | None
     result: Mapping[str, Any]
@@ -54,7 +54,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """``run`` is one attempt, the first or a further one."""
+    """``run`` makes one attempt, the first or a later one."""
 
     params: type[Params]
     run: Callable[[Work, Params], Done]
@@ -65,17 +65,17 @@ class Kind:
 
     @property
     def writes_backup(self) -> bool:
-        """Whether the backup of the job's name is changed, and not only read."""
+        """Whether the job changes the backup, and does not only read it."""
         return "backup" in self.params.operation.writes
 
     @property
     def secret(self) -> tuple[str, ...]:
-        """The parameters that are kept in memory alone."""
+        """The parameters that are kept in memory only."""
         declared = self.params.operation.options.declared()
         return tuple(item.rest_name or "" for item in declared if item.option.secret)
 
     def check(self, params: Params) -> str:
-        """Refuses what can be seen to be wrong before the job is filed, and returns the backup's name."""
+        """Refuses invalid parameters before the job is stored, and returns the backup's name."""
         params.options()
         if params.operation.name_of_backup == "optional":
             return check_name(params.backup_name or default_name())
@@ -93,26 +93,26 @@ def _plain(work: Work, params: Params) -> Done:
 
 
 def _backup(work: Work, params: Params) -> Done:
-    """Going on: with what this job has begun, and with nothing that somebody else has."""
+    """Resumes only the backup that this job started, never one from another run."""
     name, resume = work.job.name, False
     if work.resume:
         with suppress(BackupNotFound):
-            found = work.session.get(name)
-            if found.id != work.job.id:
+            backup = work.session.get(name)
+            if backup.id != work.job.id:
                 raise BackupExists(
-                    "backup {name!r} was created by another process",
-                    code="backup-created-another-process",
+                    "backup {name!r} was created by another run",
+                    code="backup-from-another-run",
                     name=name,
                     hint="use another name",
                 )
-            if found.state is BackupState.COMPLETE:
-                return Done(None, {"size": found.size})
+            if backup.state is BackupState.COMPLETE:
+                return Done(None, {"size": backup.size})
             resume = True
     return work.run(params.operation, params.options(resume=resume))
 
 
 def _restore(work: Work, params: Params) -> Done:
-    """Going on: what an attempt has finished is left alone; what it has begun, the engine goes on with."""
+    """Resumes without the collections that an earlier attempt finished; the engine completes those it started."""
     failed = work.resume and work.job.error is not None and work.job.error.kind == "PartialFailure"
     states = {CollectionName.parse(item.target): item.state for item in work.job.collections if failed}
     done = frozenset(name for name, state in states.items() if state == CollectionState.DONE)

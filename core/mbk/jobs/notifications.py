@@ -16,14 +16,14 @@ from mbk.model.jobs import Job
 from mbk.model.states import JobState
 
 log = logging.getLogger(__name__)
-#: Seconds for one notification: the next ones wait for it, and so does the end of the server.
+#: Seconds for one notification: later ones and the server's shutdown wait for it.
 PATIENCE = 30
 
 
 class Notifications:
-    """``on_success`` and ``on_failure`` are ``http(s)://`` URLs or command lines; empty ones are not notified.
+    """``on_success`` and ``on_failure`` are ``http(s)://`` URLs or command lines; an empty one sends nothing.
 
-    A cancelled or interrupted job counts as failed. They are sent by a thread of their own, one after the other.
+    A cancelled or interrupted job counts as failed. One separate thread sends them in order.
     """
 
     def __init__(self, on_success: str, on_failure: str) -> None:
@@ -42,7 +42,7 @@ class Notifications:
             self._pool.submit(notify, target, job)
 
     def close(self) -> None:
-        """Waits for the notifications that are still to be sent."""
+        """Waits for the notifications that are not sent yet."""
         self._pool.shutdown(wait=True)
 
 
@@ -54,7 +54,7 @@ def notify(target: str, job: Job) -> None:
             _post(target, body)
         else:
             _run(target, job, body)
-    except Exception as exc:  # noqa: BLE001 - nothing that goes wrong here is the job's
+    except Exception as exc:  # noqa: BLE001 - a notification must not fail the job
         log.warning("job %s: the notification failed: %s", job.id, type(exc).__name__)
 
 
@@ -67,7 +67,7 @@ def _post(url: str, body: bytes) -> None:
 
 
 def _run(command: str, job: Job, body: bytes) -> None:
-    """The job as JSON on standard input, and its main facts in the environment; no shell reads the command."""
+    """Passes the job as JSON on standard input, and its main facts in the environment; no shell is involved."""
     facts = {
         "MBK_JOB_ID": job.id,
         "MBK_JOB_KIND": job.kind,

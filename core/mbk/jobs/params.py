@@ -1,4 +1,4 @@
-"""What each kind of job is asked for, made of the options of its operation: the bodies of ``POST /api/v2/jobs``."""
+"""The parameters of each kind of job, made from the options of its operation: the bodies of ``POST /api/v2/jobs``."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ from mbk.model.declared import Declared, Options
 from mbk.model.operations import OPERATIONS, Operation
 from mbk.model.options import CopyOptions
 
-#: The longest name of a backup that is looked for; what may be made is shorter.
+#: The longest name of an existing backup: more than mbk gives a new one, since other tools may allow more.
 _LONGEST_NAME = 256
 
 
 class Params(BaseModel):
-    """``backup_name`` is empty where the job makes a name of its own. Subclasses have ``kind`` and the options' fields."""
+    """``backup_name`` is empty if the job generates the name. Subclasses have ``kind`` and the options' fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     operation: ClassVar[Operation]
 
     path: str = Field(
-        "", max_length=1024, description="Root path of the backups, in place of the configured one."
+        "", max_length=1024, description="Root path of the backups, instead of the configured one."
     )
-    bucket: str = Field("", max_length=63, description="Their bucket, in place of the configured one.")
+    bucket: str = Field(
+        "", max_length=63, description="Bucket of the backups, instead of the configured one."
+    )
 
     @property
     def backup_name(self) -> str:
@@ -34,14 +36,14 @@ class Params(BaseModel):
         return name
 
     def options(self, **changes: object) -> Options:
-        """The options of the operation, with changes by keyword; `UsageError` for what cannot be meant."""
+        """The options of the operation, with changes by keyword. Raises `UsageError` for invalid or contradictory ones."""
         declared = self.operation.options.declared()
         given = {item.name: getattr(self, name) for item in declared if (name := item.rest_name)}
         return self.operation.options.of(None, given | changes)
 
     @property
     def places(self) -> list[tuple[str, str]]:
-        """Every path and bucket that is named."""
+        """Every path and bucket in the request."""
         options = self.options()
         other = [(options.path, options.bucket)] if isinstance(options, CopyOptions) else []
         return [(self.path, self.bucket), *other]
@@ -50,7 +52,7 @@ class Params(BaseModel):
 def _params(operation: Operation) -> type[Params]:
     fields: dict[str, Any] = {"kind": (Literal[operation.job], ...)}
     if _names_new(operation):
-        text = "The backup's name; empty: one made of the time."
+        text = "The backup's name; empty: made from the time."
         fields["name"] = (str, Field("", max_length=128, description=text))
     else:
         name = Field(..., min_length=1, max_length=_LONGEST_NAME, description="The backup's name.")
@@ -79,24 +81,24 @@ def _field(item: Declared) -> tuple[Any, Any]:
 
 
 def _type(item: Declared) -> Any:
-    wanted = item.option.json or item.type
-    if get_origin(wanted) in (Union, UnionType):
+    kind_of_value = item.option.json or item.type
+    if get_origin(kind_of_value) in (Union, UnionType):
         text = Annotated[str, Field(max_length=item.option.longest)]
-        return Union[tuple(text if kind is str else kind for kind in get_args(wanted))]  # noqa: UP007 - made of a tuple
-    return Literal[item.choices] if item.option.choices else wanted
+        return Union[tuple(text if kind is str else kind for kind in get_args(kind_of_value))]  # noqa: UP007 - made of a tuple
+    return Literal[item.choices] if item.option.choices else kind_of_value
 
 
 def _default(item: Declared) -> Any:
-    """What an option is when it is left out, as JSON has it."""
-    wanted = item.option.json
-    if wanted is None:
+    """The JSON value of an omitted option."""
+    declared = item.option.json
+    if declared is None:
         return item.default
-    kind = get_origin(wanted)
+    kind = get_origin(declared)
     return "" if kind in (Union, UnionType) else kind()
 
 
 def _description(item: Declared) -> str:
-    kept = " Never shown, never written down." if item.option.secret else ""
+    kept = " Never shown, never stored." if item.option.secret else ""
     return item.option.sentence + kept
 
 
@@ -107,16 +109,14 @@ PARAMS: Mapping[str, type[Params]] = {
 
 
 def made(kind: str, values: Mapping[str, Any]) -> Params:
-    """The parameters of a job; `UsageError` says what is wrong, and repeats nothing of it."""
+    """The parameters of a job. Raises `UsageError`, which repeats no value: it may be a secret."""
     try:
         return PARAMS[kind].model_validate({"kind": kind, **values})
     except ValidationError as exc:
         first = exc.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(map(str, first["loc"])) or "body"
         raise UsageError(
-            "{where}: {lower}{fact}",
-            code="told",
-            where=where,
-            lower=first["msg"][:1].lower(),
-            fact=first["msg"][1:],
+            "{parameter}: {reason}",
+            code="job-parameter-invalid",
+            parameter=".".join(map(str, first["loc"])) or "body",
+            reason=first["msg"][:1].lower() + first["msg"][1:],
         ) from None

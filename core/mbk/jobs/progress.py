@@ -1,4 +1,4 @@
-"""From the engine's events to a job's progress. Cheap enough for millions of objects."""
+"""Turns the engine's events into a job's progress. Cheap enough for millions of objects."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from mbk.model.jobs import CollectionProgress, Progress
 from mbk.model.reports import RunReport
 from mbk.model.states import CollectionState
 
-#: Where the percentage starts, and where it stays until the job is done.
-BEGUN, NEARLY = 1, 99
+#: Where the percentage starts, and its maximum until the job is done.
+STARTED, NEARLY = 1, 99
 
 
 class Meter:
-    """Counts one attempt of a job. Called one event at a time, read from any thread."""
+    """Counts one attempt of a job. One event at a time; several threads may read it."""
 
     def __init__(self, percent: int = 0, *, restores: bool = False) -> None:
         self._restores = restores
         self._lock = threading.Lock()
-        self._percent = max(percent, BEGUN)
+        self._percent = max(percent, STARTED)
         self._phase = ""
         self._objects = self._objects_total = self._bytes = self._bytes_total = self._retries = 0
         self._planned: dict[str, int] = {}
@@ -91,13 +91,13 @@ class Meter:
     # -- under the lock ------------------------------------------------------------------------------------------
 
     def _share(self) -> float:
-        """Done of everything known: the collections count alike, as nobody knows their sizes beforehand."""
+        """The share that is done. All collections weigh the same, since their sizes are not known beforehand."""
         if not self._collections:
             return self._bytes / self._bytes_total if self._bytes_total else 0.0
         return sum(map(self._done, self._collections)) / len(self._collections)
 
     def _done(self, name: str) -> float:
-        """0 to 1. Where data is staged and then imported, each is a half."""
+        """0 to 1. If data is staged and then imported, each step is one half."""
         if self._collections[name].state != CollectionState.RUNNING:
             return 1.0
         planned, jobs = self._planned.get(name, 0), self._imports.get(name)
@@ -114,10 +114,10 @@ class Meter:
             )
 
     def _add(self, name: str, *, objects: int, size: int) -> None:
-        found = self._collections.get(name)
-        if found is not None:
+        collection = self._collections.get(name)
+        if collection is not None:
             self._collections[name] = replace(
-                found, objects=found.objects + objects, bytes=found.bytes + size
+                collection, objects=collection.objects + objects, bytes=collection.bytes + size
             )
 
     def _end(self, event: CollectionFinished) -> None:
@@ -132,7 +132,7 @@ class Meter:
 
 
 def outcomes(report: RunReport, seen: tuple[CollectionProgress, ...]) -> tuple[CollectionProgress, ...]:
-    """The collections as the report tells them, with the moments that were seen."""
+    """The collections as reported, with the times from the events."""
     times = {item.target: item for item in seen}
     return tuple(
         CollectionProgress(

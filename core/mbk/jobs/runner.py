@@ -1,4 +1,4 @@
-"""Runs jobs on a bounded number of threads: queue, cancel, resume, and what becomes of them when the server ends."""
+"""Runs jobs on a bounded number of threads: queue, cancel, resume, and recovery after the server stopped."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from mbk.model.reports import RunReport
 from mbk.model.states import JobState
 
 log = logging.getLogger(__name__)
-#: Seconds between two notes of a running job's progress.
+#: Seconds between two records of a running job's progress: as often as a person watching it can use.
 BEAT = 1.0
 
 
 class Observer(Protocol):
-    """Watches jobs; what it raises is logged and changes nothing."""
+    """Watches jobs. Its exceptions are logged and change nothing."""
 
     def started(self, job: Job) -> None: ...
 
@@ -40,7 +40,7 @@ class Observer(Protocol):
 
 @dataclass(slots=True)
 class Active:
-    """A job that waits or runs. ``verdict``: the state in which it ends when it is stopped from outside."""
+    """A queued or running job. ``verdict``: its final state if it is stopped from outside."""
 
     job: Job
     resume: bool
@@ -48,7 +48,7 @@ class Active:
     cancelled: threading.Event = field(default_factory=threading.Event)
     over: Future[Job] = field(default_factory=Future)
     verdict: JobState | None = None
-    noted: float = 0.0
+    recorded: float = 0.0
 
     def view(self) -> Job:
         if self.job.state is not JobState.RUNNING:
@@ -62,6 +62,8 @@ class Active:
 
 
 class Runner:
+    """Several threads may call its methods."""
+
     def __init__(
         self,
         store: Store,
@@ -88,7 +90,7 @@ class Runner:
     # -- the server's life ---------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Takes up what an earlier server left: what ran is interrupted, what waited waits again."""
+        """Takes over the jobs of an earlier server: running ones become interrupted, queued ones are queued again."""
         self._forget()
         for job in self.store.running():
             self._close(replace(job, state=JobState.INTERRUPTED, finished=time.time()))
@@ -100,7 +102,7 @@ class Runner:
                     self._launch(job, resume=job.attempt > 1)
 
     def begin_stop(self) -> None:
-        """Running jobs are interrupted, waiting ones stay where they are for the next server."""
+        """Running jobs are interrupted; queued ones stay queued for the next server."""
         with self._lock:
             self._stopping = True
             active = list(self._active.values())
@@ -117,7 +119,10 @@ class Runner:
     # -- what clients ask for ------------------------------------------------------------------------------------
 
     def submit(self, params: Params, *, id: str = "", key: str = "", digest: str = "") -> tuple[Job, bool]:
-        """Files a job; with the key of an earlier request: that one's job, and True."""
+        """Stores and queues a job. Given the key of an earlier request, it returns that request's job and True.
+
+        Raises `UsageError` for invalid parameters, `KeyReused`, `QueueFull`, and `Busy` if another job uses the backup.
+        """
         kind = self.kinds[params.operation.job]
         name = kind.check(params)
         for place in params.places:
@@ -125,8 +130,8 @@ class Runner:
         path, bucket = self.sessions.normal(params.path, params.bucket)
         secret = params.model_dump(include=set(kind.secret), exclude_defaults=True)
         with self._lock:
-            if key and (found := self.store.by_key(key)):
-                return self._again(*found, digest), True
+            if key and (earlier := self.store.by_key(key)):
+                return self._replayed(*earlier, digest), True
             job = Job(
                 id=id if id and self.store.get(id) is None else str(uuid.uuid4()),
                 kind=kind.name,
@@ -145,24 +150,29 @@ class Runner:
         return job, False
 
     def get(self, id: str) -> Job:
-        """The job as it is now. `JobNotFound` where there is none."""
+        """The job as it is now. Raises `JobNotFound`."""
         with self._lock:
             active = self._active.get(id)
         if active is not None:
             return active.view()
         job = self.store.get(id)
         if job is None:
-            raise JobNotFound(f"no job {id!r}", hint="finished jobs are forgotten after a while")
+            raise JobNotFound(
+                "job {job!r} does not exist",
+                code="job-missing",
+                job=id,
+                hint="finished jobs are removed after server.jobs.keepDays",
+            )
         return replace(job, secret=self._secrets.get(id, {}))
 
     def current(self, job: Job) -> Job:
-        """A job of the store, as it is now."""
+        """A stored job, as it is now."""
         with self._lock:
             active = self._active.get(job.id)
         return active.view() if active else replace(job, secret=self._secrets.get(job.id, {}))
 
     def over(self, id: str) -> Future[Job]:
-        """Resolved with the job when it is over, or when the server stops before it was begun."""
+        """Resolves to the job when it has ended, or when the server stops before it was started."""
         with self._lock:
             if active := self._active.get(id):
                 return active.over
@@ -171,14 +181,16 @@ class Runner:
         return done
 
     def cancel(self, id: str) -> Job:
-        """Stops a waiting job at once, a running one in order; one that is being stopped already stays so."""
+        """Cancels a queued job at once, and lets a running one stop cleanly. Raises `JobNotFound`, `WrongState`."""
         with self._lock:
             active = self._active.get(id)
             if active is None:
                 job = self.get(id)
                 if job.state is JobState.CANCELLED:
                     return job
-                raise WrongState(f"job {id} is over: {job.state}")
+                raise WrongState(
+                    "job {job} has already ended: {state}", code="job-ended", job=id, state=job.state
+                )
             active.verdict = JobState.CANCELLED
             active.cancelled.set()
             if active.job.state is JobState.QUEUED:
@@ -186,14 +198,11 @@ class Runner:
             return active.view()
 
     def resume(self, id: str) -> Job:
-        """Goes on with a job that ended without success."""
+        """Queues a job that ended without success again. Raises `JobNotFound`, `WrongState`, `QueueFull` or `Busy`."""
         with self._lock:
             job = self.get(id)
             if not job.is_resumable:
-                raise WrongState(
-                    f"job {id} cannot be resumed: it is {job.state}",
-                    hint="its zone keys are gone, send it anew" if job.has_secret else None,
-                )
+                raise _not_resumable(job)
             self._refuse(job)
             job = replace(job, state=JobState.QUEUED, attempt=job.attempt + 1, finished=0.0)
             self.store.save(job)
@@ -207,28 +216,41 @@ class Runner:
 
     # -- inside --------------------------------------------------------------------------------------------------
 
-    def _again(self, digest: str, id: str, wanted: str) -> Job:
-        if digest != wanted:
-            raise KeyReused("this Idempotency-Key belongs to another request", hint="use a new one")
+    def _replayed(self, digest: str, id: str, requested: str) -> Job:
+        if digest != requested:
+            raise KeyReused(
+                "this Idempotency-Key was used for a different request",
+                code="idempotency-key-reused",
+                hint="use a new key",
+            )
         return self.get(id)
 
     def _refuse(self, job: Job) -> None:
-        """A name is written by one job at a time; the lease in the storage keeps other processes away."""
+        """Only one job at a time writes a backup; the lease in the storage excludes other processes."""
         if self._stopping:
-            raise Busy("the server is stopping", code="server-stopping", hint="ask the next one")
+            raise Busy(
+                "the server is stopping",
+                code="server-stopping",
+                hint="submit the job again after its restart",
+            )
         if self.is_full:
-            raise QueueFull(f"{len(self._active)} jobs run or wait", hint="try again later")
+            raise QueueFull(
+                "the queue is full: {jobs} jobs are running or queued",
+                code="job-queue-full",
+                jobs=len(self._active),
+                hint="try again later",
+            )
         writes = self.kinds[job.kind].writes_backup
         for other in self._active.values():
             same = (other.job.name, other.job.path, other.job.bucket) == (job.name, job.path, job.bucket)
             if same and (writes or self.kinds[other.job.kind].writes_backup):
                 raise Busy(
-                    "job {job} ({kind}) is busy with backup {job2!r}",
-                    code="job-busy-backup",
+                    "job {job} ({kind}) is using backup {backup!r}",
+                    code="backup-in-use",
                     job=other.job.id,
                     kind=other.job.kind,
-                    job2=job.name,
-                    hint="wait for its end",
+                    backup=job.name,
+                    hint="wait until it has finished",
                 )
 
     def _launch(self, job: Job, *, resume: bool) -> None:
@@ -253,7 +275,7 @@ class Runner:
         self._forget()
 
     def _attempt(self, active: Active, before: Job) -> Job:
-        """One attempt, to the job as it is afterwards. Nothing is raised."""
+        """Makes one attempt and returns the job as it is afterwards. Raises nothing."""
         kind, job = self.kinds[before.kind], active.job
         try:
             secret = self._secrets.get(job.id, {})
@@ -269,10 +291,10 @@ class Runner:
             state = active.verdict or JobState.INTERRUPTED
             ended = replace(_ended(active), state=state, error=failure(exc))
         except Exception as exc:
-            told = failure(exc)
-            if told.kind == "InternalError":
+            reason = failure(exc)
+            if reason.kind == "InternalError":
                 log.error("job %s: internal error", job.id, exc_info=exc)
-            ended = replace(_ended(active), state=active.verdict or JobState.FAILED, error=told)
+            ended = replace(_ended(active), state=active.verdict or JobState.FAILED, error=reason)
         else:
             progress = replace(active.meter.progress(), percent=100)
             ended = replace(_ended(active, done), state=JobState.SUCCEEDED, progress=progress)
@@ -292,18 +314,18 @@ class Runner:
         if job.state is JobState.SUCCEEDED:
             self._secrets.pop(job.id, None)
         self._observe("finished", job)
-        told = log.info if job.state is JobState.SUCCEEDED else log.warning
+        level = logging.INFO if job.state is JobState.SUCCEEDED else logging.WARNING
         why = f": {job.error.message}" if job.error else ""
-        told("job %s (%s of %r) is %s%s", job.id, job.kind, job.name, job.state, why)
+        log.log(level, "job %s (%s of %r) is %s%s", job.id, job.kind, job.name, job.state, why)
 
-    def note(self, active: Active, event: Event) -> None:
-        """Writes down what clients and the next server want to know, and not more often than they can use."""
-        told = _told(event)
-        if told is not None:
-            self._tell(active.job, *told)
+    def record(self, active: Active, event: Event) -> None:
+        """Stores what clients and the next server need to know; progress at most every `BEAT` seconds."""
+        published = _published(event)
+        if published is not None:
+            self._tell(active.job, *published)
         now = time.monotonic()
-        if now - active.noted >= BEAT:
-            active.noted = now
+        if now - active.recorded >= BEAT:
+            active.recorded = now
             view = active.view()
             self._write(lambda: self.store.save(view))
             self._tell(view, "progress", asdict(view.progress))
@@ -316,7 +338,7 @@ class Runner:
             try:
                 getattr(observer, what)(*args)
             except Exception:
-                log.exception("%s failed while it watched a job", type(observer).__name__)
+                log.exception("%s failed while watching a job", type(observer).__name__)
 
     def _tell(self, job: Job, kind: str, data: Mapping[str, Any]) -> None:
         self._write(lambda: self.store.tell(job, kind, data))
@@ -324,7 +346,7 @@ class Runner:
 
     @staticmethod
     def _write(write: Callable[[], object]) -> None:
-        """A job goes on, and its clients hear of its end, also when nothing can be written down any more."""
+        """A job continues, and its clients learn of its end, even if nothing can be stored any more."""
         try:
             write()
         except MbkError as error:
@@ -335,16 +357,29 @@ class Runner:
             self._write(lambda: self.store.forget(before=time.time() - self._keep))
 
 
+def _not_resumable(job: Job) -> WrongState:
+    if job.has_secret and not job.secret:
+        return WrongState(
+            "job {job} cannot be resumed: its zone keys are not stored",
+            code="job-secrets-lost",
+            job=job.id,
+            hint="submit it again with its zone keys",
+        )
+    return WrongState(
+        "job {job} cannot be resumed: it is {state}", code="job-not-resumable", job=job.id, state=job.state
+    )
+
+
 def _listener(runner: Runner, active: Active) -> Callable[[Event], None]:
     def listen(event: Event) -> None:
         active.meter(event)
-        runner.note(active, event)
+        runner.record(active, event)
         runner.observe(active.job, event)
 
     return listen
 
 
-def _told(event: Event) -> tuple[str, dict[str, Any]] | None:
+def _published(event: Event) -> tuple[str, dict[str, Any]] | None:
     match event:
         case PhaseStarted() if event.phase != "waiting":
             return "phase", {"phase": event.phase, "collection": event.collection}
@@ -364,7 +399,7 @@ def _told(event: Event) -> tuple[str, dict[str, Any]] | None:
 
 
 def _ended(active: Active, done: Done | None = None) -> Job:
-    """The running job with what its attempt has come to."""
+    """The running job with the outcome of its attempt."""
     view = active.view()
     collections: tuple[CollectionProgress, ...] = view.collections
     result: dict[str, Any] = {}

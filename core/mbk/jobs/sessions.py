@@ -1,4 +1,4 @@
-"""Sessions for requests and jobs: the configured one, and those with another place for the backups."""
+"""Sessions for requests and jobs: the configured one, and others with another location of the backups."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ Open = Callable[[Settings], Session]
 
 
 class Sessions:
-    """Opens a session for every job, so that each sees the Milvus of its time, and keeps one for reading backups."""
+    """Opens a session for every job, so that each connects to the current Milvus, and keeps one for reading backups.
+
+    Several threads may call it.
+    """
 
     def __init__(self, settings: Settings, *, open: Open = Session) -> None:
         self.settings = settings
@@ -46,7 +49,7 @@ class Sessions:
 
     @contextmanager
     def reading(self, *, path: str = "", bucket: str = "") -> Iterator[Session]:
-        """For asking the backup storage alone."""
+        """A session for reading the backup storage only."""
         if path or bucket:
             with self.opened(path=path, bucket=bucket) as session:
                 yield session
@@ -54,13 +57,13 @@ class Sessions:
             yield self.reader
 
     def normal(self, path: str, bucket: str) -> tuple[str, str]:
-        """The place as it is compared: empty where it is the configured one anyway."""
+        """Path and bucket in a form that can be compared: empty if they are the configured ones."""
         values = self.settings.backup_storage.values
         path, root = path.rstrip("/"), str(values.get("root_path", "")).rstrip("/")
         return "" if path == root else path, "" if bucket == values.get("bucket") else bucket
 
     def check_place(self, path: str, bucket: str) -> None:
-        """`UsageError` for a place that a request may not name."""
+        """Raises `UsageError` for a path or bucket that a request may not name."""
         self._placed(path, bucket)
 
     def _placed(self, path: str, bucket: str) -> Settings:
@@ -74,9 +77,10 @@ class Sessions:
             changes["root_path"] = self._checked_path(path)
         if self._is_directory and bucket and bucket != choice.values.get("bucket"):
             raise UsageError(
-                "bucket_name: this storage is a directory and has no buckets",
-                code="bucketname-storage-directory-buckets",
-                hint="leave it out",
+                "bucket_name {bucket!r}: the backup storage is a directory and has no buckets",
+                code="directory-without-buckets",
+                bucket=bucket,
+                hint="omit bucket_name",
             )
         placed: StorageChoice = choice.model_copy(update={"values": {**choice.values, **changes}})
         return self.settings.model_copy(update={"backup_storage": placed})
@@ -86,23 +90,23 @@ class Sessions:
         return bool(self.reader.backup_storage.location.mount)
 
     def _checked_path(self, path: str) -> str:
-        """A path of a request never leaves the bucket, nor, where backups lie in a directory, the configured one."""
+        """A request's path never leaves the bucket or, if the storage is a directory, the configured directory."""
         root = str(self.settings.backup_storage.values.get("root_path", "")).rstrip("/")
         if path.rstrip("/") == root:
             return root
         if not _PATH.fullmatch(path.removeprefix("/")) or {".", ".."} & {*path.split("/")}:
             raise UsageError(
                 "path {path!r} is not allowed",
-                code="path-allowed",
+                code="path-not-allowed",
                 path=path,
-                hint="use letters, digits and / . _ - = @ +, and no ..",
+                hint="use letters, digits and / . _ - = @ +, without ..",
             )
         if self._is_directory and not (root.startswith("/") and path.startswith(f"{root}/")):
             raise UsageError(
                 "path {path!r} is not below the configured directory",
-                code="path-below-configured-directory",
+                code="path-outside-directory",
                 path=path,
-                hint="leave it out",
+                hint="use a path below it, or omit it",
             )
         return path
 
@@ -110,9 +114,9 @@ class Sessions:
 def _checked_bucket(bucket: str) -> str:
     if not _BUCKET.fullmatch(bucket) or ".." in bucket:
         raise UsageError(
-            "bucket_name {bucket!r} is not allowed",
-            code="bucketname-allowed",
+            "bucket_name {bucket!r} is not valid",
+            code="bucket-name-invalid",
             bucket=bucket,
-            hint="3 to 63 letters, digits, . _ and -",
+            hint="use 3 to 63 letters, digits, . _ and -",
         )
     return bucket

@@ -1,4 +1,4 @@
-"""Where jobs live: one SQLite file, readable for its owner alone, held by one server at a time."""
+"""The jobs file: one SQLite file, readable by its owner only, used by one server at a time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mbk.model.jobs import CollectionProgress, Failure, Job, Progress
 from mbk.model.states import CollectionState, JobState
 
 SCHEMA = 1
-#: Events kept of one job, for clients that come back.
+#: Events kept per job, for clients that reconnect.
 EVENTS = 1000
 _TABLES = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -35,7 +35,7 @@ CREATE TABLE IF NOT EXISTS keys (key TEXT PRIMARY KEY, digest TEXT NOT NULL, job
 
 
 class Store:
-    """Thread-safe. Every call is short; a job is written whole."""
+    """Several threads may call it. Every call is short; a job is written whole."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -49,11 +49,11 @@ class Store:
         except sqlite3.Error as exc:
             os.close(self._lock_file)
             raise MbkError(
-                "jobs file {path}: {reason}",
-                code="jobs-file",
+                "cannot open the jobs file {path}: {reason}",
+                code="jobs-file-unusable",
                 path=path,
                 reason=exc,
-                hint="move it away, or name another one",
+                hint="move it away, or set server.jobs.file to another path",
             ) from exc
         except MbkError:
             os.close(self._lock_file)
@@ -67,7 +67,7 @@ class Store:
     # -- jobs ----------------------------------------------------------------------------------------------------
 
     def add(self, job: Job, *, key: str = "", digest: str = "") -> Job:
-        """Files a new job, with its idempotency key if it has one; returns it with its number."""
+        """Stores a new job, with its idempotency key if it has one; returns it with its number."""
         with self._transaction():
             cursor = self._db.execute(
                 "INSERT INTO jobs (id, kind, name, state, created, body) VALUES (?, ?, ?, ?, ?, ?)",
@@ -88,10 +88,10 @@ class Store:
         return next(self._jobs("WHERE id = ?", (id,)), None)
 
     def by_key(self, key: str) -> tuple[str, str] | None:
-        """The digest and the job's id filed under an idempotency key."""
+        """The digest and the job id stored under an idempotency key."""
         with self._lock:
-            found = self._db.execute("SELECT digest, job FROM keys WHERE key = ?", (key,)).fetchone()
-        return (found[0], found[1]) if found else None
+            row = self._db.execute("SELECT digest, job FROM keys WHERE key = ?", (key,)).fetchone()
+        return (row[0], row[1]) if row else None
 
     def page(
         self,
@@ -102,13 +102,13 @@ class Store:
         before: int = 0,
         limit: int = 50,
     ) -> list[Job]:
-        """Jobs, the newest first; those before number ``before``."""
+        """Jobs with a number below ``before``, newest first."""
         terms: list[str] = []
         values: list[Any] = []
-        for column, wanted in (("state", states), ("kind", kinds), ("name", [name] if name else [])):
-            if wanted:
-                terms.append(f"{column} IN ({', '.join('?' * len(wanted))})")
-                values += wanted
+        for column, allowed in (("state", states), ("kind", kinds), ("name", [name] if name else [])):
+            if allowed:
+                terms.append(f"{column} IN ({', '.join('?' * len(allowed))})")
+                values += allowed
         if before:
             terms.append("number < ?")
             values.append(before)
@@ -122,13 +122,13 @@ class Store:
         return list(self._jobs("WHERE state = ? ORDER BY number", (JobState.RUNNING,)))
 
     def counts(self) -> dict[tuple[str, str], int]:
-        """How many jobs there are by kind and state."""
+        """The number of jobs by kind and state."""
         with self._lock:
             rows = self._db.execute("SELECT kind, state, COUNT(*) FROM jobs GROUP BY kind, state").fetchall()
         return {(kind, state): count for kind, state, count in rows}
 
     def forget(self, *, before: float) -> int:
-        """Removes jobs that ended before that moment, with their events and keys; returns how many."""
+        """Removes the jobs that ended before this moment, with their events and keys; returns how many."""
         with self._transaction():
             old = "SELECT number FROM jobs WHERE finished > 0 AND finished < ?"
             self._db.execute(f"DELETE FROM events WHERE job IN ({old})", (before,))
@@ -143,7 +143,7 @@ class Store:
     # -- events --------------------------------------------------------------------------------------------------
 
     def tell(self, job: Job, kind: str, data: Mapping[str, Any]) -> None:
-        """Files an event of a job; only the newest are kept."""
+        """Stores an event of a job; only the newest `EVENTS` are kept."""
         with self._transaction():
             cursor = self._db.execute(
                 "INSERT INTO events (job, moment, kind, data) VALUES (?, ?, ?, ?)",
@@ -173,7 +173,7 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """`MbkError` where the file cannot be written, as on a full disk."""
+        """Raises `MbkError` if the file cannot be written, for example on a full disk."""
         with self._lock:
             try:
                 self._db.execute("BEGIN IMMEDIATE")
@@ -182,11 +182,11 @@ class Store:
             except sqlite3.Error as exc:
                 self._roll_back()
                 raise MbkError(
-                    "jobs file {path}: {reason}",
-                    code="jobs-file",
+                    "cannot write the jobs file {path}: {reason}",
+                    code="jobs-file-write-failed",
                     path=self.path,
                     reason=exc,
-                    hint="is there space left?",
+                    hint="check the free disk space",
                 ) from exc
             except BaseException:
                 self._roll_back()
@@ -200,17 +200,17 @@ class Store:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA:
             raise UsageError(
-                "jobs file {path} was written by a newer mbk",
-                code="jobs-file-written-newer",
+                "the jobs file {path} was written by a newer mbk",
+                code="jobs-file-too-new",
                 path=self.path,
-                hint="use that one, or name another file",
+                hint="upgrade mbk, or set server.jobs.file to another path",
             )
         self._db.executescript(_TABLES)
         self._db.execute(f"PRAGMA user_version = {SCHEMA}")
 
 
 def _locked(path: Path) -> int:
-    """Locks the file for this process, and returns the lock: a second server would take running jobs for interrupted ones."""
+    """Locks the file for this process and returns the lock: a second server would mistake running jobs for interrupted ones."""
     import fcntl
 
     try:
@@ -219,21 +219,21 @@ def _locked(path: Path) -> int:
         lock = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
     except OSError as exc:
         raise UsageError(
-            "jobs file {path}: {strerror}",
-            code="jobs-file",
+            "cannot create the jobs file {path}: {reason}",
+            code="jobs-file-unwritable",
             path=path,
-            strerror=exc.strerror,
-            hint="name a writable one: server.jobs.file",
+            reason=exc.strerror,
+            hint="set server.jobs.file to a writable path",
         ) from exc
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as exc:
         os.close(lock)
         raise UsageError(
-            "jobs file {path} is in use by another server",
-            code="jobs-file-use-another",
+            "the jobs file {path} is in use by another server",
+            code="jobs-file-in-use",
             path=path,
-            hint="give each its own: server.jobs.file",
+            hint="set server.jobs.file to a path of its own",
         ) from exc
     return lock
 

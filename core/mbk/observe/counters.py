@@ -1,4 +1,4 @@
-"""The metrics that every run has, whoever runs it: a command or a server."""
+"""The metrics of every run, of a command or of a server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BUCKETS = (0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 1800, 3600, 3 * 3600, 6 * 3600,
 
 
 class Counters:
-    """What runs count, whoever runs them."""
+    """Counts runs, copied objects, retries and durations."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._runs = Counter("mbk_runs", "Runs that have ended", ["kind", "state"], registry=registry)
@@ -49,23 +49,23 @@ class Counters:
 
 
 class Phases:
-    """Measures the phases of one run: a phase of a collection lasts until its next one, or until the end."""
+    """Measures the phases of one run: a collection's phase lasts until its next one, or until the run ends."""
 
     def __init__(self, done: Callable[[str, float], None]) -> None:
         self._done = done
-        self._begun: dict[str, tuple[str, float]] = {}
+        self._started: dict[str, tuple[str, float]] = {}
 
     def event(self, event: Event) -> None:
         if isinstance(event, PhaseStarted):
             self._close(event.collection)
-            self._begun[event.collection] = (event.phase, time.monotonic())
+            self._started[event.collection] = (event.phase, time.monotonic())
 
     def end(self) -> None:
-        for collection in [*self._begun]:
+        for collection in [*self._started]:
             self._close(collection)
 
     def _close(self, collection: str) -> None:
-        if collection in self._begun:
-            phase, begun = self._begun.pop(collection)
+        if collection in self._started:
+            phase, started = self._started.pop(collection)
             if phase != "waiting":
-                self._done(phase, time.monotonic() - begun)
+                self._done(phase, time.monotonic() - started)

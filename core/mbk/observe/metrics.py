@@ -1,4 +1,4 @@
-"""A server's metrics for Prometheus: its jobs, what they copied, and the newest good backup of each collection."""
+"""A server's Prometheus metrics: its jobs, what they copied, and the newest good backup of each collection."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from mbk.model.reports import BackupSummary
 from mbk.observe.counters import Counters, Phases
 
 log = logging.getLogger(__name__)
-#: Seconds for which a listing of the backups is reused, and for which one answer may read backups not yet read.
+#: Seconds for which a listing of the backups is reused, and for which one scrape may read backups not read before.
 FRESH, BUDGET = 60.0, 3.0
 
 
 class Backups(Protocol):
-    """Of a session, what the metrics of the backups need."""
+    """The part of a session that the backup metrics need."""
 
     def list(self) -> Iterable[BackupSummary]: ...
 
@@ -34,7 +34,7 @@ class Backups(Protocol):
 
 
 class ServerMetrics:
-    """Watches a server's jobs. ``backups`` opens the backup storage, and is not called before somebody asks."""
+    """Watches a server's jobs. ``backups`` opens the backup storage, and is called at the first scrape."""
 
     def __init__(self, backups: Callable[[], Backups]) -> None:
         self.registry = CollectorRegistry()
@@ -77,13 +77,13 @@ class _Jobs(Collector):
 
 
 class Newest(Collector):
-    """The newest good backup of each collection. A backup that was committed does not change: each is read once."""
+    """The newest good backup of each collection. A committed backup does not change, so each is read once."""
 
     def __init__(self, backups: Callable[[], Backups]) -> None:
         self._backups = backups
         self._lock = threading.Lock()
         self._read: dict[tuple[str, str], dict[tuple[str, str], int]] = {}
-        self._known: dict[tuple[str, str], tuple[float, int]] = {}
+        self._collections: dict[tuple[str, str], tuple[float, int]] = {}
         self._due = 0.0
         self._up = True
 
@@ -99,14 +99,14 @@ class Newest(Collector):
             if time.monotonic() >= self._due:
                 self._due = time.monotonic() + FRESH
                 self._renew()
-            known, up = dict(self._known), self._up
+            collections, up = dict(self._collections), self._up
         labels = ["database", "collection"]
         moment = GaugeMetricFamily(
             "mbk_newest_backup_timestamp_seconds", "When the newest good backup began", labels=labels
         )
         age = GaugeMetricFamily("mbk_newest_backup_age_seconds", "How old it is", labels=labels)
         size = GaugeMetricFamily("mbk_newest_backup_size_bytes", "Its size of this collection", labels=labels)
-        for key, (began, bytes_) in sorted(known.items()):
+        for key, (began, bytes_) in sorted(collections.items()):
             moment.add_metric(key, began)
             age.add_metric(key, max(0.0, time.time() - began))
             size.add_metric(key, bytes_)
@@ -121,19 +121,19 @@ class Newest(Collector):
             good = [item for item in backups.list() if item.state.is_restorable and item.created]
             good.sort(key=_created)
             ids = {(item.name, item.id) for item in good}
-            self._read = {key: held for key, held in self._read.items() if key in ids}
+            self._read = {key: sizes for key, sizes in self._read.items() if key in ids}
             unread = [item for item in reversed(good) if (item.name, item.id) not in self._read]
             for item in unread:
-                self._read[item.name, item.id] = _held(backups.get(item.name))
+                self._read[item.name, item.id] = _sizes(backups.get(item.name))
                 if time.monotonic() > self._due - FRESH + BUDGET:
-                    self._due = 0.0  # the older ones come with the next answer
+                    self._due = 0.0  # the older ones follow in the next scrape
                     break
             self._up = True
         except MbkError as error:
-            log.warning("no metrics of the backups: %s", error.message)
+            log.warning("cannot update the backup metrics: %s", error.message)
             self._up = False
             return
-        self._known = {
+        self._collections = {
             collection: (_created(item), size)
             for item in good
             for collection, size in self._read.get((item.name, item.id), {}).items()
@@ -144,5 +144,5 @@ def _created(item: BackupSummary) -> float:
     return item.created.timestamp() if item.created else 0.0
 
 
-def _held(info: BackupInfo) -> dict[tuple[str, str], int]:
+def _sizes(info: BackupInfo) -> dict[tuple[str, str], int]:
     return {(item.database, item.name): item.size for item in info.collections}

@@ -1,4 +1,4 @@
-"""The metrics of one run without a server: for the textfile collector, or for a push gateway."""
+"""The metrics of one run without a server: for the textfile collector or a push gateway."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PATIENCE = 10
 
 
 class RunMetrics:
-    """Listens to the events of one run; `end` adds what became of it."""
+    """Listens to the events of one run; `end` adds its outcome."""
 
     def __init__(self, kind: str) -> None:
         self.registry = CollectorRegistry()
@@ -32,7 +32,7 @@ class RunMetrics:
         self._phases.event(event)
 
     def end(self, outcome: RunReport | BaseException) -> None:
-        """What the run came to: its report, or what it ended with."""
+        """``outcome``: the run's report, or the exception that ended it."""
         self._phases.end()
         report = outcome if isinstance(outcome, RunReport) else getattr(outcome, "report", None)
         self._counters.ended(self._kind, _state(outcome), time.monotonic() - self._clock)

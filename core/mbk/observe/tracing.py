@@ -1,4 +1,4 @@
-"""Traces of jobs and their phases through the OpenTelemetry API, where it is installed; exporters are the extra ``otel``."""
+"""Traces jobs and their phases with the OpenTelemetry API, if it is installed; exporters are the extra ``otel``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mbk.model.states import JobState
 
 @dataclass(slots=True)
 class _Trace:
-    """The spans of one attempt: the job's, and for each collection the phase it is in."""
+    """The spans of one attempt: the job's, and one for the current phase of each collection."""
 
     job: Any
     phases: dict[str, Any] = field(default_factory=dict)
@@ -39,44 +39,44 @@ class Tracing:
         self._traces[job.id] = _Trace(span)
 
     def event(self, job: Job, event: Event) -> None:
-        found = self._traces.get(job.id)
-        if found is None:
+        traced = self._traces.get(job.id)
+        if traced is None:
             return
         match event:
             case PhaseStarted():
-                self._close(found, event.collection)
+                self._close(traced, event.collection)
                 if event.phase != "waiting":
-                    self._open(found, event)
+                    self._open(traced, event)
             case CollectionFinished():
-                self._close(found, event.collection, error=event.error)
+                self._close(traced, event.collection, error=event.error)
             case RetryScheduled():
-                found.job.add_event("retry", {"what": event.what, "error": event.error})
+                traced.job.add_event("retry", {"what": event.what, "error": event.error})
             case Notice():
-                found.job.add_event("notice", {"code": event.code, "message": event.message})
+                traced.job.add_event("notice", {"code": event.code, "message": event.message})
 
     def finished(self, job: Job) -> None:
-        found = self._traces.pop(job.id, None)
-        if found is None:
+        traced = self._traces.pop(job.id, None)
+        if traced is None:
             return
-        for collection in [*found.phases]:
-            self._close(found, collection)
-        found.job.set_attribute("mbk.state", str(job.state))
-        found.job.set_attribute("mbk.bytes", job.progress.bytes)
+        for collection in [*traced.phases]:
+            self._close(traced, collection)
+        traced.job.set_attribute("mbk.state", str(job.state))
+        traced.job.set_attribute("mbk.bytes", job.progress.bytes)
         if job.state is not JobState.SUCCEEDED:
-            _fail(found.job, job.error.message if job.error else str(job.state))
-        found.job.end()
+            _fail(traced.job, job.error.message if job.error else str(job.state))
+        traced.job.end()
 
-    def _open(self, found: _Trace, event: PhaseStarted) -> None:
+    def _open(self, traced: _Trace, event: PhaseStarted) -> None:
         from opentelemetry import trace
 
-        context = trace.set_span_in_context(found.job)
+        context = trace.set_span_in_context(traced.job)
         attributes = {"mbk.collection": event.collection}
-        found.phases[event.collection] = self._tracer.start_span(
+        traced.phases[event.collection] = self._tracer.start_span(
             f"mbk.phase.{event.phase}", context=context, attributes=attributes
         )
 
-    def _close(self, found: _Trace, collection: str, *, error: str | None = None) -> None:
-        span = found.phases.pop(collection, None)
+    def _close(self, traced: _Trace, collection: str, *, error: str | None = None) -> None:
+        span = traced.phases.pop(collection, None)
         if span is not None:
             if error:
                 _fail(span, error)
@@ -90,7 +90,10 @@ def _fail(span: Any, message: str) -> None:
 
 
 def export_as_the_environment_says() -> bool:
-    """Sets up the exporter when ``OTEL_EXPORTER_OTLP_ENDPOINT`` names a collector; True when it does."""
+    """Sets up the exporter if ``OTEL_EXPORTER_OTLP_ENDPOINT`` names a collector; returns whether it does.
+
+    Raises `MissingDependency`.
+    """
     from mbk.errors import MissingDependency
 
     if not any(name.startswith("OTEL_EXPORTER_OTLP_") and name.endswith("ENDPOINT") for name in os.environ):
@@ -103,8 +106,8 @@ def export_as_the_environment_says() -> bool:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError as exc:
         raise MissingDependency(
-            "traces need the exporter of OpenTelemetry",
-            code="traces-need-exporter-opentelemetry",
+            "traces need the OpenTelemetry exporter",
+            code="tracing-package-missing",
             hint="pip install 'mbk[otel]'",
         ) from exc
     name = os.environ.get("OTEL_SERVICE_NAME", "mbk")

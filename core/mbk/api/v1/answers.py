@@ -1,4 +1,4 @@
-"""What the classic routes answer: zero values left out but for those that are always there.
+"""The answers of the classic routes: zero values are omitted, except for a few fields.
 
 See docs/reference/classic-tool.md#rest-api.
 """
@@ -29,10 +29,10 @@ _COLLECTION_STATES = {
     CollectionState.FAILED: FAIL,
     CollectionState.SKIPPED: SUCCESS,
 }
-_ALWAYS = {"state_code", "progress", "size", "meta_size", "has_index"}
-_LONG = {"schema", "index_infos", "channel_checkpoints", "properties"}
+_ALWAYS_SENT = {"state_code", "progress", "size", "meta_size", "has_index"}
+_VERBOSE = {"schema", "index_infos", "channel_checkpoints", "properties"}
 #: What the library adds to the classic view.
-_OWN = {"state", "failed", "started", "finished", "tool", "labels"}
+_LIBRARY_ONLY = {"state", "failed", "started", "finished", "tool", "labels"}
 
 
 def envelope(request_id: str, data: Any, *, msg: str = "success", code: int = 0) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def envelope(request_id: str, data: Any, *, msg: str = "success", code: int = 0)
 
 
 def backup_of_job(job: Job, view: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """``BackupInfoBrief`` of a job; ``view``: the backup itself, once it is there."""
+    """``BackupInfoBrief`` of a job; ``view``: the backup itself, once it exists."""
     whole: dict[str, Any] = {
         "collection_backups": [_copied(item) for item in job.collections],
         "size": job.progress.bytes,
@@ -53,11 +53,11 @@ def backup_of_job(job: Job, view: Mapping[str, Any] | None = None) -> dict[str, 
 
 
 def backup_of_view(view: Mapping[str, Any]) -> dict[str, Any]:
-    """``BackupInfoBrief`` of what lies in the storage, made by whomever."""
+    """``BackupInfoBrief`` of a backup in the storage, whoever made it."""
     whole = {"size": 0, "meta_size": 0, "state_code": SUCCESS, "progress": 100, **view}
     whole |= {"start_time": _seconds(view.get("started")), "end_time": _seconds(view.get("finished"))}
     if view.get("state") == BackupState.INCOMPLETE:
-        whole |= {"state_code": FAIL, "progress": 0, "errorMessage": "the backup was never committed"}
+        whole |= {"state_code": FAIL, "progress": 0, "errorMessage": "the backup is incomplete"}
     elif view.get("failed"):
         missing = "; ".join(f"{name}: {why}" for name, why in view["failed"].items())
         whole |= {"state_code": FAIL, "errorMessage": f"not in the backup: {missing}"}
@@ -65,9 +65,9 @@ def backup_of_view(view: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shortened(brief: dict[str, Any]) -> dict[str, Any]:
-    """``simpleResponse``: the collections without what makes an answer long."""
+    """``simpleResponse``: the collections without their verbose fields."""
     collections = [
-        {key: value for key, value in item.items() if key not in _LONG}
+        {key: value for key, value in item.items() if key not in _VERBOSE}
         for item in brief.get("collection_backups", ())
     ]
     return brief | ({"collection_backups": collections} if collections else {})
@@ -127,4 +127,8 @@ def _seconds(moment: object) -> int:
 
 
 def _shaped(whole: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in whole.items() if key not in _OWN and (value or key in _ALWAYS)}
+    return {
+        key: value
+        for key, value in whole.items()
+        if key not in _LIBRARY_ONLY and (value or key in _ALWAYS_SENT)
+    }

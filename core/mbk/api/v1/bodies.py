@@ -1,4 +1,4 @@
-"""What the classic routes take, in all their spellings. Unknown keys and nulls mean nothing, as in Go."""
+"""The request bodies of the classic routes, in all their spellings. Unknown keys and nulls are ignored, as in Go."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mbk.errors import UsageError
 from mbk.model.records import DEFAULT_DATABASE
 
 Names = list[str]
-#: Told in the description; the classic clients that still send it are served without a word.
+#: Marked in the API description; classic clients that still send it get no warning.
 OLD: dict[str, Any] = {"deprecated": True}
 
 
@@ -28,21 +28,21 @@ class ClassicBody(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _as_go_reads(cls, value: Any) -> Any:
-        """Keys in any case where none fits exactly; null is as if it were left out."""
+        """Ignores the case of keys that have no exact match; null means omitted."""
         if not isinstance(value, Mapping):
             return value
-        known = {field.alias or name for name, field in cls.model_fields.items()}
-        lowered = {key.lower(): key for key in known}
-        found: dict[str, Any] = {}
+        keys = {field.alias or name for name, field in cls.model_fields.items()}
+        lowered = {key.lower(): key for key in keys}
+        body: dict[str, Any] = {}
         for key, item in value.items():
-            name = str(key) if key in known else lowered.get(str(key).lower(), str(key))
-            if item is not None and (key in known or name not in value):
-                found[name] = item
-        return found
+            name = str(key) if key in keys else lowered.get(str(key).lower(), str(key))
+            if item is not None and (key in keys or name not in value):
+                body[name] = item
+        return body
 
 
 class ByDatabase(ClassicBody):
-    """``db_collections``: an object, or the same as a JSON text."""
+    """``db_collections``: an object, or its JSON text."""
 
     @staticmethod
     def parsed(value: Any) -> Any:
@@ -50,13 +50,13 @@ class ByDatabase(ClassicBody):
             try:
                 return json.loads(value) if value.strip() else {}
             except ValueError as exc:
-                raise ValueError("is no JSON object of database to collections") from exc
+                raise ValueError("is not a JSON object that maps databases to collections") from exc
         return value
 
 
 class CreateRequest(ByDatabase):
     request_id: str = Field("", alias="requestId", description="becomes the backup's id")
-    backup_name: str = Field("", description="empty: a name made of the time")
+    backup_name: str = Field("", description="empty: a name made from the time")
     run_async: bool = Field(
         False, alias="async", description="answer at once, ask get_backup for the progress"
     )
@@ -94,7 +94,7 @@ class RestorePlan(ClassicBody):
 
 class RestoreRequest(ByDatabase):
     request_id: str = Field("", alias="requestId")
-    id: str = Field("", description="the task's id, for get_restore; empty: one is made")
+    id: str = Field("", description="the task's id, for get_restore; empty: generated")
     backup_name: str = ""
     collection_names: Names = Field([], description="names in the backup")
     collection_suffix: str = ""
@@ -143,18 +143,20 @@ def by_database(chosen: Mapping[str, Names | None]) -> dict[str, Names]:
 
 def by_name(names: Iterable[str]) -> dict[str, Names]:
     """The same from a list of ``coll`` and ``db.coll``."""
-    found: dict[str, Names] = {}
+    databases: dict[str, Names] = {}
     for name in map(str.strip, names):
         head, dot, _ = name.partition("/")[0].partition(".")
         database, rest = (head, name[len(head) + 1 :]) if dot else (DEFAULT_DATABASE, name)
         if not name:
-            raise UsageError("a collection has no name", code="collection-name", hint="leave it out")
-        found.setdefault(database, []).append(rest)
-    return found
+            raise UsageError(
+                "collection_names has an empty name", code="collection-name-empty", hint="remove it"
+            )
+        databases.setdefault(database, []).append(rest)
+    return databases
 
 
 def merged(*filters: Mapping[str, Names]) -> dict[str, Names]:
-    """What one of the filters chooses."""
+    """The union of the filters."""
     databases = dict.fromkeys(database for chosen in filters for database in chosen)
     return {name: [item for chosen in filters for item in chosen.get(name, ())] for name in databases}
 

@@ -1,4 +1,4 @@
-"""How the classic API describes itself: bodies in the spelling of the wire, and one envelope for all answers."""
+"""How the classic API is described: bodies as they are spelled on the wire, and one envelope for all answers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _ERROR = {
 }
 ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"description": "the request cannot be parsed", "content": _ERROR},
-    401: {"description": "a token is needed", "content": _ERROR},
-    403: {"description": "the request comes from a page of somebody else", "content": _ERROR},
+    401: {"description": "authentication is required", "content": _ERROR},
+    403: {"description": "cross-origin requests are not allowed", "content": _ERROR},
     413: {"description": "the body is too large", "content": _ERROR},
 }
-FAILED: dict[int | str, dict[str, Any]] = {500: {"description": "something is wrong", "content": _ERROR}}
+FAILED: dict[int | str, dict[str, Any]] = {500: {"description": "a check failed", "content": _ERROR}}
 ENVELOPE: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "code is left out when all is well; 1 not supported, 2 no permission, 3 failure, 400 parameter, "
+        "description": "code is omitted on success; 1 not supported, 2 no permission, 3 failure, 400 parameter, "
         "404 not found",
         "content": {
             "application/json": {
@@ -42,7 +42,7 @@ ENVELOPE: dict[int | str, dict[str, Any]] = {
 
 
 def body_of(kind: type[BaseModel]) -> dict[str, Any]:
-    """The request body of a route that parses it by itself."""
+    """The request body of a route that parses it itself."""
     schema = _inlined(kind.model_json_schema(by_alias=True))
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
@@ -52,7 +52,7 @@ def text(what: str) -> dict[int | str, dict[str, Any]]:
 
 
 def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
-    """References to ``$defs`` put in place: the description of an API has no such place of its own."""
+    """Inlines references to ``$defs``, which an OpenAPI document does not have."""
     kinds = schema.pop("$defs", {})
 
     def resolved(node: Any) -> Any:
@@ -63,5 +63,5 @@ def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
             return {key: resolved(value) for key, value in node.items()}
         return [resolved(item) for item in node] if isinstance(node, list) else node
 
-    found: dict[str, Any] = resolved(schema)
-    return found
+    inlined: dict[str, Any] = resolved(schema)
+    return inlined

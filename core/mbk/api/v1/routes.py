@@ -14,25 +14,25 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import ValidationError
 
-from mbk.api.errors import NOT_FOUND, PARAMETER, code_of, line
+from mbk.api.errors import FAIL, code_of, line
 from mbk.api.service import Service
 from mbk.api.v1 import answers, translate
 from mbk.api.v1.bodies import ClassicBody, CreateRequest, RestoreRequest, SecondaryRequest
 from mbk.api.v1.documented import ENVELOPE, ERRORS, FAILED, body_of, text
-from mbk.errors import MbkError, NotFound
-from mbk.jobs.failures import failure
+from mbk.errors import MbkError, NotFound, UsageError
 from mbk.jobs.params import Params, made
 from mbk.model.jobs import Job
 from mbk.model.states import BackupState, JobState
 
 GREETING = "Hello, this is the backup service of Milvus"
+CREATING = "create backup is executing asynchronously"
 RESTORING = "restore backup is executing asynchronously"
 B = TypeVar("B", bound=ClassicBody)
 RequestId = Annotated[str, Header(alias="request_id", convert_underscores=False, max_length=256)]
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
-def router(service: Service) -> APIRouter:  # noqa: C901 a route is a function of its own in here
+def router(service: Service) -> APIRouter:  # noqa: C901 each route is a function of its own in here
     routes = APIRouter(prefix="/api/v1", tags=["classic"], responses=ERRORS)
     runner = service.runner
 
@@ -50,8 +50,7 @@ def router(service: Service) -> APIRouter:  # noqa: C901 a route is a function o
             msg = _gc_warning(service, body)
             job = await _submitted(service, params, task)
             if body.run_async:
-                told = "create backup is executing asynchronously"
-                return _answer(job.id, answers.backup_of_job(job), msg=_joined(told, msg))
+                return _answer(job.id, answers.backup_of_job(job), msg=_joined(CREATING, msg))
             job = await _over(service, job)
             return await run_in_threadpool(_created, service, job, msg)
 
@@ -64,12 +63,16 @@ def router(service: Service) -> APIRouter:  # noqa: C901 a route is a function o
     ) -> JSONResponse:
         async def work() -> JSONResponse:
             if collection_name:
-                return _refusal(request_id, "collection_name is not supported any more", PARAMETER)
+                raise UsageError(
+                    "collection_name is no longer supported",
+                    code="collection-name-unsupported",
+                    hint="omit it",
+                )
             return _answer(request_id, await run_in_threadpool(_listed, service))
 
         return await _answered(request_id, work)
 
-    @routes.get("/get_backup", responses=ENVELOPE, summary="One backup, or how far it is")
+    @routes.get("/get_backup", responses=ENVELOPE, summary="One backup, or its progress")
     async def get_backup(
         request_id: RequestId = "",
         backup_name: str = "",
@@ -80,9 +83,9 @@ def router(service: Service) -> APIRouter:  # noqa: C901 a route is a function o
     ) -> JSONResponse:
         async def work() -> JSONResponse:
             if not backup_name and not backup_id:
-                return _refusal(request_id, "backup_name or backup_id is missing", PARAMETER)
-            found = await run_in_threadpool(_found, service, backup_name, backup_id, path)
-            return _answer(request_id, _brief(service, found))
+                raise translate.missing("backup_name or backup_id")
+            data = await run_in_threadpool(_backup, service, backup_name, backup_id, path)
+            return _answer(request_id, _brief(service, data))
 
         return await _answered(request_id, work)
 
@@ -90,7 +93,7 @@ def router(service: Service) -> APIRouter:  # noqa: C901 a route is a function o
     async def delete(request_id: RequestId = "", backup_name: str = "") -> JSONResponse:
         async def work() -> JSONResponse:
             if not backup_name:
-                return _refusal(request_id, "backup_name is missing", PARAMETER)
+                raise translate.missing("backup_name")
             params = made("delete", {"backup": backup_name})
             job = await _over(service, await _submitted(service, params, ""))
             return _ended(request_id, job, None)
@@ -100,23 +103,23 @@ def router(service: Service) -> APIRouter:  # noqa: C901 a route is a function o
     @routes.post("/restore", responses=ENVELOPE, openapi_extra=body_of(RestoreRequest), summary="Restores")
     async def restore(request: Request, request_id: RequestId = "") -> JSONResponse:
         body = await _parsed(RestoreRequest, request)
-        asked = body.request_id or request_id
+        task = body.request_id or request_id
 
         async def work() -> JSONResponse:
             job = await _submitted(service, translate.restore(body), body.id)
             if body.run_async:
-                return _answer(asked, answers.restore_task(job), msg=RESTORING)
+                return _answer(task, answers.restore_task(job), msg=RESTORING)
             job = await _over(service, job)
-            return _ended(asked, job, answers.restore_task(job))
+            return _ended(task, job, answers.restore_task(job))
 
-        return await _answered(asked, work)
+        return await _answered(task, work)
 
-    @routes.get("/get_restore", responses=ENVELOPE, summary="How far a restore is")
+    @routes.get("/get_restore", responses=ENVELOPE, summary="The progress of a restore")
     async def get_restore(request_id: RequestId = "", id: str = "") -> JSONResponse:
         async def work() -> JSONResponse:
             job = await run_in_threadpool(runner.get, id)
             if job.kind not in ("restore", "secondary"):
-                return _refusal(request_id, f"no restore {id!r}", NOT_FOUND)
+                raise NotFound("restore {id!r} does not exist", code="restore-missing", id=id)
             return _answer(request_id, answers.restore_task(job), msg=_warned(job))
 
         return await _answered(request_id, work)
@@ -129,22 +132,22 @@ def router(service: Service) -> APIRouter:  # noqa: C901 a route is a function o
     )
     async def restore_secondary(request: Request, request_id: RequestId = "") -> JSONResponse:
         body = await _parsed(SecondaryRequest, request)
-        asked = body.request_id or request_id
+        task = body.request_id or request_id
 
         async def work() -> JSONResponse:
             job = await _submitted(service, translate.secondary(body), "")
             if body.run_async:
-                return _answer(asked, answers.restore_task(job), msg=RESTORING)
+                return _answer(task, answers.restore_task(job), msg=RESTORING)
             job = await _over(service, job)
-            return _ended(asked, job, answers.restore_task(job))
+            return _ended(task, job, answers.restore_task(job))
 
-        return await _answered(asked, work)
+        return await _answered(task, work)
 
     @routes.get(
         "/check",
         response_class=PlainTextResponse,
         responses=text("the report") | FAILED,
-        summary="Checks that everything is reachable and right",
+        summary="Checks that everything is reachable and configured correctly",
     )
     def check() -> Any:
         with service.sessions.opened() as session:
@@ -157,11 +160,11 @@ def router(service: Service) -> APIRouter:  # noqa: C901 a route is a function o
     return routes
 
 
-# -- what the routes have in common ------------------------------------------------------------------------------
+# -- shared by the routes ----------------------------------------------------------------------------------------
 
 
 async def _parsed(kind: type[B], request: Request) -> B:
-    """The body whatever its content type says, as Go reads it. Raises `BadBody`."""
+    """Parses the body as Go does, whatever its content type. Raises `BadBody`."""
     raw = await request.body()
     try:
         return kind.model_validate(json.loads(raw))
@@ -169,28 +172,28 @@ async def _parsed(kind: type[B], request: Request) -> B:
         first = exc.errors(include_url=False, include_input=False, include_context=False)[0]
         raise BadBody(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     except (ValueError, RecursionError) as exc:
-        raise BadBody(f"the body is no JSON: {type(exc).__name__}") from None
+        raise BadBody(f"the body is not valid JSON: {type(exc).__name__}") from None
 
 
 class BadBody(Exception):
-    """HTTP 400, the only one that the classic API knows."""
+    """HTTP 400, the only error status of the classic API."""
 
 
 async def _answered(request_id: str, work: Callable[[], Awaitable[JSONResponse]]) -> JSONResponse:
     try:
         return await work()
     except MbkError as error:
-        return _refusal(request_id, str(error), code_of(error))
+        return _answer(request_id, None, msg=str(error), code=code_of(error))
 
 
 async def _submitted(service: Service, params: Params, id: str) -> Job:
-    wanted = id if _ID.fullmatch(id) else ""
-    job, _ = await run_in_threadpool(lambda: service.runner.submit(params, id=wanted))
+    requested = id if _ID.fullmatch(id) else ""
+    job, _ = await run_in_threadpool(lambda: service.runner.submit(params, id=requested))
     return job
 
 
 async def _over(service: Service, job: Job) -> Job:
-    """Waits for the job; it goes on when the client does not wait."""
+    """Waits for the job, which continues if the client disconnects."""
     return await asyncio.shield(asyncio.wrap_future(service.runner.over(job.id)))
 
 
@@ -205,8 +208,9 @@ def _created(service: Service, job: Job, msg: str) -> JSONResponse:
 def _ended(request_id: str, job: Job, data: Any, msg: str = "") -> JSONResponse:
     if job.state is JobState.SUCCEEDED:
         return _answer(request_id, data, msg=_joined(_warned(job), msg))
-    told = line(job.error) if job.error else str(job.state)
-    return _answer(request_id, data, msg=told, code=code_of(job.error or failure(MbkError(told))))
+    if job.error is None:
+        return _answer(request_id, data, msg=str(job.state), code=FAIL)
+    return _answer(request_id, data, msg=line(job.error), code=code_of(job.error))
 
 
 def _brief(service: Service, data: dict[str, Any]) -> dict[str, Any]:
@@ -214,7 +218,7 @@ def _brief(service: Service, data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _listed(service: Service) -> list[dict[str, Any]]:
-    found = [item for item in service.sessions.reader.list() if item.state.is_restorable]
+    backups = [item for item in service.sessions.reader.list() if item.state.is_restorable]
     return [
         {
             key: value
@@ -226,12 +230,12 @@ def _listed(service: Service) -> list[dict[str, Any]]:
             )
             if value or key == "size"
         }
-        for item in found
+        for item in backups
     ]
 
 
-def _found(service: Service, name: str, id: str, path: str) -> dict[str, Any]:
-    """A running job tells its progress; else the storage counts, and a job that came to nothing tells why."""
+def _backup(service: Service, name: str, id: str, path: str) -> dict[str, Any]:
+    """A running job shows its progress. Otherwise the storage decides, and a failed job says why."""
     path, _ = service.sessions.normal(path, "")
     job = _job(service, name, id, path)
     if job is not None and not job.state.is_over:
@@ -243,7 +247,7 @@ def _found(service: Service, name: str, id: str, path: str) -> dict[str, Any]:
             or next((item.name for item in session.list() if item.id == id), "")
         )
         if not name:
-            raise NotFound("no backup with the id {id!r}", code="backup-id", id=id)
+            raise NotFound("no backup has the id {id!r}", code="backup-id-missing", id=id)
         try:
             view = session.get(name).document
         except NotFound:
@@ -258,8 +262,8 @@ def _found(service: Service, name: str, id: str, path: str) -> dict[str, Any]:
 def _job(service: Service, name: str, id: str, path: str) -> Job | None:
     store, runner = service.runner.store, service.runner
     if name:
-        found = [job for job in store.page(kinds=["backup"], name=name, limit=20) if job.path == path]
-        return runner.current(found[0]) if found else None
+        jobs = [job for job in store.page(kinds=["backup"], name=name, limit=20) if job.path == path]
+        return runner.current(jobs[0]) if jobs else None
     job = store.get(id)
     return runner.current(job) if job is not None and job.kind == "backup" else None
 
@@ -269,9 +273,9 @@ def _warned(job: Job) -> str:
 
 
 def _gc_warning(service: Service, body: CreateRequest) -> str:
-    """Nobody makes this server call another address than the configured one."""
-    own = service.settings.milvus.management_endpoint
-    if not body.gc_pause_address or body.gc_pause_address.rstrip("/") == own.rstrip("/"):
+    """No request can make this server call an address other than the configured one."""
+    configured = service.settings.milvus.management_endpoint
+    if not body.gc_pause_address or body.gc_pause_address.rstrip("/") == configured.rstrip("/"):
         return ""
     return "warning: gc_pause_address is ignored, the configured one is used"
 
@@ -282,7 +286,3 @@ def _joined(*parts: str) -> str:
 
 def _answer(request_id: str, data: Any, *, msg: str = "success", code: int = 0) -> JSONResponse:
     return JSONResponse(answers.envelope(request_id or str(uuid.uuid4()), data, msg=msg, code=code))
-
-
-def _refusal(request_id: str, msg: str, code: int) -> JSONResponse:
-    return _answer(request_id, None, msg=msg, code=code)

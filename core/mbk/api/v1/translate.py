@@ -1,4 +1,4 @@
-"""From the classic bodies to the parameters of jobs."""
+"""Translates the classic bodies to job parameters."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from mbk.model.reports import default_name
 
 
 def backup(body: CreateRequest) -> Params:
-    """`UsageError` for what cannot be meant."""
-    wanted = (
+    """Raises `UsageError` for contradictory or invalid fields."""
+    selected = (
         by_database(chosen(body.filter)) or by_database(body.db_collections) or by_name(body.collection_names)
     )
     return made(
         "backup",
         {
             "name": body.backup_name or default_name(),
-            "filter": wanted,
+            "filter": selected,
             "strategy": _strategy(body),
             "format": body.format or "auto",
             "rbac": body.rbac,
@@ -39,11 +39,9 @@ def backup(body: CreateRequest) -> Params:
 
 
 def restore(body: RestoreRequest) -> Params:
-    """`UsageError` for what cannot be meant."""
+    """Raises `UsageError` for contradictory or invalid fields."""
     if not body.backup_name:
-        raise UsageError(
-            "backup_name is missing", code="backupname-missing", hint="name the backup to restore"
-        )
+        raise missing("backup_name")
     plan, skip = body.restore_plan, body.skip_params.model_dump(by_alias=True, exclude_defaults=True)
     return made(
         "restore",
@@ -73,13 +71,14 @@ def restore(body: RestoreRequest) -> Params:
 
 
 def secondary(body: SecondaryRequest) -> Params:
-    """`UsageError` for what is missing."""
-    if not body.backup_name or not body.source_cluster_id or not body.target_cluster_id:
-        raise UsageError(
-            "backup_name, sourceClusterID and targetClusterID are needed",
-            code="backupname-sourceclusterid-targetclusterid-needed",
-            hint="name all three",
-        )
+    """Raises `UsageError` for missing fields."""
+    required = {
+        "backup_name": body.backup_name,
+        "sourceClusterID": body.source_cluster_id,
+        "targetClusterID": body.target_cluster_id,
+    }
+    if absent := [name for name, value in required.items() if not value]:
+        raise missing(", ".join(absent))
     return made(
         "secondary",
         {
@@ -91,16 +90,21 @@ def secondary(body: SecondaryRequest) -> Params:
     )
 
 
+def missing(fields: str) -> UsageError:
+    """A request without a field that it needs."""
+    return UsageError("the request has no {fields}", code="request-fields-missing", fields=fields)
+
+
 def _strategy(body: CreateRequest) -> str:
     old = {str(Strategy.SKIP_FLUSH): body.force, str(Strategy.META_ONLY): body.meta_only}
-    asked = [name for name, is_asked in old.items() if is_asked] or ["auto"]
-    strategy = body.strategy or asked[-1]
+    flags = [name for name, is_set in old.items() if is_set] or ["auto"]
+    strategy = body.strategy or flags[-1]
     if strategy not in [str(item) for item in Strategy]:
         raise UsageError(
-            "strategy {strategy!r} is unknown",
+            "unknown strategy {strategy!r}",
             code="strategy-unknown",
             strategy=strategy,
-            names=", ".join(Strategy),
-            hint="use one of {names}",
+            choices=", ".join(Strategy),
+            hint="use one of {choices}",
         )
     return strategy

@@ -1,1 +1,1 @@
-"""``/api/v2``: backups and jobs apart."""
+"""``/api/v2``: backups and jobs."""

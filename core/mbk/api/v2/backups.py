@@ -1,4 +1,4 @@
-"""``/api/v2/backups``: what lies in the backup storage."""
+"""``/api/v2/backups``: the backups in the backup storage."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mbk.jobs.params import made
 from mbk.model.states import BackupState
 
 Name = Annotated[str, Path(min_length=1, max_length=256)]
-Place = Annotated[str, Query(max_length=1024, description="in place of the configured one")]
+Place = Annotated[str, Query(max_length=1024, description="instead of the configured one")]
 
 
 def router(service: Service) -> APIRouter:
@@ -28,17 +28,17 @@ def router(service: Service) -> APIRouter:
     )
     def page(
         state: Annotated[str, Query(pattern=f"^({'|'.join(BackupState)})?$")] = "",
-        cursor: Annotated[str, Query(max_length=256, description="next_cursor of the page before")] = "",
+        cursor: Annotated[str, Query(max_length=256, description="next_cursor of the previous page")] = "",
         limit: Annotated[int, Query(ge=1, le=500)] = 100,
         path: Place = "",
         bucket: Annotated[str, Query(max_length=63)] = "",
     ) -> BackupPage:
         with service.sessions.reading(path=path, bucket=bucket) as session:
-            found = [
+            backups = [
                 item for item in session.list() if item.name > cursor and (not state or item.state == state)
             ]
-        more = found[limit - 1].name if len(found) > limit else None
-        return BackupPage(items=[backup_body(item) for item in found[:limit]], next_cursor=more)
+        more = backups[limit - 1].name if len(backups) > limit else None
+        return BackupPage(items=[backup_body(item) for item in backups[:limit]], next_cursor=more)
 
     @routes.get(
         "/backups/{name}",

@@ -1,4 +1,4 @@
-"""What ``/api/v2`` takes and answers."""
+"""The bodies of ``/api/v2``."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Problem(BaseModel):
     detail: str
     hint: str | None = None
     retryable: bool | None = None
-    errors: list[str] | None = Field(None, description="what is wrong with a request, each with its place")
+    errors: list[str] | None = Field(None, description="the problems of a request, each with its place")
 
 
 class ProgressBody(_Body):
-    """``percent`` only grows; totals are what is known so far; sizes in bytes."""
+    """``percent`` never decreases; totals cover what is known so far; sizes are in bytes."""
 
     percent: int
     phase: str
@@ -44,7 +44,7 @@ class ProgressBody(_Body):
 
 
 class CollectionBody(_Body):
-    """What became of one collection: ``running``, ``done``, ``failed`` or ``skipped``."""
+    """One collection: ``running``, ``done``, ``failed`` or ``skipped``."""
 
     source: str
     target: str
@@ -78,7 +78,7 @@ class JobBody(_Body):
 
 class JobPage(_Body):
     items: list[JobBody]
-    next_cursor: str | None = Field(description="ask again with cursor=; null: this was the last page")
+    next_cursor: str | None = Field(description="pass it as cursor=; null: this is the last page")
 
 
 class BackupBody(_Body):
@@ -100,13 +100,13 @@ class BackupPage(_Body):
     next_cursor: str | None
 
 
-class _Held(_Body):
+class _FromValue(_Body):
     """Read from the value of the same name in :mod:`mbk.model.contents`."""
 
     model_config = ConfigDict(extra="forbid", from_attributes=True)
 
 
-class PartitionBody(_Held):
+class PartitionBody(_FromValue):
     name: str
     id: int
     size: int
@@ -114,14 +114,14 @@ class PartitionBody(_Held):
     rows: int
 
 
-class IndexBody(_Held):
+class IndexBody(_FromValue):
     field: str
     name: str
     type: str
     params: dict[str, str]
 
 
-class BackupCollection(_Held):
+class BackupCollection(_FromValue):
     database: str
     name: str
     id: int
@@ -137,7 +137,7 @@ class BackupCollection(_Held):
 class BackupDetail(BackupBody):
     collections: list[BackupCollection]
     databases: list[str]
-    failed: dict[str, str] = Field(description="collections that are not in it, and why")
+    failed: dict[str, str] = Field(description="collections that are not in the backup, and why")
 
 
 def job_body(job: Job) -> JobBody:
@@ -150,8 +150,8 @@ def job_body(job: Job) -> JobBody:
         attempt=job.attempt,
         resumable=job.is_resumable,
         created_at=_moment(job.created),
-        started_at=_known(job.started),
-        finished_at=_known(job.finished),
+        started_at=_moment_if_any(job.started),
+        finished_at=_moment_if_any(job.finished),
         progress=ProgressBody.model_validate(job.progress, from_attributes=True),
         collections=[
             CollectionBody.model_validate(
@@ -183,7 +183,7 @@ def backup_body(summary: BackupSummary) -> BackupBody:
 
 
 def backup_detail(info: BackupInfo) -> BackupDetail:
-    """From what the library says with ``detail``; of an incomplete backup there is little to tell."""
+    """From what the library returns with ``detail``; an incomplete backup has little to show."""
     return BackupDetail(
         name=info.name,
         id=info.id,
@@ -192,7 +192,7 @@ def backup_detail(info: BackupInfo) -> BackupDetail:
         milvus_version=info.milvus_version,
         format=info.format,
         created_at=info.started,
-        reason="it was never committed" if info.state is BackupState.INCOMPLETE else "",
+        reason="the backup is incomplete" if info.state is BackupState.INCOMPLETE else "",
         labels=dict(info.labels),
         collections=[BackupCollection.model_validate(item) for item in info.collections],
         databases=[*info.databases],
@@ -204,5 +204,5 @@ def _moment(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _known(seconds: float) -> datetime | None:
+def _moment_if_any(seconds: float) -> datetime | None:
     return _moment(seconds) if seconds else None

@@ -1,4 +1,4 @@
-"""The answers besides success that a route of ``/api/v2`` may give, for the description of the API."""
+"""The error answers of a route of ``/api/v2``, for the API description."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mbk.api.v2.bodies import Problem
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Of every route, and of this one in particular."""
+    """Those of every route, and ``statuses`` of this one."""
     return {
         status: {
             "description": TITLES[status],

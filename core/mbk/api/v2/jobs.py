@@ -21,12 +21,12 @@ from mbk.jobs.kinds import KINDS
 from mbk.model.jobs import Job
 from mbk.model.states import JobState
 
-#: Seconds after which a silent stream says that it is alive.
+#: Seconds of silence after which a stream sends a heartbeat, so that proxies keep it open.
 HEARTBEAT = 15.0
 JobId = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
-Cursor = Annotated[str, Query(max_length=64, description="next_cursor of the page before")]
+Cursor = Annotated[str, Query(max_length=64, description="next_cursor of the previous page")]
 Limit = Annotated[int, Query(ge=1, le=500)]
-LOCATION = {"Location": {"description": "where the job is watched", "schema": {"type": "string"}}}
+LOCATION = {"Location": {"description": "where the job can be watched", "schema": {"type": "string"}}}
 EVENT = {
     "type": "object",
     "required": ["id", "event", "data"],
@@ -37,7 +37,7 @@ EVENT = {
     },
 }
 KindName = Annotated[str, Query(max_length=64)]
-#: A union of what is registered, which no checker can see through.
+#: A union of the registered kinds, which no type checker can see through.
 Body: Any = Annotated[Union[tuple(kind.params for kind in KINDS.values())], Field(discriminator="kind")]  # noqa: UP007 - made of a tuple
 
 
@@ -50,13 +50,17 @@ def router(service: Service) -> APIRouter:
         status_code=202,
         response_model=JobBody,
         responses=problems(400, 409, 422, 429, 502, 503) | {202: {"headers": LOCATION}},
-        summary="Files a job",
+        summary="Submits a job",
     )
     def submit(
         body: Body,
         response: Response,
         idempotency_key: Annotated[
-            str, Header(max_length=255, description="the same key and body: the job of the first request")
+            str,
+            Header(
+                max_length=255,
+                description="a repeated key with the same body returns the job of the first request",
+            ),
         ] = "",
     ) -> JobBody:
         params: Any = body
@@ -80,9 +84,9 @@ def router(service: Service) -> APIRouter:
         limit: Limit = 50,
     ) -> JobPage:
         before = _decoded(cursor)
-        found = runner.store.page(states=state, kinds=kind, name=backup, before=before, limit=limit + 1)
-        shown = found[:limit]
-        more = _encoded(shown[-1].number) if len(found) > limit else None
+        jobs = runner.store.page(states=state, kinds=kind, name=backup, before=before, limit=limit + 1)
+        shown = jobs[:limit]
+        more = _encoded(shown[-1].number) if len(jobs) > limit else None
         return JobPage(items=[job_body(runner.current(job)) for job in shown], next_cursor=more)
 
     @routes.get(
@@ -96,7 +100,7 @@ def router(service: Service) -> APIRouter:
         status_code=202,
         response_model=JobBody,
         responses=problems(404, 409, 422),
-        summary="Stops a job in order",
+        summary="Cancels a job",
     )
     def cancel(id: JobId) -> JobBody:
         return job_body(runner.cancel(id))
@@ -106,7 +110,7 @@ def router(service: Service) -> APIRouter:
         status_code=202,
         response_model=JobBody,
         responses=problems(404, 409, 422, 429),
-        summary="Goes on with a job that ended without success",
+        summary="Resumes a job that ended without success",
     )
     def resume(id: JobId) -> JobBody:
         return job_body(runner.resume(id))
@@ -117,7 +121,7 @@ def router(service: Service) -> APIRouter:
         responses=problems(404, 422)
         | {
             200: {
-                "description": "server-sent events: state, phase, collection, notice, progress; it ends with the job",
+                "description": "server-sent events: state, phase, collection, notice, progress; the stream ends with the job",
                 "content": {"text/event-stream": {"schema": EVENT}},
             }
         },
@@ -125,7 +129,7 @@ def router(service: Service) -> APIRouter:
     )
     async def events(
         id: JobId,
-        last_event_id: Annotated[int, Header(ge=0, le=2**62, description="go on after this one")] = 0,
+        last_event_id: Annotated[int, Header(ge=0, le=2**62, description="continue after this event")] = 0,
     ) -> StreamingResponse:
         job = await run_in_threadpool(runner.get, id)
         return StreamingResponse(_stream(service, job, last_event_id), media_type="text/event-stream")
@@ -138,11 +142,11 @@ async def _stream(service: Service, job: Job, after: int) -> AsyncIterator[str]:
     while True:
         changed = stream.mark()
         is_over = (await run_in_threadpool(runner.get, job.id)).state.is_over
-        found = await run_in_threadpool(runner.store.events, job, after=after)
-        for number, kind, data in found:
+        events = await run_in_threadpool(runner.store.events, job, after=after)
+        for number, kind, data in events:
             after = number
             yield f"id: {number}\nevent: {kind}\ndata: {data}\n\n"
-        if found:
+        if events:
             continue
         if is_over or stream.closed:
             return
@@ -163,8 +167,9 @@ def _decoded(cursor: str) -> int:
         number = 0
     if not 0 < number < 2**62:
         raise UsageError(
-            "cursor is not one of ours",
-            code="cursor-one-ours",
-            hint="leave it out to begin with the first page",
+            "cursor {cursor!r} is not valid",
+            code="cursor-invalid",
+            cursor=cursor,
+            hint="omit it to start with the first page",
         )
     return number
