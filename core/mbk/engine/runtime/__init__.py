@@ -1,1 +1,1 @@
-"""What every run stands on: its events and notices, threads, retries and leases."""
+"""What every run needs: events and notices, threads, retries and leases."""

@@ -1,4 +1,4 @@
-"""What one run may use at once, and the room that is shared by what uses much of it."""
+"""How much one run may use at a time, and the memory that its copies share."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ from dataclasses import dataclass
 from mbk.engine.runtime.failures import cancelled
 from mbk.ports.storage import MIB
 
-#: The classic default. A server-side copy is a request that waits: at 80 ms each, 128 at once made 380 a second, 32 made
-#: 270; without latency 128 are as fast as 32. So it is with small objects that pass through the process.
+#: The classic default. A server-side copy mostly waits for the response: at 80 ms each, 128 at once reached 380 per
+#: second, 32 reached 270; without latency 128 are as fast as 32. The same holds for small streamed objects.
 COPIES = 128
-#: As many small segments a second as can be had when each request takes 30 ms: 16 made 68, 32 made 98, 128 made 87.
+#: The best throughput for small segments when each request takes 30 ms: 16 reached 68 per second, 32 reached 98, 128
+#: reached 87.
 SEGMENTS = 32
-#: Bytes that all objects which pass through the process hold together. One of 12 MiB was measured to hold 27: twenty of
-#: them are more than enough to keep the interpreter busy, and the process stays below 700 MiB.
+#: Bytes that all streamed objects may use together. One of 12 MiB was measured to use 27 MiB: twenty of them are more
+#: than enough to keep the interpreter busy, and the process stays below 700 MiB.
 MEMORY = 512 * MIB
-#: Large enough that a part is copied for longer than its request takes, small enough to copy many parts at once.
+#: Large enough that copying a part takes longer than its request, small enough to copy many parts at once.
 PART_SIZE = 64 * MIB
-#: Metadata files that are read at once. They are small, and they are decoded by one thread at a time.
+#: Metadata files read at once. They are small, and one thread at a time decodes them.
 READERS = 8
-#: Seconds between two looks whether a run that waits for room was cancelled.
+#: Seconds between checks for cancellation while waiting for memory.
 LOOK = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """One value a run, from which pools and transfers take their sizes. Sizes of objects and ``memory`` in bytes.
+    """The limits of one run, from which pools and transfers take their sizes. Object sizes and ``memory`` in bytes.
 
     ``copies``: objects copied at once. ``parts``: parts of large objects copied at once, over all objects.
-    ``part_size``: how large a part is, as far as the storage's limits allow. ``memory``: what objects that pass through
-    this process hold together. ``collections`` and ``segments``: worked on at once. ``readers``: metadata files read, and
-    batches of keys deleted, at once.
+    ``part_size``: the size of a part, within the storage's limits. ``memory``: what all streamed objects may use
+    together. ``collections`` and ``segments``: processed at once. ``readers``: metadata files read, and batches of keys
+    deleted, at once.
     """
 
     copies: int = COPIES
@@ -46,13 +47,13 @@ class Budget:
 
 
 class Room:
-    """A number of bytes that several threads share. A thread that has taken some must not take more before it gave back."""
+    """A number of bytes that several threads share. A thread must return what it has taken before it takes more."""
 
     def __init__(self, size: int, cancelled: threading.Event) -> None:
         self.size = size
-        #: Whether anybody had to wait for another's bytes.
+        #: Whether any thread had to wait for bytes that another one held.
         self.was_short = False
-        #: How many held some at once, at most.
+        #: The largest number of threads that held bytes at once.
         self.most = 0
         self._holders = 0
         self._left = size
@@ -61,9 +62,9 @@ class Room:
 
     @contextmanager
     def taken(self, amount: int) -> Iterator[None]:
-        """Waits until ``amount`` is left; more than there is in all is given when nobody else holds any.
+        """Waits until ``amount`` is free; an amount above the total is granted once no other thread holds any.
 
-        Raises `Interrupted` when the run is cancelled meanwhile.
+        Raises `Interrupted` if the run is cancelled meanwhile.
         """
         amount = min(amount, self.size)
         with self._freed:

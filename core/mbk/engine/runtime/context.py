@@ -1,4 +1,4 @@
-"""What an operation works with: one value, given by whoever composes it."""
+"""What an operation works with, as one value."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from mbk.ports.storage import Storage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """For operations on backups alone. ``tool`` stands in the backups that are made as their maker, ``id`` as the id of
-    the next one; empty: a new id.
+    """For operations that only need backups. ``tool`` is recorded as the creator of a new backup, ``id`` as its id; an
+    empty id means a new one.
 
-    Everything in it may be used by several threads at once.
+    Several threads may use everything in it.
     """
 
     run: Run
@@ -33,10 +33,10 @@ class Context:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterContext(Context):
-    """For operations that ask a Milvus. ``storage`` is Milvus' own.
+    """For operations that need a running Milvus. ``storage`` is Milvus' own.
 
-    ``metastore`` is asked for what Milvus itself does not tell of indexes; ``rpc_channel`` is the name of 2.5's
-    replication channel.
+    ``metastore`` provides what Milvus does not report about indexes; ``rpc_channel`` is the name of the replication
+    channel of Milvus 2.5.
     """
 
     milvus: Milvus
@@ -47,21 +47,21 @@ class ClusterContext(Context):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyContext(Context):
-    """``target`` is where a copy goes."""
+    """``target`` is the storage to copy to."""
 
     target: Storage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StandbyContext(ClusterContext):
-    """``milvus`` and ``storage`` are the standby's; ``open_log`` opens its log for the source's messages."""
+    """``milvus`` and ``storage`` belong to the standby; ``open_log`` opens its log for messages of the source."""
 
     open_log: OpenReplication
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudContext(Context):
-    """``open_volume`` opens the storage of a volume. ``batch``: objects between two looks at the credentials' end."""
+    """``open_volume`` opens the storage of a volume. ``batch``: objects between two checks of the credentials' expiry."""
 
     cloud: Cloud
     open_volume: Callable[[Volume], Storage]

@@ -14,14 +14,14 @@ _building = threading.Lock()
 
 
 def decoder(kind: type[S]) -> msgspec.json.Decoder[S]:
-    """One decoder a type, made by one thread at a time.
+    """One decoder per type, built by one thread at a time. Several threads may call it.
 
-    msgspec looks into a type when it is first decoded, and a second thread that does so meanwhile meets a half-made
-    description: seen as a crash of the interpreter with msgspec 0.22 and eight threads.
+    msgspec inspects a type when it is first decoded, and a second thread that does so meanwhile meets a half-built
+    description: with msgspec 0.22 and eight threads the interpreter crashed.
     """
-    found = _decoders.get(kind)
-    if found is None:
+    made = _decoders.get(kind)
+    if made is None:
         with _building:
-            found = _decoders.get(kind) or msgspec.json.Decoder(kind)
-            _decoders[kind] = found
-    return found
+            made = _decoders.get(kind) or msgspec.json.Decoder(kind)
+            _decoders[kind] = made
+    return made

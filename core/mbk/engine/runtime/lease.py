@@ -1,13 +1,12 @@
-"""Leases: two runs never work on one backup, or restore into one collection, also from two machines.
+"""Leases: two runs never work on the same backup, or restore into the same collection, even from different machines.
 
-A lease is a small object below ``.mbk/leases/`` of the storage's root, written with a conditional create. Whoever holds
-it renews it every few seconds. Clocks of two machines are never compared: a lease counts as left behind when it is
-seen unchanged for `LeasePace.expiry`, or at once when its process is known to be dead because it ran on this machine. So a
-run that was killed blocks nobody for longer, and its lease is taken over by the next run of the same name; leases that
-nobody came back for are removed by later runs.
+A lease is a small object below ``.mbk/leases/`` of the storage's root, written with a conditional create. Its holder
+renews it every few seconds. Clocks of different machines are never compared: a lease counts as abandoned when it has not
+changed for `LeasePace.expiry`, or at once when its process ran on this machine and is dead. So a killed run blocks others
+no longer than that, and the next run of the same name takes its lease over; later runs remove all other abandoned leases.
 
-Taking over a lease is not atomic, as storages have no conditional replace in common: the new holder looks again after
-a moment, and at every renewal; one that finds another's name there stops its run.
+Taking over a lease is not atomic, as not every storage has a conditional replace: the new holder checks again after a
+moment, and at every renewal; a holder that finds another's token stops its run.
 """
 
 from __future__ import annotations
@@ -36,12 +35,12 @@ from mbk.ports.storage import Storage
 PREFIX = ".mbk/leases/"
 
 log = logging.getLogger(__name__)
-#: The leases that this process holds: one of its own number that is not here was held by an earlier process.
+#: Tokens of the leases that this process holds: a lease with its process id and another token belongs to an earlier one.
 _held: set[str] = set()
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """What stands in the object. ``what`` is for people; ``targets`` are the collections of a restore."""
+    """The content of the object. ``what`` describes the run to people; ``targets`` are the collections of a restore."""
 
     token: str
     machine: str
@@ -52,12 +51,12 @@ class Holder(msgspec.Struct, frozen=True):
 
     @property
     def is_ours(self) -> bool:
-        """Whether this very process holds it."""
+        """Whether this process holds it."""
         return self.token in _held
 
     @property
     def is_dead(self) -> bool:
-        """Known for sure, which is possible on its own machine alone."""
+        """Whether its process has certainly ended, which can be known on its own machine only."""
         if self.machine != _machine() or self.is_ours:
             return False
         if self.pid == os.getpid():
@@ -73,7 +72,7 @@ class Holder(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Lease:
-    """One lease, taken, renewed by a thread and given back."""
+    """One lease: taken, renewed by a thread, released."""
 
     storage: Storage
     key: str
@@ -87,7 +86,7 @@ class Lease:
     _thread: threading.Thread | None = None
 
     def take(self, *, patience: float = 0.0) -> None:
-        """Takes the lease. `Busy` when somebody is alive who holds it, and still does after ``patience`` seconds."""
+        """Takes the lease. `Busy` if a live run holds it, and still does after ``patience`` seconds."""
         deadline = time.monotonic() + patience
         _held.add(self._token)
         try:
@@ -118,7 +117,7 @@ class Lease:
         self._thread.start()
 
     def release(self) -> None:
-        """Gives the lease back; works also when the run is cancelled. One that cannot be deleted expires."""
+        """Releases the lease, also when the run is cancelled. If it cannot be deleted, it expires."""
         self._stop.set()
         if self._token not in _held:
             return
@@ -138,9 +137,9 @@ class Lease:
                 self.storage.write_if_absent(self.key, [data], size=len(data))
                 return True
             except ObjectExists:
-                return self._is_mine()  # an earlier attempt of ours may have come through
+                return self._is_mine()  # an earlier attempt may have succeeded
             except Unsupported:
-                pass  # a profile promises what this very server does not keep
+                pass  # the profile promises what this server does not support
         if self._read() is not None:
             return False
         self._write()
@@ -168,8 +167,8 @@ class Lease:
         return read(self.storage, self.key)
 
     def _is_mine(self) -> bool:
-        found = self._read()
-        return found is not None and found.token == self._token
+        holder = self._read()
+        return holder is not None and holder.token == self._token
 
     def _write(self) -> None:
         data = self._data()
@@ -184,7 +183,7 @@ class Lease:
 def hold(
     storage: Storage, name: str, what: str, run: Run, *, pace: LeasePace | None = None
 ) -> Iterator[None]:
-    """Works on the backup ``name`` alone. `Busy` when somebody else does."""
+    """Exclusive access to the backup ``name``. `Busy` if another run has it."""
     place = f"{storage.location.root}{PREFIX}"
     pace = pace or LeasePace()
     _sweep(storage, place, pace)
@@ -200,7 +199,7 @@ def hold(
 def hold_targets(
     storage: Storage, targets: Iterable[str], what: str, run: Run, *, pace: LeasePace | None = None
 ) -> Iterator[None]:
-    """Restores into these collections alone. `Busy` when another run restores into one of them."""
+    """Exclusive access to these collections. `Busy` if another run restores into one of them."""
     place = f"{storage.location.root}{PREFIX}"
     pace = pace or LeasePace()
     _sweep(storage, place, pace)
@@ -219,7 +218,7 @@ def hold_targets(
 
 
 def left_behind(storage: Storage, key: str, seen: Holder, run: Run, pace: LeasePace) -> bool:
-    """Whether nobody holds this lease any more: its process is dead, or it does not change for a while."""
+    """Whether this lease is abandoned: its process is dead, or it has not changed for a while."""
     until = time.monotonic() + pace.expiry
     while not seen.is_dead:
         if seen.is_ours:
@@ -245,7 +244,7 @@ def read(storage: Storage, key: str) -> Holder | None:
 
 
 def _take(lease: Lease, *, patience: float = 0.0) -> None:
-    """Where the storage forbids leases the work goes on without one, and says so: it may write elsewhere."""
+    """Without permission to write leases the run continues with a notice: it may be allowed to write elsewhere."""
     try:
         lease.take(patience=patience)
     except AccessError as error:
@@ -278,7 +277,7 @@ def _refuse_shared(claim: Lease, place: str) -> None:
 
 
 def _sweep(storage: Storage, place: str, pace: LeasePace) -> None:
-    """Removes the leases that nobody came back for; what goes wrong here is the next run's affair."""
+    """Removes abandoned leases; what fails here is left to the next run."""
     before = datetime.now(UTC) - pace.abandoned
     with suppress(MbkError):
         old = [entry.key for entry in storage.list(place) if entry.modified and entry.modified < before]
@@ -288,7 +287,7 @@ def _sweep(storage: Storage, place: str, pace: LeasePace) -> None:
 
 @cache
 def _machine() -> str:
-    """This machine, and the part of it in which process numbers mean something."""
+    """This machine, and the process namespace in which its process ids are valid."""
     space = ""
     with suppress(OSError):
         space = str(Path("/proc/self/ns/pid").readlink())

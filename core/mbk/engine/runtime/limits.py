@@ -1,4 +1,4 @@
-"""What the configuration says of a run beside its budget: how objects are copied, and how jobs are cut."""
+"""What the configuration says about a run apart from its budget: how objects are copied and import jobs are cut."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mbk.ports.storage import GIB, MIB
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferLimits:
-    """``mode`` is ``auto``, ``direct`` or ``streaming``; ``part_threshold`` in bytes: from there on copy by parts."""
+    """``mode`` is ``auto``, ``direct`` or ``streaming``; objects from ``part_threshold`` bytes on are copied in parts."""
 
     mode: str = "auto"
     part_threshold: int = 500 * MIB
@@ -17,7 +17,7 @@ class TransferLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupLimits:
-    """``gc_seconds`` is one lease of the GC pause."""
+    """``gc_seconds``: how long one pause of garbage collection lasts unless renewed."""
 
     pause_gc: bool = True
     gc_seconds: int = 3600
@@ -25,8 +25,8 @@ class BackupLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreLimits:
-    """``import_jobs`` are under way at once; ``max_segments`` and ``max_group_size`` (bytes) go into one of them at most.
-    ``keep_temp``: staged copies stay after the restore."""
+    """``import_jobs``: jobs running at once; ``max_segments`` and ``max_group_size`` (bytes): upper bounds of one job.
+    ``keep_temp``: keep staged copies after the restore."""
 
     import_jobs: int = 768
     max_segments: int = 256

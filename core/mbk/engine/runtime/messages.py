@@ -1,4 +1,4 @@
-"""What more than one room has to say: each sentence is made here, once."""
+"""Messages that more than one room gives, each made once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from mbk.errors import InvalidBackup, MbkError, UsageError
 
 
 def partitions_not_selectable(collection: object) -> UsageError:
-    """Rows are assigned by a hash of the partition key, so that a partition alone means nothing to a user."""
+    """Milvus assigns rows to partitions by a hash of the key, so a single partition means nothing to a user."""
     return UsageError(
         "partitions of {collection} cannot be selected: it has a partition key",
         code="partitions-not-selectable",
@@ -27,7 +27,7 @@ def unknown_format(name: str, recorded: str) -> InvalidBackup:
 
 
 def notice_unmatched(run: Run, option: str, item: str) -> None:
-    """``option`` is ``filter`` or ``rename``, ``item`` what the user wrote there."""
+    """``option`` is ``filter`` or ``rename``, ``item`` one of the values given for it."""
     run.notice("filter-fits-nothing", "{option} {item} matches no collection", option=option, item=item)
 
 

@@ -1,4 +1,4 @@
-"""How often a run asks, and how long it waits: seconds, in one value, so that tests need not wait for real servers."""
+"""How often a run polls and how long it waits, in seconds: one value, so that tests need not wait."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from mbk.engine.runtime.retry import RetryPolicy
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeasePace:
-    """``beat``: pause between renewals; ``expiry``: so long unchanged, a lease counts as left behind (several beats).
+    """``beat``: pause between renewals; ``expiry``: a lease unchanged for this long counts as abandoned (several beats).
 
-    ``settle``: so long somebody else's write may take to show. ``poll``: pause between looks at another's lease.
-    ``abandoned``: nobody comes back for a lease that was not renewed for so long.
+    ``settle``: how long another run's write may take to become visible. ``poll``: pause between looks at another run's
+    lease. ``abandoned``: a lease not renewed for this long is deleted.
     """
 
     beat: float = 8.0
@@ -27,9 +27,9 @@ class LeasePace:
 class SnapshotPace:
     """How patient a run is with snapshots that Milvus exports or restores.
 
-    ``first``: before a job is asked for the first time, as small collections are done by then. After ``notice`` without
-    progress the user is told, after ``patience`` the job is given up. ``settle``: so long a given-up job is waited for;
-    ``drop``: so long Milvus may refuse to drop what it still reads.
+    ``first``: pause before the first poll of a job, enough for small collections. After ``notice`` without progress there
+    is a notice, after ``patience`` the job is given up. ``settle``: how long to wait for a given-up job to end; ``drop``:
+    how long Milvus may refuse to drop a snapshot that it still reads.
     """
 
     first: float = 0.1
@@ -44,11 +44,10 @@ class SnapshotPace:
 class ImportPace:
     """How patient a restore is with import jobs.
 
-    ``first`` and ``last``: the shortest and the longest pause between two looks at them. After ``notice`` without any
-    progress the user is told, after ``patience`` a job is given up: Milvus may be busy for long with the index of one
-    big segment. ``settle``: so long given-up jobs are waited for. ``look``: the pause before a job whose answer was lost
-    is looked for again. ``attempts``: how often the same segment is tried. ``restarts``: how often a collection is
-    started over because of jobs that were given up.
+    ``first`` and ``last``: the shortest and the longest pause between polls. After ``notice`` without progress there is a
+    notice, after ``patience`` a job is given up: Milvus may index one big segment for a long time. ``settle``: how long
+    to wait for given-up jobs to end. ``look``: pause before searching again for a job whose response was lost.
+    ``attempts``: tries per segment. ``restarts``: how often a collection is started over because of given-up jobs.
     """
 
     first: float = 0.2

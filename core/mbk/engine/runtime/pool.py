@@ -1,4 +1,4 @@
-"""Bounded parallel work: lazily fed, cancelled by the first error, always joined."""
+"""Bounded parallel work: fed lazily, cancelled by the first error, always joined."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ R = TypeVar("R")
 
 
 class Pool:
-    """Worker threads shared by several callers. A worker must not submit to the pool that it works for."""
+    """Worker threads that several threads may share. A worker must not submit to its own pool."""
 
     def __init__(self, workers: int, cancelled: threading.Event, *, name: str = "mbk") -> None:
         self.workers = workers
@@ -31,15 +31,15 @@ class Pool:
         self.close()
 
     def close(self) -> None:
-        """Waits for what is running; drops what is only queued."""
+        """Waits for running work; drops what is queued."""
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """Results as they are finished. ``items`` is drawn from only as fast as the workers take them.
+        """Results as they complete. ``items`` is consumed only as fast as the workers need it.
 
-        The first error stops drawing, waits for what is already running, and is raised. A cancelled run raises
-        `Interrupted` in the same way. When the caller's thread is interrupted, or abandons the iterator, the same
-        waiting is done first: no work of this call goes on behind its back.
+        The first error stops the consumption, waits for running work, and is raised. A cancelled run raises
+        `Interrupted` in the same way. If the caller's thread is interrupted, or abandons the iterator, running work is
+        waited for as well: none of it continues in the background.
         """
         stop = threading.Event()
 

@@ -1,9 +1,8 @@
-"""The one place where anything is tried again.
+"""The one place where calls are retried.
 
-A call is repeated only for errors that can pass (``error.retryable``), a bounded number of times, with growing,
-jittered pauses, and as long as the run's budget lasts: every repetition costs a token, every call that succeeds after
-repetitions gives a part of one back. A storage that is down therefore fails a run after seconds, not after attempts
-times objects.
+A call is repeated only for transient errors (``error.retryable``), a bounded number of times, with growing, jittered
+pauses, and as long as the run's budget lasts: every retry costs a token, every call that succeeds after retries refunds
+part of one. So a storage that is down fails a run within seconds, not after attempts times objects.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """``attempts`` a call, pauses from ``first`` to ``ceiling`` seconds, ``budget`` repetitions in hand for a run.
+    """``attempts`` per call, pauses from ``first`` to ``ceiling`` seconds, a ``budget`` of retries for the run.
 
-    ``refund``: what a call that succeeds after repetitions gives back. Six attempts wait up to six seconds together:
-    enough for a service that throttles or restarts, short enough to fail a run whose storage is gone.
+    ``refund``: what a call that succeeds after retries returns to the budget. Six attempts wait up to six seconds in
+    total: enough for a service that throttles or restarts, short enough to fail a run whose storage is gone.
     """
 
     attempts: int = 6
@@ -39,7 +38,7 @@ class RetryPolicy:
 
 
 class Retrier:
-    """Repeats calls within one run's budget. Thread-safe."""
+    """Retries calls within one run's budget. Several threads may call it."""
 
     def __init__(
         self,
@@ -58,7 +57,7 @@ class Retrier:
     def call(self, what: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """The function's result. ``what`` names the call for the user: ``read files/insert_log/…``.
 
-        The arguments are evaluated once: what an attempt uses up (an iterator, a context) must be made by ``function``.
+        The arguments are evaluated once: what an attempt consumes (an iterator, a context) must be created in ``function``.
         """
         return self.patiently(0, what, function, *args, **kwargs)
 
@@ -67,7 +66,7 @@ class Retrier:
     ) -> T:
         """As `call`, with at least ``patience`` attempts at what a server which is there puts off (a rate limit).
 
-        Waiting for it is no sign of trouble and costs nothing of the budget.
+        Waiting for it is no sign of trouble and costs no budget.
         """
         attempt = 1
         while True:
@@ -84,9 +83,9 @@ class Retrier:
     def stream(
         self, what: str, open_at: Callable[[int], AbstractContextManager[Iterator[bytes]]]
     ) -> Iterator[bytes]:
-        """Chunks of a stream that is taken up again where it broke: ``open_at`` gets the offset to go on from.
+        """Chunks of a stream that is resumed where it broke: ``open_at`` gets the offset to resume from.
 
-        Attempts are counted from the last byte that came: a long stream may break often, as the budget allows.
+        Attempts are counted from the last byte received: a long stream may break as often as the budget allows.
         """
         offset, attempt = 0, 1
         while True:

@@ -15,10 +15,10 @@ from mbk.model.events import Event, Notice, PhaseStarted, RunFinished, RunStarte
 
 
 class Run:
-    """One run of a command. Thread-safe: ``emit`` is called with one event at a time, from any thread.
+    """One run of a command. Several threads may use it; ``emit`` is called from any of them, with one event at a time.
 
-    What ``emit`` raises fails the step that told of the event. ``cancelled`` is the caller's own, where somebody else may
-    stop the run. ``budget`` is what it may use at once.
+    What ``emit`` raises fails the step that sent the event. ``cancelled`` may be the caller's, to stop the run from
+    outside. ``budget``: what it may use at a time.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Run:
                 self._listener(event)
 
     def notice(self, code: str, sentence: str, /, collection: str = "", **facts: object) -> None:
-        """Tells the user something that does not stop the run; it also stands in the report.
+        """Tells the user something that does not stop the run; it is in the report, too.
 
         The sentence names its ``facts``, and ``collection``, in braces; one without facts is text as it is.
         """
@@ -61,13 +61,13 @@ class Run:
             raise cancelled()
 
     def sleep(self, seconds: float) -> None:
-        """Waits, or raises `Interrupted` as soon as the run is cancelled."""
+        """Waits; raises `Interrupted` as soon as the run is cancelled."""
         if self.cancelled.wait(seconds):
             raise cancelled()
 
     @contextmanager
     def command(self, command: str, name: str) -> Iterator[None]:
-        """Frames a run with its first and last event; any way out with an error cancels what still works."""
+        """Emits the first and the last event of a run; on any error it cancels what is still running."""
         started = time.monotonic()
         self.emit(RunStarted(command=command, name=name))
         error: str | None = None

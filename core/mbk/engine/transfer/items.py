@@ -1,4 +1,4 @@
-"""What is going to be copied, as data."""
+"""What to copy, as data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mbk.ports.storage import ObjectInfo
 class CopyItem:
     """One object to copy from ``source_key`` to ``key``.
 
-    ``size`` in bytes, ``etag`` and ``checksums`` (kind to hexadecimal digits) as the source's listing gave them.
+    ``size`` in bytes, ``etag`` and ``checksums`` (kind to hexadecimal digits) from the source's listing.
     """
 
     source_key: str
@@ -23,13 +23,13 @@ class CopyItem:
 
     @classmethod
     def of(cls, entry: ObjectInfo, key: str) -> CopyItem:
-        """A listed object, on its way to ``key``."""
+        """The copy of a listed object to ``key``."""
         return cls(
             source_key=entry.key, key=key, size=entry.size, etag=entry.etag, checksums=checksums_of(entry)
         )
 
 
 def checksums_of(entry: ObjectInfo) -> Mapping[str, str]:
-    """Those that the service told of, by kind; a storage that tells none has no such field."""
+    """Checksums that the service reported, by kind; a storage that reports none has no such field."""
     checksums: Mapping[str, str] = getattr(entry, "checksums", {})
     return checksums

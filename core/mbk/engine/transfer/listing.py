@@ -1,7 +1,7 @@
 """The one way to list a prefix: a listing that breaks off starts again.
 
-Any thread may call these functions. They raise what the storage raises when the run's retries are used up, and
-`Interrupted` when the run is cancelled meanwhile.
+Several threads may call these functions. They raise what the storage raises once the run's retries are used up, and
+`Interrupted` if the run is cancelled meanwhile.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """What lies directly below a prefix: its objects, and the prefixes below it, each ending with ``/``."""
+    """One level below a prefix: its objects, and its sub-prefixes, each ending with ``/``."""
 
     objects: tuple[ObjectInfo, ...] = ()
     prefixes: tuple[str, ...] = ()
@@ -28,9 +28,9 @@ class Level:
 
 
 def consume(storage: Storage, run: Run, read: Callable[[Iterator[ObjectInfo]], T], *prefixes: str) -> T:
-    """What ``read`` makes of all objects below the prefixes, which it gets one by one: no listing is held in memory.
+    """The result of ``read``, which gets all objects below the prefixes one by one: no listing is kept in memory.
 
-    It is called anew, with fresh listings, where one breaks off; what it gathers must be its own.
+    If a listing fails, ``read`` is called again with fresh ones; it must not keep state between calls.
     """
 
     def once() -> T:
@@ -40,7 +40,7 @@ def consume(storage: Storage, run: Run, read: Callable[[Iterator[ObjectInfo]], T
 
 
 def objects(storage: Storage, run: Run, *prefixes: str) -> list[ObjectInfo]:
-    """All objects below the prefixes, in no promised order."""
+    """All objects below the prefixes, in no particular order."""
     return consume(storage, run, list, *prefixes)
 
 

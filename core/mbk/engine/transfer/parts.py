@@ -1,4 +1,4 @@
-"""How a large object is cut into parts."""
+"""Splitting a large object into parts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Part:
 
 
 def cut(size: int, capabilities: Capabilities, *, preferred: int) -> Iterator[Part]:
-    """Parts of an object of ``size`` bytes: of ``preferred`` bytes as far as the storage's limits on size and count allow."""
+    """Parts of an object of ``size`` bytes: of ``preferred`` bytes, within the storage's limits on size and count."""
     length = max(preferred, capabilities.min_part_size, -(-size // capabilities.max_parts))
     length = min(length, capabilities.max_part_size)
     for number, offset in enumerate(range(0, size, length), start=1):

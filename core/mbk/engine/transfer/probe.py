@@ -1,6 +1,6 @@
-"""Trying out a storage with one small object: every operation that a backup or a restore will need of it.
+"""Probing a storage with one small object: every operation that a backup or a restore will need.
 
-Each operation is tried and answered by itself. The probe objects are deleted at the end, whatever the answers were.
+Each operation is tried and reported separately. The probe objects are deleted at the end, whatever the results.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DATA = b"mbk check"
 
 
 def ask(what: str, question: Callable[[], str], *, optional: str = "") -> CheckResult:
-    """The answer to a question that may raise. ``optional`` says what it means where `Unsupported` is no failure."""
+    """The result of a check that may raise. With ``optional``, the consequence, `Unsupported` is only a warning."""
     try:
         return CheckResult(what, True, question())
     except Unsupported as error:
@@ -40,7 +40,7 @@ def ask(what: str, question: Callable[[], str], *, optional: str = "") -> CheckR
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """The probe objects of one storage, below a prefix of their own in its root."""
+    """The probe objects of one storage, below their own prefix in its root."""
 
     storage: Storage
     prefix: str
@@ -62,7 +62,7 @@ class Probe:
         return f"{self.prefix}parts"
 
     def results(self, name: str, run: Run) -> Iterator[CheckResult]:
-        """One answer for each operation; ``name`` is the side's."""
+        """One result per operation; ``name`` is the name of the side."""
         written = ask(f"{name}: write", self.write)
         try:
             yield written
@@ -71,7 +71,7 @@ class Probe:
                 what = f"{name}: {operation}"
                 yield ask(what, question, optional=optional) if written.ok else _not_tried(what, written)
         finally:
-            # What was refused may have arrived all the same.
+            # A write that was refused may have arrived all the same.
             removed = ask(f"{name}: delete", lambda: self._remove(run))
         yield removed if written.ok else _not_tried(removed.what, written)
 
@@ -90,7 +90,7 @@ class Probe:
 
     @contextmanager
     def removed(self, run: Run) -> Iterator[None]:
-        """Nothing of the probe is left afterwards. Why the block failed says more than what follows from it."""
+        """Removes the probe afterwards. An error of the block says more than one of the cleanup."""
         try:
             yield
         except BaseException:
@@ -114,8 +114,8 @@ class Probe:
         return "works"
 
     def _list(self, *, written: bool) -> str:
-        found = [entry.key for entry in self.storage.list(self.prefix)]
-        if written and found != [self.key]:
+        keys = [entry.key for entry in self.storage.list(self.prefix)]
+        if written and keys != [self.key]:
             raise VerificationFailed(
                 "{key} was written but is not listed", code="probe-not-listed", key=self.key
             )
@@ -146,7 +146,7 @@ class Probe:
         except StorageError as error:
             if error.retryable or isinstance(error, Unsupported):
                 raise
-            # Amazon documents ranges for sources above 5 MB only; the probe is smaller.
+            # Amazon documents ranges only for sources above 5 MB; the probe is smaller.
             raise Unsupported(
                 "refused for an object as small as the probe ({reason})",
                 code="part-copy-refused",
@@ -167,11 +167,11 @@ class Probe:
         return "works"
 
     def _remove(self, run: Run) -> str:
-        """Deletes by name, for who may write may perhaps not list."""
+        """Deletes by name: permission to write need not include listing."""
         keys = [self.key, self.copied, self.parts]
         run.retry.call(f"delete {self.prefix}", self.storage.delete, keys)
         run.retry.call(f"clean {self.prefix}", self.storage.clean, self.prefix)
-        # Who may not read cannot look: that is told by the answer about reading.
+        # Without permission to read this cannot be verified; the check of reading reports that.
         with suppress(ObjectNotFound, AccessError):
             self.storage.stat(self.key)
             raise VerificationFailed(

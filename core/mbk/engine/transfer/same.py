@@ -1,4 +1,4 @@
-"""Whether an object that is there already is the one that would be copied."""
+"""Whether an existing object is the one that would be copied."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ _MD5 = re.compile(r"[0-9a-fA-F]{32}")
 
 
 class Same(Enum):
-    """``UNSURE``: the etags differ, which tells nothing where a service makes them of encrypted bytes."""
+    """``UNSURE``: the etags differ, which proves nothing if the service computes them over encrypted bytes."""
 
     YES = auto()
     NO = auto()
     UNSURE = auto()
 
 
-def compare(item: CopyItem, held: ObjectInfo) -> Same:
-    """Goes by size, then by the best that both sides know: a checksum of one kind, or etags that are MD5 digests.
+def compare(item: CopyItem, existing: ObjectInfo) -> Same:
+    """By size, then by the best that both sides have: a checksum of the same kind, or etags that are MD5 digests.
 
-    A server-side copy has its source's etag where both are digests of the whole object. Etags of objects that were sent
-    in parts depend on the parts, and other vendors' on the time: with these, and without any, the size alone decides.
+    A server-side copy has its source's etag if both are digests of the whole object. Etags of objects sent in parts
+    depend on the parts, other vendors' on the time: with these, and without any, only the size counts.
     """
-    if item.size != held.size:
+    if item.size != existing.size:
         return Same.NO
-    theirs = checksums_of(held)
+    theirs = checksums_of(existing)
     if kinds := item.checksums.keys() & theirs.keys():
         return Same.YES if all(item.checksums[kind] == theirs[kind] for kind in kinds) else Same.NO
-    ours, other = digest(item.etag), digest(held.etag)
+    ours, other = digest(item.etag), digest(existing.etag)
     if ours is None or other is None or ours == other:
         return Same.YES
     return Same.UNSURE
 
 
 def digest(etag: str | None) -> str | None:
-    """The MD5 digest that an etag is, in lower case; None for any other etag."""
+    """The etag in lower case if it is an MD5 digest; None for any other."""
     bare = (etag or "").strip('"')
     return bare.lower() if _MD5.fullmatch(bare) else None

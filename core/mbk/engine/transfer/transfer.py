@@ -1,7 +1,7 @@
-"""The only copier: objects from one storage to another, server side where the pair can, streamed where it cannot.
+"""The only copier: objects from one storage to another, server side where the pair supports it, else streamed.
 
-Whether a pair of storages copies server side is found out by trying, never by comparing names: the first object
-decides. Where the vendor refuses, the pair streams from then on, and the reason stands in the report.
+Whether a pair of storages copies server side is found by trying, never by comparing names: the first object decides. If
+the service refuses, the pair streams from then on, and the report gives the reason.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ STREAM = "stream"
 CONVERT = "convert"
 KEPT = "kept"
 
-#: The most that an object which passes through holds of itself: the parts that its storage is sending and gathering.
+#: The most memory that one streamed object uses: the parts that its storage is collecting and sending.
 HELD = 48 * MIB
-#: One chunk on its way out of the source, one on its way into the destination.
+#: One chunk read from the source, one being written to the destination.
 CHUNKS = 2 * MIB
 
 
 class Transfer:
-    """Copies between one pair of storages, as much at once as the run's budget gives.
+    """Copies between one pair of storages, as much at once as the run's budget allows.
 
-    Any thread may call it, but for those of its own pools. Close it, or use it as a context manager.
+    Several threads may call it, except those of its own pools. Close it, or use it as a context manager.
     """
 
     def __init__(self, *, source: Storage, destination: Storage, run: Run, limits: TransferLimits) -> None:
@@ -56,7 +56,7 @@ class Transfer:
         self._deciding = threading.Lock()
         self._way: str | None = None
         self._reason: str | None = None
-        #: Whether an etag of the destination tells what an object holds: None as long as nobody knows.
+        #: Whether the destination's etags identify the content of an object; None while unknown.
         self._etags_tell: bool | None = None
         self._comparing = threading.Lock()
         self._objects: Counter[str] = Counter()
@@ -93,9 +93,9 @@ class Transfer:
         )
 
     def copy(self, items: Iterable[CopyItem], *, collection: str, present: Mapping[str, ObjectInfo]) -> None:
-        """Copies all items, or raises the first error after the copies under way have ended.
+        """Copies all items, or raises the first error once the running copies have ended.
 
-        ``present`` is what the destination already holds, by key: an object that is the same is kept (`compare`).
+        ``present``: the objects already in the destination, by key; one that is the same is kept (`compare`).
         """
 
         def one(item: CopyItem) -> None:
@@ -104,7 +104,7 @@ class Transfer:
         self._pool.run(one, items)
 
     def converted(self, key: str, size: int, *, collection: str) -> None:
-        """Counts an object of ``size`` bytes that somebody else wrote to the destination out of the source's objects."""
+        """Counts an object of ``size`` bytes that was written to the destination by converting objects of the source."""
         self._count(key, size, CONVERT, collection)
 
     def _count(self, key: str, size: int, how: str, collection: str) -> None:
@@ -113,18 +113,18 @@ class Transfer:
             self._bytes[how] += size
         self._run.emit(ObjectCopied(collection=collection, key=key, size=size, how=how))
 
-    # -- what is there already -----------------------------------------------------------------------------------
+    # -- what already exists --------------------------------------------------------------------------------------
 
-    def _kept_or_copied(self, item: CopyItem, held: ObjectInfo | None) -> str:
-        same = Same.NO if held is None else compare(item, held)
+    def _kept_or_copied(self, item: CopyItem, existing: ObjectInfo | None) -> str:
+        same = Same.NO if existing is None else compare(item, existing)
         if same is Same.UNSURE:
-            return self._doubted(item)
+            return self._copied_if_etags_tell(item)
         return KEPT if same is Same.YES else self._copy(item)
 
-    def _doubted(self, item: CopyItem) -> str:
-        """The etags differ as digests do, but some services make digests of what they encrypted.
+    def _copied_if_etags_tell(self, item: CopyItem) -> str:
+        """The etags differ although both look like digests, but some services hash the encrypted bytes.
 
-        The first such object is copied again: where the copy has the source's etag, etags tell the truth.
+        The first such object is copied again: if the copy has the source's etag, etags identify the content.
         """
         with self._comparing:
             if self._etags_tell is None:
@@ -134,13 +134,13 @@ class Transfer:
         return self._copy(item) if self._etags_tell else KEPT
 
     def _tells(self, item: CopyItem) -> bool | None:
-        """None where an object of this size gets an etag of another kind, as one that was sent in parts does."""
+        """None if an object of this size gets an etag of another kind, as one sent in parts does."""
         try:
             made = self._run.retry.call(f"stat {item.key}", self._destination.stat, item.key)
         except AccessError:
-            return False  # who may not look goes by sizes
-        found = digest(made.etag)
-        return None if found is None else found == digest(item.etag)
+            return False  # without permission to look, sizes decide
+        etag = digest(made.etag)
+        return None if etag is None else etag == digest(item.etag)
 
     # -- deciding ------------------------------------------------------------------------------------------------
 
@@ -180,7 +180,7 @@ class Transfer:
         try:
             how = self._by_server(item)
         except (Unsupported, AccessError, NotFound) as refusal:
-            # A vendor may hide a bucket of another account behind "not found": the source itself knows better.
+            # A service may answer "not found" for a bucket of another account: only the source itself knows.
             self._run.retry.call(f"stat {item.source_key}", self._source.stat, item.source_key)
             self._stream_from_now_on(refusal.message)
             return self._by_stream(item)
@@ -231,9 +231,9 @@ class Transfer:
             if info.size != item.size:
                 raise size_differs(item, info.size, self._destination.location)
 
-        # Gathered and joined, a part is held twice.
-        held = min(2 * item.size, HELD) + CHUNKS
-        with self._room.taken(held):
+        # Collected and joined, a part is in memory twice.
+        memory = min(2 * item.size, HELD) + CHUNKS
+        with self._room.taken(memory):
             self._run.retry.call(f"write {item.key}", once)
         return STREAM
 
