@@ -1,4 +1,4 @@
-"""What a backup holds beside its collections: zone keys, users and roles, a replication position, etcd's word on indexes."""
+"""What a backup contains besides collections: zone keys, users and roles, a replication position, index details of etcd."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from mbk.ports.metastore import MetaStore
 from mbk.ports.milvus.server import Milvus
 from mbk.ports.milvus.values import CollectionInfo, Feature
 
-#: Both stand, not empty, in the properties of an encrypted database.
+#: Both are set in the properties of an encrypted database.
 ZONE_PROPERTIES = ("cipher.ezID", "cipher.key")
-#: What is taken from the meta store; the rest of an index is as described.
+#: What is taken from the meta store; the rest of an index is as Milvus describes it.
 INDEX_EXTRAS = (
     "field_id", "create_time", "type_params", "index_params", "user_index_params", "is_auto_index",
     "min_index_version", "max_index_version",
@@ -24,7 +24,7 @@ INDEX_EXTRAS = (
 
 
 def with_zone_keys(milvus: Milvus, databases: Sequence[Database], run: Run) -> list[Database]:
-    """Encrypted databases with the key that a restore must hand back; without it their rows cannot be read."""
+    """Adds to encrypted databases the key that a restore must provide; without it their rows are unreadable."""
     return [_with_zone_key(milvus, database, run) for database in databases]
 
 
@@ -52,7 +52,7 @@ def read_rbac(milvus: Milvus, run: Run) -> Rbac:
 
 
 def rpc_channel(milvus: Milvus, name: str, run: Run) -> RpcChannel | None:
-    """Where the replication channel of 2.5 stands, where there is one; a failure is only told."""
+    """The position of the replication channel of Milvus 2.5, if there is one; a failure is only a notice."""
     if Feature.REPLICATE_POSITION not in milvus.features:
         return None
     try:
@@ -68,13 +68,13 @@ def rpc_channel(milvus: Milvus, name: str, run: Run) -> RpcChannel | None:
 
 
 def with_index_extras(store: MetaStore, info: CollectionInfo, run: Run) -> CollectionInfo:
-    """With the rest of its indexes, and in the schema the field of dynamic keys, which Milvus describes to nobody.
+    """With the remaining details of its indexes, and in the schema the dynamic field, which Milvus does not describe.
 
-    `MilvusError` when the two disagree: an index that is not described would be lost without a word.
+    `MilvusError` if etcd and Milvus disagree: an index that is not described would be lost silently.
     """
     label = f"{info.database}.{info.name}"
     extras = run.retry.call(f"read the indexes of {label}", store.index_extras, info.id)
-    known = {extra.index_id: extra for extra in extras}
+    recorded = {extra.index_id: extra for extra in extras}
     described = {index.index_id for index in info.indexes}
     for extra in extras:
         if extra.index_id not in described:
@@ -87,7 +87,7 @@ def with_index_extras(store: MetaStore, info: CollectionInfo, run: Run) -> Colle
                 hint="does milvus.etcd.rootPath belong to this Milvus?",
             )
     for index in sorted(info.indexes, key=lambda index: index.index_id):
-        if index.index_id in known:
+        if index.index_id in recorded:
             continue
         raise MilvusError(
             "{collection}: index {index!r} ({index_id}) is missing from Milvus' etcd",
@@ -97,7 +97,7 @@ def with_index_extras(store: MetaStore, info: CollectionInfo, run: Run) -> Colle
             index_id=index.index_id,
             hint="does milvus.etcd.rootPath belong to this Milvus?",
         )
-    info = replace(info, indexes=tuple(_merged(index, known[index.index_id]) for index in info.indexes))
+    info = replace(info, indexes=tuple(_merged(index, recorded[index.index_id]) for index in info.indexes))
     if not info.schema.enable_dynamic_field or any(field.is_dynamic for field in info.schema.fields):
         return info
     field = run.retry.call(f"read the fields of {label}", store.dynamic_field, info.id)
@@ -112,5 +112,5 @@ def with_index_extras(store: MetaStore, info: CollectionInfo, run: Run) -> Colle
 
 
 def _merged(index: IndexInfo, extra: IndexInfo) -> IndexInfo:
-    told = msgspec.structs.asdict(extra)
-    return msgspec.structs.replace(index, **{name: told[name] for name in INDEX_EXTRAS})
+    values = msgspec.structs.asdict(extra)
+    return msgspec.structs.replace(index, **{name: values[name] for name in INDEX_EXTRAS})

@@ -18,14 +18,14 @@ from mbk.model.records import CollectionHead
 from mbk.ports.milvus.server import Milvus
 from mbk.ports.milvus.values import CollectionInfo, Feature, FlushAllPoint
 
-#: Attempts at a flush. Milvus' default quota is one flush of a collection in ten seconds
-#: (milvus: configs/milvus.yaml, quotaAndLimits.flushRate.collection.max 0.1): somebody may have flushed it just now.
+#: Attempts to flush. By default Milvus allows one flush of a collection in ten seconds
+#: (milvus: configs/milvus.yaml, quotaAndLimits.flushRate.collection.max 0.1): another client may have just used it.
 FLUSH_PATIENCE = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """One collection's consistency point. ``rows`` were counted before it was taken, None where nobody could."""
+    """One collection's consistency point. ``rows`` were counted before it was taken, None if they could not be."""
 
     protection: Protection
     rows: int | None = None
@@ -38,16 +38,16 @@ class ConsistencyPoints:
     milvus: Milvus
     run: Run
     strategy: Strategy
-    #: The flush over all, where there was one.
+    #: The flush of all collections, if there was one.
     flushed: FlushAllPoint | None = None
     _rows: dict[int, int | None] = field(default_factory=dict)
 
     def begin(self, infos: Sequence[CollectionInfo], pool: Pool) -> None:
-        """Where one point serves all of them, it is taken now."""
-        wanted = self.strategy is Strategy.BULK_FLUSH or (
+        """Takes a common point of all collections now, if the strategy has one."""
+        common = self.strategy is Strategy.BULK_FLUSH or (
             self.strategy is Strategy.AUTO and Feature.FLUSH_ALL in self.milvus.features
         )
-        if not wanted or not infos:
+        if not common or not infos:
             return
         self._rows = dict(pool.map(lambda info: (info.id, self.count(info)), infos))
         self.run.phase("flush")
@@ -65,9 +65,9 @@ class ConsistencyPoints:
             )
 
     def take(self, info: CollectionInfo, record: CollectionHead) -> Taken:
-        """The collection's point, taken now unless one flush of all gave it; recorded in ``record``."""
+        """The collection's point, taken now unless a flush of all gave it; it is recorded in ``record``."""
         if self.strategy is Strategy.SKIP_FLUSH:
-            # What is not flushed would be counted but not copied.
+            # Rows that are not flushed would be counted but not copied.
             return Taken(Protection(boundary=NONE))
         if self.flushed is not None and (stamps := _stamps(info, self.flushed)):
             record.channel_checkpoints = {
@@ -103,7 +103,7 @@ class ConsistencyPoints:
         return Taken(Protection(boundary=OWN, at=at), rows)
 
     def count(self, info: CollectionInfo) -> int | None:
-        """The live rows, only to compare with after a restore: a server that cannot tell is no obstacle."""
+        """The live rows, only to compare with after a restore, so a server that cannot count them is no problem."""
         try:
             return self.milvus.rows.count(info.database, info.name)
         except MbkError:
@@ -111,6 +111,8 @@ class ConsistencyPoints:
 
 
 def _stamps(info: CollectionInfo, point: FlushAllPoint) -> dict[str, int]:
-    """vchannel -> the boundary's hybrid timestamp; empty where the flush did not reach every channel."""
-    found = {channel: point.timestamps.get(physical_channel(channel), 0) for channel in info.virtual_channels}
-    return found if all(found.values()) else {}
+    """Virtual channel -> hybrid timestamp of the point; empty if the flush did not reach every channel."""
+    stamps = {
+        channel: point.timestamps.get(physical_channel(channel), 0) for channel in info.virtual_channels
+    }
+    return stamps if all(stamps.values()) else {}

@@ -1,12 +1,12 @@
-"""Holding off Milvus' garbage collection while segments are being copied.
+"""Pausing Milvus' garbage collection while segments are copied.
 
 See docs/reference/milvus-protocol.md#management-port.
 
-A pause is a lease: it is renewed while the work lasts and always given back, also on Ctrl-C. When the process is
-killed, Milvus ends it by itself. A pause that cannot be had is worth a warning, never an error.
+A pause is a lease: it is renewed during the work and always given back, also on Ctrl-C. If the process is killed, Milvus
+ends it by itself. A pause that Milvus refuses is a notice, never an error.
 
-Servers before 2.6.8 pause for everybody, newer ones a collection at a time and give a ticket for each lease. A new lease
-does not end the older one there: its ticket is given back as soon as the new one is held.
+Servers before 2.6.8 pause for all collections, newer ones for one collection with a ticket for each lease. A new lease
+does not end the older one there: the older ticket is given back as soon as there is a new one.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from mbk.ports.milvus.roles import GcPause
 from mbk.ports.milvus.server import Milvus
 from mbk.ports.milvus.values import Feature
 
-#: A renewal that failed is tried again after this part of a lease; the regular one is made after half of it.
+#: A failed renewal is retried after this fraction of a lease; a regular one comes after half of it.
 AGAIN = 8
-#: After so many refusals in a row no further collection is asked for: a port that never answers costs seconds each time.
+#: After this many refusals in a row no further collection is tried: a port that never answers costs seconds each time.
 REFUSALS = 3
 
 
 class Lease:
-    """One pause. Its truth value says whether it has been held without a gap since it was asked for."""
+    """One pause. It is true while it has lasted without a gap since it was requested."""
 
     def __init__(self, gc: GcPause, run: Run, seconds: int, collection_id: int | None) -> None:
         self._gc = gc
@@ -45,7 +45,7 @@ class Lease:
         return self._unbroken
 
     def begin(self) -> bool:
-        """Whether there is a lease now, to be kept and given back."""
+        """Starts the pause; True if it must be kept and given back."""
         self._ticket = self._pause()
         self._until = time.monotonic() + self._seconds
         self._unbroken = self._ticket is not None
@@ -102,7 +102,7 @@ class Lease:
 
 @contextmanager
 def gc_paused(gc: GcPause, run: Run, *, seconds: int, collection_id: int | None = None) -> Iterator[Lease]:
-    """Pauses for the time of the block, ``seconds`` a lease: for one collection, or for all of the cluster."""
+    """Pauses during the block, for one collection or the whole cluster; ``seconds``: the length of one lease."""
     lease = Lease(gc, run, seconds, collection_id)
     renewer = threading.Thread(target=lease.keep, name="mbk-gc-pause", daemon=True)
     try:
@@ -120,7 +120,7 @@ def gc_paused(gc: GcPause, run: Run, *, seconds: int, collection_id: int | None 
 def pausing(
     milvus: Milvus, run: Run, *, seconds: int
 ) -> Iterator[Callable[[int], AbstractContextManager[Lease | None]]]:
-    """How to pause the garbage collection of a collection; of all at once where the server has nothing finer."""
+    """How to pause garbage collection for one collection; for all at once where the server offers nothing finer."""
     if Feature.COLLECTION_GC_PAUSE not in milvus.features:
         with gc_paused(milvus.gc, run, seconds=seconds) as lease:
             yield lambda _collection: nullcontext(lease)

@@ -1,4 +1,4 @@
-"""What a server holds and a run wants: databases and collections, and their records for the metadata."""
+"""The databases and collections of a server that a run selects."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from mbk.ports.milvus.values import CollectionInfo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
-    """``missing``: collections that were named one by one and are not there. ``idle``: filter items that match nothing."""
+    """``missing``: collections that were named but do not exist. ``idle``: filter items that match nothing."""
 
     databases: Sequence[Database] = ()
     names: Sequence[CollectionName] = ()
     missing: Sequence[CollectionName] = ()
     idle: Sequence[str] = ()
 
-    def without(self, held: Set[CollectionName]) -> Inventory:
-        """Without the collections that are backed up already."""
+    def without(self, present: Set[CollectionName]) -> Inventory:
+        """Without the collections that the backup already contains."""
         return replace(
             self,
-            names=[name for name in self.names if name not in held],
-            missing=[name for name in self.missing if name not in held],
+            names=[name for name in self.names if name not in present],
+            missing=[name for name in self.missing if name not in present],
         )
 
 
 def take_inventory(milvus: Milvus, selection: Selection, run: Run) -> Inventory:
-    """Asks the server for its databases and collections; each wanted collection once, sorted by name.
+    """The server's databases and selected collections, each once, sorted by name.
 
-    `NotFound` for a database that was named and is not there: else a typing error would pass for an empty one; and
-    when a filter leaves nothing at all. A glob that matches nothing is told.
+    `NotFound` for a database that was named but does not exist, which would otherwise pass for an empty one; and if the
+    filter selects nothing. A glob that matches nothing is a notice.
     """
     candidates = [
         database
         for database in run.retry.call("list databases", milvus.inventory.databases)
         if selection.wants_database(database.db_name)
     ]
-    there = {database.db_name for database in candidates}
-    if absent := sorted(selection.named_databases - there):
+    existing = {database.db_name for database in candidates}
+    if absent := sorted(selection.named_databases - existing):
         raise NotFound(
             "database {database} does not exist",
             code="database-missing",
@@ -57,17 +57,17 @@ def take_inventory(milvus: Milvus, selection: Selection, run: Run) -> Inventory:
     for database in candidates:
         what = f"list collections of {database.db_name}"
         listed = run.retry.call(what, milvus.inventory.collections, database.db_name)
-        found = {CollectionName(database.db_name, name) for name in listed}
-        wanted = [name for name in found if selection.wants(name)]
-        present |= found
-        names += wanted
-        if wanted or selection.wants_empty(database.db_name):
+        collections = {CollectionName(database.db_name, name) for name in listed}
+        selected = [name for name in collections if selection.wants(name)]
+        present |= collections
+        names += selected
+        if selected or selection.wants_empty(database.db_name):
             databases.append(database)
     result = Inventory(
         databases=databases,
         names=sorted(names),
         missing=sorted(selection.named - present),
-        idle=selection.idle(there, present),
+        idle=selection.idle(existing, present),
     )
     _report_idle(result, selection, run)
     return result
@@ -89,26 +89,26 @@ def _report_idle(inventory: Inventory, selection: Selection, run: Run) -> None:
         notice_unmatched(run, "filter", item)
 
 
-def tell_new(milvus: Milvus, selection: Selection, known: Set[CollectionName], run: Run) -> None:
-    """Collections made during the run are not in the backup; the user may think that they are."""
+def notice_new(milvus: Milvus, selection: Selection, present: Set[CollectionName], run: Run) -> None:
+    """Collections created during the run are not in the backup, although the user may think so."""
     try:
         now = take_inventory(milvus, selection, run)
     except Interrupted:
         raise
     except MbkError:
-        return  # what is copied is worth more than this news
+        return  # not worth failing the backup
     for name in now.names:
-        if name not in known:
+        if name not in present:
             run.notice(
                 "collection-created", "{name} was created during the backup and is not in it", name=name
             )
 
 
-def narrowed(info: CollectionInfo, selection: Selection) -> CollectionInfo:
-    """The collection with its chosen partitions only; perhaps none, where globs fit none.
+def with_partitions(info: CollectionInfo, selection: Selection) -> CollectionInfo:
+    """The collection with its selected partitions only; possibly none, if globs match none.
 
-    `NotFound` for a partition that was named and is not there. Where Milvus itself deals the rows out, `UsageError` for
-    a collection that was named, and no partition for others.
+    `NotFound` for a partition that was named but does not exist. With a partition key: `UsageError` for a collection that
+    was named, and no partitions for others.
     """
     name = CollectionName(info.database, info.name)
     if not selection.narrows(name):

@@ -1,7 +1,7 @@
-"""What a format of backups is to the operations: how collections become objects of a backup, and come back.
+"""What a backup format is to the operations: how collections become objects of a backup, and are restored.
 
-A format is found by its name in :mod:`mbk.engine.formats.known`; nothing above knows one by name. For one run it gives
-a `BackupFormat` or a `RestoreFormat`, which several threads may use at once.
+Formats are looked up by name in :mod:`mbk.engine.formats.known`; nothing above names one. For one run a format gives a
+`BackupFormat` or a `RestoreFormat`, which several threads may call.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from mbk.ports.storage import Storage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """Objects, bytes and rows of one collection as they are now; None where only Milvus itself will know."""
+    """Current objects, bytes and rows of one collection; None where only Milvus itself will know."""
 
     objects: int | None = None
     size: int | None = None
@@ -44,8 +44,8 @@ class Estimate:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupWork:
     """What a format needs to back up the collections of one run. ``pool`` works on collections; ``id`` and ``name`` are
-    the backup's; ``before`` are the collections (``db.coll``) that an earlier run of this backup left something of in
-    Milvus. ``resume``: objects that are there already are kept.
+    the backup's; ``before``: collections (``db.coll``) of which an earlier run of this backup left something in Milvus.
+    ``resume``: existing objects are kept.
     """
 
     infos: Sequence[CollectionInfo]
@@ -60,17 +60,17 @@ class BackupWork:
 
 
 class BackupWorker(Protocol):
-    """Backs up collections one by one; several threads use it at once."""
+    """Backs up one collection per call; several threads may call it."""
 
     def back_up(self, info: CollectionInfo) -> CollectionBackup: ...
 
     @property
     def stats(self) -> TransferStats:
-        """How the objects went; to be asked for last."""
+        """How the objects were copied; complete once all collections are done."""
 
     @property
     def left(self) -> tuple[str, ...]:
-        """The collections (``db.coll``) of which Milvus still holds something that was made for the backup."""
+        """Collections (``db.coll``) for which Milvus still keeps something made for the backup."""
 
 
 class BackupFormat(Protocol):
@@ -78,30 +78,30 @@ class BackupFormat(Protocol):
 
     @property
     def recorded(self) -> str:
-        """What ``full_meta.json`` says."""
+        """The format name in ``full_meta.json``."""
 
     @property
     def by_milvus(self) -> bool:
-        """Whether Milvus itself writes the objects: then the manifest names the collections before the work begins, and
-        what an export that did not end has left is swept out."""
+        """Whether Milvus itself writes the objects: then the manifest names the collections before the work starts, and
+        remains of unfinished exports are removed."""
 
     def accept(self, info: CollectionInfo) -> None:
-        """Raises why this collection cannot be in the backup; the others can."""
+        """Raises if this collection cannot be in the backup; the others can."""
 
     def refuse(self, infos: Sequence[CollectionInfo]) -> None:
-        """Raises why none of these can be backed up; changes nothing."""
+        """Raises if none of these can be backed up; changes nothing."""
 
     def estimate(self, info: CollectionInfo) -> Estimate:
-        """What there is to back up now; changes nothing."""
+        """What there is to back up; changes nothing."""
 
     def begun(self, infos: Sequence[CollectionInfo], before: Collection[str]) -> tuple[str, ...]:
-        """The collections (``db.coll``) that the manifest must name before the work begins."""
+        """Collections (``db.coll``) that the manifest must name before the work starts."""
 
     def work(self, work: BackupWork) -> AbstractContextManager[BackupWorker]:
-        """Takes the consistency point and opens what the work needs; leaving gives it back, whatever happened."""
+        """Takes the consistency point and opens what the work needs; leaving closes it in any case."""
 
     def sweep(self, place: BackupLayout, done: Sequence[CollectionBackup], unfinished: Set[int]) -> None:
-        """Removes objects of the backup that belong to none of these collections; those of unfinished ones stay."""
+        """Removes objects that belong to none of these collections; those of unfinished ones stay."""
 
 
 # -- restoring one -----------------------------------------------------------------------------------------------------
@@ -109,7 +109,7 @@ class BackupFormat(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreWork:
-    """A backup and what is wanted of it. ``rows``: collection id -> the rows that were counted exactly."""
+    """A backup and what to restore of it. ``rows``: collection id -> exact row count."""
 
     name: str
     backup: Backup
@@ -120,34 +120,34 @@ class RestoreWork:
 
 
 class RestoreWorker(Protocol):
-    """Restores collections one by one; several threads use it at once."""
+    """Restores one collection per call; several threads may call it."""
 
     def restore(self, task: RestoreTask, *, resumed: bool) -> CollectionOutcome:
-        """``resumed``: the target exists and was begun by an earlier run of this restore."""
+        """``resumed``: the target exists, and an earlier run of this restore started it."""
 
     def conclude(self, task: RestoreTask) -> None:
-        """To be called when the whole restore is over: until then a journal tells a later run what is done."""
+        """Call it when the whole restore is done: until then the journal tells a later run what is done."""
 
     @property
     def stats(self) -> TransferStats: ...
 
 
 class RestoreFormat(Protocol):
-    """One format for one run of `restore`, whose data has been looked at."""
+    """One format for one run of `restore`, with its data scanned."""
 
     def estimate(self, target: CollectionName) -> Estimate:
-        """What there is to restore into a target of the plan."""
+        """What there is to restore into one target."""
 
     def work(self) -> AbstractContextManager[RestoreWorker]:
-        """Opens what the work needs; leaving gives it back."""
+        """Opens what the work needs; leaving closes it."""
 
 
 # -- a format ----------------------------------------------------------------------------------------------------------
 
 
 class Format(Protocol):
-    """``name`` as ``--format`` takes it. ``recorded``: what ``full_meta.json`` may say for it. ``level_files``: whether
-    its backups have the partition and segment files of the classic tool."""
+    """``name``: the value of ``--format``. ``recorded``: its names in ``full_meta.json``. ``level_files``: whether its
+    backups have the partition and segment files of the classic tool."""
 
     @property
     def name(self) -> str: ...
@@ -161,32 +161,32 @@ class Format(Protocol):
     def backup(
         self, context: ClusterContext, options: CreateOptions, selection: Selection, *, before: str | None
     ) -> BackupFormat | None:
-        """For a run of `create`; None where this format is not the one to take.
+        """For a run of `create`; None if another format is to be used.
 
-        ``before``: what is recorded of the backup that is being completed, whose format stays. Raises `UsageError` and
-        `Unsupported` where this format was asked for and cannot be.
+        ``before``: the recorded format of the backup to complete, which stays. Raises `UsageError` and `Unsupported` if
+        this format was requested but is not possible.
         """
 
     def restore(self, context: ClusterContext, work: RestoreWork) -> RestoreFormat:
-        """For a run of `restore`: looks at the data, changes nothing, and raises everything that stands against it."""
+        """For a run of `restore`: scans the data, changes nothing, and raises every obstacle."""
 
     def checks(self, milvus: Milvus, storage: Storage, backup_storage: Storage) -> Iterator[CheckResult]:
         """What `check` asks for this format beside what it asks of both storages; leaves nothing behind."""
 
     def require_movable(self, name: str) -> None:
-        """`InvalidBackup` where the objects of a backup only mean something where they are."""
+        """`InvalidBackup` if the objects of a backup only work in their original location."""
 
     def compact(self, context: Context, catalog: Catalog, name: str) -> Compaction:
-        """For a run of `l0compact`: reads the backup and raises what stands against it."""
+        """For a run of `l0compact`: reads the backup and raises every obstacle."""
 
     def standby(
         self, context: ClusterContext, catalog: Catalog, backup: Backup, clusters: Clusters
     ) -> StandbyRestore:
-        """For a run of `restore secondary`: raises everything that stands against it."""
+        """For a run of `restore secondary`: raises every obstacle."""
 
 
 class Compaction(Protocol):
-    """One run of `l0compact`. ``id`` is the new backup's."""
+    """One run of `l0compact`. ``id``: that of the new backup."""
 
     @property
     def id(self) -> str: ...
@@ -195,16 +195,15 @@ class Compaction(Protocol):
     def milvus_version(self) -> str: ...
 
     def estimate(self) -> Mapping[str, Estimate]:
-        """``db.coll`` -> what is copied or rewritten of it."""
+        """``db.coll`` -> what is copied or rewritten."""
 
     def run(self, output: str) -> tuple[Sequence[CollectionOutcome], TransferStats]:
-        """Makes and commits backup ``output``, whose name is taken."""
+        """Makes and commits backup ``output``, whose name this run has taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clusters:
-    """``source`` and ``target`` are the ids of two clusters; ``open`` opens the log of the second for messages of the
-    first."""
+    """``source`` and ``target``: the ids of two clusters; ``open`` opens the target's log for messages of the source."""
 
     source: str
     target: str
@@ -212,7 +211,7 @@ class Clusters:
 
 
 class StandbyRestore(Protocol):
-    """One run of `restore secondary`, whose backup and standby have been looked at."""
+    """One run of `restore secondary`, with backup and standby checked."""
 
     @property
     def resumed(self) -> bool:

@@ -1,4 +1,4 @@
-"""The formats that a backup can have, and which one a run takes. A new format is one entry here."""
+"""The formats that a backup can have, and which one a run uses. A new format is one entry here."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from mbk.model.options import CreateOptions
 from mbk.model.selection import Selection
 
 AUTO = "auto"
-#: In the order in which they are asked: the last one takes what no other wants.
+#: In order of preference: the last one takes what no other accepts.
 FORMATS: tuple[Format, ...] = (SnapshotFormat(), BinlogFormat())
 
 
 def of_backup(recorded: str, name: str) -> Format:
-    """The format of backup ``name``, whose ``full_meta.json`` says ``recorded``; `InvalidBackup` for an unknown one."""
+    """The format of backup ``name``, for which ``full_meta.json`` has ``recorded``; `InvalidBackup` if unknown."""
     for known in FORMATS:
         if recorded in known.recorded:
             return known
@@ -27,9 +27,9 @@ def of_backup(recorded: str, name: str) -> Format:
 def for_backup(
     context: ClusterContext, options: CreateOptions, selection: Selection, *, before: str | None
 ) -> tuple[Format, BackupFormat]:
-    """The format of a run of `create`. ``before`` is what is recorded of the backup that is being completed.
+    """The format of a run of `create`. ``before``: the recorded format of the backup to complete.
 
-    Raises `UsageError` and `Unsupported` where the format that was asked for cannot be.
+    Raises `UsageError` and `Unsupported` if the requested format is not possible.
     """
     names = [known.name for known in FORMATS]
     if options.format not in (AUTO, *names):
@@ -52,9 +52,9 @@ def for_backup(
         chosen = known.backup(context, options, selection, before=before)
         if chosen is not None:
             return known, chosen
-    raise AssertionError("the last format takes every run")
+    raise AssertionError("the last format accepts every run")
 
 
 def require_compaction() -> None:
-    """`MissingDependency` where what rewriting a backup needs is not installed; asked before anything is read."""
-    import mbk.engine.formats.binlog.compact  # noqa: F401 - the import itself is the question
+    """`MissingDependency` if a package for rewriting backups is not installed; checked before anything is read."""
+    import mbk.engine.formats.binlog.compact  # noqa: F401 - the import itself is the check

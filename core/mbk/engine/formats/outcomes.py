@@ -1,4 +1,4 @@
-"""What became of the collections: those that are in the backup, and those that are not."""
+"""The outcomes of collections, in the backup or not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mbk.ports.milvus.values import CollectionInfo
 
 @dataclass(slots=True)
 class Outcomes:
-    """Gathers failed and skipped collections, and tells of each as it comes. Threads may share it."""
+    """Collects failed and skipped collections, with an event for each. Several threads may call it."""
 
     run: Run
     items: list[CollectionOutcome] = field(default_factory=list)
@@ -31,7 +31,7 @@ class Outcomes:
 
     @property
     def failed(self) -> dict[str, str]:
-        """Label -> why."""
+        """``db.coll`` -> reason."""
         return {
             item.source: item.error or "" for item in self.items if item.outcome == CollectionState.FAILED
         }
@@ -46,7 +46,7 @@ class Outcomes:
         self.run.emit(CollectionFinished(collection=label, outcome=CollectionState.SKIPPED, error=why))
 
     def require(self, left: Sequence[object]) -> None:
-        """Raises the first failure when it left nothing."""
+        """Raises the first failure if nothing is left."""
         if not left and self.errors:
             raise next(iter(self.errors.values()))
 
@@ -59,7 +59,7 @@ class Outcomes:
         fail_fast: bool,
         undo: Callable[[int], None] = lambda _collection: None,
     ) -> list[CollectionBackup]:
-        """What the worker made of the collections, in their order. ``undo`` is called for those that are not done."""
+        """The finished collections, in order. ``undo`` is called for each of the others."""
 
         def one(info: CollectionInfo) -> CollectionBackup | None:
             label = label_of(info)

@@ -1,1 +1,1 @@
-"""What a user can ask for: each operation plans, then executes its plan."""
+"""What a user can run: each operation plans, then executes its plan."""

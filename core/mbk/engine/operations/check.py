@@ -1,6 +1,6 @@
-"""The use-case `check`: is everything reachable, writable, and the right place?
+"""The operation `check`: is everything reachable, writable, and the right place?
 
-Each question is asked and answered on its own: one failure does not hide the answers after it.
+Each check runs on its own: one failure does not hide the results after it.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from mbk.ports.milvus.server import Milvus
 from mbk.ports.milvus.values import CollectionInfo, Feature
 from mbk.ports.storage import Storage
 
-#: A pause so short that it is over before it matters; it is not resumed, for that would end somebody else's.
+#: A pause so short that it ends before it matters; ending it explicitly would end those of other clients, too.
 GC_LEASE = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """``milvus``, ``storage`` and ``backup`` open what they name; each is opened when its turn comes."""
+    """``milvus``, ``storage`` and ``backup`` open what they name; each is called only when needed."""
 
     milvus: Callable[[], Milvus]
     storage: Callable[[], Storage]
@@ -66,13 +66,13 @@ class Check:
             return
         yield ask("milvus: list collections", self._collections)
         if self.pause_gc:
-            # A pause that cannot be had is a warning in a backup, and no more here.
-            yield _dispensable("milvus: pause garbage collection", self._gc, "backups run without it")
+            # Without a pause a backup only gives a notice, so this is only a warning.
+            yield _optional("milvus: pause garbage collection", self._gc, "backups run without it")
         if Feature.REST_IMPORT in self.milvus().features:
-            yield _dispensable("milvus: REST", self._rest, self._without_rest())
+            yield _optional("milvus: REST", self._rest, self._without_rest())
 
     def _of_formats(self, storage: Storage, backup: Storage) -> Iterator[CheckResult]:
-        """An error in reaching Milvus is told by the questions to it."""
+        """Errors in reaching Milvus are reported by the checks of Milvus."""
         with suppress(MbkError):
             milvus = self.milvus()
             for known in FORMATS:
@@ -91,13 +91,13 @@ class Check:
         return "can be paused"
 
     def _rest(self) -> str:
-        """Asks for the list of import jobs, as a restore does before it trusts the port."""
+        """Lists import jobs, as a restore does before it relies on the port."""
         try:
             self.milvus().imports.jobs(DEFAULT_DATABASE, "", rest=True)
         except (Unsupported, Unreachable, AccessError):
             raise
         except MbkError:
-            pass  # It is Milvus that answers, whatever it thinks of the question.
+            pass  # Milvus answered, whatever it thinks of the request.
         return "answers"
 
     def _without_rest(self) -> str:
@@ -106,7 +106,7 @@ class Check:
         return "restores import over gRPC"
 
     def _reach(self, name: str, side: Callable[[], Storage], *, is_backup: bool) -> CheckResult:
-        """A missing backup bucket is no failure: `create` makes it."""
+        """A missing backup bucket is only a warning: `create` creates it."""
 
         def reach() -> str:
             storage = side()
@@ -139,7 +139,7 @@ class Check:
         return "server side"
 
     def _root(self, name: str) -> CheckResult:
-        """Another Milvus' data may lie below the root of a wrong bucket: it must be this one's, where this one has any."""
+        """A wrong bucket may contain the data of another Milvus: if this one has data, it must be here."""
         storage = self.storage()
         found = ask_root(name, storage)
         if not found.ok or (flushed := self._flushed_collection()) is None:
@@ -162,7 +162,7 @@ class Check:
         )
 
     def _flushed_collection(self) -> CollectionInfo | None:
-        """One with flushed rows, if any; errors are reported by the questions to Milvus."""
+        """One with flushed rows, if any; errors are reported by the checks of Milvus."""
         with suppress(MbkError):
             milvus = self.milvus()
             for database in milvus.inventory.databases():
@@ -173,8 +173,8 @@ class Check:
         return None
 
 
-def _dispensable(what: str, question: Callable[[], str], consequence: str) -> CheckResult:
-    """What backups and restores can do without: a failure is a warning that says what they do then."""
+def _optional(what: str, question: Callable[[], str], consequence: str) -> CheckResult:
+    """A check of something optional: a failure is a warning with its consequence."""
     found = ask(what, question, optional=consequence)
     if found.ok:
         return found
@@ -182,7 +182,7 @@ def _dispensable(what: str, question: Callable[[], str], consequence: str) -> Ch
 
 
 def ask_root(name: str, storage: Storage) -> CheckResult:
-    """Whether Milvus' data lies below the root; asks for one directory, never for the whole bucket."""
+    """Whether Milvus' data is below the root; lists one directory, never the whole bucket."""
     prefix = f"{storage.location.root}{INSERT_LOG}/"
     what = f"{name}: Milvus' data"
     found = ask(what, lambda: listing.first(storage, prefix))

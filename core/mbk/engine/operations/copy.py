@@ -1,4 +1,4 @@
-"""The operation `copy`: a committed backup, byte for byte, to another place, under the commit protocol."""
+"""The operation `copy`: copies a committed backup, byte for byte, to another place, with the commit protocol."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from mbk.ports.storage import ObjectInfo, Storage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyPlan:
-    """``items``: every object of the backup. ``present``: what the target has of a copy that an earlier run began."""
+    """``items``: every object of the backup. ``present``: the objects of a copy that an earlier run started."""
 
     name: str
     backup: Backup
@@ -42,8 +42,8 @@ class CopyPlan:
 
 
 def plan(context: CopyContext, name: str, options: CopyOptions) -> CopyPlan:  # noqa: ARG001 - the target is opened by them
-    """Raises everything that stands against it; `BackupExists` where the target has something of this name that is no
-    begun copy of this very backup."""
+    """Raises every obstacle; `BackupExists` if the target has something under this name other than an unfinished copy of
+    the same backup."""
     target = context.target
     catalog, backup = _readable(context, name, target)
     try:
@@ -74,7 +74,7 @@ def preview(context: CopyContext, plan: CopyPlan) -> Plan:
 
 
 def execute(context: CopyContext, name: str, options: CopyOptions) -> RunReport:  # noqa: ARG001 - as for `plan`
-    """Copies the backup. A copy that was interrupted is resumed; whatever else is at the target stays untouched."""
+    """Copies the backup. An interrupted copy is resumed; anything else at the target stays untouched."""
     started, run, target = time.monotonic(), context.run, context.target
     catalog, backup = _readable(context, name, target)
     target.check(create=True)
@@ -152,8 +152,8 @@ def _plan(
 
 
 def _copy(context: Context, plan: CopyPlan, target: Storage) -> TransferStats:
-    """Until everything is there, the target's manifest says that it is a copy, and of what; last it becomes the
-    source's."""
+    """Until the copy is complete, the manifest at the target says that it is a copy, and of what; the last step replaces
+    it by that of the source."""
     run, catalog = context.run, Catalog(target, context.run)
     place = catalog.layout(plan.name)
     run.phase("copy")
@@ -196,12 +196,14 @@ def _take_name(context: Context, plan: CopyPlan, catalog: Catalog) -> None:
 def _in_order(
     items: Sequence[CopyItem], place: BackupLayout, mark: str
 ) -> tuple[list[CopyItem], list[CopyItem], list[CopyItem], list[CopyItem]]:
-    """The data, the metadata, the manifest where there is one, and what makes it a backup."""
-    own, last = place.meta(layout.MANIFEST), place.meta(mark)
-    meta = [item for item in items if item.key.startswith(place.meta_prefix) and item.key not in (own, last)]
+    """The data, the metadata, the manifest if there is one, and the file that commits the backup."""
+    manifest, last = place.meta(layout.MANIFEST), place.meta(mark)
+    meta = [
+        item for item in items if item.key.startswith(place.meta_prefix) and item.key not in (manifest, last)
+    ]
     data = [item for item in items if not item.key.startswith(place.meta_prefix)]
     named = {item.key: item for item in items}
-    return data, meta, [named[own]] if own in named else [], [named[last]]
+    return data, meta, [named[manifest]] if manifest in named else [], [named[last]]
 
 
 def _outcomes(backup: Backup) -> Iterator[CollectionOutcome]:

@@ -1,8 +1,8 @@
 """The operation `create`: from a running Milvus to a committed backup.
 
-Everything that can be refused is refused by the plan. Then the name is taken, the consistency point is taken, and the
-collections are copied and verified; the level files follow, and ``full_meta.json`` last. Whatever happens before that
-leaves an incomplete backup, which `list` shows, ``create --resume`` completes and `delete` removes.
+The plan refuses everything that can be refused. Then the run takes the name and the consistency point, copies and
+verifies the collections, and writes the level files, with ``full_meta.json`` last. A run that fails before that leaves an
+incomplete backup, which `list` shows, ``create --resume`` completes and `delete` removes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from msgspec import structs
 
 from mbk.engine.backup.extras import read_rbac, rpc_channel, with_index_extras, with_zone_keys
 from mbk.engine.backup.flush import ConsistencyPoints
-from mbk.engine.backup.inventory import Inventory, narrowed, take_inventory, tell_new
+from mbk.engine.backup.inventory import Inventory, notice_new, take_inventory, with_partitions
 from mbk.engine.formats.base import BackupFormat, BackupWork, Format
 from mbk.engine.formats.known import for_backup
 from mbk.engine.formats.outcomes import Outcomes
@@ -44,8 +44,8 @@ from mbk.ports.milvus.values import CollectionInfo, Feature, FlushAllPoint
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreatePlan:
-    """``infos``: the collections to back up, described. ``outcomes``: of those that are not. ``held``: those that the
-    backup which is being completed has already."""
+    """``infos``: descriptions of the collections to back up. ``outcomes``: those of the others. ``present``: collections
+    that the backup to be completed already contains."""
 
     name: str
     id: str
@@ -57,11 +57,11 @@ class CreatePlan:
     inventory: Inventory
     infos: tuple[CollectionInfo, ...]
     outcomes: tuple[CollectionOutcome, ...]
-    held: frozenset[CollectionName]
+    present: frozenset[CollectionName]
 
 
 def plan(context: ClusterContext, name: str, options: CreateOptions) -> CreatePlan:
-    """Raises everything that stands against the backup and can be known before anything is written."""
+    """Raises every obstacle that can be known before anything is written."""
     check_name(name)
     _refuse(context, options)
     context.storage.check()
@@ -74,7 +74,7 @@ def plan(context: ClusterContext, name: str, options: CreateOptions) -> CreatePl
 
 
 def execute(context: ClusterContext, name: str, options: CreateOptions) -> RunReport:
-    """Makes the backup. `PartialFailure` carries the report when some collections are in it and others are not."""
+    """Makes the backup. `PartialFailure` carries the report if only some collections are in it."""
     started = time.monotonic()
     check_name(name)
     _refuse(context, options)
@@ -97,7 +97,7 @@ def execute(context: ClusterContext, name: str, options: CreateOptions) -> RunRe
 
 
 def preview(context: ClusterContext, plan: CreatePlan) -> Plan:
-    """The plan with the objects, bytes and rows that there are now; reads listings, changes nothing."""
+    """The plan with the current numbers of objects, bytes and rows; reads listings, changes nothing."""
 
     def one(info: CollectionInfo) -> CollectionOutcome:
         label, found = label_of(info), plan.format.estimate(info)
@@ -143,8 +143,8 @@ def _files(context: ClusterContext, name: str) -> BackupFiles:
 def _plan(context: ClusterContext, name: str, options: CreateOptions, begun: Begun) -> CreatePlan:
     selection = _asked_for(options.selection, begun)
     known, chosen = for_backup(context, options, selection, before=_format_before(begun))
-    held = _held(_files(context, name).catalog, name) if begun.partial else frozenset[CollectionName]()
-    inventory = take_inventory(context.milvus, selection, context.run).without(held)
+    present = _present(_files(context, name).catalog, name) if begun.partial else frozenset[CollectionName]()
+    inventory = take_inventory(context.milvus, selection, context.run).without(present)
     outcomes = Outcomes(context.run)
     infos = _Descriptions(context, options, selection, chosen, outcomes).describe(inventory)
     outcomes.require(infos)
@@ -162,7 +162,7 @@ def _plan(context: ClusterContext, name: str, options: CreateOptions, begun: Beg
         ),
         infos=tuple(infos),
         outcomes=tuple(outcomes.items),
-        held=held,
+        present=present,
     )
 
 
@@ -183,7 +183,7 @@ def _refuse(context: ClusterContext, options: CreateOptions) -> None:
 
 
 def _asked_for(selection: Selection, begun: Begun) -> Selection:
-    """Of a partial backup, what failed is asked for by itself."""
+    """For a partial backup, only the failed collections unless others are selected."""
     if begun.partial and selection.everything:
         return Selection(collections=frozenset(map(CollectionName.parse, begun.manifest.failed)))
     return selection
@@ -193,15 +193,15 @@ def _format_before(begun: Begun) -> str | None:
     return begun.manifest.format if begun.manifest.id else None
 
 
-def _held(catalog: Catalog, name: str) -> frozenset[CollectionName]:
-    """What a partial backup holds already is not done again."""
+def _present(catalog: Catalog, name: str) -> frozenset[CollectionName]:
+    """The collections that a partial backup already contains."""
     records = catalog.read(name).collection_backups
     return frozenset(CollectionName(item.db_name, item.collection_name) for item in records)
 
 
 @dataclass(frozen=True, slots=True)
 class _Descriptions:
-    """All collections are described before the first flush. One that is gone is told of and does not stop the rest."""
+    """Describes all collections before the first flush. A dropped one is reported and does not stop the rest."""
 
     context: ClusterContext
     options: CreateOptions
@@ -233,7 +233,7 @@ class _Descriptions:
             return name, None
 
     def _accepted(self, name: CollectionName, info: CollectionInfo | None) -> CollectionInfo | None:
-        """The collection with its chosen partitions; None where it is not backed up, which is told."""
+        """The collection with its selected partitions; None if it is not backed up, which is reported."""
         if info is None:
             self.outcomes.skip(str(name), "dropped during the backup")
             return None
@@ -245,7 +245,7 @@ class _Descriptions:
             self.outcomes.skip(str(name), f"external: {why}")
             return None
         try:
-            info = narrowed(info, self.selection)
+            info = with_partitions(info, self.selection)
             if self.options.index_extra and self.context.metastore is not None:
                 info = with_index_extras(self.context.metastore, info, self.context.run)
             if not info.partitions:
@@ -265,7 +265,7 @@ class _Descriptions:
 
 @dataclass(frozen=True, slots=True)
 class _Create:
-    """One run, whose lease is held."""
+    """One run that holds the lease."""
 
     context: ClusterContext
     plan: CreatePlan
@@ -286,7 +286,7 @@ class _Create:
             points = ConsistencyPoints(self.context.milvus, run, options.strategy)
             copied, left, stats = self._copied(files, spool, points, before, outcomes)
             outcomes.require(copied)
-            tell_new(self.context.milvus, plan.selection, plan.held.union(plan.inventory.names), run)
+            notice_new(self.context.milvus, plan.selection, plan.present.union(plan.inventory.names), run)
             done = [*before.collections, *copied]
             stale = options.resume or outcomes.has_skipped or any(item.replaced for item in done)
             if stale or plan.format.by_milvus:
@@ -307,7 +307,7 @@ class _Create:
         )
 
     def _manifest(self) -> Manifest:
-        """That of a backup which begins; what an incomplete one noted of Milvus' snapshots is taken over."""
+        """The manifest of a new backup; an incomplete one's record of snapshots in Milvus is kept."""
         plan = self.plan
         return Manifest(
             tool=self.context.tool,
@@ -327,7 +327,7 @@ class _Create:
         before: Adopted,
         outcomes: Outcomes,
     ) -> tuple[list[CollectionBackup], tuple[str, ...], TransferStats]:
-        """Takes the consistency point, copies and verifies all collections; with those that are done."""
+        """Takes the consistency point, copies and verifies all collections; returns the finished ones."""
         plan, run = self.plan, self.context.run
         for info in plan.infos:
             run.phase("waiting", label_of(info))
@@ -361,7 +361,7 @@ class _Create:
         plan, run = self.plan, self.context.run
         run.phase("commit")
         databases = {item.db_name: item for item in (*before.databases, *plan.inventory.databases)}
-        # No message is true for collections on both sides of two flushes; each has its own checkpoints.
+        # With collections of two flushes neither message is true for all; each collection has its checkpoints.
         flushed = None if before.collections else flushed
         extras = BackupExtras(
             id=manifest.id,

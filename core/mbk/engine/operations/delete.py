@@ -1,4 +1,4 @@
-"""The operation `delete`: a backup and everything of it goes, complete or not."""
+"""The operation `delete`: deletes a backup with all its objects, complete or not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mbk.model.reports import DeletionReport
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeletePlan:
-    """``objects`` and ``size`` (bytes) are of everything below the backup's prefix."""
+    """``objects`` and ``size`` (bytes) cover everything below the backup's prefix."""
 
     name: str
     prefix: str
@@ -24,7 +24,7 @@ class DeletePlan:
 
 
 def plan(context: Context, name: str, options: DeleteOptions) -> DeletePlan:  # noqa: ARG001 - there are none yet
-    """`BackupNotFound` where there is none of that name."""
+    """`BackupNotFound` if there is no backup of this name."""
     context.backup_storage.check()
     catalog = Catalog(context.backup_storage, context.run)
     found = catalog.require(name)
@@ -48,10 +48,10 @@ def preview(context: Context, plan: DeletePlan) -> Plan:
 
 
 def execute(context: Context, name: str, options: DeleteOptions) -> DeletionReport:  # noqa: ARG001 - there are none yet
-    """Deletes the backup. `BackupNotFound` where there is none."""
+    """Deletes the backup. `BackupNotFound` if there is none."""
     context.backup_storage.check()
     catalog = Catalog(context.backup_storage, context.run)
-    catalog.layout(name)  # refuses what is no name
+    catalog.layout(name)  # refuses an invalid name
     what = f"deletion of backup {name!r}"
     with hold(context.backup_storage, name, what, context.run, pace=context.pace.lease):
         return DeletionReport(name, catalog.delete(name))

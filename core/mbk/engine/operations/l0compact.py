@@ -1,7 +1,7 @@
-"""The operation `l0compact`: a new backup of the same rows that has no L0 segments.
+"""The operation `l0compact`: a new backup of the same rows without L0 segments.
 
-It is committed as every other one: the manifest first, data, verification, level files, ``full_meta.json``. Killed
-before that, it is an incomplete backup, which `delete` removes and ``--force`` replaces.
+It is committed like any other: the manifest first, then data, verification, level files, ``full_meta.json``. A killed run
+leaves an incomplete backup, which `delete` removes and ``--force`` replaces.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from mbk.model.states import CollectionState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class L0CompactPlan:
-    """Backup ``output`` is made out of ``source``. ``replaces``: something of that name is deleted first."""
+    """Backup ``output`` is made from ``source``. ``replaces``: an existing backup ``output`` is deleted first."""
 
     source: str
     output: str
@@ -35,7 +35,7 @@ class L0CompactPlan:
 
 
 def plan(context: Context, name: str, options: L0CompactOptions) -> L0CompactPlan:
-    """Raises everything that stands against it. With ``force`` what has the new name is deleted."""
+    """Raises every obstacle. With ``force`` an existing backup of the new name is deleted."""
     output = options.output or compacted_name(name)
     _refuse(context, name, output)
     return _plan(context, name, output, force=options.force)

@@ -1,10 +1,10 @@
-"""The operation `migrate`: a backup goes up to a managed Milvus, which then takes it in by itself.
+"""The operation `migrate`: uploads a backup to a managed Milvus, which then imports it by itself.
 
 See docs/reference/milvus-protocol.md#zilliz-cloud.
 
-The credentials are temporary and may do little: they write and list. They are renewed between batches, and once more
-when they run out in the middle of one. The path in the volume follows from the backup's name and id, so that the same
-command resumes a killed upload. The migration is started when every object was seen in one listing.
+The credentials are temporary and limited: they can write and list. They are renewed between batches, and once more if
+they expire during one. The path in the volume is made of the backup's name and id, so that the same command resumes a
+killed upload. The migration is started once one listing has shown every object.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from mbk.model.reports import MigrationReport
 from mbk.ports.cloud import Volume
 from mbk.ports.storage import ObjectInfo, Storage
 
-#: Credentials that end sooner than this are renewed before the next batch.
+#: Credentials that expire sooner than this are renewed before the next batch.
 MARGIN = timedelta(minutes=10)
 
 
@@ -54,8 +54,8 @@ class MigratePlan:
 
 
 def plan(context: CloudContext, name: str, options: MigrateOptions) -> MigratePlan:
-    """`InvalidBackup` for one that is incomplete or a snapshot, which the service does not read; `StorageFull` where
-    the volume has no room for it."""
+    """`InvalidBackup` if it is incomplete or a snapshot, which the service cannot read; `StorageFull` if the volume is too
+    small."""
     run, cluster = context.run, options.cluster
     catalog = Catalog(context.backup_storage, run)
     context.backup_storage.check()
@@ -120,7 +120,7 @@ def execute(context: CloudContext, name: str, options: MigrateOptions) -> Migrat
 
 @dataclass(slots=True)
 class _Migrate:
-    """One run. ``_volume``: the credentials in use, None where they must be renewed."""
+    """One run. ``_volume``: the credentials in use, None if they must be renewed."""
 
     context: CloudContext
     plan: MigratePlan
@@ -143,22 +143,22 @@ class _Migrate:
         return self._start(volume.name)
 
     def _start(self, volume: str) -> str:
-        """One attempt: a lost answer may have started the migration, and twice would bring the rows twice."""
+        """One attempt: after a lost response the migration may be running, and a second one would duplicate the rows."""
         return self.context.cloud.start_migration(volume, self.plan.path, self.plan.cluster)
 
     def _upload_all(self) -> None:
         rest = iter(self.plan.items)
         with self._opened() as (storage, volume):
-            held = listing.by_key(storage, self.context.run, volume.prefix)
+            present = listing.by_key(storage, self.context.run, volume.prefix)
         while batch := list(islice(rest, self.context.batch)):
             try:
-                self._upload(batch, held)
+                self._upload(batch, present)
             except AccessError:
                 # They may have run out before their time: with fresh ones it is an error for good.
                 self._volume = None
-                self._upload(batch, held)
+                self._upload(batch, present)
 
-    def _upload(self, batch: list[ObjectInfo], held: dict[str, ObjectInfo]) -> None:
+    def _upload(self, batch: list[ObjectInfo], present: dict[str, ObjectInfo]) -> None:
         context = self.context
         with (
             self._opened() as (storage, volume),
@@ -169,7 +169,7 @@ class _Migrate:
                 limits=context.limits.transfer,
             ) as transfer,
         ):
-            transfer.copy(self._copies(batch, volume), collection="", present=held)
+            transfer.copy(self._copies(batch, volume), collection="", present=present)
 
     def _copies(self, items: Iterable[ObjectInfo], volume: Volume) -> list[CopyItem]:
         prefix = self.plan.prefix
@@ -185,13 +185,13 @@ class _Migrate:
             storage.close()
 
     def _current(self) -> Volume:
-        held = self._volume
-        if held is None or (held.expires is not None and held.expires - MARGIN < _now(held.expires)):
-            held = self.context.run.retry.call(
+        volume = self._volume
+        if volume is None or (volume.expires is not None and volume.expires - MARGIN < _now(volume.expires)):
+            volume = self.context.run.retry.call(
                 "request a volume", self.context.cloud.apply_volume, self.plan.cluster, self.plan.path
             )
-            self._volume = held
-        return held
+            self._volume = volume
+        return volume
 
 
 def _now(like: datetime) -> datetime:

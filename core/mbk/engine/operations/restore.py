@@ -1,8 +1,8 @@
 """The operation `restore`: from a committed backup into a running Milvus.
 
-Everything that can be found wrong is looked for by the plan, before the first change: names, existing targets, missing
-objects, unreachable storages, schemas that the server cannot represent. A collection whose data could not be brought
-back whole is taken away again when this restore had made it.
+The plan checks everything that can be checked before the first change: names, existing targets, missing objects,
+unreachable storages, schemas that the server does not support. A collection that could not be restored completely is
+dropped again if this restore created it.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from mbk.model.states import CollectionState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestorePlan:
-    """``begun``: targets of an earlier run of this restore, True where it can be resumed; ``replaced``: collections
-    that exist and are dropped for their restored ones."""
+    """``begun``: targets of an earlier run of this restore, True if it can be resumed; ``replaced``: existing collections
+    to drop and restore."""
 
     name: str
     options: RestoreOptions
@@ -50,7 +50,7 @@ class RestorePlan:
 
 
 def plan(context: ClusterContext, name: str, options: RestoreOptions) -> RestorePlan:
-    """Raises everything that stands against the restore and can be known before the first change."""
+    """Raises every obstacle that can be known before the first change."""
     return _plan(context, _chosen(context, name, options))
 
 
@@ -76,7 +76,7 @@ def preview(context: ClusterContext, plan: RestorePlan) -> Plan:
 
 
 def execute(context: ClusterContext, name: str, options: RestoreOptions) -> RunReport:
-    """Restores. `PartialFailure` carries the report when some collections are back and others are not."""
+    """Restores. `PartialFailure` carries the report if only some collections are restored."""
     started = time.monotonic()
     chosen = _chosen(context, name, options)
     targets = [str(task.target) for task in chosen.tasks.tasks]
@@ -98,7 +98,7 @@ class _Chosen:
 
 
 def _chosen(context: ClusterContext, name: str, options: RestoreOptions) -> _Chosen:
-    """What of the backup becomes what; asks neither Milvus nor its storage more than whether it is there."""
+    """Which collections become which targets; only checks that Milvus and its storage are reachable."""
     catalog = Catalog(context.backup_storage, context.run)
     context.backup_storage.check()
     backup = catalog.read(name)
@@ -166,7 +166,7 @@ def _planned(task: RestoreTask, form: RestoreFormat) -> CollectionOutcome:
 
 @dataclass(frozen=True, slots=True)
 class _Restore:
-    """One run, whose targets are held."""
+    """One run that holds the leases of its targets."""
 
     context: ClusterContext
     plan: RestorePlan
@@ -180,7 +180,7 @@ class _Restore:
             run.phase("waiting", str(task.target))
         with plan.format.work() as worker:
             setup.create_databases()
-            resumed = setup.take_up(plan.begun)
+            resumed = setup.resume(plan.begun)
             outcomes = self._collections(worker, resumed)
             stats = worker.stats
         report = RunReport(
@@ -197,7 +197,7 @@ class _Restore:
         return self._ended(report)
 
     def _collections(self, worker: RestoreWorker, resumed: set[CollectionName]) -> list[CollectionOutcome]:
-        """All of them, then users and roles, as grants may name collections; last is forgotten how far it had come."""
+        """All collections, then users and roles, as grants may name collections; the journals are deleted last."""
         tasks = self.plan.tasks.tasks
 
         def one(task: RestoreTask) -> CollectionOutcome:

@@ -1,4 +1,4 @@
-"""The operation `restore secondary`: a backup becomes the state of a standby cluster, ids and all."""
+"""The operation `restore secondary`: a standby cluster gets the state of a backup, including ids."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class StandbyPlan:
 
 
 def plan(context: StandbyContext, name: str, options: StandbyOptions) -> StandbyPlan:
-    """Raises everything that stands against it: what the backup lacks, a standby that is in use."""
+    """Raises every obstacle: something missing in the backup, a standby that is in use."""
     catalog = Catalog(context.backup_storage, context.run)
     context.backup_storage.check()
     backup = catalog.read(name)

@@ -1,1 +1,1 @@
-"""The backups below a root: finding, reading, writing and committing them."""
+"""Backups below a root: finding, reading, writing and committing them."""

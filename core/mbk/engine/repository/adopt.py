@@ -1,4 +1,4 @@
-"""What a partial backup already holds, taken over whole by the run that completes it."""
+"""What a partial backup already contains, taken over by the run that completes it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mbk.model.states import CollectionState
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """``manifest`` as the run that completes the backup goes on with it."""
+    """``manifest``: the one with which the run that completes the backup starts."""
 
     manifest: Manifest
     databases: list[Database]
@@ -26,12 +26,12 @@ class Adopted:
 
     @classmethod
     def nothing(cls, manifest: Manifest) -> Adopted:
-        """For a backup that begins."""
+        """For a new backup."""
         return cls(manifest, [], None, [])
 
 
 def adopt(catalog: Catalog, name: str, spool: SegmentSpool) -> Adopted:
-    """Reads a committed backup of ours with its file lists; the segments go into the spool."""
+    """Reads a committed backup made by mbk with its file lists; the segments go into the spool."""
     manifest = catalog.read_manifest(name)
     backup = read_detailed(catalog, name)
     collections = [_adopted(collection, manifest, spool) for collection in backup.collections()]

@@ -1,4 +1,4 @@
-"""The backups in a storage: which there are, reading and writing their metadata, deleting them."""
+"""The backups in a storage: listing and deleting them, reading and writing their metadata."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ T = TypeVar("T", bound=Record)
 LEVEL_FILES = frozenset(
     {layout.BACKUP_META, layout.COLLECTION_META, layout.PARTITION_META, layout.SEGMENT_META}
 )
-#: The classic tool refuses the format names that it does not know; so do we.
+#: Other names are refused, as the classic tool does.
 KNOWN_FORMATS = frozenset({"", "binlog", "snapshot"})
-#: A metadata file up to this size is written with its size known, hence in one request.
+#: Metadata files up to this size are buffered, so that their size is known and one request writes them.
 SMALL = 8 * MIB
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What lies below a name: the metadata files with their sizes, and whether there is any data."""
+class Stored:
+    """What exists under a name: the metadata files with their sizes, and whether there is any data."""
 
     layout: BackupLayout
     files: dict[str, int]
@@ -50,7 +50,7 @@ class Found:
 
     @property
     def is_committed(self) -> bool:
-        """Old tools wrote the level files alone; a backup of ours with these alone was killed while it committed."""
+        """Old tools wrote only the level files; a backup by mbk with only these was killed during the commit."""
         by_levels = self.files.keys() >= LEVEL_FILES and layout.MANIFEST not in self.files
         return layout.FULL_META in self.files or by_levels
 
@@ -66,9 +66,9 @@ def backup_exists(name: str, location: Location, *, hint: str) -> BackupExists:
 
 
 class Catalog:
-    """All backups below the root of one storage. Holds no state: any thread may use it.
+    """All backups below the root of one storage. It has no state: several threads may call it.
 
-    Its calls raise what the storage raises once the retries of the run are used up.
+    Its calls raise what the storage raises once the run's retries are used up.
     """
 
     def __init__(self, storage: Storage, run: Run) -> None:
@@ -85,18 +85,18 @@ class Catalog:
             )
         return BackupLayout(self._storage.location.root, name)
 
-    def find(self, name: str) -> Found:
-        """What is there of a backup; nothing is no error. Two or three list requests whatever its size."""
+    def find(self, name: str) -> Stored:
+        """What exists of a backup, possibly nothing. Two or three list requests whatever its size."""
         place = self.layout(name)
         below = {*self._level(place.prefix).prefixes}
         files: dict[str, int] = {}
         if place.meta_prefix in below:
             found = self._level(place.meta_prefix).objects
             files = {item.key.removeprefix(place.meta_prefix): item.size for item in found}
-        return Found(place, files, not below.isdisjoint({place.data_prefix, f"{place.prefix}bundle/"}))
+        return Stored(place, files, not below.isdisjoint({place.data_prefix, f"{place.prefix}bundle/"}))
 
-    def require(self, name: str) -> Found:
-        """What lies below the name, committed or not; `BackupNotFound` where that is no backup."""
+    def require(self, name: str) -> Stored:
+        """What exists under the name, committed or not; `BackupNotFound` if that is not a backup."""
         found = self.find(name)
         if not found.is_backup:
             raise BackupNotFound(
@@ -109,14 +109,13 @@ class Catalog:
         return found
 
     def is_taken(self, name: str) -> bool:
-        """Whether any object lies below the name, as the classic tool sees it."""
+        """Whether any object exists under the name, as the classic tool checks it."""
         return bool(self._level(self.layout(name).prefix))
 
     def read(self, name: str) -> Backup:
         """The metadata of a committed backup.
 
-        Raises `BackupNotFound` where there is none, and `InvalidBackup` for one that was never committed, is damaged, or has
-        an unknown format.
+        Raises `BackupNotFound`, and `InvalidBackup` for one that was never committed, is damaged, or has an unknown format.
         """
         found = self.require(name)
         if not found.is_committed:
@@ -137,7 +136,7 @@ class Catalog:
         return backup
 
     def read_manifest(self, name: str) -> Manifest:
-        """Our own file; an empty one where the backup is another tool's or the file is damaged."""
+        """The manifest; an empty one if the backup was made by another tool or the file is damaged."""
         where = self.layout(name).meta(layout.MANIFEST)
         try:
             return metafiles.decode(self.read_file(where), Manifest, where=where)
@@ -145,7 +144,7 @@ class Catalog:
             return Manifest()
 
     def summaries(self) -> Iterator[BackupSummary]:
-        """All backups by name, the incomplete and the unreadable too. Reads two small files of each."""
+        """All backups by name, including incomplete and unreadable ones. Reads two small files of each."""
         root = self._storage.location.root
         below = {prefix.removeprefix(root)[:-1] for prefix in self._level(root).prefixes}
         names = sorted(filter(_is_possible, below))
@@ -157,14 +156,14 @@ class Catalog:
         found = self.find(name)
         if not found.is_backup:
             return None
-        own = self.read_manifest(name) if layout.MANIFEST in found.files else Manifest()
-        created = _moment(own.started)
+        manifest = self.read_manifest(name) if layout.MANIFEST in found.files else Manifest()
+        created = _moment(manifest.started)
         if not found.is_committed:
             return BackupSummary(
                 name,
                 BackupState.INCOMPLETE,
                 created=created,
-                reason=f"{own.remedy(name)}, or delete it",
+                reason=f"{manifest.remedy(name)}, or delete it",
             )
         try:
             where = found.layout.meta(
@@ -175,13 +174,13 @@ class Catalog:
             return BackupSummary(name, BackupState.UNREADABLE, created=created, reason=error.message)
         return BackupSummary(
             name,
-            BackupState.PARTIAL if own.failed else BackupState.COMPLETE,
+            BackupState.PARTIAL if manifest.failed else BackupState.COMPLETE,
             size=head.size,
             milvus_version=head.milvus_version,
             id=head.id,
             format=head.format,
             created=created,
-            reason="; ".join(f"{collection}: {why}" for collection, why in own.failed.items()),
+            reason="; ".join(f"{collection}: {why}" for collection, why in manifest.failed.items()),
         )
 
     def meta_size(self, name: str) -> int:
@@ -190,27 +189,27 @@ class Catalog:
     # -- writing -------------------------------------------------------------------------------------------------
 
     def write(self, key: str, chunks: Callable[[], Iterable[bytes]]) -> None:
-        """Writes one metadata file, streaming where it is large. ``chunks`` is called anew for every attempt."""
+        """Writes one metadata file, streaming a large one. ``chunks`` is called again for every attempt."""
 
         def once() -> None:
-            held = bytearray()
+            buffer = bytearray()
             source = iter(chunks())
             for chunk in source:
-                held += chunk
-                if len(held) > SMALL:
-                    self._storage.write(key, _chain(bytes(held), source))
+                buffer += chunk
+                if len(buffer) > SMALL:
+                    self._storage.write(key, _chain(bytes(buffer), source))
                     return
-            self._storage.write(key, [bytes(held)], size=len(held))
+            self._storage.write(key, [bytes(buffer)], size=len(buffer))
 
         self._run.retry.call(f"write {key}", once)
 
-    def write_manifest(self, name: str, own: Manifest) -> None:
-        self.write(self.layout(name).meta(layout.MANIFEST), lambda: [msgspec.json.encode(own)])
+    def write_manifest(self, name: str, manifest: Manifest) -> None:
+        self.write(self.layout(name).meta(layout.MANIFEST), lambda: [msgspec.json.encode(manifest)])
 
     def delete(self, name: str) -> int:
-        """Deletes a backup, complete or not; returns how many objects went. `BackupNotFound` where there is none.
+        """Deletes a backup, complete or not; returns the number of deleted objects. `BackupNotFound` if there is none.
 
-        The commit mark goes first: killed in between, what is left is an incomplete backup.
+        The commit mark is deleted first: a run that is killed leaves an incomplete backup.
         """
         found = self.require(name)
         first = [
@@ -221,7 +220,7 @@ class Catalog:
         return len(first) + self.delete_below(found.layout.prefix)
 
     def delete_below(self, prefix: str) -> int:
-        """Deletes every object below a prefix, and what killed processes left there; returns how many objects."""
+        """Deletes every object below a prefix, and remains of killed processes; returns the number of objects."""
         count = delete_below(self._storage, prefix, self._run)
         self._storage.clean(prefix)
         return count
@@ -232,10 +231,10 @@ class Catalog:
         return listing.level(self._storage, self._run, prefix)
 
     def read_file(self, key: str) -> bytearray:
-        """One metadata file; `ObjectNotFound` where there is none."""
+        """One metadata file; `ObjectNotFound` if it is missing."""
 
         def once() -> bytearray:
-            # Joining would hold a large file twice.
+            # Joining chunks would keep a large file in memory twice.
             data = bytearray()
             with self._storage.read(key) as chunks:
                 for chunk in chunks:
@@ -277,13 +276,13 @@ def _delete(storage: Storage, keys: list[str], run: Run) -> int:
     return len(keys)
 
 
-def _chain(held: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    yield held
+def _chain(buffered: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield buffered
     yield from rest
 
 
 def _is_possible(name: str) -> bool:
-    """Whether a directory of this name can be a backup at all: no path, nothing that means another directory."""
+    """Whether a directory of this name can be a backup: not a path, not a name for another directory."""
     return name not in ("", ".", "..") and "/" not in name
 
 

@@ -1,9 +1,9 @@
-"""Encoding and decoding a backup's metadata files. Bytes in, bytes out; no storage.
+"""Encoding and decoding the metadata files of a backup. Bytes in, bytes out; no storage.
 
 See docs/reference/backup-format.md#json.
 
-Writing streams: a full metadata file is spliced together from encoded pieces and never held as a whole.
-Reading decodes straight into records that leave out the file lists.
+Writing streams: a full metadata file is assembled from encoded pieces and never in memory as a whole.
+Reading decodes straight into records without the file lists.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Infos(Record):
 
 
 def head(record: T, kind: type[T]) -> T:
-    """A record's part that belongs to its base ``kind``."""
+    """The fields of a record that belong to its base ``kind``."""
     return kind(**{name: getattr(record, name) for name in kind.__struct_fields__})
 
 
@@ -68,7 +68,7 @@ def encode_partitions(collections: Iterable[CollectionParts]) -> Iterator[bytes]
 
 
 def encode_segments(collections: Iterable[CollectionParts], spool: SegmentSpool) -> Iterator[bytes]:
-    """``segment_meta.json``: the segments found in partitions, not those of all partitions."""
+    """``segment_meta.json``: the segments in partitions, without those of all partitions."""
     yield from _infos(
         iter([segment])
         for collection, partitions in collections
@@ -100,7 +100,7 @@ def encode_full(
 
 
 def _object(record: Record, **lists: Iterable[Iterator[bytes]]) -> Iterator[bytes]:
-    """The record, never empty itself, with further members: lists of already encoded items, left out when empty."""
+    """A record with at least one field, and further members: lists of encoded items, omitted when empty."""
     yield msgspec.json.encode(record)[:-1]
     for key, items in lists.items():
         yield from _member(key, items)
@@ -146,7 +146,7 @@ def decode(data: bytes | bytearray, kind: type[T], *, where: str) -> T:
 
 
 def _decode_with_nulls(data: bytes | bytearray, kind: type[T], where: str, wrong: Exception) -> T:
-    """A null means absent; that is too rare to pay for on every read."""
+    """A null means absent; that is too rare to pay for in every read."""
     try:
         return msgspec.convert(_without_nulls(msgspec.json.decode(data)), type=kind)
     except msgspec.ValidationError as still:

@@ -1,4 +1,4 @@
-"""One collection of a backup that is being made: its records for the metadata, and what came of it."""
+"""One collection of a backup in progress: its records for the metadata, and its outcome."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from mbk.ports.milvus.values import CollectionInfo, FlushPoint
 
 @dataclass(slots=True)
 class CollectionBackup:
-    """One collection as it stands in the backup. ``rows`` is exact, or None where it could not be counted so.
+    """One collection in the backup. ``rows`` is an exact count, or None without one.
 
-    ``protection`` is None where nobody knows it. ``replaced``: Milvus exchanged segments meanwhile, so objects of the
-    old ones may lie in the backup.
+    ``protection`` is None if unknown. ``replaced``: Milvus replaced segments meanwhile, so objects of the old ones may be
+    in the backup.
     """
 
     record: CollectionHead
@@ -40,7 +40,7 @@ class CollectionBackup:
         )
 
     def end(self, *, objects: int, seconds: float) -> None:
-        """Lets the outcome say what came of it."""
+        """Completes the outcome."""
         self.outcome = replace(
             self.outcome,
             objects=objects,
@@ -55,7 +55,7 @@ def label_of(info: CollectionInfo) -> str:
 
 
 def collection_record(info: CollectionInfo, *, task: str) -> CollectionHead:
-    """A collection's record; properties stand in both places, so that every reader finds them.
+    """The record of a collection; properties are in both places, so that every reader finds them.
 
     See docs/reference/backup-format.md#collection.
     """
@@ -84,7 +84,7 @@ def collection_record(info: CollectionInfo, *, task: str) -> CollectionHead:
 
 
 def partition_records(info: CollectionInfo) -> list[PartitionHead]:
-    """Every partition, in the server's order, the empty ones too."""
+    """Every partition, including empty ones, in the server's order."""
     return [
         PartitionHead(
             partition_id=partition.id,

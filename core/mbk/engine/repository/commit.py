@@ -1,4 +1,4 @@
-"""How a backup begins and ends: its name is taken first, and ``full_meta.json``, written last, makes it a backup."""
+"""How a backup starts and ends: its name is taken first; ``full_meta.json``, written last, commits it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from mbk.ports.storage import Storage
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """What a run of `create` finds under its name. ``partial``: a committed backup that lacks collections, which the run
-    completes; ``incomplete``: one that was never committed, which it gives another try. ``manifest`` is what it says.
+    """What a run of `create` finds under its name. ``partial``: a committed backup without some collections, which the run
+    adds; ``incomplete``: one that was never committed, which it resumes. ``manifest`` is that backup's.
     """
 
     partial: bool
@@ -32,7 +32,7 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class BackupFiles:
-    """The files of one backup that is being made."""
+    """The files of one backup in progress."""
 
     storage: Storage
     catalog: Catalog
@@ -44,7 +44,7 @@ class BackupFiles:
         return self.catalog.layout(self.name)
 
     def begun(self, *, resume: bool) -> Begun:
-        """What is there to go on with; `BackupExists` for a name that is taken."""
+        """What there is to resume; `BackupExists` if the name is taken."""
         if self.catalog.find(self.name).is_committed:
             manifest = self.catalog.read_manifest(self.name)
             if resume and manifest.failed:
@@ -69,9 +69,9 @@ class BackupFiles:
         )
 
     def take_name(self, manifest: Manifest, *, resume: bool) -> None:
-        """The manifest is the first object of a backup: from then on the name is taken.
+        """Writes the manifest, the first object of a backup: from then on the name is taken.
 
-        Of two runs that take one name at once, the storage lets one win, where it can.
+        If two runs take one name at the same time, a storage with conditional writes lets only one succeed.
         """
         if resume:
             self.storage.clean(self.place.prefix)
@@ -91,7 +91,7 @@ class BackupFiles:
                     hint="choose another name",
                 ) from exc
             except Unsupported:
-                pass  # a profile promises what this very server does not keep
+                pass  # the profile promises what this server does not support
         self.catalog.write(key, lambda: [data])
 
     def commit(
@@ -104,10 +104,10 @@ class BackupFiles:
         level_files: bool = True,
         failed_before: Mapping[str, str] | None = None,
     ) -> None:
-        """Writes the metadata, ``full_meta.json`` last. ``level_files``: also those of partitions and segments.
+        """Writes the metadata, ``full_meta.json`` last. ``level_files``: including those of partitions and segments.
 
-        ``failed_before``: where a partial backup is being completed, what failed in it, which counts as failed until the
-        new tree is there.
+        ``failed_before``: the failed collections of a partial backup that is being completed; they count as failed until
+        the new tree is written.
         """
         first = msgspec.structs.replace(manifest, failed={**(failed_before or {}), **manifest.failed})
         catalog, place = self.catalog, self.place

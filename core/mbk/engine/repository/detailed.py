@@ -1,4 +1,4 @@
-"""A backup's metadata with the file lists of its segments, one collection at a time."""
+"""The metadata of a backup with the file lists of its segments, one collection at a time."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class DetailedCollection(CollectionHead):
 
 
 class _Backup(BackupExtras):
-    """Collections stay encoded, so that the segments of only one are held at a time."""
+    """Collections stay encoded, so that the segments of only one are in memory at a time."""
 
     collection_backups: list[msgspec.Raw] = field(default_factory=list)
 
@@ -53,13 +53,13 @@ class Detailed:
     where: str
 
     def collections(self) -> Iterator[DetailedCollection]:
-        """Every collection, decoded when it is its turn."""
+        """All collections, each decoded when it is reached."""
         for raw in self.encoded:
             yield metafiles.decode(bytes(raw), DetailedCollection, where=self.where)
 
 
 def read_detailed(catalog: Catalog, name: str) -> Detailed:
-    """`InvalidBackup` also for a backup of the years before ``full_meta.json``."""
+    """`InvalidBackup` also for an old backup without ``full_meta.json``."""
     place = catalog.layout(name)
     where = place.meta(FULL_META)
     if FULL_META not in catalog.find(name).files:

@@ -1,4 +1,4 @@
-"""Segments of a running backup, encoded and kept on disk: a million binlogs must not be held in memory."""
+"""Segments of a running backup, encoded and kept on disk: a million binlogs do not belong in memory."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import msgspec
 
 from mbk.model.records import Segment
 
-#: Up to here the spool stays in memory, in bytes.
+#: The spool stays in memory up to this many bytes.
 IN_MEMORY = 8 * 1024 * 1024
 
 
 class SegmentSpool:
-    """Encoded segments by (collection id, partition id), in the order of arrival. Thread-safe."""
+    """Encoded segments by (collection id, partition id), in the order of arrival. Several threads may call it."""
 
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - closed by `__exit__`

@@ -1,4 +1,4 @@
-"""The consistency point of a backup, channel by channel: encoding it, reading it back, and where it is cut."""
+"""The consistency point of a backup, channel by channel: encoding it, reading it back, and where to truncate."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ class ConsistencyPoint:
 
     @property
     def is_one(self) -> bool:
-        """Whether it does not matter which channel a segment is of."""
+        """Whether all channels have the same timestamp, so that a segment's channel does not matter."""
         return len(set(self.channels.values())) == 1
 
     def of(self, v_channel: str) -> int | None:
-        """The timestamp on a segment's channel; ``""``: the segment's channel is not known. None: nobody can tell."""
+        """The timestamp on a segment's channel; ``""``: the channel is unknown. None if it cannot be determined."""
         if not v_channel:
             return next(iter(self.channels.values())) if self.is_one else None
         return self.channels.get(v_channel, self.channels.get(physical_channel(v_channel)))
 
 
 def consistency_point(record: Collection, backup: Backup) -> ConsistencyPoint:
-    """By checkpoints; where a channel has none, by the messages of a flush over everything."""
+    """From the checkpoints; for channels without one, from the messages of a flush of all collections."""
     found = {channel: timestamp(position) for channel, position in record.channel_checkpoints.items()}
     checked = {physical_channel(channel) for channel in found}
     ours = set(record.physical_channel_names) | set(map(physical_channel, record.virtual_channel_names))
@@ -73,11 +73,11 @@ def _tick(message: bytes) -> int:
     for entry in Message(message).messages(_PROPERTIES):
         if entry.text(_KEY) == _TIME_TICK:
             return int(entry.text(_VALUE), 36)
-    raise ValueError("it has no time tick")
+    raise ValueError("no time tick")
 
 
 def timestamp(position: str) -> int:
-    """The hybrid timestamp of a base64 ``msgpb.MsgPosition``; `InvalidBackup` when it is none."""
+    """The hybrid timestamp of a base64 ``msgpb.MsgPosition``; `InvalidBackup` if it cannot be decoded."""
     try:
         found = Message(base64.b64decode(position, validate=True)).integer(TIMESTAMP)
     except (binascii.Error, ValueError) as exc:
@@ -93,7 +93,7 @@ def timestamp(position: str) -> int:
 
 
 def moment(hybrid: int) -> str:
-    """A hybrid timestamp as RFC 3339, by Milvus' clock."""
+    """A hybrid timestamp, of Milvus' clock, in RFC 3339."""
     return datetime.fromtimestamp((hybrid >> LOGICAL_BITS) / 1000, UTC).isoformat(timespec="milliseconds")
 
 

@@ -1,4 +1,4 @@
-"""The use-case `get`: one backup as data, in the classic tool's brief view or whole.
+"""The operation `get`: one backup as data, in the classic tool's brief view or in full.
 
 See docs/reference/classic-tool.md#rest-api.
 """
@@ -17,7 +17,7 @@ from mbk.model.manifest import Manifest
 from mbk.model.records import Backup, BackupExtras, Collection, CollectionHead
 from mbk.model.states import BackupState
 
-#: The classic tool's state code of a backup that is there: success.
+#: The classic tool's state code of a complete backup.
 SUCCESS = 2
 
 BRIEF_COLLECTION = (
@@ -39,46 +39,46 @@ BRIEF_COLLECTION = (
 
 
 def view(catalog: Catalog, name: str, *, detail: bool = False) -> dict[str, Any]:
-    """A backup as plain data. ``detail`` adds partitions, segments, their files and everything else, secrets excepted."""
+    """A backup as plain data. ``detail`` adds partitions, segments, their files and everything else except secrets."""
     backup = catalog.read(name)
-    own = catalog.read_manifest(name)
+    manifest = catalog.read_manifest(name)
     result: dict[str, Any] = {
         **_plain(head(backup, BackupExtras)),
         "state_code": SUCCESS,
         "progress": 100,
-        "state": BackupState.PARTIAL if own.failed else BackupState.COMPLETE,
+        "state": BackupState.PARTIAL if manifest.failed else BackupState.COMPLETE,
         "collection_backups": _whole(catalog, name, backup)
         if detail
         else [*map(_brief, backup.collection_backups)],
         "meta_size": catalog.meta_size(name),
     }
-    _add_protection(result, own)
-    if own.started:
-        result |= {"started": own.started, "finished": own.finished}
-    if own.failed:
-        result["failed"] = own.failed
+    _add_protection(result, manifest)
+    if manifest.started:
+        result |= {"started": manifest.started, "finished": manifest.finished}
+    if manifest.failed:
+        result["failed"] = manifest.failed
     _hide_secrets(result, backup, detail=detail)
     return result
 
 
 def incomplete(catalog: Catalog, name: str) -> dict[str, Any] | None:
-    """What can be said of a backup that was never committed; None where there is none of that name."""
+    """What is known of a backup that was never committed; None if there is none under the name."""
     found = catalog.find(name)
     if not found.is_backup or found.is_committed:
         return None
-    own = catalog.read_manifest(name)
+    manifest = catalog.read_manifest(name)
     return {
         "name": name,
-        "id": own.id,
+        "id": manifest.id,
         "state": BackupState.INCOMPLETE,
-        "started": own.started,
-        "tool": own.tool,
-        "reason": f"{own.remedy(name)}, or delete it",
+        "started": manifest.started,
+        "tool": manifest.tool,
+        "reason": f"{manifest.remedy(name)}, or delete it",
     }
 
 
 def _whole(catalog: Catalog, name: str, backup: Backup) -> list[Any]:
-    """Collections with the file lists of their segments, which the records of a reader leave out."""
+    """Collections with the file lists of their segments, which the reading records leave out."""
     found = catalog.find(name)
     if FULL_META not in found.files:
         return [*map(_plain, backup.collection_backups)]
@@ -86,10 +86,10 @@ def _whole(catalog: Catalog, name: str, backup: Backup) -> list[Any]:
     return tree.get("collection_backups") or []
 
 
-def _add_protection(result: dict[str, Any], own: Manifest) -> None:
-    """Which line each collection keeps to, as far as mbk made the backup; a key that classic clients ignore."""
+def _add_protection(result: dict[str, Any], manifest: Manifest) -> None:
+    """The consistency point of each collection, if mbk made the backup; a key that classic clients ignore."""
     for collection in result["collection_backups"]:
-        protection = own.protection.get(str(collection.get("collection_id", 0)))
+        protection = manifest.protection.get(str(collection.get("collection_id", 0)))
         if protection is not None:
             collection["protection"] = {
                 "boundary": protection.boundary,

@@ -1,5 +1,4 @@
-"""What is looked at before a restore's first change, whatever the format: targets, earlier runs, and definitions that
-the server cannot represent."""
+"""Checks before the first change of a restore, for every format: targets, earlier runs, unsupported definitions."""
 
 from __future__ import annotations
 
@@ -21,13 +20,13 @@ from mbk.ports.milvus.values import Feature
 def definition_problems(
     milvus: Milvus, tasks: Sequence[RestoreTask], options: RestoreOptions
 ) -> Iterator[str]:
-    """What of the collections' definitions this server cannot represent."""
+    """What this server does not support in the collections' definitions."""
     features = milvus.features
     named = sorted({task.target.database for task in tasks} - {DEFAULT_DATABASE})
     if named and Feature.DATABASES not in features:
         yield f"databases ({', '.join(named)})"
     for task in tasks:
-        # Encryption at rest came with the packed segments, in 2.6.
+        # Encryption at rest came with packed segments, in 2.6.
         if task.ezk and Feature.PACKED_SEGMENTS not in features:
             yield f"encryption at rest ({task.source})"
         if options.skip_create:
@@ -37,7 +36,7 @@ def definition_problems(
 
 
 def require_fitting(milvus: Milvus, problems: Iterable[str]) -> None:
-    """`Unsupported` with everything at once that this server cannot represent."""
+    """`Unsupported` with everything that this server does not support."""
     problems = list(dict.fromkeys(problems))
     if problems:
         hint = "restore into a newer Milvus, or exclude these with --filter"
@@ -63,9 +62,9 @@ class TargetChecks:
     options: RestoreOptions
 
     def begun(self) -> dict[CollectionName, bool]:
-        """The targets that an earlier run of this restore began and did not end: True where it can be resumed.
+        """Targets that an earlier run of this restore started but did not finish: True if it can be resumed.
 
-        Raises for targets that exist and must not, or must and do not.
+        Raises for targets that must not exist but do, or must exist but do not.
         """
         options, existing = self.options, self._existing()
         missing = sorted({task.target for task in self.tasks} - existing)
@@ -76,8 +75,8 @@ class TargetChecks:
                 collection=missing[0],
                 hint="leave out --skip_create_collection",
             )
-        found = {target: self._was_begun(target) for target in sorted(existing)}
-        begun = {target: resumable for target, resumable in found.items() if resumable is not None}
+        states = {target: self._was_begun(target) for target in sorted(existing)}
+        begun = {target: resumable for target, resumable in states.items() if resumable is not None}
         if not options.skip_create and not options.drop_existing and existing - begun.keys():
             raise CollectionExists(
                 "target collections already exist: {collections}",
@@ -107,14 +106,14 @@ class TargetChecks:
         }
 
     def _was_begun(self, target: CollectionName) -> bool | None:
-        """None: not by this restore. False: it is ours, but nobody can tell what is in it."""
+        """None: not started by this restore. False: started by it, but its content is unknown."""
         storage = self.context.storage
         prefix = restore_temp(storage, self.name, target)
         journal = JournalFile(storage, prefix, self.context.run)
         if not journal.load(backup_id=self.backup_id, target=str(target)):
             return None
-        found = journal.journal
-        if journal.is_unclear and not found.created:
+        left = journal.journal
+        if journal.is_unclear and not left.created:
             raise UsageError(
                 "an earlier restore into {collection} was killed while starting an import: rows may be duplicated",
                 code="import-start-unknown",
@@ -126,6 +125,6 @@ class TargetChecks:
         info = self.context.run.retry.call(
             f"describe {target}", self.context.milvus.inventory.describe, target.database, target.collection
         )
-        if found.collection_id not in (0, info.id) or not (found.created or found.collection_id):
+        if left.collection_id not in (0, info.id) or not (left.created or left.collection_id):
             return None
-        return bool(found.collection_id) and not journal.is_unclear
+        return bool(left.collection_id) and not journal.is_unclear

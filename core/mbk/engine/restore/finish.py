@@ -1,4 +1,4 @@
-"""What a restore does once the rows are there: wait for indexes, replay aliases and load state, count."""
+"""What a restore does once the rows are imported: wait for indexes, restore aliases and load state, count rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mbk.ports.milvus.server import Milvus
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The data is there by now: what fails here is told and takes nothing back."""
+    """The data is imported by now: a failure here is a notice and undoes nothing."""
 
     milvus: Milvus
     run: Run
@@ -75,7 +75,7 @@ class Finish:
         return self.options.load and task.record.load_state == LOADED
 
     def live_rows(self, task: RestoreTask) -> int | None:
-        """The rows that a query sees, where the whole collection was loaded just now."""
+        """The rows that a query sees, if the whole collection has just been loaded."""
         if not self.wants_load(task) or _loaded_partitions(task):
             return None
         try:
@@ -109,7 +109,7 @@ class Finish:
             self.milvus.definitions.create_alias(task.target.database, task.target.collection, alias)
 
     def _load(self, task: RestoreTask) -> None:
-        """With the replicas and resource groups of the source; where these cannot be had, without, and that is told."""
+        """With the replicas and resource groups of the source; if Milvus refuses these, without, and with a notice."""
         database, name = task.target.database, task.target.collection
         partitions = _loaded_partitions(task)
         replicas, groups = max(1, task.record.replica_number), task.record.resource_groups
@@ -132,7 +132,7 @@ class Finish:
 
 
 def _loaded_partitions(task: RestoreTask) -> list[str]:
-    """Empty where all are loaded."""
+    """Empty if all are loaded."""
     parts = task.record.partition_backups
     loaded = [part.partition_name for part in parts if part.load_state == LOADED]
     return [] if len(loaded) == len(parts) else loaded

@@ -1,4 +1,4 @@
-"""The journal of one collection's restore: lets a restore that was killed go on instead of importing twice."""
+"""The journal of one collection's restore: a killed restore resumes instead of importing rows twice."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from mbk.ports.storage import Storage
 def restore_temp(storage: Storage, name: str, target: CollectionName) -> str:
     """Where the restore of backup ``name`` into ``target`` keeps its journal and its staged copies; ends with ``/``.
 
-    The same on every run, so that a later run finds what a killed one left.
+    The same for every run, so that a later run finds what a killed one left.
     """
     return f"{storage.location.root}{RESTORE_TEMP}{name}-{target.database}-{target.collection}/"
 
 
 class JournalFile:
-    """One small object beside the staged copies, rewritten as a whole at every step. Thread-safe."""
+    """One small object beside the staged copies, rewritten at every step. Several threads may call it."""
 
     def __init__(self, storage: Storage, prefix: str, run: Run) -> None:
         self._storage = storage
@@ -35,20 +35,20 @@ class JournalFile:
         self.journal = Journal()
 
     def load(self, *, backup_id: str, target: str) -> bool:
-        """Reads what an earlier run left. False, with a fresh journal, when that was of another backup, or nothing."""
+        """Reads what an earlier run left. False, with a fresh journal, if that is nothing or of another backup."""
         fresh = Journal(backup_id=backup_id, target=target)
         try:
             data = self._run.retry.call(f"read {self._key}", self._read)
-            found = metafiles.decode(data, Journal, where=self._key)
+            left = metafiles.decode(data, Journal, where=self._key)
         except (ObjectNotFound, InvalidBackup):
-            found = fresh
-        same = found.backup_id == backup_id and found.target == target and found is not fresh
-        self.journal = found if same else fresh
+            left = fresh
+        same = left.backup_id == backup_id and left.target == target and left is not fresh
+        self.journal = left if same else fresh
         return same
 
     @property
     def has_rows_in_place(self) -> bool:
-        """Whether rows were brought into a collection that this restore did not make and cannot take away again."""
+        """Whether rows were imported into a collection that this restore did not create and cannot drop."""
         return not self.journal.created and bool(self.journal.jobs)
 
     def begin(self, *, collection_id: int, created: bool) -> None:
@@ -58,13 +58,13 @@ class JournalFile:
             self._save()
 
     def note(self, key: str, job: str, *, segments: Iterable[int], done: bool = False, rows: int = 0) -> None:
-        """Notes import ``key`` of these segments; ``job`` empty: it is about to be started."""
+        """Records import ``key`` of these segments; ``job`` is empty while the import is being started."""
         with self._lock:
             self.journal.jobs[key] = JobNote(job=job, done=done, rows=rows, segments=[*segments])
             self._save()
 
     def withdraw(self, key: str) -> None:
-        """The server refused to start it, or it failed and left nothing."""
+        """Removes an import that the server refused to start, or that failed and left nothing."""
         with self._lock:
             self.journal.jobs.pop(key, None)
             self._save()
@@ -76,12 +76,12 @@ class JournalFile:
 
     @property
     def rows(self) -> int:
-        """Those of the jobs that are done."""
+        """Rows of the finished jobs."""
         return sum(note.rows for note in self.journal.jobs.values() if note.done)
 
     @property
     def segments(self) -> set[int]:
-        """Those of all jobs that are done or under way."""
+        """Segments of all finished and running jobs."""
         return {segment for note in self.journal.jobs.values() for segment in note.segments}
 
     @property
@@ -90,17 +90,17 @@ class JournalFile:
 
     @property
     def is_unclear(self) -> bool:
-        """Whether nobody can tell which segments are in place: a job's start was not noted, or an older mbk noted it."""
+        """Whether it is unknown which segments are imported: the start of a job was not recorded, or by an older mbk."""
         return any(not note.job or not note.segments for note in self.journal.jobs.values())
 
     def reset(self) -> None:
-        """Begins anew; what is to be loaded again stays noted."""
+        """Starts over; what must be loaded again stays recorded."""
         with self._lock:
             self.journal.jobs.clear()
             self.journal.collection_id = 0
 
     def forget(self) -> None:
-        """The restore is over: what is kept of its copies must not be taken for one that was killed."""
+        """Ends the restore: copies that are kept must not look like those of a killed one."""
         self._run.retry.call(f"delete {self._key}", self._storage.delete, [self._key])
 
     def _save(self) -> None:

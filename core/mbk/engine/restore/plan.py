@@ -1,4 +1,4 @@
-"""Which collections of a backup become which collections of the target. Pure.
+"""Which collections of a backup become which collections of the target. No I/O.
 
 See docs/reference/classic-tool.md#restore-options.
 """
@@ -20,7 +20,7 @@ from mbk.model.records import DEFAULT_DATABASE, Backup, Collection, Database
 from mbk.model.selection import CollectionName
 
 _NAMED_AT_MOST = 10
-#: What Milvus takes for a name (its ``validateName`` in ``internal/proxy/util.go``).
+#: What Milvus accepts as a name (its ``validateName`` in ``internal/proxy/util.go``).
 _MILVUS_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,254}")
 
 
@@ -28,7 +28,7 @@ _MILVUS_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,254}")
 class RestoreTask:
     """One collection to restore: its record, its name in the backup, its name in the target, its zone key.
 
-    ``shards`` 0 and ``description`` None: as in the backup. ``partial``: the record holds chosen partitions only.
+    ``shards`` 0 and ``description`` None: as in the backup. ``partial``: the record has only the selected partitions.
     """
 
     record: Collection
@@ -56,16 +56,16 @@ class RestorePlan:
 def make_plan(backup: Backup, options: RestoreOptions) -> RestorePlan:
     """Applies the selections and the renaming, or the mapping.
 
-    Raises `CollectionNotFound` for a name that was asked for one by one and is not there, `NotFound` for such a
-    database or partition and when nothing is chosen at all, `InvalidName` for a new name that Milvus would refuse,
-    `UsageError` when two collections would become one.
+    Raises `CollectionNotFound` for a collection that was named but does not exist, `NotFound` for such a database or
+    partition and if nothing is selected, `InvalidName` for a new name that Milvus would refuse, `UsageError` if two
+    collections would become one.
     """
     offered = [*(_mapped(backup, options) if options.mapping else _renamed(backup, options))]
     tasks = [
-        narrowed
+        selected
         for task in offered
         if options.source_selection.wants(task.source) and options.selection.wants(task.target)
-        if (narrowed := _narrowed(task, options)).record.partition_backups or not narrowed.partial
+        if (selected := _with_partitions(task, options)).record.partition_backups or not selected.partial
     ]
     pairs = [*_database_pairs(backup, options)]
     _require_named(tasks, backup, options)
@@ -144,7 +144,7 @@ def _unrenamed(backup: Backup, options: RestoreOptions, offered: Iterable[Restor
 
 
 def _mapped(backup: Backup, options: RestoreOptions) -> Iterator[RestoreTask]:
-    """Each source as often as the mapping names it."""
+    """One task for each entry of the mapping; a source may have several."""
     tasks = {
         task.source: task for task in (_task(backup, item, options) for item in backup.collection_backups)
     }
@@ -183,8 +183,8 @@ def _all_of(mapping: DatabaseMapping, sources: Iterable[CollectionName]) -> list
     return [CollectionMapping(source=name, target=name) for name in names]
 
 
-def _narrowed(task: RestoreTask, options: RestoreOptions) -> RestoreTask:
-    """Only the chosen partitions; what is deleted over all partitions stays, for it may be deleted in them."""
+def _with_partitions(task: RestoreTask, options: RestoreOptions) -> RestoreTask:
+    """Only the selected partitions; deletes of all partitions stay, as they may concern these."""
     chosen = ((options.source_selection, task.source), (options.selection, task.target))
     if not any(selection.narrows(name) for selection, name in chosen):
         return task
@@ -238,11 +238,11 @@ def _require_databases(
     backup: Backup,
     options: RestoreOptions,
 ) -> None:
-    """A database may be empty, but one that the backup does not know is a typing error."""
+    """A database may be empty, but one that is not in the backup is a typing error."""
     targets = {target.db_name for _, target in pairs} | {task.target.database for task in offered}
     sources = _sources(backup)
-    for chosen, known in ((options.selection, targets), (options.source_selection, sources)):
-        if absent := sorted(chosen.named_databases - known):
+    for chosen, existing in ((options.selection, targets), (options.source_selection, sources)):
+        if absent := sorted(chosen.named_databases - existing):
             raise NotFound(
                 "backup {backup!r} has no database {database}",
                 code="backup-database-missing",
@@ -254,7 +254,7 @@ def _require_databases(
 
 
 def _check_name(source: str, target: str, kind: str) -> None:
-    """A name as it was needs no check: a Milvus took it."""
+    """An unchanged name needs no check: a Milvus has accepted it."""
     if target != source and not _MILVUS_NAME.fullmatch(target):
         raise InvalidName(
             "{name!r} is not a valid {type} name",
@@ -296,7 +296,7 @@ def _names(backup: Backup) -> str:
 
 
 def _database_pairs(backup: Backup, options: RestoreOptions) -> Iterator[tuple[Database, Database]]:
-    """Each database of the backup with what it becomes, as often as it becomes something."""
+    """Each database of the backup with each of its targets."""
     for database in backup.database_backups:
         if not options.mapping:
             name = options.renaming.database(database.db_name)
@@ -310,16 +310,16 @@ def _database_pairs(backup: Backup, options: RestoreOptions) -> Iterator[tuple[D
 def _databases(
     pairs: list[tuple[Database, Database]], options: RestoreOptions, tasks: list[RestoreTask]
 ) -> list[Database]:
-    """Those that are chosen themselves, and those of chosen collections."""
+    """Selected databases, and databases of selected collections."""
     needed = {task.target.database for task in tasks}
-    wanted: dict[str, Database] = {}
+    result: dict[str, Database] = {}
     for source, target in pairs:
         itself = options.source_selection.wants_empty(source.db_name) and options.selection.wants_empty(
             target.db_name
         )
         if itself or target.db_name in needed:
             _check_name(source.db_name, target.db_name, "database")
-            wanted.setdefault(target.db_name, target)
+            result.setdefault(target.db_name, target)
     for name in needed:
-        wanted.setdefault(name, Database(db_name=name))
-    return list(wanted.values())
+        result.setdefault(name, Database(db_name=name))
+    return list(result.values())

@@ -19,7 +19,7 @@ from mbk.model.records import (
     key_values,
 )
 
-#: Kept by the server itself: a restored value breaks fields added later (docs/reference/milvus-protocol.md#properties).
+#: Managed by the server: a restored value breaks fields added later (docs/reference/milvus-protocol.md#properties).
 SERVER_MANAGED = frozenset({"max_field_id"})
 #: Of databases with encryption at rest.
 CIPHER, ZONE_ID = "cipher.", "cipher.ezID"
@@ -30,7 +30,7 @@ VECTOR_TYPES = range(100, 107)
 
 
 def target_schema(task: RestoreTask, options: RestoreOptions) -> CollectionSchema:
-    """The schema under its new name, without the parameters that the user wants left out."""
+    """The schema under its new name, without the parameters to skip."""
     schema = msgspec.structs.replace(task.record.schema or CollectionSchema(), name=task.target.collection)
     if task.description is not None:
         schema.description = task.description
@@ -49,13 +49,13 @@ def target_schema(task: RestoreTask, options: RestoreOptions) -> CollectionSchem
 
 
 def target_shards(task: RestoreTask, options: RestoreOptions) -> int:
-    """A plan's own number wins; else that of the backup, at most ``max_shards``."""
+    """The number of a restore plan; else that of the backup, at most ``max_shards``."""
     shards = task.record.shards_num
     return task.shards or (min(shards, options.max_shards) if options.max_shards else shards)
 
 
 def target_properties(task: RestoreTask, options: RestoreOptions) -> list[KeyValue]:
-    """Properties of both places of the record; those of the collection win over those of its schema."""
+    """Properties from both places of the record; those of the collection override those of its schema."""
     schema = task.record.schema
     merged = as_dict(schema.properties if schema else []) | as_dict(task.record.properties)
     dropped = SERVER_MANAGED | options.skip_params.get("collectionProperties", frozenset())
@@ -63,9 +63,9 @@ def target_properties(task: RestoreTask, options: RestoreOptions) -> list[KeyVal
 
 
 def database_properties(database: Database, options: RestoreOptions) -> list[KeyValue]:
-    """Those of an encrypted database only where the user maps its zone key to that of the target.
+    """With those of encryption only if the user maps the zone key to one of the target.
 
-    The zone's own id is the server's to give.
+    The server assigns the zone's id.
     """
     return [
         pair
@@ -77,7 +77,7 @@ def database_properties(database: Database, options: RestoreOptions) -> list[Key
 
 
 def target_indexes(task: RestoreTask, options: RestoreOptions) -> list[IndexInfo]:
-    """The indexes to create; vector indexes as AUTOINDEX of the same metric where asked for."""
+    """The indexes to create; vector indexes as AUTOINDEX of the same metric on request."""
     fields = {field.name: field for field in (task.record.schema.fields if task.record.schema else [])}
     dropped = options.skip_params.get("indexParams", frozenset())
     result = []

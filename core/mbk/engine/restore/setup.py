@@ -1,4 +1,4 @@
-"""What a restore makes ready before the first collection: databases, and leftovers of earlier runs."""
+"""What a restore prepares before the first collection: databases, and targets of earlier runs."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class RestoreSetup:
                     version=self.milvus.version,
                 )
                 properties = []
-            # It may be there by an answer that got lost, or by somebody else.
+            # It may exist because a response was lost, or another client created it.
             with suppress(AlreadyExists):
                 self.run.retry.call(
                     f"create database {name}", self.milvus.definitions.create_database, name, properties
                 )
 
-    def take_up(self, begun: Mapping[CollectionName, bool]) -> set[CollectionName]:
+    def resume(self, begun: Mapping[CollectionName, bool]) -> set[CollectionName]:
         """Drops what must be restored again; returns the targets to resume."""
         for target, resumable in begun.items():
             if resumable:

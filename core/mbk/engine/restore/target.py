@@ -1,4 +1,4 @@
-"""The collection that is restored into: making it, equipping it, taking it away again, releasing and loading it."""
+"""The target collection: creating it with indexes and partitions, dropping it again, releasing and loading it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from mbk.model.records import LOADED, NOT_LOADED
 from mbk.ports.milvus.server import Milvus
 from mbk.ports.milvus.values import Feature
 
-#: Servers limit the rate of definitions, so creating may be put off for long.
+#: Servers limit the rate of definition changes, so that creating may take many attempts.
 PATIENCE = 20
 
 
 class TargetKept(BaseException):
-    """A failed restore could not take its target away again: it stays with a part of its rows, and so must its journal,
-    by which a later run resumes. ``cause`` is why the restore failed."""
+    """A failed restore could not drop its target, which keeps part of its rows: its journal must stay, too, so that a
+    later run can resume. ``cause``: why the restore failed."""
 
     def __init__(self, cause: BaseException) -> None:
         super().__init__(str(cause))
@@ -30,22 +30,22 @@ class TargetKept(BaseException):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One task's target, for one thread. The journal says whose it is, so that a later run can resume."""
+    """The target of one task, for one thread. The journal records whose it is, so that a later run can resume."""
 
     milvus: Milvus
     run: Run
     options: RestoreOptions
     task: RestoreTask
     journal: JournalFile
-    #: What could not be made, for the report.
+    #: What could not be created, for the report.
     notes: list[str] = field(default_factory=list)
 
     def create(self) -> bool:
-        """Whether it was made; with ``skip_create`` it is only equipped."""
+        """True if it was created; with ``skip_create`` it only gets indexes and partitions."""
         task, options = self.task, self.options
         database, name = task.target.database, task.target.collection
         if options.skip_create:
-            self._equip(made=False)
+            self._add_indexes_and_partitions(created=False)
             return False
         self.run.phase("create", str(task.target))
         if options.drop_existing and self.milvus.inventory.has_collection(database, name):
@@ -64,16 +64,16 @@ class Target:
                 partitions=_partition_count(task),
                 properties=target_properties(task, options),
             )
-            self._equip(made=True)
+            self._add_indexes_and_partitions(created=True)
         except AlreadyExists:
-            raise  # somebody else's
+            raise  # created by another client
         except BaseException as error:
             self.undo(error)
             raise
         return True
 
-    def _equip(self, *, made: bool) -> None:
-        """Indexes and partitions; then it is noted whose collection this is."""
+    def _add_indexes_and_partitions(self, *, created: bool) -> None:
+        """Adds indexes and partitions, then records in the journal whose collection this is."""
         task = self.task
         database, name = task.target.database, task.target.collection
         info = self.milvus.inventory.describe(database, name)
@@ -93,10 +93,10 @@ class Target:
                     name,
                     partition.partition_name,
                 )
-        self.journal.begin(collection_id=info.id, created=made)
+        self.journal.begin(collection_id=info.id, created=created)
 
     def _create_indexes(self) -> None:
-        """An index that this server does not know keeps no rows back: it is told, and the rest comes."""
+        """An index that this server refuses is a notice; the rows are restored without it."""
         for index in target_indexes(self.task, self.options):
             name = index.index_name or index.field_name
             try:
@@ -122,13 +122,13 @@ class Target:
 
     @property
     def ends_jobs_when_dropped(self) -> bool:
-        """Since import v2, which came with the L0 segments, the jobs of a dropped collection fail."""
+        """Since import v2, which came with L0 segments, jobs of a dropped collection fail."""
         return Feature.L0_SEGMENTS in self.milvus.features
 
     def undo(self, error: BaseException, *, left_running: bool = False) -> None:
-        """Nothing half restored stays visible, unless Milvus is still at it; an interrupted run still gets to do this.
+        """Drops a partly restored target, unless Milvus is still importing into it; also in an interrupted run.
 
-        Raises `TargetKept` of ``error``, why the restore failed, where the target has to stay.
+        Raises `TargetKept` of ``error``, why the restore failed, if the target has to stay.
         """
         why = "Milvus is still importing into it"
         if not left_running or self.ends_jobs_when_dropped:
@@ -170,7 +170,7 @@ class Target:
         self.run.retry.call(f"release {self.task.target}", self.milvus.definitions.release, database, name)
 
     def load_again(self) -> None:
-        """What fails here takes nothing back; it is told."""
+        """A failure undoes nothing and is a notice."""
         loaded = self.journal.journal.released
         if loaded is None:
             return

@@ -62,9 +62,10 @@ class ImportPace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """``listing``: before segments are listed a second time, as compaction replaced some; each further listing waits as
-    much longer. ``index`` and ``load``: pauses between questions after a restore. ``standby``: between questions to a
-    standby, which may not know a job or a collection for ``standby_patience`` after it was announced. ``retry``: how often, and how soon, a call that failed is tried again.
+    """``listing``: pause before segments are listed again because compaction replaced some; each further one is longer by
+    as much. ``index`` and ``load``: pauses between polls after a restore. ``standby``: between polls of a standby, which
+    may not know a job or a collection for ``standby_patience`` after it was announced. ``retry``: how often, and how
+    soon, a failed call is retried.
     """
 
     listing: float = 0.5

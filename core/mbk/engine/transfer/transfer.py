@@ -148,18 +148,18 @@ class Transfer:
         if self._limits.mode == "direct":
             self._way = SERVER
         elif self._limits.mode == "streaming":
-            self._stream_from_now_on("the configuration asks for it", told=True)
+            self._stream_from_now_on("the configuration asks for it", silently=True)
         elif not self._destination.can_copy_from(self._source):
             self._stream_from_now_on(
                 f"{self._destination.location.backend} cannot copy from {self._source.location.backend} by itself"
                 if self._source.location.backend != self._destination.location.backend
                 else "source and destination are different services",
-                told=True,
+                silently=True,
             )
 
-    def _stream_from_now_on(self, reason: str, *, told: bool = False) -> None:
+    def _stream_from_now_on(self, reason: str, *, silently: bool = False) -> None:
         self._way, self._reason = STREAM, reason
-        if not told:
+        if not silently:
             self._run.notice("streaming", "streaming objects through this process: {reason}", reason=reason)
 
     def _copy(self, item: CopyItem) -> str:

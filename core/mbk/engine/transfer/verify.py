@@ -1,4 +1,4 @@
-"""Whether what was copied has arrived."""
+"""Verifying that copied objects have arrived."""
 
 from __future__ import annotations
 

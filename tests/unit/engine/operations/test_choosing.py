@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mbk.engine.backup.inventory import narrowed, take_inventory
+from mbk.engine.backup.inventory import take_inventory, with_partitions
 from mbk.engine.restore.plan import RestoreTask, make_plan
 from mbk.errors import CollectionNotFound, InvalidName, MbkError, NotFound, PartialFailure, UsageError
 from mbk.model.events import Notice
@@ -85,18 +85,18 @@ def test_a_collection_is_narrowed_to_its_chosen_partitions(server: World) -> Non
         ("docs", "*/y2024", ["_default", "y2025"]),
         ("docs/z*", "", []),
     ):
-        chosen = narrowed(info, Selection.parse(text, exclude=exclude))
+        chosen = with_partitions(info, Selection.parse(text, exclude=exclude))
         assert [partition.name for partition in chosen.partitions] == kept
-    assert narrowed(info, Selection.parse("docs")) is info
+    assert with_partitions(info, Selection.parse("docs")) is info
     with raised(NotFound, "partition-missing", collection="default.docs", partition="gone"):
-        narrowed(info, Selection.parse("docs/gone"))
+        with_partitions(info, Selection.parse("docs/gone"))
 
 
 def test_partitions_of_a_partition_key_are_no_choice(server: World) -> None:
     info = server.milvus.inventory.describe("default", "docs")
     info.schema.fields[1].is_partition_key = True
     with raised(UsageError, "partitions-not-selectable", collection="default.docs"):
-        narrowed(info, Selection.parse("docs/y2024"))
+        with_partitions(info, Selection.parse("docs/y2024"))
 
 
 # -- restoring ---------------------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """Backing up one collection as a snapshot that Milvus itself exports (docs/reference/milvus-protocol.md#snapshots).
 
-The snapshot holds its files against compaction and garbage collection for as long as it is there, and nothing else
-would drop it: it is dropped whatever happens. Which collections may have one is written into ``mbk.json`` first, so that
-a run that completes a killed one finds what that left in Milvus.
+A snapshot protects its files from compaction and garbage collection as long as it exists, and nothing else would drop it:
+so it is dropped in any case. ``mbk.json`` lists the collections that may have one first, so that a run that completes a
+killed one finds what that left in Milvus.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ from mbk.ports.milvus.server import Milvus
 from mbk.ports.milvus.values import CollectionInfo, SnapshotState
 from mbk.ports.storage import Storage
 
-#: Of the names of our snapshots; the backup's name follows.
+#: Prefix of the snapshots' names; the backup's name follows.
 PREFIX = "mbk_"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotWorker:
-    """Backs up collections one by one; several threads may use it at once. ``name`` is the backup's.
+    """Backs up one collection per call; several threads may call it. ``name`` is the backup's.
 
-    ``left`` are the collections whose snapshot Milvus would not drop.
+    ``left``: collections whose snapshot Milvus did not drop.
     """
 
     context: ClusterContext
@@ -71,7 +71,7 @@ class SnapshotWorker:
 
     @property
     def stats(self) -> TransferStats:
-        """Milvus has written everything itself."""
+        """Milvus has written all objects itself."""
         objects, size = sum(pair[0] for pair in self._counted), sum(pair[1] for pair in self._counted)
         return TransferStats({"server": objects}, {"server": size})
 
@@ -87,7 +87,7 @@ class SnapshotWorker:
         state = self._exported(info, backup, label)
         objects = self._verified(backup, label, state)
         at = moment(backup.record.backup_timestamp) if taken.protection.boundary != NONE else ""
-        # One flush over all is no boundary here: the snapshot was made after it.
+        # A flush of all collections is not the consistency point here: the snapshot was made after it.
         backup.protection = Protection(boundary=OWN if at else NONE, at=at, gc_paused=True)
         if taken.rows is not None:
             backup.rows = taken.rows if taken.rows == self.points.count(info) else None
@@ -98,12 +98,12 @@ class SnapshotWorker:
     def drop_left(self, labels: Iterable[str]) -> None:
         """Drops what an earlier run of this backup left in Milvus."""
         for name in map(CollectionName.parse, labels):
-            self._drop_or_tell(name.database, name.collection)
+            self._drop_or_notice(name.database, name.collection)
 
     def _exported(self, info: CollectionInfo, backup: CollectionBackup, label: str) -> SnapshotState:
         self.run.phase("snapshot", label)
-        self._drop_dead(info, label)
-        # One of that name would be taken as it is, and be as old as the run that left it.
+        self._drop_orphaned(info, label)
+        # An existing snapshot of that name would be reused, and be as old as the run that left it.
         self._drop(info.database, info.name)
         try:
             backup.record.backup_timestamp = self.run.retry.call(
@@ -116,7 +116,7 @@ class SnapshotWorker:
             )
             return self._export(info, label)
         finally:
-            self._drop_or_tell(info.database, info.name)
+            self._drop_or_notice(info.database, info.name)
 
     def _export(self, info: CollectionInfo, label: str) -> SnapshotState:
         self.run.phase("copy", label)
@@ -151,34 +151,34 @@ class SnapshotWorker:
     def _verified(self, backup: CollectionBackup, label: str, state: SnapshotState) -> int:
         path = self.external.metadata_path(state.metadata_uri, self.place)
         bundle = SnapshotBackup(metadata_path=path, total_files=state.files, total_bytes=state.size)
-        found = require_bundle(self.context.backup_storage, self.place, bundle, label, self.run)
-        size = sum(entry.size for entry in found)
+        files = require_bundle(self.context.backup_storage, self.place, bundle, label, self.run)
+        size = sum(entry.size for entry in files)
         backup.record.snapshot_backup = bundle
         backup.record.size = state.size or size
-        self.run.emit(WorkPlanned(collection=label, objects=len(found), size=size))
-        for entry in found:
+        self.run.emit(WorkPlanned(collection=label, objects=len(files), size=size))
+        for entry in files:
             self.run.emit(ObjectCopied(collection=label, key=entry.key, size=entry.size, how="server"))
-        return len(found)
+        return len(files)
 
     def _purpose(self, name: str) -> str:
         return f"made by mbk for {self.context.backup_storage.location}/{name}"
 
-    def _drop_dead(self, info: CollectionInfo, label: str) -> None:
-        """Drops what a killed run left whose backup was deleted since, which needs no Milvus: nobody else would.
+    def _drop_orphaned(self, info: CollectionInfo, label: str) -> None:
+        """Drops snapshots of killed runs whose backups were deleted since: nothing else would, as `delete` needs no Milvus.
 
-        It must say that it was made for a backup at this very place, and nothing of that name may lie here: a run takes
-        its name before it makes a snapshot.
+        Only those whose description names a backup in this location, where nothing of that name exists any more: a run
+        takes its name before it makes a snapshot.
         """
         catalog = Catalog(self.context.backup_storage, self.run)
         try:
-            found = self.run.retry.call(
+            snapshots = self.run.retry.call(
                 f"list the snapshots of {label}",
                 self.milvus.snapshots.find,
                 info.database,
                 info.name,
                 prefix=PREFIX,
             )
-            for snapshot, description in found.items():
+            for snapshot, description in snapshots.items():
                 name = snapshot.removeprefix(PREFIX)
                 if name == self.name or description != self._purpose(name) or catalog.is_taken(name):
                     continue
@@ -199,8 +199,8 @@ class SnapshotWorker:
                 reason=error.message,
             )
 
-    def _drop_or_tell(self, database: str, collection: str) -> None:
-        """What is left holds files in Milvus until somebody drops it: it is told, and noted in the backup."""
+    def _drop_or_notice(self, database: str, collection: str) -> None:
+        """A snapshot that stays keeps files in Milvus until it is dropped: it is a notice, and recorded in the backup."""
         label = f"{database}.{collection}"
         try:
             self._drop(database, collection)
@@ -215,13 +215,13 @@ class SnapshotWorker:
             )
 
     def _drop(self, database: str, collection: str) -> None:
-        """Works also when the run is cancelled. Milvus refuses for as long as it reads the snapshot itself."""
+        """Works also in a cancelled run. Milvus refuses while it reads the snapshot itself."""
         deadline = time.monotonic() + self.context.pace.snapshots.drop
         while True:
             try:
                 self.milvus.snapshots.drop(database, collection, self.snapshot)
             except CollectionNotFound:
-                return  # it went with its collection
+                return  # dropped with its collection
             except MbkError as error:
                 if concerns_everything(error) or time.monotonic() > deadline:
                     raise
@@ -231,7 +231,7 @@ class SnapshotWorker:
 
 
 def sweep(storage: Storage, place: BackupLayout, done: Sequence[CollectionBackup], run: Run) -> None:
-    """Removes what exports wrote that did not end, or that a later one took the place of."""
+    """Removes files of exports that did not finish or that a later one replaced."""
     paths = [item.record.snapshot_backup.metadata_path for item in done if item.record.snapshot_backup]
     kept = tuple(export_root(place, path) for path in paths)
     bundle = f"{bundle_of(place)}/"

@@ -1,4 +1,4 @@
-"""Backups by snapshots: Milvus itself exports and restores the files; mbk says where, waits, and verifies."""
+"""Snapshot backups: Milvus itself exports and restores the files; mbk says where, waits, and verifies."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from mbk.ports.storage import Storage
 
 
 class SnapshotFormat:
-    """What a Milvus from 3.0 on writes and reads by itself, also segments that binlogs cannot hold."""
+    """Written and read by Milvus itself, from 3.0 on; also for segments that the binlog format does not support."""
 
     name = SNAPSHOT
     recorded = frozenset({SNAPSHOT})
@@ -44,20 +44,20 @@ class SnapshotFormat:
     def backup(
         self, context: ClusterContext, options: CreateOptions, selection: Selection, *, before: str | None
     ) -> BackupFormat | None:
-        """``auto`` takes snapshots where segments can be of a kind that binlogs cannot hold."""
+        """``auto`` uses snapshots where segments may be of a kind that the binlog format does not support."""
         features = context.milvus.features
-        asked = options.format == SNAPSHOT or before in self.recorded
+        requested = options.format == SNAPSHOT or before in self.recorded
         by_default = options.format == "auto" and features >= {Feature.SNAPSHOT, Feature.MANIFEST_SEGMENTS}
-        if asked:
+        if requested:
             _require_possible(context, options, before)
-        if not asked and (not by_default or before is not None):
+        if not requested and (not by_default or before is not None):
             return None
         if options.strategy is Strategy.META_ONLY:
             return None
         try:
             external = External.of(context.backup_storage, context.storage)
         except Unsupported as error:
-            if asked:
+            if requested:
                 raise
             context.run.notice(
                 "no-snapshot", "copying binlogs instead of snapshots: {reason}", reason=error.message
@@ -81,7 +81,7 @@ class SnapshotFormat:
         return SnapshotRestore(restorer, scanned)
 
     def checks(self, milvus: Milvus, storage: Storage, backup_storage: Storage) -> Iterator[CheckResult]:
-        """Where `create` makes snapshots unless it is told otherwise: how Milvus reaches the backup's storage."""
+        """How Milvus reaches the backup storage, on servers where `create` makes snapshots by default."""
         if milvus.features >= {Feature.SNAPSHOT, Feature.MANIFEST_SEGMENTS}:
             yield ask(
                 "snapshots",
@@ -142,7 +142,7 @@ class SnapshotBackupRun:
             )
 
     def refuse(self, infos: Sequence[CollectionInfo]) -> None:
-        """Milvus reads its own data, wherever that is."""
+        """Nothing to check: Milvus reads its own data, wherever it is."""
 
     def estimate(self, info: CollectionInfo) -> Estimate:
         what = f"list segments of {label_of(info)}"
@@ -177,8 +177,8 @@ class SnapshotRestore:
     scanned: Mapping[CollectionName, CollectionOutcome]
 
     def estimate(self, target: CollectionName) -> Estimate:
-        found = self.scanned[target]
-        return Estimate(objects=found.objects, size=found.size, rows=found.rows_expected)
+        scanned = self.scanned[target]
+        return Estimate(objects=scanned.objects, size=scanned.size, rows=scanned.rows_expected)
 
     @contextmanager
     def work(self) -> Iterator[SnapshotRestorer]:

@@ -1,9 +1,9 @@
-"""What both ways of the snapshot format share: Milvus' view of the storage, and waiting for its jobs.
+"""What backup and restore of snapshots share: Milvus' view of the storage, and waiting for its jobs.
 
 See docs/reference/milvus-protocol.md#snapshots.
 
 Milvus copies the files of a snapshot itself, into ``bundle/`` of the backup and back: mbk only says where that is, and
-holds against the listing what Milvus says that it wrote.
+compares what Milvus reports with a listing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _METADATA = re.compile(r"bundle/(?:.+/)?snapshots/\d+/metadata/\d+\.json")
 
 @dataclass(frozen=True, slots=True)
 class External:
-    """A storage as Milvus reaches it. ``spec`` is empty where Milvus' own credentials do."""
+    """A storage as Milvus reaches it. ``spec`` is empty if Milvus' own credentials are sufficient."""
 
     storage: Storage
     own: bool
@@ -37,7 +37,7 @@ class External:
 
     @classmethod
     def of(cls, storage: Storage, milvus_storage: Storage) -> External:
-        """`Unsupported` where Milvus cannot be told of the storage or let in."""
+        """`Unsupported` if Milvus does not support the storage or cannot be given access."""
         if not isinstance(storage, MilvusReachable):
             raise Unsupported(
                 "Milvus cannot write snapshots to {location}",
@@ -53,7 +53,7 @@ class External:
         return self.storage.external_uri(key, own=self.own)
 
     def metadata_path(self, uri: str, place: BackupLayout) -> str:
-        """Where the metadata lies below the backup, by what Milvus reports: its scheme and endpoint may be others."""
+        """The path of the metadata in the backup, from the URI that Milvus reports; its scheme and endpoint may differ."""
         segments = uri.partition("://")[2].split("/")
         bucket = self.storage.location.bucket
         if bucket in segments[:2]:
@@ -80,18 +80,18 @@ def bundle_of(place: BackupLayout) -> str:
 
 
 def export_root(place: BackupLayout, metadata_path: str) -> str:
-    """The prefix below which one export lies: ``bundle/``, or a directory of its own on newer servers."""
+    """The prefix of one export: ``bundle/``, or a directory of its own on newer servers."""
     return f"{place.prefix}{metadata_path[: metadata_path.rindex('snapshots/')]}"
 
 
 def require_bundle(
     storage: Storage, place: BackupLayout, bundle: SnapshotBackup, label: str, run: Run
 ) -> list[ObjectInfo]:
-    """The files of one export: as many, and of as many bytes, as Milvus says that it wrote, and the metadata that leads
-    to them; else `VerificationFailed`."""
+    """The files of one export; `VerificationFailed` unless there are as many files and bytes as Milvus reported, and the
+    metadata among them."""
     root = export_root(place, bundle.metadata_path)
-    found = listing.objects(storage, run, root)
-    if f"{place.prefix}{bundle.metadata_path}" not in {entry.key for entry in found}:
+    files = listing.objects(storage, run, root)
+    if f"{place.prefix}{bundle.metadata_path}" not in {entry.key for entry in files}:
         raise VerificationFailed(
             "{path} of {collection} is missing in {location}",
             code="snapshot-metadata-missing",
@@ -100,25 +100,25 @@ def require_bundle(
             location=storage.location,
             hint="does Milvus write to another storage than mbk reads? see milvusAddress",
         )
-    size = sum(entry.size for entry in found)
-    if len(found) < bundle.total_files or size < bundle.total_bytes:
+    size = sum(entry.size for entry in files)
+    if len(files) < bundle.total_files or size < bundle.total_bytes:
         raise VerificationFailed(
             "the snapshot of {collection} in {prefix} has {files} files with {size} bytes, expected {expected_files} with {expected_size}",
             code="snapshot-incomplete",
             collection=label,
             prefix=root,
-            files=len(found),
+            files=len(files),
             size=size,
             expected_files=bundle.total_files,
             expected_size=bundle.total_bytes,
             hint="another process may be deleting objects there",
         )
-    return found
+    return files
 
 
 @dataclass(slots=True)
 class SnapshotJob:
-    """One export or restore that Milvus works on. For one thread."""
+    """One export or restore job in Milvus. For one thread."""
 
     run: Run
     label: str
@@ -128,8 +128,8 @@ class SnapshotJob:
     pace: SnapshotPace
 
     def wait(self) -> SnapshotState:
-        """Until it is completed. `ImportFailed` when it failed, does not move, or is not known."""
-        percent, moved, told = -1, time.monotonic(), 0.0
+        """Waits for completion. `ImportFailed` if it failed, makes no progress, or is unknown."""
+        percent, moved, noticed = -1, time.monotonic(), 0.0
         pause = min(self.pace.first, self.pace.poll)
         while True:
             state = self.run.retry.call(f"get the state of {self.what} {self.job}", self.state)
@@ -158,8 +158,8 @@ class SnapshotJob:
                     seconds=now - moved,
                     hint="see the log of Milvus' data coordinator",
                 )
-            elif now - max(moved, told) > self.pace.notice:
-                told = now
+            elif now - max(moved, noticed) > self.pace.notice:
+                noticed = now
                 self.run.notice(
                     "snapshot-stalled",
                     "{collection}: {operation} {job} is making no progress ({percent} %)",
@@ -172,7 +172,7 @@ class SnapshotJob:
             pause = min(self.pace.poll, pause * 1.5)
 
     def settle(self) -> bool:
-        """Lets a given-up job come to its end, which Milvus cannot be asked to stop; False when it still works."""
+        """Waits for a given-up job to end, as Milvus cannot be asked to stop it; False if it is still running."""
         deadline = time.monotonic() + self.pace.settle
         try:
             while self.state().phase is ImportPhase.RUNNING:
@@ -180,7 +180,7 @@ class SnapshotJob:
                     return False
                 time.sleep(min(self.pace.poll, 1.0))
         except ImportFailed:
-            return True  # the server has forgotten it
+            return True  # Milvus no longer knows it
         except MbkError:
             return False
         return True

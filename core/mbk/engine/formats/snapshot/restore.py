@@ -1,9 +1,9 @@
-"""Restoring collections out of the snapshots in a backup, which Milvus itself reads.
+"""Restoring collections from the snapshots in a backup, which Milvus itself reads.
 
 See docs/reference/milvus-protocol.md#snapshots.
 
-Schema, partitions, indexes and rows come out of the bundle as they were: what would have to change them is refused
-before the first change. Properties and parameters that shall be left out are deleted afterwards.
+Schema, partitions, indexes and rows are restored unchanged: options that would change them are refused before the first
+change. Properties and parameters to skip are deleted afterwards.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from mbk.model.states import CollectionState
 from mbk.ports.milvus.server import Milvus
 from mbk.ports.milvus.values import CollectionInfo, Feature
 
-#: The property by which Milvus changes a description (milvus: pkg/common/common.go, CollectionDescription).
+#: The property through which Milvus changes a description (milvus: pkg/common/common.go, CollectionDescription).
 DESCRIPTION = "collection.description"
 
 
 def require_restorable(
     milvus: Milvus, name: str, tasks: Sequence[RestoreTask], options: RestoreOptions, run: Run
 ) -> None:
-    """`UsageError` names everything that was asked for and that a snapshot cannot give."""
+    """`UsageError` names every requested option that snapshots do not support."""
     if Feature.SNAPSHOT not in milvus.features:
         raise UsageError(
             "backup {backup!r} consists of snapshots and needs Milvus 3.0 or newer, this is {version}",
@@ -76,10 +76,10 @@ def _refused(tasks: Sequence[RestoreTask], options: RestoreOptions) -> Iterator[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotRestorer:
-    """Restores collections one by one; several threads may use it at once.
+    """Restores one collection per call; several threads may call it.
 
-    The journals lie in Milvus' own storage. ``rows``: what the backup counted exactly. ``scanned``: what there is to
-    restore of each target, once that was looked at.
+    The journals are in Milvus' own storage. ``rows``: exact row counts of the backup. ``scanned``: what there is to
+    restore into each target, once scanned.
     """
 
     context: ClusterContext
@@ -108,16 +108,16 @@ class SnapshotRestorer:
         return replace(self, scanned=scanned)
 
     def scan(self, task: RestoreTask) -> CollectionOutcome:
-        """What there is to restore; `VerificationFailed` where the bundle is not whole. Changes nothing."""
-        found = require_bundle(
+        """What there is to restore; `VerificationFailed` if the bundle is incomplete. Changes nothing."""
+        files = require_bundle(
             self.context.backup_storage, self.place, _bundle(task), str(task.source), self.run
         )
         return CollectionOutcome(
             str(task.source),
             str(task.target),
             CollectionState.DONE,
-            objects=len(found),
-            size=sum(entry.size for entry in found),
+            objects=len(files),
+            size=sum(entry.size for entry in files),
             rows_expected=self.rows.get(str(task.record.collection_id)),
         )
 
@@ -135,7 +135,7 @@ class SnapshotRestorer:
             journal.forget()
             raise
         info = self.milvus.inventory.describe(task.target.database, task.target.collection)
-        # The indexes come with the snapshot, whether somebody asked for them or not.
+        # The indexes come with the snapshot, requested or not.
         finish = Finish(
             self.milvus,
             self.run,
@@ -149,7 +149,7 @@ class SnapshotRestorer:
         return replace(scanned, rows_present=present, notes=notes, seconds=time.monotonic() - started)
 
     def conclude(self, task: RestoreTask) -> None:
-        """To be called when the whole restore is over: until then a journal tells a later run whose the target is."""
+        """Call it when the whole restore is done: until then the journal tells a later run whose the target is."""
         self._journal(task).forget()
 
     def _journal(self, task: RestoreTask) -> JournalFile:
@@ -158,7 +158,7 @@ class SnapshotRestorer:
         )
 
     def _make(self, task: RestoreTask, target: Target, journal: JournalFile) -> None:
-        """A target that is not whole is taken away again: a job that fails leaves it where it was."""
+        """Creates the target; drops it again if that fails, as a failed job leaves it behind."""
         database, name, label = task.target.database, task.target.collection, str(task.target)
         self.run.phase("create", label)
         if self.options.drop_existing and self.milvus.inventory.has_collection(database, name):
@@ -179,7 +179,7 @@ class SnapshotRestorer:
             self.run.phase("import", label)
             running.wait()
         except AlreadyExists:
-            raise  # somebody else's
+            raise  # created by another client
         except BaseException as error:
             target.undo(error, left_running=running is not None and not running.settle())
             raise
@@ -190,13 +190,13 @@ class SnapshotRestorer:
                 task.target.database, task.target.collection, uri=uri, spec=self.external.spec
             )
         except Unreachable as error:
-            # Milvus may have begun all the same: once more, the name would be taken by our own target.
+            # Milvus may have started it all the same: another attempt would find the name taken by this very target.
             raise error.final() from error.__cause__
 
     # -- afterwards ------------------------------------------------------------------------------------------------
 
     def _changed(self, task: RestoreTask, info: CollectionInfo) -> list[str]:
-        """The rows are there by now: what fails here is told and takes nothing back."""
+        """The rows are restored by now: a failure here is a notice and undoes nothing."""
         notes = []
         for what, change in self._changes(task, info):
             try:
@@ -217,8 +217,8 @@ class SnapshotRestorer:
         skipped = self.options.skip_params
 
         def present(kinds: tuple[str, ...], keys: Iterator[str]) -> list[str]:
-            wanted = frozenset[str]().union(*(skipped.get(kind, frozenset()) for kind in kinds))
-            return sorted(wanted.intersection(keys))
+            listed = frozenset[str]().union(*(skipped.get(kind, frozenset()) for kind in kinds))
+            return sorted(listed.intersection(keys))
 
         if keys := present(("collectionProperties",), (pair.key for pair in info.properties)):
             yield (
@@ -227,17 +227,17 @@ class SnapshotRestorer:
             )
         for item in info.schema.fields:
             params = (pair.key for pair in (*item.type_params, *item.index_params))
-            if found := present(("fieldTypeParams", "fieldIndexParams"), params):
+            if dropped := present(("fieldTypeParams", "fieldIndexParams"), params):
                 yield (
                     f"delete parameters of field {item.name}",
-                    partial(milvus.definitions.alter_field, database, name, item.name, delete_keys=found),
+                    partial(milvus.definitions.alter_field, database, name, item.name, delete_keys=dropped),
                 )
         for index in info.indexes:
-            if found := present(("indexParams",), iter(index.params)):
+            if dropped := present(("indexParams",), iter(index.params)):
                 yield (
                     f"delete parameters of index {index.index_name}",
                     partial(
-                        milvus.definitions.alter_index, database, name, index.index_name, delete_keys=found
+                        milvus.definitions.alter_index, database, name, index.index_name, delete_keys=dropped
                     ),
                 )
         if task.description is not None:
