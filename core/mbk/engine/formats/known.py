@@ -18,9 +18,9 @@ FORMATS: tuple[Format, ...] = (SnapshotFormat(), BinlogFormat())
 
 def of_backup(recorded: str, name: str) -> Format:
     """The format of backup ``name``, for which ``full_meta.json`` has ``recorded``; `InvalidBackup` if unknown."""
-    for known in FORMATS:
-        if recorded in known.recorded:
-            return known
+    for kind in FORMATS:
+        if recorded in kind.recorded:
+            return kind
     raise unknown_format(name, recorded)
 
 
@@ -31,7 +31,7 @@ def for_backup(
 
     Raises `UsageError` and `Unsupported` if the requested format is not possible.
     """
-    names = [known.name for known in FORMATS]
+    names = [kind.name for kind in FORMATS]
     if options.format not in (AUTO, *names):
         raise UsageError(
             "unknown format {format!r}",
@@ -48,10 +48,10 @@ def for_backup(
             format=options.format,
             hint="leave out --format",
         )
-    for known in FORMATS:
-        chosen = known.backup(context, options, selection, before=before)
+    for kind in FORMATS:
+        chosen = kind.backup(context, options, selection, before=before)
         if chosen is not None:
-            return known, chosen
+            return kind, chosen
     raise AssertionError("the last format accepts every run")
 
 

@@ -46,9 +46,9 @@ class Check:
             ("milvus storage", self.storage, False),
             ("backup storage", self.backup, True),
         ):
-            found = self._reach(name, side, is_backup=is_backup)
-            yield found
-            reached.append(found.ok and not found.warning)
+            result = self._reach(name, side, is_backup=is_backup)
+            yield result
+            reached.append(result.ok and not result.warning)
             if reached[-1]:
                 if not is_backup:
                     yield self._root(name)
@@ -75,8 +75,8 @@ class Check:
         """Errors in reaching Milvus are reported by the checks of Milvus."""
         with suppress(MbkError):
             milvus = self.milvus()
-            for known in FORMATS:
-                yield from known.checks(milvus, storage, backup)
+            for kind in FORMATS:
+                yield from kind.checks(milvus, storage, backup)
 
     def _collections(self) -> str:
         milvus = self.milvus()
@@ -141,19 +141,19 @@ class Check:
     def _root(self, name: str) -> CheckResult:
         """A wrong bucket may contain the data of another Milvus: if this one has data, it must be here."""
         storage = self.storage()
-        found = ask_root(name, storage)
-        if not found.ok or (flushed := self._flushed_collection()) is None:
-            return found
-        detail = f"{found.detail}, but Milvus has data"
-        if not found.warning:
+        result = ask_root(name, storage)
+        if not result.ok or (flushed := self._flushed_collection()) is None:
+            return result
+        detail = f"{result.detail}, but Milvus has data"
+        if not result.warning:
             prefix = f"{storage.location.root}{INSERT_LOG}/{flushed.id}/"
-            there = ask(found.what, lambda: listing.first(storage, prefix))
-            if there.detail:
-                return found if there.ok else there
+            here = ask(result.what, lambda: listing.first(storage, prefix))
+            if here.detail:
+                return result if here.ok else here
             label = f"{flushed.database}.{flushed.name}"
             detail = f"no data of {label} below {storage.location}, but Milvus has data of it"
         return replace(
-            found,
+            result,
             ok=False,
             warning=False,
             detail=detail,
@@ -175,23 +175,23 @@ class Check:
 
 def _optional(what: str, question: Callable[[], str], consequence: str) -> CheckResult:
     """A check of something optional: a failure is a warning with its consequence."""
-    found = ask(what, question, optional=consequence)
-    if found.ok:
-        return found
-    return replace(found, ok=True, warning=True, detail=f"{found.detail}: {consequence}")
+    result = ask(what, question, optional=consequence)
+    if result.ok:
+        return result
+    return replace(result, ok=True, warning=True, detail=f"{result.detail}: {consequence}")
 
 
 def ask_root(name: str, storage: Storage) -> CheckResult:
     """Whether Milvus' data is below the root; lists one directory, never the whole bucket."""
     prefix = f"{storage.location.root}{INSERT_LOG}/"
     what = f"{name}: Milvus' data"
-    found = ask(what, lambda: listing.first(storage, prefix))
-    if not found.ok:
-        return found
-    if found.detail:
-        return replace(found, detail=f"found below {storage.location}")
+    result = ask(what, lambda: listing.first(storage, prefix))
+    if not result.ok:
+        return result
+    if result.detail:
+        return replace(result, detail=f"found below {storage.location}")
     return replace(
-        found,
+        result,
         detail=f"no {INSERT_LOG} below {storage.location}",
         hint="right only for a Milvus without data: compare bucketName and rootPath with your Milvus",
         warning=True,

@@ -132,10 +132,10 @@ def _plan(
     *,
     is_committed: bool,
 ) -> CopyPlan:
-    found, place = source.find(name), Catalog(target, context.run).layout(name)
+    stored, place = source.find(name), Catalog(target, context.run).layout(name)
     items = [
-        CopyItem.of(entry, place.prefix + entry.key.removeprefix(found.layout.prefix))
-        for entry in listing.objects(context.backup_storage, context.run, found.layout.prefix)
+        CopyItem.of(entry, place.prefix + entry.key.removeprefix(stored.layout.prefix))
+        for entry in listing.objects(context.backup_storage, context.run, stored.layout.prefix)
     ]
     ours = begun.command == COPY and begun.id == backup.id
     if ours:
@@ -144,7 +144,7 @@ def _plan(
     others = any(sizes.get(key) != entry.size for key, entry in present.items())
     if (is_committed and not ours) or others:
         raise backup_exists(name, target.location, hint="delete it there, or copy to another path or bucket")
-    mark = layout.FULL_META if layout.FULL_META in found.files else layout.BACKUP_META
+    mark = layout.FULL_META if layout.FULL_META in stored.files else layout.BACKUP_META
     return CopyPlan(name=name, backup=backup, mark=mark, items=tuple(items), present=present)
 
 

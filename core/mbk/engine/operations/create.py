@@ -52,7 +52,7 @@ class CreatePlan:
     options: CreateOptions
     selection: Selection
     begun: Begun
-    known: Format
+    kind: Format
     format: BackupFormat
     inventory: Inventory
     infos: tuple[CollectionInfo, ...]
@@ -100,28 +100,30 @@ def preview(context: ClusterContext, plan: CreatePlan) -> Plan:
     """The plan with the current numbers of objects, bytes and rows; reads listings, changes nothing."""
 
     def one(info: CollectionInfo) -> CollectionOutcome:
-        label, found = label_of(info), plan.format.estimate(info)
-        note = () if found.objects is not None else ("the objects are known once Milvus has exported them",)
+        label, estimate = label_of(info), plan.format.estimate(info)
+        note = (
+            () if estimate.objects is not None else ("the objects are known once Milvus has exported them",)
+        )
         return CollectionOutcome(
             label,
             label,
             CollectionState.PLANNED,
-            objects=found.objects or 0,
-            size=found.size or 0,
-            rows_expected=found.rows,
+            objects=estimate.objects or 0,
+            size=estimate.size or 0,
+            rows_expected=estimate.rows,
             notes=note,
         )
 
     with Pool(context.run.budget.collections, context.run.cancelled, name="mbk-estimate") as pool:
-        found = {outcome.source: outcome for outcome in pool.map(one, plan.infos)}
-    planned = [found[label_of(info)] for info in plan.infos]
+        estimates = {outcome.source: outcome for outcome in pool.map(one, plan.infos)}
+    planned = [estimates[label_of(info)] for info in plan.infos]
     unknown = any(item.notes for item in planned)
     return Plan(
         command="create",
         name=plan.name,
         id=plan.id,
         location=f"{context.backup_storage.location}/{plan.name}",
-        format=plan.known.name,
+        format=plan.kind.name,
         milvus_version=context.milvus.version,
         resumes=plan.begun.partial or plan.begun.incomplete,
         collections=(*planned, *plan.outcomes),
@@ -142,7 +144,7 @@ def _files(context: ClusterContext, name: str) -> BackupFiles:
 
 def _plan(context: ClusterContext, name: str, options: CreateOptions, begun: Begun) -> CreatePlan:
     selection = _asked_for(options.selection, begun)
-    known, chosen = for_backup(context, options, selection, before=_format_before(begun))
+    kind, chosen = for_backup(context, options, selection, before=_format_before(begun))
     present = _present(_files(context, name).catalog, name) if begun.partial else frozenset[CollectionName]()
     inventory = take_inventory(context.milvus, selection, context.run).without(present)
     outcomes = Outcomes(context.run)
@@ -155,7 +157,7 @@ def _plan(context: ClusterContext, name: str, options: CreateOptions, begun: Beg
         options=options,
         selection=selection,
         begun=begun,
-        known=known,
+        kind=kind,
         format=chosen,
         inventory=replace(
             inventory, databases=with_zone_keys(context.milvus, inventory.databases, context.run)
@@ -386,7 +388,7 @@ class _Create:
             manifest,
             [(item.record, item.partitions) for item in done],
             spool,
-            level_files=plan.known.level_files,
+            level_files=plan.kind.level_files,
             failed_before=before.manifest.failed,
         )
 

@@ -27,11 +27,11 @@ def plan(context: Context, name: str, options: DeleteOptions) -> DeletePlan:  # 
     """`BackupNotFound` if there is no backup of this name."""
     context.backup_storage.check()
     catalog = Catalog(context.backup_storage, context.run)
-    found = catalog.require(name)
+    stored = catalog.require(name)
     objects, size = 0, 0
-    for entry in listing.objects(context.backup_storage, context.run, found.layout.prefix):
+    for entry in listing.objects(context.backup_storage, context.run, stored.layout.prefix):
         objects, size = objects + 1, size + entry.size
-    return DeletePlan(name=name, prefix=found.layout.prefix, objects=objects, size=size)
+    return DeletePlan(name=name, prefix=stored.layout.prefix, objects=objects, size=size)
 
 
 def preview(context: Context, plan: DeletePlan) -> Plan:

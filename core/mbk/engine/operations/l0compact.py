@@ -47,11 +47,11 @@ def preview(context: Context, plan: L0CompactPlan) -> Plan:
             label,
             label,
             CollectionState.PLANNED,
-            objects=found.objects or 0,
-            size=found.size or 0,
-            rows_expected=found.rows,
+            objects=estimate.objects or 0,
+            size=estimate.size or 0,
+            rows_expected=estimate.rows,
         )
-        for label, found in plan.compaction.estimate().items()
+        for label, estimate in plan.compaction.estimate().items()
     ]
     here = context.backup_storage.location
     return Plan(

@@ -42,7 +42,7 @@ class RestorePlan:
     name: str
     options: RestoreOptions
     backup: Backup
-    known: Format
+    kind: Format
     tasks: Tasks
     begun: Mapping[CollectionName, bool]
     replaced: tuple[CollectionName, ...]
@@ -63,7 +63,7 @@ def preview(context: ClusterContext, plan: RestorePlan) -> Plan:
         id=plan.backup.id,
         location=f"{context.backup_storage.location}/{plan.name}",
         target=f"Milvus {context.milvus.version}",
-        format=plan.known.name,
+        format=plan.kind.name,
         milvus_version=context.milvus.version,
         resumes=any(plan.begun.values()),
         collections=tuple(planned),
@@ -136,28 +136,28 @@ def _plan(context: ClusterContext, chosen: _Chosen) -> RestorePlan:
         options=chosen.options,
         rows=chosen.catalog.read_manifest(chosen.name).rows,
     )
-    known = of_backup(backup.format, chosen.name)
+    kind = of_backup(backup.format, chosen.name)
     return RestorePlan(
         name=chosen.name,
         options=chosen.options,
         backup=backup,
-        known=known,
+        kind=kind,
         tasks=tasks,
         begun=begun,
         replaced=tuple(checks.replaced(begun)),
-        format=known.restore(context, work),
+        format=kind.restore(context, work),
     )
 
 
 def _planned(task: RestoreTask, form: RestoreFormat) -> CollectionOutcome:
-    found = form.estimate(task.target)
+    estimate = form.estimate(task.target)
     return CollectionOutcome(
         str(task.source),
         str(task.target),
         CollectionState.PLANNED,
-        objects=found.objects or 0,
-        size=found.size or 0,
-        rows_expected=found.rows,
+        objects=estimate.objects or 0,
+        size=estimate.size or 0,
+        rows_expected=estimate.rows,
     )
 
 

@@ -40,11 +40,11 @@ def preview(context: StandbyContext, plan: StandbyPlan) -> Plan:
             str(name),
             str(name),
             CollectionState.PLANNED,
-            objects=found.objects or 0,
-            size=found.size or 0,
-            rows_expected=found.rows,
+            objects=estimate.objects or 0,
+            size=estimate.size or 0,
+            rows_expected=estimate.rows,
         )
-        for name, found in plan.standby.estimate().items()
+        for name, estimate in plan.standby.estimate().items()
     ]
     return Plan(
         command="restore secondary",

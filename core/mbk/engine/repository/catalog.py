@@ -91,14 +91,14 @@ class Catalog:
         below = {*self._level(place.prefix).prefixes}
         files: dict[str, int] = {}
         if place.meta_prefix in below:
-            found = self._level(place.meta_prefix).objects
-            files = {item.key.removeprefix(place.meta_prefix): item.size for item in found}
+            objects = self._level(place.meta_prefix).objects
+            files = {item.key.removeprefix(place.meta_prefix): item.size for item in objects}
         return Stored(place, files, not below.isdisjoint({place.data_prefix, f"{place.prefix}bundle/"}))
 
     def require(self, name: str) -> Stored:
         """What exists under the name, committed or not; `BackupNotFound` if that is not a backup."""
-        found = self.find(name)
-        if not found.is_backup:
+        stored = self.find(name)
+        if not stored.is_backup:
             raise BackupNotFound(
                 "backup {backup!r} does not exist in {location}",
                 code="backup-missing",
@@ -106,7 +106,7 @@ class Catalog:
                 location=self._storage.location,
                 hint="see `mbk list`",
             )
-        return found
+        return stored
 
     def is_taken(self, name: str) -> bool:
         """Whether any object exists under the name, as the classic tool checks it."""
@@ -117,16 +117,16 @@ class Catalog:
 
         Raises `BackupNotFound`, and `InvalidBackup` for one that was never committed, is damaged, or has an unknown format.
         """
-        found = self.require(name)
-        if not found.is_committed:
+        stored = self.require(name)
+        if not stored.is_committed:
             raise InvalidBackup(
                 "backup {backup!r} is incomplete",
                 code="backup-incomplete",
                 backup=name,
                 hint=self.read_manifest(name).remedy(name),
             )
-        prefix = found.layout.meta_prefix
-        if layout.FULL_META in found.files:
+        prefix = stored.layout.meta_prefix
+        if layout.FULL_META in stored.files:
             where = f"{prefix}{layout.FULL_META}"
             backup = metafiles.decode_full(self.read_file(where), where=where)
         else:
@@ -149,16 +149,16 @@ class Catalog:
         below = {prefix.removeprefix(root)[:-1] for prefix in self._level(root).prefixes}
         names = sorted(filter(_is_possible, below))
         with Pool(self._run.budget.readers, self._run.cancelled, name="mbk-list") as pool:
-            found = dict(pool.map(lambda name: (name, self._summary(name)), names))
-        yield from (summary for name in names if (summary := found[name]) is not None)
+            summaries = dict(pool.map(lambda name: (name, self._summary(name)), names))
+        yield from (summary for name in names if (summary := summaries[name]) is not None)
 
     def _summary(self, name: str) -> BackupSummary | None:
-        found = self.find(name)
-        if not found.is_backup:
+        stored = self.find(name)
+        if not stored.is_backup:
             return None
-        manifest = self.read_manifest(name) if layout.MANIFEST in found.files else Manifest()
+        manifest = self.read_manifest(name) if layout.MANIFEST in stored.files else Manifest()
         created = _moment(manifest.started)
-        if not found.is_committed:
+        if not stored.is_committed:
             return BackupSummary(
                 name,
                 BackupState.INCOMPLETE,
@@ -166,8 +166,8 @@ class Catalog:
                 reason=f"{manifest.remedy(name)}, or delete it",
             )
         try:
-            where = found.layout.meta(
-                layout.BACKUP_META if layout.BACKUP_META in found.files else layout.FULL_META
+            where = stored.layout.meta(
+                layout.BACKUP_META if layout.BACKUP_META in stored.files else layout.FULL_META
             )
             head = metafiles.decode(self.read_file(where), BackupHead, where=where)
         except MbkError as error:
@@ -211,13 +211,15 @@ class Catalog:
 
         The commit mark is deleted first: a run that is killed leaves an incomplete backup.
         """
-        found = self.require(name)
+        stored = self.require(name)
         first = [
-            found.layout.meta(file) for file in (layout.FULL_META, layout.BACKUP_META) if file in found.files
+            stored.layout.meta(file)
+            for file in (layout.FULL_META, layout.BACKUP_META)
+            if file in stored.files
         ]
         if first:
             self._run.retry.call(f"delete {first[0]}", self._storage.delete, first)
-        return len(first) + self.delete_below(found.layout.prefix)
+        return len(first) + self.delete_below(stored.layout.prefix)
 
     def delete_below(self, prefix: str) -> int:
         """Deletes every object below a prefix, and remains of killed processes; returns the number of objects."""

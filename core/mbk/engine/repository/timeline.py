@@ -43,13 +43,13 @@ class ConsistencyPoint:
 
 def consistency_point(record: Collection, backup: Backup) -> ConsistencyPoint:
     """From the checkpoints; for channels without one, from the messages of a flush of all collections."""
-    found = {channel: timestamp(position) for channel, position in record.channel_checkpoints.items()}
-    checked = {physical_channel(channel) for channel in found}
+    channels = {channel: timestamp(position) for channel, position in record.channel_checkpoints.items()}
+    checked = {physical_channel(channel) for channel in channels}
     ours = set(record.physical_channel_names) | set(map(physical_channel, record.virtual_channel_names))
     for channel, tick in flush_ticks(backup).items():
         if channel not in checked and (channel in ours or not (ours or checked)):
-            found[channel] = tick
-    return ConsistencyPoint(found)
+            channels[channel] = tick
+    return ConsistencyPoint(channels)
 
 
 def flush_ticks(backup: Backup) -> dict[str, int]:
@@ -79,17 +79,17 @@ def _tick(message: bytes) -> int:
 def timestamp(position: str) -> int:
     """The hybrid timestamp of a base64 ``msgpb.MsgPosition``; `InvalidBackup` if it cannot be decoded."""
     try:
-        found = Message(base64.b64decode(position, validate=True)).integer(TIMESTAMP)
+        stamp = Message(base64.b64decode(position, validate=True)).integer(TIMESTAMP)
     except (binascii.Error, ValueError) as exc:
         raise InvalidBackup(
             "a channel checkpoint in the backup cannot be decoded", code="checkpoint-damaged"
         ) from exc
-    if not found:
+    if not stamp:
         raise InvalidBackup(
             "a channel checkpoint in the backup has no timestamp",
             code="checkpoint-without-timestamp",
         )
-    return found
+    return stamp
 
 
 def moment(hybrid: int) -> str:

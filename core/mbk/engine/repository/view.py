@@ -63,8 +63,8 @@ def view(catalog: Catalog, name: str, *, detail: bool = False) -> dict[str, Any]
 
 def incomplete(catalog: Catalog, name: str) -> dict[str, Any] | None:
     """What is known of a backup that was never committed; None if there is none under the name."""
-    found = catalog.find(name)
-    if not found.is_backup or found.is_committed:
+    stored = catalog.find(name)
+    if not stored.is_backup or stored.is_committed:
         return None
     manifest = catalog.read_manifest(name)
     return {
@@ -79,10 +79,10 @@ def incomplete(catalog: Catalog, name: str) -> dict[str, Any] | None:
 
 def _whole(catalog: Catalog, name: str, backup: Backup) -> list[Any]:
     """Collections with the file lists of their segments, which the reading records leave out."""
-    found = catalog.find(name)
-    if FULL_META not in found.files:
+    stored = catalog.find(name)
+    if FULL_META not in stored.files:
         return [*map(_plain, backup.collection_backups)]
-    tree = msgspec.json.decode(catalog.read_file(found.layout.meta(FULL_META)))
+    tree = msgspec.json.decode(catalog.read_file(stored.layout.meta(FULL_META)))
     return tree.get("collection_backups") or []
 
 
