@@ -33,6 +33,7 @@
     │   ├── StorageFull                no space or quota left
     │   ├── Unsupported                this storage cannot do this; there may be another way
     │   ├── InvalidKey                 the key is not valid in this storage
+    │   ├── ObjectArchived             the object must be restored from its archive before it can be read
     │   └── DeleteFailed               some keys are still there; `failures` names them
     ├── MilvusError                 1  the server reported an error
     │   ├── RateLimited                retryable
@@ -264,6 +265,10 @@ class Unsupported(StorageError):
 
 
 class InvalidKey(StorageError):
+    pass
+
+
+class ObjectArchived(StorageError):
     pass
 
 

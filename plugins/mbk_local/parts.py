@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mbk.errors import StorageError
 from mbk.ports.storage import MultipartUpload, ObjectInfo, Storage
+from mbk_local.directory import Directory
 from mbk_local.errors import translating
 from mbk_local.files import copy_range, open_for_reading, write_all
-
-if TYPE_CHECKING:
-    from mbk_local.storage import LocalStorage
 
 
 class LocalUpload:
@@ -23,12 +20,12 @@ class LocalUpload:
     is copy_file_range: no bytes move on file systems that share blocks.
     """
 
-    def __init__(self, storage: LocalStorage, key: str) -> None:
-        self._storage = storage
+    def __init__(self, target: Directory, key: str) -> None:
+        self._target = target
         self._key = key
-        self._path = storage.path(key)
+        self._path = target.path(key)
         with translating(self._path):
-            self._directory = storage.tree.new_directory_beside(self._path)
+            self._directory = target.tree.new_directory_beside(self._path)
 
     def __enter__(self) -> MultipartUpload:
         return self
@@ -45,7 +42,7 @@ class LocalUpload:
                 os.close(descriptor)
 
     def copy_part(self, number: int, source: Storage, key: str, *, offset: int, length: int) -> None:
-        origin, size = self._storage.require_local(source).open_object(key)
+        origin, size = Directory.of(source).open_object(key)
         try:
             if offset + length > size:
                 raise StorageError(f"{source.location}: {key} ends before byte {offset + length}")
@@ -63,16 +60,16 @@ class LocalUpload:
             parts = sorted(self._directory.iterdir(), key=lambda part: int(part.name))
         if not parts:
             raise StorageError(f"{self._path}: the upload has no parts")
-        with self._storage.tree.replacing(self._path) as target, translating(self._path):
+        with self._target.tree.replacing(self._path) as target, translating(self._path):
             for part in parts:
                 _append(part, target)
-        info = self._storage.stat(self._key)
+        info = self._target.stat(self._key)
         self._remove()
         return info
 
     def abort(self) -> None:
         self._remove()
-        self._storage.tree.prune(self._path.parent)
+        self._target.tree.prune(self._path.parent)
 
     def _remove(self) -> None:
         with translating(self._path):

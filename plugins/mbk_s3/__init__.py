@@ -1,8 +1,8 @@
 """S3 storages for mbk: one implementation on boto3, three profiles (``minio``, ``s3``, ``aws``).
 
 Public, for plugins of further services that speak S3: `Profile` (what the service takes for granted, as data),
-`S3Settings` (subclass it with a ``profile_of_service``) and `S3Storage` (opened with such settings). Importing them
-brings pydantic (`S3Settings`) or the SDK (`S3Storage`) along, so import those where they are used.
+`S3Settings` (subclass it with a ``profile_of_service``) and `open_storage` (opens a storage with such settings).
+Importing `S3Settings` brings pydantic along; `open_storage` loads the SDK when it is called.
 docs/tutorial/write-a-storage-plugin.md goes through it.
 """
 
@@ -16,10 +16,10 @@ from mbk.plugin import StorageBackend, hookimpl
 from mbk_s3.profiles import PROFILES, Profile
 
 if TYPE_CHECKING:
+    from mbk.ports.storage import Storage
     from mbk_s3.settings import S3Settings
-    from mbk_s3.storage import S3Storage
 
-__all__ = ["Profile", "S3Settings", "S3Storage"]
+__all__ = ["Profile", "S3Settings", "open_storage"]
 
 
 def __getattr__(name: str) -> Any:
@@ -27,10 +27,6 @@ def __getattr__(name: str) -> Any:
         from mbk_s3.settings import S3Settings
 
         return S3Settings
-    if name == "S3Storage":
-        from mbk_s3.storage import S3Storage
-
-        return S3Storage
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -41,7 +37,7 @@ def mbk_storage_backends() -> Iterator[StorageBackend]:
             name=profile.name,
             summary=profile.summary,
             settings=partial(_settings, profile.name),
-            open=_open,
+            open=open_storage,
             extra=f"mbk[{profile.name}]",
             requires=("boto3", "botocore"),
         )
@@ -53,7 +49,8 @@ def _settings(name: str) -> type[S3Settings]:
     return BY_NAME[name]
 
 
-def _open(settings: S3Settings) -> S3Storage:
-    from mbk_s3.storage import S3Storage
+def open_storage(settings: S3Settings) -> Storage:
+    """Opens one bucket; sends no request."""
+    from mbk_s3 import storage
 
-    return S3Storage(settings)
+    return storage.open_storage(settings)

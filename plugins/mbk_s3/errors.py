@@ -15,6 +15,7 @@ from mbk.errors import (
     InvalidKey,
     MbkError,
     MissingDependency,
+    ObjectArchived,
     ObjectExists,
     ObjectNotFound,
     PermissionDenied,
@@ -42,7 +43,8 @@ BY_CODE: dict[str, type[MbkError]] = {
     "AccessDenied": PermissionDenied,
     "AllAccessDisabled": PermissionDenied,
     "AccountProblem": PermissionDenied,
-    "InvalidObjectState": PermissionDenied,
+    "InvalidObjectState": ObjectArchived,
+    "ObjectNotInActiveTierError": ObjectArchived,
     "403": PermissionDenied,
     "401": AuthenticationFailed,
     "Unauthorized": AuthenticationFailed,
@@ -94,6 +96,8 @@ BY_CODE: dict[str, type[MbkError]] = {
     "QuotaExceeded": StorageFull,
     "XMinioStorageFull": StorageFull,
     "XMinioAdminBucketQuotaExceeded": StorageFull,
+    "InvalidStorageClass": Unsupported,
+    "ObjectLockConfigurationNotFoundError": Unsupported,
     "EntityTooLarge": StorageError,
 }
 
@@ -146,6 +150,7 @@ HINTS: dict[str, str] = {
     "NoCredentialsError": "set accessKeyID and secretAccessKey, or useIAM, or the environment's AWS_ variables",
     "EndpointConnectionError": "check the address and the port, and that the service runs",
     "ConnectTimeoutError": "check the address, the port and the firewall",
+    "InvalidObjectState": "restore it from the archive, and wait until that is done",
     "400": "if the service speaks https, set useSSL",
 }
 
@@ -168,6 +173,8 @@ def _kind(exc: BaseException) -> type[MbkError]:
             return AuthenticationFailed
         if code_of(exc) == "InvalidArgument" and "object name" in reason(exc).lower():
             return InvalidKey
+        if code_of(exc) == "InvalidRequest" and "object lock" in reason(exc).lower():
+            return Unsupported
         return BY_CODE.get(code_of(exc)) or _by_status(status_of(exc))
     if isinstance(exc, sdk.SSLError | http.SSLError) and is_lasting(exc):
         return Unreachable
@@ -219,12 +226,11 @@ def _hint(exc: BaseException) -> str | None:
     return HINTS.get(code)
 
 
-_TRANSLATION = Translation(
+TRANSLATION = Translation(
     foreign=FOREIGN,
     kind_of=_kind,
     reason_of=reason,
     hint_of=_hint,
     is_of_upload=lambda exc: code_of(exc) == "NoSuchUpload",
 )
-translated = _TRANSLATION.guard
-translate = _TRANSLATION.error
+translate = TRANSLATION.error

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mbk.ports.storage import WRITE_OPTIONS
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:
@@ -28,6 +30,8 @@ class Profile:
     #: What Milvus calls such a service (``minio.cloudProvider`` of its configuration).
     provider: str = "aws"
     strict_conditions: bool = False
+    #: Which of `mbk.ports.storage.WriteOptions` the service is known to honour rather than to ignore.
+    write_options: frozenset[str] = frozenset()
 
     @property
     def is_amazon(self) -> bool:
@@ -41,8 +45,17 @@ MINIO = Profile(
     port=9000,
     provider="minio",
     keys=("minioadmin", "minioadmin"),
+    write_options=WRITE_OPTIONS,
 )
 S3 = Profile("s3", "any S3-compatible service at an address of its own")
-AWS = Profile("aws", "Amazon S3", tls=True, regional=True, path_style=False, strict_conditions=True)
+AWS = Profile(
+    "aws",
+    "Amazon S3",
+    tls=True,
+    regional=True,
+    path_style=False,
+    strict_conditions=True,
+    write_options=WRITE_OPTIONS,
+)
 
 PROFILES = (MINIO, S3, AWS)

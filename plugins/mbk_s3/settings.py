@@ -37,7 +37,8 @@ class S3Settings(StorageSettings):
     container, instance. ``iam_endpoint`` is where a role's credentials come from: the STS endpoint when the
     environment names a web identity, the credentials URL in a container, else the base of the metadata service.
 
-    ``conditional_write`` and ``part_copy`` tell of a server that can do less than S3 (rclone, some gateways).
+    ``conditional_write`` and ``part_copy`` tell of a server that can do less than S3 (rclone, some gateways), and
+    ``write_options`` of one that honours other options of a write than its profile says.
     """
 
     profile_of_service: ClassVar[Profile]
@@ -75,6 +76,10 @@ class S3Settings(StorageSettings):
     conditional_write: bool = Field(True, description="whether the service honours If-None-Match")
     part_copy: bool = Field(True, description="whether the service can copy parts")
 
+    write_options: frozenset[str] | None = Field(
+        None, description="the options of a write that the service honours; by default the profile's"
+    )
+
     @field_validator("bucket")
     @classmethod
     def _bucket(cls, value: str) -> str:
@@ -98,6 +103,11 @@ class S3Settings(StorageSettings):
         if "{region}" in cls.profile_of_service.address and not (value or info.data.get("address", "?")):
             raise ValueError("a region or an address is needed")
         return value
+
+    @property
+    def honoured_options(self) -> frozenset[str]:
+        service = self.profile_of_service
+        return service.write_options if self.write_options is None else self.write_options
 
     @property
     def tls(self) -> bool:

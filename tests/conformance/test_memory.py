@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from mbk.errors import PermissionDenied, TransferInterrupted
-from mbk.ports.storage import Capabilities, Storage
+from mbk.ports.storage import Capabilities, Storage, StorageRef, WriteOptions
 from mbk.testing import MemoryService, MemoryStorage, StorageConformance
+from mbk.testing.memory import ARCHIVE
 
 
 def protect(storage: Storage, protected: str) -> Callable[[], None]:
@@ -38,8 +39,20 @@ class TestMemory(StorageConformance):
     def missing_storage(self, service: MemoryService) -> MemoryStorage:
         return MemoryStorage(service, "nowhere")
 
+    @pytest.fixture
+    def reference(self, storage: MemoryStorage) -> StorageRef:
+        return storage.reference()
+
     def protect(self, storage: Storage, key: str) -> Callable[[], None]:
         return protect(storage, key)
+
+    def archive(self, storage: Storage, key: str) -> bool:
+        storage.write(key, [b"x"], options=WriteOptions(storage_class=ARCHIVE))
+        return True
+
+    def options_of(self, storage: Storage, key: str) -> WriteOptions:
+        assert isinstance(storage, MemoryStorage)
+        return storage.get(key).options
 
 
 def test_a_fault_is_what_the_primitive_raises() -> None:

@@ -9,24 +9,26 @@ from uuid import uuid4
 import pytest
 
 from mbk.errors import InvalidKey
+from mbk.plugin.objects import ObjectStorage
 from mbk.ports.storage import Storage
 from mbk.testing import StorageConformance
 from mbk_s3.settings import GenericSettings
-from mbk_s3.storage import S3Storage
+from mbk_s3.storage import open_storage
+from mbk_s3.wire import S3Wire
 from tests.servers import s3
 
 
-def opened(server: s3.S3Server, bucket: str, **more: Any) -> S3Storage:
-    return S3Storage(GenericSettings(**server.settings(bucket, **more)))
+def opened(server: s3.S3Server, bucket: str, **more: Any) -> ObjectStorage[S3Wire]:
+    return open_storage(GenericSettings(**server.settings(bucket, **more)))
 
 
-def patient(storage: S3Storage) -> S3Storage:
+def patient(storage: ObjectStorage[S3Wire]) -> ObjectStorage[S3Wire]:
     """Tries again after a 500: moto and rclone answer it now and then to writers of one key at once, for no reason."""
 
     def delay(response: tuple[Any, Any] | None, attempts: int, **_: object) -> int | None:
         return 0 if response and response[0].status_code == 500 and attempts < 5 else None
 
-    storage.client.meta.events.register("needs-retry.s3.*", delay)
+    storage.wrapped.client.meta.events.register("needs-retry.s3.*", delay)
     return storage
 
 
@@ -45,19 +47,19 @@ class OnS3(StorageConformance):
     flaky: ClassVar[bool] = False
 
     @pytest.fixture
-    def storage(self, account: s3.S3Server) -> Iterator[S3Storage]:
+    def storage(self, account: s3.S3Server) -> Iterator[ObjectStorage[S3Wire]]:
         storage = opened(account, "conformance-one", **self.more)
         yield patient(storage) if self.flaky else storage
         storage.close()
 
     @pytest.fixture
-    def other_storage(self, account: s3.S3Server) -> Iterator[S3Storage]:
+    def other_storage(self, account: s3.S3Server) -> Iterator[ObjectStorage[S3Wire]]:
         storage = opened(account, "conformance-two", **self.more)
         yield patient(storage) if self.flaky else storage
         storage.close()
 
     @pytest.fixture
-    def missing_storage(self, account: s3.S3Server) -> Iterator[S3Storage]:
+    def missing_storage(self, account: s3.S3Server) -> Iterator[ObjectStorage[S3Wire]]:
         storage = opened(account, f"conformance-{uuid4().hex}", **self.more)
         yield storage
         storage.close()

@@ -23,9 +23,11 @@ from mbk.errors import (
     StorageUnavailable,
     Unreachable,
 )
+from mbk.plugin.objects import ObjectStorage
 from mbk_s3.profiles import Profile
 from mbk_s3.settings import AwsSettings, GenericSettings, MinioSettings, S3Settings
-from mbk_s3.storage import S3Storage
+from mbk_s3.storage import open_storage
+from mbk_s3.wire import S3Wire
 from tests.servers import s3
 from tests.servers.faults import fault_proxy
 from tests.servers.process import HOST, free_port
@@ -100,15 +102,15 @@ def _bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
-def keyless(server: s3.S3Server, bucket: str = "alice-data", **more: Any) -> S3Storage:
-    return S3Storage(GenericSettings(address=server.host, port=server.port, bucket=bucket, **more))
+def keyless(server: s3.S3Server, bucket: str = "alice-data", **more: Any) -> ObjectStorage[S3Wire]:
+    return open_storage(GenericSettings(address=server.host, port=server.port, bucket=bucket, **more))
 
 
-def storage_of(account: s3.S3Server, bucket: str, **more: Any) -> S3Storage:
-    return S3Storage(GenericSettings(**account.settings(bucket, **more)))
+def storage_of(account: s3.S3Server, bucket: str, **more: Any) -> ObjectStorage[S3Wire]:
+    return open_storage(GenericSettings(**account.settings(bucket, **more)))
 
 
-def write_and_read(storage: S3Storage, key: str = "some/key") -> None:
+def write_and_read(storage: ObjectStorage[S3Wire], key: str = "some/key") -> None:
     storage.write(key, [b"content"], size=7)
     with storage.read(key) as chunks:
         assert b"".join(chunks) == b"content"
@@ -238,7 +240,7 @@ def test_a_bucket_of_a_further_service_is_made_in_its_region(alice: s3.S3Server)
         profile_of_service = Profile("else", "elsewhere", address="s3.{region}.else.example", regional=True)
 
     settings = alice.settings("alice-in-the-north", region="cn-north-4")
-    S3Storage(Settings(**settings)).check(create=True)
+    open_storage(Settings(**settings)).check(create=True)
     answer = alice.client().get_bucket_location(Bucket="alice-in-the-north")
     assert answer["LocationConstraint"] == "cn-north-4"
 
@@ -268,7 +270,7 @@ def test_a_copy_across_users_needs_a_policy(
 
 
 def test_no_copy_is_tried_between_services(alice: s3.S3Server) -> None:
-    elsewhere = S3Storage(MinioSettings(bucket="alice-data", address="elsewhere"))
+    elsewhere = open_storage(MinioSettings(bucket="alice-data", address="elsewhere"))
     assert not storage_of(alice, "alice-data").can_copy_from(elsewhere)
 
 
@@ -293,8 +295,8 @@ def test_virtual_host_style(alice: s3.S3Server, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(socket, "getaddrinfo", to_loopback)
     with fault_proxy(alice.port) as proxy:
         values = alice.behind(proxy.port).settings("alice-data", address="localhost", path_style=False)
-        write_and_read(S3Storage(GenericSettings(**values)))
-        write_and_read(S3Storage(AwsSettings(**{**values, "path_style": None, "use_ssl": False})))
+        write_and_read(open_storage(GenericSettings(**values)))
+        write_and_read(open_storage(AwsSettings(**{**values, "path_style": None, "use_ssl": False})))
         assert {request.headers["Host"] for request in proxy.requests} == {
             f"alice-data.localhost:{proxy.port}"
         }
@@ -308,13 +310,13 @@ def test_a_private_ca(alice: s3.S3Server, tmp_path: Path) -> None:
     with fault_proxy(alice.port, tls=context) as proxy:
         account = alice.behind(proxy.port)
         values = account.settings("alice-data", address="localhost", use_ssl=True)
-        write_and_read(S3Storage(GenericSettings(**values, ca_cert=str(tmp_path / "ca.pem"))))
+        write_and_read(open_storage(GenericSettings(**values, ca_cert=str(tmp_path / "ca.pem"))))
         assert {request.headers["x-amz-content-sha256"] for request in proxy.requests} == {"UNSIGNED-PAYLOAD"}
         with pytest.raises(Unreachable, match="certificate") as caught:
-            S3Storage(GenericSettings(**values)).check()
+            open_storage(GenericSettings(**values)).check()
         assert not caught.value.retryable
         with pytest.raises(MbkError):
-            S3Storage(GenericSettings(**{**values, "use_ssl": False})).check()
+            open_storage(GenericSettings(**{**values, "use_ssl": False})).check()
 
 
 def test_https_to_a_service_without_tls(alice: s3.S3Server) -> None:
@@ -323,7 +325,7 @@ def test_https_to_a_service_without_tls(alice: s3.S3Server) -> None:
 
 
 def test_nobody_listens() -> None:
-    storage = S3Storage(MinioSettings(bucket="bucket", address=HOST, port=free_port()))
+    storage = open_storage(MinioSettings(bucket="bucket", address=HOST, port=free_port()))
     with pytest.raises(StorageUnavailable, match=r"'bucket' at 127\.0\.0\.1.*refused.*port"):
         storage.check()
 

@@ -15,9 +15,11 @@ from mbk.errors import (
     TransferInterrupted,
     Unsupported,
 )
+from mbk.plugin.objects import ObjectStorage
 from mbk.ports.storage import MIB
 from mbk_s3.settings import GenericSettings
-from mbk_s3.storage import S3Storage
+from mbk_s3.storage import open_storage
+from mbk_s3.wire import S3Wire
 from tests.servers import s3
 from tests.servers.faults import Fault, FaultProxy, fault_proxy
 
@@ -40,8 +42,8 @@ def proxy(account: s3.S3Server) -> Iterator[FaultProxy]:
 
 
 @pytest.fixture
-def storage(account: s3.S3Server, proxy: FaultProxy) -> Iterator[S3Storage]:
-    storage = S3Storage(GenericSettings(**account.behind(proxy.port).settings(BUCKET)))
+def storage(account: s3.S3Server, proxy: FaultProxy) -> Iterator[ObjectStorage[S3Wire]]:
+    storage = open_storage(GenericSettings(**account.behind(proxy.port).settings(BUCKET)))
     yield storage
     proxy.faults = []
     storage.delete([info.key for info in storage.list()])
@@ -49,13 +51,15 @@ def storage(account: s3.S3Server, proxy: FaultProxy) -> Iterator[S3Storage]:
     storage.close()
 
 
-def read(storage: S3Storage, key: str) -> bytes:
+def read(storage: ObjectStorage[S3Wire], key: str) -> bytes:
     with storage.read(key) as chunks:
         return b"".join(chunks)
 
 
 @pytest.mark.parametrize("action", ["reset", "lose"])
-def test_a_broken_connection_is_worth_another_try(storage: S3Storage, proxy: FaultProxy, action: str) -> None:
+def test_a_broken_connection_is_worth_another_try(
+    storage: ObjectStorage[S3Wire], proxy: FaultProxy, action: str
+) -> None:
     storage.write("a", [b"x"])
     proxy.faults = [Fault(action, target="/a", times=100)]  # type: ignore[arg-type]  # one of the literals
     for call in (
@@ -69,7 +73,7 @@ def test_a_broken_connection_is_worth_another_try(storage: S3Storage, proxy: Fau
         assert caught.value.retryable
 
 
-def test_one_call_is_one_request(storage: S3Storage, proxy: FaultProxy) -> None:
+def test_one_call_is_one_request(storage: ObjectStorage[S3Wire], proxy: FaultProxy) -> None:
     storage.check()
     before = len(proxy.requests)
     proxy.faults = [Fault("answer", times=100)]
@@ -80,7 +84,7 @@ def test_one_call_is_one_request(storage: S3Storage, proxy: FaultProxy) -> None:
 
 @pytest.mark.parametrize("after", [0, 1, 300_000])
 def test_a_body_that_breaks_off_is_never_taken_for_whole(
-    storage: S3Storage, proxy: FaultProxy, after: int
+    storage: ObjectStorage[S3Wire], proxy: FaultProxy, after: int
 ) -> None:
     data = bytes(range(256)) * 8192
     storage.write("a", [data])
@@ -97,7 +101,7 @@ def test_a_body_that_breaks_off_is_never_taken_for_whole(
 
 @pytest.mark.parametrize("after", [0, 40, 400])
 def test_a_listing_that_breaks_off_is_never_taken_for_the_end(
-    storage: S3Storage, proxy: FaultProxy, after: int
+    storage: ObjectStorage[S3Wire], proxy: FaultProxy, after: int
 ) -> None:
     storage.write("a", [b"x"])
     proxy.faults = [Fault("cut", method="GET", after=after)]
@@ -107,7 +111,7 @@ def test_a_listing_that_breaks_off_is_never_taken_for_the_end(
     assert [info.key for info in storage.list()] == ["a"]
 
 
-def test_an_error_inside_a_200_is_an_error(storage: S3Storage, proxy: FaultProxy) -> None:
+def test_an_error_inside_a_200_is_an_error(storage: ObjectStorage[S3Wire], proxy: FaultProxy) -> None:
     storage.write("a", [b"x"])
     proxy.faults = [Fault("answer", method="PUT", target="/copy", status=200, body=ERROR_BODY)]
     with pytest.raises(StorageUnavailable, match="internal error"):
@@ -119,7 +123,9 @@ def test_an_error_inside_a_200_is_an_error(storage: S3Storage, proxy: FaultProxy
             upload.complete()
 
 
-def test_completing_again_after_a_lost_answer_finds_the_object(storage: S3Storage, proxy: FaultProxy) -> None:
+def test_completing_again_after_a_lost_answer_finds_the_object(
+    storage: ObjectStorage[S3Wire], proxy: FaultProxy
+) -> None:
     proxy.faults = [Fault("lose", method="POST", target="uploadId")]
     with storage.multipart("a") as upload:
         upload.put_part(1, b"x" * (5 * MIB))
@@ -131,7 +137,7 @@ def test_completing_again_after_a_lost_answer_finds_the_object(storage: S3Storag
 
 
 def test_a_conditional_write_whose_answer_was_lost_has_happened(
-    storage: S3Storage, proxy: FaultProxy
+    storage: ObjectStorage[S3Wire], proxy: FaultProxy
 ) -> None:
     storage.write_if_absent("first", [b"x"])
     proxy.faults = [Fault("lose", method="PUT", target="/a")]
@@ -145,7 +151,7 @@ def test_a_conditional_write_whose_answer_was_lost_has_happened(
 def test_a_service_that_ignores_conditions_is_found_out(proxy: FaultProxy) -> None:
     with s3.rclone() as server:
         server.make_bucket(BUCKET)
-        storage = S3Storage(GenericSettings(**server.settings(BUCKET)))
+        storage = open_storage(GenericSettings(**server.settings(BUCKET)))
         storage.write("a", [b"first"])
         with pytest.raises(Unsupported, match="If-None-Match"):
             storage.write_if_absent("a", [b"second"])
@@ -155,7 +161,7 @@ def test_a_service_that_ignores_conditions_is_found_out(proxy: FaultProxy) -> No
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
 def test_a_write_that_is_interrupted_leaves_no_upload_behind(
-    storage: S3Storage, account: s3.S3Server, error: type[BaseException]
+    storage: ObjectStorage[S3Wire], account: s3.S3Server, error: type[BaseException]
 ) -> None:
     def chunks() -> Iterator[bytes]:
         for _ in range(20):
@@ -168,7 +174,7 @@ def test_a_write_that_is_interrupted_leaves_no_upload_behind(
     assert list(storage.list()) == []
 
 
-def test_an_abort_that_fails_does_not_hide_why(storage: S3Storage, proxy: FaultProxy) -> None:
+def test_an_abort_that_fails_does_not_hide_why(storage: ObjectStorage[S3Wire], proxy: FaultProxy) -> None:
     proxy.faults = [Fault("answer", method="DELETE"), Fault("answer", method="PUT", skip=1, status=500)]
     with pytest.raises(Throttled, match="part 2"):
         storage.write("a", [b"x" * MIB] * 17)
@@ -176,12 +182,14 @@ def test_an_abort_that_fails_does_not_hide_why(storage: S3Storage, proxy: FaultP
     assert storage.clean("") == 0
 
 
-def test_unfinished_uploads_are_found_past_a_page(storage: S3Storage, account: s3.S3Server) -> None:
+def test_unfinished_uploads_are_found_past_a_page(
+    storage: ObjectStorage[S3Wire], account: s3.S3Server
+) -> None:
     client = account.client()
     for number in range(12):
         client.create_multipart_upload(Bucket=BUCKET, Key=f"left/{number} %+é")
     client.create_multipart_upload(Bucket=BUCKET, Key="elsewhere")
-    storage.client.meta.events.register(
+    storage.wrapped.client.meta.events.register(
         "provide-client-params.s3.ListMultipartUploads", lambda params, **_: {**params, "MaxUploads": 5}
     )
     assert storage.clean("left/") == 12
@@ -189,7 +197,7 @@ def test_unfinished_uploads_are_found_past_a_page(storage: S3Storage, account: s
 
 
 def test_a_batch_of_deletes_carries_the_digest_that_old_servers_want(
-    storage: S3Storage, proxy: FaultProxy
+    storage: ObjectStorage[S3Wire], proxy: FaultProxy
 ) -> None:
     storage.delete(["a"])
     [request] = [request for request in proxy.requests if request.method == "POST"]
@@ -197,7 +205,7 @@ def test_a_batch_of_deletes_carries_the_digest_that_old_servers_want(
     assert not [name for name in request.headers if name.lower().startswith("x-amz-checksum")]
 
 
-def test_uploads_carry_no_trailing_checksum(storage: S3Storage, proxy: FaultProxy) -> None:
+def test_uploads_carry_no_trailing_checksum(storage: ObjectStorage[S3Wire], proxy: FaultProxy) -> None:
     storage.write("a", [b"x" * MIB])
     [request] = [request for request in proxy.requests if request.method == "PUT"]
     assert "x-amz-trailer" not in request.headers
@@ -205,7 +213,9 @@ def test_uploads_carry_no_trailing_checksum(storage: S3Storage, proxy: FaultProx
     assert len(request.headers["x-amz-content-sha256"]) == 64
 
 
-def test_a_service_that_refuses_batches_gets_single_deletes(storage: S3Storage, proxy: FaultProxy) -> None:
+def test_a_service_that_refuses_batches_gets_single_deletes(
+    storage: ObjectStorage[S3Wire], proxy: FaultProxy
+) -> None:
     for key in ("a", "b"):
         storage.write(key, [b"x"])
     body = b"<Error><Code>NotImplemented</Code></Error>"

@@ -19,7 +19,7 @@ from mbk.errors import ImportFailed, PartialFailure, UsageError
 from mbk.model.reports import RunReport
 from mbk.session import Session
 from mbk_s3.settings import MinioSettings
-from mbk_s3.storage import S3Storage
+from mbk_s3.storage import open_storage
 from tests.e2e.site import s3_storage
 from tests.milvus_double.faults import EXPORT, RESTORE
 from tests.milvus_double.server import MilvusDouble
@@ -64,7 +64,7 @@ class Place:
             return {collection.name for collection in self.double.state.collections.values()}
 
     def keys(self, prefix: str) -> list[str]:
-        storage = S3Storage(MinioSettings(**self.service.settings(BACKUPS)))
+        storage = open_storage(MinioSettings(**self.service.settings(BACKUPS)))
         try:
             return [entry.key for entry in storage.list(prefix)]
         finally:
@@ -89,7 +89,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with ministack() as service:
         service.make_bucket(MILVUS)
         service.make_bucket(BACKUPS)
-        storage = S3Storage(MinioSettings(**service.settings(MILVUS), root_path=ROOT))
+        storage = open_storage(MinioSettings(**service.settings(MILVUS), root_path=ROOT))
         with MilvusDouble("v3.0.1", storage=storage, root=ROOT) as double:
             fill(double)
             yield Place(double, service, tmp_path_factory.mktemp("snapshots"))

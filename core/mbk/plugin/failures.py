@@ -16,6 +16,8 @@ from mbk.errors import (
     TransferInterrupted,
     Unreachable,
 )
+from mbk.plugin.wire import WireError
+from mbk.ports.storage import Location
 
 _LASTING = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "doesn't match")
 _LONGEST = 300
@@ -23,12 +25,19 @@ _LONGEST = 300
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a call goes, for messages."""
+    """Where a call goes, for messages. With ``account`` the bucket is a container of it."""
 
     bucket: str
     endpoint: str
+    account: str = ""
+
+    @classmethod
+    def of(cls, location: Location) -> Place:
+        return cls(location.bucket, location.endpoint, location.account)
 
     def __str__(self) -> str:
+        if self.account:
+            return f"container {self.bucket!r} of account {self.account!r} at {self.endpoint}"
         return f"bucket {self.bucket!r} at {self.endpoint}"
 
 
@@ -56,6 +65,9 @@ class Translation:
             yield
         except MbkError:
             raise
+        except WireError as exc:
+            where = f"{key!r} in {place}" if key is not None else str(place)
+            raise exc.kind(f"cannot {doing} {where}: {exc.reason}", hint=exc.hint) from exc.__cause__
         except self.foreign as exc:
             raise self.error(exc, place, doing, key, streaming=streaming) from exc
 

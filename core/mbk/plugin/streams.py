@@ -5,28 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from mbk.errors import MbkError, StorageError
-from mbk.ports.storage import MIB
+from mbk.ports.storage import MIB, Capabilities
 
 #: A write of at most this many known bytes is one part, so that it is one request.
 SINGLE_WRITE = 16 * MIB
-#: How many parts most services allow.
-MAX_PARTS = 10_000
 #: The size of a part, but for objects that would need too many of them.
 PART = 8 * MIB
+#: Into so many groups the parts of a stream of unknown length are divided, each group's parts larger by `PART`: with
+#: 10,000 parts 75 a group, which reaches 5 TiB, the largest object of most services.
+GROUPS = 133
 
 
-def part_sizes(size: int | None, *, max_parts: int = MAX_PARTS, grow_after: int = 75) -> Iterator[int]:
-    """How many bytes each part takes, at most ``max_parts`` of them.
+def part_sizes(size: int | None, limits: Capabilities) -> Iterator[int]:
+    """How many bytes each part takes, within the limits; a multiple of 1 MiB.
 
-    With a known ``size`` all are alike and hold it together. Without one they begin with `PART` and grow by as much
-    after every ``grow_after`` parts: the defaults reach 5 TiB.
+    With a known ``size`` all are alike and hold it together. Without one they begin with `PART` and grow.
     """
+    smallest = max(PART, -(-limits.min_part_size // MIB) * MIB)
     if size is None:
-        for number in range(max_parts):
-            yield PART * (1 + number // grow_after)
+        for number in range(limits.max_parts):
+            yield min(smallest + PART * (number // max(1, limits.max_parts // GROUPS)), limits.max_part_size)
         return
-    part = SINGLE_WRITE if size <= SINGLE_WRITE else max(PART, -(-size // max_parts))
-    for _ in range(max_parts):
+    part = SINGLE_WRITE if size <= SINGLE_WRITE else max(smallest, -(-size // (limits.max_parts * MIB)) * MIB)
+    for _ in range(limits.max_parts):
         yield part
 
 

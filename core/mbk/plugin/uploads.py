@@ -1,89 +1,73 @@
-"""For storages that upload in parts: the bookkeeping of one multipart upload (`mbk.ports.storage.MultipartUpload`)."""
+"""One multipart upload over a wire (`mbk.ports.storage.MultipartUpload`): which parts it has, and how it ends."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from threading import Lock
 from typing import Self
 
-from mbk.errors import MbkError, ObjectNotFound, StorageError
-from mbk.ports.storage import ObjectInfo, Storage
+from mbk.errors import MbkError, ObjectNotFound, StorageError, Unsupported
+from mbk.plugin.calls import Calls
+from mbk.plugin.wire import Part, Terms, Wire
+from mbk.ports.storage import ObjectInfo, Receipt, Storage
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    etag: str
-    size: int
+class PartsUpload:
+    """Parts are sent in any order, from any thread. Making one starts the upload.
 
-
-class PartsUpload(ABC):
-    """An upload whose parts are sent by ``put_part`` and ``copy_part`` of the subclass, in any order, from any thread.
-
-    Both call `remember` for a part that the service took. `complete` may be called again when its answer was lost: an
-    upload that was completed is gone for the service, and then the object is looked for. Leaving the ``with`` block
-    without having completed aborts. ``where`` is the storage as messages tell it.
+    `complete` may be called again when its answer was lost: an upload that was completed is gone for the service, and
+    then the object is looked for. Leaving the ``with`` block without having completed aborts.
     """
 
-    def __init__(self, storage: Storage, key: str, *, where: object) -> None:
-        self._key = key
-        self._owner = storage
-        self._where = where
+    def __init__(self, calls: Calls[Wire], key: str, terms: Terms, *, part_copy: bool) -> None:
+        self._calls = calls
+        self._part_copy = part_copy
         self._parts: dict[int, Part] = {}
         self._lock = Lock()
         self._closed = False
         self._asked_to_complete = False
+        with calls.on_key("start a multipart upload of", key):
+            self._upload = calls.wire.start(key, terms)
 
-    @abstractmethod
-    def send_complete(self, parts: Mapping[int, Part]) -> str | None:
-        """Asks the service to make the object of these parts, which are in order. Returns its etag, if one is told."""
+    def put_part(self, number: int, data: bytes) -> None:
+        with self._calls.on_key(f"write part {number} of", self._upload.key):
+            etag = self._calls.wire.put_part(self._upload, number, data)
+        self._remember(number, etag, len(data))
 
-    @abstractmethod
-    def send_abort(self) -> None:
-        """Asks the service to drop the parts. May raise `ObjectNotFound` for an upload that is gone."""
-
-    def is_ours(self, found: ObjectInfo) -> bool:
-        """Whether an object of the right size is this upload's. By default its etag ends with the number of parts."""
-        return (found.etag or "").endswith(f"-{len(self._parts)}")
-
-    @property
-    def has_parts(self) -> bool:
-        with self._lock:
-            return bool(self._parts)
-
-    def remember(self, number: int, etag: str, size: int) -> None:
-        with self._lock:
-            self._parts[number] = Part(etag, size)
+    def copy_part(self, number: int, source: Storage, key: str, *, offset: int, length: int) -> None:
+        if not self._part_copy:
+            raise Unsupported(f"no part copy from {source.location} to {self._calls.location}")
+        with self._calls.on_source(f"copy part {number} from", source, key):
+            etag = self._calls.wire.copy_part(self._upload, number, source, key, offset=offset, length=length)
+        self._remember(number, etag, length)
 
     def complete(self) -> ObjectInfo:
         with self._lock:
-            parts = dict(sorted(self._parts.items()))
+            parts = [part for _, part in sorted(self._parts.items())]
         if not parts:
-            raise StorageError(f"the upload of {self._key!r} to {self._where} has no parts")
-        size = sum(part.size for part in parts.values())
+            raise StorageError(f"the upload of {self._upload.key!r} to {self._calls.place} has no parts")
         asked, self._asked_to_complete = self._asked_to_complete, True
         try:
-            info = ObjectInfo(self._key, size, self.send_complete(parts))
+            receipt = self._send_complete(parts)
+            info = made(self._upload.key, sum(part.size for part in parts), receipt)
         except ObjectNotFound:
-            if not asked:
+            found = self._object_of(parts) if asked else None
+            if found is None:
                 raise
-            info = self._owner.stat(self._key)
-            if info.size != size or not self.is_ours(info):
-                raise
+            info = found
         self._closed = True
         return info
 
     def abort(self) -> None:
         if self._closed:
             return
-        with suppress(ObjectNotFound):
-            self.send_abort()
+        with suppress(ObjectNotFound), self._calls.on_key("abort the multipart upload of", self._upload.key):
+            self._calls.wire.abort(self._upload)
         self._closed = True
 
     def __repr__(self) -> str:
-        return f"<multipart upload of {self._key!r} to {self._where}>"
+        return f"<multipart upload of {self._upload.key!r} to {self._calls.place}>"
 
     def __enter__(self) -> Self:
         return self
@@ -95,6 +79,30 @@ class PartsUpload(ABC):
         # The first error is the one to tell; what could not be removed is `clean`'s.
         with suppress(MbkError):
             self.abort()
+
+    def _remember(self, number: int, etag: str, size: int) -> None:
+        with self._lock:
+            self._parts[number] = Part(number=number, etag=etag, size=size)
+
+    def _send_complete(self, parts: Sequence[Part]) -> Receipt:
+        with self._calls.on_key("complete the multipart upload of", self._upload.key):
+            return self._calls.wire.complete(self._upload, parts)
+
+    def _object_of(self, parts: Sequence[Part]) -> ObjectInfo | None:
+        """The object at the key, if it is what these parts make: of their size, and by its time or its etag."""
+        with self._calls.on_key("stat", self._upload.key):
+            found = self._calls.wire.head(self._upload.key)
+        started = self._upload.started
+        if started is None:
+            is_ours = (found.etag or "").endswith(f"-{len(parts)}")
+        else:
+            is_ours = found.modified is not None and found.modified >= started
+        return found if is_ours and found.size == sum(part.size for part in parts) else None
+
+
+def made(key: str, size: int, receipt: Receipt) -> ObjectInfo:
+    """An object that was just written, by what is known of it and what the service told."""
+    return ObjectInfo(key, size, receipt.etag, receipt.modified, receipt.checksums)
 
 
 def bare(etag: str | None) -> str | None:

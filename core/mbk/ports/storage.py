@@ -1,6 +1,7 @@
-"""The storage port: what a vendor's plugin implements and the engine builds on.
+"""The storage port, version 2: what a vendor's plugin implements and the engine builds on.
 
-Primitives only. Part splitting, parallelism, retries, verification and fallbacks are the engine's.
+Primitives only. Parallelism, retries, verification and fallbacks are the engine's. An object storage needs not
+implement it call by call: :class:`mbk.plugin.objects.ObjectStorage` does, over a `Wire` of one request a method.
 Every call blocks and may be made from several threads at once. SDK-internal retries are switched off:
 one call is one attempt. Every failure is one of :mod:`mbk.errors`, never an exception of an SDK.
 
@@ -11,11 +12,14 @@ The rule numbers (``L1`` …) are those of :mod:`mbk.testing`, listed in docs/re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeVar, runtime_checkable
+
+#: A plugin that implements an older version is refused when its storage is opened, with what to change.
+PORT_VERSION = 2
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -50,6 +54,10 @@ class Location:
             other.bucket,
         )
 
+    def same_service(self, other: Location) -> bool:
+        """Whether both are buckets of one service, whatever account they belong to."""
+        return (self.backend, self.endpoint) == (other.backend, other.endpoint)
+
     def readable_by_same_milvus(self, other: Location) -> bool:
         """Whether a Milvus that keeps its data here can also read what lies in ``other``, by `mount` and key."""
         return self.same_bucket(other) or bool(self.mount and other.mount)
@@ -59,21 +67,85 @@ class Location:
         return f"{self.backend}://{'/'.join(part for part in parts if part)}"
 
 
+#: The kinds of checksums that `ObjectInfo.checksums` can hold.
+CHECKSUMS = frozenset({"crc32c", "crc64nvme", "crc64ecma", "md5", "sha256"})
+
+_NOTHING: Mapping[str, str] = {}
+
+
+def _nothing() -> Mapping[str, str]:
+    """One shared empty mapping: a listing of a million objects holds a million of these values."""
+    return _NOTHING
+
+
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """One object of a listing or a stat; ``size`` in bytes.
+    """One object of a listing, a stat or a write; ``size`` in bytes. What the service did not tell is None or empty.
 
-    In a listing with ``recursive=False`` a key that ends with ``/`` is a common prefix: its size is 0, the rest None.
+    ``checksums`` are of the whole object's bytes, by kind (`CHECKSUMS`), each as lower-case hexadecimal digits of the
+    digest, the most significant byte first. ``storage_class`` is the vendor's own word, empty where it tells none.
     """
 
     key: str
     size: int
     etag: str | None = None
     modified: datetime | None = None
+    checksums: Mapping[str, str] = field(default_factory=_nothing, hash=False)
+    storage_class: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What the service told of an object that it made or copied: None or empty where it told nothing.
+
+    As `ObjectInfo`, but most services tell no size of a copy, and the key is the caller's.
+    """
+
+    size: int | None = None
+    etag: str | None = None
+    modified: datetime | None = None
+    checksums: Mapping[str, str] = field(default_factory=_nothing, hash=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """What lies directly below a prefix: the objects, and the common prefixes (each ends with ``/``) of all others."""
+
+    objects: tuple[ObjectInfo, ...] = ()
+    prefixes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """Until ``until`` (with a zone) nobody may delete or replace the object; ``governance`` can be lifted by those allowed to."""
+
+    mode: Literal["governance", "compliance"]
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteOptions:
+    """How an object is to be kept. Each option that is set must be named by ``Capabilities.write_options``.
+
+    ``storage_class`` is the vendor's own word. ``encryption_key`` is the id of a key in the vendor's key service, with
+    which the service encrypts the object. ``tags`` are the vendor's object tags.
+    """
+
+    retention: Retention | None = None
+    storage_class: str = ""
+    encryption_key: str = ""
+    tags: Mapping[str, str] = field(default_factory=_nothing, hash=False)
 
     @property
-    def is_prefix(self) -> bool:
-        return self.key.endswith("/")
+    def chosen(self) -> frozenset[str]:
+        """The names of the options that are set."""
+        return frozenset(name for name in WRITE_OPTIONS if getattr(self, name))
+
+
+#: The names of all options, as `Capabilities.write_options` lists those that a storage honours.
+WRITE_OPTIONS = frozenset({"retention", "storage_class", "encryption_key", "tags"})
+#: As the bucket's own defaults have it.
+PLAIN = WriteOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +153,9 @@ class Capabilities:
     """What a storage can do and its limits, as data. Sizes in bytes; None means no limit worth knowing.
 
     A capability is a promise: the conformance kit tries each one that is declared, and expects
-    :class:`~mbk.errors.Unsupported` from each one that is not.
+    :class:`~mbk.errors.Unsupported` from each one that is not. ``checksums`` are the kinds that `Storage.stat` tells
+    of every object that this storage made, however it made it; it may tell more of some. ``write_options`` are the
+    fields of `WriteOptions` that are honoured.
     """
 
     server_side_copy: bool = False
@@ -89,8 +163,8 @@ class Capabilities:
     conditional_write: bool = False
     multipart: bool = False
     checksums: frozenset[str] = frozenset()
+    write_options: frozenset[str] = frozenset()
     max_copy_size: int | None = None
-    max_write_size: int | None = None
     min_part_size: int = 5 * MIB
     max_part_size: int = 5 * GIB
     max_parts: int = 10_000
@@ -123,9 +197,99 @@ class MultipartUpload(Protocol):
         """Forgets the upload and its parts; idempotent; after :meth:`complete` it does nothing."""
 
 
+class Lister(Protocol):
+    """Finding objects."""
+
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
+        """Lazily yields the objects whose key starts with ``prefix``, each once, in no promised order (L1-L10).
+
+        With ``start_after`` only those whose key comes after it, by code point. A missing prefix yields nothing.
+        Directory markers (empty objects whose key ends with ``/``) and unfinished or temporary objects are not yielded.
+        """
+
+    def list_level(self, prefix: str = "") -> Level:
+        """The objects directly below the prefix, and one common prefix for each "directory" below it (L2-L7)."""
+
+
+class Reader(Protocol):
+    """Looking at objects."""
+
+    def stat(self, key: str) -> ObjectInfo:
+        """What the service tells of the object; `ObjectNotFound` where there is none (R5, R6, R8)."""
+
+    def read(
+        self, key: str, *, offset: int = 0, length: int | None = None
+    ) -> AbstractContextManager[Iterator[bytes]]:
+        """Opens a stream of non-empty chunks of ``length`` bytes from ``offset`` (to the end when None).
+
+        `ObjectNotFound` is raised on entering, and `ObjectArchived` where the object must be restored from an archive
+        first. A range that reaches past the end yields what is there; a range that starts at or past the end yields
+        nothing. `TransferInterrupted` when the stream breaks off early (R1-R4, R7, R9).
+        """
+
+
+class Writer(Protocol):
+    """Making objects. An option that is not in ``capabilities.write_options`` is `Unsupported`, never dropped (O1, O2)."""
+
+    def write(
+        self, key: str, chunks: Iterable[bytes], *, size: int | None = None, options: WriteOptions = PLAIN
+    ) -> ObjectInfo:
+        """Writes an object whole or not at all, replacing what was there (W1-W7).
+
+        ``size`` is the sum of the chunks where the caller knows it; a mismatch raises and nothing is visible.
+        Without it the storage streams (multipart where it must), with memory bounded by a few parts.
+        An exception of the iterable passes through unchanged, and nothing is visible.
+        """
+
+    def write_if_absent(
+        self, key: str, chunks: Iterable[bytes], *, size: int | None = None, options: WriteOptions = PLAIN
+    ) -> ObjectInfo:
+        """As `write`, but raises `ObjectExists` where the key has an object. Of two racing writers one wins (W8-W10).
+
+        `Unsupported` where ``capabilities.conditional_write`` is False. Where the answer to an earlier attempt of the
+        same caller was lost, its own object is met: compare the object before believing `ObjectExists`.
+        """
+
+    def multipart(
+        self, key: str, *, options: WriteOptions = PLAIN
+    ) -> AbstractContextManager[MultipartUpload]:
+        """Starts a multipart upload; `Unsupported` where ``capabilities.multipart`` is False."""
+
+
+class Deleter(Protocol):
+    """Removing objects, and what killed processes left."""
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Deletes each key; a missing key is no error. `DeleteFailed` names those that are still there (D1-D4)."""
+
+    def clean(self, prefix: str) -> int:
+        """Removes what killed processes left below ``prefix``: unfinished multipart uploads, temporary files.
+
+        Returns how many. Objects are never touched. The caller knows that nobody else writes there (X1, X2).
+        """
+
+
+class Copier(Protocol):
+    """Copying inside of the service. Called on the destination."""
+
+    def can_copy_from(self, other: Storage) -> bool:
+        """Whether a server-side copy from ``other`` is worth trying: the same vendor and service, no request made.
+
+        Decided by ``other.location``, or by an `ability` of it: ``other`` may be wrapped (C7).
+        """
+
+    def copy(self, source: Storage, source_key: str, key: str, *, options: WriteOptions = PLAIN) -> Receipt:
+        """Copies an object server side: its bytes never pass through this process.
+
+        Returns what the service told of the copy, which may be nothing: the caller verifies by listing.
+        `Unsupported` where the pair of storages cannot, `PermissionDenied` where the destination's credentials may
+        not read the source; never a silent fallback. Sizes up to ``capabilities.max_copy_size`` (C1-C8).
+        """
+
+
 @runtime_checkable
-class Storage(Protocol):
-    """One bucket, opened with one set of credentials."""
+class Storage(Lister, Reader, Writer, Deleter, Copier, Protocol):
+    """One bucket, opened with one set of credentials. What needs less asks for one of the roles that it is made of."""
 
     @property
     def location(self) -> Location: ...
@@ -143,67 +307,33 @@ class Storage(Protocol):
     def close(self) -> None:
         """Gives connections back; idempotent (S3)."""
 
-    def list(self, prefix: str = "", *, recursive: bool = True) -> Iterator[ObjectInfo]:
-        """Lazily yields the objects whose key starts with ``prefix``, each once, in no promised order (L1-L9).
 
-        ``recursive=False`` yields the objects directly below the prefix, and one common prefix (a key ending with
-        ``/``) for each "directory" below it. A missing prefix yields nothing. Directory markers (empty objects whose
-        key ends with ``/``) and unfinished or temporary objects are not yielded.
-        """
+class StorageRef(Protocol):
+    """What opens one storage again, in this process or in another one: frozen, picklable, its repr without a secret (S9)."""
 
-    def stat(self, key: str) -> ObjectInfo:
-        """The object's size and etag; `ObjectNotFound` where there is none (R5, R6)."""
+    def open(self) -> Storage:
+        """Opens it anew, with the plugins of the process that calls; the caller closes it. Raises what opening raises."""
 
-    def read(
-        self, key: str, *, offset: int = 0, length: int | None = None
-    ) -> AbstractContextManager[Iterator[bytes]]:
-        """Opens a stream of non-empty chunks of ``length`` bytes from ``offset`` (to the end when None).
 
-        `ObjectNotFound` is raised on entering. A range that reaches past the end yields what is there; a range that
-        starts at or past the end yields nothing. `TransferInterrupted` when the stream breaks off early (R1-R4, R7).
-        """
+Ability = TypeVar("Ability")
 
-    def write(self, key: str, chunks: Iterable[bytes], *, size: int | None = None) -> ObjectInfo:
-        """Writes an object whole or not at all, replacing what was there (W1-W7).
 
-        ``size`` is the sum of the chunks where the caller knows it; a mismatch raises and nothing is visible.
-        Without it the storage streams (multipart where it must), with memory bounded by a few parts.
-        An exception of the iterable passes through unchanged, and nothing is visible.
-        """
+def ability(storage: object, kind: type[Ability]) -> Ability | None:
+    """What of ``storage`` has the methods of ``kind``, a runtime-checkable protocol: itself, or what it wraps.
 
-    def write_if_absent(self, key: str, chunks: Iterable[bytes], *, size: int | None = None) -> ObjectInfo:
-        """As `write`, but raises `ObjectExists` where the key has an object. Of two racing writers one wins (W8-W10).
-
-        `Unsupported` where ``capabilities.conditional_write`` is False.
-        """
-
-    def delete(self, keys: Iterable[str]) -> None:
-        """Deletes each key; a missing key is no error. `DeleteFailed` names those that are still there (D1-D4)."""
-
-    def can_copy_from(self, other: Storage) -> bool:
-        """Whether a server-side copy from ``other`` is worth trying: the same vendor and service, no request made."""
-
-    def copy(self, source: Storage, source_key: str, key: str) -> None:
-        """Copies an object server side: its bytes never pass through this process. Called on the destination.
-
-        Nothing is returned, because vendors answer with neither size nor etag: the caller verifies by listing.
-        `Unsupported` where the pair of storages cannot, `PermissionDenied` where the destination's credentials may
-        not read the source; never a silent fallback. Sizes up to ``capabilities.max_copy_size`` (C1-C6).
-        """
-
-    def multipart(self, key: str) -> AbstractContextManager[MultipartUpload]:
-        """Starts a multipart upload; `Unsupported` where ``capabilities.multipart`` is False."""
-
-    def clean(self, prefix: str) -> int:
-        """Removes what killed processes left below ``prefix``: unfinished multipart uploads, temporary files.
-
-        Returns how many. Objects are never touched. The caller knows that nobody else writes there (X1, X2).
-        """
+    A storage that adds to another one (throttles, traces, counts) has that one as its attribute ``wrapped``, and is
+    looked through. A storage that keeps other bytes or keys than it is given (encrypts, renames) must have no
+    attribute ``wrapped`` and a `Location` whose ``backend`` is its own name, so that nothing passes it by.
+    """
+    layer: object | None = storage
+    while layer is not None and not isinstance(layer, kind):
+        layer = getattr(layer, "wrapped", None)
+    return layer
 
 
 @runtime_checkable
 class MilvusReachable(Protocol):
-    """What a `Storage` may also be: Milvus itself can write to it and read from it, as it does with snapshots.
+    """An `ability` of some storages: Milvus itself can write to it and read from it, as it does with snapshots.
 
     Milvus copies inside one kind of service only, and refuses what it cannot.
     """

@@ -24,7 +24,18 @@ if TYPE_CHECKING:
 
 __all__ = ["MemoryService", "MemoryStorage", "StorageConformance", "rules"]
 
-_RULE_MODULES = ("kit", "listing", "keys", "reading", "writing", "deleting", "copying", "parts", "whole")
+_RULE_MODULES = (
+    "kit",
+    "listing",
+    "keys",
+    "reading",
+    "writing",
+    "deleting",
+    "copying",
+    "parts",
+    "options",
+    "whole",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -7,13 +7,14 @@ from mbk.testing.deleting import Deleting
 from mbk.testing.keys import Keys
 from mbk.testing.kit import rule_of
 from mbk.testing.listing import Listing
+from mbk.testing.options import Options
 from mbk.testing.parts import Parts
 from mbk.testing.reading import Reading
 from mbk.testing.whole import Whole
 from mbk.testing.writing import Writing
 
 
-class StorageConformance(Listing, Keys, Reading, Writing, Deleting, Copying, Parts, Whole):
+class StorageConformance(Listing, Keys, Reading, Writing, Deleting, Copying, Parts, Options, Whole):
     """Subclass it as ``class TestAcme(StorageConformance)`` with a fixture ``storage``, and let pytest collect it."""
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from mbk.errors import ObjectNotFound, Unsupported
-from mbk.ports.storage import MIB, Storage
-from mbk.testing.kit import Kit, content, in_threads, needs, put, sample
+from mbk.plugin.wrapper import StorageWrapper
+from mbk.ports.storage import MIB, Receipt, Storage
+from mbk.testing.kit import Kit, content, in_threads, needs, part_size, put, sample
 from mbk.testing.memory import MemoryService, MemoryStorage
 
 
@@ -80,3 +81,28 @@ class Copying(Kit):
         keys = [f"{prefix}to/{number % 4}/{number}" for number in range(32)]
         in_threads(lambda key: storage.copy(storage, f"{prefix}from", key), keys)
         assert [key for key in keys if content(storage, key) != b"x"] == []
+
+    def test_c7_a_wrapped_source(self, storage: Storage, other_storage: Storage, prefix: str) -> None:
+        """C7. A source that another plugin wrapped is copied from as it is without, whole and in parts."""
+        needs(storage, "server_side_copy")
+        data = sample(part_size(storage) + 1)
+        put(other_storage, f"{prefix}from", data)
+        wrapped = StorageWrapper(StorageWrapper(other_storage))
+        assert storage.can_copy_from(wrapped)
+        storage.copy(wrapped, f"{prefix}from", f"{prefix}to")
+        assert content(storage, f"{prefix}to") == data
+        if storage.capabilities.part_copy:
+            with storage.multipart(f"{prefix}parts") as upload:
+                upload.copy_part(1, wrapped, f"{prefix}from", offset=1, length=len(data) - 1)
+                upload.complete()
+            assert content(storage, f"{prefix}parts") == data[1:]
+
+    def test_c8_what_is_told_of_a_copy(self, storage: Storage, prefix: str) -> None:
+        """C8. What a copy tells is true of the new object: its size, its etag as a stat tells it."""
+        needs(storage, "server_side_copy")
+        put(storage, f"{prefix}from", b"0123456789")
+        receipt = storage.copy(storage, f"{prefix}from", f"{prefix}to")
+        assert isinstance(receipt, Receipt)
+        assert receipt.size in (None, 10)
+        assert receipt.etag in (None, storage.stat(f"{prefix}to").etag)
+        assert receipt.modified is None or receipt.modified.tzinfo is not None

@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import ClassVar, TypeVar
 from uuid import uuid4
@@ -14,7 +15,7 @@ from uuid import uuid4
 import pytest
 
 from mbk.errors import MbkError, ObjectNotFound
-from mbk.ports.storage import MIB, Storage
+from mbk.ports.storage import MIB, Retention, Storage, StorageRef, WriteOptions
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -34,13 +35,16 @@ class Kit:
     ``storage``: a storage opened anew for each test, on an existing bucket. Required.
     ``other_storage``: another bucket of the same service, to copy from. Default: ``storage`` itself.
     ``missing_storage``: a storage opened on a bucket that does not exist and may be created. Default: none.
+    ``reference``: a `StorageRef` to ``storage``. Default: none.
 
+    ``option_values`` are values of `WriteOptions` that the service takes, where the kit's own are not.
     ``excused`` gives for a rule's number the reason why this storage breaks it; the rule must then fail.
     ``secrets`` are the secrets that the storage was opened with, to look for where they must not be.
     """
 
     excused: ClassVar[Mapping[str, str]] = {}
     secrets: ClassVar[Sequence[str]] = ()
+    option_values: ClassVar[WriteOptions] = WriteOptions()
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -66,6 +70,11 @@ class Kit:
         return None
 
     @pytest.fixture
+    def reference(self, storage: Storage) -> StorageRef | None:
+        del storage
+        return None
+
+    @pytest.fixture
     def prefix(self, storage: Storage, other_storage: Storage) -> Iterator[str]:
         """A prefix of its own for each test, emptied afterwards in both buckets."""
         prefix = f"mbk-conformance/{uuid4().hex}/"
@@ -84,6 +93,27 @@ class Kit:
         """Makes ``key`` undeletable and returns what undoes it, or None where there is no way."""
         del storage, key
         return None
+
+    def archive(self, storage: Storage, key: str) -> bool:
+        """Makes ``key`` an object that must be restored before it is read; False where there is no way."""
+        del storage, key
+        return False
+
+    def options_of(self, storage: Storage, key: str) -> WriteOptions | None:
+        """The options that the service itself says the object has, asked past the storage; None where there is no way."""
+        del storage, key
+        return None
+
+    def options(self, name: str) -> WriteOptions:
+        """One option set, to a value of ``option_values`` or of the kit's own. A retention ends after two seconds."""
+        own: dict[str, object] = {
+            "storage_class": "STANDARD_IA",
+            "encryption_key": "mbk-conformance",
+            "tags": {"purpose": "mbk conformance", "odd+&=": "a/b@c"},
+            "retention": Retention(mode="governance", until=datetime.now(UTC) + timedelta(seconds=2)),
+        }
+        value = getattr(self.option_values, name) or own[name]
+        return WriteOptions(**{name: value})  # type: ignore[arg-type]  # of the option's own type
 
     @pytest.fixture(autouse=True)
     def _excuse(self, request: pytest.FixtureRequest) -> None:
@@ -150,8 +180,14 @@ def content(storage: Storage, key: str) -> Content | None:
         return None
 
 
-def keys_of(storage: Storage, prefix: str, *, recursive: bool = True) -> list[str]:
-    return sorted(info.key for info in storage.list(prefix, recursive=recursive))
+def keys_of(storage: Storage, prefix: str) -> list[str]:
+    return sorted(info.key for info in storage.list(prefix))
+
+
+def level_of(storage: Storage, prefix: str) -> list[str]:
+    """Keys and common prefixes directly below."""
+    level = storage.list_level(prefix)
+    return sorted([*(info.key for info in level.objects), *level.prefixes])
 
 
 def part_size(storage: Storage) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from mbk.errors import InvalidKey
 from mbk.ports.storage import Storage
-from mbk.testing.kit import Kit, in_threads, keys_of, part_size, put
+from mbk.testing.kit import Kit, in_threads, keys_of, level_of, part_size, put
 
 #: More than one page of every service known.
 MORE_THAN_A_PAGE = 1_050
@@ -30,28 +30,25 @@ class Listing(Kit):
             put(storage, prefix + name)
         assert keys_of(storage, f"{prefix}46/") == [f"{prefix}46/a"]
         assert keys_of(storage, f"{prefix}d/K/") == [f"{prefix}d/K/a"]
-        assert keys_of(storage, f"{prefix}46/", recursive=False) == [f"{prefix}46/a"]
+        assert level_of(storage, f"{prefix}46/") == [f"{prefix}46/a"]
 
     def test_l3_a_missing_prefix_is_empty(self, storage: Storage, prefix: str) -> None:
         """L3. A prefix without objects yields nothing and is no error, also where an object has that name."""
         put(storage, f"{prefix}object")
         for missing in ("nothing/", "nothing/here/", "object/", "object/below/"):
             assert keys_of(storage, prefix + missing) == []
-            assert keys_of(storage, prefix + missing, recursive=False) == []
+            assert level_of(storage, prefix + missing) == []
 
-    def test_l4_not_recursive_yields_common_prefixes(self, storage: Storage, prefix: str) -> None:
-        """L4. With ``recursive=False`` a listing yields the objects directly below and each common prefix once, of size 0."""
+    def test_l4_levels(self, storage: Storage, prefix: str) -> None:
+        """L4. A level has the objects directly below the prefix, with their size, and apart from them each common prefix once."""
         for name in ("a", "b/1", "b/2", "b/c/3", "d/4", "e"):
             put(storage, prefix + name, b"xx")
-        listed = sorted(
-            (info.key, info.size, info.is_prefix) for info in storage.list(prefix, recursive=False)
-        )
-        assert listed == [
-            (f"{prefix}a", 2, False),
-            (f"{prefix}b/", 0, True),
-            (f"{prefix}d/", 0, True),
-            (f"{prefix}e", 2, False),
+        level = storage.list_level(prefix)
+        assert sorted((info.key, info.size) for info in level.objects) == [
+            (f"{prefix}a", 2),
+            (f"{prefix}e", 2),
         ]
+        assert sorted(level.prefixes) == [f"{prefix}b/", f"{prefix}d/"]
 
     def test_l5_directory_markers_are_hidden(self, storage: Storage, prefix: str) -> None:
         """L5. Directory markers (empty objects whose key ends with ``/``) are not yielded as objects."""
@@ -64,8 +61,8 @@ class Listing(Kit):
         try:
             assert keys_of(storage, prefix) == [f"{prefix}dir/a"]
             assert keys_of(storage, f"{prefix}dir/") == [f"{prefix}dir/a"]
-            assert keys_of(storage, f"{prefix}dir/", recursive=False) == [f"{prefix}dir/a"]
-            assert keys_of(storage, prefix, recursive=False) == [f"{prefix}dir/"]
+            assert level_of(storage, f"{prefix}dir/") == [f"{prefix}dir/a"]
+            assert level_of(storage, prefix) == [f"{prefix}dir/"]
         finally:
             storage.delete([marker] if marker else [])
 
@@ -76,7 +73,7 @@ class Listing(Kit):
         def chunks() -> Iterator[bytes]:
             yield b"x" * 300_000
             seen.append(keys_of(storage, prefix))
-            seen.append(keys_of(storage, prefix, recursive=False))
+            seen.append(level_of(storage, prefix))
             yield b"x"
 
         storage.write(f"{prefix}written", chunks())
@@ -86,14 +83,15 @@ class Listing(Kit):
         with storage.multipart(f"{prefix}parts") as upload:
             upload.put_part(1, b"x" * part_size(storage))
             assert keys_of(storage, prefix) == [f"{prefix}written"]
-            assert keys_of(storage, prefix, recursive=False) == [f"{prefix}written"]
+            assert level_of(storage, prefix) == [f"{prefix}written"]
 
     def test_l7_more_than_a_page(self, storage: Storage, prefix: str) -> None:
-        """L7. A listing goes on past the service's page (often 1,000), recursive or not, each key once."""
+        """L7. A listing and a level go on past the service's page (often 1,000), each key once, also with ``start_after``."""
         keys = [f"{prefix}{number:05}/x" for number in range(MORE_THAN_A_PAGE)]
         in_threads(lambda key: put(storage, key), keys)
         assert keys_of(storage, prefix) == keys
-        assert keys_of(storage, prefix, recursive=False) == [key[:-1] for key in keys]
+        assert level_of(storage, prefix) == [key[:-1] for key in keys]
+        assert sorted(info.key for info in storage.list(prefix, start_after=keys[9])) == keys[10:]
 
     def test_l8_may_be_abandoned(self, storage: Storage, prefix: str) -> None:
         """L8. A listing that is abandoned in the middle, or not begun, leaves the storage usable."""
@@ -114,3 +112,15 @@ class Listing(Kit):
         assert keys_of(storage, prefix) == [f"{prefix}b"]
         storage.delete([f"{prefix}b"])
         assert keys_of(storage, prefix) == []
+
+    def test_l10_starts_after_a_key(self, storage: Storage, prefix: str) -> None:
+        """L10. With ``start_after`` a listing yields the objects whose key comes after it by code point, and no others; the key needs not be there."""
+        names = ("a", "a0", "b-", "b/c", "b/d", "b0", "é", "汉", "🚀")
+        keys = [f"{prefix}{name}" for name in names]
+        for key in keys:
+            put(storage, key)
+        for start in ("", *keys, f"{prefix}a/a", f"{prefix}b/", f"{prefix}z", prefix, "!", "~"):
+            listed = sorted(info.key for info in storage.list(prefix, start_after=start))
+            assert listed == [key for key in keys if key > start], start
+        below = storage.list(f"{prefix}b/", start_after=f"{prefix}b/c")
+        assert [info.key for info in below] == [f"{prefix}b/d"]

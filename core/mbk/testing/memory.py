@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
+from uuid import uuid4
+from weakref import WeakValueDictionary
 
 from mbk.errors import (
     BucketNotFound,
     DeleteFailed,
     InvalidKey,
     MbkError,
+    ObjectArchived,
     ObjectExists,
     ObjectNotFound,
+    PermissionDenied,
     StorageError,
     Unsupported,
 )
-from mbk.ports.storage import Capabilities, Location, MultipartUpload, ObjectInfo, Storage
+from mbk.ports.storage import (
+    PLAIN,
+    WRITE_OPTIONS,
+    Capabilities,
+    Level,
+    Location,
+    MultipartUpload,
+    ObjectInfo,
+    Receipt,
+    Storage,
+    WriteOptions,
+)
 
 EVERYTHING = Capabilities(
     server_side_copy=True,
     part_copy=True,
     conditional_write=True,
     multipart=True,
+    checksums=frozenset({"md5", "sha256"}),
+    write_options=WRITE_OPTIONS,
     min_part_size=1,
     delete_batch=1000,
 )
@@ -35,17 +53,21 @@ Fault = Callable[[str, str], None]
 
 
 _VERSIONS = count(1)
+#: What is in a storage class of this name must be restored before it is read.
+ARCHIVE = "ARCHIVE"
 
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
     data: bytes
     info: ObjectInfo
+    options: WriteOptions = PLAIN
 
 
 @dataclass(eq=False, slots=True)
 class StoredUpload:
     key: str
+    options: WriteOptions = PLAIN
     parts: dict[int, bytes] = field(default_factory=dict)
 
 
@@ -59,8 +81,25 @@ class MemoryService:
     """Buckets that live as long as this object; storages opened on one service copy from each other."""
 
     def __init__(self, *buckets: str) -> None:
+        self.name = uuid4().hex
+        _SERVICES[self.name] = self
         self.lock = threading.RLock()
         self.buckets = {name: Bucket() for name in buckets}
+
+
+#: By name, so that a reference finds its service again.
+_SERVICES: WeakValueDictionary[str, MemoryService] = WeakValueDictionary()
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRef:
+    """A :class:`mbk.ports.storage.StorageRef`, in this process only and as long as the service is there."""
+
+    service: str
+    bucket: str
+
+    def open(self) -> MemoryStorage:
+        return MemoryStorage(_SERVICES[self.service], self.bucket)
 
 
 class MemoryStorage:
@@ -69,6 +108,8 @@ class MemoryStorage:
     ``fault`` is called before each primitive with its name (``check list stat read chunk write delete copy multipart
     put_part copy_part complete abort clean``) and its key or prefix. For ``delete`` an :class:`~mbk.errors.MbkError`
     becomes that key's entry in `DeleteFailed`; ``chunk`` precedes each chunk of a read.
+
+    Objects of the storage class `ARCHIVE` cannot be read, and those under a retention cannot be deleted until it ends.
     """
 
     chunk_size = 64 * 1024
@@ -84,9 +125,7 @@ class MemoryStorage:
     ) -> None:
         self.service = service or MemoryService(bucket)
         self.fault: Fault = fault or _no_fault
-        self._location = Location(
-            backend="memory", endpoint=f"{id(self.service):x}", bucket=bucket, root=root
-        )
+        self._location = Location(backend="memory", endpoint=self.service.name, bucket=bucket, root=root)
         self._capabilities = capabilities
 
     def __repr__(self) -> str:
@@ -121,20 +160,20 @@ class MemoryStorage:
     def close(self) -> None:
         pass
 
-    def list(self, prefix: str = "", *, recursive: bool = True) -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
         self.fault("list", prefix)
-        with self.service.lock:
-            found = [item.info for key, item in self.bucket.objects.items() if key.startswith(prefix)]
-        directories: set[str] = set()
-        for info in found:
-            name, slash, _ = info.key[len(prefix) :].partition("/")
-            directory = prefix + name + slash
-            if slash and not recursive:
-                if directory not in directories:
-                    directories.add(directory)
-                    yield ObjectInfo(directory, 0)
-            elif not info.is_prefix:
+        for info in self.below(prefix):
+            if info.key > start_after and not info.key.endswith("/"):
                 yield info
+
+    def list_level(self, prefix: str = "") -> Level:
+        self.fault("list", prefix)
+        found = self.below(prefix)
+        names = {info.key: info.key[len(prefix) :].partition("/") for info in found}
+        return Level(
+            objects=tuple(i for i in found if not (names[i.key][1] or i.key.endswith("/"))),
+            prefixes=tuple(dict.fromkeys(f"{prefix}{name}/" for name, slash, _ in names.values() if slash)),
+        )
 
     def stat(self, key: str) -> ObjectInfo:
         self.fault("stat", key)
@@ -143,7 +182,10 @@ class MemoryStorage:
     @contextmanager
     def read(self, key: str, *, offset: int = 0, length: int | None = None) -> Iterator[Iterator[bytes]]:
         self.fault("read", key)
-        data = self.get(key).data
+        found = self.get(key)
+        if found.options.storage_class == ARCHIVE:
+            raise ObjectArchived(f"{self._location}: {key} is archived", hint="restore it first")
+        data = found.data
         end = len(data) if length is None else min(len(data), offset + length)
         yield self._chunks(key, data[offset:end])
 
@@ -152,21 +194,27 @@ class MemoryStorage:
             self.fault("chunk", key)
             yield data[start : start + self.chunk_size]
 
-    def write(self, key: str, chunks: Iterable[bytes], *, size: int | None = None) -> ObjectInfo:
+    def write(
+        self, key: str, chunks: Iterable[bytes], *, size: int | None = None, options: WriteOptions = PLAIN
+    ) -> ObjectInfo:
         self.fault("write", key)
         self.check_key(key)
-        return self.put(key, self.collect(key, chunks, size))
+        self.check_options(options)
+        return self.put(key, self.collect(key, chunks, size), options)
 
-    def write_if_absent(self, key: str, chunks: Iterable[bytes], *, size: int | None = None) -> ObjectInfo:
+    def write_if_absent(
+        self, key: str, chunks: Iterable[bytes], *, size: int | None = None, options: WriteOptions = PLAIN
+    ) -> ObjectInfo:
         if not self._capabilities.conditional_write:
             raise Unsupported(f"{self._location}: no conditional write")
         self.fault("write", key)
         self.check_key(key)
+        self.check_options(options)
         data = self.collect(key, chunks, size)
         with self.service.lock:
             if key in self.bucket.objects:
                 raise ObjectExists(f"{self._location}: {key} exists")
-            return self.put(key, data)
+            return self.put(key, data, options)
 
     def delete(self, keys: Iterable[str]) -> None:
         failures: dict[str, str] = {}
@@ -174,31 +222,31 @@ class MemoryStorage:
             self.check_key(key)
             try:
                 self.fault("delete", key)
+                self.remove(key)
             except MbkError as exc:
                 failures[key] = exc.message
-                continue
-            with self.service.lock:
-                self.bucket.objects.pop(key, None)
         if failures:
             raise DeleteFailed(f"{self._location}: {len(failures)} keys are still there", failures=failures)
 
     def can_copy_from(self, other: Storage) -> bool:
-        return isinstance(other, MemoryStorage) and other.service is self.service
+        return self._location.same_service(other.location)
 
-    def copy(self, source: Storage, source_key: str, key: str) -> None:
+    def copy(self, source: Storage, source_key: str, key: str, *, options: WriteOptions = PLAIN) -> Receipt:
         if not (self._capabilities.server_side_copy and self.can_copy_from(source)):
             raise Unsupported(f"{self._location}: no copy from {source.location}")
-        assert isinstance(source, MemoryStorage)
         self.fault("copy", key)
         self.check_key(key)
-        self.put(key, source.get(source_key).data)
+        self.check_options(options)
+        info = self.put(key, self.sibling(source).get(source_key).data, options)
+        return Receipt(size=info.size, etag=info.etag, modified=info.modified, checksums=info.checksums)
 
-    def multipart(self, key: str) -> MultipartUpload:
+    def multipart(self, key: str, *, options: WriteOptions = PLAIN) -> MultipartUpload:
         if not self._capabilities.multipart:
             raise Unsupported(f"{self._location}: no multipart upload")
         self.fault("multipart", key)
         self.check_key(key)
-        upload = StoredUpload(key)
+        self.check_options(options)
+        upload = StoredUpload(key, options)
         with self.service.lock:
             self.bucket.uploads.append(upload)
         return MemoryUpload(self, upload)
@@ -213,6 +261,31 @@ class MemoryStorage:
 
     # What the primitives above are made of, for subclasses that break one of them on purpose.
 
+    def reference(self) -> MemoryRef:
+        return MemoryRef(self.service.name, self._location.bucket)
+
+    def sibling(self, source: Storage) -> MemoryStorage:
+        """The bucket of a storage of the same service, however that storage is wrapped."""
+        here = self._location.same_bucket(source.location)
+        return self if here else type(self)(self.service, source.location.bucket)
+
+    def below(self, prefix: str) -> tuple[ObjectInfo, ...]:
+        with self.service.lock:
+            items = [*self.bucket.objects.items()]
+        return tuple(item.info for key, item in items if key.startswith(prefix))
+
+    def remove(self, key: str) -> None:
+        with self.service.lock:
+            found = self.bucket.objects.get(key)
+            retention = found and found.options.retention
+            if retention and retention.until > datetime.now(UTC):
+                raise PermissionDenied(f"{self._location}: {key} is retained until {retention.until}")
+            self.bucket.objects.pop(key, None)
+
+    def check_options(self, options: WriteOptions) -> None:
+        if refused := options.chosen - self.capabilities.write_options:
+            raise Unsupported(f"{self._location}: no {', '.join(sorted(refused))}")
+
     def check_key(self, key: str) -> None:
         if not key or len(key.encode()) > self._capabilities.max_key_bytes:
             raise InvalidKey(f"{self._location}: {key[:40]!r} is empty or too long for a key")
@@ -225,11 +298,21 @@ class MemoryStorage:
             except KeyError:
                 raise ObjectNotFound(f"{self._location}: no object {key}") from None
 
-    def put(self, key: str, data: bytes) -> ObjectInfo:
-        info = ObjectInfo(key, len(data), f"v{next(_VERSIONS)}", datetime.now(UTC))
+    def put(self, key: str, data: bytes, options: WriteOptions = PLAIN) -> ObjectInfo:
+        info = ObjectInfo(
+            key,
+            len(data),
+            etag=f"v{next(_VERSIONS)}",
+            modified=datetime.now(UTC),
+            checksums=self.digests(data),
+            storage_class=options.storage_class,
+        )
         with self.service.lock:
-            self.bucket.objects[key] = StoredObject(data, info)
+            self.bucket.objects[key] = StoredObject(data, info, options)
         return info
+
+    def digests(self, data: bytes) -> dict[str, str]:
+        return {kind: hashlib.new(kind, data).hexdigest() for kind in sorted(self.capabilities.checksums)}
 
     def collect(self, key: str, chunks: Iterable[bytes], size: int | None) -> bytes:
         self.require_bucket()
@@ -261,9 +344,8 @@ class MemoryUpload:
     def copy_part(self, number: int, source: Storage, key: str, *, offset: int, length: int) -> None:
         if not (self.storage.capabilities.part_copy and self.storage.can_copy_from(source)):
             raise Unsupported(f"{self.storage.location}: no part copy from {source.location}")
-        assert isinstance(source, MemoryStorage)
         self.storage.fault("copy_part", self.upload.key)
-        data = source.get(key).data[offset : offset + length]
+        data = self.storage.sibling(source).get(key).data[offset : offset + length]
         if len(data) != length:
             raise StorageError(f"{source.location}: {key} ends before byte {offset + length}")
         self.put_part(number, data)
@@ -275,7 +357,7 @@ class MemoryUpload:
             if not self.upload.parts:
                 raise StorageError(f"{self.storage.location}: {self.upload.key} has no parts")
             self.forget()
-            return self.storage.put(self.upload.key, self.joined())
+            return self.storage.put(self.upload.key, self.joined(), self.upload.options)
 
     def abort(self) -> None:
         self.storage.fault("abort", self.upload.key)

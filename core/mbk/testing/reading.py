@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from mbk.errors import ObjectNotFound
-from mbk.ports.storage import MIB, Storage
-from mbk.testing.kit import Content, Kit, content, put, sample
+from mbk.errors import ObjectArchived, ObjectNotFound
+from mbk.ports.storage import CHECKSUMS, MIB, ObjectInfo, Receipt, Storage
+from mbk.testing.checksums import checksum
+from mbk.testing.kit import Content, Kit, content, part_size, put, sample
 
 
 class Reading(Kit):
@@ -86,3 +87,37 @@ class Reading(Kit):
         with pytest.raises(ZeroDivisionError), storage.read(f"{prefix}a"):
             raise ZeroDivisionError
         assert content(storage, f"{prefix}a") == data
+
+    def test_r8_checksums(self, storage: Storage, prefix: str) -> None:
+        """R8. Checksums are of a known kind and of the object's bytes, wherever one is told; a stat tells each declared kind of every object, however it was made."""
+        assert storage.capabilities.checksums <= CHECKSUMS
+        small, large = sample(1000), sample(part_size(storage) + 1000)
+        told: list[tuple[ObjectInfo | Receipt, bytes]] = []
+        told.append((storage.write(f"{prefix}written", [small], size=len(small)), small))
+        told.append((storage.write(f"{prefix}empty", []), b""))
+        if storage.capabilities.multipart:
+            with storage.multipart(f"{prefix}parts") as upload:
+                upload.put_part(1, large[:-1000])
+                upload.put_part(2, large[-1000:])
+                told.append((upload.complete(), large))
+        if storage.capabilities.server_side_copy:
+            told.append((storage.copy(storage, f"{prefix}written", f"{prefix}copied"), small))
+        contents = {"written": small, "empty": b"", "parts": large, "copied": small}
+        for info in storage.list(prefix):
+            data = contents[info.key.removeprefix(prefix)]
+            stat = storage.stat(info.key)
+            assert storage.capabilities.checksums <= stat.checksums.keys(), info.key
+            told += [(info, data), (stat, data)]
+        for answer, data in told:
+            assert dict(answer.checksums) == {kind: checksum(kind, data) for kind in answer.checksums}
+
+    def test_r9_archived_objects(self, storage: Storage, prefix: str) -> None:
+        """R9. Reading an object that must be restored from an archive first is `ObjectArchived`; it is listed all the same."""
+        key = f"{prefix}a"
+        put(storage, key)
+        if not self.archive(storage, key):
+            pytest.skip("no way to archive an object was given (override `archive`)")
+        with pytest.raises(ObjectArchived), storage.read(key):
+            pytest.fail("the stream was opened")
+        assert [info.key for info in storage.list(prefix)] == [key]
+        assert storage.stat(key).size == 1

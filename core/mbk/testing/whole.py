@@ -8,7 +8,7 @@ from dataclasses import astuple
 import pytest
 
 from mbk.errors import BucketNotFound, MbkError, NotFound
-from mbk.ports.storage import Storage
+from mbk.ports.storage import Storage, StorageRef
 from mbk.testing.kit import Kit, content, in_threads, put, sample
 
 
@@ -101,3 +101,16 @@ class Whole(Kit):
         copied = pickle.loads(pickle.dumps(caught.value))
         assert (type(copied), str(copied)) == (type(caught.value), str(caught.value))
         assert type(copied).__module__ == "mbk.errors"
+
+    def test_s9_a_reference(self, storage: Storage, reference: StorageRef | None, prefix: str) -> None:
+        """S9. A reference can be pickled, opens the same bucket, and shows no secret."""
+        if reference is None:
+            pytest.skip("no reference was given (override the fixture `reference`)")
+        put(storage, f"{prefix}a")
+        assert [secret for secret in self.secrets if secret in repr(reference) + str(reference)] == []
+        opened = pickle.loads(pickle.dumps(reference)).open()
+        try:
+            assert opened.location == storage.location
+            assert content(opened, f"{prefix}a") == b"x"
+        finally:
+            opened.close()

@@ -30,7 +30,7 @@ from mbk.errors import (
     UsageError,
 )
 from mbk.plugin.failures import Place
-from mbk_s3.errors import FOREIGN, translate, translated
+from mbk_s3.errors import FOREIGN, TRANSLATION, translate
 
 PLACE = Place("a-bucket", "localhost:9000")
 
@@ -179,7 +179,7 @@ def test_the_message_names_key_bucket_and_endpoint_on_one_line() -> None:
 
 def test_an_error_of_the_callers_own_passes_unchanged() -> None:
     for mine in (ZeroDivisionError(), KeyboardInterrupt(), ObjectNotFound("ours already")):
-        with pytest.raises(type(mine)) as caught, translated(PLACE, "read", "k"):
+        with pytest.raises(type(mine)) as caught, TRANSLATION.guard(PLACE, "read", "k"):
             raise mine
         assert caught.value is mine
 

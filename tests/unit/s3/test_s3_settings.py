@@ -16,7 +16,7 @@ from mbk.errors import UsageError
 from mbk_s3 import mbk_storage_backends
 from mbk_s3.profiles import Profile
 from mbk_s3.settings import AwsSettings, GenericSettings, MinioSettings, S3Settings
-from mbk_s3.storage import S3Storage
+from mbk_s3.storage import open_storage
 
 KEYS = {"access_key_id": "an-id", "secret_access_key": "a-secret"}
 
@@ -89,8 +89,10 @@ def test_a_further_service_with_regions_needs_a_region_or_an_address() -> None:
 
 
 def test_what_a_further_service_builds_on_is_public() -> None:
-    assert (mbk_s3.S3Settings, mbk_s3.S3Storage, mbk_s3.Profile) == (S3Settings, S3Storage, Profile)
-    assert {"Profile", "S3Settings", "S3Storage"} == {*mbk_s3.__all__}
+    assert (mbk_s3.S3Settings, mbk_s3.Profile) == (S3Settings, Profile)
+    assert {"Profile", "S3Settings", "open_storage"} == {*mbk_s3.__all__}
+    opened = mbk_s3.open_storage(MinioSettings(bucket="bucket"))
+    assert str(opened.location) == "s3://localhost:9000/bucket"
     with pytest.raises(AttributeError):
         mbk_s3.Nothing  # noqa: B018  asking is what is tested
 
@@ -134,8 +136,8 @@ def test_the_root_is_used_as_written(root_path: str, root: str) -> None:
 
 
 def test_one_bucket_reached_in_two_ways_is_one_bucket() -> None:
-    as_minio = S3Storage(MinioSettings(bucket="bucket", address="localhost", root_path="files"))
-    as_s3 = S3Storage(GenericSettings(bucket="bucket", address="LOCALHOST", port=9000, root_path="backup"))
+    as_minio = open_storage(MinioSettings(bucket="bucket", address="localhost", root_path="files"))
+    as_s3 = open_storage(GenericSettings(bucket="bucket", address="LOCALHOST", port=9000, root_path="backup"))
     assert as_minio.location.same_bucket(as_s3.location)
     assert as_s3.can_copy_from(as_minio)
     assert str(as_minio.location) == "s3://localhost:9000/bucket/files"
@@ -167,7 +169,7 @@ def test_what_cannot_be_meant_is_refused_where_it_stands(
 
 def test_no_representation_shows_a_secret() -> None:
     settings = MinioSettings(bucket="bucket", session_token="a-token", **KEYS)
-    storage = S3Storage(settings)
+    storage = open_storage(settings)
     for text in (repr(settings), str(settings), repr(storage), str(storage.location)):
         assert "a-secret" not in text
         assert "a-token" not in text
@@ -179,7 +181,7 @@ def test_settings_travel_to_another_process() -> None:
 
 
 def test_an_unknown_profile_is_told_at_the_first_request() -> None:
-    storage = S3Storage(AwsSettings(bucket="bucket", region="us-east-1", profile="nobody"))
+    storage = open_storage(AwsSettings(bucket="bucket", region="us-east-1", profile="nobody"))
     with pytest.raises(UsageError, match="nobody"):
         storage.check()
 
@@ -208,6 +210,6 @@ def test_the_three_kinds_are_offered_without_loading_the_sdk() -> None:
 )
 def test_the_sdk_asks_that_host(settings: S3Settings, url: str) -> None:
     signed = settings.model_copy(update={"access_key_id": "an-id", "secret_access_key": SecretStr("s")})
-    client = S3Storage(signed).client
+    client = open_storage(signed).wrapped.client
     asked = client.generate_presigned_url("get_object", Params={"Bucket": settings.bucket, "Key": "a/b"})
     assert asked.partition("?")[0].replace(":443/", "/").replace(":80/", "/") == url

@@ -1,0 +1,251 @@
+"""The requests of S3."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import unquote
+
+from botocore.exceptions import ClientError  # noqa: TID253  loaded only with an opened storage
+
+from mbk.errors import StorageError, TransferInterrupted, Unsupported
+from mbk.plugin.external import external_spec, external_uri
+from mbk.plugin.keys import fault_of_length
+from mbk.plugin.uploads import bare
+from mbk.plugin.wire import Body, Marker, Page, Part, Terms, Unfinished, Upload, WireError
+from mbk.ports.storage import ObjectInfo, Receipt, Storage, WriteOptions
+from mbk_s3.answers import checksums, class_of
+from mbk_s3.client import connect
+from mbk_s3.errors import TRANSLATION, code_of
+from mbk_s3.options import copied_with, digest, written_with
+from mbk_s3.settings import S3Settings
+
+DELETE_BATCH = 1000
+MAX_KEY_BYTES = 1024
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class S3Wire:
+    """See :class:`mbk.plugin.wire.Wire`; also :class:`mbk.ports.storage.MilvusReachable`."""
+
+    failures = TRANSLATION
+
+    def __init__(self, settings: S3Settings) -> None:
+        self.settings = settings
+        self._client: Any = None
+
+    @property
+    def client(self) -> Any:
+        """The SDK's client."""
+        self.open()
+        return self._client
+
+    def open(self) -> None:
+        if self._client is None:
+            self._client = connect(self.settings)
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+
+    def fault_of_key(self, key: str) -> str:
+        return fault_of_length(key, MAX_KEY_BYTES)
+
+    def external_uri(self, key: str, *, own: bool) -> str:
+        """Without an endpoint Milvus takes its own; the scheme ``minio`` is the one that carries an endpoint."""
+        settings = self.settings
+        if own and not settings.milvus_endpoint:
+            return external_uri("s3", settings.bucket, key)
+        return external_uri("minio", settings.milvus_endpoint or settings.endpoint, settings.bucket, key)
+
+    def external_spec(self) -> str:
+        settings = self.settings
+        if settings.profile and not settings.static_keys:
+            raise Unsupported(
+                f"the profile {settings.profile!r} is known to this machine alone, and Milvus cannot use it",
+                hint="use keys or a role (useIAM), or --format binlog",
+            )
+        return external_spec(
+            settings.profile_of_service.provider,
+            tls=settings.tls,
+            region=settings.region
+            or (settings.signing_region if settings.profile_of_service.regional else ""),
+            keys=settings.static_keys,
+            token=settings.session_token.get_secret_value() if settings.static_keys else "",
+            iam_endpoint=settings.iam_endpoint,
+        )
+
+    def create_bucket(self) -> None:
+        request: dict[str, Any] = {"Bucket": self.settings.bucket}
+        region = self.settings.signing_region
+        if self.settings.profile_of_service.regional and region != "us-east-1":
+            request["CreateBucketConfiguration"] = {"LocationConstraint": region}
+        try:
+            self.client.create_bucket(**request)
+        except self.client.exceptions.BucketAlreadyOwnedByYou:
+            return
+
+    def page(
+        self, prefix: str, *, level: bool = False, token: str = "", start_after: str = "", limit: int = 0
+    ) -> Page:
+        asked = {
+            "Delimiter": "/" if level else "",
+            "ContinuationToken": token,
+            "StartAfter": start_after,
+            "MaxKeys": limit,
+        }
+        chosen = {name: value for name, value in asked.items() if value}
+        page = self.client.list_objects_v2(Bucket=self.settings.bucket, Prefix=prefix, **chosen)
+        # An answer whose body was cut off before its first byte is parsed as an empty page.
+        if "IsTruncated" not in page or (page["IsTruncated"] and not page.get("NextContinuationToken")):
+            raise WireError(TransferInterrupted, "the answer is incomplete")
+        return Page(
+            objects=[_listed(item) for item in page.get("Contents", ())],
+            prefixes=[item["Prefix"] for item in page.get("CommonPrefixes", ())],
+            next=page["NextContinuationToken"] if page["IsTruncated"] else "",
+        )
+
+    def head(self, key: str) -> ObjectInfo:
+        answer = self.client.head_object(**self._target(key), ChecksumMode="ENABLED")
+        return ObjectInfo(
+            key,
+            answer["ContentLength"],
+            bare(answer.get("ETag")),
+            answer.get("LastModified"),
+            checksums(answer),
+            class_of(answer),
+        )
+
+    def get(self, key: str, *, offset: int, length: int | None) -> Body | None:
+        request = self._target(key)
+        if offset or length is not None:
+            request["Range"] = f"bytes={offset}-{'' if length is None else offset + length - 1}"
+        try:
+            answer = self.client.get_object(**request)
+        except ClientError as exc:
+            if code_of(exc) in ("InvalidRange", "416"):
+                return None
+            raise
+        if "Range" in request and "ContentRange" not in answer:
+            answer["Body"].close()
+            raise WireError(StorageError, "the service ignored the range")
+        body = answer["Body"]
+        return Body(length=answer["ContentLength"], read=body.read, close=body.close)
+
+    def put(self, key: str, data: bytes, terms: Terms) -> Receipt:
+        request = {**self._target(key), **_condition(terms), **written_with(terms.options)}
+        answer = self.client.put_object(**request, **digest(data, terms.options), Body=data)
+        _require_encrypted(answer, terms.options)
+        return _receipt(answer)
+
+    def start(self, key: str, terms: Terms) -> Upload:
+        answer = self.client.create_multipart_upload(**self._target(key), **written_with(terms.options))
+        _require_encrypted(answer, terms.options)
+        return Upload(key=key, id=answer["UploadId"], terms=terms)
+
+    def put_part(self, upload: Upload, number: int, data: bytes) -> str:
+        answer = self.client.upload_part(**self._of(upload), PartNumber=number, Body=data)
+        return str(answer["ETag"])
+
+    def copy_part(
+        self, upload: Upload, number: int, source: Storage, key: str, *, offset: int, length: int
+    ) -> str:
+        answer = self.client.upload_part_copy(
+            **self._of(upload),
+            PartNumber=number,
+            CopySource={"Bucket": source.location.bucket, "Key": key},
+            CopySourceRange=f"bytes={offset}-{offset + length - 1}",
+        )
+        return str(answer["CopyPartResult"]["ETag"])
+
+    def complete(self, upload: Upload, parts: Sequence[Part]) -> Receipt:
+        listed = [{"PartNumber": part.number, "ETag": part.etag} for part in parts]
+        return _receipt(
+            self.client.complete_multipart_upload(
+                **self._of(upload), **_condition(upload.terms), MultipartUpload={"Parts": listed}
+            )
+        )
+
+    def abort(self, upload: Upload) -> bool:
+        self.client.abort_multipart_upload(**self._of(upload))
+        return True
+
+    def unfinished(self, prefix: str, marker: Marker) -> Unfinished:
+        """MinIO lists the unfinished uploads of a whole key only, never below a prefix; it drops them itself after a day."""
+        markers = {"KeyMarker": marker[0], "UploadIdMarker": marker[1]} if any(marker) else {}
+        try:
+            page = self.client.list_multipart_uploads(
+                Bucket=self.settings.bucket, Prefix=prefix, EncodingType="url", **markers
+            )
+        except ClientError as exc:
+            # rclone's way to say that there are none.
+            if code_of(exc) == "NoSuchUpload":
+                return Unfinished()
+            raise
+        decoded = unquote if page.get("EncodingType") == "url" else str
+        following = (decoded(page.get("NextKeyMarker", "")), page.get("NextUploadIdMarker", ""))
+        return Unfinished(
+            uploads=[(decoded(upload["Key"]), upload["UploadId"]) for upload in page.get("Uploads", ())],
+            next=following if page.get("IsTruncated") else None,
+        )
+
+    def delete(self, key: str) -> None:
+        self.client.delete_object(**self._target(key))
+
+    def delete_batch(self, keys: Sequence[str]) -> Mapping[str, str]:
+        # XML 1.0 cannot name these.
+        alone = {key: "" for key in keys if _CONTROL.search(key)}
+        together = [{"Key": key} for key in keys if key not in alone]
+        if not together:
+            return alone
+        answer = self.client.delete_objects(
+            Bucket=self.settings.bucket, Delete={"Objects": together, "Quiet": True}
+        )
+        return alone | {
+            error["Key"]: f"{error.get('Message') or 'no reason was given'} ({error.get('Code')})"
+            for error in answer.get("Errors", ())
+            if error.get("Code") != "NoSuchKey"
+        }
+
+    def copy_object(self, source: Storage, source_key: str, key: str, options: WriteOptions) -> Receipt:
+        answer = self.client.copy_object(
+            **self._target(key),
+            **copied_with(options),
+            CopySource={"Bucket": source.location.bucket, "Key": source_key},
+        )
+        _require_encrypted(answer, options)
+        return _receipt(answer.get("CopyObjectResult", {}))
+
+    def _target(self, key: str) -> dict[str, str]:
+        return {"Bucket": self.settings.bucket, "Key": key}
+
+    def _of(self, upload: Upload) -> dict[str, str]:
+        return {**self._target(upload.key), "UploadId": upload.id}
+
+
+def _listed(item: Mapping[str, Any]) -> ObjectInfo:
+    return ObjectInfo(
+        item["Key"],
+        item["Size"],
+        bare(item.get("ETag")),
+        item["LastModified"],
+        storage_class=class_of(item),
+    )
+
+
+def _receipt(answer: Mapping[str, Any]) -> Receipt:
+    return Receipt(
+        etag=bare(answer.get("ETag")), modified=answer.get("LastModified"), checksums=checksums(answer)
+    )
+
+
+def _condition(terms: Terms) -> dict[str, str]:
+    return {"IfNoneMatch": "*"} if terms.if_absent else {}
+
+
+def _require_encrypted(answer: Mapping[str, Any], options: WriteOptions) -> None:
+    """The service names the key that it encrypts with; one that knows no keys of its own ignores what was asked."""
+    if options.encryption_key and not answer.get("SSEKMSKeyId"):
+        raise WireError(Unsupported, "the service ignored the encryption key, and wrote without it")
