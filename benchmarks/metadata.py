@@ -29,7 +29,7 @@ from mbk.model import records as meta
 from mbk.model.options import CreateOptions, RestoreOptions
 from mbk.model.selection import Renaming
 from mbk.ports.milvus.values import SegmentInfo
-from mbk.ports.storage import Capabilities, Location, ObjectInfo, Storage
+from mbk.ports.storage import Capabilities, Level, Location, ObjectInfo, Receipt, Storage
 from mbk_local.storage import LocalStorage
 from tests.fakes.milvus import FakeMilvus
 from tests.fakes.rows import schema
@@ -72,9 +72,12 @@ class Invented:
     def close(self) -> None:
         pass
 
-    def list(self, prefix: str = "", *, recursive: bool = True) -> Iterator[ObjectInfo]:
+    def list_level(self, prefix: str = "") -> Level:
+        return self.kept.list_level(prefix)
+
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
         if "insert_log/" not in prefix:
-            yield from self.kept.list(prefix, recursive=recursive)
+            yield from self.kept.list(prefix, start_after=start_after)
             return
         head, _, rest = prefix.partition("insert_log/")
         parts = rest.strip("/").split("/")
@@ -107,8 +110,8 @@ class Invented:
     def can_copy_from(self, other: Storage) -> bool:
         return True
 
-    def copy(self, source: Storage, source_key: str, key: str) -> None:
-        pass
+    def copy(self, source: Storage, source_key: str, key: str, *, options=None) -> Receipt:
+        return Receipt()
 
 
 class Server(FakeMilvus):

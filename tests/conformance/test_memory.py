@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
@@ -23,6 +24,8 @@ def protect(storage: Storage, protected: str) -> Callable[[], None]:
 
 
 class TestMemory(StorageConformance):
+    retention = timedelta(milliseconds=20)
+
     @pytest.fixture
     def service(self) -> MemoryService:
         return MemoryService("here", "there")

@@ -21,9 +21,10 @@ from mbk.errors import (
     MbkError,
     PermissionDenied,
     StorageUnavailable,
-    Unreachable,
 )
 from mbk.plugin.objects import ObjectStorage
+from mbk.testing import AccessConformance
+from mbk.testing.access import Sharing
 from mbk_s3.profiles import Profile
 from mbk_s3.settings import AwsSettings, GenericSettings, MinioSettings, S3Settings
 from mbk_s3.storage import open_storage
@@ -142,8 +143,52 @@ def answering(documents: Mapping[str, str]) -> Iterator[str]:
             web.shutdown()
 
 
-def test_static_keys(alice: s3.S3Server) -> None:
-    write_and_read(storage_of(alice, "alice-data"))
+class TestS3Access(AccessConformance):
+    @pytest.fixture
+    def storage(self, alice: s3.S3Server) -> ObjectStorage[S3Wire]:
+        type(self).secrets = (alice.secret_key,)
+        return storage_of(alice, "alice-data")
+
+    @pytest.fixture
+    def wrong_credentials(self, alice: s3.S3Server) -> list[ObjectStorage[S3Wire]]:
+        names = ("access_key_id", "secret_access_key")
+        return [storage_of(alice, "alice-data", **{name: "AKIAWRONGWRONGWRONG"}) for name in names]
+
+    @pytest.fixture
+    def no_credentials(self, alice: s3.S3Server) -> ObjectStorage[S3Wire]:
+        return keyless(alice)
+
+    @pytest.fixture
+    def somebody_elses(self, alice: s3.S3Server, bob: s3.S3Server) -> ObjectStorage[S3Wire]:
+        return storage_of(alice, "bob-data")
+
+    @pytest.fixture
+    def sharing(self, server: s3.Ministack, alice: s3.S3Server, bob: s3.S3Server) -> Sharing:
+        return Sharing(
+            source=storage_of(alice, "alice-data"),
+            destination=storage_of(bob, "bob-data"),
+            allow=lambda: server.allow("bob", "read-alice", ["s3:GetObject"], ["arn:aws:s3:::alice-data/*"]),
+            withdraw=lambda: server.withdraw("bob", "read-alice"),
+        )
+
+    @pytest.fixture
+    def elsewhere(self) -> ObjectStorage[S3Wire]:
+        return open_storage(MinioSettings(bucket="alice-data", address="elsewhere"))
+
+    @pytest.fixture
+    def nobody(self) -> ObjectStorage[S3Wire]:
+        return open_storage(MinioSettings(bucket="bucket", address=HOST, port=free_port()))
+
+    @pytest.fixture
+    def without_tls(self, alice: s3.S3Server) -> ObjectStorage[S3Wire]:
+        return storage_of(alice, "alice-data", use_ssl=True)
+
+    @pytest.fixture
+    def untrusted(self, alice: s3.S3Server) -> Iterator[ObjectStorage[S3Wire]]:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        trustme.CA().issue_cert("localhost").configure_cert(context)
+        with fault_proxy(alice.port, tls=context) as proxy:
+            yield storage_of(alice.behind(proxy.port), "alice-data", address="localhost", use_ssl=True)
 
 
 def test_a_session_token(server: s3.Ministack, alice: s3.S3Server, session: dict[str, Any]) -> None:
@@ -212,21 +257,6 @@ def test_credentials_of_an_instance(
         write_and_read(keyless(alice, use_iam=True, iam_endpoint=url))
 
 
-def test_no_credentials_at_all(alice: s3.S3Server) -> None:
-    with pytest.raises(AuthenticationFailed, match="accessKeyID"):
-        keyless(alice).check()
-
-
-@pytest.mark.parametrize("wrong", ["access_key_id", "secret_access_key"])
-def test_wrong_keys_name_the_endpoint_and_no_secret(alice: s3.S3Server, wrong: str) -> None:
-    storage = storage_of(alice, "alice-data", **{wrong: "AKIAWRONGWRONGWRONG"})
-    with pytest.raises(AuthenticationFailed) as caught:
-        storage.check()
-    assert f"{HOST}:{alice.port}" in str(caught.value)
-    assert "'alice-data'" in str(caught.value)
-    assert alice.secret_key not in str(caught.value)
-
-
 def test_a_missing_bucket_is_made_only_on_request(alice: s3.S3Server) -> None:
     storage = storage_of(alice, "alice-new", root_path="backup")
     with pytest.raises(BucketNotFound, match="'alice-new' at 127"):
@@ -243,35 +273,6 @@ def test_a_bucket_of_a_further_service_is_made_in_its_region(alice: s3.S3Server)
     open_storage(Settings(**settings)).check(create=True)
     answer = alice.client().get_bucket_location(Bucket="alice-in-the-north")
     assert answer["LocationConstraint"] == "cn-north-4"
-
-
-def test_the_bucket_of_somebody_else_is_denied(alice: s3.S3Server, bob: s3.S3Server) -> None:
-    storage = storage_of(alice, "bob-data")
-    for call in (storage.check, lambda: storage.check(create=True), lambda: storage.write("a", [b"x"])):
-        with pytest.raises(PermissionDenied, match="bob-data"):
-            call()
-
-
-def test_a_copy_across_users_needs_a_policy(
-    server: s3.Ministack, alice: s3.S3Server, bob: s3.S3Server
-) -> None:
-    source, destination = storage_of(alice, "alice-data"), storage_of(bob, "bob-data")
-    source.write("shared", [b"content"])
-    assert destination.can_copy_from(source)
-    with pytest.raises(PermissionDenied, match="alice-data"):
-        destination.copy(source, "shared", "copied")
-    assert list(destination.list()) == []
-    server.allow("bob", "read-alice", ["s3:GetObject"], ["arn:aws:s3:::alice-data/*"])
-    destination.copy(source, "shared", "copied")
-    assert destination.stat("copied").size == 7
-    server.withdraw("bob", "read-alice")
-    destination.delete(["copied"])
-    source.delete(["shared"])
-
-
-def test_no_copy_is_tried_between_services(alice: s3.S3Server) -> None:
-    elsewhere = open_storage(MinioSettings(bucket="alice-data", address="elsewhere"))
-    assert not storage_of(alice, "alice-data").can_copy_from(elsewhere)
 
 
 def test_a_root_with_a_leading_slash(alice: s3.S3Server) -> None:
@@ -312,22 +313,8 @@ def test_a_private_ca(alice: s3.S3Server, tmp_path: Path) -> None:
         values = account.settings("alice-data", address="localhost", use_ssl=True)
         write_and_read(open_storage(GenericSettings(**values, ca_cert=str(tmp_path / "ca.pem"))))
         assert {request.headers["x-amz-content-sha256"] for request in proxy.requests} == {"UNSIGNED-PAYLOAD"}
-        with pytest.raises(Unreachable, match="certificate") as caught:
-            open_storage(GenericSettings(**values)).check()
-        assert not caught.value.retryable
         with pytest.raises(MbkError):
             open_storage(GenericSettings(**{**values, "use_ssl": False})).check()
-
-
-def test_https_to_a_service_without_tls(alice: s3.S3Server) -> None:
-    with pytest.raises(Unreachable, match="useSSL"):
-        storage_of(alice, "alice-data", use_ssl=True).check()
-
-
-def test_nobody_listens() -> None:
-    storage = open_storage(MinioSettings(bucket="bucket", address=HOST, port=free_port()))
-    with pytest.raises(StorageUnavailable, match=r"'bucket' at 127\.0\.0\.1.*refused.*port"):
-        storage.check()
 
 
 def test_a_server_that_stops(alice: s3.S3Server) -> None:

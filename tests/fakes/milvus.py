@@ -464,8 +464,7 @@ class FakeMilvus(Newer):
         return path.removeprefix(mount)
 
     def _children(self, prefix: str) -> dict[str, str]:
-        entries = list(self._storage.list(prefix, recursive=False))
-        return {entry.key[len(prefix) : -1]: entry.key for entry in entries if entry.is_prefix}
+        return {found[len(prefix) : -1]: found for found in self._storage.list_level(prefix).prefixes}
 
     # -- segments as objects -------------------------------------------------------------------------------------
 

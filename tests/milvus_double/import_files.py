@@ -7,15 +7,17 @@ Sources: milvus ``internal/storage/local_chunk_manager.go`` (globbing, prefixes 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from mbk.errors import InvalidKey
 from mbk.ports.storage import Storage
 from tests.milvus_double.refusal import Refused
 from tests.milvus_double.versions import MANY
+
+Answer = TypeVar("Answer")
 
 
 def import_failed(reason: str) -> Refused:
@@ -40,22 +42,23 @@ class ObjectListing:
         self._store = store
 
     def level(self, prefix: str) -> list[str]:
-        return sorted(self._listed(prefix, recursive=False))
+        level = self._asked(prefix, self._store.list_level)
+        keys = [*(info.key for info in level.objects), *level.prefixes] if level else []
+        return sorted(key for key in keys if key.startswith(prefix))
 
     def below(self, prefix: str) -> list[str]:
-        return sorted(self._listed(prefix, recursive=True))
+        listed = self._asked(prefix, lambda directory: [*self._store.list(directory)])
+        return sorted(info.key for info in listed or () if info.key.startswith(prefix))
 
-    def _listed(self, prefix: str, *, recursive: bool) -> Iterator[str]:
+    def _asked(self, prefix: str, ask: Callable[[str], Answer]) -> Answer | None:
         # The port knows only whole directories; a prefix without a slash at its end also matches the siblings.
         directory = prefix[: prefix.rfind("/") + 1]
         if directory.startswith("/"):
-            return
+            return None
         try:
-            for item in self._store.list(directory, recursive=recursive):
-                if item.key.startswith(prefix):
-                    yield item.key
+            return ask(directory)
         except InvalidKey:
-            return
+            return None
 
     def read(self, path: str) -> bytes:
         with self._store.read(path) as chunks:

@@ -114,6 +114,9 @@ class Level:
     objects: tuple[ObjectInfo, ...] = ()
     prefixes: tuple[str, ...] = ()
 
+    def __bool__(self) -> bool:
+        return bool(self.objects or self.prefixes)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:

@@ -12,14 +12,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from mbk.errors import BrokenPlugin, MbkError, UnknownStorage
 from mbk.plugin.spec import PLUGIN_GROUP, STORAGE_GROUP, StorageBackend, hookimpl
 from mbk.registry import discovery
 from mbk.registry.discovery import Entry
 from mbk.registry.missing import belongs_to, import_failure, is_present, missing_dependency
-from mbk.registry.validate import Invalid, check, new_manager
+from mbk.registry.validate import Invalid, check, check_storage, new_manager
 
 if TYPE_CHECKING:
     from mbk.config.schema import StorageChoice
@@ -107,15 +107,11 @@ class Registry:
         try:
             settings = settings_of(backend, choice)
             storage = self._manager.hook.mbk_open_storage(backend=backend, settings=settings)
+            check_storage(storage)
         except ImportError as exc:
             raise import_failure(backend, offer.origin, exc) from exc
         except Invalid as exc:
             raise _broken(backend.name, offer.origin, str(exc)) from exc
-        lacking = _lacking(storage)
-        if lacking:
-            raise _broken(
-                backend.name, offer.origin, f"what it opened is no storage: it lacks {', '.join(lacking)}"
-            )
         return cast("Storage", storage)
 
     def start(self) -> None:
@@ -300,13 +296,6 @@ def _reason(exc: BaseException) -> str:
 
 def _spellings(backend: StorageBackend) -> set[str]:
     return {spelling.lower() for spelling in (backend.name, *backend.aliases)}
-
-
-def _lacking(storage: Any) -> list[str]:
-    from mbk.ports.storage import Storage
-
-    members = [name for name in vars(Storage) if not name.startswith("_")]
-    return [name for name in members if not hasattr(storage, name)]
 
 
 def _info(backend: StorageBackend, selectable: Iterable[str], entry: Entry | None = None) -> PluginInfo:

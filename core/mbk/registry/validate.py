@@ -86,5 +86,41 @@ def _check_record(record: object) -> None:
             raise Invalid(f"storage {record.name!r}: {field} must be text")
 
 
+#: What version 2 of the storage port added to calls that version 1 had, too.
+_PARAMETERS_OF_V2 = {
+    "list": "start_after",
+    "write": "options",
+    "write_if_absent": "options",
+    "multipart": "options",
+    "copy": "options",
+}
+
+
+def check_storage(storage: object) -> None:
+    """Raises `Invalid` for what is no storage, and for one that was written for version 1 of the storage port."""
+    from mbk.ports.storage import PORT_VERSION, Storage
+
+    members = {name for role in Storage.__mro__[:-1] for name in vars(role) if not name.startswith("_")}
+    missing = sorted(name for name in members if not hasattr(storage, name))
+    old = [name for name, added in _PARAMETERS_OF_V2.items() if not _takes(storage, name, added)]
+    if old and set(missing) <= {"list_level"}:
+        changes = ", ".join([*(f"{name}({_PARAMETERS_OF_V2[name]}=)" for name in old), *missing])
+        raise Invalid(
+            f"it was written for version 1 of the storage port, and this mbk has version {PORT_VERSION}: add "
+            f"{changes} (docs/how-to/write-a-plugin.md tells how), or install the plugin's newer version"
+        )
+    if missing:
+        raise Invalid(f"open() returned an object without {', '.join(missing)}")
+
+
+def _takes(storage: object, name: str, parameter: str) -> bool:
+    try:
+        parameters = inspect.signature(getattr(storage, name)).parameters
+    except (AttributeError, TypeError, ValueError):
+        return True
+    anything = any(known.kind is known.VAR_KEYWORD for known in parameters.values())
+    return anything or parameter in parameters
+
+
 def _kind(value: object) -> str:
     return f"a {type(value).__name__}"

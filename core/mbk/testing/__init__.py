@@ -20,10 +20,20 @@ from typing import TYPE_CHECKING, Any
 from mbk.testing.memory import MemoryService, MemoryStorage
 
 if TYPE_CHECKING:
+    from mbk.testing.access import AccessConformance
     from mbk.testing.conformance import StorageConformance, rules
+    from mbk.testing.faults import FaultConformance
 
-__all__ = ["MemoryService", "MemoryStorage", "StorageConformance", "rules"]
+__all__ = [
+    "AccessConformance",
+    "FaultConformance",
+    "MemoryService",
+    "MemoryStorage",
+    "StorageConformance",
+    "rules",
+]
 
+_OF_PYTEST = ("AccessConformance", "FaultConformance", "StorageConformance", "rules")
 _RULE_MODULES = (
     "kit",
     "listing",
@@ -40,7 +50,7 @@ _RULE_MODULES = (
 
 def __getattr__(name: str) -> Any:
     """The kit needs pytest, the storage in memory does not."""
-    if name in ("StorageConformance", "rules"):
+    if name in _OF_PYTEST:
         import pytest
 
         pytest.register_assert_rewrite(*(f"mbk.testing.{module}" for module in _RULE_MODULES))

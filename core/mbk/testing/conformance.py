@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from mbk.testing.access import AccessConformance
 from mbk.testing.copying import Copying
 from mbk.testing.deleting import Deleting
+from mbk.testing.faults import FaultConformance
 from mbk.testing.keys import Keys
 from mbk.testing.kit import rule_of
 from mbk.testing.listing import Listing
@@ -18,10 +20,14 @@ class StorageConformance(Listing, Keys, Reading, Writing, Deleting, Copying, Par
     """Subclass it as ``class TestAcme(StorageConformance)`` with a fixture ``storage``, and let pytest collect it."""
 
 
+#: The classes that hold rules, in the order of the reference page.
+FAMILIES = (*StorageConformance.__bases__, FaultConformance, AccessConformance)
+
+
 def rules() -> dict[str, str]:
-    """Each rule's number and sentence, in the kit's order."""
+    """Each rule's number and sentence, in the kits' order."""
     found: dict[str, str] = {}
-    for family in StorageConformance.__bases__:
+    for family in FAMILIES:
         for name, test in vars(family).items():
             if rule_of(name):
                 number, _, sentence = " ".join((test.__doc__ or "").split()).partition(". ")

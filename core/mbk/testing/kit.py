@@ -37,7 +37,8 @@ class Kit:
     ``missing_storage``: a storage opened on a bucket that does not exist and may be created. Default: none.
     ``reference``: a `StorageRef` to ``storage``. Default: none.
 
-    ``option_values`` are values of `WriteOptions` that the service takes, where the kit's own are not.
+    ``option_values`` are values of `WriteOptions` that the service takes, where it does not take the kit's own;
+    ``retention`` is how long the kit locks an object, and then waits.
     ``excused`` gives for a rule's number the reason why this storage breaks it; the rule must then fail.
     ``secrets`` are the secrets that the storage was opened with, to look for where they must not be.
     """
@@ -45,6 +46,7 @@ class Kit:
     excused: ClassVar[Mapping[str, str]] = {}
     secrets: ClassVar[Sequence[str]] = ()
     option_values: ClassVar[WriteOptions] = WriteOptions()
+    retention: ClassVar[timedelta] = timedelta(seconds=2)
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -105,12 +107,12 @@ class Kit:
         return None
 
     def options(self, name: str) -> WriteOptions:
-        """One option set, to a value of ``option_values`` or of the kit's own. A retention ends after two seconds."""
+        """One option set, to a value of ``option_values`` or of the kit's own."""
         own: dict[str, object] = {
             "storage_class": "STANDARD_IA",
             "encryption_key": "mbk-conformance",
             "tags": {"purpose": "mbk conformance", "odd+&=": "a/b@c"},
-            "retention": Retention(mode="governance", until=datetime.now(UTC) + timedelta(seconds=2)),
+            "retention": Retention(mode="governance", until=datetime.now(UTC) + self.retention),
         }
         value = getattr(self.option_values, name) or own[name]
         return WriteOptions(**{name: value})  # type: ignore[arg-type]  # of the option's own type

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 from urllib.parse import unquote, unquote_plus
 
-from mbk.ports.storage import ObjectInfo, Storage
+from mbk.ports.storage import PLAIN, Level, ObjectInfo, Receipt, Storage, WriteOptions
 from mbk.testing import MemoryStorage
 from mbk.testing.memory import StoredObject
 from tests.conformance.broken.registry import Pooled, caught_by
@@ -19,49 +19,59 @@ from tests.conformance.broken.registry import Pooled, caught_by
 class OmitsEmptyObjects(MemoryStorage):
     """Takes every empty object for a directory marker."""
 
-    def list(self, prefix: str = "", *, recursive: bool = True) -> Iterator[ObjectInfo]:
-        return (info for info in super().list(prefix, recursive=recursive) if info.size or info.is_prefix)
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
+        return (info for info in super().list(prefix, start_after=start_after) if info.size)
 
 
 @caught_by("L2", "L3")
 class MatchesPrefixesByCharacters(MemoryStorage):
-    def list(self, prefix: str = "", *, recursive: bool = True) -> Iterator[ObjectInfo]:
-        for info in super().list(prefix.rstrip("/"), recursive=True):
-            if recursive or "/" not in info.key.removeprefix(prefix):
-                yield info
-        if not recursive:
-            yield from (info for info in super().list(prefix, recursive=False) if info.is_prefix)
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
+        return super().list(prefix.rstrip("/"), start_after=start_after)
 
 
 @caught_by("L2")
 class MatchesPrefixesWithoutCase(MemoryStorage):
-    def list(self, prefix: str = "", *, recursive: bool = True) -> Iterator[ObjectInfo]:
-        yield from super().list(prefix, recursive=recursive)
-        yield from super().list(prefix.swapcase(), recursive=recursive)
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
+        yield from super().list(prefix, start_after=start_after)
+        yield from super().list(prefix.swapcase(), start_after=start_after)
         if prefix.endswith("/K/"):
-            yield from super().list(prefix.replace("/K/", "/k/"), recursive=recursive)
+            yield from super().list(prefix.replace("/K/", "/k/"), start_after=start_after)
 
 
 @caught_by("L3")
 class ListsAnObjectBelowItself(MemoryStorage):
-    def list(self, prefix: str = "", *, recursive: bool = True) -> Iterator[ObjectInfo]:
-        yield from super().list(prefix, recursive=recursive)
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
+        yield from super().list(prefix, start_after=start_after)
         if prefix.rstrip("/") in self.bucket.objects:
             yield self.bucket.objects[prefix.rstrip("/")].info
 
 
 @caught_by("L4")
-class GivesPrefixesASize(MemoryStorage):
-    def list(self, prefix: str = "", *, recursive: bool = True) -> Iterator[ObjectInfo]:
-        for info in super().list(prefix, recursive=recursive):
-            yield replace(info, size=4096) if info.is_prefix else info
+class GivesObjectsOfALevelNoSize(MemoryStorage):
+    def list_level(self, prefix: str = "") -> Level:
+        level = super().list_level(prefix)
+        return replace(level, objects=tuple(replace(info, size=0) for info in level.objects))
+
+
+@caught_by("L4", "L5", "L7")
+class ListsPrefixesAmongTheObjects(MemoryStorage):
+    def list_level(self, prefix: str = "") -> Level:
+        level = super().list_level(prefix)
+        return replace(level, objects=(*level.objects, *(ObjectInfo(name, 0) for name in level.prefixes)))
+
+
+@caught_by("L4", "L5", "L7")
+class TellsAPrefixForEachObjectBelowIt(MemoryStorage):
+    def list_level(self, prefix: str = "") -> Level:
+        level = super().list_level(prefix)
+        return replace(level, prefixes=level.prefixes * 2)
 
 
 @caught_by("L5")
 class ShowsDirectoryMarkers(MemoryStorage):
-    def list(self, prefix: str = "", *, recursive: bool = True) -> Iterator[ObjectInfo]:
-        yield from super().list(prefix, recursive=recursive)
-        if prefix in self.bucket.objects or recursive:
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
+        yield from super().list(prefix, start_after=start_after)
+        if not start_after:
             yield from (item.info for key, item in self.bucket.objects.items() if _is_marker(key, prefix))
 
 
@@ -71,25 +81,27 @@ def _is_marker(key: str, prefix: str) -> bool:
 
 @caught_by("L6")
 class ShowsTemporaryObjects(MemoryStorage):
-    def write(self, key: str, chunks: Iterable[bytes], *, size: int | None = None) -> ObjectInfo:
+    def write(
+        self, key: str, chunks: Iterable[bytes], *, size: int | None = None, options: WriteOptions = PLAIN
+    ) -> ObjectInfo:
         self.check_key(key)
         self.put(f"{key}.part", b"")
         try:
-            return super().write(key, chunks, size=size)
+            return super().write(key, chunks, size=size, options=options)
         finally:
             self.bucket.objects.pop(f"{key}.part", None)
 
 
 @caught_by("L7")
 class StopsAfterOnePage(MemoryStorage):
-    def list(self, prefix: str = "", *, recursive: bool = True) -> Iterator[ObjectInfo]:
-        return islice(super().list(prefix, recursive=recursive), 1000)
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
+        return islice(super().list(prefix, start_after=start_after), 1000)
 
 
 @caught_by("L7")
 class RepeatsTheLastKeyOfAPage(MemoryStorage):
-    def list(self, prefix: str = "", *, recursive: bool = True) -> Iterator[ObjectInfo]:
-        for number, info in enumerate(super().list(prefix, recursive=recursive), start=1):
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
+        for number, info in enumerate(super().list(prefix, start_after=start_after), start=1):
             yield info
             if number % 1000 == 0:
                 yield info
@@ -97,9 +109,9 @@ class RepeatsTheLastKeyOfAPage(MemoryStorage):
 
 @caught_by("L8")
 class KeepsTheConnectionOfAnAbandonedListing(Pooled):
-    def list(self, prefix: str = "", *, recursive: bool = True) -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
         self.take()
-        yield from super().list(prefix, recursive=recursive)
+        yield from super().list(prefix, start_after=start_after)
         self.taken -= 1
 
 
@@ -114,11 +126,26 @@ class ListsWhatWasDeleted(MemoryStorage):
         self.deleted |= {key: self.bucket.objects[key] for key in keys if key in self.bucket.objects}
         super().delete(keys)
 
-    def list(self, prefix: str = "", *, recursive: bool = True) -> Iterator[ObjectInfo]:
-        yield from super().list(prefix, recursive=recursive)
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
+        yield from super().list(prefix, start_after=start_after)
         for key, item in self.deleted.items():
             if key.startswith(prefix) and key not in self.bucket.objects:
                 yield item.info
+
+
+@caught_by("L7", "L10")
+class ListsAllWhateverComesBefore(MemoryStorage):
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
+        del start_after
+        return super().list(prefix)
+
+
+@caught_by("L7", "L10")
+class BeginsWithTheKeyItself(MemoryStorage):
+    """As services do whose parameter is inclusive."""
+
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
+        return (info for info in super().list(prefix) if info.key >= start_after)
 
 
 class Renaming(MemoryStorage):
@@ -127,8 +154,8 @@ class Renaming(MemoryStorage):
     def rename(self, key: str) -> str:
         raise NotImplementedError
 
-    def put(self, key: str, data: bytes) -> ObjectInfo:
-        return replace(super().put(self.rename(key), data), key=key)
+    def put(self, key: str, data: bytes, options: WriteOptions = PLAIN) -> ObjectInfo:
+        return replace(super().put(self.rename(key), data, options), key=key)
 
     def get(self, key: str) -> StoredObject:
         found = super().get(self.rename(key))
@@ -164,17 +191,17 @@ class TakesTheEmptyKey(MemoryStorage):
 
 @caught_by("K5")
 class DecodesTheSourceOfACopy(MemoryStorage):
-    def copy(self, source: Storage, source_key: str, key: str) -> None:
-        super().copy(source, unquote(source_key), key)
+    def copy(self, source: Storage, source_key: str, key: str, *, options: WriteOptions = PLAIN) -> Receipt:
+        return super().copy(source, unquote(source_key), key, options=options)
 
 
 @caught_by("K6")
 class ReplacesDirectoriesByObjects(MemoryStorage):
-    def put(self, key: str, data: bytes) -> ObjectInfo:
+    def put(self, key: str, data: bytes, options: WriteOptions = PLAIN) -> ObjectInfo:
         with self.service.lock:
             below = [
                 name for name in self.bucket.objects if name.startswith(f"{key}/") and not name.endswith("/")
             ]
             for name in below:
                 del self.bucket.objects[name]
-            return super().put(key, data)
+            return super().put(key, data, options)

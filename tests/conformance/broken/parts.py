@@ -8,7 +8,7 @@ from mbk.errors import (
     StorageError,
     Unsupported,
 )
-from mbk.ports.storage import MultipartUpload, ObjectInfo, Storage
+from mbk.ports.storage import PLAIN, MultipartUpload, ObjectInfo, Storage, WriteOptions
 from mbk.testing import MemoryStorage
 from mbk.testing.memory import EVERYTHING, MemoryUpload, StoredObject, StoredUpload
 from tests.conformance.broken.registry import caught_by
@@ -19,8 +19,8 @@ class WithUpload(MemoryStorage):
 
     upload_class: type[MemoryUpload]
 
-    def multipart(self, key: str) -> MultipartUpload:
-        opened = super().multipart(key)
+    def multipart(self, key: str, *, options: WriteOptions = PLAIN) -> MultipartUpload:
+        opened = super().multipart(key, options=options)
         assert isinstance(opened, MemoryUpload)
         return self.upload_class(self, opened.upload)
 
@@ -103,7 +103,7 @@ class CompletesOnLeaving(WithUpload):
             self.abort()
 
 
-@caught_by("M7", "M8")
+@caught_by("M7", "M8", "C7")
 class LiesAboutPartCopy(WithUpload):
     class upload_class(MemoryUpload):
         def copy_part(self, number: int, source: Storage, key: str, *, offset: int, length: int) -> None:
@@ -120,7 +120,7 @@ class CopiesPartsUndeclared(WithUpload):
                 self.put_part(number, b"".join(chunks))
 
 
-@caught_by("M7")
+@caught_by("M7", "C7")
 class CopiesOneByteTooMany(WithUpload):
     class upload_class(MemoryUpload):
         def copy_part(self, number: int, source: Storage, key: str, *, offset: int, length: int) -> None:
@@ -144,13 +144,20 @@ class CompletesWithoutParts(WithUpload):
             return super().complete()
 
 
+@caught_by("O2")
+class UploadsPartsWithoutOptions(MemoryStorage):
+    def multipart(self, key: str, *, options: WriteOptions = PLAIN) -> MultipartUpload:
+        self.check_options(options)
+        return super().multipart(key)
+
+
 @caught_by("M10")
 class OpensOneUploadAKey(MemoryStorage):
-    def multipart(self, key: str) -> MultipartUpload:
+    def multipart(self, key: str, *, options: WriteOptions = PLAIN) -> MultipartUpload:
         for upload in self.bucket.uploads:
             if upload.key == key:
                 return MemoryUpload(self, upload)
-        return super().multipart(key)
+        return super().multipart(key, options=options)
 
 
 @caught_by("X1")

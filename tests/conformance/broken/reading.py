@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,11 +10,12 @@ from uuid import uuid4
 
 from mbk.errors import (
     ObjectNotFound,
+    PermissionDenied,
     StorageError,
 )
-from mbk.ports.storage import ObjectInfo
+from mbk.ports.storage import PLAIN, Capabilities, ObjectInfo, WriteOptions
 from mbk.testing import MemoryStorage
-from mbk.testing.memory import StoredObject
+from mbk.testing.memory import ARCHIVE, EVERYTHING, StoredObject
 from tests.conformance.broken.registry import Pooled, caught_by
 
 
@@ -56,7 +58,7 @@ class RaisesPastTheEnd(MemoryStorage):
             yield chunks
 
 
-@caught_by("R4")
+@caught_by("R4", "R9")
 class FindsOutTooLateThatNothingIsThere(MemoryStorage):
     @contextmanager
     def read(self, key: str, *, offset: int = 0, length: int | None = None) -> Iterator[Iterator[bytes]]:
@@ -81,7 +83,7 @@ class FindsAnEmptyObjectWhereNoneIs(MemoryStorage):
             return ObjectInfo(key, 0)
 
 
-@caught_by("R6")
+@caught_by("R6", "C8")
 class MakesUpEtags(MemoryStorage):
     def stat(self, key: str) -> ObjectInfo:
         return replace(super().stat(key), etag=uuid4().hex)
@@ -89,10 +91,10 @@ class MakesUpEtags(MemoryStorage):
 
 @caught_by("R6")
 class KeepsTheEtagOfAReplacedObject(MemoryStorage):
-    def put(self, key: str, data: bytes) -> ObjectInfo:
+    def put(self, key: str, data: bytes, options: WriteOptions = PLAIN) -> ObjectInfo:
         with self.service.lock:
-            info = replace(super().put(key, data), etag=f"{len(data)}")
-            self.bucket.objects[key] = StoredObject(data, info)
+            info = replace(super().put(key, data, options), etag=f"{len(data)}")
+            self.bucket.objects[key] = StoredObject(data, info, options)
             return info
 
 
@@ -107,3 +109,37 @@ class KeepsTheConnectionOfAnAbandonedStream(Pooled):
     def _giving_back(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         yield from chunks
         self.taken -= 1
+
+
+@caught_by("R8")
+class TellsChecksumsInBase64(MemoryStorage):
+    def digests(self, data: bytes) -> dict[str, str]:
+        digests = super().digests(data)
+        return {kind: b64encode(bytes.fromhex(value)).decode() for kind, value in digests.items()}
+
+
+@caught_by("R8")
+class TellsTheChecksumOfTheFirstPart(MemoryStorage):
+    def digests(self, data: bytes) -> dict[str, str]:
+        return super().digests(data[: 1024 * 1024])
+
+
+@caught_by("R8")
+class PromisesAChecksumThatItDoesNotTell(MemoryStorage):
+    @property
+    def capabilities(self) -> Capabilities:
+        return replace(EVERYTHING, checksums=frozenset({"crc32c", "md5"}))
+
+    def digests(self, data: bytes) -> dict[str, str]:
+        del data
+        return {}
+
+
+@caught_by("R9")
+class DeniesWhatIsArchived(MemoryStorage):
+    @contextmanager
+    def read(self, key: str, *, offset: int = 0, length: int | None = None) -> Iterator[Iterator[bytes]]:
+        if self.get(key).options.storage_class == ARCHIVE:
+            raise PermissionDenied("403 Forbidden")
+        with super().read(key, offset=offset, length=length) as chunks:
+            yield chunks

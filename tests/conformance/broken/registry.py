@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import pytest
@@ -11,8 +12,9 @@ from mbk.errors import (
     PermissionDenied,
     Throttled,
 )
-from mbk.ports.storage import Storage
+from mbk.ports.storage import Storage, StorageRef, WriteOptions
 from mbk.testing import MemoryService, MemoryStorage, StorageConformance
+from mbk.testing.memory import ARCHIVE
 
 SECRET = "hunter2"
 POOL = 20
@@ -46,6 +48,7 @@ class OfMemory(StorageConformance):
 
     storage_class: type[MemoryStorage]
     secrets = (SECRET,)
+    retention = timedelta(milliseconds=20)
 
     @pytest.fixture
     def service(self) -> MemoryService:
@@ -62,6 +65,19 @@ class OfMemory(StorageConformance):
     @pytest.fixture
     def missing_storage(self, service: MemoryService) -> MemoryStorage:
         return self.storage_class(service, "nowhere")
+
+    @pytest.fixture
+    def reference(self, storage: MemoryStorage) -> StorageRef:
+        return storage.reference()
+
+    def archive(self, storage: Storage, key: str) -> bool:
+        assert isinstance(storage, MemoryStorage)
+        storage.put(key, b"x", WriteOptions(storage_class=ARCHIVE))
+        return True
+
+    def options_of(self, storage: Storage, key: str) -> WriteOptions:
+        assert isinstance(storage, MemoryStorage)
+        return storage.get(key).options
 
     def protect(self, storage: Storage, key: str) -> Callable[[], object]:
         def fault(operation: str, touched: str) -> None:

@@ -12,9 +12,9 @@ from mbk.errors import (
     ObjectNotFound,
     StorageError,
 )
-from mbk.ports.storage import Capabilities, Location, ObjectInfo
+from mbk.ports.storage import PLAIN, Capabilities, Location, ObjectInfo, WriteOptions
 from mbk.testing import MemoryStorage
-from mbk.testing.memory import EVERYTHING, Bucket, StoredObject
+from mbk.testing.memory import EVERYTHING, Bucket, MemoryRef, StoredObject
 from tests.conformance.broken.registry import SECRET, caught_by
 
 
@@ -35,9 +35,11 @@ class FindsMissingBuckets(MemoryStorage):
 
 @caught_by("S2")
 class MakesBucketsOnWriting(MemoryStorage):
-    def write(self, key: str, chunks: Iterable[bytes], *, size: int | None = None) -> ObjectInfo:
+    def write(
+        self, key: str, chunks: Iterable[bytes], *, size: int | None = None, options: WriteOptions = PLAIN
+    ) -> ObjectInfo:
         self.check(create=True)
-        return super().write(key, chunks, size=size)
+        return super().write(key, chunks, size=size, options=options)
 
 
 @caught_by("S3")
@@ -100,3 +102,20 @@ class HasErrorsOfItsOwn(MemoryStorage):
             return super().get(key)
         except ObjectNotFound as exc:
             raise VendorsNotFound(exc.message) from exc
+
+
+class LoquaciousRef(MemoryRef):
+    def __repr__(self) -> str:
+        return f"MemoryRef({self.bucket!r}, secret={SECRET!r})"
+
+
+@caught_by("S9")
+class ShowsItsSecretInReferences(MemoryStorage):
+    def reference(self) -> MemoryRef:
+        return LoquaciousRef(self.service.name, self.location.bucket)
+
+
+@caught_by("S9")
+class RefersToAnotherBucket(MemoryStorage):
+    def reference(self) -> MemoryRef:
+        return MemoryRef(self.service.name, "there")

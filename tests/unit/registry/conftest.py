@@ -23,7 +23,7 @@ class Store:
     def check(self): ...
     def nothing(self, *args, **kwargs): ...
     close = list = stat = read = write = write_if_absent = delete = nothing
-    can_copy_from = copy = multipart = clean = nothing
+    can_copy_from = copy = multipart = clean = list_level = nothing
 
 @hookimpl
 def mbk_storage_backends():

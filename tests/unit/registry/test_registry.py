@@ -26,10 +26,10 @@ class Store:
     def __init__(self, settings: StorageSettings) -> None:
         self.settings = settings
 
-    def check(self, *args: Any) -> None: ...
+    def check(self, *args: Any, **options: Any) -> None: ...
 
     close = list = stat = read = write = write_if_absent = delete = check
-    can_copy_from = copy = multipart = clean = check
+    can_copy_from = copy = multipart = clean = list_level = check
 
 
 def open_store(settings: StorageSettings) -> Any:

@@ -22,7 +22,7 @@ from mbk.model.manifest import Manifest
 from mbk.model.records import Backup, BackupHead, Record
 from mbk.model.reports import BackupSummary
 from mbk.model.states import BackupState
-from mbk.ports.storage import MIB, Location, ObjectInfo, Storage
+from mbk.ports.storage import MIB, Level, Location, ObjectInfo, Storage
 
 T = TypeVar("T", bound=Record)
 
@@ -229,7 +229,7 @@ class Catalog:
 
     # -- reading -------------------------------------------------------------------------------------------------
 
-    def _level(self, prefix: str) -> listing.Level:
+    def _level(self, prefix: str) -> Level:
         return listing.level(self._storage, self._run, prefix)
 
     def read_file(self, key: str) -> bytearray:

@@ -7,24 +7,13 @@ Several threads may call these functions. They raise what the storage raises onc
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from itertools import chain
 from typing import TypeVar
 
 from mbk.engine.runtime.run import Run
-from mbk.ports.storage import ObjectInfo, Storage
+from mbk.ports.storage import Level, ObjectInfo, Storage
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Level:
-    """One level below a prefix: its objects, and its sub-prefixes, each ending with ``/``."""
-
-    objects: tuple[ObjectInfo, ...] = ()
-    prefixes: tuple[str, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.objects or self.prefixes)
 
 
 def consume(storage: Storage, run: Run, read: Callable[[Iterator[ObjectInfo]], T], *prefixes: str) -> T:
@@ -52,19 +41,13 @@ def by_key(storage: Storage, run: Run, *prefixes: str) -> dict[str, ObjectInfo]:
 def level(storage: Storage, run: Run, prefix: str) -> Level:
     """What lies directly below the prefix; nothing of what lies deeper is read."""
 
-    def once() -> Level:
-        entries = [*storage.list(prefix, recursive=False)]
-        return Level(
-            objects=tuple(entry for entry in entries if not entry.is_prefix),
-            prefixes=tuple(entry.key for entry in entries if entry.is_prefix),
-        )
-
-    return run.retry.call(f"list {prefix}", once)
+    return run.retry.call(f"list {prefix}", storage.list_level, prefix)
 
 
 def first(storage: Storage, prefix: str) -> str:
     """A key, or a prefix of keys, directly below the prefix; empty where there is none. One attempt, one page."""
-    return next((entry.key for entry in storage.list(prefix, recursive=False)), "")
+    found = storage.list_level(prefix)
+    return next(chain((entry.key for entry in found.objects), found.prefixes), "")
 
 
 def holds_any(storage: Storage, run: Run, prefix: str) -> bool:

@@ -20,8 +20,8 @@ class BreaksOff(MemoryStorage):
 
     times = 2
 
-    def list(self, prefix: str = "", *, recursive: bool = True) -> Iterator[ObjectInfo]:
-        for entry in super().list(prefix, recursive=recursive):
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
+        for entry in super().list(prefix, start_after=start_after):
             yield entry
             if self.times:
                 self.times -= 1

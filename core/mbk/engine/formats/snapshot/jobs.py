@@ -21,7 +21,7 @@ from mbk.model.events import ImportProgressed
 from mbk.model.layout import BackupLayout
 from mbk.model.records import SnapshotBackup
 from mbk.ports.milvus.values import ImportPhase, SnapshotState
-from mbk.ports.storage import Location, MilvusReachable, ObjectInfo, Storage
+from mbk.ports.storage import Location, MilvusReachable, ObjectInfo, Storage, ability
 
 SNAPSHOT = "snapshot"
 _METADATA = re.compile(r"bundle/(?:.+/)?snapshots/\d+/metadata/\d+\.json")
@@ -32,13 +32,15 @@ class External:
     """A storage as Milvus reaches it. ``spec`` is empty if Milvus' own credentials are sufficient."""
 
     storage: Storage
+    reachable: MilvusReachable
     own: bool
     spec: str = field(repr=False)
 
     @classmethod
     def of(cls, storage: Storage, milvus_storage: Storage) -> External:
         """`Unsupported` if Milvus does not support the storage or cannot be given access."""
-        if not isinstance(storage, MilvusReachable):
+        reachable = ability(storage, MilvusReachable)
+        if reachable is None:
             raise Unsupported(
                 "Milvus cannot write snapshots to {location}",
                 code="snapshot-storage-unsupported",
@@ -46,11 +48,10 @@ class External:
                 hint="use --format binlog, or a storage that Milvus supports",
             )
         own = _service(storage.location) == _service(milvus_storage.location)
-        return cls(storage, own, "" if own else storage.external_spec())
+        return cls(storage, reachable, own, "" if own else reachable.external_spec())
 
     def uri(self, key: str) -> str:
-        assert isinstance(self.storage, MilvusReachable)
-        return self.storage.external_uri(key, own=self.own)
+        return self.reachable.external_uri(key, own=self.own)
 
     def metadata_path(self, uri: str, place: BackupLayout) -> str:
         """The path of the metadata in the backup, from the URI that Milvus reports; its scheme and endpoint may differ."""
