@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from mbk.config.schema import StorageChoice
+from mbk.plugin.wrapper import StorageWrapper
 from mbk.ports.storage import Storage
+from mbk.registry.reference import Reference
 from mbk.testing import StorageConformance
 from mbk_local.storage import LocalStorage
 
@@ -21,18 +24,22 @@ GET_FLAGS, SET_FLAGS = 0x80086601, 0x40086602
 
 class TestLocal(StorageConformance):
     @pytest.fixture
-    def storage(self, tmp_path: Path) -> LocalStorage:
+    def storage(self, tmp_path: Path) -> Storage:
         (tmp_path / "here").mkdir()
         return LocalStorage(tmp_path / "here")
 
     @pytest.fixture
-    def other_storage(self, tmp_path: Path) -> LocalStorage:
+    def other_storage(self, tmp_path: Path) -> Storage:
         (tmp_path / "there").mkdir()
         return LocalStorage(tmp_path / "there")
 
     @pytest.fixture
-    def missing_storage(self, tmp_path: Path) -> LocalStorage:
+    def missing_storage(self, tmp_path: Path) -> Storage:
         return LocalStorage(tmp_path / "not" / "yet")
+
+    @pytest.fixture
+    def reference(self, storage: Storage) -> Reference:
+        return Reference(StorageChoice(type="local", values={"root_path": storage.location.bucket}))
 
     def protect(self, storage: Storage, key: str) -> Callable[[], object] | None:
         path = Path(storage.location.bucket, key)
@@ -42,6 +49,24 @@ class TestLocal(StorageConformance):
         if sys.platform == "linux" and set_immutable(path, True):
             return partial(set_immutable, path, False)
         return None
+
+
+class TestLocalWrapped(TestLocal):
+    """As a plugin of the hook `mbk_open_storage` wraps it: nothing is lost, copies stay in the kernel."""
+
+    @pytest.fixture
+    def storage(self, tmp_path: Path) -> Storage:
+        (tmp_path / "here").mkdir()
+        return StorageWrapper(LocalStorage(tmp_path / "here"))
+
+    @pytest.fixture
+    def other_storage(self, tmp_path: Path) -> Storage:
+        (tmp_path / "there").mkdir()
+        return StorageWrapper(LocalStorage(tmp_path / "there"))
+
+    @pytest.fixture
+    def missing_storage(self, tmp_path: Path) -> Storage:
+        return StorageWrapper(LocalStorage(tmp_path / "not" / "yet"))
 
 
 def set_immutable(path: Path, on: bool) -> bool:

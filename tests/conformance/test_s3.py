@@ -8,10 +8,13 @@ from uuid import uuid4
 
 import pytest
 
+from mbk.config.schema import StorageChoice
 from mbk.errors import InvalidKey
 from mbk.plugin.objects import ObjectStorage
-from mbk.ports.storage import Storage
+from mbk.ports.storage import WRITE_OPTIONS, Retention, Storage, WriteOptions
+from mbk.registry.reference import Reference
 from mbk.testing import StorageConformance
+from mbk.testing.options import Options
 from mbk_s3.settings import GenericSettings
 from mbk_s3.storage import open_storage
 from mbk_s3.wire import S3Wire
@@ -77,6 +80,13 @@ def ministack_user(ministack: s3.Ministack) -> s3.S3Server:
 
 
 @pytest.fixture(scope="module")
+def locking_user(ministack: s3.Ministack) -> s3.S3Server:
+    account = ministack.user("locking", "locked")
+    account.client().create_bucket(Bucket="locked", ObjectLockEnabledForBucket=True)
+    return account
+
+
+@pytest.fixture(scope="module")
 def moto() -> Iterator[s3.S3Server]:
     with s3.moto() as server:
         yield with_buckets(server)
@@ -97,10 +107,45 @@ class TestMinistack(OnS3):
         type(self).secrets = (ministack_user.secret_key,)
         return ministack_user
 
+    @pytest.fixture
+    def reference(self, account: s3.S3Server) -> Reference:
+        return Reference(StorageChoice(type="s3", values=account.settings("conformance-one")))
+
+    def options_of(self, storage: Storage, key: str) -> WriteOptions:
+        return told_options(self.server, storage.location.bucket, key)
+
     def protect(self, storage: Storage, key: str) -> Callable[[], None]:
         resource = f"arn:aws:s3:::{storage.location.bucket}/{key}"
         self.server.forbid("kit", "protect", ["s3:DeleteObject"], [resource])
         return lambda: self.server.withdraw("kit", "protect")
+
+
+class TestMinistackOptions(Options):
+    """The rules of options in a bucket that can lock objects; its versions outlive a deletion."""
+
+    @pytest.fixture
+    def storage(self, ministack: s3.Ministack, locking_user: s3.S3Server) -> Iterator[ObjectStorage[S3Wire]]:
+        self.server = ministack
+        storage = opened(locking_user, "locked", write_options=WRITE_OPTIONS)
+        yield storage
+        storage.close()
+
+    def options_of(self, storage: Storage, key: str) -> WriteOptions:
+        return told_options(self.server, "locked", key)
+
+
+def told_options(server: s3.S3Server, bucket: str, key: str) -> WriteOptions:
+    """What the service itself says of an object."""
+    client = server.client()
+    head = client.head_object(Bucket=bucket, Key=key)
+    mode = head.get("ObjectLockMode")
+    tags = client.get_object_tagging(Bucket=bucket, Key=key)["TagSet"]
+    return WriteOptions(
+        storage_class=head.get("StorageClass", ""),
+        encryption_key=head.get("SSEKMSKeyId", ""),
+        tags={tag["Key"]: tag["Value"] for tag in tags},
+        retention=Retention(mode=mode.lower(), until=head["ObjectLockRetainUntilDate"]) if mode else None,
+    )
 
 
 class TestMoto(OnS3):

@@ -7,14 +7,21 @@ from __future__ import annotations
 
 from mbk.testing import MemoryStorage
 from tests.conformance.broken import listing, parts, reading, whole, writing
+from tests.conformance.broken.access import AccessOfMemory, Guarded
+from tests.conformance.broken.faults import FaultsOfMemory, Remote
 from tests.conformance.broken.registry import BROKEN, OfMemory
 
-__all__ = ["BROKEN", "listing", "parts", "reading", "whole", "writing"]
+__all__ = ["BROKEN", "RIGHT", "listing", "parts", "reading", "whole", "writing"]
 
 
-def _tests_of(storage: type[MemoryStorage]) -> type[OfMemory]:
-    return type(f"Test{storage.__name__}", (OfMemory,), {"storage_class": storage})
+def _tests_of(storage: type[MemoryStorage]) -> type:
+    kit: type = OfMemory
+    if issubclass(storage, Remote):
+        kit = FaultsOfMemory
+    elif issubclass(storage, Guarded):
+        kit = AccessOfMemory
+    return type(f"Test{storage.__name__}", (kit,), {"storage_class": storage})
 
 
-_STORAGES: list[type[MemoryStorage]] = [MemoryStorage, *BROKEN]
-globals().update({f"Test{storage.__name__}": _tests_of(storage) for storage in _STORAGES})
+RIGHT: list[type[MemoryStorage]] = [MemoryStorage, Remote, Guarded]
+globals().update({f"Test{storage.__name__}": _tests_of(storage) for storage in [*RIGHT, *BROKEN]})

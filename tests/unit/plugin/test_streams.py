@@ -8,27 +8,35 @@ from itertools import accumulate, repeat
 import pytest
 
 from mbk.errors import StorageError
-from mbk.plugin.streams import MAX_PARTS, PART, SINGLE_WRITE, counted, cut, part_sizes
-from mbk.ports.storage import GIB, MIB, TIB
+from mbk.plugin.streams import PART, SINGLE_WRITE, counted, cut, part_sizes
+from mbk.ports.storage import GIB, MIB, TIB, Capabilities
+
+SERVICES = [
+    Capabilities(),
+    Capabilities(min_part_size=1, max_part_size=4000 * MIB, max_parts=50_000),
+    Capabilities(min_part_size=100 * MIB, max_part_size=GIB, max_parts=10_000),
+]
 
 
 @pytest.mark.parametrize("size", [None, 0, 1, 16 * MIB, 16 * MIB + 1, 80 * GIB, TIB, 5 * TIB])
-@pytest.mark.parametrize("limits", [{}, {"max_parts": 50_000, "grow_after": 1000}])
-def test_the_parts_of_any_object_are_few_enough_and_reach(size: int | None, limits: dict[str, int]) -> None:
-    sizes = list(part_sizes(size, **limits))
-    assert len(sizes) <= limits.get("max_parts", MAX_PARTS)
+@pytest.mark.parametrize("limits", SERVICES)
+def test_the_parts_of_any_object_are_few_enough_and_reach(size: int | None, limits: Capabilities) -> None:
+    sizes = list(part_sizes(size, limits))
+    assert len(sizes) <= limits.max_parts
     assert sum(sizes) >= (5 * TIB if size is None else size)
     assert min(sizes) >= PART
-    assert max(sizes) <= 4000 * MIB
+    assert max(sizes) <= limits.max_part_size
+    assert all(size % MIB == 0 for size in sizes)
 
 
 def test_a_known_small_object_is_one_part() -> None:
-    assert next(part_sizes(SINGLE_WRITE)) == SINGLE_WRITE
+    assert next(part_sizes(SINGLE_WRITE, Capabilities())) == SINGLE_WRITE
 
 
 def test_parts_of_an_unknown_length_begin_small() -> None:
-    needed = next(n for n, total in enumerate(accumulate(part_sizes(None)), 1) if total >= GIB)
-    assert list(part_sizes(None))[needed] <= 2 * PART
+    sizes = list(part_sizes(None, Capabilities()))
+    needed = next(n for n, total in enumerate(accumulate(sizes), 1) if total >= GIB)
+    assert sizes[needed] <= 2 * PART
 
 
 @pytest.mark.parametrize("sizes", [[1], [3], [9], [4, 2, 5], [100]])

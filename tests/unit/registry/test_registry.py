@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from mbk.config.schema import StorageChoice
 from mbk.errors import BrokenPlugin, ConfigError, MissingDependency, UnknownStorage
 from mbk.model.events import Event, RunStarted
 from mbk.plugin import StorageBackend, StorageSettings, hookimpl
+from mbk.registry.reference import Reference
 from mbk.registry.registry import Registry
 
 STARTED = RunStarted(command="create", name="nightly")
@@ -260,8 +263,38 @@ def test_a_plugin_may_open_a_storage_in_the_place_of_mbk() -> None:
         registry.open(choice(bucket="yours"))
 
 
+class OldStore(Store):
+    """As the first version of the storage port had it."""
+
+    list_level = property(lambda self: self.missing)
+
+    def list(self, prefix: str = "", *, recursive: bool = True) -> None: ...
+    def write(self, key: str, chunks: Any, *, size: int | None = None) -> None: ...
+    def copy(self, source: Any, source_key: str, key: str) -> None: ...
+
+
+def test_a_storage_of_the_old_port_is_told_what_to_change_in_one_line() -> None:
+    with pytest.raises(BrokenPlugin) as caught:
+        registry_with(Acme(open=OldStore)).open(choice())
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "version 1 of the storage port" in message
+    for change in ("list(start_after=)", "write(options=)", "copy(options=)", "list_level"):
+        assert change in message
+    assert "write_if_absent(" not in message
+
+
+def test_a_reference_opens_the_storage_again_and_shows_no_secret(tmp_path: Path) -> None:
+    chosen = StorageChoice(type="local", values={"root_path": str(tmp_path)})
+    reference = pickle.loads(pickle.dumps(Reference(chosen)))
+    assert reference.open().location.bucket == str(tmp_path)
+    secret = StorageChoice(type="minio", values={"bucket": "b", "secret_access_key": SecretStr("hunter2")})
+    assert repr(Reference(secret)) == "<Reference to a storage of type 'minio'>"
+    assert "hunter2" not in str(Reference(secret))
+
+
 def test_what_lacks_a_method_is_no_storage() -> None:
-    with pytest.raises(BrokenPlugin, match=r"it lacks .*\bmultipart\b"):
+    with pytest.raises(BrokenPlugin, match=r"without .*\bmultipart\b"):
         registry_with(Acme(open=lambda settings: object())).open(choice())
 
 
