@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 from uuid import uuid4
 
 import pytest
 
 from mbk.config.schema import StorageChoice
-from mbk.errors import InvalidKey
+from mbk.errors import InvalidKey, Unsupported
 from mbk.plugin.objects import ObjectStorage
 from mbk.ports.storage import WRITE_OPTIONS, Retention, Storage, WriteOptions
 from mbk.registry.reference import Reference
@@ -80,16 +81,15 @@ def ministack_user(ministack: s3.Ministack) -> s3.S3Server:
 
 
 @pytest.fixture(scope="module")
-def locking_user(ministack: s3.Ministack) -> s3.S3Server:
-    account = ministack.user("locking", "locked")
-    account.client().create_bucket(Bucket="locked", ObjectLockEnabledForBucket=True)
-    return account
-
-
-@pytest.fixture(scope="module")
 def moto() -> Iterator[s3.S3Server]:
     with s3.moto() as server:
         yield with_buckets(server)
+
+
+@pytest.fixture(scope="module")
+def locked(moto: s3.S3Server) -> str:
+    moto.client().create_bucket(Bucket="locked", ObjectLockEnabledForBucket=True)
+    return "locked"
 
 
 @pytest.fixture(scope="module")
@@ -120,18 +120,35 @@ class TestMinistack(OnS3):
         return lambda: self.server.withdraw("kit", "protect")
 
 
-class TestMinistackOptions(Options):
-    """The rules of options in a bucket that can lock objects; its versions outlive a deletion."""
+class TestMotoOptions(Options):
+    """All but the retention, which this server forgets for uploads in parts."""
 
     @pytest.fixture
-    def storage(self, ministack: s3.Ministack, locking_user: s3.S3Server) -> Iterator[ObjectStorage[S3Wire]]:
-        self.server = ministack
-        storage = opened(locking_user, "locked", write_options=WRITE_OPTIONS)
+    def storage(self, moto: s3.S3Server, locked: str) -> Iterator[ObjectStorage[S3Wire]]:
+        self.server = moto
+        storage = opened(moto, locked, write_options=WRITE_OPTIONS - {"retention"})
         yield storage
         storage.close()
 
     def options_of(self, storage: Storage, key: str) -> WriteOptions:
-        return told_options(self.server, "locked", key)
+        return told_options(self.server, storage.location.bucket, key)
+
+
+def test_a_retention_locks_what_is_written_and_copied(moto: s3.S3Server, locked: str) -> None:
+    storage = opened(moto, locked, write_options=WRITE_OPTIONS)
+    until = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    options = WriteOptions(retention=Retention(mode="governance", until=until))
+    storage.write("written", [b"x"], options=options)
+    storage.copy(storage, "written", "copied", options=options)
+    assert told_options(moto, locked, "written").retention == options.retention
+    assert told_options(moto, locked, "copied").retention == options.retention
+
+
+def test_a_bucket_that_cannot_lock_objects_is_told(moto: s3.S3Server) -> None:
+    storage = opened(moto, "conformance-one", write_options=WRITE_OPTIONS)
+    until = datetime.now(UTC) + timedelta(hours=1)
+    with pytest.raises(Unsupported):
+        storage.write("a", [b"x"], options=WriteOptions(retention=Retention(mode="governance", until=until)))
 
 
 def told_options(server: s3.S3Server, bucket: str, key: str) -> WriteOptions:

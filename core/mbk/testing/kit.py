@@ -111,7 +111,7 @@ class Kit:
         own: dict[str, object] = {
             "storage_class": "STANDARD_IA",
             "encryption_key": "mbk-conformance",
-            "tags": {"purpose": "mbk conformance", "odd+&=": "a/b@c"},
+            "tags": {"purpose": "mbk conformance", "odd +=:": "a/b = c+d"},
             "retention": Retention(mode="governance", until=datetime.now(UTC) + self.retention),
         }
         value = getattr(self.option_values, name) or own[name]

@@ -48,9 +48,9 @@ class Options(Kit):
 
 
 def _shown(options: WriteOptions, name: str) -> object:
-    """A value to compare: services keep times to the second or the millisecond."""
+    """A value to compare: services cut times to the second or the millisecond."""
     if name == "retention" and options.retention:
-        return options.retention.mode, round(options.retention.until.timestamp())
+        return options.retention.mode, int(options.retention.until.timestamp())
     return getattr(options, name)
 
 

@@ -54,7 +54,7 @@ class AccessOfMemory(AccessConformance):
 
     @pytest.fixture
     def service(self) -> MemoryService:
-        return MemoryService("here", "there")
+        return MemoryService("here", "yonder")
 
     @pytest.fixture
     def storage(self, service: MemoryService) -> Guarded:
@@ -70,11 +70,11 @@ class AccessOfMemory(AccessConformance):
 
     @pytest.fixture
     def somebody_elses(self, service: MemoryService) -> Guarded:
-        return self.storage_class(service, "there", PermissionDenied)
+        return self.storage_class(service, "yonder", PermissionDenied)
 
     @pytest.fixture
     def sharing(self, service: MemoryService) -> Sharing:
-        destination = self.storage_class(service, "there")
+        destination = self.storage_class(service, "yonder")
         destination.unreadable.add("here")
         return Sharing(
             source=self.storage_class(service, "here"),

@@ -23,7 +23,7 @@ class OmitsEmptyObjects(MemoryStorage):
         return (info for info in super().list(prefix, start_after=start_after) if info.size)
 
 
-@caught_by("L2", "L3")
+@caught_by("L2", "L3", "L10")
 class MatchesPrefixesByCharacters(MemoryStorage):
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
         return super().list(prefix.rstrip("/"), start_after=start_after)

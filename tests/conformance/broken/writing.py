@@ -70,7 +70,7 @@ class LeavesHalfAnObject(MemoryStorage):
     ) -> ObjectInfo:
         half: list[bytes] = []
         try:
-            return super().write(key, _copied_to(half, chunks), size=size)
+            return super().write(key, _copied_to(half, chunks), size=size, options=options)
         except StorageError:
             raise
         except Exception:
@@ -129,7 +129,9 @@ class OverwritesInPlace(MemoryStorage):
     ) -> ObjectInfo:
         before = self.bucket.objects.get(key)
         try:
-            return super().write(key, self._shown(key, chunks) if before else chunks, size=size)
+            return super().write(
+                key, self._shown(key, chunks) if before else chunks, size=size, options=options
+            )
         except BaseException:
             if before:
                 self.bucket.objects[key] = before
@@ -328,7 +330,9 @@ class DropsOptionsThatItDoesNotKnow(MemoryStorage):
 
 @caught_by("O1")
 class RefusesOptionsTooLate(MemoryStorage):
-    capabilities = property(lambda _self: replace(EVERYTHING, write_options=frozenset({"tags"})))
+    capabilities = property(
+        lambda _self: replace(EVERYTHING, write_options=frozenset({"tags", "storage_class"}))
+    )
 
     def check_options(self, options: WriteOptions) -> None:
         del options
