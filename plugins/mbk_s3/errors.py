@@ -173,7 +173,7 @@ def _kind(exc: BaseException) -> type[MbkError]:
             return AuthenticationFailed
         if code_of(exc) == "InvalidArgument" and "object name" in reason(exc).lower():
             return InvalidKey
-        if code_of(exc) == "InvalidRequest" and "object lock" in reason(exc).lower():
+        if code_of(exc) == "InvalidRequest" and "objectlock" in reason(exc).lower().replace(" ", ""):
             return Unsupported
         return BY_CODE.get(code_of(exc)) or _by_status(status_of(exc))
     if isinstance(exc, sdk.SSLError | http.SSLError) and is_lasting(exc):

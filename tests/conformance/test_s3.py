@@ -134,14 +134,16 @@ class TestMotoOptions(Options):
         return told_options(self.server, storage.location.bucket, key)
 
 
-def test_a_retention_locks_what_is_written_and_copied(moto: s3.S3Server, locked: str) -> None:
-    storage = opened(moto, locked, write_options=WRITE_OPTIONS)
+def test_a_retention_locks_what_is_written_and_copied(ministack: s3.Ministack) -> None:
+    account = ministack.user("locking", "locking")
+    account.client().create_bucket(Bucket="locking", ObjectLockEnabledForBucket=True)
+    storage = opened(account, "locking", write_options=WRITE_OPTIONS)
     until = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
     options = WriteOptions(retention=Retention(mode="governance", until=until))
     storage.write("written", [b"x"], options=options)
     storage.copy(storage, "written", "copied", options=options)
-    assert told_options(moto, locked, "written").retention == options.retention
-    assert told_options(moto, locked, "copied").retention == options.retention
+    assert told_options(ministack, "locking", "written").retention == options.retention
+    assert told_options(ministack, "locking", "copied").retention == options.retention
 
 
 def test_a_bucket_that_cannot_lock_objects_is_told(moto: s3.S3Server) -> None:
