@@ -12,8 +12,7 @@ from botocore.exceptions import ClientError  # noqa: TID253  loaded only with an
 from mbk.errors import StorageError, TransferInterrupted, Unsupported
 from mbk.plugin.external import external_spec, external_uri
 from mbk.plugin.keys import fault_of_length
-from mbk.plugin.uploads import bare
-from mbk.plugin.wire import Body, Marker, Page, Part, Terms, Unfinished, Upload, WireError
+from mbk.plugin.wire import Body, Marker, Page, Part, Terms, Unfinished, Upload, WireError, bare
 from mbk.ports.storage import ObjectInfo, Receipt, Storage, WriteOptions
 from mbk_s3.answers import checksums, class_of
 from mbk_s3.client import connect

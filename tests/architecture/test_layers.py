@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "milvus": _VALUES | {"config"},
     "cloud": _VALUES | {"config"},
     "binlog": {"errors", "model"},
-    "testing": {"errors", "ports"},
+    "testing": {"errors", "ports", "plugin"},
     "engine.runtime": _VALUES,
     "engine.transfer": _VALUES | {"engine.runtime"},
     "engine.repository": _VALUES | {"engine.runtime", "engine.transfer"},
@@ -61,8 +61,10 @@ TOOLBOX = (
     "mbk.plugin.fields",
     "mbk.plugin.failures",
     "mbk.plugin.keys",
+    "mbk.plugin.objects",
     "mbk.plugin.streams",
-    "mbk.plugin.uploads",
+    "mbk.plugin.wire",
+    "mbk.plugin.wrapper",
 )
 
 WEB_FRAMEWORK = {"fastapi", "starlette", "uvicorn"}

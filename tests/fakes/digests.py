@@ -1,4 +1,4 @@
-"""A storage whose etags are MD5 digests, as most object storages make them."""
+"""A storage whose etags are MD5 digests, as most object storages make them, and that tells no checksum beside them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ class Digesting(MemoryStorage):
 
     salt = b""
 
-    def list(self, prefix: str = "", *, recursive: bool = True) -> Iterator[ObjectInfo]:
-        for entry in super().list(prefix, recursive=recursive):
-            yield entry if entry.is_prefix else self._digested(entry)
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
+        return map(self._digested, super().list(prefix, start_after=start_after))
 
     def stat(self, key: str) -> ObjectInfo:
         return self._digested(super().stat(key))
 
     def _digested(self, entry: ObjectInfo) -> ObjectInfo:
         data = self.salt + self.get(entry.key).data
-        return dataclasses.replace(entry, etag=hashlib.md5(data).hexdigest())
+        return dataclasses.replace(entry, etag=hashlib.md5(data).hexdigest(), checksums={})

@@ -103,8 +103,3 @@ class PartsUpload:
 def made(key: str, size: int, receipt: Receipt) -> ObjectInfo:
     """An object that was just written, by what is known of it and what the service told."""
     return ObjectInfo(key, size, receipt.etag, receipt.modified, receipt.checksums)
-
-
-def bare(etag: str | None) -> str | None:
-    """An etag without the quotes that HTTP puts around it."""
-    return etag.strip('"') if etag else None

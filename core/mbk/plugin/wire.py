@@ -172,3 +172,8 @@ class StreamsIfAbsent(Protocol):
 
     def stream_if_absent(self, key: str, pieces: Iterator[bytes], options: WriteOptions) -> Receipt:
         """Writes two or more pieces, each of a multiple of 1 MiB but the last. What `pieces` raises passes through."""
+
+
+def bare(etag: str | None) -> str | None:
+    """An etag without the quotes that HTTP puts around it."""
+    return etag.strip('"') if etag else None

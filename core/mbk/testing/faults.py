@@ -215,5 +215,5 @@ def _fail(
     skip: int = 0,
     after: int = 0,
 ) -> None:
-    if not network.fail(action, call, key, times=times, skip=skip, after=after):  # type: ignore[arg-type]
+    if not network.fail(action, call, key, times=times, skip=skip, after=after):  # type: ignore[arg-type]  # one of the literals
         pytest.skip(f"with this service no {call} can {action}")

@@ -279,5 +279,5 @@ class NeedsBatches(Remote):
 class LeavesThePartsOfAFailedWrite(Remote):
     class upload_class(Remote.upload_class):
         def __exit__(self, *exc_info: object) -> None:
-            if exc_info[0] is None or not issubclass(exc_info[0], StorageUnavailable):  # type: ignore[arg-type]
+            if exc_info[0] is None or not issubclass(exc_info[0], StorageUnavailable):
                 super().__exit__(*exc_info)

@@ -6,7 +6,7 @@ import pytest
 
 from mbk.errors import InvalidKey
 from mbk.plugin.keys import fault_of_length, fault_of_path, require_key
-from mbk.plugin.uploads import bare
+from mbk.plugin.wire import bare
 
 
 @pytest.mark.parametrize(("etag", "expected"), [('"abc"', "abc"), ("abc", "abc"), ("", None), (None, None)])

@@ -6,7 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 
-from mbk.errors import InvalidKey, MbkError, PermissionDenied, StorageError, StorageUnavailable, Unsupported
+from mbk.errors import (
+    DeleteFailed,
+    InvalidKey,
+    PermissionDenied,
+    StorageError,
+    StorageUnavailable,
+    Unsupported,
+)
 from mbk.plugin.failures import Translation
 from mbk.plugin.objects import ObjectStorage
 from mbk.plugin.wire import Body, Marker, Page, Part, Terms, Unfinished, Upload, WireError
@@ -113,7 +120,7 @@ class Wire:
 
 
 def opened(wire: Wire, **capabilities: object) -> ObjectStorage[Wire]:
-    limits = Capabilities(**capabilities)  # type: ignore[arg-type]
+    limits = Capabilities(**capabilities)
     return ObjectStorage(wire, location=LOCATION, capabilities=limits)
 
 
@@ -171,9 +178,9 @@ def test_without_uploads_in_parts_a_large_object_is_one_request() -> None:
 def test_a_reason_that_a_batch_leaves_open_is_found_out_alone() -> None:
     wire = Wire()
     wire.batch_failures = {"a": "", "b": "it is locked"}
-    with pytest.raises(MbkError) as caught:
+    with pytest.raises(DeleteFailed) as caught:
         opened(wire, delete_batch=10).delete(["a", "b", "c"])
-    assert getattr(caught.value, "failures") == {"b": "it is locked"}  # noqa: B009
+    assert caught.value.failures == {"b": "it is locked"}
     assert wire.asked == ["open", "batch 3", "delete a"]
 
 
@@ -211,7 +218,7 @@ def test_an_ability_of_the_wire_is_found_through_every_wrapper() -> None:
     wire = Wire()
     wrapped = StorageWrapper(StorageWrapper(opened(wire)))
     assert ability(wrapped, Wire) is wire
-    assert ability(wrapped, Storage) is wrapped  # type: ignore[comparison-overlap]
+    assert ability(wrapped, Storage) is wrapped
     assert ability(wrapped, Marked) is None
 
 

@@ -75,6 +75,6 @@ def test_what_was_closed_can_be_used_again() -> None:
     senders = Senders()
     for _ in range(2):
         sent: list[int] = []
-        senders.send(lambda number, _data, sent=sent: sent.append(number), [b"a", b"b"])  # type: ignore[misc]
+        senders.send(lambda number, _data, sent=sent: sent.append(number), [b"a", b"b"])
         assert sorted(sent) == [1, 2]
         senders.close()
