@@ -350,8 +350,8 @@ def test_a_notice_is_given_once_a_run() -> None:
 def test_an_object_that_is_missing_after_copying_fails_the_collection(world: World) -> None:
     real = world.backup.put
 
-    def losing(key: str, data: bytes) -> Any:
-        info = real(key, data)
+    def losing(key: str, data: bytes, *options: Any) -> Any:
+        info = real(key, data, *options)
         if key.endswith(lost):
             world.backup.bucket.objects.pop(key)
         return info

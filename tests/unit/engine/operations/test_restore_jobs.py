@@ -78,8 +78,8 @@ def test_copies_that_did_not_arrive_are_noticed_before_the_collection_is_made() 
     world.create()
     put = world.storage.put
 
-    def losing(key: str, data: bytes) -> Any:
-        info = put(key, data)
+    def losing(key: str, data: bytes, *options: Any) -> Any:
+        info = put(key, data, *options)
         if "/100/" in key:
             world.storage.bucket.objects.pop(key)
         return info
