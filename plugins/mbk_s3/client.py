@@ -45,12 +45,6 @@ def connect(settings: S3Settings) -> Any:
     return client
 
 
-def ambient_region(profile: str) -> str | None:
-    """The region of the environment or of the shared profile."""
-    region: str | None = botocore.session.Session(profile=profile or None).get_config_variable("region")
-    return region
-
-
 def _config(settings: S3Settings) -> Config:
     return Config(
         # One call is one attempt: the engine retries.

@@ -145,7 +145,7 @@ class S3Settings(StorageSettings):
     def _ambient_region(self) -> str | None:
         if not self.profile_of_service.is_amazon:
             return None
-        from mbk_s3.client import ambient_region
+        from mbk_s3.ambient import ambient_region
 
         return ambient_region(self.profile)
 

@@ -16,7 +16,6 @@ from mbk.errors import (
     TransferInterrupted,
     Unreachable,
 )
-from mbk.plugin.wire import WireError
 from mbk.ports.storage import Location
 
 _LASTING = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "doesn't match")
@@ -39,6 +38,16 @@ class Place:
         if self.account:
             return f"container {self.bucket!r} of account {self.account!r} at {self.endpoint}"
         return f"bucket {self.bucket!r} at {self.endpoint}"
+
+
+class WireError(Exception):
+    """What is wrong with an answer that no exception of the SDK says. ``reason`` is told after what could not be done."""
+
+    def __init__(self, kind: type[MbkError], reason: str, *, hint: str | None = None) -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.reason = reason
+        self.hint = hint
 
 
 @dataclass(frozen=True, slots=True)

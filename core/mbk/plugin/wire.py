@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
-from mbk.errors import MbkError
+from mbk.plugin.failures import Translation
+from mbk.plugin.failures import WireError as WireError
 from mbk.ports.storage import PLAIN, ObjectInfo, Receipt, Storage, WriteOptions
-
-if TYPE_CHECKING:
-    from mbk.plugin.failures import Translation
 
 #: Where a listing of unfinished uploads goes on: the markers of key and upload, as far as the service has them.
 Marker = tuple[str, str]
@@ -76,16 +74,6 @@ class Unfinished:
 
     uploads: Sequence[tuple[str, str]] = ()
     next: Marker | None = None
-
-
-class WireError(Exception):
-    """What is wrong with an answer that no exception of the SDK says. ``reason`` is told after what could not be done."""
-
-    def __init__(self, kind: type[MbkError], reason: str, *, hint: str | None = None) -> None:
-        super().__init__(reason)
-        self.kind = kind
-        self.reason = reason
-        self.hint = hint
 
 
 class Wire(Protocol):
