@@ -15,11 +15,13 @@ from mbk.errors import (
     StorageUnavailable,
     TransferInterrupted,
     Unreachable,
+    filled,
 )
 from mbk.ports.storage import Location
 
 _LASTING = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "doesn't match")
 _LONGEST = 300
+_CANNOT = "cannot {doing} {where}: {reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +43,17 @@ class Place:
 
 
 class WireError(Exception):
-    """What is wrong with an answer that no exception of the SDK says. ``reason`` is told after what could not be done."""
+    """What is wrong with an answer that no exception of the SDK says: as `MbkError`, told after what could not be done."""
 
-    def __init__(self, kind: type[MbkError], reason: str, *, hint: str | None = None) -> None:
-        super().__init__(reason)
+    def __init__(
+        self, kind: type[MbkError], reason: str, *, code: str = "", hint: str | None = None, **facts: object
+    ) -> None:
+        self.reason = filled(reason, facts)
+        super().__init__(self.reason)
         self.kind = kind
-        self.reason = reason
-        self.hint = hint
+        self.code = code
+        self.hint = None if hint is None else filled(hint, facts)
+        self.facts = facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +81,8 @@ class Translation:
         except MbkError:
             raise
         except WireError as exc:
-            where = f"{key!r} in {place}" if key is not None else str(place)
-            raise exc.kind(f"cannot {doing} {where}: {exc.reason}", hint=exc.hint) from exc.__cause__
+            facts = {**_facts(place, doing, key), **exc.facts, "reason": exc.reason}
+            raise exc.kind(_CANNOT, code=exc.code, hint=exc.hint, retryable=None, **facts) from exc.__cause__
         except self.foreign as exc:
             raise self.error(exc, place, doing, key, streaming=streaming) from exc
 
@@ -94,19 +100,19 @@ class Translation:
             kind = TransferInterrupted
         if kind is ObjectNotFound and key is None:
             kind = BucketNotFound
-        return kind(self._message(kind, exc, place, doing, key), hint=self._hint(kind, exc))
+        code, sentence = self._told(kind, exc)
+        facts = {**_facts(place, doing, key), "reason": self.reason_of(exc)}
+        return kind(sentence, code=code, hint=self._hint(kind, exc), retryable=None, **facts)
 
-    def _message(
-        self, kind: type[MbkError], exc: BaseException, place: object, doing: str, key: str | None
-    ) -> str:
+    def _told(self, kind: type[MbkError], exc: BaseException) -> tuple[str, str]:
+        """The code, empty for the one of the class, and the sentence."""
         if kind is BucketNotFound:
-            return f"no {place}"
+            return "bucket-missing", "no {place}"
         if kind is ObjectNotFound and not self.is_of_upload(exc):
-            return f"no object {key!r} in {place}"
+            return "object-missing", "no object {key!r} in {place}"
         if kind is ObjectExists:
-            return f"there is an object {key!r} in {place}"
-        where = f"{key!r} in {place}" if key is not None else str(place)
-        return f"cannot {doing} {where}: {self.reason_of(exc)}"
+            return "object-exists", "there is an object {key!r} in {place}"
+        return "", _CANNOT
 
     def _hint(self, kind: type[MbkError], exc: BaseException) -> str | None:
         if kind is BucketNotFound:
@@ -114,6 +120,15 @@ class Translation:
         if kind is Unreachable:
             return "check useSSL, and the CA certificate if the service has a private one"
         return self.hint_of(exc)
+
+
+def _facts(place: object, doing: str, key: str | None) -> dict[str, object]:
+    facts: dict[str, object] = {"doing": doing, "place": place, "where": place}
+    if isinstance(place, Place):
+        facts |= {"bucket": place.bucket, "endpoint": place.endpoint, "account": place.account}
+    if key is not None:
+        facts |= {"key": key, "where": f"{key!r} in {place}"}
+    return facts
 
 
 def kind_of_class(

@@ -38,7 +38,9 @@ class PartsUpload:
     def copy_part(self, number: int, source: Storage, key: str, *, offset: int, length: int) -> None:
         if not self._part_copy:
             raise Unsupported(f"no part copy from {source.location} to {self._calls.location}")
-        with self._calls.on_source(f"copy part {number} from", source, key):
+        with self._calls.on_source(
+            f"copy part {number} of {self._upload.key!r} in {self._calls.place} from", source, key
+        ):
             etag = self._calls.wire.copy_part(self._upload, number, source, key, offset=offset, length=length)
         self._remember(number, etag, length)
 

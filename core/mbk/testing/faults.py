@@ -103,7 +103,7 @@ class FaultConformance(Kit):
         put(storage, f"{prefix}a", data)
         _fail(network, "cut", "read", f"{prefix}a", after=after)
         received = b""
-        with storage.read(f"{prefix}a") as chunks, suppress(TransferInterrupted):
+        with suppress(TransferInterrupted), storage.read(f"{prefix}a") as chunks:
             for chunk in chunks:
                 received += chunk
             pytest.fail("the stream ended as if it were whole")
