@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from mbk.plugin import StorageBackend, hookimpl
 
 if TYPE_CHECKING:
+    from mbk.ports.storage import Storage
     from mbk_azure.settings import AzureSettings
-    from mbk_azure.storage import AzureStorage
 
 
 @hookimpl
@@ -30,7 +30,7 @@ def _settings() -> type[AzureSettings]:
     return AzureSettings
 
 
-def _open(settings: AzureSettings) -> AzureStorage:
-    from mbk_azure.storage import AzureStorage
+def _open(settings: AzureSettings) -> Storage:
+    from mbk_azure.storage import open_storage
 
-    return AzureStorage(settings)
+    return open_storage(settings)

@@ -29,7 +29,7 @@ READ_TIMEOUT = 300
 CONNECTIONS = 256
 #: A read is made of ranged requests of so many bytes; the SDK holds one of them.
 READ_CHUNK = 8 * MIB
-#: What a single request may write. Above the largest that `storage` writes so.
+#: What a single request may write. Above the largest that `ObjectStorage` writes so.
 SINGLE_WRITE = 64 * MIB
 #: No attempt after the first: the engine retries.
 ONCE: dict[str, Any] = {"retry_total": 0, "retry_connect": 0, "retry_read": 0, "retry_status": 0}
@@ -65,8 +65,10 @@ def _credential(settings: AzureSettings) -> Any:
         return {"account_name": connection.account, "account_key": connection.key}
     if not connection.url.startswith("https:"):
         raise UsageError(
-            f"no key and no SAS token for account {connection.account!r}, and tokens go over https only",
+            "account {account!r} has neither a key nor a SAS token, and tokens are sent over https only",
+            code="token-needs-tls",
             hint="set accountKey, a SAS token or a connection string, or useSSL",
+            account=connection.account,
         )
     from azure.identity import DefaultAzureCredential
 

@@ -10,6 +10,7 @@ from mbk.errors import (
     BucketNotFound,
     InvalidKey,
     MbkError,
+    ObjectArchived,
     ObjectExists,
     ObjectNotFound,
     PermissionDenied,
@@ -30,9 +31,10 @@ _CODES: dict[type[MbkError], str] = {
         "AuthorizationProtocolMismatch AuthorizationResourceTypeMismatch AuthorizationServiceMismatch "
         "AuthorizationSourceIPMismatch InsufficientAccountPermissions KeyBasedAuthenticationNotPermitted "
         "PublicAccessNotPermitted UnauthorizedBlobOverwrite ContainerDisabled BlobImmutableDueToPolicy "
-        "BlobArchived BlobBeingRehydrated LeaseIdMissing LeaseIdMismatchWithBlobOperation "
+        "LeaseIdMissing LeaseIdMismatchWithBlobOperation "
         "LeaseIdMismatchWithContainerOperation SnapshotsPresent"
     ),
+    ObjectArchived: "BlobArchived BlobBeingRehydrated",
     Throttled: (
         "429 ServerBusy ContainerBeingDeleted FilesystemBeingDeleted PendingCopyOperation SystemInUse "
         "AccountBeingCreated DestinationPathIsBeingDeleted SourcePathIsBeingDeleted"
@@ -63,7 +65,8 @@ HINTS: dict[str, str] = {
     "AuthorizationPermissionMismatch": "give it the role Storage Blob Data Contributor, or a SAS token with the rights rwdlc",
     "KeyBasedAuthenticationNotPermitted": "the account takes no keys: set useIAM",
     "AccountRequiresHttps": "set useSSL",
-    "BlobArchived": "rehydrate it to the hot or cool tier",
+    "BlobArchived": "rehydrate it to the hot or cool tier, and wait until that is done",
+    "BlobBeingRehydrated": "wait until it is rehydrated",
     "InvalidBlobOrBlock": "another tool left an upload of this key unfinished: delete the backup and begin anew",
     "SnapshotsPresent": "delete its snapshots first",
     "chain": "log in, or set the environment's AZURE_ variables; check that the identity may reach the account",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -24,7 +23,7 @@ from mbk.errors import (
     Unreachable,
     Unsupported,
 )
-from mbk.plugin.failures import Translation, is_lasting, kind_of_class, one_line
+from mbk.plugin.failures import Translation, WireError, is_lasting, kind_of_class, one_line
 from mbk_azure.codes import BY_CODE, HINTS
 
 
@@ -50,26 +49,6 @@ BY_CLASS: dict[type[BaseException], type[MbkError]] = {
 }
 
 _SIGNATURE = re.compile(r"(?i)\b(sig=)[^&\s'\"<>]+")
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a call goes, for messages."""
-
-    bucket: str
-    account: str
-    endpoint: str
-
-    def __str__(self) -> str:
-        return f"container {self.bucket!r} of account {self.account!r} at {self.endpoint}"
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """What is copied from, for messages about that side."""
-
-    place: Place
-    key: str
 
 
 def code_of(exc: BaseException | None) -> str:
@@ -115,14 +94,13 @@ def _header(exc: sdk.HttpResponseError) -> str | None:
     return code
 
 
-def _is_about_the_source(exc: BaseException) -> bool:
-    return code_of(exc) in ("CannotVerifyCopySource", "BlobNotFound", "404", "InvalidSourceBlobUrl")
-
-
 def _kind(exc: BaseException) -> type[MbkError]:
     code, status = code_of(exc), status_of(exc)
     if code == "CannotVerifyCopySource":
         return _of_source(status)
+    # Azurite's way to say that a signature is wrong.
+    if code == "AuthorizationFailure" and "failed to authenticate" in str(exc):
+        return AuthenticationFailed
     if code in BY_CODE:
         return BY_CODE[code]
     if isinstance(exc, sdk.HttpResponseError) and status >= 300:
@@ -180,21 +158,20 @@ def _hint(exc: BaseException) -> str | None:
     )
 
 
-_TRANSLATION = Translation(foreign=FOREIGN, kind_of=_kind, reason_of=reason, hint_of=_hint)
-translate = _TRANSLATION.error
+class _Masking(Translation):
+    """Takes signatures out of the texts of what is raised, also of what an error of ours was raised from."""
+
+    @contextmanager
+    def guard(
+        self, place: object, doing: str, key: str | None = None, *, streaming: bool = False
+    ) -> Iterator[None]:
+        with Translation.guard(self, place, doing, key, streaming=streaming):
+            try:
+                yield
+            except (*FOREIGN, WireError) as exc:
+                scrub(exc)
+                raise
 
 
-@contextmanager
-def translated(
-    place: Place, doing: str, key: str | None = None, *, source: Source | None = None
-) -> Iterator[None]:
-    """Turns what the SDK raises into an error of ours that names the place, and takes signatures out of its texts."""
-    try:
-        yield
-    except MbkError:
-        raise
-    except FOREIGN as exc:
-        scrub(exc)
-        if source and _is_about_the_source(exc):
-            raise _TRANSLATION.error(exc, source.place, "copy", source.key) from exc
-        raise _TRANSLATION.error(exc, place, doing, key) from exc
+TRANSLATION = _Masking(foreign=FOREIGN, kind_of=_kind, reason_of=reason, hint_of=_hint)
+translate = TRANSLATION.error

@@ -20,8 +20,11 @@ def uri(settings: AzureSettings, key: str) -> str:
         host, port = settings.milvus_address, settings.milvus_port
     elif url.path.strip("/"):
         raise Unsupported(
-            f"{settings.endpoint}: Milvus cannot reach an account whose name stands in the path",
+            "Milvus cannot reach account {account!r} at {endpoint}, because the account is part of the path",
+            code="account-in-path",
             hint="set milvusAddress to the account's host name, or use --format binlog",
+            account=settings.account_name,
+            endpoint=settings.endpoint,
         )
     else:
         host, port = url.hostname or "", settings.milvus_port or url.port
@@ -32,7 +35,8 @@ def spec(settings: AzureSettings) -> str:
     connection = settings.connection
     if connection.sas:
         raise Unsupported(
-            "Milvus cannot be given a shared access signature, which snapshots would need",
+            "snapshots need credentials that Milvus can use, and it takes no shared access signature",
+            code="milvus-takes-no-sas",
             hint="use the account's key or a role (useIAM), or --format binlog",
         )
     return external_spec(

@@ -12,8 +12,11 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_va
 
 from mbk.plugin import StorageSettings
 from mbk.plugin.fields import ExistingFile, Host, MilvusHost, MilvusPort, Port, joined
+from mbk.ports.storage import WRITE_OPTIONS
 from mbk_azure.connection import Connection, parse
 
+#: The canonical name, and `Location.backend` of every container.
+NAME = "azure"
 PUBLIC_CLOUD = "core.windows.net"
 
 #: https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
@@ -33,6 +36,9 @@ class AzureSettings(StorageSettings):
 
     ``path_style`` puts the account into the path, as emulators want it; by default where the host is an IP address
     or has no dot. A connection string says all of this itself.
+
+    ``write_options`` tells of an account that honours other options of a write than its kind does: a retention needs
+    a container with version-level immutability, tags need an account without a hierarchical namespace.
     """
 
     #: What a file says for other vendors' storages and is no credential, so that ``--storage azure`` works on it.
@@ -56,6 +62,10 @@ class AzureSettings(StorageSettings):
     milvus_address: MilvusHost = Field("", description="the account's whole host name as Milvus reaches it")
     milvus_port: MilvusPort = None
     bucket: str = Field("", validate_default=True, description="the container")
+    write_options: frozenset[str] | None = Field(
+        None,
+        description="the options of a write that the service honours; by default a cloud's or an emulator's",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -159,6 +169,13 @@ class AzureSettings(StorageSettings):
     def domain(self) -> str:
         """The address without the account, where somebody wrote the whole host name of the account."""
         return self.address.removeprefix(f"{self.account_name}.blob.")
+
+    @property
+    def honoured_options(self) -> frozenset[str]:
+        """An emulator ignores retentions and encryption scopes."""
+        if self.write_options is not None:
+            return self.write_options
+        return frozenset({"storage_class", "tags"}) if self.by_path else WRITE_OPTIONS
 
     @property
     def by_path(self) -> bool:

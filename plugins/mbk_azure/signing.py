@@ -13,7 +13,6 @@ from azure.storage.blob import (  # noqa: TID253  loaded only with an opened sto
 )
 
 if TYPE_CHECKING:
-    from mbk_azure.errors import Place
     from mbk_azure.settings import AzureSettings
 
 #: Enough for one synchronous copy; a copy that is tried again is signed again.
@@ -25,12 +24,11 @@ SKEW = timedelta(minutes=15)
 
 
 @runtime_checkable
-class CopySource(Protocol):
-    """A storage that another account can copy from."""
+class SignsReads(Protocol):
+    """An ability of a storage that another account can copy from."""
 
-    place: Place
-
-    def signed_url(self, key: str) -> str: ...
+    def signed_url(self, key: str) -> str:
+        """A URL that reads this one object for an hour. It is a secret: it goes into one header and nowhere else."""
 
 
 class Signer:

@@ -21,10 +21,32 @@ import pytest
 from azure.storage.blob import BlobServiceClient
 
 from mbk.demo.wheel import default_cache
+from mbk.testing.faults import Action, Call
+from tests.servers.network import Answer, Requests
 from tests.servers.process import HOST, free_port, listening, running
 
 VERSION = "3.37.0"
 ACCOUNTS = ("alpha", "beta")
+
+_ERROR = "<Error><Code>{}</Code><Message>{}</Message></Error>"
+#: What a storage of Azure sends. An upload is aborted by looking first which blocks wait.
+REQUESTS: dict[Call, Requests] = {
+    "list": Requests("GET", "comp=list"),
+    "stat": Requests("HEAD"),
+    "read": Requests("GET", "{key}$"),
+    "write": Requests("PUT", "{key}$"),
+    "copy": Requests("PUT", "{key}$"),
+    "part": Requests("PUT", r"{key}\?.*comp=block&"),
+    "complete": Requests("PUT", r"{key}\?.*comp=blocklist"),
+    "abort": Requests("GET", r"{key}\?.*comp=blocklist"),
+    "delete_batch": Requests("POST", "comp=batch"),
+}
+#: Errors are told by the status and never inside of success.
+ANSWERS: dict[Action, Answer] = {
+    "throttle": Answer(503, _ERROR.format("ServerBusy", "The server is busy.").encode()),
+    "fail": Answer(500, _ERROR.format("InternalError", "The server encountered an error.").encode()),
+    "refuse": Answer(501, _ERROR.format("NotImplemented", "Not implemented.").encode()),
+}
 
 
 @dataclass(frozen=True, slots=True)
