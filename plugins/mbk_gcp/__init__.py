@@ -33,9 +33,9 @@ def _settings() -> type[GcpSettings]:
 
 def _open(settings: GcpSettings) -> Storage:
     if settings.hmac_keys:
-        from mbk_gcp.interop import InteropStorage
+        from mbk_gcp.interop import open_by_keys
 
-        return InteropStorage(settings)
-    from mbk_gcp.storage import GcpStorage
+        return open_by_keys(settings)
+    from mbk_gcp.storage import open_storage
 
-    return GcpStorage(settings)
+    return open_storage(settings)

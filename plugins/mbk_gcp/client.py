@@ -113,11 +113,15 @@ def _of_service_account(path: str) -> tuple[Any, str | None]:
         kind = info.get("type") if isinstance(info, dict) else None
         if kind != "service_account":
             raise UsageError(
-                f"{path} is not the key file of a service account",
+                "{file} is not the key file of a service account",
+                code="key-file-wrong",
                 hint="for other kinds of credentials set GOOGLE_APPLICATION_CREDENTIALS and useIAM",
+                file=path,
             )
         made = service_account.Credentials.from_service_account_info(info, scopes=_SCOPES)
     except (ValueError, OSError) as exc:
         # The parser's own words may quote the key.
-        raise UsageError(f"{path} cannot be read as the key file of a service account") from exc
+        raise UsageError(
+            "{file} cannot be read as the key file of a service account", code="key-file-damaged", file=path
+        ) from exc
     return made, info.get("project_id")

@@ -224,12 +224,11 @@ def _hint(exc: BaseException) -> str | None:
     return next((HINTS_BY_CLASS[base] for base in type(exc).__mro__ if base in HINTS_BY_CLASS), None)
 
 
-_TRANSLATION = Translation(
+TRANSLATION = Translation(
     foreign=FOREIGN,
     kind_of=_kind,
     reason_of=reason,
     hint_of=_hint,
     is_of_upload=lambda exc: told(getattr(exc, "response", None))[0] == "NoSuchUpload",
 )
-translated = _TRANSLATION.guard
-translate = _TRANSLATION.error
+translate = TRANSLATION.error

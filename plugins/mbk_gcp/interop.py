@@ -5,13 +5,12 @@ https://cloud.google.com/storage/docs/aws-simple-migration: the AWS4-HMAC-SHA256
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from mbk.ports.storage import Storage
+from mbk.plugin.objects import ObjectStorage
 from mbk_gcp.settings import NAME, GcpSettings
 from mbk_s3.profiles import Profile
 from mbk_s3.settings import S3Settings
-from mbk_s3.storage import S3Storage
+from mbk_s3.storage import open_storage
+from mbk_s3.wire import S3Wire
 
 
 class InteropSettings(S3Settings):
@@ -20,16 +19,9 @@ class InteropSettings(S3Settings):
     profile_of_service = Profile(NAME, "Google Cloud Storage with HMAC keys", tls=True, provider="gcp")
 
 
-class InteropStorage(S3Storage):
-    """See :class:`mbk.ports.storage.Storage`. The bucket is Google's, so its location says so."""
-
-    def __init__(self, settings: GcpSettings) -> None:
-        super().__init__(_in_s3_words(settings))
-        self._location = replace(self._location, backend=NAME, region=settings.region)
-
-    def can_copy_from(self, other: Storage) -> bool:
-        theirs = other.location
-        return (theirs.backend, theirs.endpoint) == (NAME, self.location.endpoint)
+def open_by_keys(settings: GcpSettings) -> ObjectStorage[S3Wire]:
+    """Sends nothing. The bucket is Google's, so its location says so."""
+    return open_storage(_in_s3_words(settings), backend=NAME, region=settings.region)
 
 
 def _in_s3_words(settings: GcpSettings) -> InteropSettings:

@@ -60,6 +60,10 @@ class GcpSettings(StorageSettings):
     secret_access_key: SecretOfKey = Field(
         SecretStr(""), validate_default=True, description="secret of the HMAC key"
     )
+    write_options: frozenset[str] | None = Field(
+        None,
+        description="the options of a write that the service honours; by default Google's, and no emulator's",
+    )
 
     @field_validator("bucket")
     @classmethod
@@ -94,6 +98,13 @@ class GcpSettings(StorageSettings):
     @property
     def is_google(self) -> bool:
         return self.host.endswith(".googleapis.com")
+
+    @property
+    def honoured_options(self) -> frozenset[str]:
+        """With a token. Google's objects have no tags; a retention needs a bucket that was made for it."""
+        if self.write_options is not None:
+            return self.write_options
+        return frozenset({"retention", "storage_class", "encryption_key"} if self.is_google else ())
 
     @property
     def tls(self) -> bool:

@@ -11,8 +11,10 @@ from mbk_s3.wire import DELETE_BATCH, MAX_KEY_BYTES, S3Wire
 FAMILY = "s3"
 
 
-def open_storage(settings: S3Settings, *, backend: str = FAMILY) -> ObjectStorage[S3Wire]:
-    """Sends nothing. ``backend`` is the name of a service whose buckets can be reached in another way, too."""
+def open_storage(
+    settings: S3Settings, *, backend: str = FAMILY, region: str | None = None
+) -> ObjectStorage[S3Wire]:
+    """Sends nothing. ``backend`` and ``region`` are those of a service whose buckets can be reached in another way, too."""
     return ObjectStorage(
         S3Wire(settings),
         location=Location(
@@ -20,7 +22,7 @@ def open_storage(settings: S3Settings, *, backend: str = FAMILY) -> ObjectStorag
             endpoint=settings.endpoint,
             bucket=settings.bucket,
             root=settings.root,
-            region=settings.signing_region,
+            region=settings.signing_region if region is None else region,
         ),
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
         capabilities=Capabilities(

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
+from typing import Any, ClassVar
 from uuid import uuid4
 
 import pytest
 
-from mbk.ports.storage import Storage
+from mbk.config.schema import StorageChoice
+from mbk.plugin.objects import ObjectStorage
+from mbk.ports.storage import Retention, Storage, WriteOptions
+from mbk.registry.reference import Reference
 from mbk.testing import StorageConformance
-from mbk_gcp.interop import InteropStorage
+from mbk_gcp.interop import open_by_keys
 from mbk_gcp.settings import GcpSettings
-from mbk_gcp.storage import GcpStorage
+from mbk_gcp.storage import open_storage
+from mbk_gcp.wire import GcpWire
+from mbk_s3.wire import S3Wire
 from tests.servers import s3
 from tests.servers.gcs import GcsServer, gcs
 
@@ -33,31 +40,57 @@ def key_file(server: GcsServer, tmp_path_factory: pytest.TempPathFactory) -> str
 class TestGcp(StorageConformance):
     """With a service account's key file, whose tokens the server checks."""
 
+    option_values: ClassVar[WriteOptions] = WriteOptions(
+        storage_class="NEARLINE", encryption_key="projects/p/locations/us/keyRings/r/cryptoKeys/k"
+    )
+
     @pytest.fixture(autouse=True)
     def _server(self, server: GcsServer, key_file: str) -> None:
         self.server, self.key_file = server, key_file
         type(self).secrets = tuple(Path(key_file).read_text().split("\\n")[1:5])
 
-    def opened(self, bucket: str) -> GcpStorage:
-        return GcpStorage(GcpSettings(**self.server.settings(bucket, credentials_file=self.key_file)))
+    def opened(self, bucket: str) -> ObjectStorage[GcpWire]:
+        return open_storage(GcpSettings(**self.values(bucket)))
+
+    def values(self, bucket: str) -> dict[str, Any]:
+        options = frozenset({"retention", "storage_class", "encryption_key"})
+        return self.server.settings(bucket, credentials_file=self.key_file, write_options=options)
 
     @pytest.fixture
-    def storage(self) -> Iterator[GcpStorage]:
+    def storage(self) -> Iterator[ObjectStorage[GcpWire]]:
         storage = self.opened("conformance-one")
         yield storage
         storage.close()
 
     @pytest.fixture
-    def other_storage(self) -> Iterator[GcpStorage]:
+    def other_storage(self) -> Iterator[ObjectStorage[GcpWire]]:
         storage = self.opened("conformance-two")
         yield storage
         storage.close()
 
     @pytest.fixture
-    def missing_storage(self) -> Iterator[GcpStorage]:
+    def missing_storage(self) -> Iterator[ObjectStorage[GcpWire]]:
         storage = self.opened(f"conformance-{uuid4().hex}")
         yield storage
         storage.close()
+
+    @pytest.fixture
+    def reference(self) -> Reference:
+        return Reference(StorageChoice(type="gcp", values=self.values("conformance-one")))
+
+    def options_of(self, storage: Storage, key: str) -> WriteOptions:
+        told = self.server.store.get(storage.location.bucket, key).resource(storage.location.bucket)
+        retention = told.get("retention")
+        return WriteOptions(
+            storage_class=told["storageClass"],
+            encryption_key=told.get("kmsKeyName", "").partition("/cryptoKeyVersions/")[0],
+            retention=Retention(
+                mode="governance" if retention["mode"] == "Unlocked" else "compliance",
+                until=datetime.fromisoformat(retention["retainUntilTime"]),
+            )
+            if retention
+            else None,
+        )
 
     def protect(self, storage: Storage, key: str) -> Callable[[], None]:
         name = (storage.location.bucket, key)
@@ -82,23 +115,23 @@ class TestInterop(StorageConformance):
         type(self).secrets = (interoperable.secret_key,)
         return interoperable
 
-    def opened(self, account: s3.S3Server, bucket: str) -> InteropStorage:
-        return InteropStorage(GcpSettings(**account.settings(bucket, region=account.region)))
+    def opened(self, account: s3.S3Server, bucket: str) -> ObjectStorage[S3Wire]:
+        return open_by_keys(GcpSettings(**account.settings(bucket, region=account.region)))
 
     @pytest.fixture
-    def storage(self, account: s3.S3Server) -> Iterator[InteropStorage]:
+    def storage(self, account: s3.S3Server) -> Iterator[ObjectStorage[S3Wire]]:
         storage = self.opened(account, "conformance-one")
         yield storage
         storage.close()
 
     @pytest.fixture
-    def other_storage(self, account: s3.S3Server) -> Iterator[InteropStorage]:
+    def other_storage(self, account: s3.S3Server) -> Iterator[ObjectStorage[S3Wire]]:
         storage = self.opened(account, "conformance-two")
         yield storage
         storage.close()
 
     @pytest.fixture
-    def missing_storage(self, account: s3.S3Server) -> Iterator[InteropStorage]:
+    def missing_storage(self, account: s3.S3Server) -> Iterator[ObjectStorage[S3Wire]]:
         storage = self.opened(account, f"conformance-{uuid4().hex}")
         yield storage
         storage.close()

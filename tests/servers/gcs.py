@@ -16,12 +16,35 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from mbk.testing.faults import Action, Call
 from tests.servers import gcs_api, gcs_xml
 from tests.servers.gcs_accounts import Account, Accounts
 from tests.servers.gcs_store import Answer, Bucket, Refusal, Request, Store
+from tests.servers.network import Answer as Said
+from tests.servers.network import Requests
 from tests.servers.process import HOST
 
 PAGE = 1000
+
+_ERROR = '{{"error": {{"code": {0}, "message": "{2}", "errors": [{{"reason": "{1}"}}]}}}}'
+#: What a storage of Google's sends, a key as one element of the path.
+REQUESTS: dict[Call, Requests] = {
+    "list": Requests("GET", r"/o\?"),
+    "stat": Requests("GET", r"^/storage/.*/o/{key}\?"),
+    "read": Requests("GET", r"^/download/.*/o/{key}\?"),
+    "write": Requests("POST", r"uploadType=multipart&name={key}(&|$)"),
+    "copy": Requests("POST", r"/rewriteTo/.*/o/{key}(\?|$)"),
+    "part": Requests("PUT", r"/{key}\?.*partNumber"),
+    "complete": Requests("POST", r"/{key}\?.*uploadId"),
+    "abort": Requests("DELETE", r"/{key}\?.*uploadId"),
+    "delete_batch": Requests("POST", "^/batch/"),
+}
+ANSWERS: dict[Action, Said] = {
+    "throttle": Said(429, _ERROR.format(429, "rateLimitExceeded", "Slow down").encode()),
+    "fail": Said(500, _ERROR.format(500, "backendError", "Internal error").encode()),
+    "fail_inside": Said(200, b"<Error><Code>InternalError</Code><Message>Internal error</Message></Error>"),
+    "refuse": Said(501, _ERROR.format(501, "notImplemented", "Not implemented").encode()),
+}
 
 
 class GcsServer:

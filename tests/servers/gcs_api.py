@@ -15,6 +15,7 @@ from tests.servers.gcs_store import (
     Refusal,
     Request,
     Session,
+    attributes_of,
     check_hashes,
     crc32c,
     invalid,
@@ -56,7 +57,8 @@ def handle(server: GcsServer, request: Request) -> Answer:
         case "DELETE", [bucket, "o", name], False:
             return _delete(server, caller, bucket, name)
         case "POST", [bucket, "o", name, "rewriteTo", "b", to, "o", to_name], False:
-            return _rewrite(server, caller, (bucket, name), (to, to_name), request.query)
+            resource = json.loads(request.body or b"{}")
+            return _rewrite(server, caller, (bucket, name), (to, to_name), request.query, resource)
     raise Refusal(404, "notFound", "Not Found")
 
 
@@ -88,7 +90,7 @@ def _list(server: GcsServer, caller: Account, bucket: str, query: dict[str, str]
             continue
         head, mark, _ = name[len(prefix) :].partition(delimiter) if delimiter else (name, "", "")
         entry = prefix + head + mark if mark else name
-        if entry.encode() <= after.encode() or entry == last:
+        if entry.encode() <= after.encode() or entry == last or name < query.get("startOffset", ""):
             continue
         if len(items) + len(prefixes) >= size:
             return Answer.json(_page(items, prefixes, bucket, last))
@@ -145,7 +147,10 @@ def _start_upload(server: GcsServer, caller: Account, bucket: str, request: Requ
     size = request.headers.get("x-upload-content-length")
     kind = request.headers.get("x-upload-content-type", "application/octet-stream")
     key = uuid4().hex
-    server.store.sessions[key] = Session(bucket, name, request.query, kind, int(size) if size else None)
+    attributes = attributes_of(resource, request.query.get("kmsKeyName"))
+    server.store.sessions[key] = Session(
+        bucket, name, request.query, kind, int(size) if size else None, attributes
+    )
     place = f"http://{request.headers['host']}/upload/storage/v1/b/{bucket}/o?uploadType=resumable&upload_id={key}"
     return Answer(200, b"", {"Location": place, "X-GUploader-UploadID": key})
 
@@ -161,7 +166,9 @@ def _upload_at_once(server: GcsServer, bucket: str, request: Request) -> Answer:
         if key in resource
     ]
     check_hashes(",".join(hashes), data)
-    made = server.store.put(bucket, resource["name"], data, conditions=request.query)
+    name = request.query.get("name") or resource["name"]
+    attributes = attributes_of(resource, request.query.get("kmsKeyName"))
+    made = server.store.put(bucket, name, data, conditions=request.query, attributes=attributes)
     return Answer.json(made.resource(bucket))
 
 
@@ -209,7 +216,8 @@ def _resume(server: GcsServer, request: Request) -> Answer:
         check_hashes(request.headers.get("x-goog-hash", ""), bytes(session.data))
         del server.store.sessions[key]
         made = server.store.put(
-            session.bucket, session.name, bytes(session.data), conditions=session.conditions, content_type=session.content_type
+            session.bucket, session.name, bytes(session.data), conditions=session.conditions, content_type=session.content_type,
+            attributes=session.attributes,
         )  # fmt: skip
     return Answer.json(made.resource(session.bucket))
 
@@ -220,6 +228,7 @@ def _rewrite(
     source: tuple[str, str],
     target: tuple[str, str],
     query: dict[str, str],
+    resource: dict[str, Any],
 ) -> Answer:
     """https://cloud.google.com/storage/docs/json_api/v1/objects/rewrite: the same call with the token until it is done."""
     server.accounts.require(caller, "storage.objects.get", source[0])
@@ -241,7 +250,12 @@ def _rewrite(
         server.rewrites[token] = (copied, source, target)
         return Answer.json({**answer, "rewriteToken": token})
     made = server.store.put(
-        *target, found.data, conditions=query, content_type=found.content_type, whole=found.whole
+        *target,
+        found.data,
+        conditions=query,
+        content_type=resource.get("contentType", found.content_type),
+        whole=found.whole,
+        attributes=attributes_of(resource, query.get("destinationKmsKeyName")),
     )
     return Answer.json({**answer, "resource": made.resource(target[0])})
 

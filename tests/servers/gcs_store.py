@@ -94,6 +94,12 @@ def md5(data: bytes) -> str:
     return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
 
 
+def attributes_of(resource: dict[str, Any], kms_key: str | None) -> dict[str, Any]:
+    """What an object is written with. The service tells the version of the key that it encrypts with."""
+    asked = {name: resource[name] for name in ("storageClass", "retention") if name in resource}
+    return asked | ({"kmsKeyName": f"{kms_key}/cryptoKeyVersions/1"} if kms_key else {})
+
+
 def check_hashes(header: str, data: bytes) -> None:
     """``x-goog-hash: crc32c=…,md5=…`` of an upload, held against its bytes."""
     for item in filter(None, header.replace(" ", "").split(",")):
@@ -112,6 +118,8 @@ class Object:
     generation: int
     content_type: str
     whole: bool = True
+    #: ``storageClass``, ``retention`` and ``kmsKeyName``, as far as they were asked for.
+    attributes: dict[str, Any] = field(default_factory=dict)
     updated: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def resource(self, bucket: str) -> dict[str, Any]:
@@ -127,19 +135,20 @@ class Object:
             "metageneration": "1",
             "contentType": self.content_type,
             "crc32c": crc32c(self.data),
+            "storageClass": "STANDARD",
             "etag": base64.b64encode(str(self.generation).encode()).decode(),
             "timeCreated": stamp,
             "updated": stamp,
         }
-        return found | ({"md5Hash": md5(self.data)} if self.whole else {})
+        return found | ({"md5Hash": md5(self.data)} if self.whole else {}) | self.attributes
 
 
 @dataclass(slots=True)
 class Bucket:
     name: str
     objects: dict[str, Object] = field(default_factory=dict)
-    #: Unfinished multipart uploads of the XML API, by id: the name, and the parts by number.
-    uploads: dict[str, tuple[str, dict[int, bytes]]] = field(default_factory=dict)
+    #: Unfinished multipart uploads of the XML API, by id: the name, the parts by number, and what was asked for.
+    uploads: dict[str, tuple[str, dict[int, bytes], dict[str, Any]]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -151,6 +160,7 @@ class Session:
     conditions: dict[str, str]
     content_type: str
     size: int | None
+    attributes: dict[str, Any]
     data: bytearray = field(default_factory=bytearray)
 
 
@@ -182,10 +192,11 @@ class Store:
         conditions: dict[str, str] | None = None,
         content_type: str = "application/octet-stream",
         whole: bool = True,
+        attributes: dict[str, Any] | None = None,
     ) -> Object:
         with self.lock:
             self.check(bucket, name, conditions or {})
-            made = Object(name, bytes(data), next(self._generations), content_type, whole)
+            made = Object(name, bytes(data), next(self._generations), content_type, whole, attributes or {})
             self.bucket(bucket).objects[name] = made
             return made
 

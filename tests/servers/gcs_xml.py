@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 from uuid import uuid4
 from xml.etree import ElementTree
 
-from tests.servers.gcs_store import Answer, Refusal, Request, check_hashes, invalid
+from tests.servers.gcs_store import Answer, Refusal, Request, attributes_of, check_hashes, invalid
 
 if TYPE_CHECKING:
     from tests.servers.gcs import GcsServer
@@ -31,7 +31,7 @@ def handle(server: GcsServer, request: Request) -> Answer:
     with server.store.lock:
         match request.method:
             case "POST" if "uploads" in query:
-                return _start(server, bucket, name)
+                return _start(server, bucket, name, request.headers)
             case "PUT" if "partNumber" in query:
                 return _put_part(server, bucket, name, request)
             case "POST" if "uploadId" in query:
@@ -43,11 +43,23 @@ def handle(server: GcsServer, request: Request) -> Answer:
     raise Refusal(405, "methodNotAllowed", "The specified method is not allowed.", "MethodNotAllowed")
 
 
-def _start(server: GcsServer, bucket: str, name: str) -> Answer:
+def _start(server: GcsServer, bucket: str, name: str, headers: dict[str, str]) -> Answer:
     server.store.check(bucket, name, {})
     upload = uuid4().hex
-    server.store.bucket(bucket).uploads[upload] = (name, {})
+    server.store.bucket(bucket).uploads[upload] = (name, {}, _attributes(headers))
     return _xml("InitiateMultipartUploadResult", {"Bucket": bucket, "Key": name, "UploadId": upload})
+
+
+def _attributes(headers: dict[str, str]) -> dict[str, Any]:
+    """https://cloud.google.com/storage/docs/xml-api/reference-headers"""
+    resource: dict[str, Any] = {}
+    if storage_class := headers.get("x-goog-storage-class"):
+        resource["storageClass"] = storage_class
+    if mode := headers.get("x-goog-object-lock-mode"):
+        until = headers["x-goog-object-lock-retain-until-date"]
+        modes = {"GOVERNANCE": "Unlocked", "COMPLIANCE": "Locked"}
+        resource["retention"] = {"mode": modes[mode], "retainUntilTime": until}
+    return attributes_of(resource, headers.get("x-goog-encryption-kms-key-name"))
 
 
 def _put_part(server: GcsServer, bucket: str, name: str, request: Request) -> Answer:
@@ -76,8 +88,9 @@ def _complete(server: GcsServer, bucket: str, name: str, request: Request) -> An
         raise invalid(
             "Your proposed upload is smaller than the minimum allowed object size.", "EntityTooSmall"
         )
-    server.store.put(bucket, name, b"".join(parts[number] for number in numbers), whole=False)
-    del server.store.bucket(bucket).uploads[request.query["uploadId"]]
+    _, _, attributes = server.store.bucket(bucket).uploads.pop(request.query["uploadId"])
+    data = b"".join(parts[number] for number in numbers)
+    server.store.put(bucket, name, data, whole=False, attributes=attributes)
     return _xml("CompleteMultipartUploadResult", {"Bucket": bucket, "Key": name, "ETag": '"of-parts"'})
 
 
@@ -86,7 +99,7 @@ def _unfinished(server: GcsServer, bucket: str, query: dict[str, str]) -> Answer
     after = (query.get("key-marker", ""), query.get("upload-id-marker", ""))
     found = sorted(
         (name, upload)
-        for upload, (name, _) in server.store.bucket(bucket).uploads.items()
+        for upload, (name, _, _) in server.store.bucket(bucket).uploads.items()
         if name.startswith(query.get("prefix", "")) and (name, upload) > after
     )
     page = found[: server.page_size]
@@ -101,7 +114,7 @@ def _unfinished(server: GcsServer, bucket: str, query: dict[str, str]) -> Answer
 
 
 def _parts_of(server: GcsServer, bucket: str, name: str, upload: str) -> dict[int, bytes]:
-    owner, parts = server.store.bucket(bucket).uploads.get(upload, ("", {}))
+    owner, parts, _ = server.store.bucket(bucket).uploads.get(upload, ("", {}, {}))
     if owner != name:
         raise Refusal(404, "notFound", "The requested upload was not found.", "NoSuchUpload")
     return parts

@@ -37,7 +37,7 @@ from mbk.errors import (
     UsageError,
 )
 from mbk.plugin.failures import Place
-from mbk_gcp.errors import FOREIGN, require_success, translate, translated
+from mbk_gcp.errors import FOREIGN, TRANSLATION, require_success, translate
 
 PLACE = Place("a-bucket", "localhost:4443")
 MODULES: tuple[ModuleType, ...] = (api, auth, google.cloud.exceptions, sdk, web, http)
@@ -222,12 +222,11 @@ def test_what_a_retry_gave_up_on_is_what_went_wrong() -> None:
     assert type(translate(error, PLACE, "read", "some/key")) is PermissionDenied
 
 
-def test_the_message_names_key_bucket_and_endpoint_on_one_line() -> None:
+def test_the_reason_is_the_services_on_one_line() -> None:
     body = json.dumps({"error": {"message": "first\n  second", "errors": [{"reason": "new"}]}})
-    assert (
-        str(ours_of(answered(400, body)))
-        == "cannot read 'some/key' in bucket 'a-bucket' at localhost:4443: first second (new)"
-    )
+    ours = ours_of(answered(400, body))
+    assert ours.facts["reason"] == "first second (new)"
+    assert (ours.facts["key"], ours.facts["bucket"]) == ("some/key", "a-bucket")
 
 
 def test_no_message_holds_a_url() -> None:
@@ -244,7 +243,7 @@ def test_no_message_holds_a_url() -> None:
 
 def test_an_error_of_the_callers_own_passes_unchanged() -> None:
     for mine in (ZeroDivisionError(), KeyboardInterrupt(), ObjectNotFound("ours already")):
-        with pytest.raises(type(mine)) as caught, translated(PLACE, "read", "k"):
+        with pytest.raises(type(mine)) as caught, TRANSLATION.guard(PLACE, "read", "k"):
             raise mine
         assert caught.value is mine
 
@@ -261,6 +260,6 @@ def answered(status: int, body: str) -> requests.Response:
 
 
 def ours_of(response: Any) -> MbkError:
-    with pytest.raises(MbkError) as caught, translated(PLACE, "read", "some/key"):
+    with pytest.raises(MbkError) as caught, TRANSLATION.guard(PLACE, "read", "some/key"):
         require_success(response, 200)
     return caught.value

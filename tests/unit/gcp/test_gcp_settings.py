@@ -13,11 +13,14 @@ from pydantic import SecretStr, ValidationError
 
 from mbk.config.load import load
 from mbk.errors import ConfigError, InvalidKey
+from mbk.plugin.objects import ObjectStorage
 from mbk.registry.registry import Registry
 from mbk_gcp import mbk_storage_backends
-from mbk_gcp.interop import InteropStorage
+from mbk_gcp.interop import open_by_keys
 from mbk_gcp.settings import GcpSettings
-from mbk_gcp.storage import GcpStorage
+from mbk_gcp.storage import open_storage
+from mbk_gcp.wire import GcpWire
+from mbk_s3.wire import S3Wire
 
 KEYS = {"access_key_id": "GOOG1ID", "secret_access_key": "a-secret"}
 ROOT = Path(__file__).parents[3]
@@ -122,8 +125,9 @@ def test_a_credential_of_another_vendor_is_refused_with_its_key(tmp_path: Path, 
     path = tmp_path / "backup.yaml"
     path.write_text(f"minio:\n  storageType: gcp\n  bucketName: bucket\n  {key}: {value}\n")
     choice = load(path, environ={}).settings.storage
-    with pytest.raises(ConfigError, match=rf"minio\.{key}: is not a setting of storage type 'gcp'") as caught:
+    with pytest.raises(ConfigError) as caught:
         Registry().open(choice)
+    assert [problem.key for problem in caught.value.problems] == [f"minio.{key}"]
     assert value not in str(caught.value)
 
 
@@ -134,7 +138,8 @@ def test_both_names_lead_here(tmp_path: Path, name: str) -> None:
         f"minio:\n  storageType: {name}\n  bucketName: bucket\n  accessKeyID: GOOG1\n  secretAccessKey: s\n"
     )
     storage = Registry().open(load(path, environ={}).settings.storage)
-    assert isinstance(storage, InteropStorage)
+    assert isinstance(storage, ObjectStorage)
+    assert isinstance(storage.wrapped, S3Wire)
     assert str(storage.location) == "gcp://storage.googleapis.com:443/bucket/files"
 
 
@@ -144,9 +149,10 @@ def test_the_shipped_configuration(monkeypatch: pytest.MonkeyPatch, key_file: st
     settings = load(ROOT / "configs" / "backup-gcp.yaml").settings
     for choice, root in ((settings.storage, "file/"), (settings.backup_storage, "backup/")):
         storage = Registry().open(choice)
-        assert isinstance(storage, GcpStorage)
+        assert isinstance(storage, ObjectStorage)
+        assert isinstance(storage.wrapped, GcpWire)
         assert storage.location.root == root
-        assert storage.settings.credentials_file == key_file
+        assert storage.wrapped.settings.credentials_file == key_file
 
 
 def test_no_representation_shows_a_secret() -> None:
@@ -154,10 +160,28 @@ def test_no_representation_shows_a_secret() -> None:
         GcpSettings(bucket="bucket", session_token="a-token"),
         GcpSettings(bucket="bucket", **KEYS),
     ]
-    storages = [GcpStorage(settings[0]), InteropStorage(settings[1])]
-    for text in (*map(repr, settings), *map(str, settings), *map(repr, storages), str(storages[1].settings)):
+    by_token, by_keys = open_storage(settings[0]), open_by_keys(settings[1])
+    shown = (*settings, by_token, by_keys, by_keys.wrapped.settings)
+    for text in (*map(repr, shown), *map(str, shown)):
         assert "a-secret" not in text
         assert "a-token" not in text
+
+
+def test_which_options_of_a_write_are_honoured() -> None:
+    def honoured(**given: Any) -> frozenset[str]:
+        return open_storage(GcpSettings(bucket="bucket", **given)).capabilities.write_options
+
+    assert honoured() == {"retention", "storage_class", "encryption_key"}
+    assert honoured(address="localhost", port=4443) == frozenset()
+    assert honoured(address="localhost", write_options={"storage_class"}) == {"storage_class"}
+
+
+def test_keys_and_tokens_lead_to_one_service_for_milvus() -> None:
+    by_keys, by_token = (
+        open_by_keys(GcpSettings(bucket="b-1", **KEYS)),
+        open_storage(GcpSettings(bucket="b-1")),
+    )
+    assert by_keys.location == by_token.location
 
 
 def test_settings_travel_to_another_process() -> None:
@@ -167,7 +191,7 @@ def test_settings_travel_to_another_process() -> None:
 
 @pytest.mark.parametrize("key", [".", "..", "a\nb", "a\rb", ".well-known/acme-challenge/a", "x" * 1025, ""])
 def test_names_that_google_refuses_are_refused_without_a_request(key: str) -> None:
-    storage = GcpStorage(GcpSettings(bucket="bucket", session_token="token"))
+    storage = open_storage(GcpSettings(bucket="bucket", session_token="token"))
     for call in (lambda: storage.stat(key), lambda: storage.delete([key]), lambda: storage.multipart(key)):
         with pytest.raises(InvalidKey):
             call()
