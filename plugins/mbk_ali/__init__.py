@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from mbk.plugin import StorageBackend, hookimpl
 
 if TYPE_CHECKING:
+    from mbk.ports.storage import Storage
     from mbk_ali.settings import AliSettings
-    from mbk_ali.storage import AliStorage
 
 
 @hookimpl
@@ -31,7 +31,7 @@ def _settings() -> type[AliSettings]:
     return AliSettings
 
 
-def _open(settings: AliSettings) -> AliStorage:
-    from mbk_ali.storage import AliStorage
+def _open(settings: AliSettings) -> Storage:
+    from mbk_ali.storage import open_storage
 
-    return AliStorage(settings)
+    return open_storage(settings)

@@ -7,18 +7,16 @@ Sources: help.aliyun.com, "Instance RAM roles" (metadata service, also in its ha
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import requests
 from oss2.credentials import Credentials  # noqa: TID253  loaded only with an opened storage
 
-from mbk.errors import AuthenticationFailed
+from mbk.plugin.roles import Role, keys_of_environment, no_keys
 
 if TYPE_CHECKING:
     from mbk_ali.settings import AliSettings
@@ -26,8 +24,7 @@ if TYPE_CHECKING:
 METADATA = "http://100.100.100.200"
 STS = "https://sts.aliyuncs.com"
 ROLES = "/latest/meta-data/ram/security-credentials/"
-#: Temporary credentials are replaced this many seconds before they expire.
-MARGIN = 300
+#: Longer than a metadata service or STS takes to answer.
 SECONDS = 10
 #: Id, secret, token.
 VARIABLES = (
@@ -37,66 +34,40 @@ VARIABLES = (
 TOKEN_FILE = "ALIBABA_CLOUD_OIDC_TOKEN_FILE"
 
 
-def provider(settings: AliSettings) -> Fixed | Role:
+class Provider:
+    """What the SDK asks for credentials before each request."""
+
+    def __init__(self, keys: Callable[[], Credentials]) -> None:
+        self._keys = keys
+
+    def get_credentials(self) -> Credentials:
+        return self._keys()
+
+
+def provider(settings: AliSettings) -> Provider:
     """What signs this storage's requests. Asks nobody: the first request does."""
-    if settings.static_keys:
-        return Fixed(Credentials(*settings.static_keys))
-    if not settings.use_iam:
-        for names in VARIABLES:
-            key, secret, token = (os.environ.get(name, "") for name in names)
-            if key and secret:
-                return Fixed(Credentials(key, secret, token))
+    keys = settings.static_keys or (None if settings.use_iam else keys_of_environment(VARIABLES))
+    if keys:
+        credentials = Credentials(*keys)
+        return Provider(lambda: credentials)
     endpoint = settings.iam_endpoint.rstrip("/")
     if os.environ.get(TOKEN_FILE):
-        return Role(lambda: of_service_account(endpoint or STS))
+        return _of_role(lambda: of_service_account(endpoint or STS))
     if settings.use_iam:
-        return Role(lambda: of_instance(endpoint or METADATA))
-    raise AuthenticationFailed(
-        f"no credentials for bucket {settings.bucket!r} at {settings.endpoint}",
-        hint="set accessKeyID and secretAccessKey, or useIAM, or OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET",
-    )
+        return _of_role(lambda: of_instance(endpoint or METADATA))
+    raise no_keys(settings.bucket, settings.endpoint, VARIABLES[0])
 
 
-class Fixed:
-    """Keys that stay."""
+def _of_role(fetch: Callable[[], Mapping[str, Any]]) -> Provider:
+    """``fetch`` returns the credentials as the service spells them."""
 
-    def __init__(self, credentials: Any) -> None:
-        self._credentials = credentials
+    def fetched() -> tuple[Credentials, float]:
+        answer = fetch()
+        expires = datetime.strptime(answer["Expiration"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        keys = (answer["AccessKeyId"], answer["AccessKeySecret"], answer["SecurityToken"])
+        return Credentials(*keys), expires.timestamp()
 
-    def get_credentials(self) -> Any:
-        return self._credentials
-
-
-class Role:
-    """Keys of a role, fetched anew before they expire. ``fetch`` returns them as the service spells them."""
-
-    def __init__(self, fetch: Callable[[], Mapping[str, Any]]) -> None:
-        self._fetch = fetch
-        self._lock = Lock()
-        self._credentials: Any = None
-        self._expires = 0.0
-
-    def get_credentials(self) -> Any:
-        with self._lock:
-            if self._expires - time.time() < MARGIN:
-                self._renew()
-            return self._credentials
-
-    def _renew(self) -> None:
-        try:
-            answer = self._fetch()
-            credentials = Credentials(
-                answer["AccessKeyId"], answer["AccessKeySecret"], answer["SecurityToken"]
-            )
-            expires = datetime.strptime(answer["Expiration"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-        except (OSError, ValueError, KeyError, TypeError) as exc:
-            if self._expires > time.time():
-                return
-            raise AuthenticationFailed(
-                f"no credentials of a RAM role were to be had ({type(exc).__name__})",
-                hint="attach a RAM role, or set accessKeyID and secretAccessKey instead of useIAM",
-            ) from exc
-        self._credentials, self._expires = credentials, expires.timestamp()
+    return Provider(Role(fetched, name="RAM role").keys)
 
 
 def of_instance(metadata: str) -> Mapping[str, Any]:

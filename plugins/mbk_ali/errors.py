@@ -2,117 +2,90 @@
 
 from __future__ import annotations
 
-import os
 from xml.etree.ElementTree import ParseError
 
-import requests.exceptions as transport
-import urllib3.exceptions as http
 from oss2 import exceptions as sdk  # noqa: TID253  loaded only with an opened storage
 
-from mbk.errors import (
-    AuthenticationFailed,
-    BucketNotFound,
-    InvalidKey,
-    MbkError,
-    ObjectExists,
-    ObjectNotFound,
-    PermissionDenied,
-    StorageError,
-    StorageFull,
-    StorageUnavailable,
-    Throttled,
-    TransferInterrupted,
-    Unreachable,
-    Unsupported,
-)
-from mbk.plugin.failures import Translation, is_lasting, kind_of_class, one_line
+from mbk import errors as ours
+from mbk.plugin import transport
+from mbk.plugin.failures import Translation, one_line
 
 #: What is translated. The SDK raises RuntimeError for an answer that lacks an element.
-FOREIGN = (sdk.OssError, http.HTTPError, ParseError, OSError, ValueError, RuntimeError)
+FOREIGN = (*transport.FOREIGN, sdk.OssError, ParseError, RuntimeError)
 
 #: By the code that the service puts into its answer (help.aliyun.com, "OSS error codes").
-BY_CODE: dict[str, type[MbkError]] = {
-    "NoSuchBucket": BucketNotFound,
-    "NoSuchKey": ObjectNotFound,
-    "NoSuchUpload": ObjectNotFound,
-    "SymlinkTargetNotExist": ObjectNotFound,
-    "AccessDenied": PermissionDenied,
-    "UserDisable": PermissionDenied,
-    "FileImmutable": PermissionDenied,
-    "ObjectImmutable": PermissionDenied,
-    "InvalidObjectState": PermissionDenied,
-    "BucketAlreadyExists": PermissionDenied,
-    "KmsServiceNotEnabled": PermissionDenied,
-    "InvalidAccessKeyId": AuthenticationFailed,
-    "SignatureDoesNotMatch": AuthenticationFailed,
-    "InvalidSecurityToken": AuthenticationFailed,
-    "SecurityTokenExpired": AuthenticationFailed,
-    "SecurityTokenNotSupported": AuthenticationFailed,
-    "RequestTimeTooSkewed": AuthenticationFailed,
-    "RequestExpired": AuthenticationFailed,
-    "FileAlreadyExists": ObjectExists,
-    "ObjectAlreadyExists": ObjectExists,
-    "PreconditionFailed": ObjectExists,
-    "QpsLimitExceeded": Throttled,
-    "TotalQpsLimitExceeded": Throttled,
-    "DownloadTrafficRateLimitExceeded": Throttled,
-    "UploadTrafficRateLimitExceeded": Throttled,
-    "DownloadConcurrencyLimitExceeded": Throttled,
-    "UploadConcurrencyLimitExceeded": Throttled,
-    "SlowDown": Throttled,
-    "ServerBusy": Throttled,
-    "RequestTimeout": TransferInterrupted,
-    "IncompleteBody": TransferInterrupted,
-    "InvalidDigest": TransferInterrupted,
-    "BadDigest": TransferInterrupted,
-    "InvalidObjectName": InvalidKey,
-    "KeyTooLongError": InvalidKey,
-    "NotImplemented": Unsupported,
-    "OperationNotSupported": Unsupported,
-    "MethodNotAllowed": Unsupported,
-    "QuotaExceeded": StorageFull,
-    "BucketStorageQuotaExceeded": StorageFull,
+BY_CODE: dict[str, type[ours.MbkError]] = {
+    "NoSuchBucket": ours.BucketNotFound,
+    "NoSuchKey": ours.ObjectNotFound,
+    "NoSuchUpload": ours.ObjectNotFound,
+    "SymlinkTargetNotExist": ours.ObjectNotFound,
+    "AccessDenied": ours.PermissionDenied,
+    "UserDisable": ours.PermissionDenied,
+    "FileImmutable": ours.PermissionDenied,
+    "ObjectImmutable": ours.PermissionDenied,
+    "InvalidObjectState": ours.ObjectArchived,
+    "BucketAlreadyExists": ours.PermissionDenied,
+    "KmsServiceNotEnabled": ours.PermissionDenied,
+    "InvalidAccessKeyId": ours.AuthenticationFailed,
+    "SignatureDoesNotMatch": ours.AuthenticationFailed,
+    "InvalidSecurityToken": ours.AuthenticationFailed,
+    "SecurityTokenExpired": ours.AuthenticationFailed,
+    "SecurityTokenNotSupported": ours.AuthenticationFailed,
+    "RequestTimeTooSkewed": ours.AuthenticationFailed,
+    "RequestExpired": ours.AuthenticationFailed,
+    "FileAlreadyExists": ours.ObjectExists,
+    "ObjectAlreadyExists": ours.ObjectExists,
+    "PreconditionFailed": ours.ObjectExists,
+    "QpsLimitExceeded": ours.Throttled,
+    "TotalQpsLimitExceeded": ours.Throttled,
+    "DownloadTrafficRateLimitExceeded": ours.Throttled,
+    "UploadTrafficRateLimitExceeded": ours.Throttled,
+    "DownloadConcurrencyLimitExceeded": ours.Throttled,
+    "UploadConcurrencyLimitExceeded": ours.Throttled,
+    "SlowDown": ours.Throttled,
+    "ServerBusy": ours.Throttled,
+    "RequestTimeout": ours.TransferInterrupted,
+    "IncompleteBody": ours.TransferInterrupted,
+    "InvalidDigest": ours.TransferInterrupted,
+    "BadDigest": ours.TransferInterrupted,
+    "InvalidObjectName": ours.InvalidKey,
+    "KeyTooLongError": ours.InvalidKey,
+    "NotImplemented": ours.Unsupported,
+    "OperationNotSupported": ours.Unsupported,
+    "MethodNotAllowed": ours.Unsupported,
+    "QuotaExceeded": ours.StorageFull,
+    "BucketStorageQuotaExceeded": ours.StorageFull,
 }
 
 #: By the status, where there is no code: the answer to a HEAD.
-BY_STATUS: dict[int, type[MbkError]] = {
-    401: AuthenticationFailed,
-    403: PermissionDenied,
-    404: ObjectNotFound,
-    405: Unsupported,
-    412: ObjectExists,
-    429: Throttled,
-    501: Unsupported,
-    507: StorageFull,
+BY_STATUS: dict[int, type[ours.MbkError]] = {
+    401: ours.AuthenticationFailed,
+    403: ours.PermissionDenied,
+    404: ours.ObjectNotFound,
+    405: ours.Unsupported,
+    412: ours.ObjectExists,
+    429: ours.Throttled,
+    501: ours.Unsupported,
+    507: ours.StorageFull,
 }
 
-#: By the exception, the nearest ancestor first. What is not here was our mistake: `StorageError`.
-BY_CLASS: dict[type[BaseException], type[MbkError]] = {
-    sdk.InconsistentError: TransferInterrupted,
-    transport.TooManyRedirects: StorageError,
-    transport.InvalidURL: StorageError,
-    transport.InvalidSchema: StorageError,
-    transport.MissingSchema: StorageError,
-    transport.InvalidHeader: StorageError,
-    transport.RequestException: StorageUnavailable,
-    http.HTTPError: StorageUnavailable,
-    ParseError: StorageUnavailable,
-    RuntimeError: StorageUnavailable,
-    OSError: StorageUnavailable,
-    UnicodeEncodeError: InvalidKey,
+#: By the exception, beside those of the transport. What is in neither was our mistake: `StorageError`.
+BY_CLASS: dict[type[BaseException], type[ours.MbkError]] = {
+    sdk.InconsistentError: ours.TransferInterrupted,
+    ParseError: ours.StorageUnavailable,
+    RuntimeError: ours.StorageUnavailable,
 }
 
 HINTS: dict[str, str] = {
+    **transport.HINTS,
     "InvalidAccessKeyId": "check the access key id",
     "SignatureDoesNotMatch": "check the secret access key, and the region",
     "SecurityTokenExpired": "get a new session token",
     "InvalidSecurityToken": "get a new session token",
     "RequestTimeTooSkewed": "set this machine's clock",
     "SecondLevelDomainForbidden": "leave pathStyle out: OSS wants the bucket in the host name",
+    "InvalidObjectState": "restore it from the archive, and wait until that is done",
     "UserDisable": "the account is closed or has not paid",
-    "TooManyRedirects": "set the address and the region of the bucket",
-    "ConnectTimeout": "check the address, the port and the firewall",
-    "ConnectionError": "check the address and the port",
 }
 
 
@@ -131,18 +104,10 @@ def reason(exc: BaseException) -> str:
         message = exc.message
         if not message and _status(exc) < 0:
             message = str(exc.body).partition(": ")[2]
-        text = f"{message or 'no reason was given'} ({code_of(exc)})"
-    elif isinstance(exc, transport.TooManyRedirects):
-        text = "the bucket is elsewhere"
-    elif isinstance(exc, transport.ReadTimeout):
-        text = "no answer came"
-    elif isinstance(exc, OSError | http.HTTPError):
-        text = _innermost(exc) or "the connection broke"
-    elif isinstance(exc, ParseError | RuntimeError):
-        text = "the answer is incomplete, or not OSS's"
-    else:
-        text = str(exc)
-    return one_line(text)
+        return one_line(f"{message or 'no reason given'} ({code_of(exc)})")
+    if isinstance(exc, ParseError | RuntimeError):
+        return "the answer is incomplete, or not from OSS"
+    return one_line(transport.reason_of(exc))
 
 
 def _cause(exc: BaseException) -> BaseException:
@@ -156,40 +121,23 @@ def _status(exc: sdk.OssError) -> int:
     return int(exc.status or 0)
 
 
-def _kind(exc: BaseException) -> type[MbkError]:
+def _kind(exc: BaseException) -> type[ours.MbkError]:
     exc = _cause(exc)
     if isinstance(exc, sdk.OssError):
         kind = BY_CODE.get(code_of(exc)) or BY_CLASS.get(type(exc)) or BY_STATUS.get(_status(exc))
-        return kind or (StorageUnavailable if _status(exc) >= 500 else StorageError)
-    if isinstance(exc, transport.SSLError | http.SSLError) and is_lasting(exc):
-        return Unreachable
-    return kind_of_class(exc, BY_CLASS)
-
-
-def _innermost(error: BaseException) -> str:
-    """The system's error below those of requests and urllib3, which have addresses of objects in their texts."""
-    seen: BaseException = error
-    while isinstance(seen, http.HTTPError | transport.RequestException):
-        below = getattr(seen, "reason", None) or next(iter(seen.args), None)
-        inner = below if isinstance(below, BaseException) else seen.__cause__ or seen.__context__
-        if not isinstance(inner, BaseException) or inner is seen:
-            break
-        seen = inner
-    if isinstance(seen, OSError) and seen.errno:
-        return seen.strerror or os.strerror(seen.errno)
-    return str(seen).rpartition(": ")[2]
+        return kind or (ours.StorageUnavailable if _status(exc) >= 500 else ours.StorageError)
+    return transport.kind_of(exc, BY_CLASS)
 
 
 def _hint(exc: BaseException) -> str | None:
     return HINTS.get(code_of(exc))
 
 
-_TRANSLATION = Translation(
+TRANSLATION = Translation(
     foreign=FOREIGN,
     kind_of=_kind,
     reason_of=reason,
     hint_of=_hint,
     is_of_upload=lambda exc: code_of(exc) == "NoSuchUpload",
 )
-translated = _TRANSLATION.guard
-translate = _TRANSLATION.error
+translate = TRANSLATION.error

@@ -13,18 +13,15 @@ from urllib.parse import parse_qs
 import pytest
 import trustme
 
-from mbk.errors import (
-    AuthenticationFailed,
-    BucketNotFound,
-    MbkError,
-    PermissionDenied,
-    StorageUnavailable,
-    Unreachable,
-    Unsupported,
-)
+from mbk.errors import AuthenticationFailed, BucketNotFound, MbkError, PermissionDenied
+from mbk.plugin.objects import ObjectStorage
+from mbk.testing import AccessConformance
+from mbk.testing.access import Sharing
 from mbk_ali.credentials import ROLES, VARIABLES
 from mbk_ali.settings import AliSettings
-from mbk_ali.storage import AliStorage
+from mbk_ali.storage import open_storage
+from mbk_ali.wire import AliWire
+from tests.raising import raised
 from tests.servers import oss
 from tests.servers.documents import Visit, answering
 from tests.servers.faults import fault_proxy
@@ -59,15 +56,19 @@ def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def storage_of(account: oss.OssAccount, bucket: str = "alice-data", **more: Any) -> AliStorage:
-    return AliStorage(AliSettings(**account.settings(bucket, **more)))
+def storage_of(account: oss.OssAccount, bucket: str = "alice-data", **more: Any) -> ObjectStorage[AliWire]:
+    return open_storage(AliSettings(**account.settings(bucket, **more)))
 
 
-def keyless(account: oss.OssAccount, **more: Any) -> AliStorage:
+def keyless(account: oss.OssAccount, **more: Any) -> ObjectStorage[AliWire]:
     return storage_of(account, **{"access_key_id": "", "secret_access_key": "", **more})
 
 
-def write_and_read(storage: AliStorage, key: str = "some/key") -> None:
+def at(address: str) -> ObjectStorage[AliWire]:
+    return open_storage(AliSettings(bucket="alice-data", address=address))
+
+
+def write_and_read(storage: ObjectStorage[AliWire], key: str = "some/key") -> None:
     storage.write(key, [b"content"], size=7)
     with storage.read(key) as chunks:
         assert b"".join(chunks) == b"content"
@@ -90,6 +91,85 @@ def document(keys: tuple[str, str, str], **ahead: float) -> dict[str, str]:
     }
 
 
+class OssAccess(AccessConformance):
+    """Subclasses choose the signature."""
+
+    region = ""
+
+    @pytest.fixture
+    def storage(self, alice: oss.OssAccount) -> ObjectStorage[AliWire]:
+        type(self).secrets = (alice.secret_key,)
+        return storage_of(alice, region=self.region)
+
+    @pytest.fixture
+    def wrong_credentials(self, alice: oss.OssAccount) -> list[ObjectStorage[AliWire]]:
+        names = ("access_key_id", "secret_access_key")
+        return [storage_of(alice, region=self.region, **{name: "LTAIwrongwrongwrong"}) for name in names]
+
+    @pytest.fixture
+    def no_credentials(self, alice: oss.OssAccount) -> ObjectStorage[AliWire]:
+        return keyless(alice, region=self.region)
+
+    @pytest.fixture
+    def somebody_elses(self, alice: oss.OssAccount, bob: oss.OssAccount) -> ObjectStorage[AliWire]:
+        return storage_of(alice, bob.make_bucket("bob-own"), region=self.region)
+
+    @pytest.fixture
+    def sharing(self, alice: oss.OssAccount, bob: oss.OssAccount) -> Sharing:
+        server = alice.front.upstream
+        return Sharing(
+            source=storage_of(alice, region=self.region),
+            destination=storage_of(bob, "bob-data", region=self.region),
+            allow=lambda: server.allow("bob", "read-alice", ["s3:GetObject"], ["arn:aws:s3:::alice-data/*"]),
+            withdraw=lambda: server.withdraw("bob", "read-alice"),
+        )
+
+    @pytest.fixture
+    def elsewhere(self) -> ObjectStorage[AliWire]:
+        return at("oss-cn-beijing.aliyuncs.com")
+
+    @pytest.fixture
+    def nobody(self, alice: oss.OssAccount) -> ObjectStorage[AliWire]:
+        return storage_of(alice, port=free_port())
+
+    @pytest.fixture
+    def without_tls(self, alice: oss.OssAccount) -> ObjectStorage[AliWire]:
+        return storage_of(alice, use_ssl=True)
+
+    @pytest.fixture
+    def untrusted(self, alice: oss.OssAccount) -> Iterator[ObjectStorage[AliWire]]:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        trustme.CA().issue_cert("localhost").configure_cert(context)
+        with fault_proxy(alice.front.port, tls=context) as proxy:
+            yield storage_of(alice, address="localhost", port=proxy.port, use_ssl=True)
+
+
+class TestOssAccess(OssAccess):
+    region = oss.OSS_REGION
+
+
+class TestOssAccessWithSignatureV1(OssAccess):
+    pass
+
+
+@SIGNATURES
+def test_a_part_is_copied_across_users_only_with_a_policy(
+    alice: oss.OssAccount, bob: oss.OssAccount, region: str
+) -> None:
+    source, destination = storage_of(alice, region=region), storage_of(bob, "bob-data", region=region)
+    source.write("shared", [b"content"])
+    with destination.multipart("copied") as upload, raised(PermissionDenied, bucket="alice-data"):
+        upload.copy_part(1, source, "shared", offset=0, length=7)
+    source.delete(["shared"])
+
+
+def test_regions_are_told_apart_by_their_addresses(alice: oss.OssAccount) -> None:
+    here = at("oss-cn-hangzhou.aliyuncs.com")
+    assert here.can_copy_from(at("oss-cn-hangzhou-internal.aliyuncs.com"))
+    for elsewhere in (at("oss-cn-beijing.aliyuncs.com"), at("oss.example.com"), storage_of(alice)):
+        assert not here.can_copy_from(elsewhere)
+
+
 @SIGNATURES
 def test_static_keys(alice: oss.OssAccount, region: str) -> None:
     write_and_read(storage_of(alice, region=region))
@@ -97,19 +177,10 @@ def test_static_keys(alice: oss.OssAccount, region: str) -> None:
     assert sent.startswith("OSS4-HMAC-SHA256 " if region else f"OSS {alice.access_key}:")
 
 
-@SIGNATURES
-@pytest.mark.parametrize("wrong", ["access_key_id", "secret_access_key"])
-def test_wrong_keys_name_the_endpoint_and_no_secret(alice: oss.OssAccount, wrong: str, region: str) -> None:
-    storage = storage_of(alice, region=region, **{wrong: "LTAIwrongwrongwrong"})
-    with pytest.raises(AuthenticationFailed) as caught:
-        storage.check()
-    assert f"'alice-data' at {HOST}:{alice.front.port}" in str(caught.value)
-    assert alice.secret_key not in str(caught.value)
-
-
 def test_a_wrong_region_is_told_as_such(alice: oss.OssAccount) -> None:
-    with pytest.raises(AuthenticationFailed, match="region"):
+    with raised(AuthenticationFailed, bucket="alice-data") as caught:
         storage_of(alice, region="cn-beijing").check()
+    assert "region" in (caught.value.hint or "")
 
 
 @SIGNATURES
@@ -118,7 +189,7 @@ def test_a_session_token(alice: oss.OssAccount, region: str) -> None:
     keys = {"access_key_id": key, "secret_access_key": secret, "region": region}
     write_and_read(storage_of(alice, session_token=token, **keys))
     for wrong in ("another", ""):
-        with pytest.raises(AuthenticationFailed, match="session token"):
+        with raised(AuthenticationFailed, bucket="alice-data"):
             storage_of(alice, session_token=wrong, **keys).check()
 
 
@@ -190,59 +261,16 @@ def test_the_role_of_a_service_account(
 
 
 def test_a_role_that_is_not_there(alice: oss.OssAccount) -> None:
-    with answering({}) as metadata, pytest.raises(AuthenticationFailed, match="RAM role"):
+    with answering({}) as metadata, raised(AuthenticationFailed, "role-credentials-missing", role="RAM role"):
         keyless(alice, use_iam=True, iam_endpoint=metadata.url).check()
-
-
-def test_no_credentials_at_all(alice: oss.OssAccount) -> None:
-    with pytest.raises(AuthenticationFailed, match="accessKeyID"):
-        keyless(alice).check()
 
 
 def test_a_missing_bucket_is_made_only_on_request(alice: oss.OssAccount) -> None:
     storage = storage_of(alice, "alice-new", root_path="backup")
-    with pytest.raises(BucketNotFound, match="'alice-new' at 127"):
+    with raised(BucketNotFound, "bucket-missing", bucket="alice-new"):
         storage.check()
     storage.check(create=True)
     storage.check()
-
-
-def test_the_bucket_of_somebody_else_is_denied(alice: oss.OssAccount, bob: oss.OssAccount) -> None:
-    storage = storage_of(alice, "bob-data")
-    for call in (storage.check, lambda: storage.check(create=True), lambda: storage.write("a", [b"x"])):
-        with pytest.raises(PermissionDenied, match="bob-data"):
-            call()
-
-
-@SIGNATURES
-def test_a_copy_across_users_needs_a_policy(alice: oss.OssAccount, bob: oss.OssAccount, region: str) -> None:
-    source, destination = storage_of(alice, region=region), storage_of(bob, "bob-data", region=region)
-    source.write("shared", [b"content"])
-    assert destination.can_copy_from(source)
-    with pytest.raises(PermissionDenied, match="alice-data"):
-        destination.copy(source, "shared", "copied")
-    with destination.multipart("copied") as upload, pytest.raises(PermissionDenied, match="alice-data"):
-        upload.copy_part(1, source, "shared", offset=0, length=7)
-    assert list(destination.list()) == []
-    server = alice.front.upstream
-    server.allow("bob", "read-alice", ["s3:GetObject"], ["arn:aws:s3:::alice-data/*"])
-    destination.copy(source, "shared", "copied")
-    assert destination.stat("copied").size == 7
-    server.withdraw("bob", "read-alice")
-    destination.delete(["copied"])
-    source.delete(["shared"])
-
-
-def test_no_copy_is_tried_between_regions(alice: oss.OssAccount) -> None:
-    def at(address: str) -> AliStorage:
-        return AliStorage(AliSettings(bucket="alice-data", address=address))
-
-    here = at("oss-cn-hangzhou.aliyuncs.com")
-    assert here.can_copy_from(at("oss-cn-hangzhou-internal.aliyuncs.com"))
-    for elsewhere in (at("oss-cn-beijing.aliyuncs.com"), at("oss.example.com"), storage_of(alice)):
-        assert not here.can_copy_from(elsewhere)
-        with pytest.raises(Unsupported):
-            here.copy(elsewhere, "a", "b")
 
 
 @SIGNATURES
@@ -266,18 +294,5 @@ def test_a_private_ca(alice: oss.OssAccount, tmp_path: Path, monkeypatch: pytest
     with fault_proxy(alice.front.port, tls=context) as proxy:
         values = {"address": "localhost", "port": proxy.port, "use_ssl": True}
         write_and_read(storage_of(alice, **values, ca_cert=str(tmp_path / "ca.pem")))
-        with pytest.raises(Unreachable, match="certificate") as caught:
-            storage_of(alice, **values).check()
-        assert not caught.value.retryable
         with pytest.raises(MbkError):
             storage_of(alice, **{**values, "use_ssl": False}).check()
-
-
-def test_https_to_a_service_without_tls(alice: oss.OssAccount) -> None:
-    with pytest.raises(Unreachable, match="useSSL"):
-        storage_of(alice, use_ssl=True).check()
-
-
-def test_nobody_listens(alice: oss.OssAccount) -> None:
-    with pytest.raises(StorageUnavailable, match=r"'alice-data' at 127\.0\.0\.1.*refused.*port"):
-        storage_of(alice, port=free_port()).check()

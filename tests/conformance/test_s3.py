@@ -112,7 +112,7 @@ class TestMinistack(OnS3):
         return Reference(StorageChoice(type="s3", values=account.settings("conformance-one")))
 
     def options_of(self, storage: Storage, key: str) -> WriteOptions:
-        return told_options(self.server, storage.location.bucket, key)
+        return s3.options_of(self.server, storage.location.bucket, key)
 
     def protect(self, storage: Storage, key: str) -> Callable[[], None]:
         resource = f"arn:aws:s3:::{storage.location.bucket}/{key}"
@@ -131,7 +131,7 @@ class TestMotoOptions(Options):
         storage.close()
 
     def options_of(self, storage: Storage, key: str) -> WriteOptions:
-        return told_options(self.server, storage.location.bucket, key)
+        return s3.options_of(self.server, storage.location.bucket, key)
 
 
 def test_a_retention_locks_what_is_written_and_copied(ministack: s3.Ministack) -> None:
@@ -142,8 +142,8 @@ def test_a_retention_locks_what_is_written_and_copied(ministack: s3.Ministack) -
     options = WriteOptions(retention=Retention(mode="governance", until=until))
     storage.write("written", [b"x"], options=options)
     storage.copy(storage, "written", "copied", options=options)
-    assert told_options(ministack, "locking", "written").retention == options.retention
-    assert told_options(ministack, "locking", "copied").retention == options.retention
+    assert s3.options_of(ministack, "locking", "written").retention == options.retention
+    assert s3.options_of(ministack, "locking", "copied").retention == options.retention
 
 
 def test_a_bucket_that_cannot_lock_objects_is_told(moto: s3.S3Server) -> None:
@@ -151,20 +151,6 @@ def test_a_bucket_that_cannot_lock_objects_is_told(moto: s3.S3Server) -> None:
     until = datetime.now(UTC) + timedelta(hours=1)
     with pytest.raises(Unsupported):
         storage.write("a", [b"x"], options=WriteOptions(retention=Retention(mode="governance", until=until)))
-
-
-def told_options(server: s3.S3Server, bucket: str, key: str) -> WriteOptions:
-    """What the service itself says of an object."""
-    client = server.client()
-    head = client.head_object(Bucket=bucket, Key=key)
-    mode = head.get("ObjectLockMode")
-    tags = client.get_object_tagging(Bucket=bucket, Key=key)["TagSet"]
-    return WriteOptions(
-        storage_class=head.get("StorageClass", ""),
-        encryption_key=head.get("SSEKMSKeyId", ""),
-        tags={tag["Key"]: tag["Value"] for tag in tags},
-        retention=Retention(mode=mode.lower(), until=head["ObjectLockRetainUntilDate"]) if mode else None,
-    )
 
 
 class TestMoto(OnS3):

@@ -68,6 +68,11 @@ class CosAccount:
 class CosFront(Front):
     prefix: ClassVar[str] = "x-cos-"
     conditions: ClassVar[str] = "x-cos-forbid-overwrite"
+    spellings: ClassVar[dict[str, str]] = {
+        "x-cos-server-side-encryption-cos-kms-key-id": "x-amz-server-side-encryption-aws-kms-key-id",
+        "cos/kms": "aws:kms",
+        "Replaced": "REPLACE",
+    }
 
     def user(self, name: str, *buckets: str) -> CosAccount:
         """A CAM user who may do everything with these buckets (patterns such as ``alice-*``) and nothing else."""

@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 from uuid import uuid4
 
+import crcmod
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
@@ -28,6 +29,9 @@ from tests.servers.process import HOST
 from tests.servers.s3 import REGION, Ministack, S3Server, ministack
 
 Headers = dict[str, str]
+
+#: What the headers of `WriteOptions` begin with, behind the vendor's prefix.
+_OPTIONS = ("storage-class", "tagging", "server-side-encryption")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +89,18 @@ class Front(ABC):
 
     prefix: ClassVar[str]
     conditions: ClassVar[str]
+    #: Headers and words of the vendor that S3 spells in another way than by its prefix.
+    spellings: ClassVar[dict[str, str]]
     upstream: Ministack
     keys: dict[str, Key] = field(default_factory=dict)
     #: Buckets that keep versions of objects: there the vendors ignore the condition.
     versioned: set[str] = field(default_factory=set)
+    #: Bucket and key of objects that must be restored from an archive before they are read.
+    archived: set[tuple[str, str]] = field(default_factory=set)
+    #: CRCs of objects by their etag, which tells contents apart.
+    crcs: dict[str, str] = field(default_factory=dict)
+    #: Tags of unfinished uploads by their id, as they were sent: the server below forgets them.
+    tags: dict[str, str] = field(default_factory=dict)
     #: What came, without the bodies, for tests that look or count.
     seen: list[Request] = field(default_factory=list)
     port: int = 0
@@ -122,20 +134,49 @@ class Front(ABC):
             signer = self.verify(request)
             bucket, key = self.locate(request)
             self.allowed(request, key)
+            self._readable(request, bucket, key)
         except Refused as exc:
             return self.error(request, exc.status, exc.code, exc.message)
         found = self.ask(request, signer.account, bucket, key)
         if found.status >= 300:
             status, code = self.translate_error(found)
             return self.error(request, status, code, "the request was refused")
+        self._keep_tags(request, found, signer.account, bucket, key)
+        found = self._with_crc(request, found, signer.account, bucket, key)
         return self.after(request, self.reworded(found))
+
+    def _readable(self, request: Request, bucket: str, key: str) -> None:
+        if request.method == "GET" and (bucket, key) in self.archived:
+            raise Refused(403, "InvalidObjectState", "The operation is not valid for the object's state.")
+
+    def _keep_tags(self, request: Request, answer: Answer, account: S3Server, bucket: str, key: str) -> None:
+        started = re.search(rb"<UploadId>([^<]+)", answer.body) if request.has("uploads") else None
+        if started:
+            self.tags[started[1].decode()] = request.headers.get(f"{self.prefix}tagging", "")
+        elif request.method == "POST" and request.has("uploadId"):
+            tags = parse_qsl(self.tags.get(dict(request.query)["uploadId"], ""))
+            tag_set: Any = [{"Key": name, "Value": value} for name, value in tags]
+            if tag_set:
+                account.client().put_object_tagging(Bucket=bucket, Key=key, Tagging={"TagSet": tag_set})
+
+    def _with_crc(self, request: Request, answer: Answer, account: S3Server, bucket: str, key: str) -> Answer:
+        """The vendors tell the CRC of an object that was written or is looked at."""
+        etag = answer.headers.get("etag", "")
+        if request.method == "PUT" and request.body and not request.query:
+            self.crcs[etag] = str(_CRC64(request.body))
+        elif request.method == "HEAD" and key and etag not in self.crcs:
+            whole = self.ask(Request("GET", request.path, (), {}, b""), account, bucket, key)
+            self.crcs[etag] = str(_CRC64(whole.body))
+        if request.query or etag not in self.crcs:
+            return answer
+        return replace(answer, headers={**answer.headers, f"{self.prefix}hash-crc64ecma": self.crcs[etag]})
 
     def translate_error(self, answer: Answer) -> tuple[int, str]:
         return answer.status, answer.code
 
     def reworded(self, answer: Answer) -> Answer:
         headers = {
-            name.replace("x-amz-", self.prefix): value
+            name.replace("x-amz-", self.prefix): self._in_vendors_words(value)
             for name, value in answer.headers.items()
             if name not in ("connection", "transfer-encoding", "content-length", "date", "server")
         }
@@ -143,9 +184,17 @@ class Front(ABC):
         if body.lstrip().startswith(b"<") and "xml" in answer.headers.get("content-type", ""):
             body = re.sub(rb'\sxmlns(:\w+)?="[^"]*"', b"", body)
             body = re.sub(rb"(\d\d:\d\d:\d\d)(\.\d+)?(Z|\+00:00)<", rb"\1.000Z<", body)
+            body = re.sub(
+                rb"(<StorageClass>)([^<]+)",
+                lambda found: found[1] + self._in_vendors_words(found[2].decode()).encode(),
+                body,
+            )
         if "content-length" in answer.headers and not body:
             headers["content-length"] = answer.headers["content-length"]
         return replace(answer, headers=headers, body=body)
+
+    def _in_vendors_words(self, value: str) -> str:
+        return next((ours for ours, theirs in self.spellings.items() if theirs == value), value)
 
     def ask(self, request: Request, account: S3Server, bucket: str, key: str) -> Answer:
         """The answer of ministack to the same request in its own words."""
@@ -153,6 +202,11 @@ class Front(ABC):
             name: value
             for name, value in request.headers.items()
             if name in ("content-type", "content-md5", "range") and value
+        }
+        headers |= {
+            self.spellings.get(name, name.replace(self.prefix, "x-amz-")): self.spellings.get(value, value)
+            for name, value in request.headers.items()
+            if name.removeprefix(self.prefix).startswith(_OPTIONS)
         }
         conditional = request.headers.get(self.conditions) == "true" and bucket not in self.versioned
         if conditional and not request.has("uploads"):
@@ -200,6 +254,10 @@ def with_elements(body: bytes, root: str, *names: str) -> bytes:
     for name in names:
         body = body.replace(f"<{name}/>".encode(), f"<{name}></{name}>".encode())
     return body.replace(f"</{root}>".encode(), f"{missing}</{root}>".encode())
+
+
+#: ECMA-182, as the vendors compute it.
+_CRC64 = crcmod.mkCrcFun(0x142F0E1EBA9EA3693, initCrc=0, xorOut=0xFFFFFFFFFFFFFFFF, rev=True)
 
 
 def request_id() -> str:

@@ -80,6 +80,12 @@ class OssAccount:
 class OssFront(Front):
     prefix: ClassVar[str] = "x-oss-"
     conditions: ClassVar[str] = "x-oss-forbid-overwrite"
+    spellings: ClassVar[dict[str, str]] = {
+        "x-oss-server-side-encryption-key-id": "x-amz-server-side-encryption-aws-kms-key-id",
+        "KMS": "aws:kms",
+        "IA": "STANDARD_IA",
+        "Replace": "REPLACE",
+    }
 
     def user(self, name: str, *buckets: str) -> OssAccount:
         """A RAM user who may do everything with these buckets (patterns such as ``alice-*``) and nothing else."""

@@ -16,6 +16,7 @@ from typing import Any
 import botocore.session
 from botocore.config import Config
 
+from mbk.ports.storage import Retention, WriteOptions
 from tests.servers.process import HOST, free_port, listening, running, script
 
 REGION = "us-east-1"
@@ -95,6 +96,20 @@ class Ministack(S3Server):
         statement = {"Effect": effect, "Action": actions, "Resource": resources}
         document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
         self.client("iam").put_user_policy(UserName=user, PolicyName=policy, PolicyDocument=document)
+
+
+def options_of(server: S3Server, bucket: str, key: str) -> WriteOptions:
+    """What the service itself says of an object."""
+    client = server.client()
+    head = client.head_object(Bucket=bucket, Key=key)
+    mode = head.get("ObjectLockMode")
+    tags = client.get_object_tagging(Bucket=bucket, Key=key)["TagSet"]
+    return WriteOptions(
+        storage_class=head.get("StorageClass", ""),
+        encryption_key=head.get("SSEKMSKeyId", ""),
+        tags={tag["Key"]: tag["Value"] for tag in tags},
+        retention=Retention(mode=mode.lower(), until=head["ObjectLockRetainUntilDate"]) if mode else None,
+    )
 
 
 @contextmanager

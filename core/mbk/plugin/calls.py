@@ -41,7 +41,12 @@ class Calls(Generic[AnyWire]):
     def on_source(self, doing: str, source: Storage, key: str) -> AbstractContextManager[None]:
         """Around a copy: what fails is told of the source. `Unsupported` where it cannot be copied from."""
         if not self.copies_from(source):
-            raise Unsupported(f"no server-side copy from {source.location} to {self.location}")
+            raise Unsupported(
+                "{storage} cannot copy server side from {source}",
+                code="copy-source-unsupported",
+                storage=self.location,
+                source=source.location,
+            )
         place = Place.of(source.location)
         require_key(key, place, self.wire.fault_of_key(key))
         self._open()

@@ -17,6 +17,16 @@ def external_uri(scheme: str, *parts: str) -> str:
     return f"{scheme}://{'/'.join(part for part in parts if part)}"
 
 
+def s3_uri(key: str, *, bucket: str, endpoint: str, milvus_endpoint: str, own: bool) -> str:
+    """An object of a service that Milvus speaks S3 with; ``milvus_endpoint`` is empty where it is ``endpoint``.
+
+    Without an endpoint Milvus takes its own; the scheme ``minio`` is the one that carries an endpoint.
+    """
+    if own and not milvus_endpoint:
+        return external_uri("s3", bucket, key)
+    return external_uri("minio", milvus_endpoint or endpoint, bucket, key)
+
+
 def external_spec(
     provider: str,
     *,
@@ -33,8 +43,9 @@ def external_spec(
     """
     if token:
         raise Unsupported(
-            "Milvus cannot be given a session token, which snapshots would need",
-            hint="use lasting keys or a role (useIAM), or --format binlog",
+            "snapshots need credentials without a session token: Milvus does not accept one",
+            code="session-token-unsupported",
+            hint="use long-lived keys or a role (useIAM), or --format binlog",
         )
     extfs = {"cloud_provider": provider, "use_ssl": "true" if tls else "false"}
     if region:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from mbk.errors import (
     BucketNotFound,
@@ -35,6 +36,16 @@ class Place:
     @classmethod
     def of(cls, location: Location) -> Place:
         return cls(location.bucket, location.endpoint, location.account)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """For an error whose sentence names ``{place}``."""
+        return {
+            "place": str(self),
+            "bucket": self.bucket,
+            "endpoint": self.endpoint,
+            "account": self.account,
+        }
 
     def __str__(self) -> str:
         if self.account:
@@ -107,11 +118,11 @@ class Translation:
     def _told(self, kind: type[MbkError], exc: BaseException) -> tuple[str, str]:
         """The code, empty for the one of the class, and the sentence."""
         if kind is BucketNotFound:
-            return "bucket-missing", "no {place}"
+            return "bucket-missing", "{place} does not exist"
         if kind is ObjectNotFound and not self.is_of_upload(exc):
-            return "object-missing", "no object {key!r} in {place}"
+            return "object-missing", "object {key!r} does not exist in {place}"
         if kind is ObjectExists:
-            return "object-exists", "there is an object {key!r} in {place}"
+            return "object-exists", "object {key!r} already exists in {place}"
         return "", _CANNOT
 
     def _hint(self, kind: type[MbkError], exc: BaseException) -> str | None:
@@ -122,10 +133,13 @@ class Translation:
         return self.hint_of(exc)
 
 
-def _facts(place: object, doing: str, key: str | None) -> dict[str, object]:
-    facts: dict[str, object] = {"doing": doing, "place": place, "where": place}
-    if isinstance(place, Place):
-        facts |= {"bucket": place.bucket, "endpoint": place.endpoint, "account": place.account}
+def facts_of(place: object) -> dict[str, Any]:
+    """A place as facts of an error whose sentence names ``{place}``."""
+    return {"place": place, **(place.facts if isinstance(place, Place) else {})}
+
+
+def _facts(place: object, doing: str, key: str | None) -> dict[str, Any]:
+    facts = {**facts_of(place), "doing": doing, "where": place}
     if key is not None:
         facts |= {"key": key, "where": f"{key!r} in {place}"}
     return facts

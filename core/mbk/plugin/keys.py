@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mbk.errors import InvalidKey
+from mbk.plugin.failures import facts_of
 
 
 def fault_of_length(key: str, max_bytes: int) -> str:
@@ -12,7 +13,7 @@ def fault_of_length(key: str, max_bytes: int) -> str:
     except UnicodeEncodeError:
         return "it is not Unicode text"
     if not 0 < length <= max_bytes:
-        return f"it has {length} bytes, allowed are 1 to {max_bytes}"
+        return f"it is {length} bytes long, and must be 1 to {max_bytes}"
     return ""
 
 
@@ -21,15 +22,21 @@ def fault_of_path(key: str, max_bytes: int) -> str:
     if why := fault_of_length(key, max_bytes):
         return why
     if key[0] in "/\\":
-        return "it begins with a slash or a backslash"
+        return "it starts with a slash or a backslash"
     if any(letter < " " or letter == "\x7f" for letter in key):
-        return "it has control characters"
+        return "it contains control characters"
     if not {".", ".."}.isdisjoint(key.split("/")):
-        return "it has an element . or .."
+        return "it contains an element . or .."
     return ""
 
 
 def require_key(key: str, place: object, why: str) -> None:
     """Raises `InvalidKey` with the reason, unless that is empty."""
     if why:
-        raise InvalidKey(f"{key[:80]!r} cannot be a key in {place}: {why}")
+        raise InvalidKey(
+            "{key!r} is not a valid key in {place}: {reason}",
+            code="key-invalid",
+            key=key[:80],
+            reason=why,
+            **facts_of(place),
+        )

@@ -141,7 +141,11 @@ class ObjectStorage(Generic[AnyWire]):
     def multipart(self, key: str, *, options: WriteOptions = PLAIN) -> PartsUpload:
         self._require_writable(key, options)
         if not self._capabilities.multipart:
-            raise Unsupported(f"no multipart upload to {self._location}")
+            raise Unsupported(
+                "{storage} does not support multipart uploads",
+                code="multipart-unsupported",
+                storage=self._location,
+            )
         return self._start(key, Terms(options=options))
 
     def delete(self, keys: Iterable[str]) -> None:
@@ -154,8 +158,13 @@ class ObjectStorage(Generic[AnyWire]):
         if failures:
             key, why = next(iter(failures.items()))
             raise DeleteFailed(
-                f"{len(failures)} objects are still in {self._calls.place}, first {key!r}: {why}",
+                "could not delete {count} objects from {place}, the first of them {key!r}: {reason}",
+                code="delete-failed",
                 failures=failures,
+                count=len(failures),
+                key=key,
+                reason=why,
+                **self._calls.place.facts,
             )
 
     def clean(self, prefix: str) -> int:
@@ -166,7 +175,11 @@ class ObjectStorage(Generic[AnyWire]):
 
     def copy(self, source: Storage, source_key: str, key: str, *, options: WriteOptions = PLAIN) -> Receipt:
         if not self._capabilities.server_side_copy:
-            raise Unsupported(f"no server-side copy to {self._location}")
+            raise Unsupported(
+                "{storage} does not support server-side copies",
+                code="copy-unsupported",
+                storage=self._location,
+            )
         self._require_writable(key, options)
         with self._calls.on_source(f"copy to {key!r} in {self._calls.place} from", source, source_key):
             return self._wire.copy_object(source, source_key, key, options)
@@ -190,8 +203,12 @@ class ObjectStorage(Generic[AnyWire]):
                 chunk = body.read(min(CHUNK, missing))
             if not chunk:
                 raise TransferInterrupted(
-                    f"cannot read {key!r} in {self._calls.place}: "
-                    f"{missing} of {body.length} bytes are missing"
+                    "cannot read {key!r} in {place}: {missing} of {length} bytes are missing",
+                    code="body-incomplete",
+                    key=key,
+                    missing=missing,
+                    length=body.length,
+                    **self._calls.place.facts,
                 )
             missing -= len(chunk)
             yield chunk
@@ -201,12 +218,17 @@ class ObjectStorage(Generic[AnyWire]):
     def _require_writable(self, key: str, options: WriteOptions) -> None:
         self._calls.require_key(key)
         if refused := options.chosen - self._capabilities.write_options:
-            raise Unsupported(f"{self._location} does not support {', '.join(sorted(refused))}")
+            raise Unsupported(
+                "{storage} does not support these write options: {options}",
+                code="options-unsupported",
+                storage=self._location,
+                options=", ".join(sorted(refused)),
+            )
 
     def _write(self, key: str, chunks: Iterable[bytes], size: int | None, terms: Terms) -> ObjectInfo:
         largest = self._capabilities.max_object_size
         if size is not None and largest is not None and size > largest:
-            raise self._bad_size(key, f"{size} bytes are more than the largest object, {largest}")
+            raise self._bad_size(key, f"{size} bytes exceed the largest object size, {largest} bytes")
         sizes = part_sizes(size, self._capabilities)
         pieces = cut(counted(chunks, size, lambda why: self._bad_size(key, why)), sizes)
         first = next(pieces, b"")
@@ -216,7 +238,13 @@ class ObjectStorage(Generic[AnyWire]):
         return self._write_large(key, chain((first, second), pieces), terms)
 
     def _bad_size(self, key: str, why: str) -> StorageError:
-        return StorageError(f"cannot write {key!r} in {self._calls.place}: {why}")
+        return StorageError(
+            "cannot write {key!r} in {place}: {reason}",
+            code="size-wrong",
+            key=key,
+            reason=why,
+            **self._calls.place.facts,
+        )
 
     def _put(self, key: str, data: bytes, terms: Terms) -> ObjectInfo:
         with self._calls.on_key("write", key):
@@ -252,13 +280,22 @@ class ObjectStorage(Generic[AnyWire]):
     def _require_conditions(self, key: str) -> None:
         """Finds out, once, that the service does not merely ignore the condition, as some do."""
         if not self._capabilities.conditional_write:
-            raise Unsupported(f"no conditional write in {self._calls.place}")
+            raise Unsupported(
+                "{place} does not support conditional writes",
+                code="conditional-write-unsupported",
+                **self._calls.place.facts,
+            )
         with self._probing:
             known = self._condition_holds
         if not known:
             self._condition_holds = self._probe_conditions(key)
         if not self._condition_holds:
-            raise Unsupported(f"no conditional write in {self._calls.place}: {self._condition_ignored}")
+            raise Unsupported(
+                "{place} ignores the condition of conditional writes: {reason}",
+                code="conditional-write-ignored",
+                reason=self._condition_ignored,
+                **self._calls.place.facts,
+            )
 
     def _probe_conditions(self, key: str) -> bool:
         parent, slash, _ = key.rpartition("/")
@@ -289,7 +326,11 @@ class ObjectStorage(Generic[AnyWire]):
 
     def _delete_together(self, keys: tuple[str, ...]) -> dict[str, str]:
         if self._capabilities.delete_batch == 1:
-            raise Unsupported(f"no batches of deletes in {self._calls.place}")
+            raise Unsupported(
+                "{place} does not support batch deletes",
+                code="delete-batch-unsupported",
+                **self._calls.place.facts,
+            )
         with self._calls.on_bucket("delete from"):
             return {**self._wire.delete_batch(keys)}
 

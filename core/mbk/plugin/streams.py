@@ -58,7 +58,7 @@ def cut(chunks: Iterable[bytes], sizes: Iterable[int]) -> Iterator[bytes]:
 def _next_size(sizes: Iterator[int]) -> int:
     for size in sizes:
         return size
-    raise StorageError("more bytes came than the parts of an upload can hold")
+    raise StorageError("the data does not fit into the parts of one upload", code="parts-exhausted")
 
 
 def counted(chunks: Iterable[bytes], size: int | None, fail: Callable[[str], MbkError]) -> Iterator[bytes]:
@@ -70,7 +70,7 @@ def counted(chunks: Iterable[bytes], size: int | None, fail: Callable[[str], Mbk
     for chunk in chunks:
         seen += len(chunk)
         if size is not None and seen > size:
-            raise fail(f"more than the {size} bytes announced came")
+            raise fail(f"more than the announced {size} bytes arrived")
         yield chunk
     if size is not None and seen < size:
-        raise fail(f"{seen} bytes came, {size} were announced")
+        raise fail(f"{seen} of the announced {size} bytes arrived")

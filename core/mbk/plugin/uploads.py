@@ -37,7 +37,11 @@ class PartsUpload:
 
     def copy_part(self, number: int, source: Storage, key: str, *, offset: int, length: int) -> None:
         if not self._part_copy:
-            raise Unsupported(f"no part copy from {source.location} to {self._calls.location}")
+            raise Unsupported(
+                "{storage} does not support copying parts server side",
+                code="part-copy-unsupported",
+                storage=self._calls.location,
+            )
         with self._calls.on_source(
             f"copy part {number} of {self._upload.key!r} in {self._calls.place} from", source, key
         ):
@@ -48,7 +52,12 @@ class PartsUpload:
         with self._lock:
             parts = [part for _, part in sorted(self._parts.items())]
         if not parts:
-            raise StorageError(f"the upload of {self._upload.key!r} to {self._calls.place} has no parts")
+            raise StorageError(
+                "the upload of {key!r} to {place} has no parts",
+                code="upload-empty",
+                key=self._upload.key,
+                **self._calls.place.facts,
+            )
         asked, self._asked_to_complete = self._asked_to_complete, True
         try:
             receipt = self._send_complete(parts)

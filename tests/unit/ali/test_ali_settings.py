@@ -17,7 +17,7 @@ from mbk.ports.storage import GIB
 from mbk.registry.values import settings_of
 from mbk_ali import mbk_storage_backends
 from mbk_ali.settings import AliSettings
-from mbk_ali.storage import AliStorage
+from mbk_ali.storage import open_storage
 
 KEYS = {"access_key_id": "an-id", "secret_access_key": "a-secret"}
 HANGZHOU = "oss-cn-hangzhou.aliyuncs.com"
@@ -56,7 +56,7 @@ def test_where_requests_go_and_for_which_region_they_are_signed(
     ],
 )
 def test_the_sdk_asks_that_host(given: dict[str, Any], url: str) -> None:
-    client = AliStorage(AliSettings(bucket="bucket", **KEYS, **given)).client
+    client = open_storage(AliSettings(bucket="bucket", **KEYS, **given)).wrapped.client
     assert client.sign_url("GET", "a/b", 60).partition("?")[0] == url
 
 
@@ -119,21 +119,21 @@ def test_what_cannot_be_meant_is_refused_where_it_stands(
 
 
 def test_what_oss_does_not_take_as_a_key_is_no_request() -> None:
-    storage = AliStorage(AliSettings(bucket="bucket", region="cn-hangzhou"))
+    storage = open_storage(AliSettings(bucket="bucket", region="cn-hangzhou"))
     for key in ("/a", "\\a", "a\tb", "a/../b", ".", "\ud800", "x" * 1024):
         with pytest.raises(InvalidKey):
             storage.stat(key)
 
 
 def test_the_limits_are_the_vendors() -> None:
-    limits = AliStorage(AliSettings(bucket="bucket", region="cn-hangzhou")).capabilities
+    limits = open_storage(AliSettings(bucket="bucket", region="cn-hangzhou")).capabilities
     assert (limits.max_copy_size, limits.max_part_size, limits.max_parts) == (GIB, 5 * GIB, 10_000)
     assert (limits.min_part_size, limits.delete_batch, limits.max_key_bytes) == (100 * 1024, 1000, 1023)
 
 
 def test_no_representation_shows_a_secret() -> None:
     settings = AliSettings(bucket="bucket", region="cn-hangzhou", session_token="a-token", **KEYS)
-    storage = AliStorage(settings)
+    storage = open_storage(settings)
     for text in (repr(settings), str(settings), repr(storage), str(storage.location)):
         assert "a-secret" not in text
         assert "a-token" not in text
