@@ -129,15 +129,7 @@ def _kind(exc: BaseException) -> type[ours.MbkError]:
     return transport.kind_of(exc, BY_CLASS)
 
 
-def _hint(exc: BaseException) -> str | None:
-    return HINTS.get(code_of(exc))
-
-
-TRANSLATION = Translation(
-    foreign=FOREIGN,
-    kind_of=_kind,
-    reason_of=reason,
-    hint_of=_hint,
-    is_of_upload=lambda exc: code_of(exc) == "NoSuchUpload",
+TRANSLATION = Translation.of_codes(
+    foreign=FOREIGN, kind_of=_kind, reason_of=reason, code_of=code_of, hints=HINTS
 )
 translate = TRANSLATION.error

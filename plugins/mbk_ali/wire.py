@@ -12,7 +12,7 @@ from oss2.exceptions import OssError  # noqa: TID253  loaded only with an opened
 from oss2.models import PartInfo  # noqa: TID253  loaded only with an opened storage
 
 from mbk.errors import StorageError, StorageUnavailable, TransferInterrupted, Unsupported
-from mbk.plugin.external import external_spec, s3_uri
+from mbk.plugin.external import external_spec, external_uri_by_key
 from mbk.plugin.headers import class_of, info_of, receipt_of, required
 from mbk.plugin.keys import fault_of_path
 from mbk.plugin.wire import Body, Marker, Page, Part, Terms, Unfinished, Upload, WireError, bare
@@ -59,7 +59,7 @@ class AliWire:
 
     def external_uri(self, key: str, *, own: bool) -> str:
         settings = self.settings
-        return s3_uri(
+        return external_uri_by_key(
             key,
             bucket=settings.bucket,
             endpoint=settings.endpoint,

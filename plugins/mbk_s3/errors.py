@@ -147,6 +147,7 @@ HINTS: dict[str, str] = {
     "RequestTimeTooSkewed": "set this machine's clock",
     "ExpiredToken": "get a new session token",
     "PermanentRedirect": "set the region of the bucket",
+    "301": "set the region of the bucket",
     "NoCredentialsError": "set accessKeyID and secretAccessKey, or useIAM, or the environment's AWS_ variables",
     "EndpointConnectionError": "check the address and the port, and that the service runs",
     "ConnectTimeoutError": "check the address, the port and the firewall",
@@ -191,14 +192,16 @@ def _by_status(status: int) -> type[MbkError]:
 def reason(exc: BaseException) -> str:
     """What went wrong, on one line and short. The URL that the SDK adds would only repeat the place."""
     if isinstance(exc, sdk.ClientError):
-        message = str(exc.response.get("Error", {}).get("Message") or "no reason was given")
+        message = str(exc.response.get("Error", {}).get("Message") or "no reason given")
         text = f"{message} ({code_of(exc)})"
     elif isinstance(exc, sdk.EndpointConnectionError | sdk.ConnectTimeoutError | sdk.SSLError):
-        text = _innermost(exc.kwargs.get("error")) or "no connection"
-    elif isinstance(exc, sdk.ConnectionClosedError | sdk.ReadTimeoutError):
-        text = "no answer came" if isinstance(exc, sdk.ReadTimeoutError) else "the connection was closed"
+        text = _innermost(exc.kwargs.get("error")) or "could not connect"
+    elif isinstance(exc, sdk.ReadTimeoutError):
+        text = "timed out waiting for the answer"
+    elif isinstance(exc, sdk.ConnectionClosedError):
+        text = "the connection was closed"
     elif isinstance(exc, ResponseParserError):
-        text = "the answer is not S3's"
+        text = "the answer is incomplete, or not from S3"
     elif isinstance(exc, OSError) and exc.errno:
         text = os.strerror(exc.errno)
     else:
@@ -219,18 +222,7 @@ def _innermost(error: object) -> str:
     return str(seen or "").rpartition(": ")[2]
 
 
-def _hint(exc: BaseException) -> str | None:
-    code = code_of(exc)
-    if code == "301":
-        code = "PermanentRedirect"
-    return HINTS.get(code)
-
-
-TRANSLATION = Translation(
-    foreign=FOREIGN,
-    kind_of=_kind,
-    reason_of=reason,
-    hint_of=_hint,
-    is_of_upload=lambda exc: code_of(exc) == "NoSuchUpload",
+TRANSLATION = Translation.of_codes(
+    foreign=FOREIGN, kind_of=_kind, reason_of=reason, code_of=code_of, hints=HINTS
 )
 translate = TRANSLATION.error

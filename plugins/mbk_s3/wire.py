@@ -10,7 +10,8 @@ from urllib.parse import unquote
 from botocore.exceptions import ClientError  # noqa: TID253  loaded only with an opened storage
 
 from mbk.errors import StorageError, TransferInterrupted, Unsupported
-from mbk.plugin.external import external_spec, external_uri
+from mbk.plugin.external import external_spec, external_uri_by_key
+from mbk.plugin.headers import byte_range, required
 from mbk.plugin.keys import fault_of_length
 from mbk.plugin.wire import Body, Marker, Page, Part, Terms, Unfinished, Upload, WireError, bare
 from mbk.ports.storage import ObjectInfo, Receipt, Storage, WriteOptions
@@ -53,17 +54,21 @@ class S3Wire:
         return fault_of_length(key, MAX_KEY_BYTES)
 
     def external_uri(self, key: str, *, own: bool) -> str:
-        """Without an endpoint Milvus takes its own; the scheme ``minio`` is the one that carries an endpoint."""
-        settings = self.settings
-        if own and not settings.milvus_endpoint:
-            return external_uri("s3", settings.bucket, key)
-        return external_uri("minio", settings.milvus_endpoint or settings.endpoint, settings.bucket, key)
+        return external_uri_by_key(
+            key,
+            own=own,
+            bucket=self.settings.bucket,
+            endpoint=self.settings.endpoint,
+            milvus_endpoint=self.settings.milvus_endpoint,
+        )
 
     def external_spec(self) -> str:
         settings = self.settings
         if settings.profile and not settings.static_keys:
             raise Unsupported(
-                f"the profile {settings.profile!r} is known to this machine alone, and Milvus cannot use it",
+                "snapshots cannot use profile {profile!r}: it exists on this machine, not where Milvus runs",
+                code="profile-unsupported",
+                profile=settings.profile,
                 hint="use keys or a role (useIAM), or --format binlog",
             )
         return external_spec(
@@ -99,10 +104,10 @@ class S3Wire:
         page = self.client.list_objects_v2(Bucket=self.settings.bucket, Prefix=prefix, **chosen)
         # An answer whose body was cut off before its first byte is parsed as an empty page.
         if "IsTruncated" not in page or (page["IsTruncated"] and not page.get("NextContinuationToken")):
-            raise WireError(TransferInterrupted, "the answer is incomplete")
+            raise WireError(TransferInterrupted, "the answer is incomplete", code="answer-incomplete")
         return Page(
             objects=[_listed(item) for item in page.get("Contents", ())],
-            prefixes=[item["Prefix"] for item in page.get("CommonPrefixes", ())],
+            prefixes=[required(item, "Prefix") for item in page.get("CommonPrefixes", ())],
             next=page["NextContinuationToken"] if page["IsTruncated"] else "",
         )
 
@@ -110,7 +115,7 @@ class S3Wire:
         answer = self.client.head_object(**self._target(key), ChecksumMode="ENABLED")
         return ObjectInfo(
             key,
-            answer["ContentLength"],
+            required(answer, "ContentLength"),
             bare(answer.get("ETag")),
             answer.get("LastModified"),
             checksums(answer),
@@ -118,19 +123,17 @@ class S3Wire:
         )
 
     def get(self, key: str, *, offset: int, length: int | None) -> Body | None:
-        request = self._target(key)
-        if offset or length is not None:
-            request["Range"] = f"bytes={offset}-{'' if length is None else offset + length - 1}"
+        ranged = byte_range(offset, length)
         try:
-            answer = self.client.get_object(**request)
+            answer = self.client.get_object(**self._target(key), **({"Range": ranged} if ranged else {}))
         except ClientError as exc:
             if code_of(exc) in ("InvalidRange", "416"):
                 return None
             raise
-        if "Range" in request and "ContentRange" not in answer:
-            answer["Body"].close()
-            raise WireError(StorageError, "the service ignored the range")
         body = answer["Body"]
+        if "ContentLength" not in answer or (ranged and "ContentRange" not in answer):
+            body.close()
+            raise WireError(StorageError, "the service ignored the range", code="range-ignored")
         return Body(length=answer["ContentLength"], read=body.read, close=body.close)
 
     def put(self, key: str, data: bytes, terms: Terms) -> Receipt:
@@ -142,11 +145,11 @@ class S3Wire:
     def start(self, key: str, terms: Terms) -> Upload:
         answer = self.client.create_multipart_upload(**self._target(key), **written_with(terms.options))
         _require_encrypted(answer, terms.options)
-        return Upload(key=key, id=answer["UploadId"], terms=terms)
+        return Upload(key=key, id=required(answer, "UploadId"), terms=terms)
 
     def put_part(self, upload: Upload, number: int, data: bytes) -> str:
         answer = self.client.upload_part(**self._of(upload), PartNumber=number, Body=data)
-        return str(answer["ETag"])
+        return str(required(answer, "ETag"))
 
     def copy_part(
         self, upload: Upload, number: int, source: Storage, key: str, *, offset: int, length: int
@@ -155,9 +158,9 @@ class S3Wire:
             **self._of(upload),
             PartNumber=number,
             CopySource={"Bucket": source.location.bucket, "Key": key},
-            CopySourceRange=f"bytes={offset}-{offset + length - 1}",
+            CopySourceRange=byte_range(offset, length),
         )
-        return str(answer["CopyPartResult"]["ETag"])
+        return str(required(answer.get("CopyPartResult", {}), "ETag"))
 
     def complete(self, upload: Upload, parts: Sequence[Part]) -> Receipt:
         listed = [{"PartNumber": part.number, "ETag": part.etag} for part in parts]
@@ -186,7 +189,10 @@ class S3Wire:
         decoded = unquote if page.get("EncodingType") == "url" else str
         following = (decoded(page.get("NextKeyMarker", "")), page.get("NextUploadIdMarker", ""))
         return Unfinished(
-            uploads=[(decoded(upload["Key"]), upload["UploadId"]) for upload in page.get("Uploads", ())],
+            uploads=[
+                (decoded(required(upload, "Key")), required(upload, "UploadId"))
+                for upload in page.get("Uploads", ())
+            ],
             next=following if page.get("IsTruncated") else None,
         )
 
@@ -203,7 +209,7 @@ class S3Wire:
             Bucket=self.settings.bucket, Delete={"Objects": together, "Quiet": True}
         )
         return alone | {
-            error["Key"]: f"{error.get('Message') or 'no reason was given'} ({error.get('Code')})"
+            required(error, "Key"): f"{error.get('Message') or 'no reason given'} ({error.get('Code')})"
             for error in answer.get("Errors", ())
             if error.get("Code") != "NoSuchKey"
         }
@@ -226,10 +232,10 @@ class S3Wire:
 
 def _listed(item: Mapping[str, Any]) -> ObjectInfo:
     return ObjectInfo(
-        item["Key"],
-        item["Size"],
+        required(item, "Key"),
+        required(item, "Size"),
         bare(item.get("ETag")),
-        item["LastModified"],
+        item.get("LastModified"),
         storage_class=class_of(item),
     )
 
@@ -247,4 +253,9 @@ def _condition(terms: Terms) -> dict[str, str]:
 def _require_encrypted(answer: Mapping[str, Any], options: WriteOptions) -> None:
     """The service names the key that it encrypts with; one that knows no keys of its own ignores what was asked."""
     if options.encryption_key and not answer.get("SSEKMSKeyId"):
-        raise WireError(Unsupported, "the service ignored the encryption key, and wrote without it")
+        raise WireError(
+            Unsupported,
+            "the service ignored encryption key {encryption_key!r} and wrote without it",
+            code="encryption-ignored",
+            encryption_key=options.encryption_key,
+        )

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from mbk.plugin import StorageBackend, hookimpl
 
 if TYPE_CHECKING:
+    from mbk.ports.storage import Storage
     from mbk_tc.settings import TcSettings
-    from mbk_tc.storage import TcStorage
 
 
 @hookimpl
@@ -31,7 +31,7 @@ def _settings() -> type[TcSettings]:
     return TcSettings
 
 
-def _open(settings: TcSettings) -> TcStorage:
-    from mbk_tc.storage import TcStorage
+def _open(settings: TcSettings) -> Storage:
+    from mbk_tc.storage import open_storage
 
-    return TcStorage(settings)
+    return open_storage(settings)

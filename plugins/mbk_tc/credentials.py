@@ -11,12 +11,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import requests
 
-from mbk.errors import AuthenticationFailed
+from mbk.plugin.roles import Role, keys_of_environment, no_keys
 
 if TYPE_CHECKING:
     from mbk_tc.settings import TcSettings
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
 METADATA = "http://metadata.tencentyun.com"
 STS = "https://sts.tencentcloudapi.com"
 ROLES = "/latest/meta-data/cam/security-credentials/"
-#: Temporary credentials are replaced this many seconds before they expire.
-MARGIN = 300
+#: Longer than a metadata service or STS takes to answer.
 SECONDS = 10
 #: Id, secret, token.
 VARIABLES = (
@@ -44,55 +42,29 @@ class Credentials:
 
 def source(settings: TcSettings) -> Callable[[], Credentials]:
     """What gives this storage's keys, each time before they are used. Asks nobody: its first call does."""
-    if settings.static_keys:
-        static = Credentials(*settings.static_keys)
-        return lambda: static
-    if not settings.use_iam:
-        for names in VARIABLES:
-            key, secret, token = (os.environ.get(name, "") for name in names)
-            if key and secret:
-                ambient = Credentials(key, secret, token)
-                return lambda: ambient
-    endpoint = settings.iam_endpoint.rstrip("/")
+    given = settings.static_keys
+    if given is None and not settings.use_iam:
+        given = keys_of_environment(VARIABLES)
+    if given:
+        lasting = Credentials(*given)
+        return lambda: lasting
+    base = settings.iam_endpoint.rstrip("/")
     if os.environ.get(TOKEN_FILE):
-        return Role(lambda: of_service_account(endpoint or STS, settings.home_region))
-    if settings.use_iam:
-        return Role(lambda: of_instance(endpoint or METADATA))
-    raise AuthenticationFailed(
-        f"no credentials for bucket {settings.bucket!r} at {settings.endpoint}",
-        hint="set accessKeyID and secretAccessKey, or useIAM, or COS_SECRET_ID and COS_SECRET_KEY",
-    )
+        return _role(lambda: of_service_account(base or STS, settings.home_region))
+    if not settings.use_iam:
+        raise no_keys(settings.bucket, settings.endpoint, VARIABLES[0])
+    return _role(lambda: of_instance(base or METADATA))
 
 
-class Role:
-    """Keys of a role, fetched anew before they expire. ``fetch`` returns them as the services spell them."""
+def _role(fetch: Callable[[], Mapping[str, Any]]) -> Callable[[], Credentials]:
+    """``fetch`` returns the keys as the services spell them."""
 
-    def __init__(self, fetch: Callable[[], Mapping[str, Any]]) -> None:
-        self._fetch = fetch
-        self._lock = Lock()
-        self._credentials: Credentials | None = None
-        self._expires = 0.0
+    def fetched() -> tuple[Credentials, float]:
+        answer = fetch()
+        names = ("TmpSecretId", "TmpSecretKey", "Token")
+        return Credentials(*(answer[name] for name in names)), float(answer["ExpiredTime"])
 
-    def __call__(self) -> Credentials:
-        with self._lock:
-            if self._credentials is None or self._expires - time.time() < MARGIN:
-                self._credentials = self._renewed()
-            return self._credentials
-
-    def _renewed(self) -> Credentials:
-        try:
-            answer = self._fetch()
-            credentials = Credentials(answer["TmpSecretId"], answer["TmpSecretKey"], answer["Token"])
-            expires = float(answer["ExpiredTime"])
-        except (OSError, ValueError, KeyError, TypeError) as exc:
-            if self._credentials and self._expires > time.time():
-                return self._credentials
-            raise AuthenticationFailed(
-                f"no credentials of a CAM role were to be had ({type(exc).__name__})",
-                hint="attach a CAM role, or set accessKeyID and secretAccessKey instead of useIAM",
-            ) from exc
-        self._expires = expires
-        return credentials
+    return Role(fetched, name="CAM role").keys
 
 
 def of_instance(metadata: str) -> Mapping[str, Any]:

@@ -60,9 +60,12 @@ TOOLBOX = (
     "mbk.plugin.external",
     "mbk.plugin.fields",
     "mbk.plugin.failures",
+    "mbk.plugin.headers",
     "mbk.plugin.keys",
     "mbk.plugin.objects",
+    "mbk.plugin.roles",
     "mbk.plugin.streams",
+    "mbk.plugin.transport",
     "mbk.plugin.wire",
     "mbk.plugin.wrapper",
 )
@@ -107,6 +110,7 @@ VENDOR_WORDS = frozenset(
 RULE_NUMBER = re.compile(r"^test_[a-z]\d+(?=_)")  # of the conformance kit, where S3 is a rule
 MAY_NAME_VENDORS = {
     "core/mbk/milvus/snapshots.py": "Milvus' own message has a field 'target_s3_path', whatever the storage",
+    "core/mbk/plugin/external.py": "the schemes of URIs are Milvus' own words, whatever the storage",
     "core/mbk/config/v1.py": "the classic configuration calls its storage section 'minio'",
     "core/mbk/demo/server_config.py": "writes Milvus' own configuration file, whose keys these are",
     "core/mbk/demo/embedded.py": "starts Milvus on the storage that its configuration names",

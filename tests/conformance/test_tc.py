@@ -7,11 +7,15 @@ from uuid import uuid4
 
 import pytest
 
-from mbk.ports.storage import Storage
+from mbk.config.schema import StorageChoice
+from mbk.plugin.objects import ObjectStorage
+from mbk.ports.storage import Storage, WriteOptions
+from mbk.registry.reference import Reference
 from mbk.testing import StorageConformance
 from mbk_tc.settings import TcSettings
-from mbk_tc.storage import TcStorage
-from tests.servers import cos
+from mbk_tc.storage import open_storage
+from mbk_tc.wire import TcWire
+from tests.servers import cos, s3
 
 
 @pytest.fixture(scope="module")
@@ -34,23 +38,34 @@ class TestCos(StorageConformance):
     secrets = ("kit-cos-secret",)
 
     @pytest.fixture
-    def storage(self, front: cos.CosFront, account: cos.CosAccount) -> Iterator[TcStorage]:
+    def storage(self, front: cos.CosFront, account: cos.CosAccount) -> Iterator[ObjectStorage[TcWire]]:
         self.front = front
-        storage = TcStorage(TcSettings(**account.settings("conformance-one-1250000000")))
+        storage = open_storage(TcSettings(**account.settings("conformance-one-1250000000")))
         yield storage
         storage.close()
 
     @pytest.fixture
-    def other_storage(self, account: cos.CosAccount) -> Iterator[TcStorage]:
-        storage = TcStorage(TcSettings(**account.settings("conformance-two-1250000000")))
+    def other_storage(self, account: cos.CosAccount) -> Iterator[ObjectStorage[TcWire]]:
+        storage = open_storage(TcSettings(**account.settings("conformance-two-1250000000")))
         yield storage
         storage.close()
 
     @pytest.fixture
-    def missing_storage(self, account: cos.CosAccount) -> Iterator[TcStorage]:
-        storage = TcStorage(TcSettings(**account.settings(f"conformance-{uuid4().hex}-1250000000")))
+    def missing_storage(self, account: cos.CosAccount) -> Iterator[ObjectStorage[TcWire]]:
+        storage = open_storage(TcSettings(**account.settings(f"conformance-{uuid4().hex}-1250000000")))
         yield storage
         storage.close()
+
+    @pytest.fixture
+    def reference(self, account: cos.CosAccount) -> Reference:
+        return Reference(StorageChoice(type="tc", values=account.settings("conformance-one-1250000000")))
+
+    def options_of(self, storage: Storage, key: str) -> WriteOptions:
+        return s3.options_of(self.front.upstream, storage.location.bucket, key)
+
+    def archive(self, storage: Storage, key: str) -> bool:
+        self.front.archived.add((storage.location.bucket, key))
+        return True
 
     def protect(self, storage: Storage, key: str) -> Callable[[], None]:
         resource = f"arn:aws:s3:::{storage.location.bucket}/{key}"

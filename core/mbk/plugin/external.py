@@ -17,8 +17,8 @@ def external_uri(scheme: str, *parts: str) -> str:
     return f"{scheme}://{'/'.join(part for part in parts if part)}"
 
 
-def s3_uri(key: str, *, bucket: str, endpoint: str, milvus_endpoint: str, own: bool) -> str:
-    """An object of a service that Milvus speaks S3 with; ``milvus_endpoint`` is empty where it is ``endpoint``.
+def external_uri_by_key(key: str, *, bucket: str, endpoint: str, milvus_endpoint: str, own: bool) -> str:
+    """As `external_uri`, of a service that Milvus has no scheme for but the widespread one; ``milvus_endpoint`` is empty where it is ``endpoint``.
 
     Without an endpoint Milvus takes its own; the scheme ``minio`` is the one that carries an endpoint.
     """

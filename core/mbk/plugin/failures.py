@@ -82,6 +82,27 @@ class Translation:
     is_of_upload: Callable[[BaseException], bool] = lambda exc: False  # noqa: ARG005
     bucket_hint: str = "create it, or check bucketName"
 
+    @classmethod
+    def of_codes(
+        cls,
+        *,
+        foreign: tuple[type[BaseException], ...],
+        kind_of: Callable[[BaseException], type[MbkError]],
+        reason_of: Callable[[BaseException], str],
+        code_of: Callable[[BaseException], str],
+        hints: Mapping[str, str],
+        bucket_hint: str = "create it, or check bucketName",
+    ) -> Translation:
+        """For services that answer with codes, "NoSuchUpload" among them; ``hints`` are by what ``code_of`` tells."""
+        return cls(
+            foreign=foreign,
+            kind_of=kind_of,
+            reason_of=reason_of,
+            hint_of=lambda exc: hints.get(code_of(exc)),
+            is_of_upload=lambda exc: code_of(exc) == "NoSuchUpload",
+            bucket_hint=bucket_hint,
+        )
+
     @contextmanager
     def guard(
         self, place: object, doing: str, key: str | None = None, *, streaming: bool = False

@@ -1,4 +1,4 @@
-"""Headers of requests and answers, for services that are like S3: what they ask for, and what they tell of an object."""
+"""Headers of requests and answers, for services that tell of objects in them: by the same names, but for a prefix."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def required(answer: Mapping[str, Any], member: str) -> Any:
 
 
 def info_of(key: str, headers: Mapping[str, str], prefix: str) -> ObjectInfo:
-    """Of the answer to a HEAD. ``headers`` ignore case; ``prefix`` is that of the vendor's own ones, ``x-oss-``."""
+    """Of the answer to a HEAD. ``headers`` ignore case; ``prefix`` is that of the vendor's own ones, ``x-acme-``."""
     modified = headers.get("Last-Modified")
     return ObjectInfo(
         key,

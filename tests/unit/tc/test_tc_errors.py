@@ -16,6 +16,7 @@ from mbk.errors import (
     BucketNotFound,
     InvalidKey,
     MbkError,
+    ObjectArchived,
     ObjectExists,
     ObjectNotFound,
     PermissionDenied,
@@ -28,7 +29,7 @@ from mbk.errors import (
     Unsupported,
 )
 from mbk.plugin.failures import Place
-from mbk_tc.errors import FOREIGN, translate, translated
+from mbk_tc.errors import FOREIGN, TRANSLATION, translate
 
 PLACE = Place("a-bucket", "cos.ap-nanjing.myqcloud.com:443")
 
@@ -88,7 +89,7 @@ def test_every_exception_of_the_sdk_becomes_one_of_ours(kind: type[Exception]) -
         ("", 404, ObjectNotFound),
         ("", 403, PermissionDenied),
         ("AccessDenied", 403, PermissionDenied),
-        ("InvalidObjectState", 403, PermissionDenied),
+        ("InvalidObjectState", 403, ObjectArchived),
         ("InvalidAccessKeyId", 403, AuthenticationFailed),
         ("SignatureDoesNotMatch", 403, AuthenticationFailed),
         ("ExpiredToken", 400, AuthenticationFailed),
@@ -165,6 +166,6 @@ def test_the_message_names_key_bucket_and_endpoint_on_one_line() -> None:
 
 def test_an_error_of_the_callers_own_passes_unchanged() -> None:
     for mine in (ZeroDivisionError(), KeyboardInterrupt(), ObjectNotFound("ours already")):
-        with pytest.raises(type(mine)) as caught, translated(PLACE, "read", "k"):
+        with pytest.raises(type(mine)) as caught, TRANSLATION.guard(PLACE, "read", "k"):
             raise mine
         assert caught.value is mine

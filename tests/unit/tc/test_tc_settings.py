@@ -17,7 +17,7 @@ from mbk.ports.storage import GIB, MIB
 from mbk.registry.values import settings_of
 from mbk_tc import mbk_storage_backends
 from mbk_tc.settings import TcSettings
-from mbk_tc.storage import TcStorage
+from mbk_tc.storage import open_storage
 
 KEYS = {"access_key_id": "an-id", "secret_access_key": "a-secret"}
 NANJING = "cos.ap-nanjing.myqcloud.com"
@@ -53,7 +53,7 @@ def test_where_requests_go(given: dict[str, Any], endpoint: str, tls: bool, regi
     ],
 )
 def test_the_sdk_asks_that_host(given: dict[str, Any], url: str) -> None:
-    client = TcStorage(TcSettings(bucket="bucket-1", **KEYS, **given)).client
+    client = open_storage(TcSettings(bucket="bucket-1", **KEYS, **given)).wrapped.client
     assert client.get_conf().uri("bucket-1", "a/b") == url
 
 
@@ -118,21 +118,21 @@ def test_what_cannot_be_meant_is_refused_where_it_stands(
 
 
 def test_what_cos_does_not_take_as_a_key_is_no_request() -> None:
-    storage = TcStorage(TcSettings(bucket="bucket", region="ap-nanjing"))
+    storage = open_storage(TcSettings(bucket="bucket", region="ap-nanjing"))
     for key in ("/a", "\\a", "a\tb", "a/../b", ".", "\ud800", "x" * 851):
         with pytest.raises(InvalidKey):
             storage.stat(key)
 
 
 def test_the_limits_are_the_vendors() -> None:
-    limits = TcStorage(TcSettings(bucket="bucket", region="ap-nanjing")).capabilities
+    limits = open_storage(TcSettings(bucket="bucket", region="ap-nanjing")).capabilities
     assert (limits.max_copy_size, limits.max_part_size, limits.max_parts) == (5 * GIB, 5 * GIB, 10_000)
     assert (limits.min_part_size, limits.delete_batch, limits.max_key_bytes) == (MIB, 1000, 850)
 
 
 def test_no_representation_shows_a_secret() -> None:
     settings = TcSettings(bucket="bucket", region="ap-nanjing", session_token="a-token", **KEYS)
-    storage = TcStorage(settings)
+    storage = open_storage(settings)
     for text in (repr(settings), str(settings), repr(storage), str(storage.location)):
         assert "a-secret" not in text
         assert "a-token" not in text
