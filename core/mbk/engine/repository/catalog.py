@@ -22,7 +22,7 @@ from mbk.model.manifest import Manifest
 from mbk.model.records import Backup, BackupHead, Record
 from mbk.model.reports import BackupSummary
 from mbk.model.states import BackupState
-from mbk.ports.storage import MIB, Level, Location, ObjectInfo, Storage
+from mbk.ports.storage import MIB, Deleter, Level, Location, ObjectInfo, Storage
 
 T = TypeVar("T", bound=Record)
 
@@ -273,7 +273,7 @@ def _batches(entries: Iterator[ObjectInfo], length: int) -> Iterator[list[str]]:
         yield batch
 
 
-def _delete(storage: Storage, keys: list[str], run: Run) -> int:
+def _delete(storage: Deleter, keys: list[str], run: Run) -> int:
     run.retry.call(f"delete {keys[0]} and {len(keys) - 1} more", storage.delete, keys)
     return len(keys)
 

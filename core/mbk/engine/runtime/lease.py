@@ -30,7 +30,7 @@ from mbk.engine.runtime.decoding import decoder
 from mbk.engine.runtime.pace import LeasePace
 from mbk.engine.runtime.run import Run
 from mbk.errors import AccessError, Busy, MbkError, ObjectExists, ObjectNotFound, Unsupported
-from mbk.ports.storage import Storage
+from mbk.ports.storage import Reader, Storage
 
 PREFIX = ".mbk/leases/"
 
@@ -217,7 +217,7 @@ def hold_targets(
         claim.release()
 
 
-def left_behind(storage: Storage, key: str, seen: Holder, run: Run, pace: LeasePace) -> bool:
+def left_behind(storage: Reader, key: str, seen: Holder, run: Run, pace: LeasePace) -> bool:
     """Whether this lease is abandoned: its process is dead, or it has not changed for a while."""
     until = time.monotonic() + pace.expiry
     while not seen.is_dead:
@@ -232,7 +232,7 @@ def left_behind(storage: Storage, key: str, seen: Holder, run: Run, pace: LeaseP
     return True
 
 
-def read(storage: Storage, key: str) -> Holder | None:
+def read(storage: Reader, key: str) -> Holder | None:
     """None where there is no lease. One that cannot be understood is nobody's, and can be taken over."""
     try:
         with storage.read(key) as chunks:

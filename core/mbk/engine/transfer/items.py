@@ -25,11 +25,5 @@ class CopyItem:
     def of(cls, entry: ObjectInfo, key: str) -> CopyItem:
         """The copy of a listed object to ``key``."""
         return cls(
-            source_key=entry.key, key=key, size=entry.size, etag=entry.etag, checksums=checksums_of(entry)
+            source_key=entry.key, key=key, size=entry.size, etag=entry.etag, checksums=entry.checksums
         )
-
-
-def checksums_of(entry: ObjectInfo) -> Mapping[str, str]:
-    """Checksums that the service reported, by kind; a storage that reports none has no such field."""
-    checksums: Mapping[str, str] = getattr(entry, "checksums", {})
-    return checksums

@@ -11,12 +11,12 @@ from itertools import chain
 from typing import TypeVar
 
 from mbk.engine.runtime.run import Run
-from mbk.ports.storage import Level, ObjectInfo, Storage
+from mbk.ports.storage import Level, Lister, ObjectInfo
 
 T = TypeVar("T")
 
 
-def consume(storage: Storage, run: Run, read: Callable[[Iterator[ObjectInfo]], T], *prefixes: str) -> T:
+def consume(storage: Lister, run: Run, read: Callable[[Iterator[ObjectInfo]], T], *prefixes: str) -> T:
     """The result of ``read``, which gets all objects below the prefixes one by one: no listing is kept in memory.
 
     If a listing fails, ``read`` is called again with fresh ones; it must not keep state between calls.
@@ -28,28 +28,28 @@ def consume(storage: Storage, run: Run, read: Callable[[Iterator[ObjectInfo]], T
     return run.retry.call(f"list {prefixes[0]}", once) if prefixes else once()
 
 
-def objects(storage: Storage, run: Run, *prefixes: str) -> list[ObjectInfo]:
+def objects(storage: Lister, run: Run, *prefixes: str) -> list[ObjectInfo]:
     """All objects below the prefixes, in no particular order."""
     return consume(storage, run, list, *prefixes)
 
 
-def by_key(storage: Storage, run: Run, *prefixes: str) -> dict[str, ObjectInfo]:
+def by_key(storage: Lister, run: Run, *prefixes: str) -> dict[str, ObjectInfo]:
     """All objects below the prefixes, by key."""
     return consume(storage, run, lambda entries: {entry.key: entry for entry in entries}, *prefixes)
 
 
-def level(storage: Storage, run: Run, prefix: str) -> Level:
+def level(storage: Lister, run: Run, prefix: str) -> Level:
     """What lies directly below the prefix; nothing of what lies deeper is read."""
 
     return run.retry.call(f"list {prefix}", storage.list_level, prefix)
 
 
-def first(storage: Storage, prefix: str) -> str:
+def first(storage: Lister, prefix: str) -> str:
     """A key, or a prefix of keys, directly below the prefix; empty where there is none. One attempt, one page."""
     found = storage.list_level(prefix)
     return next(chain((entry.key for entry in found.objects), found.prefixes), "")
 
 
-def holds_any(storage: Storage, run: Run, prefix: str) -> bool:
+def holds_any(storage: Lister, run: Run, prefix: str) -> bool:
     """Whether any object lies below the prefix; reads one page of the level below it."""
     return bool(run.retry.call(f"list {prefix}", first, storage, prefix))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from enum import Enum, auto
 
-from mbk.engine.transfer.items import CopyItem, checksums_of
+from mbk.engine.transfer.items import CopyItem
 from mbk.ports.storage import ObjectInfo
 
 _MD5 = re.compile(r"[0-9a-fA-F]{32}")
@@ -27,7 +27,7 @@ def compare(item: CopyItem, existing: ObjectInfo) -> Same:
     """
     if item.size != existing.size:
         return Same.NO
-    theirs = checksums_of(existing)
+    theirs = existing.checksums
     if kinds := item.checksums.keys() & theirs.keys():
         return Same.YES if all(item.checksums[kind] == theirs[kind] for kind in kinds) else Same.NO
     ours, other = digest(item.etag), digest(existing.etag)

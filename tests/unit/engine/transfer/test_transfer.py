@@ -350,6 +350,30 @@ def test_who_may_not_look_at_a_copy_goes_by_sizes() -> None:
     assert pair.resume().objects == {"kept": 8, "server": 1}
 
 
+@pytest.mark.parametrize(
+    ("kinds", "expected"),
+    [
+        ({"sha256"}, {"kept": 2, "stream": 1}),
+        ({"md5", "sha256"}, {"kept": 2, "stream": 1}),
+        ({"md5"}, {"kept": 3}),
+    ],
+    ids=["one kind in common", "one of two in common", "none in common"],
+)
+def test_a_resume_compares_the_checksums_that_both_storages_tell(
+    kinds: set[str], expected: dict[str, int]
+) -> None:
+    pair = Pair(one_service=False, capabilities=dataclasses.replace(EVERYTHING, checksums=frozenset(kinds)))
+    of_sha256 = dataclasses.replace(EVERYTHING, checksums=frozenset({"sha256"}))
+    pair.source = MemoryStorage(pair.source.service, "from", capabilities=of_sha256)
+    pair.put(7, 7, 7)
+    for number in range(3):
+        data = b"altered" if number == 1 else pair.source.get(f"a/{number}").data
+        pair.destination.write(f"b/{number}", [data])
+    items = [CopyItem.of(entry, f"b/{entry.key[2:]}") for entry in pair.source.list("a/")]
+    stats = pair.copy(items, present={entry.key: entry for entry in pair.destination.list("b/")})
+    assert stats.objects == expected
+
+
 def test_what_configuration_asks_for_at_once_is_given() -> None:
     """All objects are under way together, or this waits in vain."""
     pair = Pair(one_service=False, budget=Budget(copies=100))

@@ -21,7 +21,7 @@ from mbk.model.layout import BackupLayout
 from mbk.model.records import ALL_PARTITIONS, Binlog, FieldBinlog, Segment
 from mbk.ports.milvus.server import Milvus
 from mbk.ports.milvus.values import CollectionInfo, SegmentInfo
-from mbk.ports.storage import ObjectInfo, Storage
+from mbk.ports.storage import ObjectInfo, Reader, Storage
 
 K = TypeVar("K", layout.InsertKey, layout.DeltaKey)
 
@@ -149,7 +149,7 @@ def _parse(
 
 
 def _own_inserts(
-    storage: Storage, root: str, entries: list[ObjectInfo], segment: SegmentInfo, run: Run
+    storage: Reader, root: str, entries: list[ObjectInfo], segment: SegmentInfo, run: Run
 ) -> list[tuple[layout.InsertKey, ObjectInfo]]:
     """Those that the server names, or else those that can only be the segment's; in order."""
     parsed = sorted(_parse(entries, root, layout.parse_insert), key=lambda pair: pair[0].log)

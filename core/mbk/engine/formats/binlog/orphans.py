@@ -16,7 +16,7 @@ from mbk.engine.formats.binlog.versions import PACKED
 from mbk.engine.runtime.run import Run
 from mbk.errors import InvalidBackup, MilvusError, UsageError
 from mbk.ports.milvus.values import SegmentInfo
-from mbk.ports.storage import ObjectInfo, Storage
+from mbk.ports.storage import ObjectInfo, Reader
 
 TIMESTAMP_FIELD = 1
 TIMESTAMP_BYTES = 8
@@ -68,7 +68,7 @@ def _blocks(ordered: list[Log], fields: int) -> set[Log]:
     return found
 
 
-def sort_out(storage: Storage, segment: SegmentInfo, logs: Logs, run: Run) -> frozenset[Log]:
+def sort_out(storage: Reader, segment: SegmentInfo, logs: Logs, run: Run) -> frozenset[Log]:
     """The segment's own logs; `SegmentUnclear` names segment, field and files where that is not certain."""
     everything = frozenset((log, field) for field, found in logs.items() for log in found)
     sorted_out = whole_writes(everything, len(logs))
@@ -96,7 +96,7 @@ def sort_out(storage: Storage, segment: SegmentInfo, logs: Logs, run: Run) -> fr
     return sorted_out.own
 
 
-def count_rows(storage: Storage, logs: Logs, run: Run) -> dict[int, int] | None:
+def count_rows(storage: Reader, logs: Logs, run: Run) -> dict[int, int] | None:
     """Log id -> rows of the timestamps' binlogs, as their first bytes say; None where they do not."""
     found = logs.get(TIMESTAMP_FIELD, {})
     if not found:
@@ -106,7 +106,7 @@ def count_rows(storage: Storage, logs: Logs, run: Run) -> dict[int, int] | None:
     return known if len(known) == len(rows) else None
 
 
-def _rows(storage: Storage, entry: ObjectInfo) -> int | None:
+def _rows(storage: Reader, entry: ObjectInfo) -> int | None:
     """The descriptor holds the size of the values in memory; timestamps have eight bytes each."""
     from mbk.binlog import envelope
     from mbk.binlog.blob import Blob
