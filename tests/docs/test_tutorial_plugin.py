@@ -16,15 +16,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import disk_usage
+from tempfile import TemporaryDirectory
 
 import pytest
 
+from mbk.ports.storage import GIB
 from tests.docs.pages import ROOT, Block, Page
 from tests.servers.process import free_port, listening, running
 
 PAGE = Page("docs/tutorial/write-a-storage-plugin.md")
-#: The line above a block that is a file: its name alone, or what is added to it.
-_FILE = re.compile(r"^(?P<add>Add to )?`(?P<name>[\w./-]+)`:$")
+#: The line above a block that is a file: its name alone, or what is added to it or changed in it.
+_FILE = re.compile(r"^(?P<how>Add to |Change )?`(?P<name>[\w./-]+)`:$")
 _PORT = "4566"
 
 
@@ -34,6 +37,7 @@ class Reader:
 
     home: Path
     where: Path
+    temporary: str
     others: ExitStack
     port: int = field(default_factory=free_port)
     printed: str = ""
@@ -41,8 +45,10 @@ class Reader:
     def follow(self, block: Block, above: str) -> None:
         text = block.text.replace(_PORT, str(self.port))
         named = _FILE.match(above)
-        if named:
-            self._write(self.where / named["name"], text, add=bool(named["add"]))
+        if named and block.language == "diff":
+            self._change(self.where / named["name"], text)
+        elif named:
+            self._write(self.where / named["name"], text, add=bool(named["how"]))
         elif block.language == "log":
             self._compare(block, text)
         elif "-m ministack" in text:
@@ -66,6 +72,15 @@ class Reader:
         assert path.parent.is_dir(), path
         with path.open("a" if add else "w", encoding="utf-8") as file:
             file.write(text)
+
+    def _change(self, path: Path, diff: str) -> None:
+        """The lines with a minus, which stand in the file once, become those with a plus."""
+        old, new = (
+            "".join(f"{line[1:]}\n" for line in diff.splitlines() if line[0] == sign) for sign in "-+"
+        )
+        text = path.read_text(encoding="utf-8")
+        assert text.count(old) == 1, old
+        path.write_text(text.replace(old, new), encoding="utf-8")
 
     def _run(self, block: Block, text: str) -> None:
         moved = self.home / "where"
@@ -97,6 +112,7 @@ class Reader:
         return inherited | {
             "PATH": os.pathsep.join([*map(str, tools), inherited["PATH"]]),
             "COLUMNS": "200",
+            "TMPDIR": self.temporary,
             "PIP_NO_INDEX": "1",
             "PIP_NO_BUILD_ISOLATION": "0",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
@@ -119,10 +135,17 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     home = tmp_path_factory.mktemp("tutorial")
     (home / "mbk").symlink_to(ROOT)
     with ExitStack() as others:
-        reader = Reader(home, home, others)
+        temporary = others.enter_context(TemporaryDirectory(dir=_memory()))
+        reader = Reader(home, home, temporary, others)
         for block in PAGE.blocks:
             reader.follow(block, above(block))
         yield reader
+
+
+def _memory() -> Path | None:
+    """A file system in memory, where there is room: SQLite waits for the disk at each of thousands of writes."""
+    memory = Path("/dev/shm")
+    return memory if memory.is_dir() and disk_usage(memory).free > GIB else None
 
 
 def above(block: Block) -> str:
@@ -154,7 +177,9 @@ def test_a_missing_sdk_is_told_as_the_page_says(reader: Reader) -> None:
 
 
 def test_the_page_imports_nothing_of_mbk_but_what_is_public() -> None:
+    modules = ("failures", "keys", "objects", "wire", "wrapper")
     public = ("mbk.plugin", "mbk.ports.storage", "mbk.errors", "mbk.testing", "mbk_s3")
+    public += tuple(f"mbk.plugin.{module}" for module in modules)
     own = ("mbk_obs", "mbk_shelf")
     for block in PAGE.blocks:
         if block.language == "python":

@@ -22,7 +22,7 @@ from mbk.model.records import DEFAULT_DATABASE
 from mbk.model.reports import CheckResult
 from mbk.ports.milvus.server import Milvus
 from mbk.ports.milvus.values import CollectionInfo, Feature
-from mbk.ports.storage import Lister, Storage
+from mbk.ports.storage import Storage
 
 #: A pause so short that it ends before it matters; ending it explicitly would end those of other clients, too.
 GC_LEASE = 1

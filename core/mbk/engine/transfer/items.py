@@ -24,6 +24,4 @@ class CopyItem:
     @classmethod
     def of(cls, entry: ObjectInfo, key: str) -> CopyItem:
         """The copy of a listed object to ``key``."""
-        return cls(
-            source_key=entry.key, key=key, size=entry.size, etag=entry.etag, checksums=entry.checksums
-        )
+        return cls(source_key=entry.key, key=key, size=entry.size, etag=entry.etag, checksums=entry.checksums)
