@@ -16,11 +16,11 @@ from mbk.config.schema import StorageChoice
 from mbk.errors import Unsupported
 from mbk.ports.storage import MilvusReachable, Storage, ability
 from mbk.registry.registry import Registry
+from tests.raising import raised
 
 AZURE_KEY = "a2V5"
 KEYS = {"access_key_id": "id", "secret_access_key": "secret"}
 EXTFS_KEYS = {"access_key_id": "id", "access_key_value": "secret"}
-from tests.raising import raised
 
 
 @pytest.fixture(scope="module")
