@@ -15,7 +15,8 @@ import click
 from mbk.about import __version__
 from mbk.cli import terminal
 from mbk.cli.app import App
-from mbk.cli.parsing import LazyGroup, complete, nearest, normalize
+from mbk.cli.loading import LazyGroup, complete
+from mbk.cli.parsing import nearest, normalize
 from mbk.errors import ConfigError, Interrupted, MbkError
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130

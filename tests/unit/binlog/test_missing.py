@@ -39,6 +39,6 @@ def test_l0compact_names_the_pip_command_and_changes_nothing(tmp_path: Path) -> 
 
 
 def test_nothing_of_the_library_needs_it_before_rows_are_read(tmp_path: Path) -> None:
-    modules = "mbk.engine.operations.create, mbk.engine.operations.restore, mbk.engine.formats.binlog.late, mbk.cli.commands.l0compact, mbk.session"
+    modules = "mbk.engine.operations.create, mbk.engine.operations.restore, mbk.engine.formats.binlog.late, mbk.cli.operation, mbk.session"
     done = run(f"import {modules}; print('fine')", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "fine\n"), done.stderr

@@ -1,0 +1,50 @@
+"""The commands, each loaded when it is chosen."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+
+import click
+
+from mbk.cli.parsing import COMMANDS, Group
+from mbk.model.operations import OPERATIONS
+
+
+class LazyGroup(Group):
+    """Imports a command's module when the command is chosen, so that ``--help`` stays fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        if cmd_name in OPERATIONS and OPERATIONS[cmd_name].module:
+            from mbk.cli.operation import command_of
+
+            return command_of(OPERATIONS[cmd_name])
+        command: click.Command = import_module(f"mbk.cli.commands.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Some commands are of two words, of which the first is a command, too."""
+        if " ".join(args[:2]) in COMMANDS:
+            args = [" ".join(args[:2]), *args[2:]]
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def complete(group: click.Command) -> int | None:
+    """Answers a shell that asks for completions (``_MBK_COMPLETE``); None when this is an ordinary run."""
+    instruction = os.environ.get("_MBK_COMPLETE")
+    if not instruction:
+        return None
+    from click.shell_completion import shell_complete
+
+    return shell_complete(group, {}, "mbk", "_MBK_COMPLETE", instruction)
