@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from string import Formatter
 
 from mbk import errors
 from tests.architecture.source import CORE, PLUGINS, Module
@@ -21,6 +22,10 @@ ERRORS = frozenset(
 ) - {"ConfigError"}  # its problems are sentences of their own, one a key
 
 
+#: Keywords of an error that are no facts.
+NO_FACTS = frozenset({"code", "hint", "retryable", "failures", "report", "server_code"})
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """``code`` is empty where the error tells none, ``sentence`` None where the text is made elsewhere."""
@@ -30,6 +35,8 @@ class Message:
     sentence: str | None
     hint: str | None
     place: str
+    #: Names in braces that the call gives no fact for.
+    blanks: tuple[str, ...] = ()
 
     @property
     def line(self) -> str:
@@ -52,11 +59,26 @@ def _of(module: Module) -> Iterator[Message]:
         place = f"{module.path}:{node.lineno}"
         if name == "notice" and len(node.args) >= 2:
             code, sentence = _text(node.args[0]), _text(node.args[1])
-            yield Message(code or "", "notice", sentence, None, place)
+            blanks = _blanks(sentence, None, {*given, "collection"}, given)
+            yield Message(code or "", "notice", sentence, None, place, blanks)
         elif name in ERRORS and node.args:
             hint = given.get("hint")
             code = _text(given["code"]) if "code" in given else ""
-            yield Message(code or "", name, _text(node.args[0]), _text(hint) if hint else None, place)
+            sentence, told = _text(node.args[0]), _text(hint) if hint else None
+            facts = {key for key in given if key not in NO_FACTS}
+            yield Message(code or "", name, sentence, told, place, _blanks(sentence, told, facts, given))
+
+
+def _blanks(
+    sentence: str | None, hint: str | None, facts: set[str | None], given: Container[str | None]
+) -> tuple[str, ...]:
+    """A text is only filled where there are facts; ``**facts`` may have any."""
+    if None in given or not facts:
+        return ()
+    fields = {
+        name for text in (sentence or "", hint or "") for _, name, _, _ in Formatter().parse(text) if name
+    }
+    return tuple(sorted(fields.difference(fact for fact in facts if fact)))
 
 
 def _text(node: ast.expr) -> str | None:

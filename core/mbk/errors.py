@@ -101,8 +101,11 @@ class MbkError(Exception):
 
 
 def filled(sentence: str, facts: Mapping[str, object]) -> str:
-    """The sentence with its facts; one without facts is text as it is, braces and all."""
-    return sentence.format(**facts) if facts else sentence
+    """The sentence with its facts. Text that is not made for them, braces and all, stays as it is."""
+    try:
+        return sentence.format(**facts) if facts else sentence
+    except (LookupError, ValueError, AttributeError):
+        return sentence
 
 
 def plain(facts: Mapping[str, object]) -> Mapping[str, object]:

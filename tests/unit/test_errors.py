@@ -1,0 +1,43 @@
+"""What an error tells: a sentence for people, a code and facts for programs."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from mbk.errors import BackupNotFound, MbkError, MilvusError
+from mbk.model.selection import CollectionName
+
+
+def test_a_sentence_and_its_hint_are_filled_with_the_facts() -> None:
+    error = MbkError("{key!r} has {size} bytes", code="size-wrong", hint="look at {key}", key="a", size=3)
+    assert str(error) == "'a' has 3 bytes: look at a"
+    assert (error.code, error.facts) == ("size-wrong", {"key": "a", "size": 3})
+
+
+def test_an_error_without_a_code_has_that_of_its_class() -> None:
+    assert BackupNotFound("there is none").code == "backup-not-found"
+
+
+def test_facts_are_plain_for_programs_in_other_processes() -> None:
+    error = MbkError("{collection} is gone", collection=CollectionName("db", "docs"))
+    assert pickle.loads(pickle.dumps(error)).facts == {"collection": "db.docs"}
+
+
+@pytest.mark.parametrize("text", ["{", "{0}", "{other}", "{key.nothing}", "{'json': [1]}"])
+def test_text_of_somebody_else_stays_as_it_is(text: str) -> None:
+    assert MilvusError(text).message == text
+    assert MilvusError("{key} is wrong", hint=text, key="a").hint == text
+
+
+def test_an_error_that_was_given_up_on_keeps_what_it_tells() -> None:
+    error = MilvusError("{job} failed", code="job-failed", server_code=7, retryable=True, job="j1")
+    final = error.final()
+    assert (final.retryable, final.code, final.server_code, final.facts) == (
+        False,
+        "job-failed",
+        7,
+        {"job": "j1"},
+    )
+    assert error.retryable
