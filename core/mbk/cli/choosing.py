@@ -25,15 +25,17 @@ def help_of(operation: Operation) -> str:
 
 
 def chosen_name(name: str | None, argument: str | None) -> str:
-    """The one name given; `UsageError` when there is none, or two."""
+    """The given name. Raises `UsageError` if there is none, or two."""
     chosen = _one(name, argument)
     if chosen is None:
-        raise UsageError("which backup?", hint="give its name with -n; 'mbk list' shows them")
+        raise UsageError(
+            "no backup name given", code="backup-name-missing", hint="use -n NAME; 'mbk list' shows the names"
+        )
     return chosen
 
 
 def chosen_backup(operation: Operation, name: str | None, argument: str | None) -> str | None:
-    """The one name given. A new backup need not have one: None."""
+    """The given name; None for a new backup without one."""
     if operation.name_of_backup == "required":
         return chosen_name(name, argument)
     chosen = _one(name, argument)
@@ -42,5 +44,11 @@ def chosen_backup(operation: Operation, name: str | None, argument: str | None) 
 
 def _one(name: str | None, argument: str | None) -> str | None:
     if name and argument and name != argument:
-        raise UsageError(f"two names are given, {name!r} and {argument!r}", hint="give one")
+        raise UsageError(
+            "two backup names given: {name!r} and {other!r}",
+            code="backup-names-conflict",
+            name=name,
+            other=argument,
+            hint="give only one",
+        )
     return name or argument or None

@@ -1,4 +1,4 @@
-"""The commands, each loaded when it is chosen."""
+"""The commands, each loaded only when it runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mbk.model.operations import OPERATIONS
 
 
 class LazyGroup(Group):
-    """Imports a command's module when the command is chosen, so that ``--help`` stays fast."""
+    """Imports a command's module only when the command runs, so that ``--help`` stays fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(COMMANDS)
@@ -30,7 +30,7 @@ class LazyGroup(Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Some commands are of two words, of which the first is a command, too."""
+        """Some commands have two words, the first of which is a command itself."""
         if " ".join(args[:2]) in COMMANDS:
             args = [" ".join(args[:2]), *args[2:]]
         return super().resolve_command(ctx, args)
@@ -41,7 +41,7 @@ class LazyGroup(Group):
 
 
 def complete(group: click.Command) -> int | None:
-    """Answers a shell that asks for completions (``_MBK_COMPLETE``); None when this is an ordinary run."""
+    """Answers a shell's request for completions (``_MBK_COMPLETE``); None in an ordinary run."""
     instruction = os.environ.get("_MBK_COMPLETE")
     if not instruction:
         return None

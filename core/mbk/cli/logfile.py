@@ -1,4 +1,4 @@
-"""The log file that rotates by size and whose old copies go by count and by age."""
+"""The log file: rotated by size, old files removed by count and by age."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class RotatingFile(RotatingFileHandler):
-    """Rotates by size; old files carry the time in their name and go by count or by age. 0 means no limit."""
+    """Rotates by size. Old files have the time in their name and are removed by count or age; 0 means no limit."""
 
     def __init__(self, path: Path, *, max_bytes: int, keep: int, max_age: float) -> None:
         self._keep = keep

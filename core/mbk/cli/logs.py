@@ -1,4 +1,4 @@
-"""Logging as the configuration says: lines on standard error, and a file only when one is named."""
+"""Logging as configured: lines on standard error, and a file if one is named."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ LEVELS = {
     "panic": logging.CRITICAL,
     "fatal": logging.CRITICAL,
 }
-#: The logger of what the terminal shows in a way of its own, or not at all: events, tracebacks. For the file alone.
+#: The logger for what the terminal shows in another form, or not at all (events, tracebacks): for the file only.
 FILE_ONLY = "mbk.run"
 MIB = 1024 * 1024
 DAY = 24 * 3600
-# Without a file its records go nowhere, rather than to logging's own last resort.
+# Without a file its records are dropped, instead of going to logging's last-resort handler.
 logging.getLogger(FILE_ONLY).addHandler(logging.NullHandler())
-#: What `configure` put on the root logger, so that the next call takes it off again.
+#: The handlers that `configure` added to the root logger, for the next call to remove.
 _installed: list[logging.Handler] = []
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 class ConsoleHandler(logging.Handler):
-    """One line a record, never a traceback, above a progress bar if there is one."""
+    """One line per record, never a traceback, above a progress bar if there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.name == FILE_ONLY:
@@ -43,7 +43,7 @@ class ConsoleHandler(logging.Handler):
 
 
 def configure(settings: LogSettings, *, quiet: bool = False) -> None:
-    """Sends records of mbk at the chosen level, and the warnings of other libraries, where the settings say."""
+    """Sends mbk's records of the chosen level, and other libraries' warnings, where the settings say."""
     root = logging.getLogger()
     while _installed:
         handler = _installed.pop()
@@ -74,7 +74,7 @@ def _files(settings: LogSettings) -> Iterator[logging.Handler]:
             max_age=settings.max_days * DAY,
         )
     except OSError as exc:
-        terminal.warning(f"no log file: {path}: {exc.strerror or exc}")
+        terminal.warning(f"cannot write the log file {path}: {exc.strerror or exc}")
         return
     handler.setFormatter(logging.Formatter(_FORMAT))
     yield handler

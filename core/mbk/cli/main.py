@@ -1,4 +1,4 @@
-"""The entry point: options in, exit code out. Only here errors become lines and exit codes."""
+"""The entry point: options in, exit code out. Only here do errors become lines and exit codes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CHAIN_LIMIT = 20
     name="mbk",
     cls=LazyGroup,
     invoke_without_command=True,
-    epilog="Dashes and underscores in options are alike. 'mbk COMMAND --help' tells more.",
+    epilog="Dashes and underscores in options are interchangeable. See also 'mbk COMMAND --help'.",
 )
 @click.version_option(__version__, message="mbk %(version)s")
 @click.pass_context
@@ -54,12 +54,12 @@ def main(args: Sequence[str] | None = None) -> int:
         terminal.error(exc.format_message())
         return FAILED
     except MbkError as exc:
-        return _told(exc, app)
+        return _reported(exc, app)
     except (KeyboardInterrupt, click.Abort) as exc:
         terminal.line("mbk: interrupted")
         _chain(exc, app)
         return INTERRUPTED
-    except Exception as exc:  # noqa: BLE001 - the last line of defence: no traceback reaches a user
+    except Exception as exc:  # noqa: BLE001 - the last resort: no traceback reaches a user
         return _internal(exc, app)
 
 
@@ -73,14 +73,14 @@ def _usage(error: click.UsageError) -> str:
     message = error.format_message().rstrip(".")
     if isinstance(error, click.NoSuchOption):
         options = error.ctx.command.get_params(error.ctx) if error.ctx else []
-        known = {name for option in options for name in option.opts if name.startswith("--")}
-        message = f"no such option {error.option_name!r}{nearest(normalize(error.option_name), known)}"
+        names = {name for option in options for name in option.opts if name.startswith("--")}
+        message = f"no such option {error.option_name!r}{nearest(normalize(error.option_name), names)}"
     message = message[:1].lower() + message[1:]
     path = error.ctx.command_path if error.ctx else "mbk"
     return f"{message}: see '{path} --help'"
 
 
-def _told(error: MbkError, app: App) -> int:
+def _reported(error: MbkError, app: App) -> int:
     if isinstance(error, ConfigError):
         for problem in error.problems:
             terminal.error(f"{error.source}: {problem}")
@@ -95,7 +95,7 @@ def _told(error: MbkError, app: App) -> int:
 
 
 def _chain(error: BaseException, app: App) -> None:
-    """With ``-v``: what lies behind an error, one line each, and the notes it carries."""
+    """With ``-v``: the causes of an error and its notes, one line each."""
     if not app.verbose:
         return
     for _ in range(_CHAIN_LIMIT):
@@ -129,14 +129,14 @@ def _internal(error: Exception, app: App) -> int:
 
 @contextmanager
 def _orderly_stop() -> Iterator[None]:
-    """The first Ctrl-C, SIGTERM or hang-up stops the run in order; the second only says so; the third insists.
+    """The first Ctrl-C, SIGTERM or hang-up stops the run cleanly; the second only says so; the third exits at once.
 
-    Whoever started us with a signal ignored (``nohup``, a shell's background job) keeps it ignored.
+    A signal that was ignored when mbk was started (``nohup``, a shell's background job) stays ignored.
     """
-    # Noted by the interpreter itself, one byte a signal, whichever thread the kernel gave it to: while one signal waits
-    # for the main thread, the next goes to another one, and the main thread, asleep behind its workers, is not woken.
-    counter, noted = os.pipe()
-    os.set_blocking(noted, False)
+    # The interpreter itself writes one byte per signal, whichever thread the kernel delivers it to: while one signal is
+    # pending for the main thread, the next goes to another, and the main thread, waiting for its workers, is not woken.
+    counter, signalled = os.pipe()
+    os.set_blocking(signalled, False)
     raised = False
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
@@ -152,8 +152,8 @@ def _orderly_stop() -> Iterator[None]:
         for number, handler in before.items():
             if handler is not signal.SIG_IGN:
                 signal.signal(number, stop)
-        signal.set_wakeup_fd(noted, warn_on_full_buffer=False)
-    except ValueError:  # not the main thread: a program that calls main() keeps its own signals
+        signal.set_wakeup_fd(signalled, warn_on_full_buffer=False)
+    except ValueError:  # not the main thread: a program that calls main() keeps its own handlers
         before = {}
     watcher = threading.Thread(target=_watch, args=(counter,), name="mbk-signals", daemon=True)
     watcher.start()
@@ -164,21 +164,21 @@ def _orderly_stop() -> Iterator[None]:
             signal.signal(number, handler)
         if before:
             signal.set_wakeup_fd(-1)
-        os.close(noted)
+        os.close(signalled)
         watcher.join()
         os.close(counter)
 
 
 def _watch(counter: int) -> None:
-    """Reads the noted signals until the other end is closed; the third of them ends the process."""
+    """Reads one byte per signal until the other end is closed; the third signal ends the process."""
     count = 0
     while os.read(counter, 1):
         count += 1
         if count == 2:
-            os.write(2, b"mbk: still stopping in order; once more to leave at once\n")
+            os.write(2, b"mbk: still stopping cleanly; interrupt once more to exit at once\n")
         elif count > 2:
-            # An exception would wait for the threads, and they for a server that has stalled.
-            # Not by a buffered stream: another thread may be in the middle of a write.
+            # An exception would wait for the threads, and they for a stalled server.
+            # Not through a buffered stream: another thread may be in the middle of a write.
             shown = b"\x1b[?25h" if os.isatty(2) else b""  # a progress bar hides the cursor
             os.write(2, shown + b"mbk: interrupted\n")
             os._exit(INTERRUPTED)

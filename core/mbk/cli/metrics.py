@@ -1,4 +1,4 @@
-"""``--metrics-file`` and ``--push-gateway``: the metrics of one run, for Prometheus. They never change its result."""
+"""``--metrics-file`` and ``--push-gateway``: a run's metrics for Prometheus. They never change its result."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def metrics_options() -> list[click.Parameter]:
-    """The two options, as ``metrics_file`` and ``push_gateway``."""
+    """The two options, ``metrics_file`` and ``push_gateway``."""
     needs = "Needs `mbk[metrics]`, and never changes the result."
     return [
         Documented(
@@ -41,7 +41,7 @@ def metrics_options() -> list[click.Parameter]:
 
 @dataclass(slots=True)
 class Run:
-    """``listen`` gets the run's events beside whoever else listens; ``report`` is set when there is one."""
+    """``listen`` takes the run's events and passes them on; ``report`` is set once there is one."""
 
     listen: Callable[[Event], None]
     report: RunReport | None = None
@@ -51,12 +51,19 @@ class Run:
 def counting(
     kind: str, metrics_file: str | None, push_gateway: str | None, listener: Callable[[Event], None]
 ) -> Iterator[Run]:
-    """Counts a run where somebody asked for its metrics; passes the events on to ``listener`` in any case."""
+    """Counts a run if its metrics are requested; always passes the events on to ``listener``.
+
+    Raises `MissingDependency`.
+    """
     if not metrics_file and not push_gateway:
         yield Run(listener)
         return
     if find_spec("prometheus_client") is None:
-        raise MissingDependency("metrics need prometheus-client", hint="pip install 'mbk[metrics]'")
+        raise MissingDependency(
+            "metrics need prometheus-client",
+            code="metrics-package-missing",
+            hint="pip install 'mbk[metrics]'",
+        )
     from mbk.observe.run_metrics import RunMetrics
 
     metrics = RunMetrics(kind)
@@ -70,23 +77,23 @@ def counting(
         yield run
     except BaseException as error:
         metrics.end(error)
-        _tell(metrics, metrics_file, push_gateway)
+        _publish(metrics, metrics_file, push_gateway)
         raise
     if run.report is not None:
         metrics.end(run.report)
-        _tell(metrics, metrics_file, push_gateway)
+        _publish(metrics, metrics_file, push_gateway)
 
 
-def _tell(metrics: RunMetrics, metrics_file: str | None, push_gateway: str | None) -> None:
+def _publish(metrics: RunMetrics, metrics_file: str | None, push_gateway: str | None) -> None:
     if metrics_file == "-":
         terminal.line(metrics.text().rstrip())
     elif metrics_file:
         try:
             metrics.save(metrics_file)
         except OSError as exc:
-            terminal.warning(f"no metrics in {metrics_file}: {exc.strerror or exc}")
+            terminal.warning(f"cannot write the metrics to {metrics_file}: {exc.strerror or exc}")
     if push_gateway:
         try:
             metrics.push(push_gateway)
         except (OSError, ValueError) as exc:
-            terminal.warning(f"the metrics were not pushed: {type(exc).__name__}")
+            terminal.warning(f"cannot push the metrics: {type(exc).__name__}")

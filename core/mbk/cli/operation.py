@@ -1,4 +1,4 @@
-"""The command of an operation, made of its declaration: options in, a question, a plan or a run, its result out."""
+"""The command of an operation, made from its declaration: options, a question, a plan or a run, and its result."""
 
 from __future__ import annotations
 
@@ -72,16 +72,21 @@ def _call(
         return
     question = operation.asks(backup or "", options) if operation.asks and not yes else None
     if question and not terminal.can_ask():
-        raise UsageError(question.reason, hint="say --yes when nobody can be asked")
+        raise UsageError(
+            "{reason}",
+            code="confirmation-missing",
+            reason=question.reason,
+            hint="confirm with --yes if there is no terminal",
+        )
     with app.session() as session:
         if question and not _agreed(question, session, operation, backup, options):
             terminal.line("mbk: nothing was changed")
             raise click.exceptions.Exit(1)
         with _reporting(app), listening(app) as listener, ExitStack() as stack:
             run = stack.enter_context(counting(operation.job, metrics_file, push_gateway, listener))
-            found = session.run(operation.name, backup, options, on_event=run.listen)
-            run.report = found if isinstance(found, RunReport) else None
-    result(found, app.output)
+            outcome = session.run(operation.name, backup, options, on_event=run.listen)
+            run.report = outcome if isinstance(outcome, RunReport) else None
+    result(outcome, app.output)
 
 
 def _agreed(
@@ -98,7 +103,7 @@ def _agreed(
 
 @contextmanager
 def _reporting(app: App) -> Iterator[None]:
-    """A run of which some collections failed is reported, too."""
+    """Also prints the report of a run in which some collections failed."""
     try:
         yield
     except PartialFailure as exc:

@@ -17,7 +17,7 @@ Kind = TypeVar("Kind", bound=Options)
 
 
 class Documented(click.Option):
-    """An option that has more to say in the reference (``more``) than in its help."""
+    """An option with additional text (``more``) for the reference."""
 
     def __init__(self, declarations: Sequence[str], *, more: str = "", **attributes: Any) -> None:
         super().__init__(declarations, **attributes)
@@ -30,7 +30,7 @@ def generated(kind: type[Options]) -> list[click.Parameter]:
 
 
 def value_of(kind: type[Kind], given: Mapping[str, Any]) -> Kind:
-    """The operation's options from what was parsed; `UsageError` for what cannot be meant."""
+    """The operation's options from the parsed ones. Raises `UsageError` for invalid or contradictory ones."""
     said = {item.name: list(_said(item, given)) for item in kind.declared()}
     for item in kind.declared():
         for spelling, _ in said[item.name]:
@@ -40,7 +40,7 @@ def value_of(kind: type[Kind], given: Mapping[str, Any]) -> Kind:
     )
 
 
-# -- the way there -----------------------------------------------------------------------------------------------------
+# -- to click ----------------------------------------------------------------------------------------------------------
 
 
 def _of(item: Declared) -> Iterator[click.Option]:
@@ -61,7 +61,7 @@ def _of(item: Declared) -> Iterator[click.Option]:
 
 
 def _declarations(item: Declared) -> Sequence[str]:
-    """click wants what is on and off by itself in one word."""
+    """click wants the flags for on and off in one string."""
     flags, off = item.option.flags, item.option.off
     return ["/".join([*flags, *off])] if flags and off else flags or off
 
@@ -91,11 +91,11 @@ def _hidden(item: Declared, number: int) -> str:
     return f"{item.name}_also_{number}"
 
 
-# -- and back ----------------------------------------------------------------------------------------------------------
+# -- from click --------------------------------------------------------------------------------------------------------
 
 
 def _said(item: Declared, given: Mapping[str, Any]) -> Iterator[tuple[Also | None, object]]:
-    """What was given for an option, by its own flag (None) and by its further spellings."""
+    """The values given for an option, by its main flag (None) and by its other spellings."""
     text = given.get(item.name)
     if text not in (None, ""):
         yield None, _read(item, text)
@@ -113,17 +113,17 @@ def _read(item: Declared, text: Any) -> object:
 
 
 def _agreed(item: Declared, said: Sequence[tuple[Also | None, object]]) -> object:
-    """The one value that all spellings mean. Those of an old release are told of today's."""
+    """The one value of all spellings given. Warns about spellings of an old release."""
     value = said[0][1]
     flags = [_flag(item, spelling) for spelling, _ in said]
     main = _flag(item, None)
     if any(other != value for _, other in said):
-        raise UsageError(f"{' and '.join(flags)} exclude each other", hint=f"use {main} alone")
+        raise _conflict(*flags, use=main)
     for spelling, _ in said:
         if spelling is not None and spelling.since:
             same = main if spelling.metavar else f"{main} {spelling.value}"
             terminal.warning(
-                f"{_flag(item, spelling)} is the spelling of {spelling.since}; {same} says the same"
+                f"{_flag(item, spelling)} is the spelling of {spelling.since}; use {same} instead"
             )
     return value
 
@@ -135,32 +135,56 @@ def _flag(item: Declared, spelling: Also | None) -> str:
 def _refuse_excluded(item: Declared, spelling: Also | None, said: Mapping[str, Sequence[object]]) -> None:
     for name in spelling.excludes if spelling else ():
         if said[name]:
-            hint = f"use {_flag(item, None)} instead"
-            raise UsageError(f"{_flag(item, spelling)} and --{name} exclude each other", hint=hint)
+            raise _conflict(_flag(item, spelling), f"--{name}", use=_flag(item, None))
+
+
+def _conflict(*flags: str, use: str) -> UsageError:
+    return UsageError(
+        "{options} cannot be combined",
+        code="options-conflict",
+        options=" and ".join(flags),
+        use=use,
+        hint="use only {use}",
+    )
 
 
 def _from_file(item: Declared, path: str) -> object:
-    """What stands in the file are secrets, which no message repeats."""
+    """The file contains secrets, which no message repeats."""
     try:
-        value = json_of(Path(path).read_text(encoding="utf-8"), path, quote=False)
-        return item.checked(value)
+        text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
-        raise UsageError(f"{path} cannot be read: {type(exc).__name__}") from exc
+        raise UsageError(
+            "cannot read {path}: {reason}", code="file-unreadable", path=path, reason=type(exc).__name__
+        ) from exc
+    value = json_of(text, path, quote=False)
+    try:
+        return item.checked(value)
     except UsageError as exc:
         raise UsageError(
-            exc.message if path in exc.message else f"{path}: {exc.message}", hint=exc.hint
+            "{path}: {reason}",
+            code="option-file-invalid",
+            path=path,
+            reason=exc.message,
+            advice=exc.hint,
+            hint="{advice}" if exc.hint else None,
         ) from None
 
 
-def json_of(text: str, where: str, *, hint: str | None = None, quote: bool = True) -> object:
-    """What ``text`` means as JSON; `UsageError` that names ``where`` it stands. ``quote`` False: it is a secret."""
+def json_of(text: str, place: str, *, expected: str = "", quote: bool = True) -> object:
+    """Parses JSON. Raises `UsageError` that names its ``place`` and what is ``expected``; ``quote`` False: it is secret."""
     import json
 
     try:
         value: object = json.loads(text)
     except ValueError as exc:
-        why = f": {exc}" if quote else ""
-        raise UsageError(f"{where} is no JSON{why}", hint=hint) from (exc if quote else None)
+        raise UsageError(
+            "{place} is not valid JSON: {reason}",
+            code="json-invalid",
+            place=place,
+            reason=exc if quote else type(exc).__name__,
+            expected=expected,
+            hint="write {expected}" if expected else None,
+        ) from (exc if quote else None)
     return value
 
 
@@ -173,13 +197,26 @@ def _databases(text: str, _: str) -> Selection:
 
 
 def _by_database(text: str, flag: str) -> Selection:
-    hint = """write {"db1": ["coll1", "coll2"], "db2": []}"""
-    value = json_of(text, flag, hint=hint)
+    expected = """{"db1": ["coll1", "coll2"], "db2": []}"""
+    value = json_of(text, flag, expected=expected)
     if not isinstance(value, dict):
-        raise UsageError(f"{flag} is no JSON object", hint=hint)
+        raise UsageError(
+            "{option} is not a JSON object",
+            code="option-not-object",
+            option=flag,
+            expected=expected,
+            hint="write {expected}",
+        )
     for database, names in value.items():
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise UsageError(f"{flag}: {database!r} has no list of names", hint=hint)
+            raise UsageError(
+                "{option}: the collections of {database!r} are not a list of names",
+                code="option-collections-invalid",
+                option=flag,
+                database=database,
+                expected=expected,
+                hint="write {expected}",
+            )
     return Selection.of(value)
 
 

@@ -1,4 +1,4 @@
-"""The shell's grammar: global options before and after a command, the classic spellings."""
+"""The command line's grammar: global options before or after a command, the classic spellings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from click.core import ParameterSource
 from mbk.cli.app import OUTPUTS, App
 from mbk.model.operations import OPERATIONS
 
-#: Commands that are no operation on backups, each in a module of its own, with its line in ``mbk --help``.
+#: Commands that are not operations on backups, each in its own module, with its line in ``mbk --help``.
 OTHERS = {
     "server": "Serve the REST API.",
     "config": "Show or migrate the configuration.",
@@ -27,7 +27,7 @@ _FALSE = frozenset({"0", "f", "false"})
 
 
 def normalize(token: str) -> str:
-    """Dashes and underscores are alike: ``--drop_exist_collection`` is ``--drop-exist-collection``."""
+    """Dashes and underscores are interchangeable: ``--drop_exist_collection`` is ``--drop-exist-collection``."""
     return token.replace("_", "-")
 
 
@@ -60,18 +60,18 @@ def global_options(*, hidden: bool) -> list[click.Option]:
             "sets",
             metavar="KEY=VALUE",
             multiple=True,
-            help="Override one key; repeatable, comma list.",
+            help="Override a key; repeatable, or a comma list.",
         ),
         option("--storage", metavar="TYPE", help="Storage type of this run, over the file's storageType."),
-        option("--backup-storage", metavar="TYPE", help="Storage type of the backup side alone."),
-        option("--output", "-o", type=click.Choice(OUTPUTS), help="How results are printed."),
-        option("--verbose", "-v", is_flag=True, help="Also tell what caused an error."),
+        option("--backup-storage", metavar="TYPE", help="Storage type of the backup side only."),
+        option("--output", "-o", type=click.Choice(OUTPUTS), help="Output format."),
+        option("--verbose", "-v", is_flag=True, help="Also print the causes of an error."),
         option("--quiet", "-q", is_flag=True, help="Only results and errors."),
     ]
 
 
 class _Grammar(click.Command):
-    """Takes the global options wherever they stand, unless the command has an option of that name itself."""
+    """Takes the global options in any position, unless the command has its own option with that name."""
 
     def __init__(self, *args: Any, **attributes: Any) -> None:
         attributes["context_settings"] = CONTEXT | attributes.get("context_settings", {})
@@ -83,7 +83,7 @@ class _Grammar(click.Command):
 
 class Command(_Grammar):
     def __init__(self, *args: Any, **attributes: Any) -> None:
-        attributes.setdefault("epilog", "The options of 'mbk --help' may be given here too.")
+        attributes.setdefault("epilog", "The options of 'mbk --help' are accepted here, too.")
         super().__init__(*args, **attributes)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -92,7 +92,7 @@ class Command(_Grammar):
     def _translated(self, context: click.Context, args: Iterable[str]) -> Iterator[str]:
         """Go's ``--flag=true`` and ``-n=NAME``."""
         options = [option for option in self.get_params(context) if isinstance(option, click.Option)]
-        # A flag that is on or off by itself has an opposite; the others are off by not being there.
+        # A flag with an on and an off form has an opposite; the others are off if absent.
         flags = {
             normalize(name): option.secondary_opts[:1]
             for option in options
@@ -135,9 +135,9 @@ class Group(_Grammar, click.Group):
         return super().resolve_command(ctx, args)
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """``, did you mean …?``, to be appended; empty where no known word is near."""
+def nearest(word: str, words: Iterable[str]) -> str:
+    """``, did you mean …?``, to be appended; empty if no word is near."""
     from mbk.model.declared import nearest as meant
 
-    found = meant(word, known)
-    return f", {found}" if found else ""
+    suggestion = meant(word, words)
+    return f", {suggestion}" if suggestion else ""

@@ -33,7 +33,7 @@ _log = logging.getLogger(FILE_ONLY)
 
 
 class Listener:
-    """Counts what happened. Called one event at a time, from any thread; cheap enough for millions of objects."""
+    """Counts the events. One event at a time; several threads may call it. Cheap enough for millions of objects."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.objects = self.bytes = self.total_objects = self.total_bytes = 0
@@ -41,12 +41,12 @@ class Listener:
         self.imports: dict[str, int] = {}
         self.bar: Bar | None = None
         self._quiet = quiet
-        self._told: set[tuple[str, str]] = set()
-        self._held: CollectionFinished | None = None
+        self._shown: set[tuple[str, str]] = set()
+        self._pending: CollectionFinished | None = None
 
     def __call__(self, event: Event) -> None:
         _record(event)
-        self._let_go(event)
+        self._show_failure(event)
         match event:
             case ObjectCopied():
                 self.objects += 1
@@ -62,7 +62,7 @@ class Listener:
             case Notice():
                 self._warn(event.message, event.collection)
             case CollectionFinished() if event.error:
-                self._held = event
+                self._pending = event
             case RetryScheduled() if self.bar:
                 self._say(
                     f"mbk: {event.what}: {event.error}; attempt {event.attempt + 1} in {event.delay:.1f} s"
@@ -71,18 +71,22 @@ class Listener:
             self.bar.refresh(self)
 
     def close(self) -> None:
-        """Nothing more is to come."""
-        self._let_go(None)
+        """No more events follow."""
+        self._show_failure(None)
 
-    def _let_go(self, event: Event | None) -> None:
-        """A run that ends by the failure of its only collection says so itself; every other failure is told at once."""
-        held, self._held = self._held, None
-        if held and held.error and not (isinstance(event, RunFinished) and event.error == held.error):
-            self._warn(held.error, held.collection)
+    def _show_failure(self, event: Event | None) -> None:
+        """Shows a collection's failure, unless it also ends the run, which reports it itself."""
+        failure, self._pending = self._pending, None
+        if (
+            failure
+            and failure.error
+            and not (isinstance(event, RunFinished) and event.error == failure.error)
+        ):
+            self._warn(failure.error, failure.collection)
 
     def _warn(self, message: str, collection: str) -> None:
-        if (message, collection) not in self._told and not self._quiet:
-            self._told.add((message, collection))
+        if (message, collection) not in self._shown and not self._quiet:
+            self._shown.add((message, collection))
             named = not collection or message.startswith(collection)
             terminal.warning(message if named else f"{collection}: {message}")
 
@@ -92,7 +96,7 @@ class Listener:
 
 
 def _record(event: Event) -> None:
-    """Writes the event to the log file, if there is one and its level asks for it."""
+    """Writes the event to the log file, if there is one with this level."""
     match event:
         case ObjectCopied() | ImportProgressed() | WorkPlanned():
             level = logging.DEBUG

@@ -1,4 +1,4 @@
-"""Standard output: tables, JSON and YAML. Integers stay exact; nothing else is ever written there."""
+"""Standard output: tables, JSON and YAML, with exact integers. Nothing else is ever written there."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ _COLORS: Mapping[str, str] = {
     BackupState.UNREADABLE: "red",
     BackupState.INCOMPLETE: "yellow",
 }
-#: What a shell reports for a program whose reader went away (128 + SIGPIPE).
+#: The exit code that a shell reports for a program whose reader left (128 + SIGPIPE).
 _READER_GONE = 141
 
 
 def emit(text: str) -> None:
-    """Prints a result. A reader that has gone (``| head``) ends the program quietly."""
+    """Prints a result. If the reader has left (``| head``), the program ends silently."""
     try:
         click.echo(text)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The interpreter flushes stdout once more at its end: give it somewhere to write to.
+        # The interpreter flushes stdout once more at exit: give it somewhere to write to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise click.exceptions.Exit(_READER_GONE) from None
 
 
 def plain(value: object) -> Any:
-    """The value in lists, dictionaries, texts and exact numbers."""
+    """The value as lists, dictionaries, strings and exact numbers."""
     import msgspec
 
     return msgspec.to_builtins(value, str_keys=True)
 
 
 def emit_data(value: object, output: str | None) -> None:
-    """Prints a value as YAML, or as indented JSON for every other ``output``."""
+    """Prints a value as YAML, or as indented JSON for any other ``output``."""
     data = plain(value)
     if output == "yaml":
         import yaml
@@ -61,7 +61,7 @@ def emit_data(value: object, output: str | None) -> None:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Aligned columns, two spaces apart, readable by eye and by ``awk``. Numbers are put to the right."""
+    """Aligned columns, two spaces apart, readable by eye and by ``awk``. Numbers are right-aligned."""
     body = [list(row) for row in rows]
     widths = [max(map(_width, column)) for column in zip(header, *body, strict=True)]
     right = [_numeric([row[place] for row in body]) for place in range(len(header))]
@@ -83,8 +83,8 @@ def _width(text: str) -> int:
 
 
 def _numeric(cells: Sequence[str]) -> bool:
-    known = [cell for cell in cells if cell != "-"]
-    return bool(known) and all(_NUMBER.fullmatch(cell) for cell in known)
+    values = [cell for cell in cells if cell != "-"]
+    return bool(values) and all(_NUMBER.fullmatch(cell) for cell in values)
 
 
 def size(count: int) -> str:
@@ -106,19 +106,19 @@ def moment(when: datetime | None) -> str:
     return f"{when:%Y-%m-%dT%H:%M:%SZ}" if when else "-"
 
 
-def result(found: object, output: str | None) -> None:
-    """What an operation came to, by its kind of report."""
-    if isinstance(found, RunReport):
-        report(found, output)
+def result(value: object, output: str | None) -> None:
+    """Prints the result of an operation, by its kind of report."""
+    if isinstance(value, RunReport):
+        report(value, output)
     elif output in ("json", "yaml"):
-        emit_data(found, output)
-    elif isinstance(found, MigrationReport):
+        emit_data(value, output)
+    elif isinstance(value, MigrationReport):
         emit(
-            f"migrate {found.name}: {counted(found.objects, 'object')} ({size(found.size)}) uploaded to volume "
-            f"{found.volume} in {found.seconds:.1f} s; migration job {found.job} is under way in {found.cluster}"
+            f"migrate {value.name}: {counted(value.objects, 'object')} ({size(value.size)}) uploaded to volume "
+            f"{value.volume} in {value.seconds:.1f} s; migration job {value.job} is running in {value.cluster}"
         )
-    elif isinstance(found, DeletionReport):
-        emit(f"deleted {found.name}: {counted(found.deleted_objects, 'object')}")
+    elif isinstance(value, DeletionReport):
+        emit(f"deleted {value.name}: {counted(value.deleted_objects, 'object')}")
 
 
 def report(run: RunReport, output: str | None) -> None:
@@ -135,21 +135,23 @@ def report(run: RunReport, output: str | None) -> None:
 
 
 def _outcomes(collections: Sequence[CollectionOutcome], *, renamed: bool) -> str:
-    known = any(item.rows_expected is not None or item.rows_present is not None for item in collections)
+    counts_known = any(
+        item.rows_expected is not None or item.rows_present is not None for item in collections
+    )
     header = ["COLLECTION", *(["TARGET"] if renamed else []), "OUTCOME"]
-    header += (["EXPECTED", "PRESENT"] if renamed else ["ROWS"]) if known else []
+    header += (["EXPECTED", "PRESENT"] if renamed else ["ROWS"]) if counts_known else []
     header += ["OBJECTS", "SIZE", "TIME"]
     rows = []
     for item in collections:
         row = [item.source, *([item.target] if renamed else []), item.outcome]
-        if known:
+        if counts_known:
             row += [count(item.rows_expected), *([count(item.rows_present)] if renamed else [])]
         rows.append([*row, str(item.objects), size(item.size), f"{item.seconds:.1f} s"])
     return table(header, rows)
 
 
 def count(rows: int | None) -> str:
-    """A number, or ``-`` where nobody could count."""
+    """A number, or ``-`` if it is unknown."""
     return "-" if rows is None else str(rows)
 
 

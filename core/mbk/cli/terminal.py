@@ -1,4 +1,4 @@
-"""Standard error, which gets everything but results: notices, prompts, progress, logs, errors."""
+"""Standard error, for everything but results: notices, prompts, progress, logs, errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def paint(text: str, color: str, stream: TextIO) -> str:
 
 
 def line(text: str) -> None:
-    """One line to the user. A closed standard error is nobody's error."""
+    """Prints one line for the user. A closed standard error is ignored."""
     try:
         if _writers:
             _writers[-1](text)
@@ -42,7 +42,7 @@ def error(text: str) -> None:
 
 @contextmanager
 def through(writer: Callable[[str], None]) -> Iterator[None]:
-    """While a progress bar owns the screen, lines are printed above it by its own writer."""
+    """While a progress bar is on the screen, its writer prints the lines above it."""
     _writers.append(writer)
     try:
         yield

@@ -39,25 +39,29 @@ def show(app: App) -> None:
 @click.option(
     "--output", "-o", "target", metavar="FILE", type=click.Path(path_type=Path), help="Write to this file."
 )
-@click.option("--force", is_flag=True, help="Overwrite it when it exists.")
-@click.option("--strict", is_flag=True, help="Fail when something has no counterpart.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
+@click.option("--strict", is_flag=True, help="Fail if something has no counterpart in v2.")
 @click.pass_obj
 def migrate(app: App, target: Path | None, force: bool, strict: bool) -> None:
-    """Translate a v1 file to v2. What is lost or renamed is told on standard error."""
+    """Translate a v1 file to v2. Whatever is lost or renamed is reported on standard error."""
     from mbk.config.migrate import migrate as translate
 
     if target and target.exists() and not force:
-        raise AlreadyExists(f"{target} exists", hint="give --force to overwrite it")
+        raise AlreadyExists(
+            "{path} already exists", code="file-exists", path=target, hint="use --force to overwrite it"
+        )
     result = translate(app.config)
     for text in result.warnings:
         terminal.warning(text)
     for text in result.dropped:
         terminal.line(f"mbk: dropped: {text}")
     for old, new in result.env_renames:
-        terminal.line(f"mbk: in the environment: {old} is now {new}")
+        terminal.line(f"mbk: environment variable {old} is now {new}")
     if strict and (result.dropped or result.warnings):
         raise UsageError(
-            "the file cannot be translated without loss", hint="leave out --strict to have it anyway"
+            "the file cannot be migrated to v2 without loss",
+            code="config-migration-lossy",
+            hint="omit --strict to migrate it anyway",
         )
     if target is None:
         emit(result.text.rstrip("\n"))
@@ -67,7 +71,7 @@ def migrate(app: App, target: Path | None, force: bool, strict: bool) -> None:
 
 
 def _write(target: Path, text: str) -> None:
-    """Readable by its owner alone: the file may hold secrets."""
+    """Only its owner can read it: the file may contain secrets."""
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         with os.fdopen(
@@ -77,4 +81,10 @@ def _write(target: Path, text: str) -> None:
         partial.replace(target)
     except OSError as exc:
         partial.unlink(missing_ok=True)
-        raise UsageError(f"cannot write {target}: {exc.strerror}", hint="give another --output") from exc
+        raise UsageError(
+            "cannot write {path}: {reason}",
+            code="file-unwritable",
+            path=target,
+            reason=exc.strerror,
+            hint="choose another --output",
+        ) from exc

@@ -15,17 +15,23 @@ from mbk.cli.render import emit, emit_data
 
 @click.command("demo", cls=Command, help=COMMANDS["demo"])
 @click.option(
-    "--dir", "directory", metavar="DIR", type=click.Path(path_type=Path), help="Where to live; new or empty."
+    "--dir",
+    "directory",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Directory for its files; new or empty.",
 )
 @click.option(
     "--use-config", is_flag=True, help="Run on the Milvus of your configuration (implied by --config)."
 )
 @click.option(
-    "--milvus-address", metavar="HOST", help="Run there; its storage is that of your configuration."
+    "--milvus-address",
+    metavar="HOST",
+    help="Run on the Milvus there, with the storage of your configuration.",
 )
-@click.option("--milvus-port", type=click.IntRange(1, 65535), metavar="PORT", help="Likewise.")
+@click.option("--milvus-port", type=click.IntRange(1, 65535), metavar="PORT", help="Port of that Milvus.")
 @click.option(
-    "--rows", type=click.IntRange(min=1), default=None, metavar="N", help="How many rows.  [default: 3000]"
+    "--rows", type=click.IntRange(min=1), default=None, metavar="N", help="Number of rows.  [default: 3000]"
 )
 @click.pass_obj
 def command(

@@ -34,7 +34,7 @@ def _print_table(info: BackupInfo) -> None:
             size(item.size),
             ", ".join(index.type for index in item.indexes) or "-",
             item.load_state or "-",
-            _boundary(item.protection),
+            _consistency(item.protection),
         )
         for item in info.collections
     ]
@@ -44,8 +44,8 @@ def _print_table(info: BackupInfo) -> None:
     emit(f"{info.name}: {counted(len(rows), 'collection')}, {size(info.size)}, Milvus {version}")
 
 
-def _boundary(protection: Protection | None) -> str:
-    """``all`` collections at one point, the collection's ``own`` or none; its time; whether the pause failed."""
+def _consistency(protection: Protection | None) -> str:
+    """How the consistency point was taken (``all``, ``own`` or ``none``), its time, and whether the GC was not paused."""
     if protection is None:
         return "-"
     parts = [protection.boundary, *filter(None, [protection.at])]

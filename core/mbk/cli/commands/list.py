@@ -20,7 +20,7 @@ from mbk.model.states import BackupState
 from mbk.session import Session
 
 LIST = OPERATIONS["list"]
-#: So much of why a backup is not complete fits into a line; with ``-o json`` it is whole.
+#: Characters of the reason that fit into a line; ``-o json`` has all of it.
 _REASON = 120
 
 
@@ -30,7 +30,7 @@ def command(app: App, collection: str | None) -> None:
     with app.session() as session:
         backups = list(session.list())
         if collection:
-            backups = list(_holding(session, backups, CollectionName.parse(collection)))
+            backups = list(_containing(session, backups, CollectionName.parse(collection)))
     if app.output in ("json", "yaml"):
         emit_data(backups, app.output)
     elif app.quiet:
@@ -59,12 +59,12 @@ def _table(backups: Iterable[BackupSummary]) -> str:
     return table(header, rows) if explained else table(header[:-1], [row[:-1] for row in rows])
 
 
-def _holding(
-    session: Session, backups: Iterable[BackupSummary], wanted: CollectionName
+def _containing(
+    session: Session, backups: Iterable[BackupSummary], name: CollectionName
 ) -> Iterable[BackupSummary]:
     for backup in backups:
         if backup.state != BackupState.COMPLETE:
             continue
-        held = {(item.database, item.name) for item in session.get(backup.name).collections}
-        if (wanted.database, wanted.collection) in held:
+        collections = {(item.database, item.name) for item in session.get(backup.name).collections}
+        if (name.database, name.collection) in collections:
             yield backup

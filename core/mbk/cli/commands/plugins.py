@@ -15,9 +15,9 @@ from mbk.cli.render import emit, emit_data, table
 def command(app: App) -> None:
     from mbk.registry.registry import Registry
 
-    found = Registry().describe()
+    storages = Registry().describe()
     if app.output in ("json", "yaml"):
-        emit_data(found, app.output)
+        emit_data(storages, app.output)
         return
     rows = [
         (
@@ -27,9 +27,9 @@ def command(app: App) -> None:
             "ready" if item.ready else item.install or "broken",
             item.summary,
         )
-        for item in found
+        for item in storages
     ]
     emit(table(("NAME", "ALSO", "FROM", "STATE", "WHAT"), rows))
-    for item in found:
+    for item in storages:
         if item.problem:
             terminal.line(f"mbk: {item.problem}")

@@ -18,8 +18,10 @@ NEEDED = ("fastapi", "uvicorn", "prometheus_client", "fastapi_offline")
 @click.command("server", cls=Command, help=COMMANDS["server"])
 @click.option("--port", "-p", type=click.IntRange(0, 65535), help="Port; 0: any free one.  [default: 8080]")
 @click.option("--host", metavar="ADDRESS", help="Address to listen on.  [default: 127.0.0.1]")
-@click.option("--new-token", metavar="NAME", help="Only make a token, and the line of the authFile for it.")
-@click.option("--new-user", metavar="NAME", help="Only ask for a password, and print the line for it.")
+@click.option("--new-token", metavar="NAME", help="Only create a token, and print its line for the authFile.")
+@click.option(
+    "--new-user", metavar="NAME", help="Only ask for a password, and print its line for the authFile."
+)
 @click.pass_obj
 def command(
     app: App, port: int | None, host: str | None, new_token: str | None, new_user: str | None
@@ -29,7 +31,12 @@ def command(
         return
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
-        raise MissingDependency(f"the server needs {missing[0]}", hint="pip install 'mbk[api]'")
+        raise MissingDependency(
+            "the server needs {package}",
+            code="server-package-missing",
+            package=missing[0],
+            hint="pip install 'mbk[api]'",
+        )
     given = {"server.port": port, "server.host": host}
     loaded = app.load({key: str(value) for key, value in given.items() if value is not None})
 
@@ -48,11 +55,15 @@ def _credentials(token_name: str | None, user_name: str | None) -> None:
 
     if token_name:
         token, line = auth.new_token(token_name)
-        terminal.line(f"mbk: the token, which is shown once: {token}")
+        terminal.line(f"mbk: the token, which is shown only once: {token}")
         emit(line)
     if user_name:
         if not terminal.can_ask():
-            raise UsageError("a password is asked for on a terminal only", hint="run it there")
+            raise UsageError(
+                "--new-user asks for a password, which needs a terminal",
+                code="terminal-missing",
+                hint="run it in a terminal",
+            )
         emit(
             auth.user_line(
                 user_name, click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
