@@ -12,12 +12,13 @@ from pathlib import Path
 from string import Formatter
 
 from mbk import errors
+from mbk.jobs import failures
 from tests.architecture.source import CORE, PLUGINS, Module
 
 GOLDEN = Path(__file__).parent / "golden" / "messages.txt"
 ERRORS = frozenset(
     name
-    for name, kind in vars(errors).items()
+    for name, kind in (*vars(errors).items(), *vars(failures).items())
     if isinstance(kind, type) and issubclass(kind, errors.MbkError)
 ) - {"ConfigError"}  # its problems are sentences of their own, one a key
 

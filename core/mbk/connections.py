@@ -147,7 +147,7 @@ class Connections:
     def _context(
         self, operation: Operation, options: Options, run: Run, *, id: str = ""
     ) -> Iterator[Context]:
-        """What the operation needs. Connections opened for it alone are closed with it."""
+        """What the operation needs. Connections opened only for it are closed with it."""
         from mbk.engine.runtime.context import ClusterContext, Context, CopyContext, StandbyContext
 
         given: dict[str, Any] = {

@@ -31,12 +31,12 @@ def generated(kind: type[Options]) -> list[click.Parameter]:
 
 def value_of(kind: type[Kind], given: Mapping[str, Any]) -> Kind:
     """The operation's options from the parsed ones. Raises `UsageError` for invalid or contradictory ones."""
-    said = {item.name: list(_said(item, given)) for item in kind.declared()}
+    values = {item.name: list(_values(item, given)) for item in kind.declared()}
     for item in kind.declared():
-        for spelling, _ in said[item.name]:
-            _refuse_excluded(item, spelling, said)
+        for spelling, _ in values[item.name]:
+            _refuse_excluded(item, spelling, values)
     return kind.of(
-        None, {item.name: _agreed(item, said[item.name]) for item in kind.declared() if said[item.name]}
+        None, {item.name: _agreed(item, values[item.name]) for item in kind.declared() if values[item.name]}
     )
 
 
@@ -94,7 +94,7 @@ def _hidden(item: Declared, number: int) -> str:
 # -- from click --------------------------------------------------------------------------------------------------------
 
 
-def _said(item: Declared, given: Mapping[str, Any]) -> Iterator[tuple[Also | None, object]]:
+def _values(item: Declared, given: Mapping[str, Any]) -> Iterator[tuple[Also | None, object]]:
     """The values given for an option, by its main flag (None) and by its other spellings."""
     text = given.get(item.name)
     if text not in (None, ""):
@@ -112,14 +112,14 @@ def _read(item: Declared, text: Any) -> object:
     return item.checked(text)
 
 
-def _agreed(item: Declared, said: Sequence[tuple[Also | None, object]]) -> object:
+def _agreed(item: Declared, values: Sequence[tuple[Also | None, object]]) -> object:
     """The one value of all spellings given. Warns about spellings of an old release."""
-    value = said[0][1]
-    flags = [_flag(item, spelling) for spelling, _ in said]
+    value = values[0][1]
+    flags = [_flag(item, spelling) for spelling, _ in values]
     main = _flag(item, None)
-    if any(other != value for _, other in said):
+    if any(other != value for _, other in values):
         raise _conflict(*flags, use=main)
-    for spelling, _ in said:
+    for spelling, _ in values:
         if spelling is not None and spelling.since:
             same = main if spelling.metavar else f"{main} {spelling.value}"
             terminal.warning(
@@ -132,9 +132,9 @@ def _flag(item: Declared, spelling: Also | None) -> str:
     return spelling.flags[0] if spelling else (*item.option.flags, *item.option.off)[0]
 
 
-def _refuse_excluded(item: Declared, spelling: Also | None, said: Mapping[str, Sequence[object]]) -> None:
+def _refuse_excluded(item: Declared, spelling: Also | None, values: Mapping[str, Sequence[object]]) -> None:
     for name in spelling.excludes if spelling else ():
-        if said[name]:
+        if values[name]:
             raise _conflict(_flag(item, spelling), f"--{name}", use=_flag(item, None))
 
 

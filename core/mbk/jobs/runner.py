@@ -256,7 +256,7 @@ class Runner:
     def _launch(self, job: Job, *, resume: bool) -> None:
         meter = Meter(job.progress.percent, restores=job.kind == "restore")
         active = self._active[job.id] = Active(job, resume, meter)
-        self._tell(job, "state", {"state": job.state, "attempt": job.attempt})
+        self._publish(job, "state", {"state": job.state, "attempt": job.attempt})
         self._pool.submit(self._run, active)
 
     def _run(self, active: Active) -> None:
@@ -266,7 +266,7 @@ class Runner:
             before = active.job
             active.job = replace(before, state=JobState.RUNNING, started=time.time(), error=None)
             self._write(lambda: self.store.save(active.job))
-        self._tell(active.job, "state", {"state": JobState.RUNNING, "attempt": active.job.attempt})
+        self._publish(active.job, "state", {"state": JobState.RUNNING, "attempt": active.job.attempt})
         self._observe("started", active.job)
         log.info("job %s (%s of %r) runs, attempt %d", before.id, before.kind, before.name, before.attempt)
         ended = self._attempt(active, before)
@@ -310,7 +310,7 @@ class Runner:
     def _close(self, job: Job) -> None:
         self._write(lambda: self.store.save(job))
         data = {"state": job.state, "attempt": job.attempt}
-        self._tell(job, "state", data | ({"error": job.error.message} if job.error else {}))
+        self._publish(job, "state", data | ({"error": job.error.message} if job.error else {}))
         if job.state is JobState.SUCCEEDED:
             self._secrets.pop(job.id, None)
         self._observe("finished", job)
@@ -322,13 +322,13 @@ class Runner:
         """Stores what clients and the next server need to know; progress at most every `BEAT` seconds."""
         published = _published(event)
         if published is not None:
-            self._tell(active.job, *published)
+            self._publish(active.job, *published)
         now = time.monotonic()
         if now - active.recorded >= BEAT:
             active.recorded = now
             view = active.view()
             self._write(lambda: self.store.save(view))
-            self._tell(view, "progress", asdict(view.progress))
+            self._publish(view, "progress", asdict(view.progress))
 
     def observe(self, job: Job, event: Event) -> None:
         self._observe("event", job, event)
@@ -340,8 +340,8 @@ class Runner:
             except Exception:
                 log.exception("%s failed while watching a job", type(observer).__name__)
 
-    def _tell(self, job: Job, kind: str, data: Mapping[str, Any]) -> None:
-        self._write(lambda: self.store.tell(job, kind, data))
+    def _publish(self, job: Job, kind: str, data: Mapping[str, Any]) -> None:
+        self._write(lambda: self.store.add_event(job, kind, data))
         self.on_change()
 
     @staticmethod

@@ -142,7 +142,7 @@ class Store:
 
     # -- events --------------------------------------------------------------------------------------------------
 
-    def tell(self, job: Job, kind: str, data: Mapping[str, Any]) -> None:
+    def add_event(self, job: Job, kind: str, data: Mapping[str, Any]) -> None:
         """Stores an event of a job; only the newest `EVENTS` are kept."""
         with self._transaction():
             cursor = self._db.execute(
@@ -233,7 +233,7 @@ def _locked(path: Path) -> int:
             "the jobs file {path} is in use by another server",
             code="jobs-file-in-use",
             path=path,
-            hint="set server.jobs.file to a path of its own",
+            hint="set server.jobs.file to another path",
         ) from exc
     return lock
 

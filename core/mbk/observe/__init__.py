@@ -1,1 +1,1 @@
-"""What is counted, measured and traced of runs, for whoever shows it."""
+"""Counters, metrics and traces of runs."""

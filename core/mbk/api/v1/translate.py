@@ -92,7 +92,7 @@ def secondary(body: SecondaryRequest) -> Params:
 
 def missing(fields: str) -> UsageError:
     """A request without a field that it needs."""
-    return UsageError("the request has no {fields}", code="request-fields-missing", fields=fields)
+    return UsageError("the request lacks {fields}", code="request-fields-missing", fields=fields)
 
 
 def _strategy(body: CreateRequest) -> str:
