@@ -2,8 +2,8 @@
 
 See docs/reference/milvus-protocol.md#zilliz-cloud.
 
-The answers' fields are those that the public client of Milvus reads (pymilvus, ``bulk_writer/volume_file_manager.py``)
-and that the service's REST reference names (``/v2/migrations/startByRemote``). The service itself was never asked.
+The fields of the responses are those in the public client of Milvus (pymilvus, ``bulk_writer/volume_file_manager.py``) and
+in the service's REST reference (``/v2/migrations/startByRemote``). They were not verified with the service itself.
 """
 
 from __future__ import annotations
@@ -35,9 +35,11 @@ class ZillizCloud:
 
     def __init__(self, settings: CloudSettings) -> None:
         key = settings.api_key.get_secret_value()
-        problems = [] if key else [Problem(_KEY, "is needed for migrate")]
+        problems = [] if key else [Problem(_KEY, "required by migrate")]
         if urlsplit(settings.endpoint).scheme not in ("http", "https"):
-            problems.append(Problem(_ENDPOINT, f"{settings.endpoint!r} is no http(s) address"))
+            problems.append(
+                Problem(_ENDPOINT, f"expected an http:// or https:// URL, not {settings.endpoint!r}")
+            )
         if problems:
             raise ConfigError("cloud", problems)
         self._endpoint = settings.endpoint.rstrip("/")
@@ -52,9 +54,9 @@ class ZillizCloud:
             return _volume(data)
         except (KeyError, TypeError, ValueError) as exc:
             raise MilvusError(
-                "{endpoint}/v2/volumes/apply: the answer lacks {reason}",
-                code="v2volumesapply-answer-lacks",
-                endpoint=self._endpoint,
+                "{url}: unexpected response ({reason})",
+                code="cloud-volume-invalid",
+                url=f"{self._endpoint}/v2/volumes/apply",
                 reason=exc,
             ) from None
 
@@ -66,9 +68,9 @@ class ZillizCloud:
         job = data.get("jobId")
         if not job:
             raise MilvusError(
-                "{endpoint}/v2/migrations/startByRemote: the answer names no job",
-                code="v2migrationsstartbyremote-answer-names-job",
-                endpoint=self._endpoint,
+                "{url}: the response has no job id",
+                code="cloud-job-missing",
+                url=f"{self._endpoint}/v2/migrations/startByRemote",
             )
         return str(job)
 
@@ -93,42 +95,36 @@ class ZillizCloud:
         except (OSError, http.client.HTTPException) as exc:
             reason = getattr(exc, "reason", exc)
             raise MilvusUnavailable(
-                "{endpoint} does not answer ({reason})",
-                code="does-answer",
+                "{endpoint} does not respond: {reason}",
+                code="cloud-unreachable",
                 endpoint=self._endpoint,
                 reason=reason,
-                ENDPOINT=_ENDPOINT,
-                hint="check {ENDPOINT}",
+                setting=_ENDPOINT,
+                hint="check {setting}",
             ) from None
         return _data(answer, place)
 
 
 def _data(answer: bytes, place: str) -> Mapping[str, Any]:
-    """The service answers 200 also to what it refuses: the body's ``code`` tells."""
+    """The service also returns 200 for refused requests: ``code`` in the body tells them apart."""
     try:
         body = json.loads(answer)
     except ValueError:
-        raise MilvusError(
-            "{place}: the answer is no JSON",
-            code="answer-json",
-            place=place,
-            ENDPOINT=_ENDPOINT,
-            hint="check {ENDPOINT}",
-        ) from None
+        body = None
     if not isinstance(body, dict):
         raise MilvusError(
-            "{place}: the answer is no JSON object",
-            code="answer-json-object",
-            place=place,
-            ENDPOINT=_ENDPOINT,
-            hint="check {ENDPOINT}",
+            "{url}: the response is not a JSON object",
+            code="cloud-response-invalid",
+            url=place,
+            setting=_ENDPOINT,
+            hint="check {setting}",
         )
     if body.get("code", 0) != 0:
         raise MilvusError(
-            "{place}: {line}",
-            code="told",
-            place=place,
-            line=_line(str(body.get("message", "refused"))),
+            "{url}: {reason}",
+            code="cloud-request-refused",
+            url=place,
+            reason=_line(str(body.get("message", "refused"))),
             server_code=int(body["code"]),
         )
     data = body.get("data")
@@ -145,26 +141,26 @@ def _refusal(
     reason = _line(str(said)) or http.client.responses.get(status, "")
     if status in _LOGIN:
         return AuthenticationFailed(
-            "{place} refuses the key: {reason}",
-            code="refuses-key",
-            place=place,
+            "{url} rejected the API key: {reason}",
+            code="cloud-key-refused",
+            url=place,
             reason=reason,
-            KEY=_KEY,
-            hint="check {KEY}",
+            setting=_KEY,
+            hint="check {setting}",
         )
     if status >= http.client.INTERNAL_SERVER_ERROR or status == http.client.TOO_MANY_REQUESTS:
         return MilvusUnavailable(
-            "{place} answers {status}: {reason}",
-            code="answers",
-            place=place,
+            "{url} returned {status}: {reason}",
+            code="cloud-unavailable",
+            url=place,
             status=status,
             reason=reason,
             hint="try again later",
         )
     return MilvusError(
-        "{place} answers {status}: {reason}",
-        code="answers",
-        place=place,
+        "{url} returned {status}: {reason}",
+        code="cloud-http-error",
+        url=place,
         status=status,
         reason=reason,
         server_code=status,

@@ -58,11 +58,10 @@ _PLAIN = (str, int, float, type(None))
 class MbkError(Exception):
     """Base of every error that mbk raises on purpose.
 
-    ``message`` says in one line what is wrong and where; ``hint`` how to fix it. Both are made of a sentence with the
-    names of ``facts`` in braces, so that who reads them may be a person, and who handles them need not read: ``code`` is
-    one word for the condition, and stable. Text that is somebody else's, a server's answer say, is a fact, or a sentence
-    without facts, which is taken as it is. ``retryable`` says whether the same call may succeed later: as the class has it, unless the error was made
-    with another answer. No error is changed after it was made.
+    ``message`` says in one line what is wrong and where; ``hint`` how to fix it. Both are templates with the names of
+    ``facts`` in braces: people read the text, programs use ``code``, a stable name of the condition, and the facts.
+    Foreign text, such as a server's answer, is a fact, or a sentence without facts, which is taken literally.
+    ``retryable``: whether the same call may succeed later; the default is that of the class. Errors are never modified.
     """
 
     exit_code: ClassVar[int] = 1
@@ -86,9 +85,9 @@ class MbkError(Exception):
             self.retryable = retryable
 
     def final(self) -> Self:
-        """The same error, not retryable, for one that has given up on it: loops further out leave it alone.
+        """The same error, not retryable, for a caller that has given up: outer loops do not retry it.
 
-        Raise it ``from error.__cause__``, so that its cause is shown and not the error itself a second time.
+        Raise it ``from error.__cause__``, so that its cause is shown and not the error a second time.
         """
         given_up = _rebuild(type(self), self.args, {**self.__dict__, "retryable": False})
         return cast("Self", given_up).with_traceback(self.__traceback__)
@@ -101,7 +100,7 @@ class MbkError(Exception):
 
 
 def filled(sentence: str, facts: Mapping[str, object]) -> str:
-    """The sentence with its facts. Text that is not made for them, braces and all, stays as it is."""
+    """The sentence with its facts. Text that is not a template for them stays literal, including braces."""
     try:
         return sentence.format(**facts) if facts else sentence
     except (LookupError, ValueError, AttributeError):
@@ -109,12 +108,12 @@ def filled(sentence: str, facts: Mapping[str, object]) -> str:
 
 
 def plain(facts: Mapping[str, object]) -> Mapping[str, object]:
-    """Facts that JSON can hold: what is neither text nor a number is told as it prints."""
+    """Facts as JSON values: anything but strings and numbers is converted with ``str``."""
     return {name: fact if isinstance(fact, _PLAIN) else str(fact) for name, fact in facts.items()}
 
 
 def _words(name: str) -> str:
-    """``BackupNotFound`` is ``backup-not-found``."""
+    """``BackupNotFound`` becomes ``backup-not-found``."""
     return re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()
 
 
@@ -293,7 +292,7 @@ class DeleteFailed(StorageError):
 
 
 class MilvusError(MbkError):
-    """The server answered with an error. ``server_code`` is the server's own, 0 when it sent none."""
+    """The server returned an error. ``server_code`` is the server's own, 0 if it sent none."""
 
     def __init__(
         self,

@@ -17,17 +17,12 @@ _LINE = re.compile(r"^\S*  \w+: (?P<sentence>.*?)(?:  \((?P<hint>.*)\))?$")
 FOREIGN = frozenset({"… SignatureDoesNotMatch", "… InvalidAccessKeyId", "… AccessDenied"})
 #: What is put together, so that no line of the golden file has it whole: the source, and the words that stand in it.
 COMPOSED = {
-    "Milvus' REST port at … does not answer": ("core/mbk/milvus/rest.py", "Milvus' REST port"),
+    "Milvus' REST port at … does not respond": ("core/mbk/milvus/rest.py", "Milvus' REST port"),
     "cannot list bucket …: Connection refused": (
         "core/mbk/plugin/failures.py",
         "cannot {doing} {where}: ",
     ),
     "no bucket …": ("core/mbk/plugin/failures.py", '"no {place}"'),
-    "… holds no insert_log, but Milvus has data": (
-        "core/mbk/engine/formats/binlog/discover.py",
-        ", but Milvus has data",
-    ),
-    "… of its collections, but …": ("core/mbk/engine/formats/binlog/discover.py", "of its collections "),
     "segment …: field … has … binlogs … a failed upload may have left …": (
         "core/mbk/engine/formats/binlog/orphans.py",
         "a failed upload may have left {",

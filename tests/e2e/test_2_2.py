@@ -7,6 +7,7 @@ from pathlib import Path
 from pymilvus import DataType, MilvusClient
 
 from mbk.demo.embedded import EmbeddedMilvus
+from mbk.model.events import Event, Notice
 from tests.e2e import data
 from tests.e2e.data import Clients, Coll, assert_same
 from tests.e2e.site import local_storage, make_site, outcome_of
@@ -51,9 +52,10 @@ def test_a_backup_and_its_restore_on_2_2(milvus_2_2: EmbeddedMilvus, tmp_path: P
         coll.insert(again)
         coll.insert([{**rows[405], "word": "again 405"}], partition="p1")
         with site.session() as session:
-            created = session.create("cycle", filter=f"{database}.*")
+            events: list[Event] = []
+            created = session.create("cycle", filter=f"{database}.*", on_event=events.append)
             report = session.restore("cycle", suffix="_back", rebuild_index=True)
-        assert any("persist deletes" in notice for notice in created.notices)
+        assert "deletes-not-flushed" in [event.code for event in events if isinstance(event, Notice)]
         assert outcome_of(created, coll).rows_expected == 586
         copy = coll.moved("coll_back")
         assert outcome_of(report, copy).rows_present == 586

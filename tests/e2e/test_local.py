@@ -23,6 +23,7 @@ from tests.e2e import data
 from tests.e2e.data import Clients, Coll, assert_same
 from tests.e2e.site import Site, local_storage, make_site, outcome_of
 from tests.e2e.world import World, make_world
+from tests.raising import raised
 
 
 @pytest.fixture(scope="module")
@@ -223,17 +224,17 @@ def test_the_filter_means_the_names_after_renaming(site: Site, world: World, fre
             "world", rename=rename, filter=f"{fresh}.auto,{fresh}.binary", meta_only=True
         )
         assert {item.target for item in report.collections} == {f"{fresh}.auto", f"{fresh}.binary"}
-        with pytest.raises(CollectionNotFound, match="after renaming"):
+        with raised(CollectionNotFound, "backup-collection-missing", collection=f"{world.one}.auto"):
             session.restore("world", rename=rename, filter=f"{world.one}.auto", meta_only=True)
 
 
 def test_a_filter_that_names_a_database_that_is_not_there_fails(site: Site, fresh: str) -> None:
     with site.session() as session:
-        with pytest.raises(NotFound, match="no_such_database"):
+        with raised(NotFound, "database-missing", database="no_such_database"):
             session.create("mistyped", filter="no_such_database.*")
         assert "mistyped" not in [item.name for item in session.list()]
         session.create(fresh, filter=f"{fresh}.*")
-        with pytest.raises(NotFound, match="no_such_database"):
+        with raised(NotFound, "backup-database-missing", database="no_such_database"):
             session.restore(fresh, filter="no_such_database.*")
 
 
@@ -287,9 +288,9 @@ def test_rows_are_added_to_an_existing_collection_on_request(site: Site, simple:
 
 
 def test_skipping_the_creation_needs_the_collection(site: Site, simple: Coll, fresh: str) -> None:
-    with site.session() as session, pytest.raises(CollectionNotFound, match=fresh):
+    with site.session() as session, raised(CollectionNotFound, "target-missing"):
         session.restore("simple", rename=f"simple.*:{fresh}.*", skip_create=True)
-    with site.session() as session, pytest.raises(UsageError, match="exclude"):
+    with site.session() as session, raised(UsageError, "options-conflict", option="drop_exist_collection"):
         session.restore("simple", skip_create=True, drop_existing=True)
 
 

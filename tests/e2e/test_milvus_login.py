@@ -147,13 +147,13 @@ def test_tls_settings_that_do_not_fit_say_what_to_set(
             "caCertPath",
         ),
         (settings(mutual, **trusting(certificates)), "client certificate"),
-        (settings(milvus, tls_mode="server"), "does not speak TLS"),
+        (settings(milvus, tls_mode="server"), "does not use TLS"),
     ]
     for wanted, text in cases:
         error = failure(wanted)
         assert isinstance(error, MilvusUnavailable)
         assert text in str(error)
-        assert f"127.0.0.1:{wanted.port}" in str(error)
+        assert error.facts["address"] == f"127.0.0.1:{wanted.port}"
 
 
 @pytest.fixture
@@ -197,7 +197,7 @@ def test_a_dead_port_is_named() -> None:
     error = failure(MilvusSettings(address="127.0.0.1", port=1))
     assert isinstance(error, MilvusUnavailable)
     assert error.retryable
-    assert "127.0.0.1:1 " in str(error)
+    assert (error.code, error.facts["address"]) == ("milvus-unreachable", "127.0.0.1:1")
 
 
 def test_roles_and_grants_are_restored_and_users_reported(administrator: Milvus) -> None:
@@ -218,15 +218,15 @@ def test_roles_and_grants_are_restored_and_users_reported(administrator: Milvus)
     lines = administrator.access.restore(wanted)
 
     assert lines == [
-        "user ann was not made: its password cannot be known; create it and give it the roles reader",
-        "privilege group group was not made: this server has none",
+        "user ann was not created: the backup has no password; create the user and assign the roles reader",
+        "privilege group group was not created: this server does not support privilege groups",
     ]
     found = administrator.access.read()
     assert [user.user for user in found.users] == ["root"]
     assert {role.name for role in found.roles} == {"admin", "public", "reader"}
     restored = [item for item in found.grants if item.role == Name(name="reader")]
     assert sorted(restored, key=repr) == sorted(grants, key=repr)
-    assert "role reader exists, left alone" in administrator.access.restore(wanted)
+    assert "role reader exists, not changed" in administrator.access.restore(wanted)
 
 
 def grant(role: str, kind: str, name: str, privilege: str, database: str) -> RbacGrant:
@@ -259,7 +259,7 @@ def test_a_user_without_the_right_is_denied(secured: EmbeddedMilvus, certificate
     found = {user.user: user for user in administrator.access.read().users}
     assert found["bob"].roles == [role]
     assert found["bob"].password == ""
-    assert administrator.access.restore(Rbac(users=[found["bob"]])) == ["user bob exists, left alone"]
+    assert administrator.access.restore(Rbac(users=[found["bob"]])) == ["user bob exists, not changed"]
     root.drop_role(role.name, force_drop=True)
     root.drop_user("bob")
     administrator.close()

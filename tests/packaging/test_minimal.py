@@ -24,7 +24,7 @@ def test_a_missing_sdk_is_told_as_the_pip_install_that_brings_it(bare: Bare, sto
     told = bare.python(
         OPEN.format(type=storage, values={"bucket": "backups", "address": "localhost"})
     ).strip()
-    assert told == f"MissingDependency storage {storage!r} needs boto3: pip install 'mbk[{storage}]'"
+    assert told == f"MissingDependency storage {storage!r} requires boto3: pip install 'mbk[{storage}]'"
 
 
 def test_the_local_storage_needs_no_extra(bare: Bare) -> None:

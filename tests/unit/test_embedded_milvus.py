@@ -27,6 +27,7 @@ from mbk.demo.server_config import (
 )
 from mbk.demo.server_log import dead_server_report, port_was_taken
 from mbk.errors import MbkError, MilvusUnavailable, MissingDependency
+from tests.raising import raised
 
 TEMPLATE_2_3 = """
 etcd:
@@ -156,15 +157,17 @@ def test_an_unsupported_platform_is_pointed_at_a_server(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(wheel, "this_platform_reason", lambda: "no embedded Milvus for macOS on arm64")
-    with pytest.raises(MilvusUnavailable, match="mbk demo --milvus-address HOST --milvus-port PORT"):
+    with raised(MilvusUnavailable, "embedded-milvus-unsupported") as caught:
         EmbeddedMilvus(tmp_path)
+    assert "mbk demo --milvus-address HOST --milvus-port PORT" in (caught.value.hint or "")
 
 
 def test_a_missing_package_is_mended_by_pip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(wheel, "this_platform_reason", lambda: None)
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(MissingDependency, match=r"pip install 'mbk\[demo\]'"):
+    with raised(MissingDependency, "embedded-milvus-missing") as caught:
         EmbeddedMilvus(tmp_path)
+    assert caught.value.hint == "pip install 'mbk[demo]'"
     said = wheel.embedded_supported()
     assert said is not None
     assert "pip install" in said
@@ -193,14 +196,14 @@ def test_binaries_are_unpacked_once(packed: Path, tmp_path: Path) -> None:
 
 def test_a_failed_unpack_leaves_nothing_to_believe(packed: Path, tmp_path: Path) -> None:
     (packed / "data" / "bin" / "libx.so.1.lzma").write_bytes(b"not lzma")
-    with pytest.raises(MbkError, match="damaged"):
+    with raised(MbkError, "embedded-milvus-damaged"):
         wheel.unpack_server(packed, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_an_unwritable_cache_is_said_in_one_line(packed: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(MbkError, match="XDG_CACHE_HOME") as caught:
+    with raised(MbkError, "embedded-milvus-unpack-failed", path=str(tmp_path / "file" / "cache")) as caught:
         wheel.unpack_server(packed, tmp_path / "file" / "cache")
     assert "\n" not in str(caught.value)
 
@@ -235,7 +238,12 @@ def test_a_server_that_dies_at_once_is_reported_and_leaves_no_process(packed: Pa
     (packed / "data" / "bin" / "milvus.lzma").write_bytes(lzma.compress(script))
     (packed / "data" / "config.yaml.template").write_text(TEMPLATE_2_3)
     server = EmbeddedMilvus(tmp_path / "home", wheel=packed, cache=tmp_path / "cache", storage=S3)
-    with pytest.raises(MilvusUnavailable, match=r"9\.8\.7 ended while starting \(panic: no disk\)"):
+    with raised(
+        MilvusUnavailable,
+        "embedded-milvus-failed",
+        version="9.8.7",
+        reason="exited while starting (panic: no disk)",
+    ):
         server.start()
     assert server.pid is None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,18 @@ import pytest
 from mbk.engine.repository.timeline import moment, timestamp
 from mbk.engine.runtime.retry import RetryPolicy
 from mbk.errors import MbkError, MilvusError, PartialFailure
+from mbk.model.events import Event, Notice
 from mbk.model.reports import RunReport
 from mbk.session import Session
 from tests.milvus_double.encryption import exported_key
 from tests.milvus_double.objects import collect_garbage, compact, leave_orphans
 from tests.milvus_double.state import ALL_PARTITIONS, Collection, Segment
+from tests.raising import raised
 from tests.versions.everything import DATABASE, MAKERS, Filling
 from tests.versions.places import QUICK, Place, place
 
 VERSIONS = ("v2.2.16", "v2.3.22", "v2.4.23", "v2.5.8", "v2.6.0", "v2.6.12", "v3.0.1")
+NOT_PAUSED = {"gc-pause-unsupported", "gc-pause-failed"}
 MADE = {"scalars", "empty", "vectors", "full_text", "structs"}
 PACE = replace(QUICK, listing=0.001, retry=RetryPolicy(first=0.001, ceiling=0.001))
 
@@ -34,6 +37,7 @@ class Held:
     place: Place
     backups: Path
     report: RunReport
+    notices: tuple[Notice, ...]
 
     def has(self, *features: str) -> bool:
         return all(self.place.double.version.has(feature) for feature in features)
@@ -60,6 +64,14 @@ class Held:
 
 def read(backups: Path, file: str) -> Any:
     return json.loads((backups / "nightly" / "meta" / file).read_bytes())
+
+
+def notices_of(events: Sequence[Event]) -> tuple[Notice, ...]:
+    return tuple(event for event in events if isinstance(event, Notice))
+
+
+def codes(notices: Sequence[Notice]) -> list[str]:
+    return [notice.code for notice in notices]
 
 
 def objects(backups: Path) -> dict[str, bytes]:
@@ -102,8 +114,9 @@ def held(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
                 maker.make(filling, maker.name)
         filling.close()
         with found.session() as session:
-            report = session.create("nightly", format="binlog")
-        yield Held(found, directory / "backups", report)
+            events: list[Event] = []
+            report = session.create("nightly", format="binlog", on_event=events.append)
+        yield Held(found, directory / "backups", report, notices_of(events))
 
 
 # -- what is in it ---------------------------------------------------------------------------------------------------
@@ -210,9 +223,7 @@ def test_the_pause_is_held_where_there_is_one_and_always_given_back(held: Held) 
     assert held.place.double.services.gc.leases == {}
     protection = held.read("mbk.json")["protection"]
     assert {item.get("gc_paused", False) for item in protection.values()} == {held.has("gc_pause")}
-    assert any("garbage collection is not paused" in text for text in held.report.notices) != held.has(
-        "gc_pause"
-    )
+    assert bool(NOT_PAUSED & {*codes(held.notices)}) != held.has("gc_pause")
 
 
 def test_the_root_names_databases_version_and_position(held: Held) -> None:
@@ -221,7 +232,7 @@ def test_the_root_names_databases_version_and_position(held: Held) -> None:
     assert names == set(held.place.double.state.databases)
     # A 2.5 that replicates to nobody says so: that is no position, and no trouble either.
     assert not held.root.get("rpc_channel_info", {}).get("position")
-    assert not any("replication position" in notice for notice in held.report.notices)
+    assert "no-replication-position" not in codes(held.notices)
 
 
 # -- trouble ---------------------------------------------------------------------------------------------------------
@@ -237,6 +248,12 @@ class Small:
     def create(self, **options: Any) -> RunReport:
         with self.session() as session:
             return session.create("nightly", format="binlog", **options)
+
+    def noticed(self, **options: Any) -> tuple[Notice, ...]:
+        """The notices of a `create`."""
+        events: list[Event] = []
+        self.create(on_event=events.append, **options)
+        return notices_of(events)
 
     def session(self) -> Session:
         return self.place.session(pace=PACE)
@@ -284,21 +301,21 @@ def test_files_of_failed_uploads_are_left_out(small: Callable[[str], Small], ver
     server = small(version)
     state = server.place.double.state
     orphans = leave_orphans(state, server.segments[0], fields=2 if version < "v2.6" else 1)
-    report = server.create()
+    notices = server.noticed()
     assert objects(server.backups).keys() == server.logs
-    told = [notice for notice in report.notices if "failed upload" in notice]
-    assert bool(told) == (not state.version.has("segment_detail")), "nobody needs to guess from 2.5.8 on"
-    if told:
-        assert min(orphans) in told[0]
+    skipped = [notice for notice in notices if notice.code == "orphans-left-out"]
+    assert bool(skipped) == (not state.version.has("segment_detail")), "nobody needs to guess from 2.5.8 on"
+    if skipped:
+        assert skipped[0].facts["key"] == min(orphans)
 
 
 @pytest.mark.parametrize("version", ["v2.5.8", "v2.6.12"])
 def test_where_rest_is_down_the_storage_is_listed(small: Callable[[str], Small], version: str) -> None:
     server = small(version)
     server.place.double.faults.rest_down()
-    report = server.create()
+    notices = server.noticed()
     assert objects(server.backups).keys() == server.logs
-    assert sum("does not tell the files of segments" in notice for notice in report.notices) == 1
+    assert codes(notices).count("segment-detail-failed") == 1
     (record,) = read(server.backups, "full_meta.json")["collection_backups"]
     segments = [item for part in record["partition_backups"] for item in part["segment_backups"]]
     assert not any("v_channel" in item for item in segments)
@@ -311,10 +328,9 @@ def test_orphans_that_nobody_can_tell_apart_are_an_error_with_the_files(
     segment = server.segments[0]
     (orphan,) = leave_orphans(server.place.double.state, segment)
     segment.rows.pop()  # the server counts other rows than the binlogs hold
-    with pytest.raises(MilvusError) as caught:
+    with raised(MilvusError, segment=segment.id) as caught:
         server.create()
-    assert f"segment {segment.id}" in caught.value.message
-    assert orphan in caught.value.message
+    assert orphan in str(caught.value.facts["keys"])
 
 
 @pytest.mark.parametrize("version", ["v2.2.16", "v2.4.23", "v2.6.12"])
@@ -358,11 +374,11 @@ def test_segments_that_are_replaced_after_they_were_listed_are_saved_by_the_paus
     before = {key for segment in server.segments for key in places_of(segment)}
     hook = Compacting(server)
     server.place.double.hooks.append(hook)
-    report = server.create()
+    notices = server.noticed()
     paused = server.place.double.version.has("gc_pause")
     assert (hook.removed == 0) == paused
     assert objects(server.backups).keys() == (before if paused else server.logs)
-    assert any("segments changed" in notice for notice in report.notices) != paused
+    assert ("segments-replaced" in codes(notices)) != paused
 
 
 @pytest.mark.parametrize("version", ["v2.4.23", "v2.6.12"])
@@ -372,10 +388,10 @@ def test_without_a_pause_segments_that_are_gone_are_listed_anew(
     server = small(version)
     hook = Compacting(server)
     server.place.double.hooks.append(hook)
-    report = server.create(pause_gc=False)
+    notices = server.noticed(pause_gc=False)
     assert hook.removed > 0
     assert objects(server.backups).keys() == server.logs
-    assert any("segments changed" in notice for notice in report.notices)
+    assert "segments-replaced" in codes(notices)
 
 
 def test_the_leases_of_a_run_that_fails_are_given_back(small: Callable[[str], Small]) -> None:
@@ -395,8 +411,8 @@ def denied() -> Any:
 def test_a_pause_that_answers_404_is_told_and_nothing_more(small: Callable[[str], Small]) -> None:
     server = small("v2.6.12")
     server.place.double.faults.http("/management/*", status=404, times=None)
-    report = server.create()
-    assert any("garbage collection is not paused" in notice for notice in report.notices)
+    notices = server.noticed()
+    assert NOT_PAUSED & {*codes(notices)}
     with server.session() as session:
         (shown,) = session.get("nightly").document["collection_backups"]
     assert shown["protection"]["gc_paused"] is False
@@ -419,8 +435,9 @@ def test_the_key_of_an_encryption_zone_is_in_the_backup_and_in_no_output(
 
 def test_segments_of_manifests_are_refused_with_the_way_out(small: Callable[[str], Small]) -> None:
     server = small("v3.0.1", write_version=3)
-    with pytest.raises(MilvusError, match=r"storage version 3.*--format snapshot"):
+    with raised(MilvusError, "segment-version-unsupported") as caught:
         server.create()
+    assert "--format snapshot" in (caught.value.hint or "")
     assert not (server.backups / "nightly").exists()
 
 
@@ -434,6 +451,6 @@ def test_a_collection_that_cannot_be_listed_does_not_stop_the_others(small: Call
     server.place.double.faults.refuse(
         "GetPersistentSegmentInfo", denied(), times=None, when=lambda request: request.collectionName == "odd"
     )
-    with pytest.raises(PartialFailure, match="1 of 2"):
+    with raised(PartialFailure, "collections-not-backed-up", failed=1, total=2):
         server.create()
     assert objects(server.backups).keys() == server.logs

@@ -12,6 +12,7 @@ import pytest
 from pymilvus import DataType, MilvusClient
 
 from mbk.errors import MissingDependency
+from tests.raising import raised
 from tests.versions.everything import rows_of
 from tests.versions.places import Place, place
 
@@ -78,6 +79,6 @@ def test_without_pyarrow_it_is_told_before_anything_is_made(
         if server.double.version.number >= (2, 3, 5):
             session.restore("again", suffix="_plain")
         else:
-            with pytest.raises(MissingDependency, match=r"mbk\[parquet\]"):
+            with raised(MissingDependency, "pyarrow-missing"):
                 session.restore("again", suffix="_plain")
     assert client.has_collection("docs_plain") == (server.double.version.number >= (2, 3, 5))

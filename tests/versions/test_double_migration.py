@@ -12,6 +12,7 @@ from pymilvus import DataType
 from mbk.errors import AuthenticationFailed, MbkError, MilvusError
 from mbk.session import Session
 from tests.milvus_double.cloud import START, ZillizCloud
+from tests.raising import raised
 from tests.servers.s3 import Ministack, ministack
 from tests.versions.everything import Filling
 from tests.versions.places import Place, place
@@ -77,9 +78,10 @@ def test_what_the_service_refuses_is_told(backed: Backed) -> None:
         with backed.session(cloud, "wrong") as session, pytest.raises(AuthenticationFailed):
             session.migrate("nightly", CLUSTER)
         with backed.session(cloud) as session:
-            with pytest.raises(MilvusError, match="in01-other does not exist"):
+            with raised(MilvusError, "cloud-request-refused") as caught:
                 session.migrate("nightly", "in01-other")
+            assert "in01-other does not exist" in str(caught.value.facts["reason"])
             cloud.faults.http(START, status=503, body=b"{}")
-            with pytest.raises(MbkError, match="503"):
+            with raised(MbkError, "cloud-unavailable", status=503):
                 session.migrate("nightly", CLUSTER)
             assert not cloud.migrations

@@ -12,6 +12,7 @@ import pytest
 from mbk.errors import AuthenticationFailed, ConfigError, MilvusError, MilvusUnavailable
 from mbk.session import Session
 from tests.milvus_double.cloud import ZillizCloud
+from tests.raising import raised
 from tests.servers.s3 import Ministack, ministack
 from tests.versions.everything import fill
 from tests.versions.places import Place, place
@@ -73,25 +74,27 @@ def test_credentials_that_are_about_to_end_are_renewed(backed_up: Place, cloud: 
 def test_a_wrong_key_is_told_without_the_key(backed_up: Place, cloud: ZillizCloud) -> None:
     with (
         session_of(backed_up, cloud, key="wrong-key-0815") as session,
-        pytest.raises(AuthenticationFailed, match=r"zillizCloud\.apiKey") as caught,
+        raised(AuthenticationFailed, "cloud-key-refused", setting="zillizCloud.apiKey") as caught,
     ):
         session.migrate("moving", CLUSTER)
     assert "0815" not in str(caught.value)
 
 
 def test_an_unknown_cluster_is_the_clouds_word(backed_up: Place, cloud: ZillizCloud) -> None:
-    with session_of(backed_up, cloud) as session, pytest.raises(MilvusError, match="in99 does not exist"):
+    with session_of(backed_up, cloud) as session, raised(MilvusError, "cloud-request-refused") as caught:
         session.migrate("moving", "in99")
+    assert "in99 does not exist" in str(caught.value.facts["reason"])
 
 
 def test_a_cloud_that_is_away_is_named(backed_up: Place, cloud: ZillizCloud) -> None:
     with (
         backed_up.session(zillizCloud={"endpoint": "http://127.0.0.1:1", "apiKey": "x"}) as session,
-        pytest.raises(MilvusUnavailable, match=r"zillizCloud\.endpoint"),
+        raised(MilvusUnavailable, "cloud-unreachable", setting="zillizCloud.endpoint"),
     ):
         session.migrate("moving", CLUSTER)
 
 
 def test_without_a_key_nothing_is_asked(backed_up: Place) -> None:
-    with backed_up.session() as session, pytest.raises(ConfigError, match=r"zillizCloud\.apiKey"):
+    with backed_up.session() as session, pytest.raises(ConfigError) as caught:
         session.migrate("moving", CLUSTER)
+    assert [problem.key for problem in caught.value.problems] == ["zillizCloud.apiKey"]

@@ -17,6 +17,7 @@ from mbk.errors import MissingDependency, Unsupported
 from tests.e2e.data import Clients, Coll, assert_same
 from tests.e2e.milvus_servers import STABLE_SEGMENTS, milvus_2_2, milvus_local
 from tests.e2e.site import Site, local_storage, make_site
+from tests.raising import raised
 from tests.versions.deleted import plain, rich, texts
 from tests.versions.everything import rows_of
 from tests.versions.places import Place, place
@@ -190,7 +191,7 @@ def test_without_pyarrow_it_is_told_before_anything_is_made(
     readers = ("mbk.binlog", "mbk.engine.formats.binlog.converter", "mbk.engine.formats.binlog.rows")
     for name in [name for name in sys.modules if name.startswith(readers)]:
         monkeypatch.delitem(sys.modules, name)
-    with newer.site.session() as session, pytest.raises(MissingDependency, match=r"mbk\[parquet\]"):
+    with newer.site.session() as session, raised(MissingDependency, "pyarrow-missing"):
         session.restore("down", suffix="_none")
     for coll in newer.colls:
         assert not old[coll.database].has_collection(f"{coll.name}_none")

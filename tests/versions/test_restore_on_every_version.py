@@ -16,6 +16,7 @@ from mbk.model.events import Event
 from mbk.model.reports import RunReport
 from mbk.session import Session
 from tests.milvus_double.versions import PLAYED
+from tests.raising import raised
 from tests.versions.everything import rows_of
 from tests.versions.places import QUICK, Place, place
 
@@ -65,7 +66,7 @@ class Server:
         self.client.create_index(name, params)
 
     def _late(self, _request: Any, _response: Any) -> None:
-        """After the line and before the segments are listed: rows and a delete that a cut leaves out."""
+        """After the consistency point and before the segments are listed: rows and a delete that truncation excludes."""
         if len(rows_of(self.double, "default", "docs")["_default"]) < 90:
             self.client.insert("docs", rows(range(200, 220)))
             if self.has("flush_persists_deletes"):
@@ -127,9 +128,9 @@ def test_rows_and_deletes_come_back(server: Server, rest: bool | None) -> None:
     assert ("rest-missing" in server.notices) is bool(rest and not server.has("import_v2"))
 
 
-def test_what_came_after_the_line_is_cut_off(server: Server) -> None:
+def test_what_came_after_the_consistency_point_is_cut_off(server: Server) -> None:
     if not server.has("flush_ts"):
-        with pytest.raises(UsageError, match="does not say when its channels were flushed"):
+        with raised(UsageError, "truncation-impossible", backup="docs"):
             server.restore("cut", truncate=True)
         assert not server.client.has_collection("cut")
         return
@@ -173,8 +174,9 @@ def test_a_segment_that_cannot_be_imported_is_named_and_nothing_half_stays(serve
     server.double.faults.fail_import(
         "parse magic number failed", times=None, when=lambda job: holds(job, bad)
     )
-    with pytest.raises(ImportFailed, match=f"parse magic number failed.*{bad}"):
+    with raised(ImportFailed, "import-failed", collection="default.bad", segment=bad) as caught:
         server.restore("bad")
+    assert "parse magic number failed" in str(caught.value.facts["reason"])
     assert not server.client.has_collection("bad")
 
 
@@ -192,7 +194,7 @@ def test_a_job_that_stands_still_is_given_up_or_begun_anew(server: Server) -> No
         assert server.rows("stalled") == server.after
         assert "begun-anew" in server.notices
         return
-    with pytest.raises(ImportFailed, match=r"stands at 30%.*its segments are"):
+    with raised(ImportFailed, "import-no-progress", collection="default.stalled", percent=30):
         server.restore("stalled")
     assert "half-restored" in server.notices
 

@@ -15,6 +15,7 @@ from mbk.model.reports import RunReport
 from mbk.session import Session
 from tests.milvus_double.server import MilvusDouble
 from tests.milvus_double.wal_messages import COMMIT_IMPORT, FLUSH_ALL
+from tests.raising import raised
 from tests.versions.everything import described, fill, rows_of
 from tests.versions.places import Place, place
 
@@ -154,13 +155,13 @@ def test_a_run_that_failed_in_the_middle_is_gone_on_with(source: Place, standby:
 
 def test_a_standby_that_was_used_is_refused(source: Place, standby: Place) -> None:
     standby.double.services.replication.positions["standby-rootcoord-dml_3"] = 5
-    with standby.session() as session, pytest.raises(AlreadyExists, match="dml_3 up to 5"):
+    with standby.session() as session, raised(AlreadyExists, "standby-not-fresh", tick=5):
         seed(session)
     assert standby.double.services.replication.taken == []
 
 
 def test_a_backup_without_index_extras_is_refused(source: Place, standby: Place) -> None:
-    with standby.session() as session, pytest.raises(UsageError, match="cannot seed a standby") as caught:
+    with standby.session() as session, raised(UsageError, "standby-seed-unfit", backup="plain") as caught:
         seed(session, "plain")
     assert "--backup_index_extra" in str(caught.value)
     assert standby.double.services.replication.taken == []
@@ -172,6 +173,6 @@ def test_a_server_before_the_replicate_stream_is_refused(
     with (
         place(tmp_path, "v2.5.20", backups=backups) as old,
         old.session() as session,
-        pytest.raises(UsageError, match=r"needs Milvus 2\.6\.11"),
+        raised(UsageError, "standby-unsupported", version="v2.5.20"),
     ):
         seed(session)

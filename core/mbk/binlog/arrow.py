@@ -1,4 +1,4 @@
-"""pyarrow in one place: the import that is slow, and that needs the extra `parquet`."""
+"""Imports pyarrow in one place: it is slow, and it needs the extra `parquet`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ try:
     import pyarrow.parquet as pq
 except ImportError as exc:
     raise MissingDependency(
-        "reading the rows of a backup needs pyarrow",
-        code="reading-rows-backup-needs",
+        "reading backup data requires pyarrow",
+        code="pyarrow-missing",
         hint="pip install 'mbk[parquet]'",
     ) from exc
 

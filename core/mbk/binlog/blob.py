@@ -1,4 +1,4 @@
-"""An object that is read in ranges, as a file that pyarrow can seek in."""
+"""An object read in ranges, as a file that pyarrow can seek in."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import io
 from collections.abc import Callable
 from typing import Any
 
-#: So much is fetched at once: an object up to this size costs one request, a larger one is never held whole.
+#: Bytes a request: a small object takes a single request, a large one is never in memory as a whole.
 BLOCK = 4 << 20
 
 
 class Blob:
-    """``key`` names the object in errors; ``fetch(offset, length)`` reads of its ``size`` bytes."""
+    """``key`` names the object in errors; ``fetch(offset, length)`` reads from its ``size`` bytes. For one thread."""
 
     def __init__(self, key: str, size: int, fetch: Callable[[int, int], bytes]) -> None:
         self.key = key
@@ -21,7 +21,7 @@ class Blob:
         self._block = b""
 
     def read(self, offset: int, length: int) -> bytes:
-        """Fewer bytes only at the object's end. The last block fetched is kept."""
+        """Fewer bytes only at the end of the object. The last block is cached."""
         length = max(0, min(length, self.size - offset))
         if not length:
             return b""

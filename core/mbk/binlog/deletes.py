@@ -1,4 +1,4 @@
-"""Deletes as a set that is asked for the keys of a segment."""
+"""Deletes as a set that can be matched with the keys of a segment."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ from typing import Any
 from mbk.binlog.arrow import pa, pc
 from mbk.binlog.deltas import PK, TS
 
-#: Bytes of deletes held at once: about 16 million keys of type Int64 with their times.
-HELD = 256 << 20
+#: Bytes of deletes in memory: about 16 million keys of type Int64 with their times.
+CACHED = 256 << 20
 
 
 class Deletes:
-    """Deleted keys and their times, as they were read.
+    """Deleted keys and their times.
 
-    ``source`` gives the tables of :func:`mbk.binlog.deltas.read` anew at each call. What fits into ``held`` bytes is
-    read once and kept; more than that is read again, piece by piece, for every segment: slow, and never too large.
-    Looked up are the deletes among the keys of a segment, not the other way: a segment is small.
+    ``source`` returns the tables of :func:`mbk.binlog.deltas.read`, from the start on each call. Up to ``cached`` bytes
+    are read once and kept; more than that are read again for every segment, in pieces: slow, but of bounded memory.
+    Deletes are looked up among the keys of a segment, because a segment is small.
     """
 
-    def __init__(self, source: Callable[[], Iterator[Any]], *, held: int = HELD) -> None:
+    def __init__(self, source: Callable[[], Iterator[Any]], *, cached: int = CACHED) -> None:
         self._source = source
-        self._held = held
+        self._cached = cached
         self._kept: Any = None
 
     def matching(self, pks: Any) -> Any:
-        """The deletes of keys in the chunked array ``pks``, the newest of each, the oldest first."""
+        """The newest delete of each key in the chunked array ``pks``, the oldest first."""
         return newest(self._among(pks), kind=pks.type)
 
     def all_matching(self, pks: Any) -> Any:
-        """Likewise with the older ones, each once: who cuts off what is younger than a time falls back on them."""
+        """All deletes of these keys, each once: a restore that truncates at a time needs the older ones."""
         return _table(self._among(pks), [PK, TS], [], pks.type)
 
     def _among(self, pks: Any) -> list[Any]:
-        found = []
+        matches = []
         keys = pc.unique(pks)
         for piece in self._pieces():
-            wanted = pc.cast(keys, piece.column(PK).type)
-            found.append(piece.filter(pc.is_in(piece.column(PK), value_set=wanted)))
-        return found
+            values = pc.cast(keys, piece.column(PK).type)
+            matches.append(piece.filter(pc.is_in(piece.column(PK), value_set=values)))
+        return matches
 
     def _pieces(self) -> Iterator[Any]:
         if self._kept is not None:
@@ -58,7 +58,7 @@ class Deletes:
         for table in self._source():
             gathered.append(table)
             size += table.nbytes
-            if size > self._held:
+            if size > self._cached:
                 yield pa.concat_tables(gathered)
                 gathered, size = [], 0
         if gathered:
@@ -66,7 +66,7 @@ class Deletes:
 
 
 def newest(tables: Iterable[Any], *, kind: Any = None) -> Any:
-    """One table with the newest time of each key, the oldest first. ``kind``: of the keys where there are none."""
+    """One table with the newest time of each key, the oldest first. ``kind``: the type of the keys if there are none."""
     return _table(tables, [PK], [(TS, "max")], kind)
 
 
@@ -79,7 +79,7 @@ def _table(tables: Iterable[Any], by: list[str], times: list[tuple[str, str]], k
 
 
 def hits(keys: Any, times: Any, deletes: Any) -> Any:
-    """Which rows are deleted: those that are older than the delete of their key. One truth value a row."""
+    """Which rows are deleted: those older than the delete of their key. One boolean a row."""
     places = pc.index_in(keys, value_set=deletes.column(PK).combine_chunks())
     deleted = deletes.column(TS).combine_chunks().take(places)
     return pc.fill_null(pc.greater(deleted, pc.cast(times, pa.uint64())), False)

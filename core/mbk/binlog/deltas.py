@@ -1,8 +1,8 @@
-"""Delta logs: which primary keys were deleted at which time, in every form that Milvus has written.
+"""Delta logs: which primary keys were deleted at which time, in every form that Milvus has used.
 
 - An envelope around one text column, each row ``{"pk":5,"ts":463,"pkType":5}``; before 2.0 ``5,463``
   (milvus: internal/storage/delta_data.go). A file may hold several events.
-- An envelope around two columns, keys and times, told by the extra ``version`` = ``MULTI_FIELD`` (event_data.go).
+- An envelope around two columns, keys and times, marked by the extra ``version`` = ``MULTI_FIELD`` (event_data.go).
 - A bare parquet file of the same two columns (storage version 2; internal/storage/rw.go names them by the ids 0 and 1).
 """
 
@@ -50,7 +50,7 @@ def read(blob: Blob) -> Iterator[Any]:
 
 
 def is_plain(blob: Blob) -> bool:
-    """Whether it has the first form, which every version of Milvus reads."""
+    """Whether it has the first form, which every version of Milvus can read."""
     if not envelope.is_envelope(blob):
         return False
     _, events = envelope.read(blob)
@@ -69,11 +69,11 @@ def _tables(blob: Blob, file: Any) -> Iterator[Any]:
             pks, times = batch.columns
         else:
             raise InvalidBackup(
-                "{key} is no delta log: it has {num_columns} columns",
+                "{key} is not a delta log: it has {columns} columns",
                 code="delta-log-columns",
                 key=blob.key,
-                num_columns=batch.num_columns,
-                hint="is it an insert log in the wrong place?",
+                columns=batch.num_columns,
+                hint="it may be an insert log in the wrong place",
             )
         kind = pa.int64() if pa.types.is_integer(pks.type) else pa.string()
         yield pa.table({PK: pc.cast(pks, kind), TS: pc.cast(times, pa.uint64())})
@@ -100,12 +100,11 @@ def _parsed_one_by_one(blob: Blob, texts: list[str]) -> tuple[Any, Any]:
             pks.append(int(pk))
             times.append(int(time))
         except ValueError:
-            shown = repr(text)[:60]
             raise InvalidBackup(
-                "{key} holds no delete: {shown}",
-                code="holds-delete",
+                "{key} contains an invalid delete: {text}",
+                code="delete-invalid",
                 key=blob.key,
-                shown=shown,
+                text=repr(text)[:60],
                 hint="the backup is damaged",
             ) from None
     return pa.array(pks, pa.int64()), pa.array(times, pa.uint64())

@@ -1,7 +1,7 @@
 """The envelope of storage version 1: a magic number, a descriptor, and events that each carry a parquet file.
 
-Layout as written by a real 2.3.5 and told by milvus: internal/storage/event_header.go, event_data.go. All numbers are
-little endian. Newer writers leave ``next_position`` 0 (serde_events.go), so only lengths are trusted.
+Layout as written by 2.3.5 and defined in milvus: internal/storage/event_header.go, event_data.go. All numbers are little
+endian. Newer writers leave ``next_position`` 0 (serde_events.go), so only lengths are used.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _LENGTH = struct.Struct("<i")
 #: The sizes of the fixed parts of the eight kinds of events.
 _POST_HEADERS = bytes([_FIX.size, *[_SPAN.size] * 7])
 _DESCRIPTOR = 0
-#: Read at once to find the descriptor, which is some hundred bytes long.
+#: Bytes read to find the descriptor, which takes a few hundred.
 _HEAD = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """What a file says of itself. ``field_id`` is -1 and ``data_type`` 20 (String) in a delta log."""
+    """The description in a file. ``field_id`` is -1 and ``data_type`` 20 (String) in a delta log."""
 
     collection: int = -1
     partition: int = -1
@@ -60,42 +60,42 @@ def is_envelope(blob: Blob) -> bool:
 
 
 def read(blob: Blob) -> tuple[Descriptor, Iterator[Event]]:
-    """`InvalidBackup` for what is no such file, `UsageError` for one that Milvus has encrypted."""
+    """`InvalidBackup` for any other file, `UsageError` for one that Milvus has encrypted."""
     head = blob.read(0, min(_HEAD, blob.size))
     try:
         descriptor, position = _read_descriptor(head)
     except (struct.error, ValueError, KeyError) as exc:
         raise InvalidBackup(
-            "{key} is no binlog of Milvus ({reason})",
-            code="binlog-milvus",
+            "{key} is not a valid binlog: {reason}",
+            code="binlog-invalid",
             key=blob.key,
             reason=exc,
-            hint="was it cut off?",
+            hint="it may be truncated",
         ) from exc
     if descriptor.extras.get("edek"):
         raise UsageError(
             "{key} is encrypted by Milvus (encryption zone)",
-            code="encrypted-milvus-encryption-zone",
+            code="binlog-encrypted",
             key=blob.key,
-            hint="only Milvus itself can read it",
+            hint="only Milvus can read it",
         )
     return descriptor, _events(blob, position)
 
 
 def _read_descriptor(head: bytes) -> tuple[Descriptor, int]:
     if _MAGIC.unpack_from(head)[0] != MAGIC:
-        raise ValueError("the magic number is another")
+        raise ValueError("wrong magic number")
     _, kind, length, _ = _HEADER.unpack_from(head, _MAGIC.size)
     if kind != _DESCRIPTOR:
-        raise ValueError("it begins without a descriptor")
+        raise ValueError("no descriptor at the start")
     place = _MAGIC.size + _HEADER.size
     collection, partition, segment, field_id, start, end, data_type = _FIX.unpack_from(head, place)
     place += _FIX.size + len(_POST_HEADERS)
     (size,) = _LENGTH.unpack_from(head, place)
     place += _LENGTH.size
     extras = json.loads(head[place : place + size]) if size else {}
-    found = Descriptor(collection, partition, segment, field_id, start, end, data_type, extras or {})
-    return found, _MAGIC.size + length
+    descriptor = Descriptor(collection, partition, segment, field_id, start, end, data_type, extras or {})
+    return descriptor, _MAGIC.size + length
 
 
 def _events(blob: Blob, position: int) -> Iterator[Event]:
@@ -103,27 +103,21 @@ def _events(blob: Blob, position: int) -> Iterator[Event]:
     while position < blob.size:
         head = blob.read(position, fixed)
         if len(head) < fixed:
-            raise InvalidBackup(
-                "{key} is cut off in an event's head",
-                code="cut-off-events-head",
-                key=blob.key,
-                hint="the backup is damaged",
-            )
+            raise _truncated(blob.key)
         _, kind, length, _ = _HEADER.unpack_from(head)
         start, end = _SPAN.unpack_from(head, _HEADER.size)
         if length < fixed or position + length > blob.size:
-            raise InvalidBackup(
-                "{key} is cut off in an event",
-                code="cut-off-event",
-                key=blob.key,
-                hint="the backup is damaged",
-            )
+            raise _truncated(blob.key)
         yield Event(kind, start, end, blob.window(position + fixed, position + length))
         position += length
 
 
+def _truncated(key: str) -> InvalidBackup:
+    return InvalidBackup("{key} is truncated", code="binlog-truncated", key=key, hint="the backup is damaged")
+
+
 def write(descriptor: Descriptor, kind: int, payload: bytes) -> bytes:
-    """A file of one event. Readers refuse a span that begins or ends at 0."""
+    """A file with one event. Readers refuse a span that starts or ends at 0."""
     extra = json.dumps(dict(descriptor.extras), separators=(",", ":")).encode()
     fix = _FIX.pack(
         descriptor.collection,

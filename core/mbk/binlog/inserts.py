@@ -1,6 +1,6 @@
 """Insert logs of storage version 1: one field a file, its values in an envelope.
 
-The column types are those of milvus: internal/storage/payload_writer.go (2.3) and serde.go (later), and a real 2.3.5.
+The column types are those of milvus: internal/storage/payload_writer.go (2.3) and serde.go (later), as seen on 2.3.5.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _TYPES = {
     23: pa.binary(),
     104: pa.binary(),
 }
-#: Bytes that a server adds for each value of variable length: the header of a text in Go.
+#: Bytes that a server adds for each value of variable length: the header of a string in Go.
 _HEADER = 16
 #: Bits of a vector's element.
 _ELEMENTS = {100: 1, 101: 32, 102: 16, 103: 16, 105: 8}
@@ -43,11 +43,11 @@ def read(blob: Blob) -> Iterator[Any]:
         with payload.opened(blob, event.payload) as file:
             if len(file.schema_arrow) != 1:
                 raise InvalidBackup(
-                    "{key} holds {count} columns, an insert log has one",
-                    code="holds-columns-insert-log",
+                    "{key} has {columns} columns instead of one",
+                    code="insert-log-columns",
                     key=blob.key,
-                    count=len(file.schema_arrow),
-                    hint="does its segment record the right storage version?",
+                    columns=len(file.schema_arrow),
+                    hint="the segment's storage version in the metadata may be wrong",
                 )
             for batch in payload.batches(file):
                 yield batch.column(0)
@@ -67,8 +67,8 @@ def encode(
     """A file of the values of one field. ``span``: the oldest and the newest timestamp of its rows."""
     if values.null_count and not nullable:
         raise InvalidBackup(
-            "field {field} of segment {segment} holds nulls, its schema allows none",
-            code="field-segment-holds-nulls",
+            "field {field} of segment {segment} contains nulls but is not nullable",
+            code="field-not-nullable",
             field=field,
             segment=segment,
             hint="the backup is damaged",
@@ -95,36 +95,36 @@ def is_encodable(data_type: int) -> bool:
 
 
 def _cast(values: Any, data_type: int, *, field: int, segment: int) -> Any:
-    wanted = _TYPES.get(data_type)
-    if wanted is None:
+    arrow_type = _TYPES.get(data_type)
+    if arrow_type is None:
         bits = _ELEMENTS.get(data_type)
         if bits is None or not pa.types.is_fixed_size_binary(values.type):
             raise InvalidBackup(
-                "field {field} of segment {segment} is of type {data_type} but kept as {type}",
-                code="field-segment-type-but",
+                "field {field} of segment {segment} has data type {type} but is stored as {stored}",
+                code="field-type-unsupported",
                 field=field,
                 segment=segment,
-                data_type=data_type,
-                type=values.type,
-                hint="it cannot be written for an older Milvus",
+                type=data_type,
+                stored=values.type,
+                hint="it cannot be converted for an older Milvus",
             )
         return values
     try:
-        return values if values.type == wanted else pc.cast(values, wanted)
+        return values if values.type == arrow_type else pc.cast(values, arrow_type)
     except pa.ArrowException as exc:
         raise InvalidBackup(
-            "field {field} of segment {segment} is kept as {type} instead of {wanted}",
-            code="field-segment-kept-instead",
+            "field {field} of segment {segment} is stored as {stored} instead of {expected}",
+            code="field-type-differs",
             field=field,
             segment=segment,
-            type=values.type,
-            wanted=wanted,
+            stored=values.type,
+            expected=arrow_type,
             hint="the backup is damaged",
         ) from exc
 
 
 def _size(column: Any) -> int:
-    """Bytes of the bare values, from which a server guesses the memory that it needs."""
+    """Bytes of the plain values, from which a server estimates the memory that it needs."""
     kind = column.type
     if pa.types.is_string(kind) or pa.types.is_binary(kind):
         return int(pc.sum(pc.binary_length(column)).as_py() or 0) + _HEADER * len(column)

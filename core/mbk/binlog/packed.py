@@ -2,7 +2,7 @@
 
 See docs/reference/backup-format.md#segment-files.
 
-Every group of a segment has all of its rows in the same order, cut into files and row groups in its own way.
+Every group has all rows of the segment in the same order, but its own files and row groups.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def fields_of(group: Group) -> frozenset[int]:
 
 
 def read(group: Group, fields: frozenset[int] | None = None) -> Iterator[Rows]:
-    """One group's rows, batch by batch; ``fields`` None: all that it has."""
+    """One group's rows, batch by batch; ``fields`` None: all fields."""
     for blob in group:
         with payload.opened(blob) as file:
             names = {
@@ -40,7 +40,7 @@ def read(group: Group, fields: frozenset[int] | None = None) -> Iterator[Rows]:
 
 
 def side_by_side(sources: Mapping[int, Iterator[Rows]], *, segment: int) -> Iterator[Rows]:
-    """Groups (or fields, of version 1) brought together: every batch has all fields of some rows."""
+    """Joins groups (or fields, of version 1): every batch has all fields of some rows."""
     ahead: dict[int, Rows] = {}
     lengths: dict[int, int] = {}
     while sources:
@@ -59,11 +59,11 @@ def side_by_side(sources: Mapping[int, Iterator[Rows]], *, segment: int) -> Iter
     if any(lengths.values()):
         short = next(number for number, length in lengths.items() if not length)
         raise InvalidBackup(
-            "segment {segment} has fewer rows in {short} than in another of its fields or column groups",
-            code="segment-fewer-rows-than",
+            "segment {segment} has fewer rows in field or column group {field} than in the others",
+            code="segment-rows-incomplete",
             segment=segment,
-            short=short,
-            hint="an object of it is missing",
+            field=short,
+            hint="an object may be missing",
         )
 
 

@@ -1,4 +1,4 @@
-"""The parquet files within the envelopes, and those that stand alone."""
+"""Parquet files, inside envelopes or on their own."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from mbk.binlog.arrow import pa, pq
 from mbk.binlog.blob import Blob, Window
 from mbk.errors import InvalidBackup
 
-#: About so many bytes of rows are held at once.
+#: Approximate bytes of rows in memory at once.
 BATCH = 8 << 20
 _MAX_ROWS = 1 << 17
-#: Under which key arrow keeps a column's field id.
+#: The metadata key of a column's field id in arrow.
 _FIELD_ID = b"PARQUET:field_id"
 
 
 @contextmanager
 def opened(blob: Blob, window: Window | None = None) -> Iterator[Any]:
-    """The parquet file in a blob; what pyarrow says against it is `InvalidBackup` with the object's name."""
+    """The parquet file in a blob; errors of pyarrow become `InvalidBackup` with the object's key."""
     # Without pre_buffer: it fetches all row groups at once.
     try:
         with pq.ParquetFile(pa.PythonFile(window or blob.window(), mode="r"), pre_buffer=False) as file:
@@ -28,8 +28,8 @@ def opened(blob: Blob, window: Window | None = None) -> Iterator[Any]:
     except (pa.ArrowException, OSError) as exc:
         reason = " ".join(str(exc).split())
         raise InvalidBackup(
-            "{key} is no parquet file that can be read ({reason})",
-            code="parquet-file-can-read",
+            "cannot read parquet file {key}: {reason}",
+            code="parquet-unreadable",
             key=blob.key,
             reason=reason,
             hint="the backup is damaged",
@@ -37,7 +37,7 @@ def opened(blob: Blob, window: Window | None = None) -> Iterator[Any]:
 
 
 def batches(file: Any, columns: list[str] | None = None) -> Iterator[Any]:
-    """Record batches of a size that suits memory, whatever the width of a row."""
+    """Record batches of about `BATCH` bytes, whatever the width of a row."""
     meta = file.metadata
     size = sum(meta.row_group(place).total_byte_size for place in range(meta.num_row_groups))
     width = max(1, size // max(1, meta.num_rows))
@@ -46,17 +46,17 @@ def batches(file: Any, columns: list[str] | None = None) -> Iterator[Any]:
 
 
 def field_ids(file: Any) -> dict[int, str]:
-    """Field id -> column name. A column without an id is known by a name that is one."""
-    found: dict[int, str] = {}
+    """Field id -> column name. For a column without an id, the name is the id."""
+    names: dict[int, str] = {}
     for column in file.schema_arrow:
         text = (column.metadata or {}).get(_FIELD_ID, b"").decode() or column.name
         if text.isdecimal():
-            found[int(text)] = column.name
-    return found
+            names[int(text)] = column.name
+    return names
 
 
 def encode(name: str, column: Any, *, nullable: bool = False) -> bytes:
-    """One column as a parquet file of the kind that Milvus writes and every one of its versions reads."""
+    """One column as a parquet file like those of Milvus, readable by every version."""
     schema = pa.schema([pa.field(name, column.type, nullable=nullable)])
     table = pa.Table.from_arrays([column], schema=schema)
     sink = io.BytesIO()

@@ -1,7 +1,7 @@
-"""The tables of docs/reference/configuration.md, made from the tables of the code.
+"""The tables of docs/reference/configuration.md, generated from those in the code.
 
-``python -m mbk.config.document docs/reference/configuration.md`` renews the part between the two marks; a test holds
-the page to it.
+``python -m mbk.config.document docs/reference/configuration.md`` rewrites the part between the two marks; a test checks
+that the page is current.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def tables() -> str:
 
 
 def renewed(page: str) -> str:
-    """``page`` with the tables of today between the marks."""
+    """``page`` with current tables between the marks."""
     head, _, rest = page.partition(BEGIN)
     _, _, tail = rest.partition(END)
     return f"{head}{BEGIN}\n\n{tables()}\n{END}{tail}"
@@ -71,8 +71,8 @@ def _env(name: Name | None) -> str:
 
 
 def _defaults(key: Key, *names: Name | None) -> str:
-    found = [_default(key, name, dialect) for name, dialect in zip(names, (V1, V2), strict=True) if name]
-    return " / ".join(dict.fromkeys(text for text in found if text))
+    texts = [_default(key, name, dialect) for name, dialect in zip(names, (V1, V2), strict=True) if name]
+    return " / ".join(dict.fromkeys(text for text in texts if text))
 
 
 def _default(key: Key, name: Name, dialect: Dialect) -> str:

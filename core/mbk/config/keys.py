@@ -1,6 +1,6 @@
-"""Every setting, one row each, and what a dialect is: another set of names for the same settings.
+"""Every setting, one row each, and dialects: sets of names for the same settings.
 
-A setting is known by its *target*: the path of a field of :class:`mbk.config.schema.Settings`
+A setting is identified by its *target*: the path of a field of :class:`mbk.config.schema.Settings`
 (``milvus.port``), or a side and the name of a storage value (``backup_storage.access_key_id``).
 :mod:`mbk.config.v1` and :mod:`mbk.config.v2` name the targets; loading, ``config show``, ``config migrate``,
 suggestions and docs/reference/configuration.md all read these tables.
@@ -19,7 +19,7 @@ PRIMARY, BACKUP = "storage", "backup_storage"
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """``stored`` False: checked, but no field of `Settings`; the help says what it does instead."""
+    """``stored`` False: checked, but not a field of `Settings`; the help says what it does instead."""
 
     target: str
     help: str
@@ -38,18 +38,18 @@ _SETTINGS = (
     Key("log.console", "write the log to standard error", p.boolean),
     Key("log.file", "also write the log to this file; empty: no file"),
     Key("log.max_size_mib", "size in MiB at which the log file is rotated; 0: never", p.integer),
-    Key("log.max_days", "days to keep rotated log files; 0: for ever", p.integer),
+    Key("log.max_days", "days to keep rotated log files; 0: forever", p.integer),
     Key("log.max_backups", "how many rotated log files to keep; 0: all", p.integer),
     Key("server.enabled", "accepted, no effect: `mbk server` starts the server", p.boolean, stored=False),
     Key("server.debug", "debug output of the REST server", p.boolean),
     Key("server.swagger_base_path", "path prefix of the API description"),
     Key(
         "server.simple_response",
-        "answers of `/api/v1` without schemas, indexes, properties and checkpoints",
+        "responses of `/api/v1` without schemas, indexes, properties and checkpoints",
         p.boolean,
     ),
     Key("server.host", "address on which the REST server listens", p.host),
-    Key("server.port", "its port; 0: any free one", p.integer),
+    Key("server.port", "port of the REST server; 0: any free port", p.integer),
     Key("server.auth_file", "file with the tokens and users that may use the REST server"),
     Key("server.allow_anonymous", "listen beyond this machine without authentication", p.boolean),
     Key("server.tls_cert", "PEM file of the REST server's certificate; with its key: TLS"),
@@ -58,23 +58,23 @@ _SETTINGS = (
     Key("server.max_body_size", "largest request body: bytes, or with K, M, G, T", p.size),
     Key("server.jobs_file", "file that holds the jobs (SQLite); empty: `mbk/jobs.db` in the state directory"),
     Key("server.jobs_concurrency", "jobs that run at once", p.integer),
-    Key("server.jobs_queue", "jobs that wait at most; more are refused", p.integer),
-    Key("server.jobs_keep_days", "days to keep finished jobs; 0: for ever", p.integer),
-    Key("server.on_success", "URL to post to, or command to run, when a job succeeded"),
-    Key("server.on_failure", "URL to post to, or command to run, when a job failed"),
+    Key("server.jobs_queue", "maximum number of waiting jobs; more are refused", p.integer),
+    Key("server.jobs_keep_days", "days to keep finished jobs; 0: forever", p.integer),
+    Key("server.on_success", "URL to post to, or command to run, when a job succeeds"),
+    Key("server.on_failure", "URL to post to, or command to run, when a job fails"),
     Key("milvus.address", "host of the Milvus proxy", p.host),
     Key("milvus.port", "gRPC port of the Milvus proxy", p.integer),
     Key("milvus.user", "user; empty, with an empty password: no credentials are sent"),
     Key("milvus.password", "password", secret=True),
     Key(
         "milvus.authorization",
-        "`true`: a user is required; `false` asks for nothing, a user given is still sent",
+        "`true`: a user is required; `false`: optional, a configured user is still sent",
         p.boolean,
         stored=False,
     ),
-    Key("milvus.tls_mode", "no TLS, TLS with the server's certificate checked, or with one on both sides"),
+    Key("milvus.tls_mode", "no TLS, TLS that verifies the server's certificate, or mutual TLS"),
     Key("milvus.ca_cert_path", "PEM file of the authority that signed the server's certificate"),
-    Key("milvus.server_name", "name expected in the server's certificate, when it is not the address"),
+    Key("milvus.server_name", "name expected in the server's certificate, if it is not the address"),
     Key("milvus.mtls_cert_path", "PEM file of the client's certificate"),
     Key("milvus.mtls_key_path", "PEM file of the client's private key"),
     Key("milvus.rest_endpoint", "URL of Milvus' REST API; empty: from address and port", p.url),
@@ -87,20 +87,22 @@ _SETTINGS = (
     Key("backup.pause_gc", "pause Milvus' garbage collection during a backup", p.boolean),
     Key(
         "backup.gc_pause_seconds",
-        "length of one GC pause lease, which is renewed while the run lasts",
+        "seconds of one GC pause lease, which is renewed during the run",
         p.integer,
     ),
     Key("restore.collections", "collections restored at once", p.integer),
-    Key("restore.import_jobs", "import jobs in flight", p.integer),
+    Key("restore.import_jobs", "import jobs that run at once", p.integer),
     Key("restore.max_segments_per_import_job", "segments merged into one import job", p.integer),
     Key(
-        "restore.max_group_size", "data merged into one import job at most: bytes, or with K, M, G, T", p.size
+        "restore.max_group_size",
+        "maximum size of the data merged into one import job: bytes, or with K, M, G, T",
+        p.size,
     ),
     Key("restore.keep_temp_files", "keep the staged copies of a restore, for debugging", p.boolean),
     Key("transfer.mode", "server-side copy where possible, always, or never", p.lower),
     Key(
         "transfer.concurrency",
-        "objects copied at once; those that pass through mbk hold 512 MiB together at most",
+        "objects copied at once; those that pass through mbk use at most 512 MiB together",
         p.integer,
     ),
     Key("transfer.multipart_copy_threshold_mib", "objects from this size on are copied in parts", p.integer),
@@ -108,7 +110,7 @@ _SETTINGS = (
     Key("cloud.api_key", "key of the managed service's API", secret=True),
 )
 
-#: What a storage side may hold: the vocabulary of :class:`mbk.plugin.StorageSettings`, and its type.
+#: The values of a storage side: the vocabulary of :class:`mbk.plugin.StorageSettings`, and its type.
 _STORAGE = (
     ("type", "type of the storage: a name or alias that `mbk plugins` lists", p.lower, False),
     ("address", "host", p.host, False),
@@ -118,26 +120,31 @@ _STORAGE = (
     ("ca_cert", "PEM file of the authorities to trust", p.text, False),
     (
         "path_style",
-        "the bucket in the path rather than in the host name; unset: by the vendor's habit",
+        "the bucket in the path rather than in the host name; unset: the vendor's default",
         p.boolean,
         False,
     ),
     ("bucket", "bucket, or container", p.word, False),
-    ("root_path", "prefix of everything below the bucket", p.text, False),
+    ("root_path", "prefix of all keys in the bucket", p.text, False),
     ("access_key_id", "access key", p.text, False),
     ("secret_access_key", "secret key", p.text, True),
     ("session_token", "session token of temporary keys", p.text, True),
-    ("use_iam", "credentials of the machine or its role instead of keys", p.boolean, False),
-    ("iam_endpoint", "where these credentials are asked for", p.text, False),
+    ("use_iam", "credentials of the machine's role instead of keys", p.boolean, False),
+    ("iam_endpoint", "endpoint that issues these credentials", p.text, False),
     ("profile", "profile in the vendor's own credential files", p.text, False),
     ("account_name", "account", p.text, False),
     ("account_key", "key of the account", p.text, True),
     ("connection_string", "connection string", p.text, True),
     ("sas_token", "shared access signature", p.text, True),
     ("credentials_file", "file with the credentials of a service account", p.text, False),
-    ("local_path", "the directory as the Milvus process sees it", p.text, False),
-    ("milvus_address", "host, where Milvus itself reaches the storage by another (snapshots)", p.host, False),
-    ("milvus_port", "its port", p.port, False),
+    ("local_path", "the directory as seen by the Milvus process", p.text, False),
+    (
+        "milvus_address",
+        "host by which Milvus itself reaches the storage, if different (snapshots)",
+        p.host,
+        False,
+    ),
+    ("milvus_port", "port by which Milvus itself reaches the storage", p.port, False),
 )
 
 KEYS: Mapping[str, Key] = {
@@ -157,7 +164,7 @@ KEYS: Mapping[str, Key] = {
 class Name:
     """A dialect's name of a target: ``key`` in the file, older spellings, the environment variable.
 
-    ``parse`` where the dialect writes the value its own way.
+    ``parse``: if the dialect writes the value in its own way.
     """
 
     target: str
@@ -175,7 +182,7 @@ class Name:
         return (self.key, *self.aliases)
 
 
-#: What both dialects call alike.
+#: Names that both dialects share.
 SERVER = (
     Name("server.host", "server.host"),
     Name("server.port", "server.port", "SERVER_PORT"),
@@ -196,12 +203,11 @@ SERVER = (
 
 @dataclass(frozen=True)
 class Dialect:
-    """A way to write the configuration.
+    """A version of the configuration file.
 
-    ``defaults``: target to value, for the storage values that have a classic default. ``not_inherited``: storage
-    values that the backup side does not take over from the primary. ``spellings``: storage type to the spelling
-    under which two types are compared. ``renamed``: for a storage type, value names that the dialect files
-    under other names.
+    ``defaults``: target to value, for storage values with a classic default. ``not_inherited``: storage values that the
+    backup side does not inherit from the primary. ``spellings``: storage type to its canonical spelling.
+    ``renamed``: for a storage type, value names for which the dialect uses the keys of others.
     """
 
     version: str
@@ -213,7 +219,7 @@ class Dialect:
 
     @cached_property
     def by_key(self) -> Mapping[str, Name]:
-        """Keys are found in any case, as the Go tool finds them."""
+        """Keys match in any case, as in the Go tool."""
         return {key.lower(): name for name in self.names for key in name.keys}
 
     @cached_property
@@ -234,16 +240,16 @@ class Dialect:
         return self.spellings.get(storage_type, storage_type)
 
     def nearest(self, key: str) -> str | None:
-        """The key, section or variable that was most likely meant."""
+        """The most similar key, section or variable."""
         from difflib import get_close_matches
 
         known = {written.lower(): written for name in self.names for written in name.keys}
         known |= {section: known_section(known, section) for section in self.sections}
         known |= {name.env.lower(): name.env for name in self.names if name.env}
-        found = get_close_matches(key.lower(), list(known), n=1, cutoff=0.75)
-        return known[found[0]] if found else None
+        matches = get_close_matches(key.lower(), list(known), n=1, cutoff=0.75)
+        return known[matches[0]] if matches else None
 
 
 def known_section(known: Mapping[str, str], section: str) -> str:
-    """``section`` in the case in which the dialect writes it."""
+    """``section`` in the dialect's own case."""
     return next(key for lowered, key in known.items() if lowered.startswith(section + "."))[: len(section)]

@@ -1,4 +1,4 @@
-"""The layers of the configuration, lowest first: file, environment, ``--set``, flags. One winner a setting."""
+"""The layers of the configuration, lowest first: file, environment, ``--set``, flags. The highest one wins."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """One setting as a layer has it, before parsing."""
+    """One setting of a layer, before parsing."""
 
     origin: Origin
     raw: p.Raw = field(repr=False)
@@ -36,7 +36,7 @@ class Given:
 
 @dataclass(slots=True)
 class Layers:
-    """``given``: target to the highest layer's word on it."""
+    """``given``: target to the value of the highest layer."""
 
     dialect: Dialect
     other: Dialect
@@ -50,7 +50,7 @@ class Layers:
     def add_file(self, flat: Flat, where: str) -> None:
         self.problems += flat.problems
         for key in flat.unknown:
-            self.warnings.append(f"{where}: {key}: unknown key, ignored{_in_brackets(self._meant(key))}")
+            self.warnings.append(f"{where}: {key}: unknown key, ignored{_in_brackets(self._suggestion(key))}")
         written = {key.lower(): key for key in flat.values}
         for name in self.dialect.names:
             keys = [written[key.lower()] for key in name.keys if key.lower() in written]
@@ -59,34 +59,32 @@ class Layers:
             self.put(name, "file", keys[0], flat.values[keys[0]])
             for key in keys[1:]:
                 if flat.values[key] != flat.values[keys[0]]:
-                    self.warnings.append(f"{where}: {key}: ignored, {keys[0]} says otherwise")
+                    self.warnings.append(f"{where}: {key}: ignored, {keys[0]} has another value")
 
     def add_environment(self, environ: Mapping[str, str]) -> None:
-        """An empty variable is not set. A container platform's service link is no port and no address."""
+        """An empty variable counts as unset. A Kubernetes service link is neither a port nor an address."""
         for env, name in self.dialect.by_env.items():
             value = environ.get(env, "")
             if not value:
                 continue
             if env.endswith(("_PORT", "_ADDRESS")) and re.match(r"(tcp|udp|sctp)://", value):
                 self.warnings.append(
-                    f"environment variable {env} holds a Kubernetes service link ({p.masked_url(value)}), not a setting: "
+                    f"environment variable {env} contains a Kubernetes service link ({p.masked_url(value)}), not a setting: "
                     f"ignored (set {name.key} in the file, or enableServiceLinks: false in the pod)"
                 )
                 continue
             self.put(name, "environment", env, value)
-        self._warn_of_strangers(environ)
+        self._warn_of_other_dialect(environ)
 
-    def _warn_of_strangers(self, environ: Mapping[str, str]) -> None:
-        """Credentials under the other dialect's variable are not read: whoever moves between the two must be told."""
-        for env, stranger in self.other.by_env.items():
-            here = self.dialect.by_target.get(stranger.target)
-            set_in_vain = (
-                environ.get(env) and env not in self.dialect.by_env and stranger.target not in self.given
-            )
-            if set_in_vain and here and here.env:
+    def _warn_of_other_dialect(self, environ: Mapping[str, str]) -> None:
+        """Credentials in variables of the other dialect are not read, which a user who migrates must know."""
+        for env, other in self.other.by_env.items():
+            here = self.dialect.by_target.get(other.target)
+            is_unused = environ.get(env) and env not in self.dialect.by_env and other.target not in self.given
+            if is_unused and here and here.env:
                 self.warnings.append(
-                    f"environment variable {env} is of configuration {self.other.version}: ignored, "
-                    f"in {self.dialect.version} it is {here.env}"
+                    f"environment variable {env} belongs to configuration {self.other.version}: ignored, "
+                    f"use {here.env} in {self.dialect.version}"
                 )
 
     def add_sets(self, sets: Sequence[str]) -> None:
@@ -95,25 +93,25 @@ class Layers:
                 self._add_set(item, first=number == 0)
 
     def _add_set(self, item: str, *, first: bool) -> None:
-        """What follows a comma may be the tail of a password: it is not repeated when it is no known key."""
+        """Text after a comma may be part of a password: it is not printed unless it is a known key."""
         key, equals, value = item.partition("=")
         key = key.strip()
         comma = "write a comma inside a value as \\,"
         name = self.dialect.by_key.get(key.lower()) or self.dialect.by_env.get(key)
         if not equals or not key:
-            self.problems.append(Problem("--set", "an item is not KEY=VALUE", None if first else comma))
+            self.problems.append(Problem("--set", "expected KEY=VALUE", None if first else comma))
         elif name is not None:
             self.put(name, "set", key, value)
         elif first:
-            self.problems.append(Problem(f"--set {key}", "unknown key", self._meant(key)))
+            self.problems.append(Problem(f"--set {key}", "unknown key", self._suggestion(key)))
         else:
-            meant = self._meant(key)
+            near = self._suggestion(key)
             self.problems.append(
-                Problem("--set", "unknown key after a comma", f"{meant}; {comma}" if meant else comma)
+                Problem("--set", "unknown key after a comma", f"{near}; {comma}" if near else comma)
             )
 
     def add_overrides(self, overrides: Mapping[str, object]) -> None:
-        """Keys of the dialect, or targets (``milvus.port``, ``backup_storage.bucket``); None is not given."""
+        """Keys of the dialect, or targets (``milvus.port``, ``backup_storage.bucket``); None counts as unset."""
         for key, value in overrides.items():
             if value is None:
                 continue
@@ -123,10 +121,10 @@ class Layers:
             elif key in KEYS:
                 self.given[key] = Given(Origin("flag", key), _raw(value), KEYS[key].parse)
             else:
-                self.problems.append(Problem(key, "unknown setting", self._meant(key)))
+                self.problems.append(Problem(key, "unknown setting", self._suggestion(key)))
 
     def add_types(self, storage: str | None, backup_storage: str | None) -> None:
-        """``storage`` is the type of the run, both sides; ``backup_storage`` that of the backup side alone."""
+        """``storage``: the type of both sides; ``backup_storage``: the type of the backup side."""
         for target, key, value in (
             ("storage.type", "--storage", storage),
             ("backup_storage.type", "--storage", storage),
@@ -136,7 +134,7 @@ class Layers:
                 self.given[target] = Given(Origin("flag", key), value, KEYS[target].parse)
 
     def parsed(self) -> dict[str, Any]:
-        """Target to value, for what somebody set; what cannot be parsed is a problem. Secrets are wrapped."""
+        """Target to value, for everything that is set; values that cannot be parsed are problems. Secrets are wrapped."""
         values: dict[str, Any] = {}
         for target, given in self.given.items():
             try:
@@ -149,19 +147,19 @@ class Layers:
         return values
 
     def shown_key(self, target: str) -> str:
-        """The key under which a problem with ``target`` is told."""
+        """The key under which a problem with ``target`` is reported."""
         given = self.given.get(target)
         if given is None:
             name = self.dialect.by_target.get(target)
             return name.key if name else target
         return f"--set {given.origin.key}" if given.origin.source == "set" else given.origin.key
 
-    def _meant(self, key: str) -> str | None:
-        stranger = self.other.by_key.get(key.lower()) or self.other.by_env.get(key)
-        if stranger is not None and stranger.target in self.dialect.by_target:
-            here = self.dialect.by_target[stranger.target]
-            known = here.key if key.lower() in self.other.by_key else here.env or here.key
-            return f"a name of configuration {self.other.version}; in {self.dialect.version} it is {known}"
+    def _suggestion(self, key: str) -> str | None:
+        other = self.other.by_key.get(key.lower()) or self.other.by_env.get(key)
+        if other is not None and other.target in self.dialect.by_target:
+            here = self.dialect.by_target[other.target]
+            name = here.key if key.lower() in self.other.by_key else here.env or here.key
+            return f"it belongs to configuration {self.other.version}; use {name} in {self.dialect.version}"
         nearest = self.dialect.nearest(key)
         return f"did you mean {nearest}?" if nearest else None
 

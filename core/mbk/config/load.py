@@ -24,7 +24,7 @@ from mbk.errors import ConfigError, Problem
 
 @dataclass(frozen=True, slots=True)
 class LoadedConfig:
-    """``path`` None: no file. ``origins``: target (``milvus.port``) to where its value comes from, defaults left out."""
+    """``path`` None: no file. ``origins``: target (``milvus.port``) to the origin of its value, without defaults."""
 
     settings: Settings
     path: Path | None
@@ -49,13 +49,13 @@ def load(
 ) -> LoadedConfig:
     """Precedence: flags (``storage``, ``overrides``), ``sets``, environment, file, default.
 
-    ``path`` None: ``backup.yaml`` where it is found, else no file, read as v1. Raises `ConfigError`.
+    ``path`` None: ``backup.yaml`` if it exists, otherwise no file, as v1. Raises `ConfigError`.
     """
     environ = os.environ if environ is None else environ
     cwd = Path.cwd() if cwd is None else cwd
-    found = source.find(path, environ, cwd)
-    root = source.read(found, cwd) if found else None
-    where = str(found) if found else "configuration"
+    file = source.find(path, environ, cwd)
+    root = source.read(file, cwd) if file else None
+    where = str(file) if file else "configuration"
     layers = _layers(source.version(root), where)
     layers.add_file(source.flatten(root, layers.dialect), where)
     layers.add_environment(environ)
@@ -64,14 +64,12 @@ def load(
     layers.add_types(storage, backup_storage)
     settings, origins = _settings(layers, cwd, where)
     version: Literal["v1", "v2"] = "v2" if layers.dialect is V2 else "v1"
-    return LoadedConfig(settings, found, version, tuple(layers.warnings), origins)
+    return LoadedConfig(settings, file, version, tuple(layers.warnings), origins)
 
 
 def _layers(version: str, where: str) -> Layers:
     if version.lower() not in ("v1", "v2"):
-        problem = Problem(
-            source.VERSION_KEY, f"unknown version {version!r}", "write v2, or leave it out for v1"
-        )
+        problem = Problem(source.VERSION_KEY, f"unknown version {version!r}", "write v2, or omit it for v1")
         raise ConfigError(where, [problem])
     return Layers(V2, V1) if version.lower() == "v2" else Layers(V1, V2)
 
@@ -99,7 +97,7 @@ def _settings(layers: Layers, cwd: Path, where: str) -> tuple[Settings, Mapping[
 
 
 def _explained(layers: Layers, error: ErrorDetails) -> Problem:
-    """A complaint of the schema in the user's words."""
+    """An error of the schema, in terms of the user's keys."""
     target = ".".join(str(part) for part in error["loc"])
     value = "" if target not in KEYS or KEYS[target].secret else f", not {error['input']!r}"
     context = error.get("ctx", {})
@@ -120,8 +118,8 @@ def _nearest(word: str, expected: str) -> str | None:
     from difflib import get_close_matches
 
     words = [item.strip(" '") for item in expected.replace(" or ", ", ").split(",")]
-    found = get_close_matches(word, words, n=1, cutoff=0.5)
-    return f"did you mean {found[0]}?" if found else None
+    matches = get_close_matches(word, words, n=1, cutoff=0.5)
+    return f"did you mean {matches[0]}?" if matches else None
 
 
 def _cross_checks(layers: Layers, values: Mapping[str, Any], cwd: Path) -> list[Problem]:
@@ -134,11 +132,11 @@ def _authorization(layers: Layers, values: Mapping[str, Any]) -> list[Problem]:
         return []
     user = layers.dialect.by_target["milvus.user"]
     suggestion = f"set {user.key} and the password, or {user.env} in the environment"
-    return [Problem(layers.shown_key(target), "true, but no user is given", suggestion)]
+    return [Problem(layers.shown_key(target), "true, but no user is set", suggestion)]
 
 
 def _tls(layers: Layers, values: Mapping[str, Any], cwd: Path) -> list[Problem]:
-    """The certificates are looked at only where TLS is on: samples carry paths that nobody has."""
+    """Certificates are checked only with TLS: sample files name paths that do not exist."""
     mode = values.get("milvus.tls_mode", "disabled")
     if mode == "disabled":
         return []
@@ -150,9 +148,7 @@ def _tls(layers: Layers, values: Mapping[str, Any], cwd: Path) -> list[Problem]:
             problems += _missing(layers, target, path, cwd)
         elif target in mutual:
             mode_key = layers.shown_key("milvus.tls_mode")
-            problems.append(
-                Problem(layers.shown_key(target), f"needed because {mode_key} asks for TLS on both sides")
-            )
+            problems.append(Problem(layers.shown_key(target), f"required by {mode_key} (mutual TLS)"))
     return problems
 
 
@@ -175,5 +171,5 @@ def _missing(layers: Layers, target: str, path: str, cwd: Path) -> list[Problem]
 
 
 def revealed(value: Any) -> Any:
-    """A secret's text, any other value as it is. For writing files and clients, never for showing."""
+    """A secret's text, any other value unchanged. For files and clients, never for display."""
     return value.get_secret_value() if isinstance(value, SecretStr) else value

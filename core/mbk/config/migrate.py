@@ -1,4 +1,4 @@
-"""``config migrate``: a v1 file as a v2 file that means the same."""
+"""``config migrate``: translates a v1 file to an equivalent v2 file."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from mbk.errors import ConfigError, Problem
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """``text`` of the v2 file, which may hold secrets. ``dropped``: keys without a counterpart, each with the reason.
+    """``text`` of the v2 file, which may contain secrets. ``dropped``: keys without a counterpart, each with the reason.
 
-    ``env_renames``: variables that v2 reads under another name; what they hold is not in ``text``.
+    ``env_renames``: variables that v2 reads under another name; their values are not in ``text``.
     """
 
     text: str = field(repr=False)
@@ -42,10 +42,10 @@ def migrate(
     loaded = load(path, environ=environ, cwd=cwd)
     if loaded.path is None:
         raise ConfigError(
-            DEFAULT_NAME, [Problem("", "no configuration file to migrate", "name it with --config")]
+            DEFAULT_NAME, [Problem("", "no configuration file to migrate", "give it with --config")]
         )
     if loaded.dialect != "v1":
-        raise ConfigError(str(loaded.path), [Problem(VERSION_KEY, "is v2 already: nothing to migrate")])
+        raise ConfigError(str(loaded.path), [Problem(VERSION_KEY, "already v2, nothing to migrate")])
     writer = _Writer(loaded)
     for name in V2.names:
         if KEYS[name.target].stored:
@@ -80,7 +80,7 @@ class _Writer:
         else:
             if origin.source == "environment":
                 self.warnings.append(
-                    f"{origin.key}: v2 does not read this variable, its value is now {name.key}"
+                    f"{origin.key}: v2 does not read this variable, its value was written to {name.key}"
                 )
             self.put(name, "" if value is None else value)
 
@@ -98,7 +98,7 @@ class _Writer:
 
 
 def _must_be_blanked(settings: Settings, target: str) -> bool:
-    """Whether v2 would give the backup side a value of the primary's that v1 does not."""
+    """Whether the backup side would inherit a value from the primary in v2 but not in v1."""
     name = target.removeprefix(f"{BACKUP}.")
     return (
         target.startswith(f"{BACKUP}.")

@@ -1,8 +1,8 @@
-"""Parsers: the text of one setting to its value.
+"""Parsers: from the text of one setting to its value.
 
-Files are read as text (``password: 0123`` stays four characters), so a parser sees the same string whether the
-value came from a file, the environment or ``--set``. It returns None where an empty text means *not set*, and raises
-`ValueError` with a message that completes ``<key>: ...`` and never repeats the value of a secret.
+Files are read as text (``password: 0123`` stays four characters), so a parser gets the same string from a file, the
+environment or ``--set``. It returns None if an empty text means *not set*, and raises `ValueError` with a message that
+completes ``<key>: ...`` and never contains the value of a secret.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 
 
 def text(raw: str) -> str:
-    """Any text; empty means *none*, which is a value: it is not inherited over."""
+    """Any text; empty means *none*, which is a value: nothing is inherited then."""
     return raw
 
 
 def word(raw: str) -> str | None:
-    """Text that cannot be meant empty."""
+    """Text; empty counts as unset."""
     return raw.strip() or None
 
 
@@ -78,7 +78,7 @@ def boolean(raw: str) -> bool | None:
 
 
 def size(raw: str) -> int | None:
-    """Bytes: ``2G``, ``512MB``, ``1GiB`` or a plain number; units are powers of 1024, as the Go tool takes them."""
+    """Bytes: ``2G``, ``512MB``, ``1GiB`` or a plain number; units are powers of 1024, as in the Go tool."""
     value = raw.strip()
     if not value:
         return None
@@ -102,7 +102,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of a dialect's own words, each standing for a value. The first word of a value is the one written."""
+    """One of a dialect's own words, each for a value. The first word of a value is the one to write."""
 
     words: Mapping[str, Any]
 
@@ -120,7 +120,7 @@ class Choice:
 
 
 def parse(parser: Parser, raw: Raw) -> Any:
-    """Applies ``parser`` to what a layer holds: one text, or a list of them."""
+    """Applies ``parser`` to a layer's value: a text, or a list of them."""
     if isinstance(raw, str):
         return parser(raw)
     if isinstance(parser, Listing):
@@ -129,7 +129,7 @@ def parse(parser: Parser, raw: Raw) -> Any:
 
 
 def masked_url(value: str) -> str:
-    """``value`` without the user and password that a URL may carry."""
+    """``value`` without the user and password that a URL may contain."""
     return re.sub(r"//[^/@\s]*@", "//***@", value)
 
 

@@ -1,6 +1,6 @@
-"""The settings that mbk runs with: typed, frozen, the same whichever dialect the file was written in.
+"""The settings that mbk runs with: typed, frozen, independent of the dialect of the file.
 
-:mod:`mbk.config.v1` and :mod:`mbk.config.v2` translate a file into these; nothing else knows the dialects.
+:mod:`mbk.config.v1` and :mod:`mbk.config.v2` translate a file into these; nothing else depends on the dialects.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ class MilvusSettings(_Frozen):
 
 
 class StorageChoice(_Frozen):
-    """One side's storage, before its plugin has seen it.
+    """One side's storage, before its plugin has validated it.
 
-    ``values`` are named as :class:`mbk.plugin.StorageSettings` says and hold only what somebody set, plus the classic
-    defaults of bucket and root path; secrets are `SecretStr`. ``keys`` gives for each name the key under which it was
-    set, in the user's own dialect, so that a plugin's complaint can be told in the user's words.
+    ``values`` are named as in :class:`mbk.plugin.StorageSettings` and contain only what was set, plus the classic defaults
+    of bucket and root path; secrets are `SecretStr`. ``keys`` maps each name to the key under which it was set, in the
+    user's own dialect, so that errors of a plugin can name it.
     """
 
     type: str
@@ -60,7 +60,7 @@ class StorageChoice(_Frozen):
 
 
 class BackupSettings(_Frozen):
-    """``collections`` and ``segments`` bound what is worked on at once. ``gc_pause_seconds`` is one lease."""
+    """``collections`` and ``segments`` limit what is processed at once. ``gc_pause_seconds`` is one lease."""
 
     collections: int = Field(4, ge=1)
     segments: int = Field(32, ge=1)
@@ -69,7 +69,7 @@ class BackupSettings(_Frozen):
 
 
 class RestoreSettings(_Frozen):
-    """``max_group_size`` in bytes: how much data of merged segments one import job takes at most."""
+    """``max_group_size`` in bytes: the maximum size of merged segments in one import job."""
 
     collections: int = Field(2, ge=1)
     import_jobs: int = Field(768, ge=1)
@@ -79,7 +79,7 @@ class RestoreSettings(_Frozen):
 
 
 class TransferSettings(_Frozen):
-    """``mode``: ``auto`` tries the server-side copy once and streams where it is refused."""
+    """``mode``: ``auto`` tries a server-side copy once and streams if it is refused."""
 
     mode: Literal["auto", "direct", "streaming"] = "auto"
     concurrency: int = Field(128, ge=1)

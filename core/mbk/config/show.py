@@ -1,4 +1,4 @@
-"""``config show``: every setting, its value, where it comes from. Secrets are masked."""
+"""``config show``: every setting, its value and its origin. Secrets are masked."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ MASK = "******"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """``parameter`` is the dialect's key, ``source_key`` the key, variable or flag that gave the value.
+    """``parameter`` is the dialect's key, ``source_key`` the key, variable or flag that set the value.
 
-    A storage value that nobody set is empty: its plugin knows the default, if there is one.
+    A storage value that is not set is empty: its plugin has the default, if there is one.
     """
 
     parameter: str
@@ -35,15 +35,15 @@ def show(loaded: LoadedConfig) -> list[Row]:
     for name in dialect.names:
         if not KEYS[name.target].stored:
             continue
-        target = _held_as(name, loaded)
+        target = _target(name, loaded)
         origin = loaded.origins.get(target, Origin("default", ""))
         value = written(name.parser, value_of(loaded.settings, target))
         rows.append(Row(name.key, value, origin.source, origin.key))
     return rows
 
 
-def _held_as(name: Name, loaded: LoadedConfig) -> str:
-    """The target of ``name``, also for a storage type whose values the dialect files under other names."""
+def _target(name: Name, loaded: LoadedConfig) -> str:
+    """The target of ``name``, also for a storage type whose values use the keys of others in this dialect."""
     side = KEYS[name.target].side
     if side is None:
         return name.target
@@ -53,7 +53,7 @@ def _held_as(name: Name, loaded: LoadedConfig) -> str:
 
 
 def value_of(settings: Settings, target: str) -> Any:
-    """The value behind a target; None for a storage value that is not set."""
+    """The value of a target; None for a storage value that is not set."""
     section, _, name = target.partition(".")
     holder = getattr(settings, section)
     if KEYS[target].side is None or name == "type":

@@ -1,10 +1,10 @@
-"""The two storages, Milvus' and the backup's: what each says for itself and what it takes over from the other.
+"""The two storages, Milvus' and the backup's: their own values and those inherited from each other.
 
-The backup side takes every value that it does not set from the primary, except those that the dialect does not
-inherit. Where the two types differ, only bucket and root path are taken: address and credentials of one vendor mean
-nothing to another. Credentials go as a group: a backup side with one of its own takes none of another kind. A session
-token goes only with its own access key. A primary without any credentials takes the backup side's, when both are the
-same kind of storage at the same address.
+The backup side inherits every value that it does not set from the primary, except those that the dialect excludes. If the
+two types differ, only bucket and root path are inherited: address and credentials of one vendor are useless for another.
+Credentials are inherited as a group: a backup side with its own inherits none of another kind. A session token is only
+inherited with its own access key. A primary without any credentials uses the backup side's, if both are the same kind of
+storage at the same address.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Sides:
 
 
 def choose(dialect: Dialect, values: Mapping[str, Any], given: Mapping[str, Origin]) -> Sides:
-    """From the parsed storage values of both sides (targets) and where they come from."""
+    """From the parsed storage values of both sides (by target) and their origins."""
     primary, backup = (_own(side, values, given) for side in (PRIMARY, BACKUP))
     for target, default in dialect.defaults.items():
         side, _, name = target.partition(".")
@@ -89,7 +89,7 @@ def _rename(side: _Side, dialect: Dialect) -> None:
 
 
 def _borrow(primary: _Side, backup: _Side, dialect: Dialect) -> None:
-    """``use_iam: false`` alone is no credential: the classic file carries it. An explicit empty text is: it means none."""
+    """``use_iam: false`` alone is not a credential: classic files contain it. An explicit empty text is: it means none."""
     if any(name in primary and primary[name].value is not False for name in _KINDS):
         return
     if any(name in backup and backup[name].value != _plain(primary.get(name)) for name in _ENDPOINT):
@@ -112,20 +112,20 @@ def _inherit(primary: _Side, backup: _Side, dialect: Dialect, *, same: bool) -> 
 
 
 def _is_its_own(side: _Side, other: _Side, name: str) -> bool:
-    """Whether a side says a value that is neither empty, nor ``use_iam: false``, nor the other side's."""
+    """Whether a side sets a value that is neither empty, nor ``use_iam: false``, nor the other side's."""
     value = _plain(side.get(name))
     return bool(value) and value != _plain(other.get(name))
 
 
 def _goes_with(name: str, own: Set[str]) -> bool:
-    """Whether a value may be inherited beside these credentials that the side has of its own."""
+    """Whether a value may be inherited by a side with these credentials of its own."""
     if name not in _KINDS:
         return True
     if name == "account_name":
-        # A signature and a role need it as well; a connection string names its own account.
+        # A signature and a role need it, too; a connection string contains its own account.
         return "connection_string" not in own
     if name == "use_iam":
-        # A machine's role is not one account's.
+        # A machine's role is not tied to an account.
         return own == {"account_name"}
     return _KINDS[name] in {_KINDS[other] for other in own}
 
@@ -155,7 +155,7 @@ def _plain(value: _Value | None) -> Any:
 
 
 def _key(dialect: Dialect, side: str, name: str) -> str:
-    """The dialect's key of a value; for one it files under another name, that other's."""
+    """The dialect's key of a value, which may be the key of another one."""
     for old_names in dialect.renamed.values():
         name = next((old for old, new in old_names.items() if new == name), name)
     known = dialect.by_target.get(f"{side}.{name}")

@@ -1,4 +1,4 @@
-"""Finding and reading the file: YAML to ``{dotted key: text}``, with every problem of its form."""
+"""Finds and reads the file: YAML to ``{dotted key: text}``, with all problems of its structure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NULL, _MERGE = "tag:yaml.org,2002:null", "tag:yaml.org,2002:merge"
 
 @dataclass(slots=True)
 class Flat:
-    """The settings of a file: each known key as written, with its raw text; what is wrong and what is unknown."""
+    """The settings of a file: each known key as written, with its raw text; problems and unknown keys."""
 
     values: dict[str, Raw] = field(default_factory=dict, repr=False)
     unknown: list[str] = field(default_factory=list)
@@ -30,9 +30,9 @@ class Flat:
 
 
 def find(path: str | PathLike[str] | None, environ: Mapping[str, str], cwd: Path) -> Path | None:
-    """The file: as given, then in ``$MILVUSCONF``, then in ``./configs``. None when nobody named one and none is there.
+    """The file: as given, then in ``$MILVUSCONF``, then in ``./configs``. None if none was named and none exists.
 
-    Raises `ConfigError` naming the places when a named file is in none of them.
+    Raises `ConfigError` with the searched places if a named file is in none of them.
     """
     given = Path(path if path is not None else DEFAULT_NAME)
     places = [given]
@@ -45,18 +45,18 @@ def find(path: str | PathLike[str] | None, environ: Mapping[str, str], cwd: Path
     if path is None:
         return None
     looked = ", ".join(str(place) for place in dict.fromkeys(places))
-    raise ConfigError(str(given), [Problem("", f"no such configuration file (looked at {looked})")])
+    raise ConfigError(str(given), [Problem("", f"no such configuration file (searched: {looked})")])
 
 
 def _present(path: Path) -> bool:
     try:
         return path.exists()
     except OSError:
-        return True  # there, and not to be looked at: reading it says why
+        return True  # it exists but is not accessible: reading it reports why
 
 
 def read(path: Path, cwd: Path) -> yaml.MappingNode | None:
-    """The root of the file; None for an empty file. Raises `ConfigError` when there is no mapping to be had."""
+    """The root of the file; None for an empty file. Raises `ConfigError` if it is not a mapping."""
     import yaml
 
     text = _text(path, cwd)
@@ -79,28 +79,28 @@ def _text(path: Path, cwd: Path) -> str:
         return (cwd / path).read_bytes().decode("utf-8-sig")
     except OSError as exc:
         reason = (exc.strerror or "unreadable").lower()
-        raise ConfigError(str(path), [Problem("", f"cannot be read: {reason}")]) from exc
+        raise ConfigError(str(path), [Problem("", f"cannot read the file: {reason}")]) from exc
     except UnicodeDecodeError as exc:
         message = f"not UTF-8 text (byte {exc.start + 1})"
         raise ConfigError(str(path), [Problem("", message, "save the file as UTF-8")]) from exc
 
 
 def _syntax(exc: yaml.YAMLError) -> Problem:
-    """Where and what. The parser's quotation of the line is left out: it may hold a secret."""
+    """Position and problem. The parser's quotation of the line is left out: it may contain a secret."""
     import yaml
 
     if isinstance(exc, yaml.MarkedYAMLError) and exc.problem_mark is not None:
         place = f"line {exc.problem_mark.line + 1}, column {exc.problem_mark.column + 1}"
         what = exc.problem or "malformed"
         if "alias" in what:
-            return Problem("", f"YAML error at {place}: an unknown alias", "quote a value that begins with *")
+            return Problem("", f"YAML error at {place}: unknown alias", "quote values that start with *")
         hint = None
         if "cannot start any token" in what:
-            hint = "indent with spaces, not tabs, and quote values that begin with a special character"
+            hint = "indent with spaces, not tabs, and quote values that start with a special character"
         elif "another document" in what:
             hint = "keep one document: remove the ---"
         return Problem("", f"YAML error at {place}: {what}", hint)
-    return Problem("", "YAML error: the file holds control characters")
+    return Problem("", "YAML error: the file contains control characters")
 
 
 def version(root: yaml.MappingNode | None) -> str:
@@ -121,21 +121,21 @@ def flatten(root: yaml.MappingNode | None, dialect: Dialect) -> Flat:
 
 
 def _walk(node: yaml.MappingNode, prefix: str, dialect: Dialect, flat: Flat) -> None:
-    """Descends only into sections of the dialect: they are finite, so that a self-referring file ends, too."""
+    """Descends only into sections of the dialect: they are finite, so a file that refers to itself is no problem."""
     import yaml
 
     lines: dict[str, int] = {}
     for key_node, value, merged in _pairs(node):
         if not isinstance(key_node, yaml.ScalarNode):
             flat.problems.append(
-                Problem(prefix.rstrip("."), f"a key on line {_line(key_node)} is not a name")
+                Problem(prefix.rstrip("."), f"the key on line {_line(key_node)} is not a plain name")
             )
             continue
         key = prefix + key_node.value
         if merged and key.lower() in lines:
             continue
         if key.lower() in lines:
-            message = f"written twice, on lines {lines[key.lower()]} and {_line(key_node)}"
+            message = f"set twice, on lines {lines[key.lower()]} and {_line(key_node)}"
             flat.problems.append(Problem(key, message, "keep one of them"))
             continue
         lines[key.lower()] = _line(key_node)

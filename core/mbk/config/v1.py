@@ -1,6 +1,6 @@
 """Dialect v1: the flat file of the Go tool 0.1 to 0.5 (``minio.*``), its variables, its names of storage types.
 
-Vendors are named here because they are words of this dialect; the rest of the configuration knows none.
+Vendors are named here because this dialect has words for them; the rest of the configuration names none.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from mbk.config.keys import BACKUP, PRIMARY, SERVER, Dialect, Name
 
 DEFAULT_TYPE = "minio"
 
-#: Spellings of one storage type, by the spelling under which they are compared.
+#: Spellings of storage types, by canonical spelling.
 SPELLINGS = {
     **dict.fromkeys(("ali", "aliyun", "alibaba", "alicloud"), "aliyun"),
     **dict.fromkeys(("tc", "tencent"), "tencent"),

@@ -1,4 +1,4 @@
-"""Dialect v2: the nested file that begins with ``configVersion: v2``. Its variables hold credentials only."""
+"""Dialect v2: the nested file that starts with ``configVersion: v2``. Its variables are for credentials only."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What `mbk demo` runs on: a real Milvus started from the PyPI package `milvus`, without Docker."""
+"""The server of `mbk demo`: a real Milvus from the PyPI package `milvus`, without Docker."""

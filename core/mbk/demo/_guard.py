@@ -1,8 +1,8 @@
-"""Stands between us and the server, so that no server outlives us.
+"""A process between us and the server, so that no server outlives us.
 
 Run as a script: ``python -I -S _guard.py JSON`` with ``{"parent", "grace", "command", "env"}``. It starts the
-command and ends it when asked to (SIGTERM) or when the parent process is gone, however it went: SIGTERM first,
-SIGKILL after ``grace`` seconds. It exits when the command has.
+command and ends it on SIGTERM or when the parent process is gone, for whatever reason: SIGTERM first, SIGKILL after
+``grace`` seconds. It exits when the command has.
 
 A process of its own rather than PR_SET_PDEATHSIG on the server itself: that signal is sent when the *thread* which
 started the child ends, and setting it needs code between fork and exec, unsafe in a process with threads (gRPC has
@@ -24,7 +24,7 @@ WATCHED = {signal.SIGTERM, signal.SIGCHLD}
 
 
 def main(parent: int, grace: float, command: list[str], env: dict[str, str]) -> int:
-    # Blocked before the child exists: a SIGTERM from now on waits to be read instead of ending the guard alone.
+    # Blocked before the child exists: from now on a SIGTERM waits to be read instead of ending only the guard.
     signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
     if os.getppid() != parent:
         return 0

@@ -45,16 +45,16 @@ class EmbeddedMilvus:
 
     ``wheel`` is the directory of the unpacked package `milvus`, the installed one by default. ``cache`` is the
     directory under which its binaries are unpacked once, as ``milvus-<version>``; by default the user's cache.
-    With ``storage`` its data lie on S3 (2.3 and later), otherwise in `storage_root`. ``overrides`` are dotted keys
+    With ``storage`` its data is on S3 (2.3 and later), otherwise in `storage_root`. ``overrides`` are dotted keys
     of ``milvus.yaml``, such as ``{"dataCoord.segment.assignmentExpiration": 200}``. ``grace``: seconds that the server
     gets to end by itself before it is killed; no acknowledged row is lost either way.
 
-    Raises `MilvusUnavailable` where the platform has no such server, `MissingDependency` where the package is not
+    Raises `MilvusUnavailable` if there is no such server for the platform, `MissingDependency` if the package is not
     installed. As a context manager it starts on entry and stops on exit.
 
-    Several run at once: each has free ports of its own. Clients are told 127.0.0.1, and etcd listens nowhere else.
+    Several can run at once, each with its own free ports. Clients use 127.0.0.1, and etcd listens nowhere else.
     The gRPC ports (proxy and the inner roles) and the management port cannot be bound to one interface: Milvus
-    listens on all of them whatever ``<role>.ip`` says, so a demo on a machine in a hostile network is open to it.
+    listens on all of them whatever ``<role>.ip`` says, so in a hostile network a demo is exposed.
 
     The server does not outlive this process, not even when this process is killed: see `mbk.demo._guard`.
     Restarting a used ``home`` keeps its data but takes up to a minute until queries answer.
@@ -123,7 +123,7 @@ class EmbeddedMilvus:
         """Start the server and return when it reports itself healthy; does nothing when it runs already.
 
         Raises `MilvusUnavailable` as soon as the process dies, or after ``timeout`` seconds without health; the
-        error's note is the telling part of the log. No process is left behind then, nor after an interrupt.
+        error's note is the relevant part of the log. No process is left behind then, nor after an interrupt.
         """
         if self._process is not None:
             return
@@ -141,7 +141,7 @@ class EmbeddedMilvus:
             self.stop()
             if fresh:
                 self._forget_state()
-        raise self._failure(f"found its ports taken {PORT_ATTEMPTS} times")
+        raise self._failure(f"could not bind its ports in {PORT_ATTEMPTS} attempts")
 
     def stop(self) -> None:
         """End the server: SIGTERM, SIGKILL after ``grace`` seconds (it often hangs after real use).
@@ -186,7 +186,7 @@ class EmbeddedMilvus:
             )
 
     def _environment(self, binaries: Path) -> dict[str, str]:
-        # Milvus reads its settings from the environment too: a stray MINIO_PORT would win over milvus.yaml.
+        # Milvus reads its settings from the environment, too: a stray MINIO_PORT would override milvus.yaml.
         kept = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
         return kept | {
             "LD_LIBRARY_PATH": str(binaries),
@@ -203,7 +203,7 @@ class EmbeddedMilvus:
             if healthy:
                 return True
             if self._process is None or self._process.poll() is not None:
-                raise self._failure("ended while starting")
+                raise self._failure("exited while starting")
             if time.monotonic() > deadline:
                 raise self._failure(f"was not ready after {timeout:g} s")
             time.sleep(_POLL_SECONDS)
@@ -217,7 +217,7 @@ class EmbeddedMilvus:
         return True
 
     def _forget_state(self) -> None:
-        # The half start's sessions in etcd would keep the next one waiting until they expire.
+        # The sessions of the failed start in etcd would block the next one until they expire.
         for name in _STATE:
             shutil.rmtree(self.home / name, ignore_errors=True)
 
@@ -246,8 +246,12 @@ class EmbeddedMilvus:
         secrets = (self.storage.secret_access_key,) if self.storage else ()
         report = dead_server_report(self._console_text(), secrets=secrets)
         error = MilvusUnavailable(
-            f"the embedded Milvus {self.version} {what}" + (f" ({report.reason})" if report.reason else ""),
-            hint=f"its logs are in {self.log_directory}",
+            "the embedded Milvus {version} {reason}",
+            code="embedded-milvus-failed",
+            version=self.version,
+            reason=f"{what} ({report.reason})" if report.reason else what,
+            logs=self.log_directory,
+            hint="its logs are in {logs}",
         )
         if report.excerpt:
             error.add_note(report.excerpt)

@@ -1,4 +1,4 @@
-"""The story of ``mbk demo``: make a collection, back it up, restore it beside the original, compare row by row."""
+"""The steps of ``mbk demo``: create a collection, back it up, restore it beside the original, compare row by row."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """``rows`` were compared and found the same. ``directory`` holds the files; None on a server of the user's."""
+    """``rows`` were compared and are identical. ``directory`` contains the files; None on the user's own server."""
 
     milvus_version: str
     collection: str
@@ -62,11 +62,11 @@ def run_demo(
     rows: int = ROWS,
     on_event: OnEvent | None = None,
 ) -> DemoResult:
-    """Plays the story, on the server of ``settings`` or else on an embedded Milvus living in ``directory``.
+    """Runs the demo on the server of ``settings``, or on an embedded Milvus in ``directory``.
 
-    The directory must be new or empty; it is kept. Raises `VerificationFailed` when a row differs,
-    `CollectionExists` when a server of the user's has collections of these names (they are left alone), and what
-    `EmbeddedMilvus` raises where it cannot run.
+    The directory must be new or empty; it is kept. Raises `VerificationFailed` if a row differs, `CollectionExists` if the
+    user's server has collections with these names (they are not touched), and what `EmbeddedMilvus` raises if it cannot
+    run.
     """
     if settings is not None:
         from mbk.model.reports import default_name
@@ -85,7 +85,7 @@ def _embedded(directory: Path | None, say: Say) -> Iterator[_Stage]:
         say(f"Milvus {server.version} runs at {server.address}:{server.port} (started in {took:.1f} s)")
         config = home / "backup.yaml"
         config.write_text(_config(server, home / "backup"), encoding="utf-8")
-        # The user's variables (MILVUS_PORT ...) are about another server.
+        # The user's variables (MILVUS_PORT ...) are for another server.
         yield _Stage(load(config, environ={}).settings, "demo", home)
 
 
@@ -98,10 +98,19 @@ def _fresh(directory: Path | None) -> Path:
         used = any(home.iterdir())
     except OSError as exc:
         raise UsageError(
-            "{home}: {strerror}", code="told", home=home, strerror=exc.strerror, hint="give another --dir"
+            "cannot use {directory}: {reason}",
+            code="demo-directory-unusable",
+            directory=home,
+            reason=exc.strerror,
+            hint="choose another directory with --dir",
         ) from exc
     if used:
-        raise UsageError("{home} is not empty", code="empty", home=home, hint="give a new --dir")
+        raise UsageError(
+            "{directory} is not empty",
+            code="demo-directory-not-empty",
+            directory=home,
+            hint="choose a new directory with --dir",
+        )
     return home
 
 
@@ -126,25 +135,25 @@ def _play(stage: _Stage, *, say: Say, rows: int, on_event: OnEvent | None) -> De
         for name in (COLLECTION, restored):
             if client.has_collection(name):
                 raise CollectionExists(
-                    "collection {name!r} exists",
-                    code="collection-exists",
-                    name=name,
-                    hint="drop it if it is of an earlier demo",
+                    "collection {collection!r} already exists",
+                    code="demo-collection-exists",
+                    collection=name,
+                    hint="drop it if it is from an earlier demo",
                 )
         _fill(client, rows)
         say(f"{COLLECTION}: {rows} rows inserted, index built, loaded")
         created = session.create(stage.backup, filter=COLLECTION, on_event=on_event)
-        say(f"create -n {stage.backup}: {_told(created)}, at {created.location}")
+        say(f"create -n {stage.backup}: {_summary(created)}, at {created.location}")
         report = session.restore(stage.backup, suffix=SUFFIX, rebuild_index=True, on_event=on_event)
-        say(f"restore -n {stage.backup} -s {SUFFIX}: {_told(report)}, as {restored}")
+        say(f"restore -n {stage.backup} -s {SUFFIX}: {_summary(report)}, as {restored}")
         client.load_collection(restored)
         same = _compare(client, COLLECTION, restored, rows)
-    say(f"compared row by row: {same} of {rows} rows of {restored} are those of {COLLECTION}")
+    say(f"compared row by row: {same} of {rows} rows of {restored} are the same as in {COLLECTION}")
     if same != rows:
         raise VerificationFailed(
-            "{fact} of {rows} rows differ",
-            code="rows-differ",
-            fact=rows - same,
+            "{differing} of {rows} rows differ",
+            code="demo-rows-differ",
+            differing=rows - same,
             rows=rows,
             location=created.location,
             hint="the backup is at {location}",
@@ -165,7 +174,7 @@ def _play(stage: _Stage, *, say: Say, rows: int, on_event: OnEvent | None) -> De
     return result
 
 
-def _told(report: RunReport) -> str:
+def _summary(report: RunReport) -> str:
     objects = sum(item.objects for item in report.collections)
     present = [item.rows_present for item in report.collections if item.rows_present is not None]
     rows = f"{sum(present)} rows, " if present else ""
@@ -189,10 +198,10 @@ def _where(result: DemoResult, stage: _Stage, say: Say) -> None:
 
 @contextmanager
 def _client(session: Session) -> Iterator[MilvusClient]:
-    """A user's client of the session's server; its errors become ours."""
+    """A pymilvus client of the session's server; its errors are mapped to ours."""
     from pymilvus import MilvusClient, MilvusException
 
-    version = session.milvus.version  # an unreachable server is told in our own words
+    version = session.milvus.version  # an unreachable server raises our own error
     milvus = session.settings.milvus
     secure = milvus.tls_mode != "disabled"
     try:
@@ -208,8 +217,8 @@ def _client(session: Session) -> Iterator[MilvusClient]:
             client.close()
     except MilvusException as exc:
         raise MilvusError(
-            "Milvus {version} refused: {reason}",
-            code="milvus-refused",
+            "Milvus {version} returned an error: {reason}",
+            code="milvus-client-error",
             version=version,
             reason=exc.message,
             server_code=exc.code,
@@ -252,16 +261,16 @@ def _row(key: int, chance: random.Random) -> dict[str, Any]:
 
 
 def _compare(client: MilvusClient, left: str, right: str, rows: int) -> int:
-    """How many rows of ``left`` are in ``right`` with the same values; rows of ``right`` alone count against it."""
+    """How many rows of ``left`` are in ``right`` with the same values, minus the rows that are only in ``right``."""
     originals, copies = _rows(client, left, rows), _rows(client, right, rows)
     same = sum(copies.get(key) == row for key, row in originals.items())
     return same - len(copies.keys() - originals.keys())
 
 
 def _rows(client: MilvusClient, collection: str, rows: int) -> dict[int, dict[str, Any]]:
-    found = {}
+    by_key = {}
     for first in range(0, rows, _BATCH):
         window = f"pk >= {first} and pk < {first + _BATCH}"
         for row in client.query(collection, filter=window, output_fields=_FIELDS):
-            found[row["pk"]] = {name: row[name] for name in _FIELDS}
-    return found
+            by_key[row["pk"]] = {name: row[name] for name in _FIELDS}
+    return by_key

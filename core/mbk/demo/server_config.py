@@ -1,4 +1,4 @@
-"""The files an embedded Milvus reads, made from the template that its package carries, and the ports in them."""
+"""The configuration files of an embedded Milvus, made from the template in its package, and the ports in them."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ class S3Target:
 def free_ports(count: int) -> list[int]:
     """``count`` different TCP ports on which nothing listens now.
 
-    Below the range the kernel takes client ports from: a server needs seconds until it listens on all of its
-    ports, and a client port asked for meanwhile must not be one of them.
+    They are below the kernel's range of client ports: a server takes seconds until it listens on all of its ports, and
+    no client connection may get one of them meanwhile.
     """
     candidates = random.sample(range(_FIRST_PORT, _first_client_port()), k=_first_client_port() - _FIRST_PORT)
     chosen: list[int] = []
-    with ExitStack() as held:
+    with ExitStack() as listeners:
         for port in candidates:
             if len(chosen) == count:
                 break
-            listener = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            listener = listeners.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 listener.bind(("", port))
@@ -88,9 +88,9 @@ def milvus_config(
     storage: S3Target | None = None,
     overrides: Mapping[str, object] | None = None,
 ) -> dict[str, Any]:
-    """The tree of ``milvus.yaml`` for a standalone server living in ``home``; ``overrides`` (dotted keys) win."""
+    """The tree of ``milvus.yaml`` for a standalone server in ``home``; ``overrides`` (dotted keys) take precedence."""
     tree = parse_template(template)
-    # 2.2 writes the endpoints as a list, 2.3 as a text; each refuses the other's.
+    # 2.2 expects the endpoints as a list, 2.3 as a string; each refuses the other form.
     endpoint = f"{LOOPBACK}:{ports['etcdClient']}"
     endpoints = [endpoint] if isinstance(tree["etcd"]["endpoints"], list) else endpoint
     settings: dict[str, object] = {
@@ -160,7 +160,7 @@ def etcd_config(home: Path, ports: Mapping[str, int]) -> dict[str, Any]:
 
 
 def write_configs(home: Path, milvus: Mapping[str, Any], etcd: Mapping[str, Any]) -> None:
-    """Write ``home/configs``, readable by the owner alone: ``milvus.yaml`` holds the storage's secret key."""
+    """Write ``home/configs``, readable only by the owner: ``milvus.yaml`` contains the storage's secret key."""
     import yaml
 
     configs = home / "configs"

@@ -1,4 +1,4 @@
-"""What a Milvus server's output says about why it did not start."""
+"""Finds the reason in a Milvus server's output why it did not start."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _DEATH = re.compile(
     r"^(?:panic:|fatal error:|terminate called|.*\[FATAL\])|error while loading shared libraries"
 )
 _ERROR = re.compile(r"\[error=(?:\"((?:[^\"\\]|\\.)*)\"|([^\]]*))\]")
-# What every other role says while it waits for the one that really failed.
+# Messages of the other roles while they wait for the one that failed.
 _FOLLOWERS = ("find no available", "empty grpc client", "leader changed")
 
 
 @dataclass(frozen=True, slots=True)
 class ServerReport:
-    """``reason`` is one line; ``excerpt`` the lines around it. Both are empty when the server said nothing."""
+    """``reason`` is one line; ``excerpt`` the lines around it. Both are empty if there is no output."""
 
     reason: str
     excerpt: str
@@ -30,9 +30,9 @@ def port_was_taken(output: str) -> bool:
 
 
 def dead_server_report(output: str, *, secrets: tuple[str, ...] = ()) -> ServerReport:
-    """Why the server ended: its panic with what follows, else its last own error, else its last line.
+    """Why the server ended: its panic with what follows, otherwise its last own error, otherwise its last line.
 
-    A Go panic is followed by the stacks of hundreds of goroutines, so the end of the output alone says nothing.
+    A Go panic is followed by the stacks of hundreds of goroutines, so the end of the output is useless.
     Each of ``secrets`` is replaced by ``***``.
     """
     for secret in filter(None, secrets):

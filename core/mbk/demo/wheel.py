@@ -1,4 +1,4 @@
-"""The PyPI package `milvus`: is there one for this machine, where is it, and its server unpacked for use.
+"""The PyPI package `milvus`: finds it, checks the platform, and unpacks its server.
 
 The package is never imported: its own Python API unpacks a quarter of a GiB into every data directory and
 allows one instance only.
@@ -18,13 +18,13 @@ from pathlib import Path
 
 from mbk.errors import MbkError, MilvusUnavailable, MissingDependency
 
-ELSEWHERE = "point it at a server: mbk demo --milvus-address HOST --milvus-port PORT"
+ELSEWHERE = "use a server of your own: mbk demo --milvus-address HOST --milvus-port PORT"
 INSTALL = "pip install 'mbk[demo]'"
 _ABANDONED_AFTER = 3600.0
 
 
 def platform_reason(system: str, machine: str, libc: str) -> str | None:
-    """Why no embedded Milvus exists for such a machine, or None. Arguments as the `platform` module says them."""
+    """Why there is no embedded Milvus for such a machine, or None. Arguments as in the `platform` module."""
     if system != "Linux":
         name = {"Darwin": "macOS"}.get(system, system or "this system")
         return f"no embedded Milvus for {name} on {machine}: it is built for Linux on x86_64 only"
@@ -40,7 +40,7 @@ def this_platform_reason() -> str | None:
 
 
 def embedded_supported() -> str | None:
-    """None when an embedded Milvus can be started here, otherwise one line saying why not and what to do."""
+    """None if an embedded Milvus can be started here, otherwise one line that says why not and what to do."""
     try:
         locate_wheel()
     except MbkError as error:
@@ -51,30 +51,30 @@ def embedded_supported() -> str | None:
 def locate_wheel(wheel: Path | None = None) -> Path:
     """The directory of the package `milvus`: ``wheel`` if given, else the installed one.
 
-    Raises `MilvusUnavailable` where the platform has no such package, `MissingDependency` where it is not installed.
+    Raises `MilvusUnavailable` if there is no such package for the platform, `MissingDependency` if it is not installed.
     """
     if reason := this_platform_reason():
-        raise _Unsupported(reason, hint=ELSEWHERE)
+        raise _Unsupported("{reason}", code="embedded-milvus-unsupported", reason=reason, hint=ELSEWHERE)
     if wheel is None:
         spec = importlib.util.find_spec("milvus")
         places = list(spec.submodule_search_locations or ()) if spec else []
         wheel = next((Path(place) for place in places if _holds_server(Path(place))), None)
         if wheel is None:
             raise MissingDependency(
-                "the embedded Milvus is not installed", code="embedded-milvus-installed", hint=INSTALL
+                "the embedded Milvus is not installed", code="embedded-milvus-missing", hint=INSTALL
             )
     elif not _holds_server(wheel):
         raise MissingDependency(
-            "{wheel} is not the unpacked package 'milvus'",
-            code="unpacked-package-milvus",
-            wheel=wheel,
+            "{path} does not contain the package 'milvus'",
+            code="embedded-milvus-not-found",
+            path=wheel,
             hint=INSTALL,
         )
     return wheel.resolve()
 
 
 class _Unsupported(MilvusUnavailable):
-    """Unlike an unreachable server, a missing one does not come by trying again."""
+    """Unlike for an unreachable server, a retry does not help."""
 
     retryable = False
 
@@ -90,7 +90,10 @@ def wheel_version(wheel: Path) -> str:
     )
     if found is None:
         raise MissingDependency(
-            "{wheel} does not say its version", code="does-say-version", wheel=wheel, hint=INSTALL
+            "cannot find the version of the package 'milvus' in {path}",
+            code="embedded-milvus-unversioned",
+            path=wheel,
+            hint=INSTALL,
         )
     return found[1]
 
@@ -102,10 +105,10 @@ def default_cache() -> Path:
 
 
 def unpack_server(wheel: Path, cache: Path) -> Path:
-    """The directory with the server's binaries, ``<cache>/milvus-<version>``; unpacked if it is not there yet.
+    """The directory with the server's binaries, ``<cache>/milvus-<version>``; unpacked if it does not exist yet.
 
-    The directory appears by a rename when it is whole, so a killed unpack leaves nothing that is believed, and
-    of two processes at once both get a whole one.
+    The complete directory is renamed into place, so a killed unpack leaves nothing that could be mistaken for it, and two
+    processes at once both get a complete one.
     """
     target = cache / f"milvus-{wheel_version(wheel)}"
     if target.is_dir():
@@ -121,20 +124,20 @@ def unpack_server(wheel: Path, cache: Path) -> Path:
             shutil.rmtree(partial, ignore_errors=True)
     except (lzma.LZMAError, EOFError) as exc:
         raise MbkError(
-            "the package in {wheel} is damaged",
-            code="package-damaged",
-            wheel=wheel,
-            INSTALL=INSTALL,
-            hint="{INSTALL} --force-reinstall",
+            "the package 'milvus' in {path} is damaged",
+            code="embedded-milvus-damaged",
+            path=wheel,
+            command=INSTALL,
+            hint="{command} --force-reinstall",
         ) from exc
     except OSError as exc:
         reason = exc.strerror or str(exc)
         raise MbkError(
-            "cannot unpack Milvus (250 MB) into {cache}: {reason}",
-            code="cannot-unpack-milvus-250",
-            cache=cache,
+            "cannot unpack Milvus (250 MB) to {path}: {reason}",
+            code="embedded-milvus-unpack-failed",
+            path=cache,
             reason=reason,
-            hint="set XDG_CACHE_HOME to another place",
+            hint="set XDG_CACHE_HOME to another directory",
         ) from exc
     return target
 
@@ -152,7 +155,7 @@ def _publish(partial: Path, target: Path) -> None:
     try:
         partial.rename(target)
     except OSError:
-        # Another process was first; a directory is never replaced by rename while it holds files.
+        # Another process was first: rename does not replace a directory that contains files.
         if not target.is_dir():
             raise
 

@@ -1,4 +1,4 @@
-"""The Milvus port over gRPC. Nothing heavy is loaded before :func:`connect` is called."""
+"""The Milvus port over gRPC. Heavy imports happen only in :func:`connect`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["connect", "connect_replication"]
 
 
 def connect(settings: MilvusSettings) -> Milvus:
-    """A connected client, its server's version and features known. Close it after use.
+    """A connected client that knows its server's version and features. Close it after use.
 
-    Answers within about 10 s: `MilvusUnavailable` where nobody answers or the TLS settings do not fit,
+    Returns within about 10 s: `MilvusUnavailable` if the server does not respond or the TLS settings do not match,
     `AuthenticationFailed` for a wrong user or password, `ConfigError` for a certificate that cannot be read.
     """
     from mbk.milvus.adapter import MilvusAdapter
@@ -31,9 +31,9 @@ def connect(settings: MilvusSettings) -> Milvus:
 
 
 def connect_replication(settings: MilvusSettings, *, source: str, target: str, control: str) -> Replication:
-    """A writer of messages of cluster ``source`` into the log of ``target``, which the settings lead to.
+    """Writes messages of cluster ``source`` to the log of ``target``, the cluster that the settings point to.
 
-    ``control`` is the source's control channel. Raises as :func:`connect`. Close it after use.
+    ``control`` is the source's control channel. Raises like :func:`connect`. Close it after use.
     """
     from mbk.milvus.channel import Channel
     from mbk.milvus.replicate import MilvusReplication

@@ -1,4 +1,4 @@
-"""The Milvus port over gRPC and, for what only that can, REST: for servers from 2.2 on."""
+"""The Milvus port over gRPC, and over REST for what only REST can do: for servers from 2.2 on."""
 
 from __future__ import annotations
 

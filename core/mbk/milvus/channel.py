@@ -1,4 +1,4 @@
-"""One gRPC channel to one server: TLS, login, the database of each call, and errors in our words."""
+"""One gRPC channel to one server: TLS, login, the database of each call, and errors as `mbk.errors`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CONNECT_SECONDS = 10.0
 CALL_SECONDS = 180.0
 SDK_TYPE = "BackupToolCustomSDK"
 
-# Retries are the engine's: hidden ones multiply with its own and hide what is wrong.
+# The engine retries: hidden retries would multiply with its own and hide the cause.
 _OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -35,7 +35,7 @@ _OPTIONS = (
 
 
 class Channel:
-    """Connected when constructed, within ``patience`` seconds. ``versions`` are the server's own strings, the best first."""
+    """Connected once constructed, within ``patience`` seconds. ``versions``: the server's own strings, the most precise first."""
 
     def __init__(self, settings: MilvusSettings, *, patience: float = CONNECT_SECONDS) -> None:
         self.target = f"{settings.address}:{settings.port}"
@@ -62,7 +62,7 @@ class Channel:
         timeout: float = CALL_SECONDS,
         checked: bool = True,
     ) -> Any:
-        """The response to one attempt. ``what`` names the deed in errors; unchecked responses may be failures."""
+        """The response to one attempt. ``what`` describes the call in errors; unchecked responses may be failures."""
         metadata = (*self._metadata, ("dbname", database))
         try:
             response = getattr(self._stub, method)(request, timeout=timeout, metadata=metadata)
@@ -73,11 +73,11 @@ class Channel:
         return response
 
     def stream(self, method: str, requests: Iterator[Any], *, extra: Sequence[tuple[str, str]] = ()) -> Any:
-        """An open call that sends ``requests`` and can be iterated for the answers; its errors are gRPC's own."""
+        """An open call that sends ``requests``; iterate it for the answers. Its errors are gRPC's own."""
         return getattr(self._stub, method)(requests, metadata=(*self._metadata, *extra))
 
     def implements(self, method: str, request: Any) -> bool:
-        """Whether the server knows the call at all, whatever it answers to this one."""
+        """Whether the server implements the call, whatever its answer to this request."""
         try:
             self.call(method, request, f"probe {method}", timeout=self._patience, checked=False)
         except Unsupported:
@@ -105,9 +105,9 @@ class Channel:
             pass
         if not any(is_release(version) for version in versions):
             request = milvus.GetVersionRequest()
-            told = self.call("GetVersion", request, "get version", timeout=self._patience).version
-            # A build tag that is no release says less than this.
-            versions.insert(0, told)
+            version = self.call("GetVersion", request, "get version", timeout=self._patience).version
+            # More precise than a build tag that is not a release.
+            versions.insert(0, version)
         return tuple(version for version in versions if version)
 
 
@@ -144,7 +144,7 @@ def _open(settings: MilvusSettings, target: str) -> Any:
 
 def _read(setting: str, path: str) -> bytes:
     if not path:
-        raise ConfigError("milvus", [Problem(setting, "is needed for milvus.tlsMode mutual (2)")])
+        raise ConfigError("milvus", [Problem(setting, "required for milvus.tlsMode mutual (2)")])
     try:
         return Path(path).read_bytes()
     except OSError as exc:

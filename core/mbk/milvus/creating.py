@@ -1,4 +1,4 @@
-"""Making collections whose fields have the ids of the source, on servers of every version."""
+"""Creates collections whose fields have the same ids as in the source, on servers of every version."""
 
 from __future__ import annotations
 
@@ -21,24 +21,30 @@ from mbk.milvus.schema import (
     write_struct,
 )
 from mbk.milvus.server import Server, name_of
-from mbk.model.records import CollectionSchema, FieldSchema, KeyValue, StructArrayFieldSchema
+from mbk.model.records import (
+    DEFAULT_DATABASE,
+    CollectionSchema,
+    FieldSchema,
+    KeyValue,
+    StructArrayFieldSchema,
+)
 from mbk.ports.milvus.values import Feature
 
-#: With it a server takes functions without asking their remote side; from 2.6.8 on.
+#: With it a server accepts functions without calling their remote services; from 2.6.8 on.
 FUNCTION_CHECK_OFF = "disable_func_runtime_check"
 DYNAMIC_FIELD = "dynamicfield.enabled"
 
 
 class Creating:
-    """Remembers what it began and did not finish, so that a call that failed can be made again."""
+    """Remembers unfinished collections, so that a call that failed can be repeated."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        #: Collections that were created here: their later fields are missing, or the check of them.
+        #: Collections that were created but still lack fields, or the check of their field ids.
         self._unfinished: set[tuple[str, str]] = set()
 
     def forget(self, database: str, collection: str) -> None:
-        """The collection is dropped: its name is free for another one."""
+        """The collection is dropped, so its name may be reused."""
         self._unfinished.discard((database, collection))
 
     def create(
@@ -51,7 +57,7 @@ class Creating:
         partitions: int = 0,
         properties: Sequence[KeyValue] = (),
     ) -> None:
-        """As `mbk.ports.milvus.roles.Definitions.create_collection`, for a schema without problems."""
+        """Like `mbk.ports.milvus.roles.Definitions.create_collection`, for a schema without problems."""
         union = [pair for pair in merged(schema.properties, properties) if pair.key not in SERVER_MANAGED]
         plan = creation_plan(schema)
         with self._functions_unchecked(database, schema, union) as sent:
@@ -89,7 +95,7 @@ class Creating:
     def _functions_unchecked(
         self, database: str, schema: CollectionSchema, properties: Sequence[KeyValue]
     ) -> Iterator[Sequence[KeyValue]]:
-        """The properties to create with. However it ends, a collection that was made gets the check of its source back."""
+        """The properties to create with. Afterwards, even on failure, the source's setting of the check is restored."""
         source = next((pair.value for pair in properties if pair.key == FUNCTION_CHECK_OFF), "false")
         needed = schema.functions and Feature.FUNCTION_CHECK_SWITCH in self._server.features
         if not needed or source.lower() == "true":
@@ -105,14 +111,14 @@ class Creating:
     def _add_later(self, database: str, collection: str, plan: Plan) -> None:
         if not plan.later:
             return
-        found = describe(self._server, database, collection).schema
-        there = {item.name for item in (*found.fields, *found.struct_array_fields)}
+        current = describe(self._server, database, collection).schema
+        existing = {item.name for item in (*current.fields, *current.struct_array_fields)}
         for step in plan.later:
             if step.item is None:
-                if not found.enable_dynamic_field:
+                if not current.enable_dynamic_field:
                     pairs = [KeyValue(key=DYNAMIC_FIELD, value="true")]
                     alter_collection(self._server, database, collection, properties=pairs)
-            elif step.item.name not in there:
+            elif step.item.name not in existing:
                 self._add(database, collection, step)
 
     def _add(self, database: str, collection: str, step: Later) -> None:
@@ -132,17 +138,17 @@ class Creating:
     def _verify_field_ids(self, database: str, schema: CollectionSchema) -> None:
         made = _ids(describe(self._server, database, schema.name).schema)
         wrong = [
-            f"{name} is {made.get(name)} and was {number}"
-            for name, number in _wanted(schema)
+            f"{name} is {made.get(name)} instead of {number}"
+            for name, number in _expected(schema)
             if number and made.get(name) != number
         ]
         if wrong:
             raise MilvusError(
-                "{name_of} got other field ids than the source: {names}",
-                code="got-other-field-ids",
-                name_of=name_of(database, schema.name),
-                names=", ".join(wrong),
-                hint="its data cannot be imported; drop the collection",
+                "collection {collection} was created with other field ids than the source: {fields}",
+                code="field-ids-differ",
+                collection=f"{database or DEFAULT_DATABASE}.{schema.name}",
+                fields=", ".join(wrong),
+                hint="drop the collection: its data cannot be imported",
             )
 
 
@@ -154,7 +160,7 @@ def alter_collection(
     properties: Sequence[KeyValue] = (),
     delete_keys: Sequence[str] = (),
 ) -> None:
-    """Servers take either properties or keys to delete, so both are two calls."""
+    """Servers take either properties or keys to delete in one call, so both take two calls."""
     what = f"alter {name_of(database, collection)}"
     if properties:
         request = milvus.AlterCollectionRequest(
@@ -166,8 +172,8 @@ def alter_collection(
         server.call("AlterCollection", request, what, database=database)
 
 
-def _wanted(schema: CollectionSchema) -> Iterator[tuple[str, int]]:
-    """Field name -> the id that its binlogs have; parts of structs as ``struct.part``. Not the fields of the server's own."""
+def _expected(schema: CollectionSchema) -> Iterator[tuple[str, int]]:
+    """Field name -> the id in its binlogs; parts of structs as ``struct.part``. Without the fields that servers add."""
     yield from ((field.name, field.field_id) for field in schema.fields if not is_server_made(field))
     for struct in schema.struct_array_fields:
         yield struct.name, struct.field_id

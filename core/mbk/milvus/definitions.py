@@ -1,4 +1,4 @@
-"""Databases, collections and what belongs to them: made, changed, loaded and dropped."""
+"""Creates, alters, loads and drops databases, collections and what belongs to them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from mbk.errors import NotFound, Unsupported
 from mbk.milvus.creating import Creating, alter_collection
 from mbk.milvus.descriptions import indexes_of
-from mbk.milvus.failures import one_line
+from mbk.milvus.failures import one_line, unsupported
 from mbk.milvus.limits import index_problems, schema_problems
 from mbk.milvus.proto import common, milvus
 from mbk.milvus.schema import index_name_to_send, index_params_to_send, write_pairs
@@ -17,10 +17,10 @@ from mbk.milvus.server import Server, name_of
 from mbk.model.records import CollectionSchema, IndexInfo, KeyValue
 from mbk.ports.milvus.values import Feature, IndexState
 
-#: The zone of an encrypted database is the server's to give; its key comes with ``cipher.key``. Replication alone may write
-#: to a database with its id. milvus: pkg/common/common.go.
+#: The server assigns the zone of an encrypted database; its key comes with ``cipher.key``. Only replication may write to a
+#: database with a replication id. milvus: pkg/common/common.go.
 _SERVER_MANAGED = frozenset({"cipher.ezID", "replicate.id", "replicate.endTS"})
-#: Locks, which would refuse the very collections that a restore makes.
+#: Locks, which would refuse the collections that a restore creates.
 _LOCKS = "database.force.deny."
 
 
@@ -35,12 +35,12 @@ class Definitions:
         return schema_problems(schema, self._server.number, self._server.features)
 
     def create_database(self, name: str, properties: Sequence[KeyValue] = ()) -> None:
-        """`AlreadyExists` for one that is there. Servers before 2.4.3 have no properties: they are left out.
+        """`AlreadyExists` if it exists. Servers before 2.4.3 have no properties: they are left out.
 
-        So are those that are the server's own, and locks.
+        Properties that the server manages and locks are left out, too.
         """
-        known = Feature.DESCRIBE_DATABASE in self._server.features
-        sent = [pair for pair in properties if known and _is_ours(pair.key)]
+        supported = Feature.DESCRIBE_DATABASE in self._server.features
+        sent = [pair for pair in properties if supported and _is_ours(pair.key)]
         request = milvus.CreateDatabaseRequest(db_name=name, properties=write_pairs(sent))
         self._server.call("CreateDatabase", request, f"create database {name}")
 
@@ -54,14 +54,14 @@ class Definitions:
         partitions: int = 0,
         properties: Sequence[KeyValue] = (),
     ) -> None:
-        """For an equal collection of that name the server says nothing."""
+        """If an identical collection exists, the server reports success."""
         if problems := self.schema_problems(schema):
             raise Unsupported(
-                "collection {schema}: Milvus {version} cannot represent {names}",
-                code="collection-milvus-cannot-represent",
-                schema=schema.name,
+                "collection {collection}: Milvus {version} does not support {reason}",
+                code="schema-unsupported",
+                collection=schema.name,
                 version=self._server.version,
-                names="; ".join(problems),
+                reason="; ".join(problems),
             )
         self._creating.create(
             database,
@@ -97,7 +97,7 @@ class Definitions:
         self._server.call("AlterIndex", request, what, database=database)
 
     def drop_collection(self, database: str, collection: str) -> None:
-        """A collection that is not there is no error."""
+        """A missing collection is not an error."""
         self._creating.forget(database, collection)
         request = milvus.DropCollectionRequest(collection_name=collection)
         with suppress(NotFound):
@@ -106,25 +106,19 @@ class Definitions:
             )
 
     def create_partition(self, database: str, collection: str, partition: str) -> None:
-        what = f"look for partition {partition} of {name_of(database, collection)}"
-        wanted = milvus.HasPartitionRequest(collection_name=collection, partition_name=partition)
-        if self._server.call("HasPartition", wanted, what, database=database).value:
+        what = f"check for partition {partition} of {name_of(database, collection)}"
+        lookup = milvus.HasPartitionRequest(collection_name=collection, partition_name=partition)
+        if self._server.call("HasPartition", lookup, what, database=database).value:
             return
         request = milvus.CreatePartitionRequest(collection_name=collection, partition_name=partition)
         what = f"create partition {partition} of {name_of(database, collection)}"
         self._server.call("CreatePartition", request, what, database=database)
 
     def create_index(self, database: str, collection: str, index: IndexInfo) -> None:
-        """`Unsupported` for an index that a server of this version cannot have."""
+        """`Unsupported` for an index that a server of this version does not support."""
         what = f"create the index on {index.field_name} of {name_of(database, collection)}"
         if problems := index_problems(index, self._server.number):
-            raise Unsupported(
-                "{what}: Milvus {version} has no {names}",
-                code="milvus",
-                what=what,
-                version=self._server.version,
-                names=" and no ".join(problems),
-            )
+            raise unsupported(what, self._server.version, " and ".join(problems))
         request = milvus.CreateIndexRequest(
             collection_name=collection,
             field_name=index.field_name,
@@ -173,7 +167,7 @@ class Definitions:
         self._server.call("LoadCollection", request, what, database=database)
 
     def load_progress(self, database: str, collection: str) -> int:
-        """`MilvusError` for a collection that is not loading: nobody asked for it, or it failed."""
+        """`MilvusError` for a collection that is not loading: loading was not requested, or it failed."""
         request = milvus.GetLoadingProgressRequest(collection_name=collection)
         what = f"get the loading progress of {name_of(database, collection)}"
         return int(self._server.call("GetLoadingProgress", request, what, database=database).progress)
@@ -197,4 +191,4 @@ def _is_ours(key: str) -> bool:
 def _failure(index: Any) -> str:
     if index.state != common.IndexState.Failed:
         return ""
-    return one_line(index.index_state_fail_reason) or "the server gives no reason"
+    return one_line(index.index_state_fail_reason) or "the server gave no reason"

@@ -1,11 +1,11 @@
-"""What a server says of a collection, in its own messages: questions that several roles ask."""
+"""Descriptions of a collection, as the server's own messages: calls that several roles need."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from mbk.errors import CollectionNotFound, MilvusError
-from mbk.milvus.failures import check
+from mbk.errors import MilvusError
+from mbk.milvus.failures import check, no_such_collection
 from mbk.milvus.proto import common, milvus
 from mbk.milvus.server import Server, name_of
 from mbk.model.records import LOADED, LOADING, NOT_LOADED
@@ -24,7 +24,7 @@ def describe(server: Server, database: str, collection: str) -> Any:
 
 
 def indexes_of(server: Server, database: str, collection: str) -> Any:
-    """The index descriptions; a collection without indexes is an error to the server and none to us."""
+    """The index descriptions; for a collection without indexes the server returns an error, we return none."""
     what = f"describe the indexes of {name_of(database, collection)}"
     request = milvus.DescribeIndexRequest(collection_name=collection)
     response = server.call("DescribeIndex", request, what, database=database, checked=False)
@@ -40,12 +40,12 @@ def load_state(server: Server, database: str, collection: str) -> str:
     what = f"get the load state of {name_of(database, collection)}"
     response = server.call("GetLoadState", request, what, database=database, checked=False)
     if response.state == common.LoadStateNotExist and not response.status.error_code:
-        raise CollectionNotFound("{what}: there is no such collection", code="such-collection", what=what)
+        raise no_such_collection(what)
     return _LOAD_STATES.get(response.state, NOT_LOADED)
 
 
 def loaded_partitions(server: Server, database: str, collection: str) -> dict[str, str]:
-    """The load states of the partitions that are loaded or loading, in one call whatever their number."""
+    """The load states of the partitions that are loaded or loading, in a single call."""
     request = milvus.ShowPartitionsRequest(collection_name=collection, type=milvus.ShowType.InMemory)
     what = f"list the loaded partitions of {name_of(database, collection)}"
     response = server.call("ShowPartitions", request, what, database=database)
@@ -56,14 +56,16 @@ def loaded_partitions(server: Server, database: str, collection: str) -> dict[st
 def partitions_of(server: Server, database: str, collection: str) -> tuple[PartitionInfo, ...]:
     request = milvus.ShowPartitionsRequest(collection_name=collection)
     what = f"list the partitions of {name_of(database, collection)}"
-    found = server.call("ShowPartitions", request, what, database=database)
-    if len(found.partition_names) != len(found.partitionIDs):
+    listed = server.call("ShowPartitions", request, what, database=database)
+    if len(listed.partition_names) != len(listed.partitionIDs):
         raise MilvusError(
-            "{what}: the server sent names and ids of different number",
-            code="server-sent-names-ids",
-            what=what,
+            "{operation}: the server returned {names} names but {ids} ids",
+            code="partition-list-invalid",
+            operation=what,
+            names=len(listed.partition_names),
+            ids=len(listed.partitionIDs),
         )
-    pairs = zip(found.partitionIDs, found.partition_names, strict=True)
+    pairs = zip(listed.partitionIDs, listed.partition_names, strict=True)
     return tuple(PartitionInfo(id=number, name=name) for number, name in pairs)
 
 

@@ -1,11 +1,11 @@
 """Milvus' meta store in etcd, read over etcd's JSON gateway: plain HTTP, no client package.
 
 The gateway serves ``kv/range`` under ``/v3`` from etcd 3.4 on and under ``/v3beta`` and ``/v3alpha`` before
-(etcd: Documentation/dev-guide/api_grpc_gateway.md). Keys and values are base64 there, 64-bit numbers text.
+(etcd: Documentation/dev-guide/api_grpc_gateway.md). There, keys and values are base64, and 64-bit numbers are strings.
 
 Milvus keeps an index at ``{root}/meta/field-index/{collection}/{index}`` as ``indexpb.FieldIndex`` (milvus:
 pkg/proto/index_coord.proto) and a field at ``{root}/meta/root-coord/fields/{collection}/{field}`` as
-``schemapb.FieldSchema``. Both were read off a real 2.3.5.
+``schemapb.FieldSchema``, as seen on 2.3.5.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ PAGE = 500
 _SETTING = "milvus.etcd.endpoints"
 _PATHS = ("/v3/kv/range", "/v3beta/kv/range", "/v3alpha/kv/range")
 _MAX_ANSWER = 64 << 20
-#: What Milvus' snapshot store puts in the place of a value that it deleted (milvus: suffix_snapshot.go).
+#: Milvus' snapshot store writes it in place of a deleted value (milvus: suffix_snapshot.go).
 _TOMBSTONE = b"\xe2\x9b\xbc"
 _SYSTEM_FIELDS = 100
 
 
 class EtcdMetaStore:
-    """Implements :class:`mbk.ports.metastore.MetaStore`. Endpoints are tried in order; the first that answers is kept."""
+    """Implements :class:`mbk.ports.metastore.MetaStore`. Endpoints are tried in order; the first that responds is kept."""
 
     def __init__(self, endpoints: Sequence[str], root_path: str, *, page: int = PAGE) -> None:
-        problems = [Problem(_SETTING, "no endpoint is given")] if not endpoints else []
+        problems = [Problem(_SETTING, "must list at least one endpoint")] if not endpoints else []
         self._endpoints: list[SplitResult] = []
         for endpoint in endpoints:
             try:
                 self._endpoints.append(_parsed(endpoint))
             except ValueError as exc:
-                problems.append(Problem(_SETTING, f"{endpoint.rpartition('@')[2]} is not an address: {exc}"))
+                problems.append(Problem(_SETTING, f"invalid address {endpoint.rpartition('@')[2]}: {exc}"))
         if problems:
             raise ConfigError("milvus", problems)
         self._root = f"{root_path.strip('/')}/meta" if root_path.strip("/") else "meta"
@@ -57,12 +57,12 @@ class EtcdMetaStore:
         self._path = ""
 
     def index_extras(self, collection_id: int) -> list[IndexInfo]:
-        found = [
+        indexes = [
             index
             for key, value in self._range(f"{self._root}/field-index/{collection_id}/")
             if (index := _index(key, value, collection_id)) is not None
         ]
-        return sorted(found, key=lambda index: index.index_id)
+        return sorted(indexes, key=lambda index: index.index_id)
 
     def dynamic_field(self, collection_id: int) -> FieldSchema | None:
         from mbk.milvus.proto import schema
@@ -73,10 +73,11 @@ class EtcdMetaStore:
                 message = schema.FieldSchema.FromString(value)
             except Exception as exc:  # protobuf's DecodeError has no stable home
                 raise MilvusError(
-                    "etcd's {key} holds no field of Milvus ({reason})",
-                    code="etcds-holds-field-milvus",
+                    "cannot decode the field at {key} in etcd: {reason}",
+                    code="etcd-field-invalid",
                     key=key,
                     reason=exc,
+                    hint="check milvus.etcd.rootPath",
                 ) from exc
             if message.is_dynamic and message.fieldID >= _SYSTEM_FIELDS:
                 return read_field(message)
@@ -104,7 +105,7 @@ class EtcdMetaStore:
             start += b"\0"
 
     def _ask(self, request: Mapping[str, object]) -> Mapping[str, list[dict[str, str]]]:
-        """The first endpoint's answer; the one that gave it is asked first from then on."""
+        """The answer of the first endpoint that responds; from then on that one is asked first."""
         failures = []
         first = self._first
         for endpoint in (first, *(other for other in self._endpoints if other is not first)):
@@ -116,11 +117,11 @@ class EtcdMetaStore:
             self._first = endpoint
             return answer
         raise MilvusUnavailable(
-            "the etcd of Milvus does not answer ({names})",
-            code="etcd-milvus-does-answer",
-            names="; ".join(failures),
-            SETTING=_SETTING,
-            hint="set {SETTING}, or leave --backup-index-extra out",
+            "the etcd of Milvus does not respond: {reason}",
+            code="etcd-unreachable",
+            reason="; ".join(failures),
+            setting=_SETTING,
+            hint="check {setting}, or run without --backup-index-extra",
         )
 
     def _ask_endpoint(
@@ -135,25 +136,25 @@ class EtcdMetaStore:
             self._path = path
             return answer
         raise Unsupported(
-            "{place} is no etcd with a JSON gateway (404)",
-            code="etcd-json-gateway-404",
-            place=place,
-            SETTING=_SETTING,
-            hint="set {SETTING}, or leave --backup-index-extra out",
+            "{endpoint} is not an etcd with a JSON gateway (404)",
+            code="etcd-gateway-missing",
+            endpoint=place,
+            setting=_SETTING,
+            hint="check {setting}, or run without --backup-index-extra",
         )
 
 
 def _parsed(endpoint: str) -> SplitResult:
     url = urlsplit(endpoint if "//" in endpoint else f"//{endpoint}", scheme="http")
     if not url.hostname or url.port is None:
-        raise ValueError("host:port is wanted")
+        raise ValueError("expected host:port")
     if url.scheme not in ("http", "https"):
-        raise ValueError(f"{url.scheme}:// is not spoken here")
+        raise ValueError(f"{url.scheme}:// is not supported")
     return url
 
 
 def _post(endpoint: SplitResult, place: str, path: str, body: bytes) -> tuple[int, bytes]:
-    # Not urllib: a proxy from the environment would answer for a port that only this network knows.
+    # Not urllib: it would use a proxy from the environment, which cannot reach this port.
     kind = http.client.HTTPSConnection if endpoint.scheme == "https" else http.client.HTTPConnection
     connection = kind(endpoint.hostname or "", endpoint.port, timeout=SECONDS)
     try:
@@ -161,7 +162,7 @@ def _post(endpoint: SplitResult, place: str, path: str, body: bytes) -> tuple[in
         response = connection.getresponse()
         return response.status, response.read(_MAX_ANSWER)
     except (OSError, http.client.HTTPException) as exc:
-        raise MilvusUnavailable("{place}: {reason}", code="told", place=place, reason=exc) from exc
+        raise _failed(place, str(exc)) from exc
     finally:
         connection.close()
 
@@ -177,23 +178,27 @@ def _answer(status: int, body: bytes, place: str) -> Mapping[str, list[dict[str,
     reason = " ".join(str(text or body[:200].decode("utf-8", errors="replace")).split())
     if status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN) or "user name" in reason:
         raise AuthenticationFailed(
-            "the etcd of Milvus at {place} wants a login ({reason})",
-            code="etcd-milvus-wants-login",
-            place=place,
+            "the etcd of Milvus at {endpoint} requires a login: {reason}",
+            code="etcd-login-required",
+            endpoint=place,
             reason=reason,
-            hint="mbk reads an etcd without login only; leave --backup-index-extra out",
+            hint="mbk cannot log in to etcd; run without --backup-index-extra",
         )
     if status >= http.client.INTERNAL_SERVER_ERROR:
-        raise MilvusUnavailable(
-            "{place} answers {status}: {reason}", code="answers", place=place, status=status, reason=reason
-        )
+        raise _failed(place, f"{status} {reason}")
     raise MilvusError(
-        "the etcd of Milvus at {place} answers {status}: {reason}",
-        code="etcd-milvus-answers",
-        place=place,
+        "the etcd of Milvus at {endpoint} returned {status}: {reason}",
+        code="etcd-request-failed",
+        endpoint=place,
         status=status,
         reason=reason,
         server_code=status,
+    )
+
+
+def _failed(endpoint: str, reason: str) -> MilvusUnavailable:
+    return MilvusUnavailable(
+        "{endpoint}: {reason}", code="etcd-endpoint-failed", endpoint=endpoint, reason=reason
     )
 
 
@@ -205,26 +210,27 @@ def _base64(data: bytes) -> str:
 
 
 def _index(key: str, value: bytes, collection_id: int) -> IndexInfo | None:
-    """``FieldIndex``: 1 the index, 2 dropped, 3 create time; None for one that is dropped."""
+    """``FieldIndex``: 1 the index, 2 deleted, 3 create time; None for a dropped index."""
     try:
         record = Message(value)
         info = next(record.messages(1), None)
         if info is None or record.integer(2):
             return None
         if info.signed(1) != collection_id:
-            raise ValueError(f"it belongs to collection {info.signed(1)}")
+            raise ValueError(f"belongs to collection {info.signed(1)}")
         return _read(info, create_time=record.integer(3))
     except ValueError as exc:
         raise MilvusError(
-            "etcd's {key} holds no index of Milvus ({reason})",
-            code="etcds-holds-index-milvus",
+            "cannot decode the index at {key} in etcd: {reason}",
+            code="etcd-index-invalid",
             key=key,
             reason=exc,
+            hint="check milvus.etcd.rootPath",
         ) from exc
 
 
 def _read(info: Message, *, create_time: int) -> IndexInfo:
-    """``IndexInfo``; the two versions came with 2.5 or later and are absent before."""
+    """``IndexInfo``; the two versions were added in 2.5 or later and are absent before."""
     return IndexInfo(
         field_id=info.signed(2),
         index_name=info.text(3),

@@ -1,9 +1,8 @@
-"""What went wrong, in our words: gRPC errors and the status messages of servers from 2.2 on become `mbk.errors`."""
+"""Maps gRPC errors and the status messages of servers from 2.2 on to `mbk.errors`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 from mbk.errors import (
@@ -11,6 +10,7 @@ from mbk.errors import (
     AuthenticationFailed,
     CollectionExists,
     CollectionNotFound,
+    ImportFailed,
     MbkError,
     MilvusError,
     MilvusUnavailable,
@@ -24,19 +24,21 @@ from mbk.milvus.proto import common, grpc
 MAX_REASON = 400
 CHECK_LOGIN = "check milvus.user and milvus.password"
 
-# Codes that servers have sent since 2.3; 0 and 65535 say nothing, the text does.
+# Codes that servers have sent since 2.3; 0 and 65535 mean nothing, only the text does.
 _RATE_LIMIT = 8
 _COLLECTION_NOT_FOUND = 100
 _DATABASE_NOT_FOUND = 800
 _UNKNOWN = (0, 65535)
 
-#: The second is what DataCoord says of too many import jobs (milvus: internal/datacoord/import_util.go).
+#: The second is DataCoord's error for too many import jobs (milvus: internal/datacoord/import_util.go).
 _LIMITED = re.compile(r"rate limit exceeded|number of jobs has reached the limit", re.I)
 _NO_COLLECTION = re.compile(r"CollectionNotExists|can't find collection|collection not (found|exists)", re.I)
 _NO_DATABASE = re.compile(r"database not found|database:\S* not found", re.I)
 _BAD_LOGIN = re.compile(r"auth check failure|missing authorization", re.I)
 _TAKEN = re.compile(r"already exist|has existed", re.I)
 _TAKEN_COLLECTION = re.compile(r"create duplicate collection", re.I)
+#: A message that is the server's own reason.
+_SAID = "{operation}: {reason}"
 _RPC_PREFIX = re.compile(r".*\bdesc = ", re.S)
 _CODE_PREFIX = re.compile(r"^(code: \w+, reason: )+")
 
@@ -49,7 +51,7 @@ def one_line(reason: str) -> str:
 
 
 def check(status: Any, what: str) -> None:
-    """Raise what ``status`` says unless it is a success: old servers fill only ``error_code``, newer ones both."""
+    """Raises the error in ``status``, if any: old servers set only ``error_code``, newer ones both codes."""
     if status.code == 0 and status.error_code == 0:
         return
     raise _from_status(status, what)
@@ -57,88 +59,141 @@ def check(status: Any, what: str) -> None:
 
 def _from_status(status: Any, what: str) -> MbkError:
     reason = one_line(status.reason or status.detail or common.ErrorCode.Name(status.error_code))
-    message, code = f"{what}: {reason}", status.code or status.error_code
-    says_little = status.code in _UNKNOWN
+    server_code = status.code or status.error_code
+    by_text = status.code in _UNKNOWN
     if status.code == _RATE_LIMIT or status.error_code == common.RateLimit or _LIMITED.search(reason):
-        return RateLimited(message, server_code=code)
-    if status.code == _DATABASE_NOT_FOUND or (says_little and _NO_DATABASE.search(reason)):
-        return NotFound("{what}: there is no such database", code="such-database", what=what)
-    if status.code == _COLLECTION_NOT_FOUND or (says_little and _NO_COLLECTION.search(reason)):
-        return CollectionNotFound("{what}: there is no such collection", code="such-collection", what=what)
+        return RateLimited(
+            _SAID, code="milvus-rate-limited", operation=what, reason=reason, server_code=server_code
+        )
+    if status.code == _DATABASE_NOT_FOUND or (by_text and _NO_DATABASE.search(reason)):
+        return NotFound(
+            "{operation}: the database does not exist", code="milvus-database-missing", operation=what
+        )
+    if status.code == _COLLECTION_NOT_FOUND or (by_text and _NO_COLLECTION.search(reason)):
+        return no_such_collection(what)
     if _BAD_LOGIN.search(reason):
-        return AuthenticationFailed(message, hint=CHECK_LOGIN)
+        return login_refused(what, reason)
     if status.error_code == common.PermissionDenied:
-        return PermissionDenied(message)
+        return forbidden(what, reason)
     if _TAKEN_COLLECTION.search(reason):
-        return CollectionExists(message)
+        return CollectionExists(_SAID, code="milvus-collection-exists", operation=what, reason=reason)
     if _TAKEN.search(reason):
-        return AlreadyExists(message)
-    return MilvusError(message, server_code=code, retryable=status.retriable)
+        return AlreadyExists(_SAID, code="milvus-object-exists", operation=what, reason=reason)
+    return MilvusError(
+        _SAID,
+        code="milvus-request-failed",
+        operation=what,
+        reason=reason,
+        server_code=server_code,
+        retryable=status.retriable,
+    )
+
+
+def no_such_collection(operation: str) -> CollectionNotFound:
+    return CollectionNotFound(
+        "{operation}: the collection does not exist", code="milvus-collection-missing", operation=operation
+    )
+
+
+def login_refused(operation: str, reason: str) -> AuthenticationFailed:
+    return AuthenticationFailed(
+        "{operation}: {reason}",
+        code="milvus-login-refused",
+        operation=operation,
+        reason=reason,
+        hint=CHECK_LOGIN,
+    )
+
+
+def forbidden(operation: str, reason: str) -> PermissionDenied:
+    return PermissionDenied(
+        "{operation}: {reason}", code="milvus-permission-denied", operation=operation, reason=reason
+    )
+
+
+def unsupported(operation: str, version: str, feature: str) -> Unsupported:
+    return Unsupported(
+        "{operation}: Milvus {version} does not support {feature}",
+        code="milvus-feature-missing",
+        operation=operation,
+        version=version,
+        feature=feature,
+    )
+
+
+def no_job(operation: str) -> ImportFailed:
+    """The server accepted a request for a job without returning its id."""
+    return ImportFailed(
+        "{operation}: the server returned no job id", code="job-id-missing", operation=operation
+    )
+
+
+def unknown_job(operation: str, reason: str = "the job does not exist") -> ImportFailed:
+    return ImportFailed("{operation}: {reason}", code="job-unknown", operation=operation, reason=reason)
 
 
 def from_rpc(error: Any, what: str, target: str) -> MbkError:
-    """The gRPC ``error`` of a call that was to do ``what`` on the server at ``target`` (``host:port``)."""
+    """Maps the gRPC ``error`` of the call ``what`` to the server at ``target`` (``host:port``)."""
     code, details = error.code(), error.details() or ""
     if _BAD_LOGIN.search(details) or code == grpc.StatusCode.UNAUTHENTICATED:
-        return AuthenticationFailed(
-            "Milvus at {target} refuses the login: {one_line}",
-            code="milvus-refuses-login",
-            target=target,
-            one_line=one_line(details),
-            hint=CHECK_LOGIN,
-        )
+        return login_refused(f"log in to Milvus at {target}", one_line(details))
     if code == grpc.StatusCode.UNAVAILABLE:
         return _unavailable(details, target)
-    message = f"{what}: {one_line(details)} (Milvus at {target})"
-    make: Callable[[str], MbkError] = _BY_CODE.get(code, MilvusError)
-    return make(message)
+    kind, condition = _BY_CODE.get(code, (MilvusError, "milvus-call-failed"))
+    return kind(
+        "{operation}: {reason} (Milvus at {address})",
+        code=condition,
+        operation=what,
+        reason=one_line(details).replace("Deadline Exceeded", "timed out"),
+        address=target,
+    )
 
 
-def _slow(message: str) -> MbkError:
-    return MilvusUnavailable(message.replace("Deadline Exceeded", "no answer in time"))
-
-
-_BY_CODE: dict[Any, Callable[[str], MbkError]] = {
-    grpc.StatusCode.DEADLINE_EXCEEDED: _slow,
-    grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
-    grpc.StatusCode.UNIMPLEMENTED: Unsupported,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: RateLimited,
+_BY_CODE: dict[Any, tuple[type[MbkError], str]] = {
+    grpc.StatusCode.DEADLINE_EXCEEDED: (MilvusUnavailable, "milvus-call-timeout"),
+    grpc.StatusCode.PERMISSION_DENIED: (PermissionDenied, "milvus-call-forbidden"),
+    grpc.StatusCode.UNIMPLEMENTED: (Unsupported, "milvus-call-unknown"),
+    grpc.StatusCode.RESOURCE_EXHAUSTED: (RateLimited, "milvus-call-limited"),
 }
 
-# What gRPC's text contains, what that means, what to do. Seen with grpcio 1.85 against Milvus 2.3.5.
+# A part of gRPC's text, what it means, what to do. Seen with grpcio 1.85 and Milvus 2.3.5.
 _TLS_FAILURES = (
     ("CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted", "set milvus.caCertPath to its CA"),
-    ("Hostname Verification", "its certificate is for another name", "set milvus.serverName to that name"),
-    ("WRONG_VERSION_NUMBER", "it does not speak TLS", "set milvus.tlsMode to disabled (0)"),
+    (
+        "Hostname Verification",
+        "its certificate is for another name",
+        "set milvus.serverName to the name in the certificate",
+    ),
+    ("WRONG_VERSION_NUMBER", "it does not use TLS", "set milvus.tlsMode to disabled (0)"),
     (
         "security handshaker",
         "the certificates cannot be used",
-        "check the files of milvus.caCertPath and mtls*Path",
+        "check the files in milvus.caCertPath, milvus.mtlsCertPath and milvus.mtlsKeyPath",
     ),
-    ("TSI_", "the TLS handshake failed", "it may want a client certificate: milvus.tlsMode mutual (2)"),
+    ("TSI_", "the TLS handshake failed", "it may require a client certificate: milvus.tlsMode mutual (2)"),
 )
 
 
 def _unavailable(details: str, target: str) -> MilvusUnavailable:
     for text, meaning, hint in _TLS_FAILURES:
         if text in details:
-            # Unlike a server that is away, settings that do not fit stay so.
+            # Wrong settings stay wrong, unlike a server that is down.
             return MilvusUnavailable(
-                "Milvus at {target}: {meaning}",
-                code="milvus",
-                target=target,
-                meaning=meaning,
-                hint=hint,
+                "Milvus at {address}: {reason}",
+                code="milvus-tls-failed",
+                address=target,
+                reason=meaning,
                 retryable=False,
+                hint=hint,
             )
-    hint = "is it running, and are milvus.address and milvus.port right?"
+    hint = "is it running? check milvus.address and milvus.port"
     if "Socket closed" in details:
-        hint = "if it speaks TLS, set milvus.tlsMode"
+        hint = "if it uses TLS, set milvus.tlsMode"
     reason = one_line(details.rpartition("last error: ")[2]).replace(f"ipv4:{target}: ", "")
     return MilvusUnavailable(
-        "Milvus at {target} does not answer ({reason})",
-        code="milvus-does-answer",
-        target=target,
+        "Milvus at {address} does not respond: {reason}",
+        code="milvus-unreachable",
+        address=target,
         reason=reason,
         hint=hint,
     )

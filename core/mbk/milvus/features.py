@@ -1,4 +1,4 @@
-"""What a server of which version can do, as data; and which version an unknown server is at least, by asking it."""
+"""Which version supports which feature, as data; and the minimum version of an unknown server, found by probing it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Version = tuple[int, int, int]
 HEAD = 9999
 OLDEST: Version = (2, 2, 0)
 
-#: From which version on a server has the feature and this adapter uses it. `Feature.DATABASES` is asked for instead.
+#: The first version with the feature, for features that this adapter uses. `Feature.DATABASES` is probed instead.
 #: docs/reference/milvus-protocol.md, "Versions and features"; adding fields: milvus-proto's ``AddCollectionField`` came with 2.6.0; snapshots: milvus PR 49092.
-#: The times of deletes: milvus issue 29162, fixed in the 2.3 line in December 2023 (PR 29176), too late for 2.2.16
-#: (met); 2.3.5 is the first that was run.
+#: The times of deletes: milvus issue 29162, fixed in 2.3 in December 2023 (PR 29176), too late for 2.2.16 (seen there);
+#: 2.3.5 is the first version that we tested.
 SINCE: dict[Feature, Version] = {
     Feature.ALIASES: OLDEST,
     Feature.COUNT: (2, 3, 0),
@@ -39,18 +39,18 @@ SINCE: dict[Feature, Version] = {
     Feature.MANIFEST_SEGMENTS: (3, 0, 0),
 }
 
-#: From which version on a server has lost it again.
+#: The first version without the feature.
 UNTIL: dict[Feature, Version] = {Feature.REPLICATE_POSITION: (2, 6, 0)}
 
-#: A call without side effects that tells whether a server of the right version really has the feature. Snapshots came
-#: to 2.6.15 without their export, which is what a backup needs.
+#: A call without side effects that shows whether a server of the right version really has the feature. 2.6.15 introduced
+#: snapshots without export, which a backup needs.
 PROBES: dict[Feature, str] = {Feature.SNAPSHOT: "GetExportSnapshotState"}
 
-#: The change of the unit came with patches of two lines at once (milvus PRs 40332-40334). Where in doubt hybrid: an
-#: older server overflows on it and cuts nothing, while a newer one refuses milliseconds (seen on 2.5.27).
+#: The unit changed in patches of two release lines (milvus PRs 40332-40334). In doubt hybrid: an older server overflows
+#: on it and truncates nothing, while a newer one refuses milliseconds (seen on 2.5.27).
 HYBRID_END_TS: tuple[tuple[Version, Version], ...] = (((2, 4, 23), (2, 5, 0)), ((2, 5, 6), (99, 0, 0)))
 
-#: Calls without side effects, and the first version that knows them, newest first. Sources: the releases of
+#: Calls without side effects, and the first version that implements them, newest first. Sources: the releases of
 #: milvus-io/milvus-proto (``proto/milvus.proto``).
 WITNESSES: tuple[tuple[str, Version], ...] = (
     ("GetExportSnapshotState", (3, 0, 0)),
@@ -66,7 +66,7 @@ _LOOSE = re.compile(r"(?:^v?|Milvus\s+v?)(\d+)\.(\d+)(?:\.(\d+))?(?![\d.])")
 
 
 def parse_version(texts: Iterable[str]) -> Version | None:
-    """The version that the server's strings tell, None where they tell none.
+    """The version in the server's strings, None if there is none.
 
     A strict ``MAJOR.MINOR.PATCH`` in any of them wins (four-part hotfix numbers lose the fourth); then
     ``MAJOR.MINOR[.PATCH]`` at the start or after the word Milvus, where a missing patch means `HEAD`.
@@ -83,15 +83,15 @@ def parse_version(texts: Iterable[str]) -> Version | None:
 
 
 def is_release(text: str) -> bool:
-    """Whether ``text`` is a whole version number, which tells all that there is to know."""
+    """Whether ``text`` is a complete version number."""
     return _STRICT.fullmatch(text.strip()) is not None
 
 
 def server_version(texts: Sequence[str], implements: Callable[[str], bool]) -> tuple[Version, bool]:
-    """The version told, and True; or else the newest that a call which the server implements proves, and False."""
-    told = parse_version(texts)
-    if told is not None:
-        return told, True
+    """The reported version, and True; otherwise the newest version proven by an implemented call, and False."""
+    reported = parse_version(texts)
+    if reported is not None:
+        return reported, True
     return next((version for method, version in WITNESSES if implements(method)), OLDEST), False
 
 
@@ -99,20 +99,20 @@ def features_of(
     version: Version,
     *,
     databases: bool,
-    told: bool = True,
+    reported: bool = True,
     implements: Callable[[str], bool] = lambda _: True,
 ) -> frozenset[Feature]:
-    """``version`` is a lower bound where it was not ``told``. ``implements`` is asked about what has a probe."""
-    found = {
+    """``version`` is a lower bound unless ``reported``. ``implements`` is called for features that have a probe."""
+    features = {
         feature
         for feature, since in SINCE.items()
         if since <= version < UNTIL.get(feature, (version[0] + 1, 0, 0)) and _proven(feature, implements)
     }
     if databases:
-        found.add(Feature.DATABASES)
-    if any(low <= version < high for low, high in HYBRID_END_TS) or (not told and version >= (2, 4, 0)):
-        found.add(Feature.HYBRID_END_TS)
-    return frozenset(found)
+        features.add(Feature.DATABASES)
+    if any(low <= version < high for low, high in HYBRID_END_TS) or (not reported and version >= (2, 4, 0)):
+        features.add(Feature.HYBRID_END_TS)
+    return frozenset(features)
 
 
 def _proven(feature: Feature, implements: Callable[[str], bool]) -> bool:

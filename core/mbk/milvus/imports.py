@@ -1,18 +1,18 @@
-"""Import jobs: started over gRPC or REST, in the terms that the server's version understands."""
+"""Import jobs over gRPC or REST, in the form that the server's version understands."""
 
 from __future__ import annotations
 
 import re
 
-from mbk.errors import ImportFailed, MbkError, Unsupported
+from mbk.errors import MbkError
 from mbk.milvus.descriptions import describe
-from mbk.milvus.failures import check, one_line
+from mbk.milvus.failures import check, no_job, one_line, unknown_job, unsupported
 from mbk.milvus.proto import common, milvus
 from mbk.milvus.server import Server, name_of
 from mbk.ports.milvus.values import Feature, ImportPhase, ImportRequest, ImportState
 
 _LOGICAL_BITS = 18
-#: Segments of the manifest layout are not read from paths.
+#: The newest storage version that imports can read: segments with manifests cannot be imported from paths.
 _PACKED = 2
 _UNKNOWN_JOB = re.compile(r"not (found|exist)|doesn't exist|cannot find|can't find", re.I)
 _PHASES = {
@@ -36,27 +36,21 @@ class Imports:
         return self._start_over_rest(request, what) if request.rest else self._start(request, what)
 
     def _check_import(self, request: ImportRequest, what: str) -> None:
-        problem = ""
+        feature = ""
         if request.l0 and not self._imports_l0:
-            problem = "has no L0 segments"
+            feature = "L0 segments"
         elif len(request.files) != 1 and not request.rest:
-            problem = "takes one import file a job, but over REST"
+            feature = "import jobs with several files, except over REST"
         elif request.l0 and len(request.files) > 1 and Feature.MULTI_L0_IMPORT not in self._server.features:
-            problem = "takes one L0 segment an import job"
+            feature = "import jobs with several L0 segments"
         elif request.storage_version > _PACKED:
-            problem = f"imports no segments of storage version {request.storage_version}, use a snapshot"
+            feature = f"importing segments of storage version {request.storage_version}, use a snapshot"
         elif request.storage_version == _PACKED and Feature.PACKED_SEGMENTS not in self._server.features:
-            problem = "reads no packed segments (storage version 2)"
+            feature = "packed segments (storage version 2)"
         elif request.ezk and Feature.PACKED_SEGMENTS not in self._server.features:
-            problem = "reads no encrypted segments"
-        if problem:
-            raise Unsupported(
-                "{what}: Milvus {version} {problem}",
-                code="milvus",
-                what=what,
-                version=self._server.version,
-                problem=problem,
-            )
+            feature = "encrypted segments"
+        if feature:
+            raise unsupported(what, self._server.version, feature)
 
     def _start_over_rest(self, request: ImportRequest, what: str) -> str:
         with self._server.using(Feature.REST_IMPORT, what):
@@ -80,15 +74,15 @@ class Imports:
             options=[common.KeyValuePair(key=key, value=value) for key, value in options],
         )
         if not self._imports_l0:
-            # There the import itself would take up to a minute to say that a collection is not there.
+            # Here the import itself takes up to a minute to report a missing collection.
             describe(self._server, request.database, request.collection)
         response = self._server.call("Import", message, what, database=request.database)
         if not response.tasks:
-            raise ImportFailed("{what}: the server named no job", code="server-named-job", what=what)
+            raise no_job(what)
         return str(response.tasks[0])
 
     def _import_paths(self, request: ImportRequest) -> list[str]:
-        """gRPC knows one file a job, of at most two paths; before 2.4 exactly two, the second may be empty.
+        """gRPC takes one file a job, of at most two paths; before 2.4 exactly two, of which the second may be empty.
 
         From 2.4 on an empty path would make the server list the whole bucket (milvus#47762).
         """
@@ -113,13 +107,13 @@ class Imports:
         return options
 
     def state(self, job: str, *, database: str = "", rest: bool = False) -> ImportState:
-        """Asked where the job was started; REST and gRPC name the same jobs, so others are asked about over gRPC.
+        """Asks the interface that started the job; others over gRPC, since REST and gRPC share job ids.
 
-        That has no word for a job that waits for its commit, and calls it failed without a reason: REST is asked then.
+        gRPC reports a job that waits for its commit as failed without a reason: then REST is asked.
         """
         what = f"get the state of import job {job}"
         if not job.isdecimal():
-            raise ImportFailed("{what}: there is no such job", code="such-job", what=what)
+            raise unknown_job(what)
         if rest or job in self._rest_jobs:
             return self._server.rest.import_state(job, database=database, what=what)
         state = self._grpc_state(job, what, database)
@@ -137,8 +131,8 @@ class Imports:
             with self._server.using(Feature.REST_IMPORT, what):
                 return self._server.rest.import_jobs(database, collection, what=what)
         request = milvus.ListImportTasksRequest(collection_name=collection, db_name=database)
-        found = self._server.call("ListImportTasks", request, what, database=database).tasks
-        return None if any(not task.id for task in found) else [str(task.id) for task in found]
+        tasks = self._server.call("ListImportTasks", request, what, database=database).tasks
+        return None if any(not task.id for task in tasks) else [str(task.id) for task in tasks]
 
     def _second_opinion(self, state: ImportState, job: str, what: str, database: str) -> ImportState:
         try:
@@ -150,9 +144,7 @@ class Imports:
         request = milvus.GetImportStateRequest(task=int(job))
         response = self._server.call("GetImportState", request, what, database=database, checked=False)
         if response.status.error_code and _UNKNOWN_JOB.search(response.status.reason):
-            raise ImportFailed(
-                "{what}: {one_line}", code="told", what=what, one_line=one_line(response.status.reason)
-            )
+            raise unknown_job(what, one_line(response.status.reason))
         check(response.status, what)
         infos = {pair.key: pair.value for pair in response.infos}
         phase = _PHASES.get(response.state, ImportPhase.RUNNING)
@@ -165,5 +157,5 @@ class Imports:
 
 
 def _milliseconds(hybrid: int) -> int:
-    """Rounded up: a row of the boundary's own millisecond is rather one too many than lost."""
+    """Rounded up: rows of the same millisecond should rather be included than lost."""
     return -(-hybrid >> _LOGICAL_BITS)

@@ -1,4 +1,4 @@
-"""What is there: databases, collections and what belongs to them."""
+"""Lists and describes databases, collections and what belongs to them."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Inventory:
 
     def _database(self, name: str) -> Database:
         request = milvus.DescribeDatabaseRequest(db_name=name)
-        found = self._server.call("DescribeDatabase", request, f"describe database {name}", database=name)
-        return Database(db_name=name, db_id=found.dbID, properties=read_pairs(found.properties))
+        answer = self._server.call("DescribeDatabase", request, f"describe database {name}", database=name)
+        return Database(db_name=name, db_id=answer.dbID, properties=read_pairs(answer.properties))
 
     def collections(self, database: str) -> list[str]:
         request = milvus.ShowCollectionsRequest()
@@ -44,29 +44,29 @@ class Inventory:
         return list(self._server.call("ShowCollections", request, what, database=database).collection_names)
 
     def has_collection(self, database: str, collection: str) -> bool:
-        """Also true for an alias, as the server sees it; false in a database that is not there."""
+        """Also true for an alias, as in the server; false if the database does not exist."""
         request = milvus.HasCollectionRequest(collection_name=collection)
-        what = f"look for {name_of(database, collection)}"
+        what = f"check for {name_of(database, collection)}"
         try:
             return bool(self._server.call("HasCollection", request, what, database=database).value)
         except NotFound:
             return False
 
     def describe(self, database: str, collection: str) -> CollectionInfo:
-        found = describe(self._server, database, collection)
-        record = read_schema(found.schema)
-        record.properties = merged(record.properties, read_pairs(found.properties))
+        answer = describe(self._server, database, collection)
+        record = read_schema(answer.schema)
+        record.properties = merged(record.properties, read_pairs(answer.properties))
         partitions = partitions_of(self._server, database, collection)
         state = load_state(self._server, database, collection)
         loaded = {} if state == NOT_LOADED else loaded_partitions(self._server, database, collection)
-        replicas = () if state == NOT_LOADED else self._replicas(database, found.collectionID)
+        replicas = () if state == NOT_LOADED else self._replicas(database, answer.collectionID)
         return CollectionInfo(
             database=database,
             name=record.name,
-            id=found.collectionID,
+            id=answer.collectionID,
             schema=record,
-            shards=found.shards_num,
-            consistency_level=found.consistency_level,
+            shards=answer.shards_num,
+            consistency_level=answer.consistency_level,
             partitions=partitions,
             indexes=tuple(read_index(index) for index in indexes_of(self._server, database, collection)),
             load_state=state,
@@ -74,17 +74,17 @@ class Inventory:
             replicas=len(replicas),
             resource_groups=tuple(sorted({replica.resource_group_name for replica in replicas} - {""})),
             properties=tuple(record.properties),
-            aliases=tuple(found.aliases),
-            database_id=found.db_id,
-            created_timestamp=found.created_timestamp,
-            virtual_channels=tuple(found.virtual_channel_names),
-            physical_channels=tuple(found.physical_channel_names),
-            external=is_external(found.schema),
-            update_timestamp=found.update_timestamp,
+            aliases=tuple(answer.aliases),
+            database_id=answer.db_id,
+            created_timestamp=answer.created_timestamp,
+            virtual_channels=tuple(answer.virtual_channel_names),
+            physical_channels=tuple(answer.physical_channel_names),
+            external=is_external(answer.schema),
+            update_timestamp=answer.update_timestamp,
         )
 
     def _replicas(self, database: str, collection_id: int) -> Sequence[Any]:
-        """Empty where the server does not tell: released meanwhile, or just beginning to load."""
+        """Empty if the server does not list them: released meanwhile, or about to load."""
         request = milvus.GetReplicasRequest(collectionID=collection_id)
-        found = self._server.call("GetReplicas", request, "get replicas", database=database, checked=False)
-        return tuple(found.replicas)
+        answer = self._server.call("GetReplicas", request, "get replicas", database=database, checked=False)
+        return tuple(answer.replicas)

@@ -1,10 +1,10 @@
-"""What of a schema or an index a server of a given version cannot represent: data, and the sentences made of it.
+"""Which parts of a schema or an index a given server version does not support: data, and the texts made of it.
 
-What an older server merely ignores (mmap and isolation settings, analyzers, warm-up) is no reason to refuse: the rows
-are the same, and the real 2.3.5 was seen to keep such settings unread. It also keeps default values; null values and
-clustering keys it loses without a word. What is unknown here is refused only by servers older than everything known here.
-Sources: milvus.io/docs ("Compatible with Milvus …" of each page), milvus-proto's releases; 2.2 and 2.3 as they were
-met (docs/reference/milvus-protocol.md, "Milvus 2.2 and 2.3").
+Settings that an older server merely ignores (mmap and isolation, analyzers, warm-up) are no reason to refuse: the rows are
+the same, and 2.3.5 keeps such settings unread. It also keeps default values, but silently loses null values and clustering
+keys. Unknown values are refused only for servers older than every version listed here. Sources: milvus.io/docs
+("Compatible with Milvus …" on each page), milvus-proto's releases; 2.2 and 2.3 as observed
+(docs/reference/milvus-protocol.md, "Milvus 2.2 and 2.3").
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from mbk.milvus.schema import sent_fields
 from mbk.model.records import CollectionSchema, FieldSchema, FunctionSchema, IndexInfo, StructArrayFieldSchema
 from mbk.ports.milvus.values import Feature
 
-#: Number, name and first version of each type. Data, because 2.3.5 takes types that it does not know without a word
-#: and fails when rows come; and not the protocol's own enumeration, because an older client lacks the newer ones.
+#: Number, name and first version of each type. Needed because 2.3.5 silently accepts unknown types and fails once rows
+#: arrive; not the protocol's own enumeration, because an older client lacks the newer types.
 TYPES: dict[int, tuple[str, Version]] = {
     1: ("Bool", (2, 2, 0)),
     2: ("Int8", (2, 2, 0)),
@@ -49,7 +49,7 @@ FUNCTIONS: dict[int, tuple[str, Version]] = {
     4: ("MinHash", (2, 6, 0)),
     5: ("MolFingerprint", (3, 0, 0)),
 }
-#: First versions of the index types and metrics that 2.2 has not.
+#: First versions of the index types and metrics that 2.2 does not support.
 INDEX_TYPES: dict[str, Version] = {
     "SCANN": (2, 3, 0),
     "GPU_IVF_FLAT": (2, 3, 0),
@@ -78,17 +78,17 @@ METRICS: dict[str, Version] = {
 }
 JSON_PATH_INDEX: Version = (2, 5, 4)
 
-#: What is not in the tables: only a server newer than everything known here may judge it.
+#: The version assumed for values that are not in the tables: only newer servers decide about them themselves.
 _FUTURE: Version = (3, 0, 0)
 _VECTORS = range(100, 106)
 #: ``AddCollectionStructField`` of milvus-proto.
 _ADDED_STRUCTS: Version = (3, 0, 0)
-#: Null vectors are of 3.0 and came to 2.6 with milvus PR 49520, after 2.6.15; what is between decides for itself.
+#: Null vectors are new in 3.0 and were backported to 2.6 by milvus PR 49520, after 2.6.15.
 _NULL_VECTORS: Version = (2, 6, 16)
 
 
 def schema_problems(record: CollectionSchema, version: Version, features: frozenset[Feature]) -> list[str]:
-    """Each as ``field: reason``."""
+    """What the server does not support, each as ``field: reason``."""
     fields = sent_fields(record)
     problems = [f"{field.name}: {reason}" for field in fields for reason in _field_problems(field, version)]
     vectors = [field.name for field in fields if field.data_type in _VECTORS]
@@ -147,7 +147,7 @@ def _struct_problems(struct: StructArrayFieldSchema, version: Version) -> list[s
 
 
 def _number_problems(plan: Plan, version: Version, features: frozenset[Feature]) -> Iterator[str]:
-    """Ids that this server cannot be led to give."""
+    """Field ids that this server cannot assign."""
     yield from plan.problems
     for step in plan.later:
         item = step.item
@@ -155,13 +155,13 @@ def _number_problems(plan: Plan, version: Version, features: frozenset[Feature])
             isinstance(item, StructArrayFieldSchema) and version < _ADDED_STRUCTS
         ):
             what = f"{item.name}: the field id {item.field_id}" if item else "dynamic fields"
-            yield f"{what}, which was added later and cannot be here"
+            yield f"{what}, which the source added later"
         elif isinstance(item, FieldSchema) and item.is_function_output:
             yield f"{item.name}: the output of a function that was added later"
 
 
 def index_problems(index: IndexInfo, version: Version) -> list[str]:
-    """Why a server of ``version`` cannot have the index."""
+    """What a server of ``version`` does not support of the index."""
     params = index.params
     problems = []
     kind = (index.index_type or params.get("index_type", "")).upper()

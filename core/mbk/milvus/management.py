@@ -1,4 +1,4 @@
-"""The management port: plain HTTP without login. Pausing the garbage collection, and the keys of encrypted databases.
+"""The management port, plain HTTP without login: pausing garbage collection, and the keys of encrypted databases.
 
 docs/reference/milvus-protocol.md, "Management port".
 """
@@ -20,7 +20,7 @@ _KEY = "/management/rootcoord/ez/backup"
 
 
 def pause(endpoint: str, seconds: int, *, collection_id: int | None) -> str:
-    """The ticket, ``""`` where the server gives none."""
+    """The ticket, ``""`` if the server gives none."""
     query = {"pause_seconds": seconds, "collection_id": collection_id or 0}
     return str(_collection_pause(endpoint, _PAUSE, query).json().get("ticket", ""))
 
@@ -35,23 +35,23 @@ def resume(endpoint: str, *, ticket: str = "", collection_id: int | None = None)
 
 
 def encryption_key(endpoint: str, database: str) -> str:
-    """The wrapped key of the encryption zone that ``database`` lies in."""
+    """The wrapped key of the encryption zone of ``database``."""
     answer = _get(endpoint, _KEY, {"db_name": database})
     if answer.status == http.client.NOT_FOUND:
         raise Unsupported(
-            "this Milvus hands out no encryption keys ({place}: 404)",
-            code="milvus-hands-out-encryption",
-            place=answer.place,
+            "this Milvus cannot export encryption keys ({url} returned 404)",
+            code="encryption-key-unsupported",
+            url=answer.place,
         )
     said = answer.json()
-    # The body of any answer may hold the key: nothing of it goes into a message, but the server's own words.
+    # The body of any answer may contain the key: only the server's own message may go into an error.
     reason = f"{answer.status} {str(said.get('msg', ''))[:100]}".strip()
     if answer.status != http.client.OK or said.get("msg") != "OK" or not said.get("ezk"):
         raise MilvusError(
-            "get the encryption key of database {database}: {place} answers {reason}",
-            code="get-encryption-key-database",
+            "cannot get the encryption key of database {database}: {url} returned {reason}",
+            code="encryption-key-unavailable",
             database=database,
-            place=answer.place,
+            url=answer.place,
             reason=reason,
         )
     return str(said["ezk"])
@@ -74,9 +74,9 @@ def _collection_pause(endpoint: str, path: str, query: Mapping[str, object]) -> 
     answer = _get(endpoint, path, query)
     if answer.status == http.client.NOT_FOUND:
         raise Unsupported(
-            "this Milvus has no garbage collection pause ({place}: 404)",
-            code="milvus-garbage-collection-pause",
-            place=answer.place,
+            "this Milvus cannot pause garbage collection ({url} returned 404)",
+            code="gc-pause-missing",
+            url=answer.place,
         )
     if answer.status != http.client.OK:
         raise answer.failure()

@@ -1,8 +1,8 @@
-"""How a server is led to give the fields of a collection the ids that they had.
+"""How to make a server assign the same ids to the fields of a collection as in the source.
 
 Binlogs are matched by field id, and servers number by position: the fields of the request from 100 on, then ``$meta`` and
-``$namespace_id`` that they add themselves, then each array of structs followed by its parts. What is added later gets the
-highest id ever given plus one. milvus: internal/rootcoord/create_collection_task.go (``assignFieldAndFunctionID``),
+``$namespace_id``, which they add themselves, then each array of structs followed by its parts. Fields added later get the
+highest id ever assigned plus one. milvus: internal/rootcoord/create_collection_task.go (``assignFieldAndFunctionID``),
 ddl_callbacks_alter_collection_add_field.go.
 """
 
@@ -21,16 +21,16 @@ Item = FieldSchema | StructArrayFieldSchema
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """One change after the creation: a field or an array of structs to add, or None: dynamic fields switched on."""
+    """One change after creation: a field or an array of structs to add; None: enable dynamic fields."""
 
     item: Item | None
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``fields`` and ``structs`` are created at once, ``later`` follows in that order.
+    """``fields`` and ``structs`` are created with the collection, ``later`` is added in that order.
 
-    ``dynamic``: the collection is created with ``$meta``. ``problems``: ids that no order of changes brings about.
+    ``dynamic``: the collection is created with ``$meta``. ``problems``: ids that no sequence of changes produces.
     """
 
     fields: tuple[FieldSchema, ...]
@@ -44,13 +44,13 @@ def creation_plan(record: CollectionSchema) -> Plan:
     fields = sent_fields(record)
     items: list[Item] = [*fields, *record.struct_array_fields]
     if any(not item.field_id for item in items):
-        # Ids that nobody knows need not be met.
+        # Without recorded ids there is nothing to match.
         return Plan(tuple(fields), tuple(record.struct_array_fields), dynamic=record.enable_dynamic_field)
     return _Planner(record, sorted(fields, key=_id)).plan()
 
 
 class _Planner:
-    """Plays the server: ``next`` is the id that it gives next."""
+    """Simulates the server: ``next`` is the id that it assigns next."""
 
     def __init__(self, record: CollectionSchema, fields: list[FieldSchema]) -> None:
         self._record = record
@@ -90,9 +90,9 @@ class _Planner:
         return Plan(tuple(self._fields), structs, tuple(later), dynamic, tuple(problems))
 
     def _free(self, made: str) -> bool:
-        """Whether the field that servers make is where the next id is: known so, or at least not known otherwise."""
-        if known := self._made.get(made, 0):
-            return known == self.next
+        """Whether the field that servers add may get the next id: it is recorded with it, or no other field has it."""
+        if recorded := self._made.get(made, 0):
+            return recorded == self.next
         return all(item.field_id != self.next for item in (*self._rest, *self._record.struct_array_fields))
 
     def _structs(self) -> tuple[StructArrayFieldSchema, ...]:
@@ -106,20 +106,20 @@ class _Planner:
         return tuple(created)
 
     def _unseen(self) -> list[str]:
-        """Fields that were dropped behind the last one, or before ``$meta``, which is never described, leave no gap."""
+        """Fields dropped after the last one, or before ``$meta``, which is never described, leave no visible gap."""
         highest = as_dict(self._record.properties).get(MAX_FIELD_ID, "")
         if META in self._made or not self._record.enable_dynamic_field:
             return []
         if not highest.isdecimal() or int(highest) == self.next - 1:
             return []
         return [
-            f"{META}: its field id (the source counts fields up to {highest}, a new collection up to {self.next - 1};"
-            " the source dropped fields; a backup with --backup_index_extra knows it)"
+            f"{META}: its field id (the source has assigned ids up to {highest}, a new collection up to {self.next - 1};"
+            " the source dropped fields; a backup with --backup_index_extra records the id)"
         ]
 
 
 def has_namespace(record: CollectionSchema) -> bool:
-    """A property in 2.6, a part of the schema from 3.0 on."""
+    """A property in 2.6, part of the schema from 3.0 on."""
     return record.enable_namespace or as_dict(record.properties).get(NAMESPACE, "").lower() == "true"
 
 
@@ -132,7 +132,7 @@ def _width(item: Item) -> int:
 
 
 def _follows(item: Item) -> bool:
-    """Whether the parts of an array of structs are numbered right behind it."""
+    """Whether the parts of an array of structs are numbered directly after it."""
     if not isinstance(item, StructArrayFieldSchema):
         return True
     return [part.field_id for part in item.fields] == list(

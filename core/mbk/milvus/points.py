@@ -1,4 +1,4 @@
-"""Flush and wait: the point is the server's, and everything acknowledged before the call is persistent afterwards."""
+"""Flush and wait: the server sets the point, and everything acknowledged before the call is persistent afterwards."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from mbk.milvus.proto import milvus, msg
 from mbk.milvus.server import Server, name_of
 from mbk.ports.milvus.values import Feature, FlushAllPoint, FlushPoint
 
-#: Seconds between polls: a small flush is done at once, a large one need not be asked about more than once a second.
+#: Seconds between polls: a small flush is done at once, for a large one a poll a second is enough.
 FIRST_WAIT = 0.05
 LONGEST_WAIT = 1.0
-#: A poll that fails for longer than this is not a passing error any more.
+#: Seconds after which a failing poll is no longer a transient error.
 PATIENCE_SECONDS = 30.0
 #: Seconds for one poll, which the server answers from memory.
 POLL_SECONDS = 30.0
-#: Seconds for the call that seals the segments: on a server that is busy writing it takes minutes.
+#: Seconds for the call that seals the segments: on a server under heavy writes it takes minutes.
 FLUSH_SECONDS = 600.0
-#: Where a message of the write-ahead log keeps its time tick, in base 36.
+#: The property of a write-ahead log message with its time tick, in base 36.
 TIME_TICK = "_tt"
 #: Only a server that takes part in a replication answers (milvus: pkg/util/merr/errors.go, `ErrDenyReplicateMessage`).
 _NO_REPLICATION = 1900
@@ -66,7 +66,7 @@ class Points:
         )
 
     def _positions(self, database: str, collection: str, flush_ts: int) -> dict[str, Any]:
-        """2.3 sends no checkpoints but its flush timestamp, which bounds every channel; 2.2 sends neither."""
+        """2.3 sends no checkpoints but a flush timestamp, which applies to every channel; 2.2 sends neither."""
         if not flush_ts:
             return {}
         channels = describe(self._server, database, collection).virtual_channel_names
@@ -77,17 +77,17 @@ class Points:
             return self._flush_all(sleep)
 
     def _flush_all(self, sleep: Callable[[float], None]) -> FlushAllPoint:
-        """One boundary over every collection: the flush messages, one a physical channel, say where it lies.
+        """One consistency point for all collections, given by the flush messages, one a physical channel.
 
-        Servers before 2.6.11 send none: they can flush everything and cannot tell when it is done.
+        Servers before 2.6.11 send none: they can flush everything but not report when it is done.
         """
         what = "flush all collections"
         flushed = self._server.call("FlushAll", milvus.FlushAllRequest(), what, timeout=FLUSH_SECONDS)
         if not flushed.flush_all_msgs:
             raise Unsupported(
-                "{what}: the server does not say where the boundary lies",
-                code="server-does-say-where",
-                what=what,
+                "{operation}: the server did not return the consistency point",
+                code="flush-point-missing",
+                operation=what,
             )
         ticks = {name: _time_tick(message, what) for name, message in flushed.flush_all_msgs.items()}
         state = milvus.GetFlushAllStateRequest(flush_all_tss=ticks)
@@ -124,10 +124,10 @@ def _time_tick(message: Any, what: str) -> int:
         return int(text, 36)
     except ValueError:
         raise MilvusError(
-            "{what}: the server sent a message without a time tick ({text!r})",
-            code="server-sent-message-without",
-            what=what,
-            text=text,
+            "{operation}: the server returned a message without a time tick ({value!r})",
+            code="time-tick-missing",
+            operation=what,
+            value=text,
         ) from None
 
 
@@ -147,9 +147,9 @@ def _wait(
                 raise
         if deadline is not None and time.monotonic() + wait > deadline:
             raise MilvusError(
-                "{what}: not finished in time",
-                code="finished-time",
-                what=what,
+                "{operation}: timed out",
+                code="flush-timeout",
+                operation=what,
                 hint="Milvus may be overloaded; try again",
             )
         sleep(wait)

@@ -1,13 +1,13 @@
-"""The generated messages and stubs of Milvus in one place: the import that makes loading the adapter slow.
+"""The generated messages and stubs of Milvus in one place: this import makes loading the adapter slow.
 
-The stubs and not the client's own API, because that one is lossy: it drops ids, channels and properties.
+We use the stubs, because the client's own API is lossy: it drops ids, channels and properties.
 """
 
 from __future__ import annotations
 
 import os
 
-# gRPC logs failed handshakes to stderr by itself; the caller gets them as one line of ours.
+# gRPC logs failed handshakes to stderr by itself; we report them as an error.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import grpc  # noqa: TID253  only connect() loads this

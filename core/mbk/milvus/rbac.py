@@ -1,4 +1,4 @@
-"""Users, roles and grants: in one call where the server has it, else by the ordinary calls of an administrator."""
+"""Users, roles and grants: in one call if the server supports it, otherwise by the usual calls of an administrator."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from mbk.model.records import (
 
 ANY_DATABASE = "*"
 PRIVILEGE_GROUPS_SINCE = (2, 5, 0)
-#: On every server; never worth a line in a report.
+#: They exist on every server, so they are never reported.
 BUILT_IN_USERS = frozenset({"root"})
 BUILT_IN_ROLES = frozenset({"admin", "public"})
 _UNKNOWN_PRIVILEGE = re.compile(r"privilege \[([^\]]+)\] does not exist")
 
 
 def read_rbac(server: Server, databases: Sequence[str], *, whole: bool) -> Rbac:
-    """``whole``: the server has BackupRBAC and hands out password hashes. Without, passwords stay empty."""
+    """``whole``: the server has BackupRBAC and returns password hashes. Otherwise passwords stay empty."""
     if whole:
         response = server.call("BackupRBAC", milvus.BackupRBACMetaRequest(), "read users and roles")
         return _from_message(response.RBAC_meta)
@@ -53,8 +53,8 @@ def _users(server: Server) -> list[RbacUser]:
 
 
 def _grants(server: Server, roles: Iterable[str], databases: Iterable[str]) -> list[RbacGrant]:
-    """2.2 lists the grants of one database at a time, 2.3 those for all databases with each: each is kept once."""
-    found: dict[tuple[str, ...], RbacGrant] = {}
+    """2.2 lists the grants of one database at a time, 2.3 adds those for all databases each time: each is kept once."""
+    grants: dict[tuple[str, ...], RbacGrant] = {}
     databases = tuple(dict.fromkeys((DEFAULT_DATABASE, *databases)))
     for role in roles:
         for database in databases:
@@ -62,8 +62,8 @@ def _grants(server: Server, roles: Iterable[str], databases: Iterable[str]) -> l
             request = milvus.SelectGrantRequest(entity=entity)
             for message in server.call("SelectGrant", request, f"list the grants of role {role}").entities:
                 grant = _grant(message)
-                found.setdefault(_key(grant), grant)
-    return list(found.values())
+                grants.setdefault(_key(grant), grant)
+    return list(grants.values())
 
 
 def _grant(message: Any) -> RbacGrant:
@@ -104,7 +104,7 @@ def _named(name: Name | None) -> str:
 
 
 def _key(grant: RbacGrant) -> tuple[str, ...]:
-    """What makes two grants the same. Who granted it does not."""
+    """Identifies a grant. The grantor does not matter."""
     database = grant.db_name or DEFAULT_DATABASE
     return _named(grant.role), _named(grant.object), grant.object_name, _privilege(grant), database
 
@@ -114,29 +114,29 @@ def _privilege(grant: RbacGrant) -> str:
 
 
 def restore_rbac(
-    server: Server, wanted: Rbac, present: Rbac, *, whole: bool, groups: bool = True
+    server: Server, required: Rbac, present: Rbac, *, whole: bool, groups: bool = True
 ) -> list[str]:
-    """Adds what ``present`` lacks. A line for each user, role and group left alone or impossible; equal grants are none.
+    """Adds what ``present`` lacks. Returns a line for each user, role and group that was not changed or not created.
 
-    ``groups``: the server has privilege groups.
+    ``groups``: the server supports privilege groups.
     """
-    missing, lines = lacking(wanted, present)
+    missing, lines = lacking(required, present)
     without: list[str] = []
     if not groups:
-        missing, without = _without_groups(missing, wanted)
+        missing, without = _without_groups(missing, required)
     if whole:
         return [*lines, *_restore_whole(server, missing), *without]
     for role in missing.roles:
         _create_role(server, role.name)
     for grant in missing.grants:
         _create_grant(server, grant)
-    return [*lines, *(_unmade(user) for user in missing.users), *without]
+    return [*lines, *(_not_created(user) for user in missing.users), *without]
 
 
 def _restore_whole(server: Server, missing: Rbac) -> list[str]:
-    """One call that does all or nothing; grants of privileges that this server does not know are left out of it.
+    """One atomic call, without grants of privileges that this server does not know.
 
-    It refuses an empty request, what exists, unknown privileges, and users of unknown roles (milvus:
+    The server refuses an empty request, existing objects, unknown privileges, and users with unknown roles (milvus:
     internal/rootcoord/meta_table.go, ``CheckIfRBACRestorable``).
     """
     lines: list[str] = []
@@ -150,62 +150,62 @@ def _restore_whole(server: Server, missing: Rbac) -> list[str]:
             left = [grant for grant in missing.grants if not unknown or _privilege(grant) != unknown[1]]
             if len(left) == len(missing.grants):
                 raise
-            lines += [_ungranted(grant) for grant in missing.grants if grant not in left]
+            lines += [_not_granted(grant) for grant in missing.grants if grant not in left]
             missing = msgspec.structs.replace(missing, grants=left)
     return lines
 
 
-def _ungranted(grant: RbacGrant) -> str:
+def _not_granted(grant: RbacGrant) -> str:
     target = f"{_named(grant.object)} {grant.object_name}".strip()
-    return f"privilege {_privilege(grant)} on {target} was not granted to role {_named(grant.role)}: unknown here"
+    return f"privilege {_privilege(grant)} on {target} was not granted to role {_named(grant.role)}: unknown to this server"
 
 
-def _without_groups(missing: Rbac, wanted: Rbac) -> tuple[Rbac, list[str]]:
-    names = {group.group_name for group in wanted.privilege_groups}
+def _without_groups(missing: Rbac, required: Rbac) -> tuple[Rbac, list[str]]:
+    names = {group.group_name for group in required.privilege_groups}
     lost = [grant for grant in missing.grants if _privilege(grant) in names]
     lines = [
-        f"privilege group {group.group_name} was not made: this server has none"
+        f"privilege group {group.group_name} was not created: this server does not support privilege groups"
         for group in missing.privilege_groups
     ]
     kept = [grant for grant in missing.grants if grant not in lost]
     left = msgspec.structs.replace(missing, grants=kept, privilege_groups=[])
-    return left, lines + [_ungranted(grant) for grant in lost]
+    return left, lines + [_not_granted(grant) for grant in lost]
 
 
-def _unmade(user: RbacUser) -> str:
+def _not_created(user: RbacUser) -> str:
     roles = ", ".join(role.name for role in user.roles)
-    line = f"user {user.user} was not made: its password cannot be known"
-    return f"{line}; create it and give it the roles {roles}" if roles else f"{line}; create it"
+    line = f"user {user.user} was not created: the backup has no password"
+    return f"{line}; create the user and assign the roles {roles}" if roles else f"{line}; create the user"
 
 
-def lacking(wanted: Rbac, present: Rbac) -> tuple[Rbac, list[str]]:
-    """What ``present`` lacks of ``wanted``, and a line for each user, role and group that is there and left alone.
+def lacking(required: Rbac, present: Rbac) -> tuple[Rbac, list[str]]:
+    """What ``present`` lacks of ``required``, and a line for each user, role and group that exists and is not changed.
 
-    What every server has by itself is never lacking. Users keep those of their roles that exist afterwards.
+    Built-in users and roles are never lacking. Users keep those of their roles that exist afterwards.
     """
     users = {user.user for user in present.users}
     roles = {role.name for role in present.roles}
     groups = {group.group_name for group in present.privilege_groups}
     grants = {_key(grant) for grant in present.grants}
-    lines = [f"user {user.user} exists" for user in wanted.users if user.user in users - BUILT_IN_USERS]
-    lines += [f"role {role.name} exists" for role in wanted.roles if role.name in roles - BUILT_IN_ROLES]
+    lines = [f"user {user.user} exists" for user in required.users if user.user in users - BUILT_IN_USERS]
+    lines += [f"role {role.name} exists" for role in required.roles if role.name in roles - BUILT_IN_ROLES]
     lines += [
         f"privilege group {group.group_name} exists"
-        for group in wanted.privilege_groups
+        for group in required.privilege_groups
         if group.group_name in groups
     ]
-    known = roles | BUILT_IN_ROLES | {role.name for role in wanted.roles}
+    available = roles | BUILT_IN_ROLES | {role.name for role in required.roles}
     missing = Rbac(
         users=[
-            msgspec.structs.replace(user, roles=[role for role in user.roles if role.name in known])
-            for user in wanted.users
+            msgspec.structs.replace(user, roles=[role for role in user.roles if role.name in available])
+            for user in required.users
             if user.user not in users | BUILT_IN_USERS
         ],
-        roles=[role for role in wanted.roles if role.name not in roles | BUILT_IN_ROLES],
-        grants=[grant for grant in wanted.grants if _key(grant) not in grants],
-        privilege_groups=[group for group in wanted.privilege_groups if group.group_name not in groups],
+        roles=[role for role in required.roles if role.name not in roles | BUILT_IN_ROLES],
+        grants=[grant for grant in required.grants if _key(grant) not in grants],
+        privilege_groups=[group for group in required.privilege_groups if group.group_name not in groups],
     )
-    return missing, [f"{line}, left alone" for line in lines]
+    return missing, [f"{line}, not changed" for line in lines]
 
 
 def _create_role(server: Server, name: str) -> None:

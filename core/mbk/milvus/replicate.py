@@ -1,9 +1,8 @@
-"""Writing into the log of a standby cluster: one stream a physical channel, every message confirmed.
+"""Writes to the log of a standby cluster: one stream a physical channel, every message confirmed.
 
-What is sent has the form that the source's own log would have (:mod:`mbk.milvus.wal`). The server takes the messages of
-a stream in order and answers each with its time tick. One that it knows it leaves out without an answer
-(milvus-io/milvus ``internal/proxy/replicate/replicate_stream_server.go``): whenever a stream is opened, the server is
-asked first how far it has come.
+Messages have the form of the source's own log (:mod:`mbk.milvus.wal`). The server takes the messages of a stream in order
+and answers each with its time tick. It skips messages that it already has without an answer (milvus-io/milvus
+``internal/proxy/replicate/replicate_stream_server.go``): so we ask for the checkpoint whenever we open a stream.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from mbk.milvus.schema import write_field, write_pairs, write_schema
 from mbk.model.records import Collection, CollectionSchema, Database, IndexInfo, Rbac
 
 CONFIRM_SECONDS = 120.0
-#: The fields that the server keeps in every collection, which a description leaves out.
+#: Fields that the server keeps in every collection but does not describe.
 _SYSTEM_FIELDS = ((0, "RowID", "row id"), (1, "Timestamp", "time stamp"))
 _CONSISTENCY = "consistency_level"
 
@@ -52,7 +51,7 @@ class MilvusReplication:
 
     def checkpoint(self, channel: str) -> int:
         request = milvus.GetReplicateInfoRequest(source_cluster_id=self._source, target_pchannel=channel)
-        # This answer has no status.
+        # This response has no status.
         answer = self._channel.call(
             "GetReplicateInfo", request, f"get the checkpoint of {channel}", checked=False
         )
@@ -167,10 +166,10 @@ class MilvusReplication:
         self._broadcast(wal.ALTER_LOAD_CONFIG, header, wal.new("Empty"), [self._control])
 
     def restore_rbac(self, rbac: Rbac, present: Rbac) -> None:
-        wanted = lacking(rbac, present)[0]
-        if not (wanted.users or wanted.roles or wanted.grants or wanted.privilege_groups):
-            return  # servers refuse an empty one
-        body = wal.new("RestoreRbacBody", rbac_meta=to_message(wanted))
+        missing = lacking(rbac, present)[0]
+        if not (missing.users or missing.roles or missing.grants or missing.privilege_groups):
+            return  # servers refuse an empty message
+        body = wal.new("RestoreRbacBody", rbac_meta=to_message(missing))
         self._broadcast(wal.RESTORE_RBAC, wal.new("Empty"), body, [self._control])
 
     def forward(self, channel: str, message: bytes) -> None:
@@ -179,7 +178,7 @@ class MilvusReplication:
     # -- sending -------------------------------------------------------------------------------------------------
 
     def _broadcast(self, kind: wal.Kind, header: Any, body: Any, channels: Sequence[str]) -> None:
-        """Ticks are counted whatever becomes of the message, so that trying again must begin at the same count."""
+        """A retry must send the same ticks, so the counters advance only once the message was delivered."""
         first = self._ticks
         ticks = count(first + 1)
         number = next(self._broadcasts)
@@ -201,16 +200,16 @@ class MilvusReplication:
         return self._streams[channel]
 
     def _paired(self, channel: str) -> str:
-        known = self.topology()
-        ours, theirs = known.get(self._source, ()), known.get(self._target, ())
+        topology = self.topology()
+        ours, theirs = topology.get(self._source, ()), topology.get(self._target, ())
         return theirs[ours.index(channel)] if channel in ours and len(ours) == len(theirs) else channel
 
 
 class _Stream:
-    """The stream of one physical channel; opened when needed, closed by an error."""
+    """The stream of one physical channel; opened when needed, closed on errors."""
 
     def __init__(self, channel: Channel, source: str, name: str, *, taken: Callable[[], int]) -> None:
-        """``taken`` asks for the time tick up to which the server has the messages of this channel."""
+        """``taken`` returns the time tick up to which the server has the messages of this channel."""
         self._channel = channel
         self._source = source
         self._name = name
@@ -226,7 +225,7 @@ class _Stream:
             self._call = None
 
     def deliver(self, messages: Sequence[tuple[int, bytes]]) -> None:
-        """Sends the messages, in the order of their ticks, and waits until the server has each."""
+        """Sends the messages, in the order of their ticks, and waits until the server has confirmed each."""
         what = f"replicate to {self._name}"
         call = self._opened()
         messages = [(tick, message) for tick, message in messages if tick > self._taken]
@@ -244,16 +243,16 @@ class _Stream:
         except StopIteration:
             self.close()
             raise MilvusUnavailable(
-                "{what}: the server ended the stream", code="server-ended-stream", what=what
+                "{operation}: the server closed the stream", code="replication-stream-closed", operation=what
             ) from None
         except grpc.RpcError as exc:
             self.close()
             if exc.code() == grpc.StatusCode.CANCELLED:
                 raise MilvusUnavailable(
-                    "{what}: no confirmation in {CONFIRM_SECONDS:.0f} s",
-                    code="confirmation-s",
-                    what=what,
-                    CONFIRM_SECONDS=CONFIRM_SECONDS,
+                    "{operation}: no confirmation within {seconds:.0f} s",
+                    code="replication-timeout",
+                    operation=what,
+                    seconds=CONFIRM_SECONDS,
                 ) from None
             raise from_rpc(exc, what, self._channel.target) from exc
         finally:
@@ -277,7 +276,7 @@ class _Stream:
 
 
 def _whole_schema(collection: Collection) -> Any:
-    """The schema as the server itself keeps it: with the system fields, ``$meta`` and the consistency level by name."""
+    """The schema as the server stores it: with the system fields, ``$meta`` and the consistency level by name."""
     record = collection.schema or CollectionSchema()
     message = write_schema(record, record.properties)
     del message.fields[:]

@@ -1,7 +1,7 @@
-"""Milvus' REST interface, version 2: what gRPC does not tell or take. The exact files of segments, and import jobs.
+"""Milvus' REST API, version 2, for what gRPC does not offer: the exact files of segments, and import jobs.
 
-Servers serve it on the gRPC port unless ``proxy.http.port`` says otherwise. Ids beyond 2^53 come as numbers or as text
-(milvus: internal/distributed/proxy/httpserver/handler_v2.go); both are taken.
+Servers serve it on the gRPC port unless ``proxy.http.port`` says otherwise. Ids beyond 2^53 are sent as numbers or strings
+(milvus: internal/distributed/proxy/httpserver/handler_v2.go); we accept both.
 """
 
 from __future__ import annotations
@@ -13,16 +13,14 @@ from typing import Any
 
 from mbk.config.schema import MilvusSettings
 from mbk.errors import (
-    AuthenticationFailed,
     ConfigError,
     ImportFailed,
     MilvusError,
-    PermissionDenied,
     Problem,
     RateLimited,
     Unsupported,
 )
-from mbk.milvus.failures import CHECK_LOGIN, check, one_line
+from mbk.milvus.failures import check, forbidden, login_refused, no_job, one_line, unknown_job
 from mbk.milvus.proto import common
 from mbk.milvus.web import Answer, Port
 from mbk.ports.milvus.values import ImportPhase, ImportState, SegmentLogs
@@ -31,7 +29,7 @@ SETTING = "milvus.rest.endpoint"
 SECONDS = 60.0
 #: The server lists and checks every file before it answers.
 IMPORT_SECONDS = 600.0
-#: Segments asked for at once.
+#: Segments a request, for an answer of moderate size.
 BATCH = 200
 
 _SEGMENTS = "/v2/vectordb/segments/describe"
@@ -53,7 +51,7 @@ _PHASES = {
 
 
 class Rest:
-    """Says nothing to the server before it is asked for something."""
+    """Connects only when it is called."""
 
     def __init__(self, settings: MilvusSettings) -> None:
         user, password = settings.user, settings.password.get_secret_value()
@@ -73,7 +71,7 @@ class Rest:
     def segment_logs(
         self, database: str, collection_id: int, segments: Sequence[int]
     ) -> dict[int, SegmentLogs]:
-        """Segment id -> its files. One segment that is gone spoils the server's whole answer: it is found by halving."""
+        """Segment id -> its files. A single missing segment fails the whole request, so batches are halved to find it."""
         found: dict[int, SegmentLogs] = {}
         for start in range(0, len(segments), BATCH):
             found.update(self._logs(database, collection_id, segments[start : start + BATCH]))
@@ -109,7 +107,7 @@ class Rest:
         *,
         what: str,
     ) -> str:
-        """The id of the job, which ``GetImportState`` knows, too: both lead to the same DataCoord."""
+        """The id of the job, which is valid for ``GetImportState``, too: both use the same DataCoord."""
         body: dict[str, object] = {
             "dbName": database,
             "collectionName": collection,
@@ -120,11 +118,11 @@ class Rest:
             body["partitionName"] = partition
         data = self._ask(_CREATE, body, what, seconds=IMPORT_SECONDS)
         if not data.get("jobId"):
-            raise ImportFailed("{what}: the server named no job", code="server-named-job", what=what)
+            raise no_job(what)
         return str(data["jobId"])
 
     def import_state(self, job: str, *, database: str, what: str) -> ImportState:
-        """`ImportFailed` for a job that the server does not know: it says so with a code, or with a state of none."""
+        """`ImportFailed` for a job that the server does not know: it answers with an error code, or an unknown state."""
         try:
             data = self._ask(_DESCRIBE, {"dbName": database, "jobId": job}, what)
         except RateLimited:
@@ -132,16 +130,11 @@ class Rest:
         except MilvusError as exc:
             if exc.retryable or not exc.server_code:
                 raise
-            raise ImportFailed(exc.message, server_code=exc.server_code) from exc
+            raise ImportFailed(exc.message, code="job-unknown", server_code=exc.server_code) from exc
         state = str(data.get("state") or "")
         phase = _PHASES.get(state.lower())
         if phase is None:
-            raise ImportFailed(
-                "{what}: the server knows no such job (state {state!r})",
-                code="server-knows-such-job",
-                what=what,
-                state=state,
-            )
+            raise unknown_job(what, f"the job does not exist (state {state!r})")
         return ImportState(
             phase=phase,
             percent=int(data.get("progress") or 0),
@@ -150,7 +143,7 @@ class Rest:
         )
 
     def import_jobs(self, database: str, collection: str, *, what: str) -> list[str]:
-        """``collection`` empty: those of all."""
+        """``collection`` empty: the jobs of all collections."""
         body = {"dbName": database} | ({"collectionName": collection} if collection else {})
         data = self._ask(_LIST, body, what)
         return [str(record["jobId"]) for record in data.get("records") or ()]
@@ -170,43 +163,33 @@ class Rest:
 
 
 def raise_for_code(code: int, reason: str, what: str, status: int) -> None:
-    """A code of REST is the same as that of gRPC's status, so the errors are the same, too."""
+    """REST uses the error codes of gRPC's status, so they map to the same errors."""
     if status == http.client.UNAUTHORIZED:
-        raise AuthenticationFailed(
-            "{what}: {one_line}", code="told", what=what, one_line=one_line(reason), hint=CHECK_LOGIN
-        )
+        raise login_refused(what, one_line(reason))
     if status == http.client.FORBIDDEN:
-        raise PermissionDenied("{what}: {one_line}", code="told", what=what, one_line=one_line(reason))
+        raise forbidden(what, one_line(reason))
     check(common.Status(code=code, error_code=common.UnexpectedError, reason=reason), what)
 
 
 def _refusal(answer: Answer, what: str) -> Exception:
-    """An answer that is not of this interface: another server's, or one of before it."""
+    """For an answer that is not from this API: from another server, or from an older Milvus."""
     if answer.status == http.client.NOT_FOUND:
         return Unsupported(
-            "{what}: this Milvus has no such REST call ({place}: 404)",
-            code="milvus-such-rest-call",
-            what=what,
-            place=answer.place,
+            "{operation}: this Milvus has no such REST API ({url} returned 404)",
+            code="rest-call-missing",
+            operation=what,
+            url=answer.place,
         )
     if answer.status == http.client.UNAUTHORIZED:
-        return AuthenticationFailed(
-            "{what}: {place} refuses the login",
-            code="refuses-login",
-            what=what,
-            place=answer.place,
-            hint=CHECK_LOGIN,
-        )
+        return login_refused(what, f"{answer.place} returned 401")
     if answer.status == http.client.FORBIDDEN:
-        return PermissionDenied(
-            "{what}: {place} answers 403", code="answers-403", what=what, place=answer.place
-        )
+        return forbidden(what, f"{answer.place} returned 403")
     if answer.status == http.client.TOO_MANY_REQUESTS:
         return RateLimited(
-            "{what}: {place} answers 429",
-            code="answers-429",
-            what=what,
-            place=answer.place,
+            "{operation}: {url} returned 429",
+            code="rest-rate-limited",
+            operation=what,
+            url=answer.place,
             server_code=answer.status,
         )
     return answer.failure(retryable=answer.status >= http.client.INTERNAL_SERVER_ERROR)
@@ -242,7 +225,7 @@ def base_url(settings: MilvusSettings) -> str:
 
 
 def _trust(settings: MilvusSettings) -> ssl.SSLContext | None:
-    """The same certificates as for gRPC; None where nothing is encrypted."""
+    """The same certificates as for gRPC; None without TLS."""
     if not base_url(settings).startswith("https"):
         return None
     setting, path = "milvus.caCertPath", settings.ca_cert_path

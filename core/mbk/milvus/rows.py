@@ -1,4 +1,4 @@
-"""Counting rows: with ``count(*)``, or on 2.2 by their primary keys."""
+"""Counts rows: with ``count(*)``, or on 2.2 by primary keys."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mbk.milvus.server import Server, name_of
 from mbk.model.records import LOADED
 from mbk.ports.milvus.values import Feature
 
-#: Without count(*) the primary keys themselves are fetched and counted, at most so many.
+#: Without count(*) the primary keys are fetched and counted; more than this take too much memory.
 MAX_COUNTED_KEYS = 1_000_000
 
 
@@ -33,7 +33,7 @@ class Rows:
         return self._count_keys(database, collection)
 
     def _count_keys(self, database: str, collection: str) -> int | None:
-        # The statistics ignore deletes and so are no truth, but they bound what a query can bring.
+        # The statistics ignore deletes, but they are an upper bound of what a query can return.
         request = milvus.GetCollectionStatisticsRequest(collection_name=collection)
         what = f"get the statistics of {name_of(database, collection)}"
         stats = self._server.call("GetCollectionStatistics", request, what, database=database).stats

@@ -17,10 +17,10 @@ from mbk.model.records import (
     StructArrayFieldSchema,
 )
 
-#: The highest field id ever given; a server's own count, which restored breaks later changes (milvus#48988).
+#: The highest field id ever assigned; the server's own counter: restoring it breaks later changes (milvus#48988).
 MAX_FIELD_ID = "max_field_id"
-#: Properties that a server makes of the request or keeps for itself, and those that tie a collection to the cluster that
-#: it was in: the zone of its encryption, and the replication that alone may write to it. Sources, all of milvus:
+#: Properties that the server derives from the request or keeps for itself, and those that tie a collection to its cluster:
+#: its encryption zone, and the replication that has exclusive write access. Sources, all of milvus:
 #: pkg/common/common.go for the names, internal/rootcoord/create_collection_task.go for the consistency level.
 SERVER_MANAGED = frozenset(
     {
@@ -35,7 +35,7 @@ SERVER_MANAGED = frozenset(
     }
 )
 NAMESPACE = "namespace.enabled"
-#: Users' names cannot begin so.
+#: User-defined names cannot start with it.
 _SERVER_MADE = "$"
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -50,9 +50,9 @@ def write_pairs(pairs: Iterable[KeyValue]) -> list[Any]:
 
 
 def merged(first: Iterable[KeyValue], second: Iterable[KeyValue]) -> list[KeyValue]:
-    """The union by key, the second winning, in order of first appearance."""
-    found = {pair.key: pair.value for pair in (*first, *second)}
-    return [KeyValue(key=key, value=value) for key, value in found.items()]
+    """The union by key; the second wins; in order of first appearance."""
+    union = {pair.key: pair.value for pair in (*first, *second)}
+    return [KeyValue(key=key, value=value) for key, value in union.items()]
 
 
 def read_schema(message: Any) -> CollectionSchema:
@@ -83,7 +83,7 @@ def read_schema(message: Any) -> CollectionSchema:
 
 
 def is_external(message: Any) -> bool:
-    """The data is another system's: by the source of the collection, or by that of a field before one is set.
+    """Whether the data is in another system: the collection has a source, or a field has one.
 
     milvus: pkg/util/typeutil/schema.go, ``IsExternalCollection``.
     """
@@ -111,7 +111,7 @@ def read_field(message: Any) -> FieldSchema:
         is_function_output=message.is_function_output,
         default_value_base64=base64.b64encode(default).decode("ascii"),
         is_clustering_key=message.is_clustering_key,
-        # Newer than the oldest client library that mbk runs with.
+        # The oldest supported client library lacks it.
         element_nullable=getattr(message, "element_nullable", False),
         external_field=message.external_field,
     )
@@ -138,7 +138,7 @@ def write_schema(
     fields: Sequence[FieldSchema] | None = None,
     structs: Sequence[StructArrayFieldSchema] | None = None,
 ) -> Any:
-    """The message to create the collection with, and with no other ``fields`` and ``structs`` where those are given."""
+    """The message to create the collection with; ``fields`` and ``structs`` replace those of the record."""
     return schema.CollectionSchema(
         name=record.name,
         description=record.description,
@@ -159,7 +159,7 @@ def sent_fields(record: CollectionSchema) -> list[FieldSchema]:
 
 
 def is_server_made(field: FieldSchema) -> bool:
-    """``$meta`` or ``$namespace_id``: servers make them by themselves and take them from nobody."""
+    """``$meta`` or ``$namespace_id``: servers create them and do not accept them in a request."""
     return field.is_dynamic or field.name.startswith(_SERVER_MADE)
 
 
@@ -178,7 +178,7 @@ def write_struct(record: StructArrayFieldSchema) -> Any:
 
 
 def part_name(struct: str, part: str) -> str:
-    """``part`` of ``struct[part]``, as some servers describe what they want to be sent plain.
+    """``part`` of ``struct[part]``: some servers describe parts that way but expect the plain name.
 
     milvus: internal/proxy/util.go, ``transformStructFieldNames`` and ``restoreStructFieldNames``.
     """
@@ -211,7 +211,7 @@ def write_field(record: FieldSchema) -> Any:
 
 
 def _default_value(record: FieldSchema) -> bytes:
-    """The serialized default; the legacy form is raw bytes in a text and often damaged."""
+    """The serialized default; the legacy form is raw bytes in a string and often damaged."""
     if record.default_value_base64:
         return base64.b64decode(record.default_value_base64)
     legacy = record.default_value_proto.encode("utf-8")
@@ -248,11 +248,11 @@ def read_index(message: Any) -> IndexInfo:
 
 
 def index_name_to_send(name: str) -> str:
-    """Names that a server made up itself, such as ``/a/b``, are not taken from clients: it makes them up again."""
+    """``""`` for names that a server generated, such as ``/a/b``: it refuses them and generates them again."""
     return name if _PLAIN_NAME.fullmatch(name) else ""
 
 
 def index_params_to_send(params: dict[str, str]) -> list[Any]:
-    """As described; only ``marisa-trie``, which 2.3 describes and 2.2 refuses, is sent under its own name."""
+    """As described, except ``marisa-trie``: 2.3 describes ``Trie`` like that, and 2.2 refuses it."""
     renamed = {key: "Trie" if value == "marisa-trie" else value for key, value in params.items()}
     return [common.KeyValuePair(key=key, value=value) for key, value in renamed.items()]

@@ -11,8 +11,8 @@ from mbk.milvus.server import Server, name_of
 from mbk.ports.milvus.values import Feature, SegmentInfo, SegmentLogs
 
 _PERSISTENT = frozenset({common.Flushed, common.Flushing})
-#: The list named a segment that a compaction replaced just then. Servers do not call that a passing error: 600 is none
-#: in milvus: pkg/util/merr/errors.go; the second is 2.2's (internal/datacoord/errors.go, `msgSegmentNotFound`).
+#: The list named a segment that a compaction was just replacing. Servers do not mark that as retryable: code 600 is not
+#: in milvus: pkg/util/merr/errors.go; the second text is from 2.2 (internal/datacoord/errors.go, `msgSegmentNotFound`).
 _SEGMENT_REPLACED = re.compile(r"segment not found|failed to get segment \d+", re.I)
 
 
@@ -26,11 +26,13 @@ class Segments:
         request = milvus.GetPersistentSegmentInfoRequest(collectionName=collection)
         what = f"list the segments of {name_of(database, collection)}"
         try:
-            found = self._server.call("GetPersistentSegmentInfo", request, what, database=database)
+            listed = self._server.call("GetPersistentSegmentInfo", request, what, database=database)
         except MilvusError as error:
             if error.retryable or not _SEGMENT_REPLACED.search(error.message):
                 raise
-            raise MilvusError(error.message, server_code=error.server_code, retryable=True) from error
+            raise MilvusError(
+                error.message, code=error.code, server_code=error.server_code, retryable=True
+            ) from error
         return [
             SegmentInfo(
                 id=info.segmentID,
@@ -40,7 +42,7 @@ class Segments:
                 storage_version=info.storage_version,
                 v_channel=getattr(info, "insert_channel", ""),
             )
-            for info in found.infos
+            for info in listed.infos
             if info.state in _PERSISTENT
         ]
 

@@ -1,4 +1,4 @@
-"""One connected server, which every role of the adapter stands on: calls, REST, version and features."""
+"""One connected server, shared by all roles of the adapter: calls, REST, version and features."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any
 from mbk.config.schema import MilvusSettings
 from mbk.errors import Unsupported
 from mbk.milvus.channel import CALL_SECONDS, Channel
+from mbk.milvus.failures import unsupported
 from mbk.milvus.features import PROBES, WITNESSES, features_of, server_version
 from mbk.milvus.proto import milvus
 from mbk.milvus.rest import Rest
 from mbk.model.records import DEFAULT_DATABASE
 from mbk.ports.milvus.values import Feature
 
-# Not every client library that mbk runs with knows every call.
+# Some supported client libraries lack some of these calls.
 _PROBES = {
     method: getattr(milvus, f"{method}Request", None)
     for method in (*(method for method, _ in WITNESSES), *PROBES.values())
@@ -27,18 +28,18 @@ def name_of(database: str, collection: str) -> str:
 
 
 class Server:
-    """``number`` is the version that ``features`` follow. May be used from several threads."""
+    """``number`` is the version that ``features`` are derived from. Several threads may call it."""
 
     def __init__(self, channel: Channel, settings: MilvusSettings) -> None:
         self.settings = settings
         self.rest = Rest(settings)
         self._channel = channel
-        self._known: dict[str, bool] = {}
-        self.number, told = server_version(channel.versions, self._implements)
+        self._implemented: dict[str, bool] = {}
+        self.number, reported = server_version(channel.versions, self._implements)
         self._features = features_of(
             self.number,
             databases=self._implements("ListDatabases"),
-            told=told,
+            reported=reported,
             implements=self._implements,
         )
 
@@ -53,7 +54,7 @@ class Server:
 
     @property
     def features(self) -> frozenset[Feature]:
-        """What is promised by the version and was not refused by the server since."""
+        """The features of the version, without those that the server turned out not to have."""
         return self._features
 
     def close(self) -> None:
@@ -69,20 +70,14 @@ class Server:
         timeout: float = CALL_SECONDS,
         checked: bool = True,
     ) -> Any:
-        """As :meth:`mbk.milvus.channel.Channel.call`."""
+        """Like :meth:`mbk.milvus.channel.Channel.call`."""
         return self._channel.call(method, request, what, database=database, timeout=timeout, checked=checked)
 
     @contextmanager
     def using(self, feature: Feature, what: str) -> Iterator[None]:
-        """A feature that the server turns out not to have falls away; `Unsupported` for one that is not there."""
+        """`Unsupported` without the feature; a feature that turns out to be missing is removed from ``features``."""
         if feature not in self._features:
-            raise Unsupported(
-                "{what}: Milvus {version} has no {feature}",
-                code="milvus",
-                what=what,
-                version=self.version,
-                feature=feature.value,
-            )
+            raise unsupported(what, self.version, feature.value)
         try:
             yield
         except Unsupported:
@@ -90,7 +85,7 @@ class Server:
             raise
 
     def _implements(self, method: str) -> bool:
-        if method not in self._known:
+        if method not in self._implemented:
             request = _PROBES[method]
-            self._known[method] = request is not None and self._channel.implements(method, request())
-        return self._known[method]
+            self._implemented[method] = request is not None and self._channel.implements(method, request())
+        return self._implemented[method]

@@ -1,7 +1,7 @@
-"""Snapshots that Milvus makes, exports and restores by itself.
+"""Snapshots that Milvus itself creates, exports and restores.
 
 milvus: internal/proxy/snapshot_impl.go, internal/datacoord/snapshot_manager.go. Names are unique within a collection;
-dropping one that is not there succeeds.
+dropping a missing one succeeds.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from mbk.errors import AlreadyExists, ImportFailed, NotFound
-from mbk.milvus.failures import one_line
+from mbk.errors import AlreadyExists, NotFound
+from mbk.milvus.failures import no_job, one_line, unknown_job
 from mbk.milvus.proto import milvus
 from mbk.milvus.server import Server, name_of
 from mbk.ports.milvus.values import Feature, ImportPhase, SnapshotState
@@ -29,7 +29,7 @@ class Snapshots:
         self._server = server
 
     def create(self, database: str, collection: str, snapshot: str, *, description: str = "") -> int:
-        what = f"make snapshot {snapshot} of {name_of(database, collection)}"
+        what = f"create snapshot {snapshot} of {name_of(database, collection)}"
         request = milvus.CreateSnapshotRequest(
             name=snapshot, description=description, db_name=database, collection_name=collection
         )
@@ -42,12 +42,12 @@ class Snapshots:
         request = milvus.ListSnapshotsRequest(db_name=database, collection_name=collection)
         with self._server.using(Feature.SNAPSHOT, what):
             names = self._server.call("ListSnapshots", request, what, database=database).snapshots
-        found = {}
+        descriptions = {}
         for name in names:
             if name.startswith(prefix):
-                with suppress(NotFound):  # it went meanwhile
-                    found[name] = str(self._snapshot(database, collection, name, what).description)
-        return found
+                with suppress(NotFound):  # it was dropped meanwhile
+                    descriptions[name] = str(self._snapshot(database, collection, name, what).description)
+        return descriptions
 
     def _snapshot(self, database: str, collection: str, snapshot: str, what: str) -> Any:
         request = milvus.DescribeSnapshotRequest(name=snapshot, db_name=database, collection_name=collection)
@@ -105,19 +105,19 @@ class Snapshots:
 
 def _job(response: Any, what: str) -> str:
     if not response.job_id:
-        raise ImportFailed("{what}: the server named no job", code="server-named-job", what=what)
+        raise no_job(what)
     return str(response.job_id)
 
 
 def _number(job: str, what: str) -> int:
     if not job.isdecimal():
-        raise ImportFailed("{what}: there is no such job", code="such-job", what=what)
+        raise unknown_job(what)
     return int(job)
 
 
 def _phase(states: Any, info: Any, what: str) -> ImportPhase:
-    """States are named ``ExportSnapshotCompleted``, ``RestoreSnapshotFailed`` …; none means a job that is not known."""
+    """States are named ``ExportSnapshotCompleted``, ``RestoreSnapshotFailed`` …; no state means an unknown job."""
     if not info.state:
-        raise ImportFailed("{what}: there is no such job", code="such-job", what=what)
+        raise unknown_job(what)
     name = states.Name(info.state) if info.state in states.values() else ""
     return _PHASES.get(name.partition("Snapshot")[2], ImportPhase.RUNNING)

@@ -1,8 +1,8 @@
 """The messages of Milvus' write-ahead log that `restore secondary` writes.
 
-No client package carries their headers, so that they are described here as data, field numbers and all, as the public
-source has them: milvus-io/milvus ``pkg/proto/messages.proto`` and ``index_coord.proto``; the property names stand in
-``pkg/streaming/util/message/properties.go``, the versions in ``…/message/codegen/reflect_info.json``.
+No client package contains their headers, so they are described here as data, with field numbers, from the public source:
+milvus-io/milvus ``pkg/proto/messages.proto`` and ``index_coord.proto``; the property names are from
+``pkg/streaming/util/message/properties.go``, the versions from ``…/message/codegen/reflect_info.json``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MESSAGE = 11
 _OPTIONAL, _REPEATED = 1, 3
 
 #: Message -> its fields as (name, number, type); ``*`` before a type means repeated, ``.`` a message by full name.
-#: Only fields that are written are listed.
+#: Only fields that we write are listed.
 _MESSAGES: Mapping[str, tuple[tuple[str, int, str], ...]] = {
     "Empty": (),
     "BroadcastHeader": (("broadcast_id", 1, "uint64"), ("vchannels", 2, "*string")),
@@ -92,7 +92,7 @@ COMMIT_IMPORT = Kind(45, 2)
 
 @cache
 def _pool() -> Any:
-    """Our messages, beside those that the client package has loaded."""
+    """Our messages, added to those that the client package has loaded."""
     file = descriptor_pb2.FileDescriptorProto(name="mbk/wal.proto", package=_PACKAGE, syntax="proto3")
     file.dependency.extend(["common.proto", "milvus.proto"])
     for name, fields in _MESSAGES.items():
@@ -116,7 +116,7 @@ def new(name: str, **values: Any) -> Any:
 
 
 def encoded(value: int) -> str:
-    """A number as the log's properties have it: to the base of 36."""
+    """A number as in the log's properties: in base 36."""
     digits = "0123456789abcdefghijklmnopqrstuvwxyz"
     text = ""
     while value:
@@ -130,7 +130,7 @@ def broadcast(
 ) -> list[tuple[str, int, bytes]]:
     """The copies of one message, one a channel: physical channel, time tick, ``commonpb.ImmutableMessage``.
 
-    Each copy has a tick of its own: a cluster leaves out what is not younger than what it took on that channel.
+    Each copy has its own tick: a cluster skips messages that are not newer than the last one of that channel.
     """
     payload = body.SerializeToString()
     shared = {
@@ -153,7 +153,7 @@ def broadcast(
 
 
 def time_tick(message: bytes) -> int:
-    """The hybrid time tick of a serialized ``commonpb.ImmutableMessage``; ``ValueError`` where it has none."""
+    """The hybrid time tick of a serialized ``commonpb.ImmutableMessage``; ``ValueError`` if it has none."""
     properties = common.ImmutableMessage.FromString(message).properties
     if "_tt" not in properties:
         raise ValueError("the message has no time tick")

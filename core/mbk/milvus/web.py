@@ -1,4 +1,4 @@
-"""One JSON request to one of Milvus' HTTP ports: REST and management. One attempt each, exact integers, no proxies."""
+"""JSON requests to Milvus' HTTP ports, REST and management: one attempt each, exact integers, no proxies."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_ANSWER = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """``place`` is the address asked, for errors; ``body`` the answer's text."""
+    """``place`` is the URL, for errors; ``body`` the text of the answer."""
 
     status: int
     body: str
@@ -34,17 +34,23 @@ class Answer:
         return answer if isinstance(answer, dict) else {}
 
     def failure(self, *, retryable: bool = False) -> MilvusError:
-        """What an answer that is no success says, in one line."""
-        text = " ".join(self.body.split())[:200]
-        message = f"{self.place} answers {self.status}: {text}"
-        return MilvusError(message, server_code=self.status, retryable=retryable)
+        """The error of an unsuccessful answer, in one line."""
+        return MilvusError(
+            "{url} returned {status}: {reason}",
+            code="milvus-http-error",
+            url=self.place,
+            status=self.status,
+            reason=" ".join(self.body.split())[:200],
+            server_code=self.status,
+            retryable=retryable,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """``endpoint``: a URL or ``host:port``; ``setting`` names it in errors, ``name`` says what answers there.
+    """``endpoint``: a URL or ``host:port``; ``setting`` and ``name`` describe it in errors.
 
-    ``context``: for https; None trusts the system's authorities. ``server_name``: the certificate's name, if another one.
+    ``context``: for https; None trusts the system's authorities. ``server_name``: the certificate's name, if different.
     """
 
     endpoint: str
@@ -63,8 +69,8 @@ class Port:
         seconds: float = SECONDS,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """`MilvusUnavailable` where nothing answers, `ConfigError` where ``endpoint`` is no address."""
-        # Not urllib: a proxy from the environment would answer for a port that only this network knows.
+        """`MilvusUnavailable` if the server does not respond, `ConfigError` if ``endpoint`` is not a valid address."""
+        # Not urllib: it would use a proxy from the environment, which cannot reach this port.
         url = urlsplit(self.endpoint if "//" in self.endpoint else f"//{self.endpoint}", scheme="http")
         place = f"{self.endpoint.rstrip('/')}{path.partition('?')[0]}"
         sent = None if body is None else json.dumps(body).encode()
@@ -77,15 +83,15 @@ class Port:
             text = response.read(_MAX_ANSWER).decode("utf-8", errors="replace")
             return Answer(response.status, text, place)
         except ssl.SSLError as exc:
-            # Unlike a server that is away, certificates that do not fit stay so.
+            # A wrong certificate stays wrong, unlike a server that is down.
             raise self._unavailable(exc.reason or str(exc), retryable=False) from exc
         except http.client.RemoteDisconnected as exc:
             raise self._unavailable("the connection was closed") from exc
         except http.client.IncompleteRead as exc:
-            raise self._unavailable("the answer broke off") from exc
+            raise self._unavailable("the response was cut off") from exc
         except http.client.HTTPException as exc:
-            # What came is another protocol's, such as gRPC's, and nothing to print.
-            raise self._unavailable("what answers there does not speak HTTP", retryable=False) from exc
+            # The response is of another protocol, such as gRPC, and not printable.
+            raise self._unavailable("the response is not HTTP", retryable=False) from exc
         except OSError as exc:
             raise self._unavailable(str(exc) or type(exc).__name__) from exc
         finally:
@@ -97,24 +103,24 @@ class Port:
                 return _Secure(url.hostname or "", url.port, seconds, self.context, self.server_name)
             return http.client.HTTPConnection(url.hostname or "", url.port, timeout=seconds)
         except ValueError as exc:
-            problem = Problem(self.setting, f"{self.endpoint} is not an address: {exc}")
+            problem = Problem(self.setting, f"invalid address {self.endpoint}: {exc}")
             raise ConfigError("milvus", [problem]) from exc
 
     def _unavailable(self, reason: str, *, retryable: bool = True) -> MilvusUnavailable:
         return MilvusUnavailable(
-            "{reason} at {endpoint} does not answer ({reason2})",
-            code="does-answer",
-            reason=self.name,
+            "{server} at {endpoint} does not respond: {reason}",
+            code="milvus-port-unreachable",
+            server=self.name,
             endpoint=self.endpoint,
-            reason2=reason,
+            reason=reason,
             setting=self.setting,
-            hint="set {setting}",
+            hint="check {setting}",
             retryable=retryable,
         )
 
 
 class _Secure(http.client.HTTPSConnection):
-    """Checks the certificate against ``server_name`` where that is given; the library only knows the host's name."""
+    """Checks the certificate against ``server_name``, if given; the library only supports the host's name."""
 
     def __init__(
         self, host: str, port: int | None, seconds: float, context: ssl.SSLContext | None, server_name: str

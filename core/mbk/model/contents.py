@@ -1,4 +1,4 @@
-"""What a backup holds, as `Session.get` answers: values to work with, and the JSON document of the classic tool."""
+"""The contents of a backup, as `Session.get` returns them: typed values, and the JSON document of the classic tool."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class BackupIndex:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protection:
-    """How a collection was held still: the scope of its consistency point (``all``, ``own`` or none), its time as text,
-    and whether the garbage collector of Milvus paused meanwhile."""
+    """How a collection was protected: the scope of its consistency point (``all``, ``own`` or ``none``), its time as text,
+    and whether Milvus' garbage collection was paused."""
 
     boundary: str
     at: str
@@ -42,7 +42,7 @@ class Protection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupCollection:
-    """``size`` in bytes. ``partitions`` are only known with ``detail``; ``protection`` where mbk made the backup."""
+    """``size`` in bytes. ``partitions`` are set with ``detail`` only; ``protection`` if mbk made the backup."""
 
     database: str
     name: str
@@ -59,11 +59,11 @@ class BackupCollection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupInfo:
-    """One backup. Of one that was never committed only name, id, state, times and reason are known.
+    """One backup. Without a commit only name, id, state, times and reason are known.
 
-    ``size`` and ``meta_size`` in bytes; ``started`` and ``finished`` None where nobody noted them. ``failed``: collections
-    that are not in it, as ``db.coll``, and why. ``document`` is the whole, in the classic tool's names, as ``mbk get``
-    prints it: plain JSON values, secrets left out.
+    ``size`` and ``meta_size`` in bytes; ``started`` and ``finished`` None if they were not recorded. ``failed``: collections
+    that are not in it, as ``db.coll``, with the reason. ``document`` is everything under the classic tool's names, as
+    ``mbk get`` prints it: plain JSON values without secrets.
     """
 
     name: str
@@ -114,7 +114,7 @@ def _collection(item: Mapping[str, Any]) -> BackupCollection:
         shards=item.get("shards_num", 0),
         load_state=item.get("load_state", ""),
         aliases=tuple(item.get("aliases") or ()),
-        fields=tuple(found.get("name", "") for found in schema.get("fields") or ()),
+        fields=tuple(entry.get("name", "") for entry in schema.get("fields") or ()),
         indexes=tuple(map(_index, item.get("index_infos") or ())),
         partitions=tuple(map(_partition, item.get("partition_backups") or ())),
         protection=Protection(**protection) if protection else None,
@@ -138,7 +138,7 @@ def _partition(item: Mapping[str, Any]) -> BackupPartition:
         id=item.get("partition_id", 0),
         size=item.get("size", 0),
         segments=len(segments),
-        rows=sum(found.get("num_of_rows", 0) for found in segments if not found.get("is_l0")),
+        rows=sum(segment.get("num_of_rows", 0) for segment in segments if not segment.get("is_l0")),
     )
 
 

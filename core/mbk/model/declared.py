@@ -1,4 +1,4 @@
-"""How an option is declared: once, as the annotation of a field, for the command line, REST bodies, keywords and docs."""
+"""Options are declared once, as annotated fields, for the command line, REST bodies, keywords and docs."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin, g
 
 from mbk.errors import UsageError
 
-#: How the text after a flag is read: as it is, as JSON, as the JSON in a file, or as the classic tool wrote filters.
+#: How the text after a flag is read: as it is, as JSON, as JSON in a file, or as one of the classic tool's filters.
 Form = Literal["text", "json", "file", "collections", "databases", "by_database"]
-#: A text without a limit of its own may be this long in a request: filters of some thousand names fit.
+#: Default limit of a string in a request: long enough for filters of a few thousand names.
 LONGEST_TEXT = 65_536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Also:
-    """A further spelling on the command line, which its help does not show.
+    """Another spelling on the command line, hidden in its help.
 
-    A flag stands for ``value``; one with a ``metavar`` takes text, read as ``form`` says. ``since``: it is the spelling
-    of that release of the classic tool, and whoever uses it is told the one of today. ``excludes``: fields that cannot
-    be given beside it.
+    A flag stands for ``value``; one with a ``metavar`` takes text, read according to ``form``. ``since``: the spelling of
+    that release of the classic tool; its use prints the current one. ``excludes``: fields that it cannot be combined with.
     """
 
     flags: tuple[str, ...]
@@ -39,15 +38,15 @@ class Also:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """``help`` is one line for every face; ``more`` follows it in the reference (Markdown).
+    """``help`` is one line for all interfaces; ``more`` follows it in the reference (Markdown).
 
-    ``default``: what happens without it, where its default value does not tell.
-    ``flags`` switch it on or take its value, ``off`` switches it off; with neither it is not on the command line.
-    ``rest`` is its name in a request: empty for the field's, None for none. ``json`` is its type there, and ``accepts``
-    the name of its type as a keyword (in :mod:`mbk.model.options`), where they differ from the field's.
-    ``choices`` are the texts that it may be; an enumeration's need not be given.
-    ``read(value, name)`` makes the field's value of what was given, and raises `UsageError`.
-    A ``secret`` is never shown nor written down, and stands in a file on the command line.
+    ``default``: describes the default if its value is not self-explanatory.
+    ``flags`` switch it on or take its value, ``off`` switches it off; without either it is not on the command line.
+    ``rest`` is its name in a request: empty for the field's name, None for none. ``json`` is its type there, and ``accepts``
+    the name of its type as a keyword (in :mod:`mbk.model.options`), if they differ from the field's.
+    ``choices`` are the allowed strings; not needed for an enumeration.
+    ``read(value, name)`` converts the given value to the field's, or raises `UsageError`.
+    A ``secret`` is never shown or stored, and is passed in a file on the command line.
     """
 
     help: str
@@ -70,13 +69,13 @@ class Option:
 
     @property
     def sentence(self) -> str:
-        """Its help as prose, with the default."""
+        """The help as a sentence, with the default."""
         return self.help.rstrip(".") + "." + (f" Default: {self.default}." if self.default else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """A field with its declaration. ``is_stored`` False: it goes into other fields (`InitVar`)."""
+    """A field with its declaration. ``is_stored`` False: it sets other fields (`InitVar`)."""
 
     name: str
     type: Any
@@ -102,7 +101,7 @@ class Declared:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The texts that it may be; empty where any will do."""
+        """The allowed strings; empty if there is no restriction."""
         return tuple(map(str, self.type)) if self._is_enum else self.option.choices
 
     @property
@@ -115,7 +114,7 @@ class Declared:
         return {*(get_args(self.type) if is_union else (self.type,))} - {NoneType}
 
     def checked(self, value: Any) -> object:
-        """The value as the field holds it; `UsageError` names the option and what it takes."""
+        """The value for the field; `UsageError` names the option and what it accepts."""
         option = self.option
         if option.read is not None:
             return option.read(value, self.name)
@@ -126,19 +125,16 @@ class Declared:
         if value is None and self.default is None:
             return None
         if not isinstance(value, tuple(self._types)) or (self.is_number and isinstance(value, bool)):
-            raise UsageError(
-                "{reason} is {kind_of}",
-                code="told",
-                reason=self.name,
-                kind_of=kind_of(value),
-                expected=self._expected,
-                hint="give {expected}",
-            )
+            raise wrong_type(self.name, value, self._expected)
         if isinstance(value, int) and self.is_number:
             self._check_range(value)
         elif isinstance(value, str) and self.is_required and not value:
             raise UsageError(
-                "{reason} is empty", code="empty", reason=self.name, help=option.help, hint="{help}"
+                "{option} must not be empty",
+                code="option-empty",
+                option=self.name,
+                help=option.help,
+                hint="{help}",
             )
         return value
 
@@ -146,22 +142,21 @@ class Declared:
         low, high = self.option.minimum, self.option.maximum
         if (low is not None and value < low) or (high is not None and value > high):
             raise UsageError(
-                "{reason} is {value}",
-                code="told",
-                reason=self.name,
+                "{option} must be from {low} to {high}, not {value}",
+                code="option-out-of-range",
+                option=self.name,
                 value=value,
                 low=low,
                 high=high,
-                hint="give a number from {low} to {high}",
             )
 
     def _choice(self, value: object) -> object:
         if value not in self.choices:
             near = nearest(str(value), self.choices)
             raise UsageError(
-                "{reason} {value!r} is unknown",
-                code="unknown",
-                reason=self.name,
+                "unknown {option} {value!r}",
+                code="option-value-unknown",
+                option=self.name,
                 value=value,
                 hint=near or f"use one of {', '.join(self.choices)}",
             )
@@ -171,57 +166,57 @@ class Declared:
     def _expected(self) -> str:
         if self.is_flag:
             return "True or False" if self.default is not None else "True, False or None"
-        return "a number" if self.is_number else "text"
+        return "a number" if self.is_number else "a string"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What one operation may be told: the annotated fields of a subclass are its options."""
+    """The options of one operation: the annotated fields of a subclass."""
 
     @classmethod
     def declared(cls) -> tuple[Declared, ...]:
-        """Its options, in the order in which they are shown."""
+        """The options, in the order in which they are shown."""
         return _declared(cls)  # type: ignore[arg-type]  # a class can be hashed, whatever its instances do
 
     @classmethod
     def of(cls, options: object, changes: Mapping[str, object]) -> Self:
-        """``options`` (None: the defaults) with the changes by keyword.
+        """``options`` (None: the defaults) with ``changes``.
 
-        `UsageError` for what is no such value, for a keyword that is none, and for a value that cannot be meant.
+        `UsageError` for options of another class, unknown keywords and invalid values.
         """
         fields = cls.__dataclass_fields__
         if options is not None and not isinstance(options, cls):
             raise UsageError(
-                "options is {kind_of}, not {name}",
-                code="options",
-                kind_of=kind_of(options),
-                name=cls.__name__,
-                names=", ".join(fields),
-                hint="give {name}(...), or keywords: {names}",
+                "options must be {expected}, not {actual}",
+                code="options-type-wrong",
+                actual=kind_of(options),
+                expected=cls.__name__,
+                options=", ".join(fields),
+                hint="pass {expected}(...), or keywords: {options}",
             )
         for name in changes:
             if name not in fields:
-                near = cls._meant(name) or nearest(name, fields)
+                near = cls._by_flag(name) or nearest(name, fields)
                 raise UsageError(
-                    "unknown option {name!r}",
+                    "unknown option {option!r}",
                     code="unknown-option",
-                    name=name,
+                    option=name,
                     hint=near or f"the options are {', '.join(fields)}",
                 )
         required = [item.name for item in cls.declared() if item.is_required and item.name not in changes]
         if options is None and required:
             raise UsageError(
-                "{required} is missing",
-                code="missing",
-                required=required[0],
-                names=", ".join(fields),
-                hint="the options are {names}",
+                "option {option} is required",
+                code="option-missing",
+                option=required[0],
+                options=", ".join(fields),
+                hint="the options are {options}",
             )
         return cls(**changes) if options is None else dataclasses.replace(options, **changes)
 
     @classmethod
-    def _meant(cls, name: str) -> str:
-        """For one who writes a keyword as the command line spells it."""
+    def _by_flag(cls, name: str) -> str:
+        """A suggestion for a keyword spelled as on the command line."""
         flag = "--" + name.strip("-").replace("_", "-")
         for item in cls.declared():
             if flag in (
@@ -233,7 +228,7 @@ class Options:
         return ""
 
     def __post_init__(self) -> None:
-        """Makes every stored field what it must be; a class with fields that are not stored calls `_check` itself."""
+        """Converts every stored field; a class with fields that are not stored calls `_check` itself."""
         self._check()
 
     def _check(self) -> None:
@@ -244,42 +239,73 @@ class Options:
 
 @cache
 def _declared(kind: type[Options]) -> tuple[Declared, ...]:
-    found = []
+    options = []
     fields = kind.__dataclass_fields__
     for name, hint in get_type_hints(kind, include_extras=True).items():
         is_stored = not isinstance(hint, InitVar)
         annotated = hint if is_stored else hint.type
         if get_origin(annotated) is Annotated:
             bare, option = get_args(annotated)
-            found.append(
+            options.append(
                 Declared(
                     name=name, type=bare, option=option, default=_default(fields[name]), is_stored=is_stored
                 )
             )
-    return tuple(found)
+    return tuple(options)
 
 
 def _default(field: dataclasses.Field[Any]) -> object:
-    made = field.default_factory
-    return field.default if made is dataclasses.MISSING else made()
+    factory = field.default_factory
+    return field.default if factory is dataclasses.MISSING else factory()
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """``did you mean '…'?``, or nothing where no known word is near."""
+    """``did you mean '…'?``, or ``""`` without a similar known word."""
     from difflib import get_close_matches
 
-    found = get_close_matches(word, list(known), n=1, cutoff=0.7)
-    return f"did you mean {found[0]!r}?" if found else ""
+    matches = get_close_matches(word, list(known), n=1, cutoff=0.7)
+    return f"did you mean {matches[0]!r}?" if matches else ""
+
+
+def wrong_type(option: str, value: object, expected: str) -> UsageError:
+    return UsageError(
+        "{option} must be {expected}, not {actual}",
+        code="option-type-wrong",
+        option=option,
+        expected=expected,
+        actual=kind_of(value),
+    )
+
+
+def unknown_key(option: str, key: object, known: Iterable[str]) -> UsageError:
+    return UsageError(
+        "{option}: unknown key {key!r}",
+        code="option-key-unknown",
+        option=option,
+        key=key,
+        keys=", ".join(known),
+        hint="the keys are {keys}",
+    )
+
+
+def conflict(option: str, other: str) -> UsageError:
+    return UsageError(
+        "{option} and {other} cannot be combined",
+        code="options-conflict",
+        option=option,
+        other=other,
+        hint="use only one of them",
+    )
 
 
 def kind_of(value: object) -> str:
-    """What a value of the wrong kind is called in an error; its text may be a secret."""
+    """Describes a value by its type: its text may be a secret."""
     names = {
-        str: "text",
+        str: "a string",
         NoneType: "None",
         list: "a list",
         dict: "a mapping",
         int: "a number",
-        bool: "true or false",
+        bool: "a boolean",
     }
     return names.get(type(value), f"a {type(value).__name__}")

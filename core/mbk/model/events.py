@@ -1,4 +1,4 @@
-"""What happens during a run, as frozen values. The engine reports by these and by nothing else.
+"""What happens during a run, as frozen values. The engine reports only through these.
 
 Every event has ``kind``, a stable dotted name for machines. Sizes are bytes, durations seconds.
 Events are delivered one at a time, in an order that makes sense for each collection, from any thread.
@@ -29,7 +29,7 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished(Event):
-    """``error`` is None, or the one line that says why the run failed."""
+    """``error`` is None, or one line that says why the run failed."""
 
     kind: ClassVar[str] = "run.finished"
     command: str
@@ -40,7 +40,7 @@ class RunFinished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseStarted(Event):
-    """A named part of the work on one collection (or on the whole, ``collection`` empty): flush, copy, import …"""
+    """A named phase of the work on one collection (or on everything, ``collection`` empty): flush, copy, import …"""
 
     kind: ClassVar[str] = "phase.started"
     phase: str
@@ -49,7 +49,7 @@ class PhaseStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkPlanned(Event):
-    """More work became known: ``objects`` and ``size`` add to the totals of the progress."""
+    """More work was planned: ``objects`` and ``size`` add to the totals of the progress."""
 
     kind: ClassVar[str] = "work.planned"
     collection: str
@@ -60,7 +60,7 @@ class WorkPlanned(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectCopied(Event):
     """``how`` is ``server`` (server-side copy), ``stream`` (through this process) ``convert`` (written in another form)
-    or ``kept`` (was already there)."""
+    or ``kept`` (copied by an earlier run)."""
 
     kind: ClassVar[str] = "object.copied"
     collection: str
@@ -71,7 +71,7 @@ class ObjectCopied(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportProgressed(Event):
-    """An import job advanced; ``percent`` only grows, 100 when it is done. ``rows`` as the server reports them."""
+    """An import job made progress; ``percent`` only grows, 100 when it is done. ``rows`` as reported by the server."""
 
     kind: ClassVar[str] = "import.progressed"
     collection: str
@@ -92,7 +92,7 @@ class CollectionFinished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryScheduled(Event):
-    """Attempt ``attempt`` (from 1) failed with an error that can pass; the next one follows after ``delay`` seconds."""
+    """Attempt ``attempt`` (from 1) failed with a retryable error; the next one follows after ``delay`` seconds."""
 
     kind: ClassVar[str] = "retry.scheduled"
     what: str
@@ -103,8 +103,8 @@ class RetryScheduled(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice(Event):
-    """Something the user should know that does not stop the run. ``code`` is stable, for machines and tests, and so are the
-    names of its ``facts``."""
+    """Something the user should know that does not stop the run. ``code`` and the names of ``facts`` are stable, for
+    programs and tests."""
 
     kind: ClassVar[str] = "notice"
     code: str

@@ -1,4 +1,4 @@
-"""What a job is: values without I/O."""
+"""Jobs, as values without I/O."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mbk.model.states import CollectionState, JobState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """``percent`` only grows. Totals are what is known so far; sizes are bytes."""
+    """``percent`` only grows. Totals cover the work planned so far; sizes are bytes."""
 
     percent: int = 0
     phase: str = ""
@@ -24,7 +24,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionProgress:
-    """One collection of a job. Moments are unix seconds, 0 if unknown."""
+    """One collection of a job. Times are unix seconds, 0 if unknown."""
 
     source: str
     target: str
@@ -42,7 +42,7 @@ class CollectionProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """An error as it is told: ``kind`` is the name of its class in :mod:`mbk.errors`."""
+    """An error as it is reported: ``kind`` is the name of its class in :mod:`mbk.errors`."""
 
     kind: str
     message: str
@@ -53,9 +53,9 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """``name`` is the backup, ``params`` what was asked in the words of the job's kind. Moments are unix seconds.
+    """``name`` is the backup, ``params`` the parameters of the job's kind. Times are unix seconds.
 
-    ``number`` grows from job to job. ``path`` and ``bucket`` replace the configured place of the backups.
+    ``number`` grows from job to job. ``path`` and ``bucket`` replace the configured location of the backups.
     """
 
     id: str
@@ -75,13 +75,13 @@ class Job:
     notices: tuple[str, ...] = ()
     error: Failure | None = None
     result: Mapping[str, Any] = field(default_factory=dict)
-    #: What must not be written down, such as zone keys: gone when the server ends.
+    #: Values that must not be stored, such as zone keys: lost when the server ends.
     secret: Mapping[str, Any] = field(default_factory=dict, repr=False)
     has_secret: bool = False
 
     @property
     def is_resumable(self) -> bool:
-        """Whether going on with it makes sense: it is over, not done, and was not wrong in itself."""
+        """Whether it can be resumed: it ended without success, and its request was not invalid."""
         if self.state not in (JobState.PARTIAL, JobState.FAILED, JobState.CANCELLED, JobState.INTERRUPTED):
             return False
         if self.has_secret and not self.secret:
@@ -89,7 +89,7 @@ class Job:
         return self.error is None or self.error.kind not in HOPELESS
 
 
-#: Failures that asking again does not fix.
+#: Failures that a retry does not fix.
 HOPELESS = frozenset(
     {"UsageError", "InvalidName", "BackupExists", "BackupNotFound", "InvalidBackup", "CollectionExists"}
 )

@@ -1,4 +1,4 @@
-"""Where things lie: the keys of Milvus' own data and of a backup. Pure text.
+"""The keys of Milvus' own data and of a backup. Pure text.
 
 See docs/reference/backup-format.md#keys-and-ids.
 """
@@ -18,7 +18,7 @@ COLLECTION_META = "collection_meta.json"
 PARTITION_META = "partition_meta.json"
 SEGMENT_META = "segment_meta.json"
 FULL_META = "full_meta.json"
-#: What mbk keeps beside the classic files; the classic tool ignores it.
+#: mbk's own file beside the classic ones; the classic tool ignores it.
 MANIFEST = "mbk.json"
 
 RESTORE_TEMP = "restore-temp-"
@@ -84,24 +84,24 @@ _DELTA = re.compile(r"delta_log/(\d+)/(-?\d+)/(\d+)/(\d+)")
 
 
 def segment_prefixes(root: str, collection: int, partition: int, segment: int) -> tuple[str, str]:
-    """Where Milvus keeps a segment's insert logs and delta logs; ``root`` as in `BackupLayout`."""
+    """The prefixes of a segment's insert logs and delta logs in Milvus' storage; ``root`` as in `BackupLayout`."""
     place = f"{collection}/{partition}/{segment}/"
     return f"{root}{INSERT_LOG}/{place}", f"{root}{DELTA_LOG}/{place}"
 
 
 def parse_insert(root: str, key: str) -> InsertKey | None:
-    """The ids in a Milvus insert-log key, None where the key has another shape."""
+    """The ids in a Milvus insert-log key, None if the key has another form."""
     match = _INSERT.fullmatch(key[len(root) :]) if key.startswith(root) else None
     return InsertKey(*map(int, match.groups())) if match else None
 
 
 def parse_delta(root: str, key: str) -> DeltaKey | None:
-    """The ids in a Milvus delta-log key, None where the key has another shape."""
+    """The ids in a Milvus delta-log key, None if the key has another form."""
     match = _DELTA.fullmatch(key[len(root) :]) if key.startswith(root) else None
     return DeltaKey(*map(int, match.groups())) if match else None
 
 
 def physical_channel(channel: str) -> str:
-    """The physical channel that a virtual one, or the control channel, lies on; a physical one is its own."""
+    """The physical channel of a virtual channel or the control channel; a physical one is returned unchanged."""
     head, underscore, tail = channel.rpartition("_")
     return head if underscore and "v" in tail else channel

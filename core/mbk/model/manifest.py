@@ -1,4 +1,4 @@
-"""What mbk keeps beside the classic files: ``meta/mbk.json`` of a backup, the journal of a restore."""
+"""mbk's own files beside the classic ones: the manifest ``meta/mbk.json`` of a backup, the journal of a restore."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from msgspec import field
 
 from mbk.model.records import Record
 
-#: What `Protection.boundary` says.
+#: Values of `Protection.boundary`.
 ALL = "all"
 OWN = "own"
 NONE = "none"
 
-#: What `Manifest.command` says; empty means the first, too.
+#: Values of `Manifest.command`; empty means `CREATE`.
 CREATE = "create"
 L0COMPACT = "l0compact"
 COPY = "copy"
 
 
 def now() -> str:
-    """The time as these records have it: RFC 3339 in UTC."""
+    """The time in the form of these records: RFC 3339 in UTC."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 class Protection(Record):
-    """What a collection's part of the backup can be trusted with.
+    """How a collection was protected during the backup.
 
-    ``boundary``: the flush that is its consistency point, `ALL` (one over every collection), `OWN` or `NONE`; ``at`` its
-    time, RFC 3339 in UTC. ``gc_paused``: no garbage was collected from before its segments were listed until they
-    were copied.
+    ``boundary``: the scope of its consistency point, `ALL` (one flush of all collections), `OWN` or `NONE`; ``at`` its time,
+    RFC 3339 in UTC. ``gc_paused``: garbage collection was paused from before its segments were listed until they were
+    copied.
     """
 
     boundary: str = NONE
@@ -38,14 +38,14 @@ class Protection(Record):
 
 
 class Manifest(Record):
-    """``meta/mbk.json``. Written first, so that the name is taken, and again just before the backup is committed.
+    """``meta/mbk.json``. Written first, to reserve the name, and again just before the backup is committed.
 
-    ``started`` and ``finished`` are RFC 3339 in UTC. ``rows``: collection id -> the rows that a query counted, only
-    where the count was the same before the flush and after the copying, so that it is exact.
+    ``started`` and ``finished`` are RFC 3339 in UTC. ``rows``: collection id -> the rows that a query counted, if the
+    count was the same before the flush and after copying, and so is exact.
     ``protection`` is by collection id, too. ``failed``: ``db.coll`` -> why that collection is not in the backup.
-    ``format`` as in `BackupHead`; ``snapshots``: ``db.coll`` of which Milvus may still hold a snapshot.
-    ``command``: what started the backup, from ``source``, the name or place of another backup; a copy keeps what its
-    source says, once it is whole.
+    ``format`` as in `BackupHead`; ``snapshots``: ``db.coll`` that Milvus may still keep a snapshot of.
+    ``command``: what made the backup, from ``source``, the name or location of another backup; once complete, a copy has
+    the values of its source.
     """
 
     version: int = 1
@@ -63,16 +63,16 @@ class Manifest(Record):
     source: str = ""
 
     def remedy(self, name: str) -> str:
-        """How the backup ``name``, which was never committed, becomes whole."""
+        """How to complete the backup ``name``, which was never committed."""
         if self.command == L0COMPACT:
-            return f"begin anew: mbk l0compact -n {self.source} -o {name} --force"
+            return f"start over: mbk l0compact -n {self.source} -o {name} --force"
         if self.command == COPY:
             return f"copy it again from {self.source}"
         return f"finish it: mbk create -n {name} --resume"
 
 
 class JobNote(Record):
-    """One import of a restore: its job id (empty while it is being started), whether it is known to be done, its rows.
+    """One import of a restore: its job id (empty while it is being started), whether it is done, its rows.
 
     ``segments``: the ids of the segments in it.
     """
@@ -91,9 +91,9 @@ class Loaded(Record):
 
 
 class Journal(Record):
-    """How far the restore of one collection has come; lies beside its staged copies until it is done.
+    """The progress of one collection's restore; stored beside its staged copies until it is done.
 
-    ``collection_id`` is the target's, 0 while it is being created. ``created`` says whether this restore made it.
+    ``collection_id`` is the target's, 0 while it is being created. ``created``: whether this restore created it.
     ``released``: it was loaded, and must be loaded again.
     """
 

@@ -1,8 +1,8 @@
-"""The mapping of a restore plan: which databases and collections of a backup become which, several times if wanted.
+"""The mapping of a restore plan: the targets of a backup's databases and collections; a source may have several.
 
 It is the ``restorePlan.mapping`` of the classic REST API (docs/reference/classic-tool.md#restore-options), a list of
 ``{source, target, withProp, colls: [{source, target, override: {shardNum, description}}]}``. A database with ``colls``
-gives those collections, one without gives all of its own. What no mapping names is not restored.
+restores those collections, one without restores all. Anything else is not restored.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mbk.errors import UsageError
+from mbk.model.declared import unknown_key, wrong_type
 from mbk.model.records import DEFAULT_DATABASE
 
 
@@ -27,7 +28,7 @@ class CollectionMapping:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseMapping:
-    """``collections`` empty: all of the database, under their names. ``properties``: those of the database, too."""
+    """``collections`` empty: all of the database, under their own names. ``properties``: also those of the database."""
 
     source: str
     target: str
@@ -45,9 +46,7 @@ def _database(value: object, where: str) -> DatabaseMapping:
     source = _text(entry.get("source"), f"{where}.source") or DEFAULT_DATABASE
     with_properties = entry.get("withProp")
     if not isinstance(with_properties, bool | None):
-        raise UsageError(
-            "{where}.withProp is neither true nor false", code="withprop-neither-true-nor", where=where
-        )
+        raise wrong_type(f"{where}.withProp", with_properties, "true or false")
     collections = _list(entry.get("colls"), f"{where}.colls")
     return DatabaseMapping(
         source=source,
@@ -62,15 +61,18 @@ def _collection(value: object, where: str) -> CollectionMapping:
     source = _text(entry.get("source"), f"{where}.source")
     if not source:
         raise UsageError(
-            "{where} has no source", code="source", where=where, hint="name a collection of the backup"
+            "{mapping} has no source",
+            code="mapping-source-missing",
+            mapping=where,
+            hint="name a collection of the backup",
         )
     override = _object(entry.get("override") or {}, f"{where}.override", {"shardNum", "description"})
     shards = override.get("shardNum") or 0
     if not isinstance(shards, int) or isinstance(shards, bool) or shards < 0:
         raise UsageError(
-            "{where}.override.shardNum is no number of shards",
-            code="overrideshardnum-number-shards",
-            where=where,
+            "{option} must be a number of shards",
+            code="shard-number-invalid",
+            option=f"{where}.override.shardNum",
         )
     described = override.get("description")
     return CollectionMapping(
@@ -85,26 +87,19 @@ def _list(value: object, where: str) -> list[object]:
     if value is None:
         return []
     if not isinstance(value, list | tuple):
-        raise UsageError("{where} is no list", code="list", where=where)
+        raise wrong_type(where, value, "a list")
     return list(value)
 
 
 def _object(value: object, where: str, known: set[str]) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise UsageError("{where} is no object", code="object", where=where)
+        raise wrong_type(where, value, "an object")
     if unknown := sorted(set(value) - known):
-        raise UsageError(
-            "{where} has the unknown key {unknown!r}",
-            code="unknown-key",
-            where=where,
-            unknown=unknown[0],
-            names=", ".join(sorted(known)),
-            hint="known: {names}",
-        )
+        raise unknown_key(where, unknown[0], sorted(known))
     return value
 
 
 def _text(value: object, where: str) -> str:
     if not isinstance(value, str | None):
-        raise UsageError("{where} is no text", code="text", where=where)
+        raise wrong_type(where, value, "a string")
     return value or ""

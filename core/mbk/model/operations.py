@@ -1,7 +1,7 @@
 """The operations: each declared once, for the command line, REST jobs and `Session`.
 
-A table of values in the model, so that whoever lists, describes or starts operations can read it. ``mbk --help`` does so:
-the options classes and the modules that plan and run are named here, and imported when they are asked for.
+A table of values in the model, so that everything that lists, describes or starts operations can read it, ``mbk --help``
+included: options classes and the modules that plan and run are only named here, and imported when needed.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 #: What an operation talks to: Milvus, the storage that Milvus keeps its data in, the backups' storage, Zilliz Cloud.
 Side = Literal["milvus", "storage", "backups", "cloud"]
-#: What it changes: one of these, the backup that it is told the name of, or another backup.
+#: What it changes: one of these, the named backup, or another backup.
 Written = Literal["milvus", "storage", "backup", "other backup", "cloud"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What is asked before something is destroyed, and why it must be answered by ``--yes`` where nobody can be asked.
+    """The confirmation before something is destroyed, and why ``--yes`` is required without a terminal.
 
-    ``{targets}`` in the text stands for the collections of the plan, which is made first; without any nothing is asked.
+    ``{targets}`` in the text stands for the collections of the plan, which is made first; without any, nothing is asked.
     """
 
     text: str
@@ -34,12 +34,12 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """``summary`` is its line in ``mbk --help``, ``more`` stands after it in its own.
+    """``summary`` is its line in ``mbk --help``, ``more`` follows it in its own help.
 
-    ``takes`` is a class of :mod:`mbk.model.options`, ``module`` has ``plan``, ``preview`` and ``execute``. ``name_of_backup``: whether one must be named. ``resume`` is the command that
-    goes on with an interrupted run, from ``{name}`` and the options. ``job`` is its kind in ``/api/v2``, empty: none.
-    ``asks`` tells from the backup's name and the options what must be confirmed. ``measured``: the command line offers
-    the metrics of a run.
+    ``takes`` is a class of :mod:`mbk.model.options`, ``module`` has ``plan``, ``preview`` and ``execute``.
+    ``name_of_backup``: whether a backup must be named. ``resume`` says how to resume an interrupted run, with ``{name}``
+    and the options. ``job`` is its kind in ``/api/v2``, empty: none. ``asks`` returns what must be confirmed, from the
+    backup's name and the options. ``measured``: the command line offers the metrics of a run.
     """
 
     name: str
@@ -58,8 +58,8 @@ class Operation:
     @property
     def options(self) -> type[Options]:
         """The class of its options."""
-        found: type[Options] = getattr(import_module("mbk.model.options"), self.takes)
-        return found
+        options: type[Options] = getattr(import_module("mbk.model.options"), self.takes)
+        return options
 
     @property
     def method(self) -> str:
@@ -113,7 +113,7 @@ OPERATIONS: Mapping[str, Operation] = {
         ),
         Operation(
             name="get",
-            summary="Show what a backup holds.",
+            summary="Show the contents of a backup.",
             more="JSON unless -o says otherwise.",
             takes="GetOptions",
             needs=("backups",),
@@ -131,7 +131,7 @@ OPERATIONS: Mapping[str, Operation] = {
         ),
         Operation(
             name="restore secondary",
-            summary="Make a standby cluster of a backup.",
+            summary="Seed a standby cluster from a backup.",
             takes="StandbyOptions",
             module="mbk.engine.operations.standby",
             needs=("milvus", "storage", "backups"),
@@ -154,13 +154,13 @@ OPERATIONS: Mapping[str, Operation] = {
             module="mbk.engine.operations.delete",
             needs=("backups",),
             writes=("backup",),
-            resume="the rest goes with: mbk delete -n {name}",
+            resume="delete the rest: mbk delete -n {name}",
             asks=_before_a_deletion,
             job="delete",
         ),
         Operation(
             name="l0compact",
-            summary="Make a backup of the same rows without L0 segments.",
+            summary="Rewrite a backup without L0 segments.",
             takes="L0CompactOptions",
             module="mbk.engine.operations.l0compact",
             needs=("backups",),
@@ -170,7 +170,7 @@ OPERATIONS: Mapping[str, Operation] = {
         ),
         Operation(
             name="migrate",
-            summary="Bring a backup to Zilliz Cloud.",
+            summary="Migrate a backup to Zilliz Cloud.",
             takes="MigrateOptions",
             module="mbk.engine.operations.migrate",
             needs=("backups", "cloud"),
@@ -178,7 +178,7 @@ OPERATIONS: Mapping[str, Operation] = {
         ),
         Operation(
             name="check",
-            summary="Check that everything is reachable, writable and right.",
+            summary="Check that everything is reachable, writable and consistent.",
             takes="CheckOptions",
             name_of_backup="none",
             needs=("milvus", "storage", "backups"),

@@ -1,4 +1,4 @@
-"""What each operation may be told. A field is declared here once: flags, REST bodies, keywords and docs follow from it."""
+"""The options of each operation. A field is declared here once: flags, REST bodies, keywords and docs follow from it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from mbk.errors import UsageError
-from mbk.model.declared import Also, Option, Options, kind_of
+from mbk.model.declared import Also, Option, Options, conflict, unknown_key, wrong_type
 from mbk.model.mapping import DatabaseMapping, parse_mapping
 from mbk.model.selection import Renaming, Selection
 
@@ -17,7 +17,7 @@ Format = Literal["auto", "binlog", "snapshot"]
 SkipKind = Literal["collectionProperties", "fieldIndexParams", "fieldTypeParams", "indexParams"]
 SKIP_KINDS: tuple[str, ...] = get_args(SkipKind)
 
-# What a program may write for a value of the engine's.
+# What keyword arguments accept for the engine's values.
 Chosen: TypeAlias = str | Mapping[str, Iterable[str]] | Selection
 Renamed: TypeAlias = str | Mapping[str, str]
 Mapped: TypeAlias = Iterable[DatabaseMapping] | Iterable[Mapping[str, Any]] | None
@@ -47,12 +47,8 @@ def selection_of(value: object, name: str) -> Selection:
     if isinstance(value, str):
         return Selection.parse(value)
     if not isinstance(value, Mapping) or not all(map(_is_list_of_text, value.values())):
-        raise UsageError(
-            "{name} is {kind_of}",
-            code="told",
-            name=name,
-            kind_of=kind_of(value),
-            hint="give text ('db.coll,db2.*'), a mapping {{'db': ['coll']}} or a Selection",
+        raise wrong_type(
+            name, value, "a string ('db.coll,db2.*'), a mapping of lists ({'db': ['coll']}) or a Selection"
         )
     return Selection.of(value)
 
@@ -60,58 +56,45 @@ def selection_of(value: object, name: str) -> Selection:
 def renaming_of(rename: object, suffix: object) -> Renaming:
     """``rename`` as text or as ``{old: new}``."""
     if not isinstance(suffix, str):
-        raise UsageError("suffix is {kind_of}", code="suffix", kind_of=kind_of(suffix), hint="give text")
+        raise wrong_type("suffix", suffix, "a string")
     if isinstance(rename, str):
         return Renaming.parse(rename, suffix=suffix)
     if not isinstance(rename, Mapping) or not all(
         isinstance(text, str) for pair in rename.items() for text in pair
     ):
-        raise UsageError(
-            "rename is {kind_of}",
-            code="rename",
-            kind_of=kind_of(rename),
-            hint="give text ('old:new,db.*:db2.*') or a mapping {{'old': 'new'}}",
+        raise wrong_type(
+            "rename", rename, "a string ('old:new,db.*:db2.*') or a mapping of strings ({'old': 'new'})"
         )
     return Renaming.of(rename, suffix=suffix)
 
 
 def mapping_of(value: object, _: str) -> tuple[DatabaseMapping, ...]:
-    """A mapping as JSON gives it, or ready."""
+    """A mapping from JSON, or of `DatabaseMapping`s."""
     if isinstance(value, list | tuple) and all(isinstance(item, DatabaseMapping) for item in value):
         return tuple(value)
     return parse_mapping(value)
 
 
 def skip_params_of(value: object, name: str) -> Mapping[str, frozenset[str]]:
-    """``{kind: [key, …]}``; None leaves nothing out."""
-    hint = f"write a JSON object of lists of keys; its keys are {', '.join(SKIP_KINDS)}"
+    """``{kind: [key, …]}``; None skips nothing."""
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise UsageError("{name} is no object", code="object", name=name, hint=hint)
+        raise wrong_type(name, value, f"an object of lists for {', '.join(SKIP_KINDS)}")
     for kind, keys in value.items():
         if kind not in SKIP_KINDS:
-            raise UsageError(
-                "{name} has the unknown key {kind!r}", code="unknown-key", name=name, kind=kind, hint=hint
-            )
+            raise unknown_key(name, kind, SKIP_KINDS)
         if not _is_list_of_text(keys):
-            raise UsageError(
-                "{name}: {kind} is no list of keys", code="list-keys", name=name, kind=kind, hint=hint
-            )
+            raise wrong_type(f"{name}.{kind}", keys, "a list of strings")
     return {kind: frozenset(keys) for kind, keys in value.items()}
 
 
 def keys_of(value: object, name: str) -> Mapping[str, str]:
-    """``{key: key}``; no message repeats any of it."""
+    """``{key: key}``; secret, so that errors never repeat it."""
     if not isinstance(value, Mapping) or not all(
         isinstance(text, str) for pair in value.items() for text in pair
     ):
-        raise UsageError(
-            "{name} is no object of texts",
-            code="object-texts",
-            name=name,
-            hint='write {{"key of the backup": "key of the target"}}',
-        )
+        raise wrong_type(name, value, 'an object of strings ({"key of the backup": "key of the target"})')
     return dict(value)
 
 
@@ -121,7 +104,7 @@ def _is_list_of_text(value: object) -> bool:
 
 
 def _old_filters(collections: str, names: str, instead: str, *excludes: str) -> tuple[Also, ...]:
-    """``-c``, ``-d`` and ``-a`` of release 0.5, of which one may be given."""
+    """``-c``, ``-d`` and ``-a`` of release 0.5; only one may be given."""
     use = f"0.5: use {instead}."
     return (
         Also(
@@ -141,9 +124,9 @@ def _old_filters(collections: str, names: str, instead: str, *excludes: str) -> 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateOptions(Options):
-    """``selection`` is what ``filter`` and ``exclude`` come to; the engine reads it alone.
+    """``selection`` is the result of ``filter`` and ``exclude``; the engine reads nothing else.
 
-    ``filter`` takes the place of a ``selection`` that is given beside it, ``exclude`` takes away from it.
+    ``filter`` replaces a ``selection`` given beside it, ``exclude`` removes from it.
     """
 
     filter: InitVar[
@@ -169,7 +152,7 @@ class CreateOptions(Options):
                 metavar="LIST",
                 read=selection_of,
                 json=_CHOSEN_JSON,
-                help="What of that to leave out: a filter, too.",
+                help="Filter of what to exclude.",
             ),
         ]
     ] = None
@@ -180,8 +163,8 @@ class CreateOptions(Options):
             flags=("--strategy",),
             accepts="StrategyName",
             help="How the consistency point is taken (flush strategy).",
-            more="`serial_flush` flushes one collection after the other, `bulk_flush` all at once, where the server can; "
-            "`skip_flush` takes only what is persisted already, `meta_only` no data.",
+            more="`serial_flush` flushes one collection after the other, `bulk_flush` all at once, if the server can; "
+            "`skip_flush` backs up only data that is persisted already, `meta_only` only definitions.",
             also=(
                 Also(
                     flags=("--force", "-f"),
@@ -214,8 +197,8 @@ class CreateOptions(Options):
         bool,
         Option(
             flags=("--backup-index-extra",),
-            help="Also what only the etcd of Milvus knows of indexes.",
-            more="It is found by `milvus.etcd` in the configuration; a restore as a secondary needs it.",
+            help="Also details of indexes that only the etcd of Milvus has.",
+            more="Set `milvus.etcd` in the configuration. `restore secondary` needs them.",
         ),
     ] = False
     pause_gc: Annotated[
@@ -223,7 +206,7 @@ class CreateOptions(Options):
         Option(
             flags=("--pause-gc",),
             off=("--no-pause-gc",),
-            help="Whether the garbage collector of Milvus pauses while files are copied.",
+            help="Pause Milvus' garbage collection while files are copied.",
             default="as configured",
         ),
     ] = None
@@ -233,7 +216,7 @@ class CreateOptions(Options):
             flags=("--resume",),
             rest=None,
             help="Complete an interrupted or partial backup of this name.",
-            more="What is there and right is not copied again.",
+            more="Objects that were copied completely are kept.",
         ),
     ] = False
     fail_fast: Annotated[
@@ -241,7 +224,7 @@ class CreateOptions(Options):
         Option(
             flags=("--fail-fast",),
             help="Stop at the first collection that fails.",
-            more="Otherwise the others go on, and the exit code is 3.",
+            more="Otherwise the others continue, and the exit code is 3.",
         ),
     ] = False
     dry_run: bool = False
@@ -255,9 +238,9 @@ class CreateOptions(Options):
 class RestoreOptions(Options):
     """``selection`` is matched against the names after renaming, ``source_selection`` against those in the backup.
 
-    The engine reads what the keywords come to: ``filter`` and ``exclude`` go into ``selection``, ``source_filter`` and
-    ``source_exclude`` into ``source_selection``, ``suffix`` and ``rename`` into ``renaming``.
-    ``mapping`` takes the place of ``renaming``: only what it names is restored, one source as several targets if wanted.
+    The engine reads only the results: ``selection`` of ``filter`` and ``exclude``, ``source_selection`` of
+    ``source_filter`` and ``source_exclude``, ``renaming`` of ``suffix`` and ``rename``.
+    ``mapping`` replaces ``renaming``: only what it names is restored, and one source may have several targets.
     """
 
     filter: InitVar[
@@ -281,7 +264,7 @@ class RestoreOptions(Options):
                 metavar="LIST",
                 read=selection_of,
                 json=_CHOSEN_JSON,
-                help="What of that to leave out: a filter of the names after renaming, too.",
+                help="Filter of what to exclude, by names after renaming.",
             ),
         ]
     ] = None
@@ -293,7 +276,7 @@ class RestoreOptions(Options):
                 metavar="LIST",
                 read=selection_of,
                 json=_CHOSEN_JSON,
-                help="What to restore: a filter of the names in the backup.",
+                help="Filter of what to restore, by names in the backup.",
                 also=_old_filters("--collections", " in the backup", "--source-filter", "filter"),
             ),
         ]
@@ -306,7 +289,7 @@ class RestoreOptions(Options):
                 metavar="LIST",
                 read=selection_of,
                 json=_CHOSEN_JSON,
-                help="What of that to leave out: a filter of the names in the backup, too.",
+                help="Filter of what to exclude, by names in the backup.",
             ),
         ]
     ] = None
@@ -340,7 +323,7 @@ class RestoreOptions(Options):
             read=mapping_of,
             accepts="Mapped",
             json=list[dict[str, Any]],
-            help="What becomes what: the mapping of a classic restorePlan.",
+            help="Targets of databases and collections: the mapping of a classic restorePlan.",
         ),
     ] = ()
     selection: Selection = field(default_factory=Selection)
@@ -374,7 +357,7 @@ class RestoreOptions(Options):
     ] = False
     auto_index: Annotated[
         bool,
-        Option(flags=("--use-auto-index",), help="Make vector indexes AUTOINDEX when they are rebuilt."),
+        Option(flags=("--use-auto-index",), help="Rebuild vector indexes as AUTOINDEX."),
     ] = False
     drop_index: Annotated[
         bool, Option(flags=("--drop-exist-index",), help="Drop the indexes of the target first.")
@@ -383,9 +366,7 @@ class RestoreOptions(Options):
         bool, Option(off=("--no-wait-index",), help="Wait until the indexes are built.")
     ] = True
     aliases: Annotated[bool, Option(flags=("--aliases",), help="Also the aliases.")] = False
-    load: Annotated[bool, Option(flags=("--load",), help="Load what was loaded when it was backed up.")] = (
-        False
-    )
+    load: Annotated[bool, Option(flags=("--load",), help="Load what was loaded at backup time.")] = False
     rbac: Annotated[bool, Option(flags=("--rbac",), help="Also users, roles and grants.")] = False
     rest_import: Annotated[
         bool | None,
@@ -393,7 +374,7 @@ class RestoreOptions(Options):
             flags=("--use-v2-restore",),
             off=("--no-v2-restore",),
             help="Import many segments a job over REST.",
-            default="where it is better",
+            default="where it is faster",
             more="Otherwise one after the other over gRPC.",
         ),
     ] = None
@@ -402,7 +383,7 @@ class RestoreOptions(Options):
         Option(
             flags=("--at-backup-time",),
             help="Exclude rows and deletes newer than the backup.",
-            more="It needs a backup that knows its consistency point for each channel.",
+            more="The backup must record its consistency point for each channel.",
             also=(Also(flags=("--truncate-binlog-by-ts",), value=True, help="Same as --at-backup-time."),),
         ),
     ] = False
@@ -439,8 +420,8 @@ class RestoreOptions(Options):
             read=keys_of,
             json=dict[str, str],
             secret=True,
-            help="Encryption key of the backup to that of the target (JSON).",
-            more="Keys are secrets, so they stand in a file.",
+            help="Encryption keys of the backup and their replacements (JSON).",
+            more="Keys are secrets, so they are read from a file.",
         ),
     ] = field(default_factory=dict, repr=False)
     fail_fast: Annotated[
@@ -463,21 +444,13 @@ class RestoreOptions(Options):
         if suffix or rename:
             object.__setattr__(self, "renaming", renaming_of(rename, suffix))
         if self.drop_existing and self.skip_create:
-            raise UsageError(
-                "drop_exist_collection and skip_create_collection exclude each other",
-                code="dropexistcollection-skipcreatecollection-exclude-each",
-                hint="give one of them",
-            )
+            raise conflict("drop_exist_collection", "skip_create_collection")
         if self.mapping and self.renaming != Renaming():
-            raise UsageError(
-                "a restore plan excludes suffix and renames",
-                code="restore-plan-excludes-suffix",
-                hint="give one of them",
-            )
+            raise conflict("a mapping (restore plan)", "suffix or rename")
 
 
 def _choose(options: CreateOptions | RestoreOptions, target: str, **given: Chosen | None) -> None:
-    """Puts a filter, and what is to be left out of it, into the selection ``target``."""
+    """Sets the selection ``target`` from a filter and a filter of exclusions."""
     (filter_name, chosen), (exclude_name, left_out) = given.items()
     selection = getattr(options, target) if chosen is None else selection_of(chosen, filter_name)
     if left_out is not None:
@@ -487,12 +460,12 @@ def _choose(options: CreateOptions | RestoreOptions, target: str, **given: Chose
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteOptions(Options):
-    """Nothing may be told but which backup."""
+    """No options besides the backup."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyOptions(Options):
-    """Where the copy goes, on the same service; one of both must be named."""
+    """The destination, on the same service; at least one must be given."""
 
     path: Annotated[
         str,
@@ -502,7 +475,7 @@ class CopyOptions(Options):
             rest="to_path",
             longest=1024,
             help="Root path of the copy.",
-            default="as the original's",
+            default="same as the original",
         ),
     ] = ""
     bucket: Annotated[
@@ -513,7 +486,7 @@ class CopyOptions(Options):
             rest="to_bucket",
             longest=63,
             help="Bucket of the copy.",
-            default="as the original's",
+            default="same as the original",
         ),
     ] = ""
 
@@ -521,7 +494,9 @@ class CopyOptions(Options):
         self._check()
         if not self.path and not self.bucket:
             raise UsageError(
-                "the copy has no destination", code="copy-destination", hint="name another path or bucket"
+                "the copy has no destination",
+                code="copy-destination-missing",
+                hint="give another path or bucket",
             )
 
 
@@ -529,7 +504,7 @@ class CopyOptions(Options):
 class MigrateOptions(Options):
     cluster: Annotated[
         str,
-        Option(flags=("--cluster-id", "-c"), metavar="ID", longest=256, help="The cluster to bring it into."),
+        Option(flags=("--cluster-id", "-c"), metavar="ID", longest=256, help="The target cluster."),
     ]
 
 
@@ -545,14 +520,14 @@ class L0CompactOptions(Options):
             longest=128,
             help="The new backup.",
             default="NAME_l0compacted",
-            more="Here `-o` is a name, not a format: say `mbk -o json l0compact`.",
+            more="Here `-o` is a name, not a format: use `mbk -o json l0compact`.",
         ),
     ] = ""
     force: Annotated[
         bool,
         Option(
             flags=("--force",),
-            help="Replace a backup of that name.",
+            help="Replace an existing backup with this name.",
             more="Asks on a terminal; elsewhere it needs `--yes`.",
         ),
     ] = False
@@ -560,7 +535,7 @@ class L0CompactOptions(Options):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StandbyOptions(Options):
-    """The ids of two clusters, as the replication knows them."""
+    """The ids of the two clusters in the replication."""
 
     source: Annotated[
         str,
@@ -598,11 +573,11 @@ class ListOptions(Options):
         Option(
             flags=("--collection", "-c"),
             metavar="NAME",
-            help="Only backups that hold this collection (coll or db.coll).",
+            help="Only backups that contain this collection (coll or db.coll).",
         ),
     ] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckOptions(Options):
-    """Nothing may be told."""
+    """No options."""

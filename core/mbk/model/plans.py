@@ -1,4 +1,4 @@
-"""What an operation is going to do, as a value: found out without changing anything, and printed by a dry run."""
+"""What an operation will do, as a value: made without changing anything, and printed by a dry run."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from mbk.model.reports import CollectionOutcome, RunReport
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """``location``: the backup that is made, read or deleted, without credentials. ``target``: where its rows or objects
-    go, where that is another place.
+    go, if elsewhere.
 
-    ``collections`` have the outcome ``planned``, or ``failed`` and ``skipped`` with the reason where it is known now.
-    ``objects``, ``size`` (bytes) and ``rows`` are of the whole; None where only the run can tell. ``removes``: what is
-    deleted or replaced. ``resumes``: an earlier run is resumed.
+    ``collections`` have the outcome ``planned``, or ``failed`` and ``skipped`` with the reason if it is already known.
+    ``objects``, ``size`` (bytes) and ``rows`` are totals; None if only the run can tell. ``removes``: what is
+    deleted or replaced. ``resumes``: it continues an earlier run.
     """
 
     command: str
@@ -34,7 +34,7 @@ class Plan:
     notices: tuple[str, ...] = ()
 
     def report(self, *, seconds: float = 0.0) -> RunReport:
-        """The plan in the form of a run's report, for who reads those."""
+        """The plan in the form of a run's report."""
         return RunReport(
             command=self.command,
             name=self.name,
@@ -47,7 +47,7 @@ class Plan:
         )
 
 
-def total(figures: Sequence[int | None]) -> int | None:
-    """The sum, or None where one of them is not known."""
-    known = [figure for figure in figures if figure is not None]
-    return sum(known) if len(known) == len(figures) else None
+def total(counts: Sequence[int | None]) -> int | None:
+    """The sum, or None if one of them is unknown."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None

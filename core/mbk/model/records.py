@@ -4,10 +4,10 @@ See docs/reference/backup-format.md#full_metajson.
 
 Zero values are left out when encoding, except the fields that the format always carries: those are declared with
 :func:`_always`, whose default factory msgspec does not compare against. Unknown keys are ignored when decoding.
-Integers are exact 64-bit. The records are mutable while a backup is being made and are never shared after that.
+Integers are exact 64-bit. The records are mutable while a backup is being made and never shared after that.
 
-This module and :mod:`mbk.model.manifest` are the only ones of the model that need a library: msgspec decodes and
-checks a million records in seconds and in a quarter of the memory of dictionaries.
+Only this module and :mod:`mbk.model.manifest` of the model need a library: msgspec decodes and checks a million records
+in seconds and in a quarter of the memory of dictionaries.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class FieldSchema(Record):
     default_value_proto: str = ""
     #: base64 of a ``schemapb.ValueField``; authoritative when not empty.
     default_value_base64: str = ""
-    #: From here on extra keys of mbk's, which the classic tool ignores (docs/reference/backup-format.md#extra-keys).
+    #: From here on mbk's extra keys, which the classic tool ignores (docs/reference/backup-format.md#extra-keys).
     is_clustering_key: bool = False
     element_nullable: bool = False
     external_field: str = ""
@@ -69,7 +69,7 @@ class StructArrayFieldSchema(Record):
     name: str = ""
     description: str = ""
     fields: list[FieldSchema] = []
-    #: Extra keys of mbk's, as those of a field.
+    #: mbk's extra keys, as those of a field.
     type_params: list[KeyValue] = []
     nullable: bool = False
 
@@ -95,7 +95,7 @@ class CollectionSchema(Record):
     properties: list[KeyValue] = []
     functions: list[FunctionSchema] = []
     struct_array_fields: list[StructArrayFieldSchema] = []
-    #: Extra keys of mbk's, as those of a field. ``version`` counts the changes that the source's schema has seen.
+    #: mbk's extra keys, as those of a field. ``version`` counts the changes of the source's schema.
     version: int = 0
     enable_namespace: bool = False
     do_physical_backfill: bool = False
@@ -131,7 +131,7 @@ class FieldBinlog(Record):
 
 
 class SegmentHead(Record):
-    """A segment without its file lists: all that a restore needs, and cheap to hold a million times."""
+    """A segment without its file lists: all that a restore needs, small enough for a million of them."""
 
     segment_id: int = 0
     collection_id: int = 0
@@ -191,7 +191,7 @@ class CollectionHead(Record):
     physical_channel_names: list[str] = []
     aliases: list[str] = []
     snapshot_backup: SnapshotBackup | None = None
-    #: Extra keys of mbk's, as those of a field: how the collection was loaded, and when it was last changed.
+    #: mbk's extra keys, as those of a field: how the collection was loaded, and when it was last changed.
     replica_number: int = 0
     resource_groups: list[str] = []
     update_timestamp: int = 0

@@ -1,4 +1,4 @@
-"""Backup names, and what the commands report. Plain values that a program can read and a renderer can print."""
+"""Backup names, and the reports of the commands: plain values for programs and for printing."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def check_name(name: str) -> str:
     """Returns the name, or raises `InvalidName` with the rule (docs/reference/backup-format.md#keys-and-ids)."""
     if not _NAME.fullmatch(name):
         raise InvalidName(
-            "backup name {name!r} is not allowed",
-            code="backup-name-allowed",
+            "invalid backup name {name!r}",
+            code="backup-name-invalid",
             name=name,
-            hint="use 1 to 128 letters, digits and _, not beginning with a digit",
+            hint="use 1 to 128 letters, digits and _, not starting with a digit",
         )
     return name
 
@@ -32,7 +32,7 @@ def default_name(now: datetime | None = None) -> str:
 
 
 def compacted_name(name: str) -> str:
-    """What `l0compact` calls the new backup unless told otherwise."""
+    """The default name of the new backup of `l0compact`."""
     return f"{name}_l0compacted"
 
 
@@ -40,7 +40,7 @@ def compacted_name(name: str) -> str:
 class BackupSummary:
     """One line of a listing. ``reason`` says why a backup is not complete.
 
-    ``size`` in bytes, ``created`` in UTC where known.
+    ``size`` in bytes, ``created`` in UTC if known.
     """
 
     name: str
@@ -55,9 +55,9 @@ class BackupSummary:
 
 @dataclass(frozen=True, slots=True)
 class CollectionOutcome:
-    """What became of one collection. ``source`` and ``target`` are ``db.coll`` (equal in a backup).
+    """The result of one collection. ``source`` and ``target`` are ``db.coll`` (equal in a backup).
 
-    ``rows_expected`` and ``rows_present`` are None where nobody could count. ``error`` is one line, for failed ones.
+    ``rows_expected`` and ``rows_present`` are None if they could not be counted. ``error`` is one line, for failed ones.
     """
 
     source: str
@@ -74,11 +74,11 @@ class CollectionOutcome:
 
 @dataclass(frozen=True, slots=True)
 class TransferStats:
-    """How the bytes went: objects and bytes by way, and why any were streamed.
+    """Objects and bytes by the way they were copied, and why any were streamed.
 
     The ways are ``server`` (copied by the storage), ``stream`` (through this process), ``convert`` (written in another
-    form) and ``kept`` (was there already). ``limited_because`` says how many copies were under way at once, and why,
-    where these were fewer than the configuration asks for.
+    form) and ``kept`` (copied by an earlier run). ``limited_because`` says how many copies ran at once, and why, if
+    fewer than configured.
     """
 
     objects: Mapping[str, int] = field(default_factory=dict)
@@ -113,7 +113,7 @@ class RunReport:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One answer of ``mbk check``: what was tried, whether it is ``ok``, what was found. ``hint`` says how to fix it.
+    """One line of ``mbk check``: what was checked, whether it is ``ok``, the details. ``hint`` says how to fix it.
 
     ``exit_code`` is that of the error behind a failed check (:mod:`mbk.errors`).
     """
@@ -128,7 +128,7 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class MigrationReport:
-    """The result of ``migrate``: ``job`` is the service's, ``size`` in bytes. The service goes on by itself."""
+    """The result of ``migrate``: ``job`` is the service's, ``size`` in bytes. The service continues on its own."""
 
     name: str
     cluster: str
@@ -141,7 +141,7 @@ class MigrationReport:
 
 @dataclass(frozen=True, slots=True)
 class DeletionReport:
-    """The result of ``delete``: how many objects went."""
+    """The result of ``delete``: the number of deleted objects."""
 
     name: str
     deleted_objects: int

@@ -1,4 +1,4 @@
-"""Which databases, collections and partitions a run is about, and what they are called afterwards.
+"""Which databases, collections and partitions a run covers, and what they are renamed to.
 
 See docs/reference/cli.md#filters.
 """
@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from mbk.errors import InvalidName, UsageError
+from mbk.model.declared import conflict
 from mbk.model.records import DEFAULT_DATABASE
 
-#: Milvus takes a dollar in names, too (its proxy.nameValidation.allowedChars).
+#: Milvus allows a dollar in names, too (its proxy.nameValidation.allowedChars).
 _WORD = re.compile(r"[\w$]+")
-#: A name with globs in it; a set in brackets holds letters, digits, ``_`` and ranges.
+#: A name with globs; a set in brackets contains letters, digits, ``_`` and ranges.
 _GLOB = re.compile(r"(?:[\w$*?]|\[!?[\w-]+\])+")
 _SUFFIX = re.compile(r"[A-Za-z0-9_]+")
 
@@ -36,9 +37,9 @@ class CollectionName:
         database, dot, collection = text.strip().rpartition(".")
         if not _WORD.fullmatch(collection) or (dot and not _WORD.fullmatch(database)):
             raise UsageError(
-                "collection {text!r} is no name",
-                code="collection-name",
-                text=text,
+                "{name!r} is not a valid collection name",
+                code="collection-name-invalid",
+                name=text,
                 hint="write coll or db.coll",
             )
         return cls(database or DEFAULT_DATABASE, collection)
@@ -65,7 +66,7 @@ class Item:
 
     @property
     def is_whole(self) -> bool:
-        """Whole databases are meant, not what is in them."""
+        """Whether it selects whole databases."""
         return self.collection == "*" and self.partition == "*"
 
     @classmethod
@@ -87,20 +88,20 @@ class Item:
         parts = [database, *([partition] if slash else []), *([] if bare and not name else [collection])]
         if not all(map(_GLOB.fullmatch, parts)):
             raise UsageError(
-                "filter item {text!r} is not understood",
-                code="filter-item-understood",
-                text=text,
-                hint="write db.*, db.coll, coll, db. or coll/partition; *, ? and [ab] stand inside names",
+                "invalid filter item {item!r}",
+                code="filter-item-invalid",
+                item=text,
+                hint="write db.*, db.coll, coll, db. or coll/partition; names may contain *, ? and [ab]",
             )
         return cls(database, collection, partition or "*")
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The databases, collections and partitions chosen. A selection without anything to include chooses all.
+    """The selected databases, collections and partitions. Without anything to include it selects all.
 
     ``databases``: whole ones; ``collections``: single ones; ``bare``: the database itself, without collections;
-    ``items``: what has globs or partitions. ``excluded`` is left out of all that.
+    ``items``: those with globs or partitions. ``excluded`` is removed from all that.
     """
 
     databases: frozenset[str] = frozenset()
@@ -117,10 +118,10 @@ class Selection:
     def _includes_all(self) -> bool:
         return not (self.databases or self.collections or self.bare or self.items)
 
-    # -- what belongs to the run -----------------------------------------------------------------------------------
+    # -- what the run covers ---------------------------------------------------------------------------------------
 
     def wants(self, name: CollectionName) -> bool:
-        """Whether the collection, or a partition of it, is chosen."""
+        """Whether the collection, or a partition of it, is selected."""
         if self.excluded is not None and self.excluded._has(name, whole=True):
             return False
         return self._includes_all or self._has(name)
@@ -131,7 +132,7 @@ class Selection:
         return self._includes_all or self._has(name, partition)
 
     def wants_database(self, database: str) -> bool:
-        """Whether the database, or a collection in it, may belong to the run."""
+        """Whether the run may cover the database or a collection in it."""
         if self.excluded is not None and self.excluded._has_database(database):
             return False
         return (
@@ -143,19 +144,19 @@ class Selection:
         )
 
     def wants_empty(self, database: str) -> bool:
-        """Whether the database belongs to the run even when no collection of it does."""
+        """Whether the run covers the database even without any of its collections."""
         return self.wants_database(database) and (
             self._includes_all or database in self.bare or self._has_database(database, bare=True)
         )
 
     def narrows(self, name: CollectionName) -> bool:
-        """Whether the filter speaks of single partitions of this collection."""
+        """Whether the filter names single partitions of this collection."""
         if self.excluded is not None and self.excluded._of_partitions(name):
             return True
         return self._of_partitions(name) and not self._has(name, whole=True)
 
     def _has(self, name: CollectionName, partition: str | None = None, *, whole: bool = False) -> bool:
-        """Whether it stands among what is named; ``partition`` None: any of it, with ``whole`` all of it."""
+        """Whether the items include it; ``partition`` None: any partition, with ``whole`` all of them."""
         if name.database in self.databases or name in self.collections:
             return True
         return any(
@@ -175,11 +176,11 @@ class Selection:
     def _of_partitions(self, name: CollectionName) -> bool:
         return any(item.partition != "*" and item.matches(name) for item in self.items)
 
-    # -- what must be there ----------------------------------------------------------------------------------------
+    # -- what must exist -------------------------------------------------------------------------------------------
 
     @property
     def named(self) -> frozenset[CollectionName]:
-        """The collections that are named one by one, with or without partitions."""
+        """The collections that are named individually, with or without partitions."""
         single = {CollectionName(i.database, i.collection) for i in self.items if _is_name(i.collection)}
         names = self.collections | {name for name in single if _is_name(name.database)}
         return frozenset(name for name in names if self.wants(name))
@@ -189,26 +190,26 @@ class Selection:
         return frozenset(name for name in self.databases | self.bare if self.wants_database(name))
 
     def named_partitions(self, name: CollectionName) -> frozenset[str]:
-        """The partitions of this collection that are named one by one."""
-        ours = (
+        """The partitions of this collection that are named individually."""
+        items = (
             item
             for item in self.items
             if (item.database, item.collection) == (name.database, name.collection)
         )
         return frozenset(
             item.partition
-            for item in ours
+            for item in items
             if _is_name(item.partition) and self.wants_partition(name, item.partition)
         )
 
     def idle(self, databases: Iterable[str], names: Iterable[CollectionName]) -> list[str]:
-        """The globs, and whatever is to be left out, that fit nothing of what is there; as they are written."""
+        """The globs and exclusions that match none of ``databases`` and ``names``, as they were written."""
         databases, names = set(databases), set(names)
         globs = {item for item in self.items if not _is_single(item)}
-        out = self.excluded
-        if out is not None:
-            globs |= out.items | {Item(database, "*") for database in out.databases}
-            globs |= {Item(name.database, name.collection) for name in out.collections}
+        excluded = self.excluded
+        if excluded is not None:
+            globs |= excluded.items | {Item(database, "*") for database in excluded.databases}
+            globs |= {Item(name.database, name.collection) for name in excluded.collections}
         return sorted(
             str(item)
             for item in globs
@@ -218,17 +219,17 @@ class Selection:
             )
         )
 
-    # -- how it is made --------------------------------------------------------------------------------------------
+    # -- construction ----------------------------------------------------------------------------------------------
 
     @classmethod
     def parse(cls, text: str, *, exclude: str = "") -> Selection:
         """A comma list of ``db.*``, ``db.coll``, ``coll``, ``db.`` and ``coll/part``; `UsageError` names a bad item.
 
-        ``*``, ``?``, ``[ab]`` and ``[!ab]`` stand inside names; ``*`` alone is the default database.
-        ``exclude`` is such a list of what is left out.
+        Names may contain ``*``, ``?``, ``[ab]`` and ``[!ab]``; ``*`` alone is the default database.
+        ``exclude`` is such a list of what to exclude.
         """
-        found = cls._of_items(map(Item.parse, filter(None, (part.strip() for part in text.split(",")))))
-        return found.excluding(cls.parse(exclude)) if exclude else found
+        selection = cls._of_items(map(Item.parse, filter(None, (part.strip() for part in text.split(",")))))
+        return selection.excluding(cls.parse(exclude)) if exclude else selection
 
     @classmethod
     def of(cls, chosen: Mapping[str, Iterable[str]]) -> Selection:
@@ -256,11 +257,11 @@ class Selection:
         return cls(frozenset(databases), frozenset(collections), frozenset(bare), frozenset(rest))
 
     def excluding(self, other: Selection) -> Selection:
-        """This selection without what ``other`` includes; one that includes nothing in particular leaves nothing out."""
+        """This selection without what ``other`` includes; an ``other`` that includes nothing excludes nothing."""
         if other.bare or any(not item.collection for item in other.items):
             raise UsageError(
-                "a database without its collections cannot be left out",
-                code="database-without-collections-cannot",
+                "a database cannot be excluded without its collections",
+                code="database-not-excludable",
                 hint="write db.*",
             )
         if other._includes_all:
@@ -294,8 +295,8 @@ class Renaming:
     def __post_init__(self) -> None:
         if self.suffix and not _SUFFIX.fullmatch(self.suffix):
             raise InvalidName(
-                "suffix {suffix!r} is not allowed",
-                code="suffix-allowed",
+                "invalid suffix {suffix!r}",
+                code="suffix-invalid",
                 suffix=self.suffix,
                 hint="use letters, digits and _",
             )
@@ -312,15 +313,15 @@ class Renaming:
 
     @classmethod
     def parse(cls, text: str = "", *, suffix: str = "") -> Renaming:
-        """A comma list of ``db1.*:db2.*``, ``db1.c1:db2.c2``, ``c1:c2`` and ``db1.:db2.`` (the last says nothing)."""
+        """A comma list of ``db1.*:db2.*``, ``db1.c1:db2.c2``, ``c1:c2`` and ``db1.:db2.`` (the last has no effect)."""
         rules = {}
         for item in filter(None, (part.strip() for part in text.split(","))):
             source, colon, target = item.partition(":")
             if not colon:
                 raise UsageError(
-                    "rename rule {item!r} has no target",
-                    code="rename-rule-target",
-                    item=item,
+                    "rename rule {rule!r} has no target",
+                    code="rename-target-missing",
+                    rule=item,
                     hint="write old:new",
                 )
             rules[source.strip()] = target.strip()
@@ -330,19 +331,15 @@ class Renaming:
     def of(cls, rules: Mapping[str, str], *, suffix: str = "") -> Renaming:
         """From ``{old: new}``; both sides must have the same form."""
         if rules and suffix:
-            raise UsageError(
-                "rename and suffix exclude each other",
-                code="rename-suffix-exclude-each",
-                hint="give one of them",
-            )
+            raise conflict("rename", "suffix")
         collections: dict[CollectionName, CollectionName] = {}
         databases: dict[str, str] = {}
         for old, new in rules.items():
             forms = {_form(old), _form(new)}
             if len(forms) != 1:
                 raise UsageError(
-                    "rename rule {old}:{new} mixes two forms",
-                    code="rename-rule-mixes-two",
+                    "rename rule {old}:{new} has different forms on both sides",
+                    code="rename-rule-mixed",
                     old=old,
                     new=new,
                     hint="write db1.*:db2.*, db1.c1:db2.c2 or c1:c2",
@@ -354,9 +351,10 @@ class Renaming:
         targets = list(collections.values())
         if len(set(targets)) != len(targets):
             raise UsageError(
-                "two collections would be renamed to one name",
-                code="two-collections-would-renamed",
-                hint="give each its own",
+                "several collections would be renamed to {target}",
+                code="rename-target-ambiguous",
+                target=max(targets, key=targets.count),
+                hint="give each its own name",
             )
         return cls(suffix=suffix, collections=collections, databases=databases)
 

@@ -1,4 +1,4 @@
-"""The states in which backups, collections and jobs are. Their values are what JSON, files and REST clients see."""
+"""The states of backups, collections and jobs. Their values appear in JSON, files and REST responses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class BackupState(StrEnum):
 
 
 class CollectionState(StrEnum):
-    """``PLANNED`` in the report of a dry run; ``RUNNING`` only while a job runs."""
+    """``PLANNED`` in the report of a dry run; ``RUNNING`` only during a job."""
 
     PLANNED = "planned"
     RUNNING = "running"
@@ -29,7 +29,7 @@ class CollectionState(StrEnum):
 
 
 class JobState(StrEnum):
-    """``PARTIAL``: some collections are done, others failed. ``INTERRUPTED``: the server stopped or died meanwhile."""
+    """``PARTIAL``: some collections are done, others failed. ``INTERRUPTED``: the server stopped or died during the job."""
 
     QUEUED = "queued"
     RUNNING = "running"

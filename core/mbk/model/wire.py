@@ -1,4 +1,4 @@
-"""Reading protobuf's wire format, for messages of Milvus that no client package carries."""
+"""Reads protobuf's wire format, for messages of Milvus that no client package contains."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _SIGN = 1 << 63
 
 
 class Message:
-    """One message, its fields by number. A field that is absent reads as its zero; ``ValueError`` for what is no message.
+    """One message, its fields by number. A missing field reads as zero; ``ValueError`` for invalid bytes.
 
-    Integers are as on the wire: 64 bits without a sign. `signed` gives int32 and int64 their sign back.
+    Integers are as on the wire: unsigned, 64 bits. `signed` converts int32 and int64.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -59,7 +59,7 @@ def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
             raise ValueError(f"field {number} has the unknown wire type {kind}")
         part, position = data[position : position + size], position + size
         if len(part) < size:
-            raise ValueError(f"field {number} is cut off")
+            raise ValueError(f"field {number} is truncated")
         yield number, part if kind == _BYTES else int.from_bytes(part, "little")
 
 
@@ -67,7 +67,7 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
         if position >= len(data):
-            raise ValueError("a number is cut off")
+            raise ValueError("a number is truncated")
         byte = data[position]
         position += 1
         value |= (byte & 0x7F) << shift

@@ -1,1 +1,1 @@
-"""The host's side of plugins: finding, validating and opening storages."""
+"""The host's side of plugins: finds, validates and opens storages."""

@@ -1,4 +1,4 @@
-"""Which plugins are installed, read from the metadata of their distributions: nothing is imported here."""
+"""The installed plugins, from the metadata of their distributions: nothing is imported here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _EXTRA = re.compile(r"\s*(?P<name>[A-Za-z0-9._-]+)\s*\[\s*(?P<extra>[A-Za-z0-9._
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry point: the name it is selected by, and where it comes from."""
+    """One entry point: the name that selects it, and its origin."""
 
     point: EntryPoint
 
@@ -47,13 +47,13 @@ class Entry:
     def extra(self) -> str:
         """What to ``pip install`` for the plugin's own imports: an extra of its distribution, or ``""``.
 
-        The extra that the entry point asks for (``acme = "mbk_acme [sdk]"``), else one of the entry point's name.
+        The extra in the entry point (``acme = "mbk_acme [sdk]"``), otherwise one with the entry point's name.
         """
         if self.point.dist is None:
             return ""
         provided = _dist(self.point).metadata.get_all("Provides-Extra") or []
-        wanted = [*self.point.extras, self.name]
-        return next((f"{self.distribution}[{extra}]" for extra in wanted if extra in provided), "")
+        extras = [*self.point.extras, self.name]
+        return next((f"{self.distribution}[{extra}]" for extra in extras if extra in provided), "")
 
 
 def _dist(point: EntryPoint) -> Distribution:
@@ -68,7 +68,7 @@ def disabled_by_environment() -> frozenset[str]:
 
 
 def installed(group: str) -> tuple[Entry, ...]:
-    """Every entry point of a group, in the order of their names."""
+    """Every entry point of a group, sorted by name."""
     entries = [Entry(point) for point in entry_points(group=group)]
     return tuple(sorted(entries, key=lambda entry: (entry.name, entry.module)))
 
@@ -78,7 +78,7 @@ def is_disabled(entry: Entry, disabled: Collection[str]) -> bool:
 
 
 def packages_of(extra: str) -> tuple[str, ...]:
-    """The distributions that an extra (``mbk[gcp]``) brings, by the installed metadata; empty when unknown."""
+    """The distributions in an extra (``mbk[gcp]``), from the installed metadata; empty if unknown."""
     match = _EXTRA.match(extra)
     if match is None:
         return ()
@@ -86,5 +86,5 @@ def packages_of(extra: str) -> tuple[str, ...]:
         lines = distribution(match["name"]).requires or []
     except PackageNotFoundError:
         return ()
-    found = (_REQUIREMENT.match(line) for line in lines)
-    return tuple(dict.fromkeys(hit["name"] for hit in found if hit and hit["extra"] == match["extra"]))
+    matches = (_REQUIREMENT.match(line) for line in lines)
+    return tuple(dict.fromkeys(hit["name"] for hit in matches if hit and hit["extra"] == match["extra"]))

@@ -1,4 +1,4 @@
-"""A missing SDK, told as the `pip install` that brings it, wherever the import failed."""
+"""Errors for a missing SDK, with the `pip install` that provides it, and for broken plugins."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mbk.registry.discovery import packages_of
 
 
 def is_present(module: str) -> bool:
-    """Whether a module could be imported. Imports at most the packages above it, never the module."""
+    """Whether a module can be imported. Imports at most its parent packages, never the module."""
     try:
         return find_spec(module) is not None
     except (ImportError, ValueError):
@@ -19,37 +19,40 @@ def is_present(module: str) -> bool:
 
 
 def belongs_to(module: str, packages: Iterable[str]) -> bool:
-    """Whether a module is one of these packages, below one, or a package above one."""
+    """Whether a module is one of these packages, inside one, or a parent package of one."""
     return any(
         f"{module}.".startswith(f"{name}.") or f"{name}.".startswith(f"{module}.") for name in packages
     )
 
 
 def missing_dependency(storage: str, extra: str, requires: Iterable[str]) -> MissingDependency:
-    """`storage 'gcp' needs google-cloud-storage: pip install 'mbk[gcp]'`."""
+    """`storage 'gcp' requires google-cloud-storage: pip install 'mbk[gcp]'`."""
     packages = packages_of(extra) or tuple(module.replace(".", "-") for module in requires)
     target = f"'{extra}'" if extra else " ".join(packages)
     return MissingDependency(
-        "storage {storage!r} needs {names}",
-        code="storage-needs",
+        "storage {storage!r} requires {packages}",
+        code="storage-sdk-missing",
         storage=storage,
-        names=", ".join(packages),
-        target=target,
-        hint="pip install {target}",
+        packages=", ".join(packages),
+        requirement=target,
+        hint="pip install {requirement}",
     )
 
 
 def import_failure(
     backend: StorageBackend, origin: str, exc: ImportError
 ) -> MissingDependency | BrokenPlugin:
-    """What an `ImportError` of a storage's own code means: its SDK is missing, or the plugin is wrong."""
+    """The meaning of an `ImportError` in a storage's own code: its SDK is missing, or the plugin is broken."""
     if exc.name and belongs_to(exc.name, backend.requires):
         return missing_dependency(backend.name, backend.extra, backend.requires)
+    return broken_plugin(backend.name, origin, f"{type(exc).__name__}: {exc}")
+
+
+def broken_plugin(name: str, origin: str, reason: str) -> BrokenPlugin:
     return BrokenPlugin(
-        "plugin {backend!r} ({origin}) is broken: {name}: {reason}",
+        "plugin {name!r} ({origin}) is broken: {reason}",
         code="plugin-broken",
-        backend=backend.name,
+        name=name,
         origin=origin,
-        name=type(exc).__name__,
-        reason=exc,
+        reason=reason,
     )

@@ -1,7 +1,7 @@
-"""The typed face of the plugin system: finds, loads, checks and calls plugins. Nobody else sees pluggy.
+"""The typed interface of the plugin system: finds, loads, checks and calls plugins. Only this room uses pluggy.
 
 A storage plugin is imported when one of its names is selected, and only then; a plugin of the group ``mbk.plugin``
-when a run starts. What is wrong with a plugin is an error for whoever selected it and for nobody else.
+when a run starts. A broken plugin is an error only for those who select it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mbk.errors import BrokenPlugin, MbkError, UnknownStorage
 from mbk.plugin.spec import PLUGIN_GROUP, STORAGE_GROUP, StorageBackend, hookimpl
 from mbk.registry import discovery
 from mbk.registry.discovery import Entry
-from mbk.registry.missing import belongs_to, import_failure, is_present, missing_dependency
+from mbk.registry.missing import belongs_to, broken_plugin, import_failure, is_present, missing_dependency
 from mbk.registry.validate import Invalid, check, check_storage, new_manager
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 class PluginInfo:
     """One line of ``mbk plugins``. ``kind`` is ``storage``, or ``plugin`` for one that observes or wraps.
 
-    ``ready``: it can be used now. If not, ``install`` is the command that brings what is missing, or ``problem``
+    ``ready``: it can be used now. If not, ``install`` is the command that installs what is missing, or ``problem``
     says in one line what is wrong; the other is ``""``. ``aliases`` are those that can be selected.
     """
 
@@ -51,14 +51,14 @@ class PluginInfo:
 
 @dataclass(frozen=True, slots=True)
 class _Offer:
-    """A storage, with the name of its plugin as messages tell it."""
+    """A storage, with the name of its plugin for messages."""
 
     backend: StorageBackend
     origin: str
 
 
 class _Core:
-    """mbk's own plugin: the last word on opening a storage."""
+    """mbk's own plugin, called last to open a storage."""
 
     @hookimpl(trylast=True)
     def mbk_open_storage(self, backend: StorageBackend, settings: StorageSettings) -> Storage:
@@ -69,7 +69,7 @@ class Registry:
     """The installed plugins, and those that a program registers itself.
 
     ``disabled`` holds entry-point or distribution names that are treated as not installed; by default those of the
-    environment variable ``MBK_DISABLE_PLUGINS``. Safe to use from several threads.
+    environment variable ``MBK_DISABLE_PLUGINS``. Several threads may call it.
     """
 
     def __init__(self, *, disabled: Iterable[str] | None = None) -> None:
@@ -84,20 +84,20 @@ class Registry:
         self._lock = threading.RLock()
 
     def names(self) -> tuple[str, ...]:
-        """Every spelling of a storage type that can be selected. Imports no plugin."""
+        """All storage types and aliases that can be selected. Imports no plugin."""
         return tuple(sorted({*self._registered, *self._entries}))
 
     def backend(self, storage_type: str, *, key: str = "storageType") -> StorageBackend:
-        """The storage of this type, whatever its case; imports its plugin and no other.
+        """The storage of this type, in any case; imports only its plugin.
 
-        Raises `UnknownStorage`, `BrokenPlugin` or `MissingDependency`. ``key`` is what the user set it by.
+        Raises `UnknownStorage`, `BrokenPlugin` or `MissingDependency`. ``key`` is the key that the user set.
         """
         return self._offer(storage_type, key).backend
 
     def open(self, choice: StorageChoice) -> Storage:
         """Checks the chosen values with the storage's own settings and opens it; sends no request.
 
-        Raises what `backend` raises, and `ConfigError` with every problem, told by the user's own keys.
+        Raises what `backend` raises, and `ConfigError` with all problems, under the user's own keys.
         """
         from mbk.registry.values import settings_of
 
@@ -111,7 +111,7 @@ class Registry:
         except ImportError as exc:
             raise import_failure(backend, offer.origin, exc) from exc
         except Invalid as exc:
-            raise _broken(backend.name, offer.origin, str(exc)) from exc
+            raise broken_plugin(backend.name, offer.origin, str(exc)) from exc
         return cast("Storage", storage)
 
     def start(self) -> None:
@@ -124,21 +124,21 @@ class Registry:
                 try:
                     self._load(entry)
                 except MbkError as exc:
-                    log.warning("%s; the run goes on without it", exc)
+                    log.warning("%s; continuing without it", exc)
 
     def emit(self, event: Event) -> None:
-        """Tells every observer, one event at a time. An observer's exception is logged once and goes no further."""
+        """Calls every observer, one event at a time. An observer's exception is logged once and not raised."""
         self.start()
         with self._lock:
-            # pluggy would stop at the first exception, so the observers are called here, one by one.
+            # pluggy would stop at the first exception, so we call the observers one by one.
             for observer in self._manager.hook.mbk_event.get_hookimpls():
                 try:
                     observer.function(*(event for _ in observer.argnames))
-                except Exception as exc:  # noqa: BLE001  a stranger's code may raise anything; the run goes on
+                except Exception as exc:  # noqa: BLE001  foreign code may raise anything; the run continues
                     self._complain(observer.plugin_name, exc)
 
     def register(self, plugin: object, name: str) -> None:
-        """Adds a plugin of the running program; its storages win over installed ones. Raises `BrokenPlugin`."""
+        """Adds a plugin of the running program; its storages take precedence over installed ones. Raises `BrokenPlugin`."""
         backends = self._adopt(plugin, name, origin="registered by the program")
         for backend in backends:
             offer = _Offer(backend, f"plugin {name!r}")
@@ -147,7 +147,7 @@ class Registry:
             )
 
     def describe(self) -> list[PluginInfo]:
-        """Every plugin, in the order of names; imports the plugins, no SDK; a broken one is listed with its problem."""
+        """Every plugin, sorted by name; imports the plugins but no SDK; a broken one is listed with its problem."""
         infos = [_info(offer.backend, self._registered) for offer in dict.fromkeys(self._registered.values())]
         by_module: dict[str, list[Entry]] = {}
         for entries in self._entries.values():
@@ -185,19 +185,19 @@ class Registry:
         if len(entries) > 1:
             origins = " and ".join(entry.origin for entry in entries)
             raise BrokenPlugin(
-                "{key}: storage type {name!r} is offered by {origins}",
-                code="storage-type-offered",
+                "{key}: storage type {type!r} is provided by several plugins: {origins}",
+                code="storage-type-ambiguous",
                 key=key,
-                name=name,
+                type=name,
                 origins=origins,
-                DISABLE_VARIABLE=discovery.DISABLE_VARIABLE,
-                hint="uninstall one, or name its distribution in {DISABLE_VARIABLE}",
+                variable=discovery.DISABLE_VARIABLE,
+                hint="uninstall all but one, or add its distribution to {variable}",
             )
         for backend in self._load(entries[0]):
             if name in _spellings(backend):
                 return _Offer(backend, entries[0].origin)
-        raise _broken(
-            name, entries[0].origin, f"its module {entries[0].module} offers no storage of that name"
+        raise broken_plugin(
+            name, entries[0].origin, f"module {entries[0].module} does not provide this storage"
         )
 
     def _unknown(self, storage_type: str, key: str) -> UnknownStorage:
@@ -207,13 +207,13 @@ class Registry:
         if storage_type.strip().lower() in self._disabled:
             hint = f"it is disabled by {discovery.DISABLE_VARIABLE}. "
         return UnknownStorage(
-            "{key}: unknown storage type {storage_type!r}",
-            code="unknown-storage-type",
+            "{key}: unknown storage type {type!r}",
+            code="storage-type-unknown",
             key=key,
-            storage_type=storage_type,
-            hint_given=hint,
-            fact=", ".join(names) or "none",
-            hint="{hint_given}installed: {fact}",
+            type=storage_type,
+            suggestion=hint,
+            installed=", ".join(names) or "none",
+            hint="{suggestion}installed: {installed}",
         )
 
     def _load(self, entry: Entry) -> tuple[StorageBackend, ...]:
@@ -227,21 +227,21 @@ class Registry:
         try:
             backends = check(plugin)
         except Invalid as exc:
-            raise _broken(name, origin, str(exc)) from exc
-        except Exception as exc:  # the plugin's own code ran: whatever it raised, it is broken
-            raise _broken(name, origin, _reason(exc)) from exc
+            raise broken_plugin(name, origin, str(exc)) from exc
+        except Exception as exc:  # raised by the plugin's own code, so it is broken
+            raise broken_plugin(name, origin, _reason(exc)) from exc
         if not self._manager.is_registered(plugin):
             try:
                 self._manager.register(plugin, name)
             except ValueError as exc:
-                raise _broken(name, origin, "another plugin has this name") from exc
+                raise broken_plugin(name, origin, "another plugin is registered under this name") from exc
         return backends
 
     def _complain(self, name: str, exc: Exception) -> None:
         if name not in self._complained:
             self._complained.add(name)
             log.error(
-                "plugin %r failed on an event: %s; further failures of it are not told", name, _reason(exc)
+                "plugin %r failed on an event: %s; its further failures are not logged", name, _reason(exc)
             )
 
     def _describe_storage(self, entries: list[Entry]) -> list[PluginInfo]:
@@ -253,7 +253,7 @@ class Registry:
             return [_failed(min(names), tuple(sorted(names - {min(names)})), first, exc)]
         infos = [_info(backend, names, first) for backend in backends if names & _spellings(backend)]
         for name in sorted(names.difference(*(_spellings(backend) for backend in backends))):
-            error = _broken(name, first.origin, f"its module {first.module} offers no storage of that name")
+            error = broken_plugin(name, first.origin, f"module {first.module} does not provide this storage")
             infos.append(_failed(name, (), first, error))
         return infos
 
@@ -275,19 +275,9 @@ def _import(entry: Entry) -> object:
         extra = entry.extra()
         if extra and exc.name and not belongs_to(exc.name, (entry.module, "mbk")):
             raise missing_dependency(entry.name, extra, (exc.name,)) from exc
-        raise _broken(entry.name, entry.origin, _reason(exc)) from exc
-    except Exception as exc:  # importing runs a stranger's code: whatever it raised, it is broken
-        raise _broken(entry.name, entry.origin, _reason(exc)) from exc
-
-
-def _broken(name: str, origin: str, reason: str) -> BrokenPlugin:
-    return BrokenPlugin(
-        "plugin {name!r} ({origin}) is broken: {reason}",
-        code="plugin-broken",
-        name=name,
-        origin=origin,
-        reason=reason,
-    )
+        raise broken_plugin(entry.name, entry.origin, _reason(exc)) from exc
+    except Exception as exc:  # importing runs foreign code: whatever it raised, it is broken
+        raise broken_plugin(entry.name, entry.origin, _reason(exc)) from exc
 
 
 def _reason(exc: BaseException) -> str:

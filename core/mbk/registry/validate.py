@@ -1,4 +1,4 @@
-"""Is this a plugin? Everything that can be wrong with one, found when it is loaded and told in one line."""
+"""Validates a plugin when it is loaded: everything that can be wrong with one, in one line each."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def new_manager() -> pluggy.PluginManager:
 def check(plugin: object) -> tuple[StorageBackend, ...]:
     """Checks the hooks of a plugin and returns the storages that it offers; raises `Invalid`."""
     if isinstance(plugin, type):
-        raise Invalid(f"{plugin.__name__} is a class: name an instance of it, or a module")
+        raise Invalid(f"{plugin.__name__} is a class: register an instance or a module")
     trial = new_manager()
     hooks = vars(trial.hook)
     for name, function in inspect.getmembers(plugin, inspect.isroutine):
@@ -49,7 +49,7 @@ def _check_hook(
     hook = (options and options.get("specname")) or name
     if hook not in hooks:
         near = get_close_matches(hook, hooks, n=1)
-        raise Invalid(f"there is no hook {hook!r}" + (f", did you mean {near[0]!r}?" if near else ""))
+        raise Invalid(f"unknown hook {hook!r}" + (f", did you mean {near[0]!r}?" if near else ""))
     if options is None:
         raise Invalid(f"{name} is not marked with @mbk.hookimpl")
     if (options.get("wrapper") or options.get("hookwrapper")) and hook not in WRAPPABLE:
@@ -57,7 +57,7 @@ def _check_hook(
     declared = getattr(trial.hook, hook).spec.argnames
     surplus = [argument for argument in inspect.signature(function).parameters if argument not in declared]
     if surplus:
-        raise Invalid(f"{hook} takes ({', '.join(declared)}), not {', '.join(map(repr, surplus))}")
+        raise Invalid(f"{hook} accepts ({', '.join(declared)}), not {', '.join(map(repr, surplus))}")
 
 
 def _backends(trial: pluggy.PluginManager) -> Iterable[StorageBackend]:
@@ -71,19 +71,19 @@ def _backends(trial: pluggy.PluginManager) -> Iterable[StorageBackend]:
 
 def _check_record(record: object) -> None:
     if not isinstance(record, StorageBackend):
-        raise Invalid(f"mbk_storage_backends yields {_kind(record)}, not a StorageBackend")
+        raise Invalid(f"mbk_storage_backends must yield StorageBackend records, not {_kind(record)}")
     if not isinstance(record.name, str) or not record.name or record.name != record.name.lower():
-        raise Invalid(f"a storage's name is lower-case text, not {record.name!r}")
+        raise Invalid(f"the name of a storage must be a lower-case string, not {record.name!r}")
     for field in ("aliases", "requires"):
         value = getattr(record, field)
         if not isinstance(value, tuple) or not all(isinstance(item, str) for item in value):
-            raise Invalid(f"storage {record.name!r}: {field} must be a tuple of text, not {value!r}")
+            raise Invalid(f"storage {record.name!r}: {field} must be a tuple of strings, not {value!r}")
     for field in ("settings", "open"):
         if not callable(getattr(record, field)):
             raise Invalid(f"storage {record.name!r}: {field} must be callable")
     for field in ("summary", "extra"):
         if not isinstance(getattr(record, field), str):
-            raise Invalid(f"storage {record.name!r}: {field} must be text")
+            raise Invalid(f"storage {record.name!r}: {field} must be a string")
 
 
 #: What version 2 of the storage port added to calls that version 1 had, too.

@@ -1,4 +1,4 @@
-"""The values that a user chose, checked by the storage's own settings class and told in the user's own keys."""
+"""The user's values, validated by the storage's own settings class; problems are reported under the user's own keys."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 
 def settings_of(backend: StorageBackend, choice: StorageChoice) -> StorageSettings:
-    """The storage's settings from a choice; `ConfigError` with every problem, `Invalid` for a wrong settings class."""
+    """The storage's settings from a choice; `ConfigError` with all problems, `Invalid` for a wrong settings class."""
     kind = backend.settings()
     if not (isinstance(kind, type) and issubclass(kind, StorageSettings)):
-        raise Invalid("its settings are no subclass of mbk.plugin.StorageSettings")
+        raise Invalid("its settings class is not a subclass of mbk.plugin.StorageSettings")
     unused = kind.ignored - kind.model_fields.keys()
     values = {name: value for name, value in choice.values.items() if name not in unused}
     try:
         return kind.model_validate(values)
     except ValidationError as exc:
-        # Only error types and messages are told: the input may be a secret.
+        # Only error types and messages are reported: the input may be a secret.
         details = exc.errors(include_url=False, include_context=False, include_input=False)
         problems = [_problem(detail, kind, backend, choice) for detail in details]
     raise ConfigError(f"storage {backend.name!r}", problems)
@@ -44,6 +44,6 @@ def _problem(
         suggestion = f"did you mean {near[0]!r}?" if near else "remove it"
         return Problem(key, f"is not a setting of storage type {backend.name!r}", suggestion)
     if detail["type"] == "missing":
-        return Problem(key, f"is needed by storage type {backend.name!r}")
+        return Problem(key, f"required by storage type {backend.name!r}")
     message = detail["msg"].removeprefix("Value error, ")
     return Problem(key, message[:1].lower() + message[1:])

@@ -13,6 +13,7 @@ from tests.milvus_double.codec import decode_deletes, encode_deletes, encode_pac
 from tests.milvus_double.codec.binlog import parquet_bytes, single_column
 from tests.milvus_double.codec.events import DELETE, EventFile, encode_file
 from tests.milvus_double.state import Delete
+from tests.raising import raised
 from tests.unit.binlog.objects import IDS, T0, blob
 
 NUMBERS = [Delete(5, T0), Delete(-(2**63), T0 + 1), Delete(2**63 - 1, T0 + 2)]
@@ -73,13 +74,13 @@ def test_the_form_of_the_first_versions_is_read() -> None:
 def test_a_row_that_is_no_delete_is_told(text: str) -> None:
     payload = parquet_bytes(single_column(pa.array([text])))
     data = encode_file(EventFile(IDS, 20, DELETE, [payload], T0, T0, {"original_size": "9"}))
-    with pytest.raises(InvalidBackup, match="files/delta_log/1/2/3/4 holds no delete"):
+    with raised(InvalidBackup, "delete-invalid", key="files/delta_log/1/2/3/4"):
         read_all(data)
 
 
 def test_an_insert_log_among_the_deltas_is_told() -> None:
     data = parquet_bytes(pa.table({"a": [1], "b": [2], "c": [3]}))
-    with pytest.raises(InvalidBackup, match="it has 3 columns"):
+    with raised(InvalidBackup, "delta-log-columns", columns=3):
         read_all(data)
 
 
@@ -127,7 +128,7 @@ def test_more_deletes_than_fit_are_matched_piece_by_piece() -> None:
     tables += [
         table([Delete(10_000 + key, T0) for key in range(100 * turn, 100 * turn + 100)]) for turn in range(50)
     ]
-    whole, pieces = Deletes(lambda: iter(tables)), Deletes(lambda: iter(tables), held=8_000)
+    whole, pieces = Deletes(lambda: iter(tables)), Deletes(lambda: iter(tables), cached=8_000)
     keys = [0, 999, 10_000, 14_999, 15_000]
     assert matching(whole, keys) == matching(pieces, keys)
     assert matching(pieces, keys)[-1] == Delete(999, T0 + 19)

@@ -20,6 +20,7 @@ from tests.milvus_double.codec import (
 )
 from tests.milvus_double.codec.columns import from_arrow, to_arrow
 from tests.milvus_double.codec.packed import encode_group
+from tests.raising import raised
 from tests.unit.binlog.objects import COLUMNS, FIELDS, IDS, T0, blob, joined
 
 EVERY = [*system_fields(), *FIELDS]
@@ -100,7 +101,7 @@ def test_a_group_with_fewer_rows_than_the_others_is_told(short: int) -> None:
     groups = {
         number: [blob(group(item, range(2 if number == short else 3)))] for number, item in fields.items()
     }
-    with pytest.raises(InvalidBackup, match=f"segment 17 has fewer rows in {short} "):
+    with raised(InvalidBackup, "segment-rows-incomplete", segment=17, field=short):
         list(packed.side_by_side(sources(groups), segment=17))
 
 
@@ -112,7 +113,7 @@ def test_a_wide_column_is_read_in_pieces() -> None:
 
 
 def test_nulls_are_written_only_where_the_schema_allows_them() -> None:
-    with pytest.raises(InvalidBackup, match="field 115 of segment 460101 holds nulls"):
+    with raised(InvalidBackup, "field-not-nullable", field=115, segment=460101):
         encoded(BY_ID[115], to_arrow(BY_ID[115], COLUMNS[115]), nullable=False)
 
 
@@ -120,25 +121,26 @@ def test_nulls_are_written_only_where_the_schema_allows_them() -> None:
     ("item", "column"), [(104, pa.array(["one"])), (104, pa.array([2**40])), (107, pa.array([[1]]))]
 )
 def test_values_of_another_type_than_the_schema_says_are_refused(item: int, column: Any) -> None:
-    with pytest.raises(InvalidBackup, match=f"field {item} of segment 460101"):
+    with raised(InvalidBackup, "field-type-differs", field=item, segment=460101):
         encoded(BY_ID[item], column)
 
 
-def damaged() -> dict[str, bytes]:
+def damaged() -> dict[str, tuple[bytes, str]]:
+    """What is wrong -> the bytes, and the code of the error."""
     whole = encode_columns(1, FIELDS, COLUMNS, IDS)[100]
     return {
-        "empty": b"",
-        "cut in the descriptor": whole[:40],
-        "cut in an event": whole[:-5],
-        "cut in the head of an event": whole + b"\1\2",
-        "another magic number": b"PAR1" + whole[4:],
-        "no parquet within": whole[:-20] + bytes(20),
+        "empty": (b"", "binlog-invalid"),
+        "cut in the descriptor": (whole[:40], "binlog-invalid"),
+        "cut in an event": (whole[:-5], "binlog-truncated"),
+        "cut in the head of an event": (whole + b"\1\2", "binlog-truncated"),
+        "another magic number": (b"PAR1" + whole[4:], "binlog-invalid"),
+        "no parquet within": (whole[:-20] + bytes(20), "parquet-unreadable"),
     }
 
 
-@pytest.mark.parametrize(("how", "data"), damaged().items(), ids=list(damaged()))
-def test_a_damaged_binlog_is_told_by_its_key(how: str, data: bytes) -> None:
-    with pytest.raises(InvalidBackup, match="files/insert_log/9") as caught:
+@pytest.mark.parametrize(("data", "code"), damaged().values(), ids=list(damaged()))
+def test_a_damaged_binlog_is_told_by_its_key(data: bytes, code: str) -> None:
+    with raised(InvalidBackup, code, key="files/insert_log/9") as caught:
         list(inserts.read(blob(data, "files/insert_log/9")))
     assert "\n" not in str(caught.value)
 
@@ -148,7 +150,7 @@ def test_an_encrypted_binlog_is_refused_with_its_reason() -> None:
         1, 2, 3, 100, T0, T0, 5, {"original_size": "8", "edek": "key", "encryption_zone": 7}
     )
     data = write(descriptor, INSERT, b"scrambled")
-    with pytest.raises(UsageError, match="encrypted by Milvus"):
+    with raised(UsageError, "binlog-encrypted"):
         list(inserts.read(blob(data)))
 
 
@@ -173,5 +175,5 @@ def test_a_large_object_is_read_in_ranges_and_never_whole() -> None:
 
 
 def test_an_older_server_never_meets_a_type_that_it_has_not() -> None:
-    with pytest.raises(MbkError, match="type 106"):
+    with raised(MbkError, "field-type-unsupported", type=106):
         encoded(BY_ID[110], pa.array([[b"x"]]), data_type=106)

@@ -31,10 +31,8 @@ def test_l0compact_names_the_pip_command_and_changes_nothing(tmp_path: Path) -> 
         cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
-    assert (
-        done.stderr.strip()
-        == "mbk: error: reading the rows of a backup needs pyarrow: pip install 'mbk[parquet]'"
-    )
+    assert "pyarrow" in done.stderr
+    assert "pip install 'mbk[parquet]'" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["backup.yaml"]
 
 

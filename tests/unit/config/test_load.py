@@ -106,8 +106,11 @@ def test_set_takes_the_name_of_a_variable(load_text: Load) -> None:
 def test_set_speaks_the_dialect_of_the_file(load_text: Load) -> None:
     text = "configVersion: v2"
     assert load_text(text, sets=["milvus.grpc.port=7"]).settings.milvus.port == 7
-    with pytest.raises(ConfigError, match=r"--set milvus\.port: unknown key .*milvus\.grpc\.port"):
+    with pytest.raises(ConfigError) as caught:
         load_text(text, sets=["milvus.port=7"])
+    (problem,) = caught.value.problems
+    assert problem.key == "--set milvus.port"
+    assert "milvus.grpc.port" in (problem.suggestion or "")
 
 
 def test_overrides_take_keys_and_fields_and_typed_values(load_text: Load) -> None:

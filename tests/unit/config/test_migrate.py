@@ -74,13 +74,16 @@ def test_other_variables_become_part_of_the_file_with_a_warning() -> None:
 
 def test_a_v2_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "v2.yaml").write_text("configVersion: v2")
-    with pytest.raises(ConfigError, match="is v2 already"):
+    with pytest.raises(ConfigError) as caught:
         migrate("v2.yaml", environ={}, cwd=tmp_path)
+    assert [problem.key for problem in caught.value.problems] == ["configVersion"]
 
 
 def test_without_a_file_there_is_nothing_to_migrate(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no configuration file to migrate"):
+    with pytest.raises(ConfigError) as caught:
         migrate(environ={}, cwd=tmp_path)
+    assert caught.value.source == "backup.yaml"
+    assert "--config" in (caught.value.problems[0].suggestion or "")
 
 
 def test_unknown_keys_are_told(tmp_path: Path) -> None:

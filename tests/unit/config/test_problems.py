@@ -77,7 +77,7 @@ def test_every_problem_of_file_environment_and_set_is_told_at_once(load_text: Lo
         ("mino: {address: h}", "mino", "did you mean minio?"),
         ("backup: {paralelism: {copydata: 1}}", "backup.paralelism", "did you mean backup.parallelism?"),
         ("milvus: {grpc: {port: 1}}", "milvus.grpc", "unknown key"),
-        ("transfer.concurrency: 3", "transfer.concurrency", "v1 it is backup.parallelism.copydata"),
+        ("transfer.concurrency: 3", "transfer.concurrency", "use backup.parallelism.copydata in v1"),
         ("something: {else: 1}", "something", "unknown key, ignored"),
     ],
 )
@@ -92,7 +92,9 @@ def test_an_unknown_key_is_a_warning_with_the_nearest_name(
 def test_two_names_of_one_setting_that_disagree_are_a_warning(load_text: Load) -> None:
     loaded = load_text("minio: {storageType: s3, cloudProvider: aws}")
     assert loaded.settings.storage.type == "s3"
-    assert loaded.warnings == ("test.yaml: minio.cloudProvider: ignored, minio.storageType says otherwise",)
+    assert loaded.warnings == (
+        "test.yaml: minio.cloudProvider: ignored, minio.storageType has another value",
+    )
     assert load_text("minio: {storageType: s3, cloudProvider: s3}").warnings == ()
 
 
@@ -138,7 +140,7 @@ def test_a_certificate_that_is_not_there_is_named(load_text: Load) -> None:
         ("milvus: {port: {a: 1}}\n", "milvus.port: expected a value"),
         ("milvus: {port: [1, 2]}\n", "milvus.port: expected a single value"),
         ("milvus: {etcd: {endpoints: [[a]]}}\n", "expected a list of plain values"),
-        ("milvus: {? [a] : b}\n", "milvus: a key on line 1 is not a name"),
+        ("milvus: {? [a] : b}\n", "milvus: the key on line 1 is not a plain name"),
     ],
 )
 def test_a_malformed_file_is_one_clear_line(load_text: Load, text: str, expected: str) -> None:
@@ -158,22 +160,25 @@ def test_a_file_that_contains_itself_ends(load_text: Load) -> None:
 
 def test_a_key_written_twice_is_a_problem_with_both_lines(load_text: Load) -> None:
     problem = only(load_text, "milvus:\n  port: 1\n  address: h\n  port: 2\n")
-    assert (problem.key, problem.message) == ("milvus.port", "written twice, on lines 2 and 4")
+    assert (problem.key, problem.message) == ("milvus.port", "set twice, on lines 2 and 4")
     assert only(load_text, "milvus: {port: 1}\nmilvus: {port: 2}\n").key == "milvus"
 
 
 def test_a_file_in_another_encoding_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "gbk.yaml").write_bytes("milvus: {user: 用户}".encode("gbk"))
-    with pytest.raises(
-        ConfigError, match=r"gbk\.yaml: not UTF-8 text \(byte 16\) \(save the file as UTF-8\)"
-    ):
+    with pytest.raises(ConfigError) as caught:
         load("gbk.yaml", environ={}, cwd=tmp_path)
+    (problem,) = caught.value.problems
+    assert caught.value.source == "gbk.yaml"
+    assert (problem.message, problem.suggestion) == ("not UTF-8 text (byte 16)", "save the file as UTF-8")
 
 
 def test_a_directory_is_no_file(tmp_path: Path) -> None:
     (tmp_path / "d.yaml").mkdir()
-    with pytest.raises(ConfigError, match=r"d\.yaml: cannot be read: is a directory"):
+    with pytest.raises(ConfigError) as caught:
         load("d.yaml", environ={}, cwd=tmp_path)
+    assert caught.value.source == "d.yaml"
+    assert "is a directory" in caught.value.problems[0].message
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from mbk.errors import InvalidBackup, UsageError
 from tests.fakes.milvus import V2_3, V2_4
 from tests.fakes.world import World
 from tests.fixtures.backups.builder import COLLECTION, PARTITION, OldBackup
+from tests.raising import raised
 
 
 @pytest.fixture(params=["same bucket", "other bucket"])
@@ -128,9 +129,7 @@ def test_binlogs_that_cannot_be_read_for_a_server_without_l0_are_told_before_any
     old.commit()
     world.milvus.add("docs")
     world.milvus.insert("docs", [7])
-    with pytest.raises(
-        InvalidBackup, match=r"insert_log/440001/440002/440101/440101/1/\d+ is no binlog"
-    ) as caught:
+    with raised(InvalidBackup, "binlog-invalid") as caught:
         world.restore("old", drop_existing=True)
     assert "\n" not in str(caught.value)
     assert keys(world) == [7]
@@ -201,7 +200,7 @@ def test_an_old_backup_timestamp_is_never_used_to_cut(world: World, old: OldBack
     old.collection["backup_timestamp"] = 1700000000 << 18
     old.segment(440101, range(2), group=440101)
     old.commit()
-    with pytest.raises(UsageError, match="cannot be cut"):
+    with raised(UsageError, "truncation-impossible", backup="old"):
         world.restore("old", truncate=True)
     assert not world.milvus.names, "nothing half restored stays"
     world.restore("old")

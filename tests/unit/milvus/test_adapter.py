@@ -16,6 +16,7 @@ from mbk.milvus.channel import Channel
 from mbk.milvus.proto import common, milvus, msg
 from mbk.model.records import Database, KeyValue, Name, PrivilegeGroup, Rbac, RbacGrant, RbacGrantor, RbacUser
 from mbk.ports.milvus.values import Feature, FlushPoint, ImportRequest, SegmentInfo
+from tests.raising import raised
 from tests.unit.milvus.double import failed, serving
 
 CHANNEL = "by-dev-rootcoord-dml_0_5v0"
@@ -65,7 +66,7 @@ def test_flush_gives_up_at_once_when_the_collection_is_gone_and_in_time_otherwis
 
     with pytest.raises(CollectionNotFound):
         flush_with(gone)
-    with pytest.raises(MilvusError, match="not finished in time"):
+    with raised(MilvusError, "flush-timeout"):
         flush_with(never, timeout=0.2)
 
 
@@ -184,7 +185,7 @@ def test_rbac_goes_over_whole_without_what_exists() -> None:
     with serving("v2.5.9", BackupRBAC=backup, RestoreRBAC=restore) as client:
         assert client.access.read().users[0].password == "other"
         lines = client.access.restore(wanted)
-    assert lines == ["role reader exists, left alone"]
+    assert lines == ["role reader exists, not changed"]
     (meta,) = restored
     assert [(user.user, user.password, user.roles[0].name) for user in meta.users] == [
         ("ann", SECRET, "reader")
@@ -195,7 +196,10 @@ def test_rbac_goes_over_whole_without_what_exists() -> None:
 
 
 def test_a_call_that_the_server_lacks_is_unsupported() -> None:
-    with serving("v2.5.9") as client, pytest.raises(Unsupported, match="read users and roles"):
+    with (
+        serving("v2.5.9") as client,
+        raised(Unsupported, "milvus-call-unknown", operation="read users and roles"),
+    ):
         client.access.read()
 
 
@@ -208,7 +212,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 def test_a_port_that_is_open_and_silent_is_unavailable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        with pytest.raises(MilvusUnavailable, match=f"127.0.0.1:{port}") as caught:
+        with raised(MilvusUnavailable, "milvus-call-timeout", address=f"127.0.0.1:{port}") as caught:
             Channel(MilvusSettings(address="127.0.0.1", port=port), patience=0.3)
     assert caught.value.retryable
 

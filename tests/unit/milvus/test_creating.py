@@ -20,6 +20,7 @@ from mbk.model.records import (
 from mbk.ports.milvus.server import (
     Milvus,
 )
+from tests.raising import raised
 from tests.unit.milvus.double import failed, serving
 
 CHANNEL = "by-dev-rootcoord-dml_0"
@@ -161,13 +162,20 @@ def test_a_server_that_numbers_otherwise_is_found_out_before_rows_come() -> None
             self._next += 1
             return super().AddCollectionField(request)
 
-    with serving("v2.6.0", **Shifted().answers()) as client, pytest.raises(MilvusError, match="late is 105"):
+    with (
+        serving("v2.6.0", **Shifted().answers()) as client,
+        raised(MilvusError, "field-ids-differ") as caught,
+    ):
         create(client, grown())
+    assert "late is 105" in str(caught.value.facts["fields"])
 
 
 def test_an_index_that_the_server_cannot_have_is_refused_before_it_is_asked() -> None:
     index = IndexInfo(field_name="f", index_type="BITMAP", params={"index_type": "BITMAP"})
-    with serving("v2.4.23") as client, pytest.raises(Unsupported, match="BITMAP"):
+    with (
+        serving("v2.4.23") as client,
+        raised(Unsupported, "milvus-feature-missing", feature="indexes of the type BITMAP"),
+    ):
         client.definitions.create_index("default", "docs", index)
 
 

@@ -21,6 +21,7 @@ from mbk.errors import (
 from mbk.milvus.etcd import EtcdMetaStore
 from mbk.model.records import KeyValue
 from mbk.ports.metastore import MetaStore
+from tests.raising import raised
 
 COLLECTION = 470715370340090237
 
@@ -174,11 +175,10 @@ def test_the_next_endpoint_is_asked_where_one_does_not_answer(gateway: Gateway) 
 
 def test_without_any_answer_every_endpoint_is_named_and_no_password(gateway: Gateway) -> None:
     gateway.failure = (503, b'{"error":"etcdserver: no leader","code":14}')
-    with pytest.raises(MilvusUnavailable) as caught:
+    with raised(MilvusUnavailable, "etcd-unreachable", setting="milvus.etcd.endpoints") as caught:
         EtcdMetaStore(["http://user:hidden@127.0.0.1:1", gateway.endpoint], "by-dev").index_extras(COLLECTION)
-    assert "127.0.0.1:1:" in str(caught.value)
-    assert "no leader" in str(caught.value)
-    assert "milvus.etcd.endpoints" in str(caught.value)
+    assert "127.0.0.1:1:" in str(caught.value.facts["reason"])
+    assert "no leader" in str(caught.value.facts["reason"])
     assert "hidden" not in str(caught.value)
 
 
@@ -206,11 +206,12 @@ def test_what_etcd_refuses_is_one_telling_line(
 def test_a_damaged_record_is_told_with_its_key(gateway: Gateway, value: bytes) -> None:
     key = f"by-dev/meta/field-index/{COLLECTION}/7"
     gateway.keys[key] = value
-    with pytest.raises(MilvusError, match=key):
+    with raised(MilvusError, "etcd-index-invalid", key=key):
         EtcdMetaStore([gateway.endpoint], "by-dev").index_extras(COLLECTION)
 
 
 @pytest.mark.parametrize("endpoint", ["localhost", "ftp://localhost:2379", "http://host:port"])
 def test_an_endpoint_that_is_no_address_is_told_with_its_setting(endpoint: str) -> None:
-    with pytest.raises(ConfigError, match=r"milvus\.etcd\.endpoints"):
+    with pytest.raises(ConfigError) as caught:
         EtcdMetaStore([endpoint], "by-dev")
+    assert [problem.key for problem in caught.value.problems] == ["milvus.etcd.endpoints"]

@@ -15,6 +15,7 @@ from mbk.errors import (
 )
 from mbk.milvus.failures import MAX_REASON, check, one_line
 from mbk.milvus.proto import common
+from tests.raising import raised
 
 
 def status(reason: str, *, error_code: int = 1, code: int = 0, retriable: bool = False) -> object:
@@ -24,7 +25,7 @@ def status(reason: str, *, error_code: int = 1, code: int = 0, retriable: bool =
 @pytest.mark.parametrize("error_code", [0, 1])
 def test_either_code_alone_is_a_failure(error_code: int) -> None:
     check(common.Status(), "do it")
-    with pytest.raises(MilvusError, match="do it: it broke"):
+    with raised(MilvusError, "milvus-request-failed", operation="do it", reason="it broke"):
         check(status("it broke", error_code=error_code, code=1 - error_code), "do it")
 
 
@@ -53,7 +54,7 @@ def test_the_answers_of_all_servers_become_the_same_errors(answer: object, kind:
     with pytest.raises(MbkError) as caught:
         check(answer, "do it")
     assert type(caught.value) is kind
-    assert caught.value.message.startswith("do it: ")
+    assert caught.value.facts["operation"] == "do it"
 
 
 def test_the_server_says_what_may_be_tried_again() -> None:

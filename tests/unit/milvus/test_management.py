@@ -9,6 +9,7 @@ import pytest
 
 from mbk.errors import ConfigError, MilvusError, MilvusUnavailable, Unsupported
 from mbk.milvus import management
+from tests.raising import raised
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -64,17 +65,18 @@ def test_a_pause_of_one_collection_is_resumed_by_its_ticket(port: Port) -> None:
 @pytest.mark.parametrize(("status", "error"), [(404, Unsupported), (500, MilvusError)])
 def test_refusals_name_the_place(port: Port, status: int, error: type[Exception]) -> None:
     port.answer = (status, b"broken\nhere")
-    with pytest.raises(error, match=f"{status}") as caught:
+    with pytest.raises(error) as caught:
         management.pause(port.url, 60, collection_id=None)
     assert port.url in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_dead_port_and_a_wrong_address_are_told_apart() -> None:
-    with pytest.raises(MilvusUnavailable, match=r"127\.0\.0\.1:1 "):
+    with raised(MilvusUnavailable, "milvus-port-unreachable", endpoint="127.0.0.1:1"):
         management.pause("127.0.0.1:1", 60, collection_id=None)
-    with pytest.raises(ConfigError, match=r"milvus\.management\.endpoint"):
+    with pytest.raises(ConfigError) as caught:
         management.pause("http://host:port", 60, collection_id=None)
+    assert [problem.key for problem in caught.value.problems] == ["milvus.management.endpoint"]
 
 
 def test_a_port_of_another_protocol_is_told_without_its_bytes_and_not_asked_again() -> None:
@@ -87,7 +89,9 @@ def test_a_port_of_another_protocol_is_told_without_its_bytes_and_not_asked_agai
 
         thread = threading.Thread(target=greet)
         thread.start()
-        with pytest.raises(MilvusUnavailable, match="does not speak HTTP") as caught:
+        with raised(
+            MilvusUnavailable, "milvus-port-unreachable", reason="the response is not HTTP"
+        ) as caught:
             management.pause(f"127.0.0.1:{server.getsockname()[1]}", 60, collection_id=None)
         thread.join()
     assert not caught.value.retryable

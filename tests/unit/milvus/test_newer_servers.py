@@ -20,6 +20,7 @@ from mbk.ports.milvus.values import (
     ImportState,
     SnapshotState,
 )
+from tests.raising import raised
 from tests.unit.milvus.double import failed, serving
 from tests.unit.milvus.http_double import answering
 
@@ -50,11 +51,19 @@ def test_a_flush_over_everything_waits_for_the_boundary_and_keeps_it() -> None:
     assert point == FlushAllPoint({CHANNEL: message}, {CHANNEL: tick}, f"{CHANNEL}_vcchan", (CHANNEL,))
 
 
-@pytest.mark.parametrize("answers", [{}, {"FlushAll": lambda *_: milvus.FlushAllResponse()}])
-def test_a_flush_over_everything_that_the_server_has_not_falls_away(answers: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("answers", "code"),
+    [
+        ({}, "milvus-call-unknown"),
+        ({"FlushAll": lambda *_: milvus.FlushAllResponse()}, "flush-point-missing"),
+    ],
+)
+def test_a_flush_over_everything_that_the_server_has_not_falls_away(
+    answers: dict[str, Any], code: str
+) -> None:
     with serving("2.6-20250801-abc", **answers) as client:
         assert Feature.FLUSH_ALL in client.features
-        with pytest.raises(Unsupported, match="flush all"):
+        with raised(Unsupported, code, operation="flush all collections"):
             client.points.flush_all()
         assert Feature.FLUSH_ALL not in client.features
 
@@ -122,21 +131,40 @@ def test_a_job_that_waits_for_its_commit_is_not_taken_for_failed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "request_", "reason"),
+    ("version", "request_", "feature"),
     [
-        ("v2.3.5", ImportRequest("d", "c", "p", (("d/",),), l0=True), "no L0 segments"),
-        ("v2.6.5", ImportRequest("d", "c", "p", (("i/",), ("j/",))), "over REST"),
-        ("v2.6.4", ImportRequest("d", "c", "p", (("i/",), ("j/",)), l0=True, rest=True), "one L0 segment"),
-        ("v2.5.8", ImportRequest("d", "c", "p", (("i/",),), storage_version=2), "storage version 2"),
-        ("v3.0.1", ImportRequest("d", "c", "p", (("i/",),), storage_version=3), "use a snapshot"),
-        ("v2.5.8", ImportRequest("d", "c", "p", (("i/",),), ezk="secret"), "encrypted"),
+        ("v2.3.5", ImportRequest("d", "c", "p", (("d/",),), l0=True), "L0 segments"),
+        (
+            "v2.6.5",
+            ImportRequest("d", "c", "p", (("i/",), ("j/",))),
+            "import jobs with several files, except over REST",
+        ),
+        (
+            "v2.6.4",
+            ImportRequest("d", "c", "p", (("i/",), ("j/",)), l0=True, rest=True),
+            "import jobs with several L0 segments",
+        ),
+        (
+            "v2.5.8",
+            ImportRequest("d", "c", "p", (("i/",),), storage_version=2),
+            "packed segments (storage version 2)",
+        ),
+        (
+            "v3.0.1",
+            ImportRequest("d", "c", "p", (("i/",),), storage_version=3),
+            "importing segments of storage version 3, use a snapshot",
+        ),
+        ("v2.5.8", ImportRequest("d", "c", "p", (("i/",),), ezk="secret"), "encrypted segments"),
         ("v2.3.5", ImportRequest("d", "c", "p", (("i/",),), rest=True), "import over REST"),
     ],
 )
 def test_what_a_server_cannot_import_is_refused_before_it_is_asked(
-    version: str, request_: ImportRequest, reason: str
+    version: str, request_: ImportRequest, feature: str
 ) -> None:
-    with serving(version) as client, pytest.raises(Unsupported, match=reason) as caught:
+    with (
+        serving(version) as client,
+        raised(Unsupported, "milvus-feature-missing", version=version, feature=feature) as caught,
+    ):
         client.imports.start(request_)
     assert "secret" not in str(caught.value)
 
@@ -158,7 +186,7 @@ def test_snapshots_need_a_server_that_can_export_them() -> None:
         assert Feature.SNAPSHOT in client.features
     with serving("v2.6.15") as client:
         assert Feature.SNAPSHOT not in client.features
-        with pytest.raises(Unsupported, match="snapshots"):
+        with raised(Unsupported, "milvus-feature-missing", feature="snapshots"):
             client.snapshots.create("default", "docs", "s")
 
 
@@ -236,7 +264,9 @@ def test_the_key_of_an_encrypted_database_is_fetched_and_never_shown() -> None:
         serving("v2.6.12", settings={"management_endpoint": f"http://127.0.0.1:{port.port}"}) as client,
     ):
         assert client.access.encryption_key("vault") == "wrapped"
-        with pytest.raises(MilvusError, match=r"vault.*no such zone") as caught:
+        with raised(
+            MilvusError, "encryption-key-unavailable", database="vault", reason="200 no such zone"
+        ) as caught:
             client.access.encryption_key("vault")
         with pytest.raises(Unsupported):
             client.access.encryption_key("vault")

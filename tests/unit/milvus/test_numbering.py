@@ -109,7 +109,7 @@ def test_fields_that_were_added_later_are_added_in_the_order_of_their_ids() -> N
         # 101 was dropped, and $meta is 103: taken for 101 it would be imported without a word as nothing.
         (
             schema(100, 102, dynamic=True, highest=103),
-            "$meta: its field id (the source counts fields up to 103",
+            "$meta: its field id (the source has assigned ids up to 103",
         ),
         (schema(100, 101, dynamic=True, meta=104), "$meta: the field id 104"),
     ],

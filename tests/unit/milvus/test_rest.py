@@ -24,6 +24,7 @@ from mbk.errors import (
 )
 from mbk.milvus.rest import BATCH, Rest, base_url
 from mbk.ports.milvus.values import ImportPhase, ImportState, SegmentLogs
+from tests.raising import raised
 from tests.unit.milvus.http_double import answering
 
 SECRET = "paSSw0rd"
@@ -111,7 +112,7 @@ def test_every_state_of_a_job_is_known(data: dict[str, Any], state: ImportState)
 
 @pytest.mark.parametrize("answer", [{"code": 2100, "message": "job 5 not found"}, {"code": 0, "data": {}}])
 def test_a_job_that_the_server_does_not_know_has_failed(answer: dict[str, Any]) -> None:
-    with answering(lambda *_: (200, answer)) as server, pytest.raises(ImportFailed, match="do it"):
+    with answering(lambda *_: (200, answer)) as server, raised(ImportFailed, "job-unknown"):
         rest(server.port).import_state("5", database="d", what=WHAT)
 
 
@@ -139,7 +140,7 @@ def test_what_goes_wrong_is_told_in_the_words_of_grpc(status: int, answer: Any, 
 
 
 def test_a_port_that_is_dead_names_its_setting() -> None:
-    with pytest.raises(MilvusUnavailable, match=r"127\.0\.0\.1:1 .*milvus\.rest\.endpoint") as caught:
+    with raised(MilvusUnavailable, "milvus-port-unreachable", setting="milvus.rest.endpoint") as caught:
         rest(1).segment_logs("d", 1, [2])
     assert caught.value.retryable
 
@@ -205,5 +206,6 @@ def test_a_server_that_cannot_be_trusted_is_not_talked_to(
 
 
 def test_a_certificate_that_cannot_be_read_is_a_matter_of_the_settings(certificates: Path) -> None:
-    with pytest.raises(ConfigError, match=r"milvus\.mtlsCertPath"):
+    with pytest.raises(ConfigError) as caught:
         secured(1, certificates, mtls_cert_path="/nowhere")
+    assert [problem.key for problem in caught.value.problems] == ["milvus.mtlsCertPath"]

@@ -18,6 +18,7 @@ from mbk.model.layout import (
 )
 from mbk.model.options import RestoreOptions
 from mbk.model.reports import check_name, default_name
+from tests.raising import raised
 
 IDS = st.integers(0, 2**63 - 1)
 ROOTS = st.sampled_from(["", "files/", "a/b/", "/x/"])
@@ -89,5 +90,7 @@ def test_keys_of_a_backup_are_those_of_the_worked_example() -> None:
 
 
 def test_drop_and_skip_exclude_each_other() -> None:
-    with pytest.raises(UsageError, match="exclude"):
+    with raised(
+        UsageError, "options-conflict", option="drop_exist_collection", other="skip_create_collection"
+    ):
         RestoreOptions(drop_existing=True, skip_create=True)

@@ -17,6 +17,7 @@ from mbk.model.events import Event, RunStarted
 from mbk.plugin import StorageBackend, StorageSettings, hookimpl
 from mbk.registry.reference import Reference
 from mbk.registry.registry import Registry
+from tests.raising import raised
 
 STARTED = RunStarted(command="create", name="nightly")
 
@@ -93,12 +94,10 @@ def test_only_the_selected_plugin_is_imported(install: Any, acme: None) -> None:
 
 
 def test_an_unknown_type_is_told_with_the_nearest_one_and_all_others(acme: None) -> None:
-    with pytest.raises(UnknownStorage) as caught:
+    with raised(UnknownStorage, "storage-type-unknown", key="minio.storageType", type="acne") as caught:
         Registry(disabled=()).backend("acne", key="minio.storageType")
-    text = str(caught.value)
-    assert text.startswith(
-        "minio.storageType: unknown storage type 'acne': did you mean 'acme'? installed: acme, "
-    )
+    assert "did you mean 'acme'?" in str(caught.value.facts["suggestion"])
+    assert str(caught.value.facts["installed"]).startswith("acme, ")
 
 
 @pytest.mark.parametrize("disabled", ["acme", "mbk-acme", "MBK-Acme"])
@@ -115,7 +114,7 @@ def test_two_distributions_with_one_spelling_are_an_error_for_whoever_selects_it
     install: Any, acme: None
 ) -> None:
     install("evil", {"mbk_evil": ""}, storage={"acme": "mbk_evil"})
-    with pytest.raises(BrokenPlugin, match=r"'acme' is offered by .*evil 1\.5.*: uninstall one"):
+    with raised(BrokenPlugin, "storage-type-ambiguous", type="acme", origins="mbk-acme 1.5 and evil 1.5"):
         Registry(disabled=()).backend("acme")
     assert Registry(disabled=()).backend("acme-cloud").name == "acme"
     assert Registry(disabled=("evil",)).backend("acme").name == "acme"
@@ -137,20 +136,20 @@ BROKEN = {
     ),
     "raises at import": ("1 / 0", "ZeroDivisionError: division by zero"),
     "syntax error": ("def", "SyntaxError: invalid syntax"),
-    "no hooks": ("", "offers no storage of that name"),
+    "no hooks": ("", "module mbk_bad does not provide this storage"),
     "misspelt hook": (
         "import mbk\n@mbk.hookimpl\ndef mbk_storage_backend(): ...",
-        "there is no hook 'mbk_storage_backend', did you mean 'mbk_storage_backends'?",
+        "unknown hook 'mbk_storage_backend', did you mean 'mbk_storage_backends'?",
     ),
     "misspelt function without the marker": ("def mbk_evnt(event): ...", "did you mean 'mbk_event'?"),
     "marker forgotten": ("def mbk_event(event): ...", "mbk_event is not marked with @mbk.hookimpl"),
     "wrong argument": (
         "import mbk\n@mbk.hookimpl\ndef mbk_event(happening): ...",
-        "mbk_event takes (event), not 'happening'",
+        "mbk_event accepts (event), not 'happening'",
     ),
     "wrong records": (
         "import mbk\n@mbk.hookimpl\ndef mbk_storage_backends(): return ['acme']",
-        "yields a str, not a StorageBackend",
+        "must yield StorageBackend records, not a str",
     ),
     "not a sequence of records": (
         "import mbk\n@mbk.hookimpl\ndef mbk_storage_backends(): return 5",
@@ -170,12 +169,10 @@ BROKEN = {
 @pytest.mark.parametrize(("source", "reason"), BROKEN.values(), ids=list(BROKEN))
 def test_a_broken_plugin_is_one_line_for_whoever_selects_it(install: Any, source: str, reason: str) -> None:
     install("mbk-bad", {"mbk_bad": source}, storage={"bad": "mbk_bad"})
-    with pytest.raises(BrokenPlugin) as caught:
+    with raised(BrokenPlugin, "plugin-broken", name="bad", origin="mbk-bad 1.5") as caught:
         Registry(disabled=()).backend("bad")
-    text = str(caught.value)
-    assert text.startswith("plugin 'bad' (mbk-bad 1.5) is broken: ")
-    assert reason in text
-    assert "\n" not in text
+    assert reason in str(caught.value.facts["reason"])
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("source", [source for source, _ in BROKEN.values()], ids=list(BROKEN))
@@ -189,18 +186,22 @@ def test_a_broken_plugin_stops_nobody_else(install: Any, acme: None, source: str
     [{"name": "ACME"}, {"aliases": ["acme-cloud"]}, {"requires": "boto3"}, {"open": None}, {"summary": None}],
 )
 def test_a_record_with_a_wrong_field_is_refused(changes: dict[str, Any]) -> None:
-    with pytest.raises(BrokenPlugin, match=next(iter(changes))):
+    with raised(BrokenPlugin, "plugin-broken") as caught:
         registry_with(Acme(**changes))
+    assert next(iter(changes)) in str(caught.value.facts["reason"])
 
 
 def test_a_class_in_place_of_an_object_is_refused() -> None:
-    with pytest.raises(BrokenPlugin, match="Acme is a class"):
+    with raised(BrokenPlugin, "plugin-broken") as caught:
         registry_with(Acme)
+    assert "Acme is a class" in str(caught.value.facts["reason"])
 
 
 def test_two_plugins_cannot_have_one_name() -> None:
     registry = registry_with(Acme())
-    with pytest.raises(BrokenPlugin, match="another plugin has this name"):
+    with raised(
+        BrokenPlugin, "plugin-broken", name="plugin0", reason="another plugin is registered under this name"
+    ):
         registry.register(Acme(), "plugin0")
 
 
@@ -232,7 +233,7 @@ def test_every_wrong_value_is_told_by_the_users_own_key_and_without_the_value() 
     }
     assert told["minio.account_nam"].suggestion == "did you mean 'account_name'?"
     assert told["minio.profile"].message == "is not a setting of storage type 'acme'"
-    assert told["account_name"].message == "is needed by storage type 'acme'"
+    assert told["account_name"].message == "required by storage type 'acme'"
     assert "hunter2" not in str(caught.value)
 
 
@@ -294,12 +295,17 @@ def test_a_reference_opens_the_storage_again_and_shows_no_secret(tmp_path: Path)
 
 
 def test_what_lacks_a_method_is_no_storage() -> None:
-    with pytest.raises(BrokenPlugin, match=r"without .*\bmultipart\b"):
+    with raised(BrokenPlugin, "plugin-broken", name="acme") as caught:
         registry_with(Acme(open=lambda settings: object())).open(choice())
+    assert "multipart" in str(caught.value.facts["reason"]).split(", ")
 
 
 def test_settings_of_another_class_are_refused() -> None:
-    with pytest.raises(BrokenPlugin, match=r"no subclass of mbk\.plugin\.StorageSettings"):
+    with raised(
+        BrokenPlugin,
+        "plugin-broken",
+        reason="its settings class is not a subclass of mbk.plugin.StorageSettings",
+    ):
         registry_with(Acme(settings=lambda: dict)).open(choice())
 
 
@@ -315,32 +321,37 @@ def import_missing(*_: Any) -> Any:
 @pytest.mark.parametrize("where", ["open", "settings"])
 def test_a_missing_sdk_is_told_as_the_pip_install(where: str) -> None:
     plugin = Acme(extra="acme[sdk]", requires=("acme_sdk.client",), **{where: import_missing})
-    with pytest.raises(MissingDependency) as caught:
+    with raised(
+        MissingDependency, "storage-sdk-missing", storage="acme", packages="acme_sdk-client"
+    ) as caught:
         registry_with(plugin).open(choice())
-    assert str(caught.value) == "storage 'acme' needs acme_sdk-client: pip install 'acme[sdk]'"
+    assert caught.value.hint == "pip install 'acme[sdk]'"
 
 
 def test_the_packages_of_the_extra_are_named_where_the_metadata_has_them(install: Any) -> None:
     install("mbk-x", {}, metadata='Requires-Dist: acme-python-sdk>=5; extra == "sdk"\nProvides-Extra: sdk\n')
     plugin = Acme(extra="mbk-x[sdk]", requires=("acme_sdk",), open=import_missing)
-    with pytest.raises(MissingDependency) as caught:
+    with raised(
+        MissingDependency, "storage-sdk-missing", storage="acme", packages="acme-python-sdk"
+    ) as caught:
         registry_with(plugin).open(choice())
-    assert str(caught.value) == "storage 'acme' needs acme-python-sdk: pip install 'mbk-x[sdk]'"
+    assert caught.value.hint == "pip install 'mbk-x[sdk]'"
 
 
 @pytest.mark.parametrize("point", ["mbk_x", "mbk_x [x]"])
 def test_a_missing_sdk_at_import_is_told_by_the_extra_of_the_distribution(install: Any, point: str) -> None:
     extras = 'Requires-Dist: acme-sdk>=5; extra == "x"\nProvides-Extra: x\n'
     install("mbk-x", {"mbk_x": "import acme_sdk"}, storage={"x": point}, metadata=extras)
-    with pytest.raises(MissingDependency) as caught:
+    with raised(MissingDependency, "storage-sdk-missing", storage="x", packages="acme-sdk") as caught:
         Registry(disabled=()).backend("x")
-    assert str(caught.value) == "storage 'x' needs acme-sdk: pip install 'mbk-x[x]'"
+    assert caught.value.hint == "pip install 'mbk-x[x]'"
 
 
 def test_another_import_error_on_opening_is_the_plugins_fault() -> None:
     plugin = Acme(extra="acme[sdk]", requires=("other_sdk",), open=import_missing)
-    with pytest.raises(BrokenPlugin, match="No module named 'acme_sdk'"):
+    with raised(BrokenPlugin, "plugin-broken", name="acme") as caught:
         registry_with(plugin).open(choice())
+    assert "No module named 'acme_sdk'" in str(caught.value.facts["reason"])
 
 
 # --- observers
@@ -375,9 +386,8 @@ def test_an_observers_exception_is_logged_once_with_its_name_and_reaches_nobody(
     registry.emit(STARTED)
     assert before.seen == after.seen == [STARTED, STARTED]
     complaints = [record.getMessage() for record in caplog.records if "plugin1" in record.getMessage()]
-    assert complaints == [
-        "plugin 'plugin1' failed on an event: RuntimeError: no disk; further failures of it are not told"
-    ]
+    (complaint,) = complaints
+    assert "RuntimeError: no disk" in complaint
 
 
 OBSERVER_MODULE = """
@@ -400,10 +410,9 @@ def test_installed_observers_are_loaded_when_a_run_starts_and_a_broken_one_is_a_
     registry.emit(STARTED)
     assert registry.open(choice())
     assert sys.modules["mbk_watch"].seen == [STARTED]
-    assert [record.getMessage() for record in caplog.records] == [
-        "plugin 'blind' (mbk-blind 1.5) is broken: ModuleNotFoundError: No module named 'nowhere'; "
-        "the run goes on without it"
-    ]
+    (warning,) = (record.getMessage() for record in caplog.records)
+    assert "'blind' (mbk-blind 1.5)" in warning
+    assert "ModuleNotFoundError: No module named 'nowhere'" in warning
 
 
 # --- describing
@@ -436,4 +445,4 @@ def test_a_name_that_the_module_does_not_offer_is_described_as_a_problem(install
     install("mbk-x", {"mbk_acme_copy": "", "mbk_x": from_conftest}, storage={"ghost": "mbk_x"})
     info = next(info for info in Registry(disabled=()).describe() if info.name == "ghost")
     assert not info.ready
-    assert "offers no storage of that name" in info.problem
+    assert "does not provide this storage" in info.problem

@@ -287,25 +287,27 @@ def test_a_plan_that_cannot_be_meant_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("value", "where"),
+    ("value", "code", "facts"),
     [
-        ({}, "mapping is no list"),
-        ([1], r"mapping\[0\] is no object"),
-        ([{"src": "a"}], r"mapping\[0\] has the unknown key 'src'"),
-        ([{"source": 1}], r"mapping\[0\].source is no text"),
-        ([{"withProp": 1}], "withProp"),
-        ([{"colls": [{}]}], r"mapping\[0\].colls\[0\] has no source"),
-        ([{"colls": [{"source": "a", "override": {"shardNum": -1}}]}], "shardNum"),
-        ([{"colls": [{"source": "a", "override": {"shardNum": True}}]}], "shardNum"),
+        ({}, "option-type-wrong", {"option": "mapping", "expected": "a list"}),
+        ([1], "option-type-wrong", {"option": "mapping[0]", "expected": "an object"}),
+        ([{"src": "a"}], "option-key-unknown", {"option": "mapping[0]", "key": "src"}),
+        ([{"source": 1}], "option-type-wrong", {"option": "mapping[0].source", "expected": "a string"}),
+        ([{"withProp": 1}], "option-type-wrong", {"option": "mapping[0].withProp"}),
+        ([{"colls": [{}]}], "mapping-source-missing", {"mapping": "mapping[0].colls[0]"}),
+        ([{"colls": [{"source": "a", "override": {"shardNum": -1}}]}], "shard-number-invalid", {}),
+        ([{"colls": [{"source": "a", "override": {"shardNum": True}}]}], "shard-number-invalid", {}),
     ],
 )
-def test_a_mapping_of_another_shape_is_refused_with_its_place(value: object, where: str) -> None:
-    with pytest.raises(UsageError, match=where):
+def test_a_mapping_of_another_shape_is_refused_with_its_place(
+    value: object, code: str, facts: dict[str, str]
+) -> None:
+    with raised(UsageError, code, **facts):
         parse_mapping(value)
 
 
 def test_a_plan_excludes_suffix_and_renames() -> None:
-    with pytest.raises(UsageError, match="excludes"):
+    with raised(UsageError, "options-conflict", other="suffix or rename"):
         RestoreOptions(mapping=parse_mapping([{"source": "db"}]), renaming=Renaming(suffix="_x"))
 
 

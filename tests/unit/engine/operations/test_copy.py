@@ -92,7 +92,7 @@ def begun(storage: MemoryStorage, own: Manifest) -> Catalog:
 
 def test_what_l0compact_began_is_told_to_be_begun_anew_and_not_completed_by_create(world: World) -> None:
     catalog = begun(world.backup, Manifest(name="half", id="7", command=L0COMPACT, source="nightly"))
-    remedy = "begin anew: mbk l0compact -n nightly -o half --force"
+    remedy = "start over: mbk l0compact -n nightly -o half --force"
     (summary,) = (item for item in catalog.summaries() if item.name == "half")
     assert summary.reason == f"{remedy}, or delete it"
     assert (incomplete(catalog, "half") or {})["reason"] == summary.reason

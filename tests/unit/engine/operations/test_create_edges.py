@@ -15,6 +15,7 @@ from mbk.ports.milvus.values import Feature
 from mbk.ports.storage import MIB
 from tests.fakes.milvus import V2_3
 from tests.fakes.world import World
+from tests.raising import raised
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def test_another_root_path_than_milvus_own_is_told_apart_from_an_empty_one(world
     from mbk.testing import MemoryStorage
 
     world.storage = MemoryStorage(world.service, "milvus", root=root)
-    with pytest.raises(WrongStorage, match="holds no insert_log, but Milvus has data"):
+    with raised(WrongStorage, "milvus-data-missing"):
         world.create()
 
 
@@ -42,7 +43,7 @@ def test_the_bucket_of_another_milvus_is_not_taken_for_this_ones(world: World) -
     other = MemoryStorage(world.service, "milvus", root="other/")
     other.write("other/insert_log/1/2/3/0/4", [b"x"], size=1)
     world.storage = other
-    with pytest.raises(WrongStorage, match="holds no insert_log of its collections, but Milvus has data"):
+    with raised(WrongStorage, "milvus-data-foreign"):
         world.create()
     assert world.notices == []
 

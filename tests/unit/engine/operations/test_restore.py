@@ -187,7 +187,7 @@ def test_rows_added_in_part_are_not_added_twice_by_the_next_run(world: World) ->
 def test_an_import_that_took_nothing_is_no_success(world: World) -> None:
     """A wrong directory ends as "completed" with 0 rows."""
     world.milvus._import = lambda request: 0
-    with pytest.raises(VerificationFailed, match="is complete with 0 rows of 3"):
+    with raised(VerificationFailed, "import-rows-differ", present=0, expected=3):
         world.restore(suffix="_back", selection=Selection.parse("other.logs_back"))
     assert "other.logs_back" not in world.milvus.names
 

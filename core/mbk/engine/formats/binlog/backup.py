@@ -36,19 +36,19 @@ from mbk.ports.milvus.server import Milvus
 from mbk.ports.milvus.values import CollectionInfo, Feature, SegmentInfo
 from mbk.ports.storage import ObjectInfo
 
-#: How often the list of segments is asked for anew when compaction replaced some of them meanwhile.
+#: Attempts at a collection: compaction may replace segments between listing and copying them.
 LISTINGS = 4
-#: Segments whose files are known ahead of copying: enough for honest totals, few enough for memory.
+#: Segments whose files are listed ahead of copying: enough for useful totals, few enough for memory.
 AHEAD = 256
-#: Attempts at the list: it fails as long as it names a segment that a compaction is just replacing.
+#: Attempts at the list itself: it fails while it names a segment that a compaction is replacing.
 LISTING_PATIENCE = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionWorker:
-    """Backs up collections one by one; several threads may use it at once.
+    """Backs up one collection a call; several threads may call it.
 
-    ``pause_gc`` holds off the garbage collection of a collection, as far as that can be had.
+    ``pause_gc`` pauses the garbage collection of a collection, if the server can.
     """
 
     context: ClusterContext
@@ -113,8 +113,8 @@ class CollectionWorker:
                     raise
                 self.run.notice(
                     "segments-replaced",
-                    "{label}: segments changed while being copied: {reason}",
-                    label=label,
+                    "{collection}: segments changed while being copied: {reason}",
+                    collection=label,
                     reason=changed.message,
                 )
                 backup.replaced = True
@@ -125,10 +125,10 @@ class CollectionWorker:
     def _chosen(
         self, info: CollectionInfo, backup: CollectionBackup, segments: list[SegmentInfo]
     ) -> list[SegmentInfo]:
-        """The segments of the chosen partitions, and the deletes that are for all of them.
+        """The segments of the chosen partitions, and the L0 segments of all partitions.
 
-        A partition made after the collection was described has segments too; they must not be lost. A collection
-        without any may be another one of the same name.
+        A partition created after the collection was described has segments too; they must not be lost. A collection
+        without segments may have been dropped and created again under the same name.
         """
         name = CollectionName(info.database, info.name)
         known = {part.partition_id for part in backup.partitions} | {ALL_PARTITIONS}
@@ -138,11 +138,11 @@ class CollectionWorker:
         again = self._described(info)
         if lost := unknown - {part.id for part in again.partitions}:
             raise MilvusError(
-                "{label_of}: partition {min} has segments but no name",
-                code="partition-segments-but-name",
-                label_of=label_of(info),
-                min=min(lost),
-                hint="it was dropped during the backup; run again",
+                "{collection}: partition {partition} was dropped during the backup",
+                code="partition-dropped",
+                collection=label_of(info),
+                partition=min(lost),
+                hint="run the backup again",
             )
         backup.partitions += [
             part
@@ -153,33 +153,37 @@ class CollectionWorker:
         return [segment for segment in segments if segment.partition_id in chosen]
 
     def _described(self, info: CollectionInfo) -> CollectionInfo:
-        """As it is now; `CollectionNotFound` also where another one has taken its name."""
+        """The current description; `CollectionNotFound` also if the collection was dropped and created again."""
         again = self.run.retry.call(
             f"describe {label_of(info)}", self.milvus.inventory.describe, info.database, info.name
         )
         if again.id != info.id:
             raise CollectionNotFound(
-                "collection {label_of} was dropped and another one made",
-                code="collection-dropped-another-one",
-                label_of=label_of(info),
+                "collection {collection} was dropped and created again during the backup",
+                code="collection-recreated",
+                collection=label_of(info),
+                hint="run the backup again",
             )
         return again
 
     def _follow_schema(self, info: CollectionInfo, backup: CollectionBackup, label: str) -> None:
-        """Fields that were added meanwhile may be in the segments already: the schema must know them."""
+        """Fields added during the backup may be in the segments already, so the schema must have them."""
         if Feature.ADD_FIELD not in self.milvus.features or backup.record.schema is None:
             return
         try:
             again = self._described(info)
         except CollectionNotFound:
-            return  # dropped when everything was copied
+            return  # dropped after everything was copied
         before = backup.record.schema
         known = _names(before)
         added = [name for number, name in _names(again.schema).items() if number not in known]
         if added or again.schema.enable_dynamic_field != before.enable_dynamic_field:
             names = ", ".join(added) or "the dynamic field"
             self.run.notice(
-                "schema-changed", "{label}: added during the backup: {names}", label=label, names=names
+                "schema-changed",
+                "{collection}: fields added during the backup: {fields}",
+                collection=label,
+                fields=names,
             )
             hidden = [item for item in before.fields if item.is_dynamic]
             schema = replace_fields(again.schema, fields=[*again.schema.fields, *hidden])
@@ -218,13 +222,13 @@ class CollectionWorker:
     ) -> Iterator[list[SegmentFiles]]:
         source, fields = iter(segments), _stored_fields(info)
         while batch := self.details.complete(info, list(islice(source, AHEAD))):
-            found = self.segment_pool.map(
+            listed = self.segment_pool.map(
                 lambda segment: discover(
                     self.context.storage, self.place, info.id, segment, self.run, fields=fields
                 ),
                 batch,
             )
-            files = [item for item in found if item is not None]
+            files = [item for item in listed if item is not None]
             self.run.emit(
                 WorkPlanned(
                     collection=label,
@@ -240,19 +244,19 @@ class CollectionWorker:
         self.spool.add(files.record)
 
     def _present(self, files: SegmentFiles) -> dict[str, ObjectInfo]:
-        """What the backup holds of this segment, by key."""
+        """The objects that the backup has of this segment, by key."""
         record = files.record
         group = "" if record.partition_id == ALL_PARTITIONS else f"{record.segment_id}/"
         prefixes = segment_prefixes(
             self.place.data_prefix, record.collection_id, record.partition_id, record.segment_id
         )
         logs = (record.binlogs, record.deltalogs[0].binlogs)
-        held = [f"{prefix}{group}" for prefix, has in zip(prefixes, logs, strict=True) if has]
-        return listing.by_key(self.context.backup_storage, self.run, *held)
+        used = [f"{prefix}{group}" for prefix, has in zip(prefixes, logs, strict=True) if has]
+        return listing.by_key(self.context.backup_storage, self.run, *used)
 
 
 def segments_now(context: ClusterContext, info: CollectionInfo) -> list[SegmentInfo]:
-    """The collection's flushed segments as Milvus has them now."""
+    """The collection's flushed segments, as Milvus lists them now."""
     return context.run.retry.patiently(
         LISTING_PATIENCE,
         f"list segments of {label_of(info)}",
@@ -263,12 +267,12 @@ def segments_now(context: ClusterContext, info: CollectionInfo) -> list[SegmentI
 
 
 def _stored_fields(info: CollectionInfo) -> frozenset[int]:
-    """Fields that every segment has a column of: row id, timestamp, and all that were not added later.
+    """Fields that every segment has a column for: row id, timestamp, and all that were not added later.
 
-    A field can be added to a collection that has rows only if it is nullable (or is ``$meta``, not in the schema).
+    Only a nullable field can be added to a collection that has rows (or ``$meta``, which is not in the schema).
     """
-    own = (item.field_id for item in info.schema.fields if not (item.nullable or item.is_dynamic))
-    return frozenset({0, 1, *own})
+    required = (item.field_id for item in info.schema.fields if not (item.nullable or item.is_dynamic))
+    return frozenset({0, 1, *required})
 
 
 def _names(schema: CollectionSchema) -> dict[int, str]:

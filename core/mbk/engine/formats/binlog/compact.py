@@ -1,9 +1,8 @@
-"""A new backup of the same rows that has no L0 segments.
+"""A new backup of the same rows, without L0 segments.
 
-Every object but those of L0 segments is copied, by the storage itself where it can; the deletes of the L0 segments are
-written as delta logs of the data segments whose keys they name. Replicated clusters need that: they stamp imported rows
-with the time of their commit, so that an older L0 delete would no longer apply, while delta logs are applied on
-reading.
+All other objects are copied, server side if the storage can; the deletes of the L0 segments are written as delta logs of
+the data segments whose keys they name. Replicated clusters need that: they stamp imported rows with the time of their
+commit, so that an older L0 delete would no longer apply, while delta logs are applied on reading.
 """
 
 from __future__ import annotations
@@ -58,13 +57,13 @@ from mbk.model.records import (
 from mbk.model.reports import CollectionOutcome, TransferStats
 from mbk.model.states import CollectionState
 
-#: Segments whose keys are read at once: decoding holds the interpreter, and each holds its keys.
+#: Segments whose keys are read at once: decoding holds the interpreter lock, and each keeps its keys in memory.
 READ = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BinlogCompaction:
-    """One run of `l0compact` out of backup ``source``; ``id`` is the new backup's."""
+    """One run of `l0compact` on backup ``source``; ``id`` is the new backup's."""
 
     context: Context
     catalog: Catalog
@@ -74,7 +73,7 @@ class BinlogCompaction:
 
     @classmethod
     def of(cls, context: Context, catalog: Catalog, source: str) -> BinlogCompaction:
-        """Refuses everything that can be refused before anything is written or deleted."""
+        """Raises every refusal that can be known before anything is written or deleted."""
         backup = read_detailed(catalog, source)
         for collection in backup.collections():
             require_rows(collection.segments(), _label(collection))
@@ -86,11 +85,11 @@ class BinlogCompaction:
         return self.backup.extras.milvus_version
 
     def estimate(self) -> dict[str, Estimate]:
-        """``db.coll`` -> the objects and rows of its data segments, all of which are copied; deletes come on top."""
+        """``db.coll`` -> the objects and rows of its data segments, all of which are copied; delta logs are added."""
         return {_label(collection): _data_of(collection) for collection in self.backup.collections()}
 
     def run(self, output: str) -> tuple[list[CollectionOutcome], TransferStats]:
-        """Makes and commits backup ``output``, whose name is taken."""
+        """Writes and commits backup ``output``, whose name is already reserved."""
         context, catalog = self.context, self.catalog
         with (
             SegmentSpool() as spool,
@@ -129,7 +128,7 @@ class BinlogCompaction:
 
 @dataclass(slots=True, kw_only=True)
 class _Worker:
-    """Compacts one collection after the other. ``numbers`` are log ids that the backup does not have."""
+    """Compacts one collection after the other. ``numbers`` are log ids that the backup does not use."""
 
     context: Context
     task: str
@@ -144,15 +143,15 @@ class _Worker:
     def compact(self, collection: DetailedCollection) -> tuple[CollectionParts, CollectionOutcome]:
         started, label = time.monotonic(), _label(collection)
         run = self.context.run
-        found = scan(self.context.backup_storage, self.source, as_collection(collection), run)
+        located = scan(self.context.backup_storage, self.source, as_collection(collection), run)
         self._folded.clear()
         run.phase("copy", label)
         objects = self._copy(
-            [item for item in collection.segments() if not _is_l0(item, found)], found, label
+            [item for item in collection.segments() if not _is_l0(item, located)], located, label
         )
         run.phase("fold", label)
         for partition in collection.partition_backups:
-            self._compact(collection, partition, found)
+            self._compact(collection, partition, located)
         collection.l0_segments = []
         collection.size = sum(partition.size for partition in collection.partition_backups)
         collection.id = self.task
@@ -174,9 +173,9 @@ class _Worker:
 
     # -- copying -------------------------------------------------------------------------------------------------
 
-    def _copy(self, segments: list[Segment], found: SegmentPlaces, label: str) -> int:
+    def _copy(self, segments: list[Segment], located: SegmentPlaces, label: str) -> int:
         def one(segment: Segment) -> int:
-            place = found.places.get(segment.segment_id, Place())
+            place = located.places.get(segment.segment_id, Place())
             items = [*self._items(place.insert), *self._items(place.delta)]
             size = sum(item.size for item in items)
             self.context.run.emit(WorkPlanned(collection=label, objects=len(items), size=size))
@@ -203,31 +202,31 @@ class _Worker:
     # -- folding -------------------------------------------------------------------------------------------------
 
     def _compact(
-        self, collection: DetailedCollection, partition: DetailedPartition, found: SegmentPlaces
+        self, collection: DetailedCollection, partition: DetailedPartition, located: SegmentPlaces
     ) -> None:
-        """Takes the L0 segments out of a partition and writes their deletes to those that are left."""
-        kept = [segment for segment in partition.segment_backups if not _is_l0(segment, found)]
-        gone = [segment for segment in partition.segment_backups if _is_l0(segment, found)]
+        """Removes the L0 segments from a partition and writes their deletes to the remaining segments."""
+        kept = [segment for segment in partition.segment_backups if not _is_l0(segment, located)]
+        gone = [segment for segment in partition.segment_backups if _is_l0(segment, located)]
         places = [
             place
             for segment in (*gone, *collection.l0_segments)
-            if (place := found.places.get(segment.segment_id)) and place.delta
+            if (place := located.places.get(segment.segment_id)) and place.delta
         ]
         partition.segment_backups = kept
         if kept and places:
-            self._fold(collection, kept, places, found)
+            self._fold(collection, kept, places, located)
         partition.size = sum(segment.size for segment in kept)
 
     def _fold(
-        self, collection: DetailedCollection, segments: list[Segment], l0: list[Place], found: SegmentPlaces
+        self, collection: DetailedCollection, segments: list[Segment], l0: list[Place], located: SegmentPlaces
     ) -> None:
         key = primary_key(collection.schema, _label(collection))
         deletes = Deletes(lambda: chain.from_iterable(map(self._source.deletes, l0)))
 
         def one(segment: Segment) -> None:
-            place = found.places.get(segment.segment_id, Place())
+            place = located.places.get(segment.segment_id, Place())
             if place.insert:
-                # A restore may cut at the backup's time: older deletes of a key must not hide behind a younger one.
+                # A restore may truncate at the consistency point: a newer delete must not hide older ones of its key.
                 matching = deletes.all_matching(self._source.keys(segment, place, key))
                 if matching.num_rows:
                     self._write(segment, place, matching)
@@ -251,13 +250,13 @@ class _Worker:
         size = run.retry.call(f"stat {key}", storage.stat, key).size
         if size != len(data):
             raise VerificationFailed(
-                "{key} has {size} bytes in {location}, {count} were written",
-                code="bytes-were-written",
+                "{key} in {location} has {size} bytes after writing {expected}",
+                code="write-size-differs",
                 key=key,
                 size=size,
                 location=storage.location,
-                count=len(data),
-                hint="something else writes there; run again with --force",
+                expected=len(data),
+                hint="another process may be writing there; run again with --force",
             )
         if not segment.deltalogs:
             segment.deltalogs = [FieldBinlog()]
@@ -267,16 +266,16 @@ class _Worker:
             self._folded += Counter(deletes=matching.num_rows, segments=1)
 
     def _delta_prefix(self, place: Place) -> str:
-        """Beside the segment's own delta logs; with none, where its insert logs tell (old layouts differ)."""
+        """Beside the segment's own delta logs; if it has none, derived from its insert logs (old layouts differ)."""
         if place.delta:
             return self._moved(place.delta)
         rest = place.insert.removeprefix(f"{self.source.data_prefix}{layout.INSERT_LOG}/")
         return f"{self.destination.data_prefix}{layout.DELTA_LOG}/{rest}"
 
 
-def _is_l0(segment: Segment, found: SegmentPlaces) -> bool:
-    """Also what tools recorded as a segment without insert logs, before they knew L0 segments."""
-    place = found.places.get(segment.segment_id, Place())
+def _is_l0(segment: Segment, located: SegmentPlaces) -> bool:
+    """Also a segment without insert logs: tools recorded L0 segments that way before they supported them."""
+    place = located.places.get(segment.segment_id, Place())
     return segment.is_l0 or bool(place.delta and not place.insert)
 
 
@@ -302,6 +301,6 @@ def _logs(backup: Detailed) -> Iterator[Binlog]:
 
 
 def _log_id(log: Binlog) -> int:
-    """Old writers recorded the path alone (docs/reference/backup-format.md#older-backups)."""
+    """Old writers recorded only the path (docs/reference/backup-format.md#older-backups)."""
     name = log.log_path.rpartition("/")[2]
     return log.log_id or (int(name) if name.isdecimal() else 0)

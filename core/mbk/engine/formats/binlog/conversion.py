@@ -1,7 +1,7 @@
-"""What segments may have to be changed into while they are staged, so that an older server can import them.
+"""Conversions of segments while they are staged, so that an older server can import them.
 
-The plan says what is needed (`ImportGroup.conversion`), staging has it done by a `Converter`, which the module
-``mbk.engine.formats.binlog.late`` is.
+The import plan says what is needed (`ImportGroup.conversion`); staging calls a `Converter` (see
+``mbk.engine.formats.binlog.late``).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from mbk.model.records import CollectionSchema, SegmentHead
 
 
 class Conversion(Flag):
-    """``UNPACK``: column groups (storage version 2) become one binlog a field. ``FOLD_L0``: what L0 segments delete is
-    put beside each data segment. ``PLAIN_DELTAS``: deltas become the JSON form that servers before 2.4 read.
-    ``CUT_L0``: deletes after the consistency point are left out of L0 segments. ``APPLY_DELETES``: where a delete beside a segment
-    would take a younger row of its key, too, the rows that it hits are left out instead.
+    """``UNPACK``: column groups (storage version 2) become one binlog a field. ``FOLD_L0``: the deletes of L0 segments
+    become delta logs of the data segments. ``PLAIN_DELTAS``: deltas become the JSON form that servers before 2.4 read.
+    ``CUT_L0``: deletes newer than the consistency point are excluded from L0 segments. ``APPLY_DELETES``: where a delete
+    would also remove a newer row of its key, the rows that it deletes are left out instead.
     """
 
     NONE = 0
@@ -32,11 +32,11 @@ class Conversion(Flag):
 
 @dataclass(frozen=True, slots=True)
 class ConversionJob:
-    """The segments of one import, to be written below ``insert`` and ``delta`` of Milvus' own storage.
+    """The segments of one import, to be written below ``insert`` and ``delta`` in Milvus' storage.
 
-    Objects go to ``{insert}{segment}/{field}/{log}`` and ``{delta}{segment}/{log}``. ``places`` say where each segment
-    lies in the backup, ``folded`` where the L0 segments lie that delete in them. ``end_ts``: hybrid, deletes after it
-    are left out; 0 for none. ``label``: the target, in events and errors.
+    Objects go to ``{insert}{segment}/{field}/{log}`` and ``{delta}{segment}/{log}``. ``places`` are the locations of the
+    segments in the backup, ``folded`` those of the L0 segments whose deletes apply to them. ``end_ts``: hybrid timestamp,
+    deletes after it are excluded; 0: no limit. ``label``: the target, in events and errors.
     """
 
     conversion: Conversion
@@ -51,7 +51,7 @@ class ConversionJob:
 
 
 class Converter(Protocol):
-    """Reads from the backup's storage, writes to Milvus' own. Safe to be repeated: the same job writes the same keys."""
+    """Reads from the backup's storage, writes to Milvus' storage. Repeatable: the same job writes the same keys."""
 
     def convert(self, job: ConversionJob) -> Iterable[str]:
-        """Writes everything and returns the keys written, so that nothing else is left there from an earlier run."""
+        """Writes everything and returns the keys, so that leftovers of an earlier run can be deleted."""

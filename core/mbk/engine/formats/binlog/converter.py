@@ -1,7 +1,7 @@
-"""Changing segments while they are staged, so that a server older than the backup can import them.
+"""Converts segments while they are staged, so that a server older than the backup can import them.
 
-Loads pyarrow: :mod:`mbk.engine.formats.binlog.late` does so when it is needed. Rows pass in batches;
-what is held is one chunk of rows, and the deletes that are folded (:class:`mbk.binlog.deletes.Deletes`).
+Imports pyarrow: :mod:`mbk.engine.formats.binlog.late` loads this module when it is needed. Rows are read in batches;
+memory holds one chunk of rows, and the folded deletes (:class:`mbk.binlog.deletes.Deletes`).
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from mbk.model.events import WorkPlanned
 from mbk.model.records import CollectionSchema, SegmentHead
 from mbk.ports.storage import Storage
 
-#: So many bytes of rows go into one file of each field.
+#: Bytes of rows in one file of each field.
 CHUNK = 32 << 20
-#: Log ids are made up: files of a field are paired by the order of their names, so all names have the same length.
+#: First of the log ids that we assign. Milvus pairs the files of fields by the order of their names, so all have one length.
 FIRST_LOG = 10**18
 _JSON = 23
 _SYSTEM = {inserts.ROW_ID: (5, False), inserts.TIMESTAMP: (5, False)}
@@ -39,7 +39,7 @@ _NO_KEYS = b"{}"
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """A field as it is to be written."""
+    """How a field is written."""
 
     data_type: int
     nullable: bool = False
@@ -48,7 +48,7 @@ class _Column:
 
 @dataclass(slots=True, kw_only=True)
 class SegmentConverter:
-    """Does jobs. Several threads may use it; they share the deletes that are folded."""
+    """Runs conversion jobs. Several threads may call it; they share the folded deletes."""
 
     backup: Storage
     storage: Storage
@@ -59,8 +59,8 @@ class SegmentConverter:
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def convert(self, job: ConversionJob) -> Iterable[str]:
-        """Writes everything, looks whether it is there, and returns the keys. A segment all of whose deletes are
-        younger than the boundary gets no delta log."""
+        """Writes everything, verifies it and returns the keys. A segment whose deletes are all newer than the
+        consistency point gets no delta log."""
         require_rows(job.segments, job.label)
         written: list[CopyItem] = []
         for segment, place in zip(job.segments, job.places, strict=True):
@@ -91,7 +91,7 @@ class SegmentConverter:
             yield self._delta_log(job, segment, deletes, delta)
 
     def _copied(self, job: ConversionJob, source: str, target: str) -> list[CopyItem]:
-        """What can stay as it is, copied by the storage where it can do that."""
+        """Copies the objects below ``source`` unchanged, server side if the storage can."""
         items = [
             CopyItem.of(entry, f"{target}{entry.key.removeprefix(source)}")
             for entry in self._source.entries(source)
@@ -105,7 +105,7 @@ class SegmentConverter:
     def _rows(
         self, job: ConversionJob, segment: SegmentHead, place: Place, target: str, gone: Any
     ) -> Iterator[CopyItem]:
-        """One binlog a field for each chunk of rows, without the rows that the deletes ``gone`` hit."""
+        """One binlog a field for each chunk of rows, without the rows that ``gone`` deletes."""
         key = primary_key(job.schema, job.label).field_id
         read = written = 0
         for chunk in _chunks(self._source.rows(segment, place), self.chunk):
@@ -118,13 +118,13 @@ class SegmentConverter:
                 written += 1
         if segment.num_of_rows not in (0, read):
             raise InvalidBackup(
-                "segment {segment_id} of {label} has {read} rows in its objects, {num_of_rows} in the backup's metadata",
-                code="segment-rows-objects-backups",
-                segment_id=segment.segment_id,
-                label=job.label,
-                read=read,
-                num_of_rows=segment.num_of_rows,
-                hint="an object of it is missing",
+                "segment {segment} of {collection} has {present} rows in its objects, {expected} in the backup's metadata",
+                code="segment-rows-differ",
+                segment=segment.segment_id,
+                collection=job.label,
+                present=read,
+                expected=segment.num_of_rows,
+                hint="an object may be missing",
             )
 
     def _binlogs(
@@ -148,16 +148,15 @@ class SegmentConverter:
     # -- deletes -------------------------------------------------------------------------------------------------
 
     def _effective(self, job: ConversionJob, segment: SegmentHead, place: Place) -> tuple[Any, Any]:
-        """The deletes to be written beside a segment, and those that are to be carried out on its rows, or None.
+        """The deletes to write as a delta log of the segment, and those to apply to its rows, or None.
 
-        2.2 takes a delete for one of all rows of its key, and 2.3 lets the last one in file order win (milvus:
-        internal/util/importutil/binlog_adapter.go, issue 29162; met on a real 2.2.16). So each key stands there once, only
-        where it hits; and where a key was deleted and inserted again within one segment, the rows that are gone are left
-        out.
+        2.2 applies a delete to all rows of its key, and in 2.3 the last one in file order wins (milvus:
+        internal/util/importutil/binlog_adapter.go, issue 29162; seen on 2.2.16). So each key is written once, and only if
+        it deletes a row; if a key was deleted and inserted again within one segment, the deleted rows are left out.
         """
         keys, times = self._source.keys_and_times(segment, place, primary_key(job.schema, job.label))
-        own = (_until(table, job.end_ts) for table in self._source.deletes(place))
-        deletes = newest([*own, self._folded(job).matching(keys)], kind=keys.type)
+        local = (_until(table, job.end_ts) for table in self._source.deletes(place))
+        deletes = newest([*local, self._folded(job).matching(keys)], kind=keys.type)
         hit = hits(keys, times, deletes)
         deleted = pc.unique(keys.filter(hit))
         left = keys.filter(pc.invert(hit))
@@ -186,17 +185,17 @@ class SegmentConverter:
         return not all(deltas.is_plain(source.blob(entry)) for entry in source.entries(place.delta))
 
     def _folded(self, job: ConversionJob) -> Deletes:
-        """The deletes of the L0 segments of a partition, kept for its next job."""
-        wanted = (*(place.delta for place in job.folded), job.end_ts)
+        """The deletes of a partition's L0 segments, cached for its next job."""
+        key = (*(place.delta for place in job.folded), job.end_ts)
         with self._lock:
-            if self._deletes is None or self._deletes[0] != wanted:
+            if self._deletes is None or self._deletes[0] != key:
 
                 def source() -> Iterator[Any]:
                     for place in job.folded:
                         for table in self._source.deletes(place):
                             yield _until(table, job.end_ts)
 
-                self._deletes = (wanted, Deletes(source))
+                self._deletes = (key, Deletes(source))
             return self._deletes[1]
 
     # -- storage -------------------------------------------------------------------------------------------------
@@ -214,57 +213,57 @@ class SegmentConverter:
         return item
 
     def _plan(self, job: ConversionJob, items: list[CopyItem]) -> None:
-        """How much is written is known only when it is."""
+        """Announces work as it is done: the amount is not known before."""
         size = sum(item.size for item in items)
         self.run.emit(WorkPlanned(collection=job.label, objects=len(items), size=size))
 
 
-def _until(table: Any, boundary: int) -> Any:
-    return table.filter(pc.less_equal(table.column(deltas.TS), boundary)) if boundary else table
+def _until(table: Any, end_ts: int) -> Any:
+    return table.filter(pc.less_equal(table.column(deltas.TS), end_ts)) if end_ts else table
 
 
-def _columns(schema: CollectionSchema, found: Iterable[int], segment: SegmentHead) -> dict[int, _Column]:
-    """The fields that are to be written, out of those that were ``found`` in the column groups.
+def _columns(schema: CollectionSchema, stored: Iterable[int], segment: SegmentHead) -> dict[int, _Column]:
+    """The fields to write, out of those ``stored`` in the column groups.
 
-    Columns of dropped fields are left out; fields added later may be missing where they allow nulls.
+    Columns of dropped fields are left out; nullable fields added later may be missing.
     """
     columns = {number: _Column(*kind) for number, kind in _SYSTEM.items()}
     for item in schema.fields:
         columns[item.field_id] = _Column(item.data_type, item.nullable, item.is_dynamic)
     if schema.enable_dynamic_field and not any(column.dynamic for column in columns.values()):
         columns[_dynamic_id(schema)] = _Column(_JSON, dynamic=True)
-    held = frozenset(found)
+    present = frozenset(stored)
     for number, column in columns.items():
-        if number not in held and not column.nullable:
+        if number not in present and not column.nullable:
             require({}, number, segment)
-    return {number: column for number, column in columns.items() if number in held}
+    return {number: column for number, column in columns.items() if number in present}
 
 
 def _dynamic_id(schema: CollectionSchema) -> int:
-    """The id of ``$meta``, which is not described: the first gap in the ids, or the one after them.
+    """The id of ``$meta``, which the schema does not list: the first gap in the field ids, or the next one.
 
     See docs/reference/milvus-protocol.md#creating-a-collection.
     """
     structs = schema.struct_array_fields
-    known = {item.field_id for item in schema.fields}
-    known |= {struct.field_id for struct in structs} | {
+    used = {item.field_id for item in schema.fields}
+    used |= {struct.field_id for struct in structs} | {
         part.field_id for struct in structs for part in struct.fields
     }
-    return next(number for number in range(min(known), max(known) + 2) if number not in known)
+    return next(number for number in range(min(used), max(used) + 2) if number not in used)
 
 
 def _chunks(batches: Iterator[packed.Rows], enough: int) -> Iterator[Mapping[int, Any]]:
-    """Batches put together until they are worth a file: at least ``enough`` bytes."""
-    held: list[packed.Rows] = []
+    """Batches joined into chunks of at least ``enough`` bytes, so that files are not too small."""
+    pending: list[packed.Rows] = []
     size = 0
     for batch in batches:
-        held.append(batch)
+        pending.append(batch)
         size += sum(column.nbytes for column in batch.values())
         if size >= enough:
-            yield _joined(held)
-            held, size = [], 0
-    if held:
-        yield _joined(held)
+            yield _joined(pending)
+            pending, size = [], 0
+    if pending:
+        yield _joined(pending)
 
 
 def _joined(batches: list[packed.Rows]) -> Mapping[int, Any]:

@@ -1,4 +1,4 @@
-"""The exact files of segments, where the server tells them over REST.
+"""The exact files of segments, if the server lists them over REST.
 
 See docs/reference/milvus-protocol.md#segments-and-their-files.
 """
@@ -13,15 +13,15 @@ from mbk.errors import CollectionNotFound, Interrupted, MbkError
 from mbk.ports.milvus.server import Milvus
 from mbk.ports.milvus.values import CollectionInfo, Feature, SegmentInfo
 
-#: Segments a request: of a wide collection each answer holds some thousand numbers.
+#: Segments a request: for a wide collection each answer holds some thousand numbers.
 BATCH = 64
 
 
 @dataclass(slots=True)
 class SegmentDetails:
-    """Asks for the files of segments until the server fails to answer; from then on they are listed instead.
+    """Asks the server for the files of segments until a request fails; from then on the storage is listed instead.
 
-    Threads may share it: at worst each of them meets the same failure once.
+    Several threads may call it: at worst each sees the same failure once.
     """
 
     milvus: Milvus
@@ -29,10 +29,10 @@ class SegmentDetails:
     _failed: bool = False
 
     def complete(self, info: CollectionInfo, segments: Sequence[SegmentInfo]) -> list[SegmentInfo]:
-        """The segments with their files; as they were where the server cannot tell.
+        """The segments with their files; unchanged if the server does not list them.
 
-        One that is missing in the answer was replaced meanwhile. Its files stay until they are collected as garbage,
-        so it is listed like the segments of an older server.
+        A segment missing from the answer was replaced meanwhile. Its files stay until garbage collection, so its
+        storage is listed as for an older server.
         """
         return [segment for batch in _batches(segments) for segment in self._batch(info, batch)]
 
@@ -40,7 +40,7 @@ class SegmentDetails:
         if self._failed or Feature.SEGMENT_DETAIL not in self.milvus.features:
             return segments
         try:
-            known = self.run.retry.call(
+            answer = self.run.retry.call(
                 f"list the files of {info.database}.{info.name}",
                 self.milvus.segments.logs,
                 info.database,
@@ -53,7 +53,7 @@ class SegmentDetails:
             self._failed = True
             self.run.notice(
                 "segment-detail-failed",
-                "Milvus does not tell the files of segments, so its storage is listed instead: {reason}",
+                "cannot list the files of segments over REST, listing the storage instead: {reason}",
                 reason=error,
             )
             return segments
@@ -64,7 +64,7 @@ class SegmentDetails:
                 insert_logs=logs.insert_logs,
                 delta_logs=logs.delta_logs,
             )
-            if (logs := known.get(item.id)) is not None
+            if (logs := answer.get(item.id)) is not None
             else item
             for item in segments
         ]

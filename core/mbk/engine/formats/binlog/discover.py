@@ -1,4 +1,4 @@
-"""Which files a segment consists of, and where they go in the backup.
+"""Which files a segment consists of, and their keys in the backup.
 
 See docs/reference/milvus-protocol.md#segments-and-their-files.
 """
@@ -26,8 +26,11 @@ from mbk.ports.storage import ObjectInfo, Reader, Storage
 K = TypeVar("K", layout.InsertKey, layout.DeltaKey)
 
 
+_CHECK_STORAGE = "set bucketName and rootPath to those of your Milvus"
+
+
 class SegmentGone(NotFound):
-    """Milvus replaced the segment (compaction) and removed its files; the list of segments must be asked for again."""
+    """Milvus compacted the segment and removed its files; segments must be listed again."""
 
 
 @dataclass(slots=True)
@@ -47,12 +50,12 @@ def discover(
     *,
     fields: frozenset[int] = frozenset(),
 ) -> SegmentFiles | None:
-    """Lists a segment's files in Milvus' storage; None for a segment that has neither rows nor files.
+    """Lists a segment's files in Milvus' storage; None for a segment with neither rows nor files.
 
-    ``fields`` are the ids of those that every segment has a column of; packed segments name no fields.
+    ``fields``: ids of the fields that every segment has a column for; packed segments do not name fields.
 
-    Raises `WrongStorage` when the storage holds no segments at all, `SegmentGone` when this one's files vanished,
-    `SegmentUnclear` when they may be others' than the segment's, `MilvusError` for a layout that binlogs cannot hold.
+    Raises `WrongStorage` if the storage has no segments at all, `SegmentGone` if this segment's files are missing,
+    `SegmentUnclear` if some may not belong to it, `MilvusError` for a layout that the binlog format does not support.
     """
     refuse_manifests([segment], f"segment {segment.id}")
     root = storage.location.root
@@ -85,9 +88,9 @@ def discover(
 def require_milvus_data(
     storage: Storage, milvus: Milvus, collections: Iterable[CollectionInfo], run: Run
 ) -> None:
-    """`WrongStorage` where Milvus has flushed rows and the storage none of them; asked before anything is changed.
+    """`WrongStorage` if Milvus has flushed rows but the storage has none of them; called before anything is changed.
 
-    Another Milvus may keep its data below the same root of the wrong bucket, so it is asked for these collections.
+    The wrong bucket may hold another Milvus' data below the same root, so exactly these collections are looked for.
     """
     collections = [*collections]
     if _holds_any(storage, {str(info.id) for info in collections}, run):
@@ -100,7 +103,7 @@ def require_milvus_data(
             info.name,
         )
         if any(segment.rows for segment in segments if not segment.is_l0):
-            raise _wrong(storage, "of its collections " if _holds_segments(storage, run) else "")
+            raise _of_another(storage) if _holds_segments(storage, run) else _without_data(storage)
 
 
 def _holds_any(storage: Storage, collections: set[str], run: Run) -> bool:
@@ -114,20 +117,35 @@ def _holds_segments(storage: Storage, run: Run) -> bool:
     return listing.holds_any(storage, run, f"{storage.location.root}{layout.INSERT_LOG}/")
 
 
-def _wrong(storage: Storage, which: str = "") -> WrongStorage:
+def _without_data(storage: Storage) -> WrongStorage:
     return WrongStorage(
-        f"{storage.location} holds no {layout.INSERT_LOG} {which}".rstrip() + ", but Milvus has data",
-        hint="bucketName and rootPath must be those of your Milvus",
+        "{location} does not contain the data of Milvus",
+        code="milvus-data-missing",
+        location=storage.location,
+        hint=_CHECK_STORAGE,
+    )
+
+
+def _of_another(storage: Storage) -> WrongStorage:
+    return WrongStorage(
+        "{location} contains the data of another Milvus",
+        code="milvus-data-foreign",
+        location=storage.location,
+        hint=_CHECK_STORAGE,
     )
 
 
 def _explain_missing(storage: Storage, segment: SegmentInfo, run: Run) -> None:
     if not segment.is_l0 and not _holds_segments(storage, run):
-        raise _wrong(storage)
-    what = "deletes but no delta logs" if segment.is_l0 else f"{segment.rows} rows but no insert logs"
+        raise _without_data(storage)
     raise SegmentGone(
-        f"segment {segment.id} has {what} in {storage.location}",
-        hint="is this the storage that Milvus uses?",
+        "{log_kind} logs of segment {segment} are missing in {location}",
+        code="segment-logs-missing",
+        log_kind="delta" if segment.is_l0 else "insert",
+        segment=segment.id,
+        location=storage.location,
+        rows=segment.rows,
+        hint="check bucketName and rootPath: is this the storage of your Milvus?",
     )
 
 
@@ -139,10 +157,10 @@ def _parse(
         key = parse(root, entry.key)
         if key is None:
             raise MilvusError(
-                "{key} is no log of a known layout",
-                code="log-known-layout",
+                "unrecognised binlog path {key}",
+                code="segment-layout-unknown",
                 key=entry.key,
-                hint="segments of storage version 3 can only be backed up as a snapshot",
+                hint="segments of storage version 3 need --format snapshot",
             )
         parsed.append((key, entry))
     return parsed
@@ -151,17 +169,17 @@ def _parse(
 def _own_inserts(
     storage: Reader, root: str, entries: list[ObjectInfo], segment: SegmentInfo, run: Run
 ) -> list[tuple[layout.InsertKey, ObjectInfo]]:
-    """Those that the server names, or else those that can only be the segment's; in order."""
+    """The logs that the server names, or else those that certainly belong to the segment; in order."""
     parsed = sorted(_parse(entries, root, layout.parse_insert), key=lambda pair: pair[0].log)
     if segment.insert_logs is not None:
-        wanted = {(log, number) for number, logs in segment.insert_logs.items() for log in logs}
-        _require(segment, wanted, {(key.log, key.field) for key, _ in parsed})
+        chosen = {(log, number) for number, logs in segment.insert_logs.items() for log in logs}
+        _require(segment, chosen, {(key.log, key.field) for key, _ in parsed})
     else:
         logs: defaultdict[int, dict[int, ObjectInfo]] = defaultdict(dict)
         for key, entry in parsed:
             logs[key.field][key.log] = entry
-        wanted = set(sort_out(storage, segment, logs, run))
-    return [(key, entry) for key, entry in parsed if (key.log, key.field) in wanted]
+        chosen = set(sort_out(storage, segment, logs, run))
+    return [(key, entry) for key, entry in parsed if (key.log, key.field) in chosen]
 
 
 def _add_inserts(
@@ -176,19 +194,23 @@ def _add_inserts(
 
 
 def _require_columns(files: SegmentFiles, segment: SegmentInfo, fields: frozenset[int]) -> None:
-    """A column that is gone as a whole leaves the others in agreement, and an import would not miss it either."""
+    """Without this a column that is missing entirely would go unnoticed, here and in the import."""
     if segment.storage_version >= PACKED:
         return
     if missing := fields - {logs.field_id for logs in files.record.binlogs}:
         raise SegmentGone(
-            f"segment {segment.id}: field {min(missing)} has no binlogs", hint="did something delete them?"
+            "segment {segment} has no binlogs of field {field}",
+            code="segment-field-missing",
+            segment=segment.id,
+            field=min(missing),
+            hint="check whether something deletes objects there",
         )
 
 
 def _add_deltas(
     files: SegmentFiles, place: BackupLayout, root: str, entries: list[ObjectInfo], segment: SegmentInfo
 ) -> None:
-    """All that are there where the server gives no list: a delete that stands there twice deletes once."""
+    """All that are stored, if the server gives no list: a delete that occurs twice does no harm."""
     logs: list[Binlog] = []
     for key, entry in sorted(_parse(entries, root, layout.parse_delta), key=lambda pair: pair[0].log):
         if segment.delta_logs is not None and key.log not in segment.delta_logs:
@@ -197,10 +219,15 @@ def _add_deltas(
         target = place.delta(key.collection, key.partition, key.segment, key.log)
         files.items.append(CopyItem.of(entry, target))
     _require(segment, {(log, 0) for log in segment.delta_logs or ()}, {(log.log_id, 0) for log in logs})
-    # The format wants exactly one entry, also when it is empty.
+    # The format requires exactly one entry, even if empty.
     files.record.deltalogs = [FieldBinlog(binlogs=logs)]
 
 
-def _require(segment: SegmentInfo, wanted: set[tuple[int, int]], present: set[tuple[int, int]]) -> None:
-    if missing := wanted - present:
-        raise SegmentGone(f"segment {segment.id}: log {min(missing)[0]} does not exist")
+def _require(segment: SegmentInfo, required: set[tuple[int, int]], present: set[tuple[int, int]]) -> None:
+    if missing := required - present:
+        raise SegmentGone(
+            "log {log} of segment {segment} does not exist",
+            code="segment-log-missing",
+            log=min(missing)[0],
+            segment=segment.id,
+        )

@@ -1,4 +1,4 @@
-"""Backups of binlogs: their objects are Milvus' own, copied as they are."""
+"""The binlog format: Milvus' own objects, copied unchanged."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class BinlogFormat:
-    """The classic tool's own format, and the one that every server can read."""
+    """The format of the classic tool, which every server can import."""
 
     name = "binlog"
     recorded = frozenset({"", "binlog"})
@@ -51,11 +51,11 @@ class BinlogFormat:
         return prepare(context, work)
 
     def checks(self, milvus: Milvus, storage: Storage, backup_storage: Storage) -> Iterator[CheckResult]:
-        """Copying between the two storages is asked of every pair."""
+        """None of its own: copying between the two storages is checked for every format."""
         yield from ()
 
     def require_movable(self, name: str) -> None:
-        """Its objects mean the same wherever they are."""
+        """Always: its objects do not depend on their location."""
 
     def compact(self, context: Context, catalog: Catalog, name: str) -> BinlogCompaction:
         from mbk.engine.formats.binlog.compact import BinlogCompaction
@@ -83,7 +83,7 @@ class BinlogBackup:
         return self.options.strategy is not Strategy.META_ONLY
 
     def accept(self, info: CollectionInfo) -> None:
-        # Only such servers have segments that the format cannot hold.
+        # Only these servers have segments that the format does not support.
         if self._has_data and Feature.SNAPSHOT in self.context.milvus.features:
             refuse_manifests(self._segments(info), f"a segment of {label_of(info)}")
 
@@ -92,7 +92,7 @@ class BinlogBackup:
             require_milvus_data(self.context.storage, self.context.milvus, infos, self.context.run)
 
     def estimate(self, info: CollectionInfo) -> Estimate:
-        """By listing the segments' files. Segments that are being compacted just then count by their rows alone."""
+        """By listing the segments' files. For segments that are just being compacted only the rows are counted."""
         if not self._has_data:
             return Estimate(objects=0, size=0, rows=0)
         run, place = self.context.run, BackupLayout("", "estimate")
@@ -102,10 +102,10 @@ class BinlogBackup:
 
         def files(segment: SegmentInfo) -> tuple[int, int]:
             try:
-                found = discover(self.context.storage, place, info.id, segment, run)
+                segment_files = discover(self.context.storage, place, info.id, segment, run)
             except (SegmentGone, SegmentUnclear):
                 return 0, 0
-            items = found.items if found is not None else []
+            items = segment_files.items if segment_files is not None else []
             return len(items), sum(item.size for item in items)
 
         with Pool(self.context.run.budget.segments, run.cancelled, name="mbk-segment") as pool:
@@ -160,7 +160,7 @@ class BinlogBackup:
         self,
     ) -> AbstractContextManager[Callable[[int], AbstractContextManager[Lease | None]]]:
         limits = self.context.limits.backup
-        wanted = limits.pause_gc if self.options.pause_gc is None else self.options.pause_gc
-        if not wanted or not self._has_data:
+        enabled = limits.pause_gc if self.options.pause_gc is None else self.options.pause_gc
+        if not enabled or not self._has_data:
             return nullcontext(lambda _collection: nullcontext())
         return pausing(self.context.milvus, self.context.run, seconds=limits.gc_seconds)

@@ -1,4 +1,4 @@
-"""Cutting a collection's segments into import jobs (docs/reference/milvus-protocol.md#files-of-an-import-job). Pure."""
+"""Splits a collection's segments into import jobs (docs/reference/milvus-protocol.md#files-of-an-import-job). Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mbk.engine.formats.binlog.versions import PACKED
 from mbk.model.records import Collection, SegmentHead
 from mbk.ports.storage import MIB
 
-#: A segment of this size is worth a job of its own; smaller ones are put together where that saves jobs.
+#: A segment of this size gets a job of its own; smaller ones are merged where that saves jobs.
 LARGE = 128 * MIB
 
 Located = tuple[SegmentHead, Place]
@@ -21,10 +21,10 @@ Located = tuple[SegmentHead, Place]
 
 @dataclass(frozen=True, slots=True)
 class ImportGroup:
-    """The segments of one import job. ``staged``: they must be brought below one directory of Milvus' storage first.
+    """The segments of one import job. ``staged``: they must first be copied below one directory of Milvus' storage.
 
-    ``key`` names the group in a journal: the same segments always give the same key. ``rest``: the job is sent over
-    REST. ``folded``: the L0 segments whose deletes are to be put beside these.
+    ``key`` identifies the group in a journal: the same segments always give the same key. ``rest``: the job is sent over
+    REST. ``folded``: the L0 segments whose deletes become delta logs of these.
     """
 
     key: str
@@ -45,7 +45,7 @@ class ImportGroup:
 
     @property
     def sent_version(self) -> int:
-        """The storage version of what is handed to Milvus."""
+        """The storage version to declare to Milvus, after conversion."""
         rewritten = Conversion.UNPACK in self.conversion or (self.l0 and bool(self.conversion))
         return 0 if rewritten else self.storage_version
 
@@ -55,7 +55,7 @@ class ImportGroup:
 
     @property
     def units(self) -> list[list[Located]]:
-        """What cannot be parted where it lies: the segments of one directory."""
+        """The segments by directory, which cannot be split without copying."""
         together: defaultdict[str, list[Located]] = defaultdict(list)
         for segment, place in zip(self.segments, self.places, strict=True):
             together[place.delta if self.l0 else place.parent].append((segment, place))
@@ -69,10 +69,10 @@ class ImportGroup:
 
 @dataclass(frozen=True, slots=True)
 class GroupLimits:
-    """``merge``: one job takes a directory of several segments, so putting small ones together saves jobs.
+    """``merge``: one job takes a directory of several segments, so merging small ones saves jobs.
 
-    ``rest`` True: every job is sent over REST, None: those that gain by it, False: none. ``many_l0``: a job over REST
-    takes several L0 segments. ``conversion``: what the target wants changed wherever it is met.
+    ``rest`` True: every job is sent over REST, None: those that benefit, False: none. ``many_l0``: a job over REST
+    takes several L0 segments. ``conversion``: what must be converted for the target, wherever it occurs.
     """
 
     stage_all: bool
@@ -86,7 +86,7 @@ class GroupLimits:
 
 
 def stages(collection: Collection, found: SegmentPlaces, limits: GroupLimits) -> list[list[ImportGroup]]:
-    """Groups in the order in which they must be imported: data, then deletes of one partition, then of all."""
+    """Groups in the order of import: data, then deletes of single partitions, then those of all partitions."""
     folding = Conversion.FOLD_L0 in limits.conversion
     of_all = _with_places(collection.l0_segments, found)
     data: list[ImportGroup] = []
@@ -104,7 +104,7 @@ def stages(collection: Collection, found: SegmentPlaces, limits: GroupLimits) ->
 
 
 def halves(group: ImportGroup) -> list[ImportGroup]:
-    """The same segments as two jobs. Segments of one directory can only be parted by copying them."""
+    """The same segments as two jobs. Segments of one directory can only be split by copying them."""
     parts = group.units
     staged = group.staged
     if len(parts) == 1 or staged:
@@ -117,11 +117,11 @@ def halves(group: ImportGroup) -> list[ImportGroup]:
     ]
 
 
-def taken_up(key: str, ids: Iterable[int], collection: Collection, found: SegmentPlaces) -> ImportGroup:
-    """The group of a job that an earlier run began; it is only waited for."""
-    wanted = set(ids)
+def resumed_group(key: str, ids: Iterable[int], collection: Collection, found: SegmentPlaces) -> ImportGroup:
+    """The group of a job that an earlier run started and that this run only waits for."""
+    members = set(ids)
     everywhere = [*_all_segments(collection)]
-    located = [pair for pair in _with_places(everywhere, found) if pair[0].segment_id in wanted]
+    located = [pair for pair in _with_places(everywhere, found) if pair[0].segment_id in members]
     names = {item.partition_id: item.partition_name for item in collection.partition_backups}
     group = ImportGroup(
         key=key,
@@ -142,7 +142,7 @@ def _all_segments(collection: Collection) -> Iterator[SegmentHead]:
 
 
 def _with_places(segments: Iterable[SegmentHead], found: SegmentPlaces) -> list[Located]:
-    """Segments that have objects, each once: older writers list a segment of a group several times."""
+    """Segments that have objects, each once: older writers list a segment of a group repeatedly."""
     unique = {segment.segment_id: segment for segment in segments}
     return [(segment, found.places[number]) for number, segment in unique.items() if number in found.places]
 
@@ -175,7 +175,7 @@ def _data_groups(
             yield replace(group, conversion=conversion, folded=folded)
 
 
-def _conversion(segment: SegmentHead, place: Place, asked: Conversion, *, folded: bool) -> Conversion:
+def _conversion(segment: SegmentHead, place: Place, required: Conversion, *, folded: bool) -> Conversion:
     needed = Conversion.NONE
     if segment.storage_version == PACKED:
         needed |= Conversion.UNPACK
@@ -185,13 +185,13 @@ def _conversion(segment: SegmentHead, place: Place, asked: Conversion, *, folded
         needed |= Conversion.PLAIN_DELTAS
     if place.delta:
         needed |= Conversion.APPLY_DELETES
-    return needed & asked
+    return needed & required
 
 
 def _divide(
     segments: list[Located], found: SegmentPlaces, limits: GroupLimits
 ) -> tuple[list[list[Located]], list[Located]]:
-    """Directories that Milvus can read where they lie, and segments that must be staged."""
+    """Directories that Milvus can import in place, and segments that must be staged."""
     if limits.stage_all:
         return [], segments
     by_parent: defaultdict[str, list[Located]] = defaultdict(list)
@@ -203,8 +203,8 @@ def _divide(
     for parent, group in by_parent.items():
         ids = {str(segment.segment_id) for segment, _ in group}
         delta_parents = {place.delta_parent for _, place in group if place.delta}
-        strangers = found.siblings[parent] - ids
-        if strangers or len(delta_parents) > 1 or len(group) > limits.max_segments:
+        others = found.siblings[parent] - ids
+        if others or len(delta_parents) > 1 or len(group) > limits.max_segments:
             staged += group
         elif limits.merge and limits.rest is False and sum(place.size for _, place in group) < LARGE:
             small.append(group)
@@ -218,7 +218,7 @@ def _divide(
 
 
 def _jobs(directories: list[list[Located]], limits: GroupLimits) -> Iterator[list[list[Located]]]:
-    """Directories that share a job: over REST each is a file of it."""
+    """Directories that share a job: over REST each is one of its files."""
     job: list[list[Located]] = []
     for directory in directories:
         full = sum(map(len, job)) + len(directory) > limits.max_segments

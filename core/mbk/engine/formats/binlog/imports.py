@@ -1,9 +1,8 @@
-"""Running import jobs: starting as many as allowed, polling them, and believing only what was counted.
+"""Runs import jobs: starts as many as allowed, polls them, and trusts only row counts.
 
-Facts about servers, with their source. Jobs cannot be cancelled, but since import v2 (2.4) the jobs of a collection that
-is dropped fail ("collection %d dropped": milvus ``internal/datacoord/import_checker.go``). A failed job leaves no rows,
-so its segments may be tried again. At most 1024 unfinished jobs are admitted. All of these:
-docs/reference/milvus-protocol.md#import-jobs.
+Server behaviour, with its source: jobs cannot be cancelled, but since import v2 (2.4) the jobs of a dropped collection
+fail ("collection %d dropped": milvus ``internal/datacoord/import_checker.go``). A failed job leaves no rows, so its
+segments can be retried. At most 1024 unfinished jobs are accepted. See docs/reference/milvus-protocol.md#import-jobs.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from mbk.model.selection import CollectionName
 from mbk.ports.milvus.server import Milvus
 from mbk.ports.milvus.values import ImportPhase, ImportRequest, ImportState
 
-#: How often a job whose answer was lost is looked for.
+#: How often we look for a job whose response was lost: the server may list it with a delay.
 LOOKS = 3
 
 _FULL = re.compile(r"number of jobs has reached the limit", re.I)
@@ -42,21 +41,21 @@ _IDS = re.compile(r"\b[0-9a-f]*\d[0-9a-f]*\b")
 
 
 class ImportAbandoned(ImportFailed):
-    """Something may still be imported, and nobody can wait for it: only a fresh collection is known to be clean.
+    """A job may still be running that nobody can wait for: only a new collection is certain to have no extra rows.
 
-    ``cause`` is what the user is told when there can be none; ``segments``: how many the job had, 0 where that is not
-    the reason.
+    ``cause`` is raised to the user if the collection cannot be created again; ``segments``: the size of the job, 0 if
+    that was not the reason.
     """
 
     def __init__(self, cause: MbkError, segments: int = 0) -> None:
-        super().__init__(cause.message, hint=cause.hint)
+        super().__init__(cause.message, code=cause.code, hint=cause.hint)
         self.cause = cause
         self.segments = segments
 
 
 @dataclass(slots=True)
 class _Family:
-    """The halves of a job that failed. Where both fail alike, the reason may not be in a segment."""
+    """The halves of a failed job. If both fail for the same reason, it may not lie in a segment."""
 
     reasons: list[str] = field(default_factory=list)
 
@@ -73,7 +72,7 @@ class _Job:
     work: _Work
     id: str
     moved: float
-    told: float
+    reported: float
     progress: tuple[int, int] = (0, 0)
     has_slot: bool = True
 
@@ -83,10 +82,10 @@ class _Job:
 
 
 class Importer:
-    """Imports the groups of one collection, in one thread. ``slots`` bounds the jobs in flight over all collections.
+    """Imports the groups of one collection, in one thread. ``slots`` limits the running jobs of all collections.
 
-    ``cut``: the jobs leave out what is younger than the backup. ``droppable``: the collection can be dropped, which ends
-    its jobs.
+    ``cut``: the jobs exclude what is newer than the backup. ``droppable``: the collection can be dropped, which ends its
+    jobs.
     """
 
     def __init__(
@@ -116,7 +115,7 @@ class Importer:
         self._others: set[str] | None = None
         self._own = {note.job for note in journal.journal.jobs.values()}
         self._refused: float | None = None
-        #: Whether Milvus still works on a job that was given up.
+        #: Whether Milvus is still running a job that we no longer wait for.
         self.left_running = False
 
     def run_all(
@@ -126,9 +125,9 @@ class Importer:
         *,
         under_way: Sequence[tuple[ImportGroup, str]] = (),
     ) -> None:
-        """Imports all groups; ``under_way`` are jobs of an earlier run that are only waited for.
+        """Imports all groups; ``under_way`` are jobs of an earlier run that we only wait for.
 
-        The journal has the rows. The first failure that nothing can be done about is raised.
+        Row counts go to the journal. Raises the first failure that retrying does not solve.
         """
         self._waiting.extend(_Work(group) for group in groups)
         self._running += [self._job(_Work(group), job, has_slot=False) for group, job in under_way]
@@ -178,16 +177,16 @@ class Importer:
         return _Job(work, job, now, now, has_slot=has_slot)
 
     def _start(self, group: ImportGroup, request: Callable[[ImportGroup], ImportRequest]) -> str | None:
-        """The job's id, or None where the server takes no more jobs for now."""
-        wanted = request(group)
+        """The job's id, or None if the server accepts no more jobs for now."""
+        asked = request(group)
         if self._others is None:
-            self._others = self._listed(wanted)
+            self._others = self._listed(asked)
         self._note(group, "")
         try:
-            job = self._begin(group, wanted)
+            job = self._begin(group, asked)
         except MbkError as error:
             if not isinstance(error, (Unreachable, Interrupted, ImportAbandoned)):
-                # The server answered: it did not begin.
+                # The server answered, so no job was started.
                 self._journal.withdraw(group.key)
             if self._is_full(error):
                 return None
@@ -197,12 +196,12 @@ class Importer:
         return job
 
     def _note(self, group: ImportGroup, job: str, *, done: bool = False, rows: int = 0) -> None:
-        """What Milvus counts of L0 segments are deletes, not ``rows``."""
+        """For L0 segments Milvus counts deletes, not ``rows``."""
         segments = [segment.segment_id for segment in group.segments]
         self._journal.note(group.key, job, segments=segments, done=done, rows=0 if group.l0 else rows)
 
     def _is_full(self, error: MbkError) -> bool:
-        """Whether to wait for the server to take jobs again; a short time was already waited."""
+        """Whether to wait until the server accepts jobs again; the retries have waited a short time already."""
         if not (isinstance(error, RateLimited) or _FULL.search(error.message)):
             return False
         now = time.monotonic()
@@ -211,14 +210,14 @@ class Importer:
             return False
         self._run.notice(
             "imports-refused",
-            "{label} waits for Milvus to take more imports: {reason}",
-            label=self._label,
+            "{collection}: waiting for Milvus to accept more import jobs: {reason}",
+            collection=self._label,
             reason=error.message,
         )
         return True
 
     def _begin(self, group: ImportGroup, request: ImportRequest) -> str:
-        """Starts the job once: after a lost answer it is looked for before anything is tried again."""
+        """Starts the job exactly once: after a lost response we look for the job before retrying."""
 
         def once() -> str:
             try:
@@ -238,7 +237,7 @@ class Importer:
         raise AssertionError("at least one attempt is made")
 
     def _appeared(self, request: ImportRequest, error: Unreachable) -> str:
-        """The job that was begun though its answer got lost, ``""`` where there is none. Raises where nobody can tell."""
+        """The job that was started although its response was lost, ``""`` if there is none. Raises if that is uncertain."""
         for look in range(LOOKS):
             if look:
                 self._run.sleep(self._pace.look)
@@ -254,14 +253,14 @@ class Importer:
             if fresh:
                 self._run.notice(
                     "import-found",
-                    "{label}: the answer of an import got lost, its job was found",
-                    label=self._label,
+                    "{collection}: the response to an import request was lost, but its job was found",
+                    collection=self._label,
                 )
                 return fresh.pop()
         return ""
 
     def _listed(self, request: ImportRequest) -> set[str] | None:
-        """The ids of the collection's jobs, None where the server does not tell."""
+        """The ids of the collection's jobs, None if the server does not list them."""
         try:
             jobs = self._run.retry.call(
                 f"list the import jobs of {self._label}",
@@ -278,7 +277,10 @@ class Importer:
 
     def _look_after(self, job: _Job) -> None:
         state = self._run.retry.call(
-            f"ask for import job {job.id}", self._milvus.imports.state, job.id, database=self._target.database
+            f"get the state of import job {job.id}",
+            self._milvus.imports.state,
+            job.id,
+            database=self._target.database,
         )
         if state.phase is ImportPhase.COMPLETED:
             self._let_go(job)
@@ -305,29 +307,29 @@ class Importer:
                 ImportProgressed(collection=self._label, job=job.id, percent=state.percent, rows=state.rows)
             )
             return
-        # Jobs wait for each other in the server: one that stands while others move is no stalled one.
+        # Jobs queue in the server: one without progress has not stalled while others make progress.
         still = now - max(job.moved, self._slots.moved)
-        waits = " and waits for a commit" if state.phase is ImportPhase.UNCOMMITTED else ""
+        waits = ", waiting for a commit" if state.phase is ImportPhase.UNCOMMITTED else ""
         if still > self._pace.patience:
             cause = ImportFailed(
-                "import job {job} into {label} stands at {percent}%{waits} for {still:.0f} s",
-                code="import-job-into-stands",
+                "import job {job} into {collection} has made no progress for {seconds:.0f} s ({percent} %{waits})",
+                code="import-no-progress",
                 job=job.id,
-                label=self._label,
+                collection=self._label,
                 percent=state.percent,
                 waits=waits,
-                still=still,
-                group=job.group,
-                hint="its segments are {group}; see the logs of Milvus' data nodes",
+                seconds=still,
+                segments=job.group,
+                hint="see the logs of Milvus' data nodes; segments: {segments}",
             )
             self._let_go(job)
             self.left_running = True
             raise ImportAbandoned(cause, len(job.group.segments))
-        if min(still, now - job.told) > self._pace.notice:
-            job.told = now
+        if min(still, now - job.reported) > self._pace.notice:
+            job.reported = now
             self._run.notice(
                 "import-stalled",
-                "{collection}: import job {job} stands at {percent}%{waits}",
+                "{collection}: import job {job} is not progressing ({percent} %{waits})",
                 self._label,
                 job=job.id,
                 percent=state.percent,
@@ -335,9 +337,10 @@ class Importer:
             )
 
     def _try_again(self, work: _Work, reason: str) -> None:
-        """A failed job left no rows: its halves are tried, and a single segment once more; then it is named.
+        """A failed job leaves no rows: we retry its halves, and a single segment once more, and then name it.
 
-        Where both halves fail alike the second is put off: it need not be taken apart when the first names its segment.
+        If both halves fail for the same reason, the second is deferred: it need not be split if the first leads to a
+        segment.
         """
         group = work.group
         # Ids in the text differ from job to job.
@@ -347,9 +350,9 @@ class Importer:
         if len(group.segments) > 1:
             self._run.notice(
                 "import-split",
-                "{collection}: an import of {count} segments failed, its halves are tried: {reason}",
+                "{collection}: an import of {segments} segments failed, retrying in two halves: {reason}",
                 self._label,
-                count=len(group.segments),
+                segments=len(group.segments),
                 reason=reason,
             )
             family = _Family()
@@ -361,40 +364,39 @@ class Importer:
         elif work.attempt < self._pace.attempts:
             self._run.notice(
                 "import-retried",
-                "{collection}: segment {group} is tried again: {reason}",
+                "{collection}: retrying the import of segment {segment}: {reason}",
                 self._label,
-                group=group,
+                segment=group,
                 reason=reason,
             )
             self._waiting.appendleft(replace(work, attempt=work.attempt + 1, family=_Family()))
         else:
             raise ImportFailed(
-                "import into {label} failed: {reason}",
-                code="import-into-failed",
-                label=self._label,
+                "import of segment {segment} into {collection} failed: {reason}",
+                code="import-failed",
+                collection=self._label,
                 reason=reason,
-                group=group,
-                hint="segment {group}",
+                segment=group,
             )
 
     def _finish(self, job: _Job, state: ImportState) -> None:
-        """A job that found nothing to read says "completed" as well: a wrong directory must not pass for an empty one."""
+        """A job that found no files also ends as "completed": a wrong directory must not be taken for an empty one."""
         group = job.group
         self._slots.touch()
         if not group.has_deletes and not self._cut and state.rows != group.rows:
             raise VerificationFailed(
-                "import into {label} is complete with {rows} rows of {rows2}",
-                code="import-into-complete-rows",
-                label=self._label,
-                rows=state.rows,
-                rows2=group.rows,
-                hint="does Milvus read the storage that mbk wrote to?",
+                "import into {collection} loaded {present} of {expected} rows",
+                code="import-rows-differ",
+                collection=self._label,
+                present=state.rows,
+                expected=group.rows,
+                hint="check that Milvus uses the storage that mbk writes to (bucketName, rootPath)",
             )
         if group.rows and not state.rows:
             self._run.notice(
                 "import-empty",
-                "{label}: an import took none of {rows} rows; were all of them deleted or too young?",
-                label=self._label,
+                "{collection}: import loaded 0 of {rows} rows; were they all deleted, or newer than the backup?",
+                collection=self._label,
                 rows=group.rows,
             )
         self._note(group, job.id, done=True, rows=state.rows)
@@ -403,15 +405,15 @@ class Importer:
     # -- giving up -----------------------------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        """Lets given-up jobs come to their end: before 2.4 a collection that is dropped under a running job can keep
-        later imports waiting for ever (seen on 2.3.5)."""
+        """Waits for abandoned jobs to end: before 2.4, dropping a collection under a running job can block later imports
+        forever (seen on 2.3.5)."""
         if not self._running:
             return
         self._run.notice(
             "imports-ending",
-            "waiting for {count} import jobs that Milvus has begun",
+            "{collection}: waiting for {jobs} running import jobs to end",
             self._label,
-            count=len(self._running),
+            jobs=len(self._running),
         )
         deadline = time.monotonic() + self._pace.settle
         try:

@@ -1,4 +1,4 @@
-"""The converter of a restore. What reads binlogs, and with it pyarrow, is loaded when it is needed."""
+"""The converter of a restore. The code that reads binlogs, and with it pyarrow, is imported when it is needed."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 
 
 def require_converter() -> None:
-    """`MissingDependency` where what a conversion needs is not installed. To be asked before the first change."""
+    """`MissingDependency` if a conversion needs something that is not installed. Call it before the first change."""
     import_module("mbk.engine.formats.binlog.converter")
 
 
 @dataclass(slots=True, kw_only=True)
 class LateConverter:
-    """Implements :class:`mbk.engine.formats.binlog.conversion.Converter`: from the backup's storage to Milvus' own.
+    """Implements :class:`mbk.engine.formats.binlog.conversion.Converter`, from the backup's storage to Milvus' storage.
 
-    ``transfer`` is the run's, between these two: it copies what stays as it is, and counts what is written.
+    ``transfer`` is the run's, between these two: it copies what needs no conversion, and counts what is written. Several
+    threads may call it.
     """
 
     backup: Storage

@@ -1,10 +1,10 @@
-"""Telling a segment's own binlogs from the orphans of failed uploads, where the server gives no list (before 2.5.8).
+"""Tells a segment's own binlogs from the orphans of failed uploads, if the server does not list them (before 2.5.8).
 
-Every write of a segment, be it a flush or one part of a compaction, takes its log ids from one consecutive block: an id
-for each field, in any order, and other logs' ids behind them (milvus: internal/datanode/syncmgr/task.go, `prefetchIDs`;
-internal/datanode/flush_manager.go before, where some builds of 2.3 give one id to all fields; real 2.2.16 and 2.3.5
-write blocks). An upload that failed leaves a part of such a block, and the data is written again under other ids. So the
-segment's own are the whole blocks, and the rows that they hold must be those that the server counts.
+Every write of a segment, a flush or one part of a compaction, takes its log ids from one consecutive block: an id for each
+field, in any order, then the ids of other logs (milvus: internal/datanode/syncmgr/task.go, `prefetchIDs`; earlier
+internal/datanode/flush_manager.go, where some builds of 2.3 give one id to all fields; 2.2.16 and 2.3.5 do write blocks).
+A failed upload leaves part of such a block, and the data is written again under other ids. So the segment consists of the
+complete blocks, and their rows must add up to the server's count.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from mbk.ports.storage import ObjectInfo, Reader
 
 TIMESTAMP_FIELD = 1
 TIMESTAMP_BYTES = 8
-#: Bytes read to find a descriptor, which has some hundred.
+#: Bytes read for a descriptor, which takes a few hundred.
 HEAD = 4096
-#: So many files are named in an error.
+#: Number of files named in an error: enough to recognise the pattern in one line.
 NAMED = 3
 
 #: Field id -> log id -> the object.
@@ -32,19 +32,19 @@ Log = tuple[int, int]
 
 
 class SegmentUnclear(MilvusError):
-    """It cannot be told which files are the segment's; it may be just being written."""
+    """It is not certain which files belong to the segment; it may be in the middle of a write."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sorted:
-    """``own`` and ``orphans`` are all of a segment's insert logs."""
+    """``own`` and ``orphans`` together are all insert logs below the segment's prefix."""
 
     own: frozenset[Log]
     orphans: frozenset[Log]
 
 
 def whole_writes(logs: Iterable[Log], fields: int) -> Sorted | None:
-    """The logs in whole blocks, and the rest; None where they can be cut into blocks in more than one way."""
+    """The logs in complete blocks, and the rest; None if there is more than one way to form blocks."""
     ordered = sorted(logs)
     forward = _blocks(ordered, fields)
     if len(forward) == len(ordered):
@@ -69,14 +69,14 @@ def _blocks(ordered: list[Log], fields: int) -> set[Log]:
 
 
 def sort_out(storage: Reader, segment: SegmentInfo, logs: Logs, run: Run) -> frozenset[Log]:
-    """The segment's own logs; `SegmentUnclear` names segment, field and files where that is not certain."""
+    """The segment's own logs; if that is uncertain, `SegmentUnclear` names the segment, field and files."""
     everything = frozenset((log, field) for field, found in logs.items() for log in found)
     sorted_out = whole_writes(everything, len(logs))
     if sorted_out is not None and not sorted_out.orphans:
         return everything
     is_even = len({len(found) for found in logs.values()}) == 1
     counted = None if segment.storage_version >= PACKED else count_rows(storage, logs, run)
-    # A layout of ids that we do not know is no reason to refuse what is of one piece.
+    # An unknown layout of ids is no reason to refuse a segment that is consistent.
     if is_even and (counted is None or sum(counted.values()) == segment.rows):
         return everything
     if sorted_out is None or counted is None:
@@ -88,26 +88,28 @@ def sort_out(storage: Reader, segment: SegmentInfo, logs: Logs, run: Run) -> fro
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     run.notice(
         "orphans-left-out",
-        "segment {segment}: files that a failed upload left are not copied: {names}{more}",
+        "segment {segment}: skipping files that a failed upload left: {key}{more}",
         segment=segment.id,
-        names=names[0],
+        key=names[0],
         more=more,
     )
     return sorted_out.own
 
 
 def count_rows(storage: Reader, logs: Logs, run: Run) -> dict[int, int] | None:
-    """Log id -> rows of the timestamps' binlogs, as their first bytes say; None where they do not."""
-    found = logs.get(TIMESTAMP_FIELD, {})
-    if not found:
+    """Log id -> rows, according to the headers of the timestamp binlogs; None if a header does not say."""
+    timestamps = logs.get(TIMESTAMP_FIELD, {})
+    if not timestamps:
         return None
-    rows = {log: run.retry.call(f"read {entry.key}", _rows, storage, entry) for log, entry in found.items()}
-    known = {log: count for log, count in rows.items() if count is not None}
-    return known if len(known) == len(rows) else None
+    rows = {
+        log: run.retry.call(f"read {entry.key}", _rows, storage, entry) for log, entry in timestamps.items()
+    }
+    counted = {log: count for log, count in rows.items() if count is not None}
+    return counted if len(counted) == len(rows) else None
 
 
 def _rows(storage: Reader, entry: ObjectInfo) -> int | None:
-    """The descriptor holds the size of the values in memory; timestamps have eight bytes each."""
+    """The descriptor records the size of the values in memory; a timestamp has eight bytes."""
     from mbk.binlog import envelope
     from mbk.binlog.blob import Blob
 
@@ -122,18 +124,32 @@ def _rows(storage: Reader, entry: ObjectInfo) -> int | None:
         return None
 
 
-def _unclear(segment: SegmentInfo, logs: Logs, found: Sorted | None) -> SegmentUnclear:
+def _unclear(segment: SegmentInfo, logs: Logs, sorted_out: Sorted | None) -> SegmentUnclear:
     counts = {field: len(entries) for field, entries in logs.items()}
     odd = min(counts, key=lambda field: (list(counts.values()).count(counts[field]), field))
     usual = max(counts.values(), key=list(counts.values()).count)
-    suspects = found.orphans if found is not None else frozenset((log, odd) for log in logs[odd])
-    names = ", ".join(sorted(logs[field][log].key for log, field in suspects)[:NAMED])
-    odds = f"field {odd} has {counts[odd]} binlogs, the other fields have {usual}"
-    hint = "compact the collection and back up again, or upgrade to Milvus 2.5.8, which lists its files"
+    suspects = sorted_out.orphans if sorted_out is not None else frozenset((log, odd) for log in logs[odd])
+    keys = ", ".join(sorted(logs[field][log].key for log, field in suspects)[:NAMED])
+    hint = "compact the collection and back up again, or upgrade to Milvus 2.5.8, which lists the files of segments"
     if segment.storage_version >= PACKED:
-        hint = "Milvus lists its files over REST: is the REST endpoint right?"
+        hint = "check the REST endpoint of Milvus, which lists the files of segments"
+    if counts[odd] == usual:
+        return SegmentUnclear(
+            "segment {segment}: its binlogs do not add up to its {rows} rows; a failed upload may have left {keys}",
+            code="segment-rows-unclear",
+            segment=segment.id,
+            rows=segment.rows,
+            keys=keys,
+            hint=hint,
+        )
     return SegmentUnclear(
-        f"segment {segment.id}: {odds if counts[odd] != usual else 'its binlogs do not hold its rows'}; "
-        f"a failed upload may have left {names}",
+        "segment {segment}: field {field} has {present} binlogs, the other fields have {expected}; "
+        "a failed upload may have left {keys}",
+        code="segment-files-unclear",
+        segment=segment.id,
+        field=odd,
+        present=counts[odd],
+        expected=usual,
+        keys=keys,
         hint=hint,
     )

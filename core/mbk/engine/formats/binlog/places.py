@@ -1,8 +1,7 @@
 """Where a backup really keeps each segment.
 
-Directories are read off the listing instead of being computed: writers of ten releases put group elements there or
-not, and built keys in ways that only a listing can tell (docs/reference/backup-format.md#older-backups).
-One listing a collection serves them all.
+Directories are taken from a listing instead of being computed: over ten releases, writers added group elements or not
+and built keys in different ways (docs/reference/backup-format.md#older-backups). One listing a collection covers them all.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from mbk.ports.storage import ObjectInfo, Storage
 
 @dataclass(slots=True)
 class Place:
-    """A segment's directories in the backup, each ending with ``/``, empty where there are none; sizes in bytes."""
+    """A segment's directories in the backup, each ending with ``/``, ``""`` if there is none; sizes in bytes."""
 
     insert: str = ""
     delta: str = ""
@@ -29,7 +28,7 @@ class Place:
 
     @property
     def parent(self) -> str:
-        """The directory that is handed to Milvus: it lists it one level deep and takes each entry for a segment."""
+        """The directory to give to Milvus, which lists it one level deep and takes each entry for a segment."""
         return self.insert[: self.insert.rstrip("/").rfind("/") + 1]
 
     @property
@@ -39,14 +38,14 @@ class Place:
 
 @dataclass(slots=True)
 class SegmentPlaces:
-    """Segment id -> place, and which entries lie directly below each directory that may be handed to Milvus."""
+    """Segment id -> place, and the entries directly below each directory that may be given to Milvus."""
 
     places: dict[int, Place] = field(default_factory=dict)
     siblings: dict[str, set[str]] = field(default_factory=dict)
 
 
 def scan(storage: Storage, layout: BackupLayout, collection: Collection, run: Run) -> SegmentPlaces:
-    """Lists a collection's data, holding no listing. `InvalidBackup` when a segment that has rows has no objects."""
+    """Lists a collection's data as a stream. `InvalidBackup` if a segment that has rows has no objects."""
     inserts, deltas = layout.collection_prefixes(collection.collection_id)
 
     def read(entries: Iterator[ObjectInfo]) -> SegmentPlaces:
@@ -66,17 +65,18 @@ def _add_insert(found: SegmentPlaces, entry: ObjectInfo) -> None:
     place = found.places.setdefault(segment, Place())
     if place.insert not in ("", directory):
         raise InvalidBackup(
-            "segment {segment} lies in both {insert} and {directory}",
-            code="segment-lies-both",
+            "segment {segment} is stored twice: in {first} and {second}",
+            code="segment-duplicated",
             segment=segment,
-            insert=place.insert,
-            directory=directory,
+            first=place.insert,
+            second=directory,
+            hint="delete the copy that does not belong to the backup",
         )
     place.insert = directory
     place.objects += 1
     place.size += entry.size
     found.siblings.setdefault(place.parent, set()).add(str(segment))
-    # A group's directory is a stranger to segments that lie beside it.
+    # The directory of a group is no segment for those beside it.
     above, _, group = place.parent.rstrip("/").rpartition("/")
     found.siblings.setdefault(f"{above}/", set()).add(group)
 
@@ -95,29 +95,32 @@ def _directory(key: str, *, below: int) -> tuple[str, int]:
     try:
         return "/".join(parts[:-below]) + "/", int(parts[-below - 1])
     except (ValueError, IndexError):
-        raise InvalidBackup(
-            "{key} is no log of a known layout",
-            code="log-known-layout",
-            key=key,
-            hint="was it put there by hand?",
-        ) from None
+        raise unrecognised(key) from None
+
+
+def unrecognised(key: str) -> InvalidBackup:
+    return InvalidBackup(
+        "unrecognised binlog path {key} in the backup",
+        code="binlog-path-unrecognised",
+        key=key,
+        hint="delete the object if it does not belong to the backup",
+    )
 
 
 def _require(collection: Collection, found: SegmentPlaces, storage: Storage) -> None:
     for partition in collection.partition_backups:
         for segment in partition.segment_backups:
             place = found.places.get(segment.segment_id, Place())
-            # Before they knew L0 segments, tools recorded them as segments without insert logs
+            # Before tools supported L0 segments, they recorded them as segments without insert logs
             # (docs/reference/backup-format.md#older-backups).
             only_deletes = place.delta and place.size == segment.size
             if segment.num_of_rows and not segment.is_l0 and not place.insert and not only_deletes:
                 raise InvalidBackup(
-                    "the backup has no data of segment {segment_id} ({num_of_rows} rows of {db_name}.{collection_name}) in {location}",
-                    code="backup-data-segment-rows",
-                    segment_id=segment.segment_id,
-                    num_of_rows=segment.num_of_rows,
-                    db_name=collection.db_name,
-                    collection_name=collection.collection_name,
+                    "{location} has no data of segment {segment} of {collection} ({rows} rows)",
+                    code="segment-data-missing",
+                    segment=segment.segment_id,
+                    rows=segment.num_of_rows,
                     location=storage.location,
-                    hint="objects were deleted or the backup was moved only in part",
+                    collection=f"{collection.db_name}.{collection.collection_name}",
+                    hint="were objects deleted, or only part of the backup moved?",
                 )

@@ -1,4 +1,4 @@
-"""A restore out of binlogs whose data has been looked at: everything that can be refused was refused."""
+"""A restore from binlogs whose data was checked: every refusal that can be known has been raised."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from mbk.ports.milvus.values import Feature
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedRestore:
-    """``places``: where the segments of each target lie; ``points``: where each is cut, empty when nothing is."""
+    """``places``: where the segments of each target are; ``points``: where each is truncated, empty if not."""
 
     context: ClusterContext
     asked: RestoreWork
@@ -88,8 +88,8 @@ class PreparedRestore:
 
 
 def prepare(context: ClusterContext, asked: RestoreWork) -> PreparedRestore:
-    """Looks at the data; `InvalidBackup` where it is not whole, `Unsupported` with all that this server cannot take,
-    `MissingDependency` where a conversion needs what is not installed, `UsageError` for what cannot be cut."""
+    """Checks the data: `InvalidBackup` if it is incomplete, `Unsupported` with everything that this server cannot import,
+    `MissingDependency` if a conversion needs something that is not installed, `UsageError` for what cannot be truncated."""
     places = _scan(context, asked)
     checks = DataChecks(
         milvus=context.milvus,

@@ -8,6 +8,7 @@ from mbk.engine.formats.binlog.checks import Places, segments_of
 from mbk.engine.formats.binlog.places import SegmentPlaces
 from mbk.engine.restore.plan import RestoreTask
 from mbk.engine.runtime.context import ClusterContext
+from mbk.engine.runtime.run import Run
 from mbk.errors import AccessError, MbkError, Unreachable, Unsupported
 from mbk.model.options import RestoreOptions
 from mbk.ports.milvus.values import Feature
@@ -16,18 +17,14 @@ from mbk.ports.milvus.values import Feature
 def rest_imports(
     context: ClusterContext, tasks: Sequence[RestoreTask], options: RestoreOptions, places: Places
 ) -> bool | None:
-    """True: all jobs over REST; None: those that gain by it; False: none.
+    """True: all jobs over REST; None: those that benefit; False: none.
 
-    One that was asked for must answer; else gRPC does, and that is told.
+    If the user asked for REST, it must be reachable; otherwise gRPC is used, with a notice.
     """
     milvus, run, asked = context.milvus, context.run, options.rest_import
     if Feature.REST_IMPORT not in milvus.features:
         if asked:
-            run.notice(
-                "rest-missing",
-                "Milvus {version} imports over gRPC alone: that is used instead",
-                version=milvus.version,
-            )
+            _use_grpc(run, f"Milvus {milvus.version} has no REST API for imports")
         return False
     if asked is False or not (asked or _gains(tasks, places)):
         return False
@@ -36,21 +33,27 @@ def rest_imports(
         return milvus.imports.jobs("default", "", rest=True)
 
     try:
-        run.retry.call("ask for REST", probe) if asked else probe()
+        run.retry.call("probe the REST API", probe) if asked else probe()
     except Unsupported as error:
-        run.notice("rest-missing", "{reason}: gRPC is used instead", reason=error.message)
+        _use_grpc(run, error.message)
         return False
     except (Unreachable, AccessError) as error:
         if asked:
             raise
-        run.notice("rest-unreachable", "{reason}: gRPC is used instead", reason=error.message)
+        run.notice(
+            "rest-unreachable", "importing over gRPC, REST does not answer: {reason}", reason=error.message
+        )
         return False
     except MbkError:
-        pass  # it is there
+        pass  # it answered
     return asked
 
 
+def _use_grpc(run: Run, reason: str) -> None:
+    run.notice("rest-missing", "importing over gRPC instead of REST: {reason}", reason=reason)
+
+
 def _gains(tasks: Sequence[RestoreTask], places: Places) -> bool:
-    """Whether any collection has several segments, which can share a job there."""
+    """Whether any collection has several segments, which can share a job over REST."""
     counts = (sum(map(len, segments_of(task, places.get(task.target, SegmentPlaces())))) for task in tasks)
     return any(count > 1 for count in counts)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from mbk.engine.formats.binlog.checks import Places
 from mbk.engine.formats.binlog.conversion import Converter
-from mbk.engine.formats.binlog.import_plan import GroupLimits, ImportGroup, stages, taken_up
+from mbk.engine.formats.binlog.import_plan import GroupLimits, ImportGroup, resumed_group, stages
 from mbk.engine.formats.binlog.imports import ImportAbandoned, Importer
 from mbk.engine.formats.binlog.places import Place, SegmentPlaces
 from mbk.engine.formats.binlog.slots import Slots
@@ -35,7 +35,7 @@ TTL = "collection.ttl.seconds"
 
 @dataclass(slots=True)
 class _Restoration:
-    """One task under way."""
+    """One task in progress."""
 
     task: RestoreTask
     found: SegmentPlaces
@@ -48,9 +48,9 @@ class _Restoration:
 
 @dataclass(frozen=True, slots=True)
 class CollectionRestorer:
-    """Restores collections one by one; several threads may use it at once.
+    """Restores one collection a call; several threads may call it.
 
-    ``rows``: what the backup counted exactly. ``points``: where a target is cut; what is younger is left out.
+    ``rows``: exact row counts of the backup. ``points``: where a target is truncated; newer rows and deletes are excluded.
     """
 
     context: ClusterContext
@@ -82,7 +82,7 @@ class CollectionRestorer:
         return self.context.limits.restore.keep_temp
 
     def restore(self, task: RestoreTask, *, resumed: bool) -> CollectionOutcome:
-        """``resumed``: the target exists and was begun by an earlier run."""
+        """``resumed``: the target exists and an earlier run started to restore it."""
         started = time.monotonic()
         found, point = self.places.get(task.target, SegmentPlaces()), self.points.get(task.target)
         staging, journal = self._aside(task)
@@ -104,9 +104,8 @@ class CollectionRestorer:
             if journal.has_rows_in_place:
                 self.run.notice(
                     "half-added",
-                    "{target} holds a part of the backup's rows: run the same restore again to add the rest",
+                    "{collection} contains only part of the backup: run the same restore again to add the rest",
                     str(task.target),
-                    target=task.target,
                 )
             else:
                 self._forget(staging, journal)
@@ -116,7 +115,7 @@ class CollectionRestorer:
         return replace(self._conclude(work, outcome), seconds=time.monotonic() - started)
 
     def conclude(self, task: RestoreTask) -> None:
-        """To be called when the whole restore is over: until then a journal tells a later run that this one is done."""
+        """Call it when the whole restore is done: until then the journal tells a later run that this task is."""
         self._forget(*self._aside(task))
 
     def _forget(self, staging: Staging, journal: JournalFile) -> None:
@@ -140,9 +139,9 @@ class CollectionRestorer:
     # -- the data ------------------------------------------------------------------------------------------------
 
     def _fill(self, work: _Restoration, *, resumed: bool) -> None:
-        """Everything up to the last row. When it fails, a collection that this run made is taken away again.
+        """Everything up to the last row. If that fails, a collection that this run created is dropped again.
 
-        One into which something may still be imported that nobody can wait for is restored again, with smaller jobs.
+        If a job may still be running that nobody can wait for, the collection is started over with smaller jobs.
         """
         for left in range(self.context.pace.imports.restarts, -1, -1):
             try:
@@ -157,9 +156,8 @@ class CollectionRestorer:
                     raise error.cause from error
                 self.run.notice(
                     "begun-anew",
-                    "{target} is begun anew: {reason}",
+                    "{collection}: restarting the restore: {reason}",
                     str(work.task.target),
-                    target=work.task.target,
                     reason=error.message,
                 )
                 work.journal.reset()
@@ -172,7 +170,7 @@ class CollectionRestorer:
     def _fill_once(self, work: _Restoration, *, resumed: bool) -> None:
         task, journal = work.task, work.journal
         under_way = [
-            (taken_up(key, note.segments, task.record, work.found), note.job)
+            (resumed_group(key, note.segments, task.record, work.found), note.job)
             for key, note in journal.under_way.items()
         ]
         taken = journal.segments
@@ -229,40 +227,41 @@ class CollectionRestorer:
         return request
 
     def _end(self, work: _Restoration, group: ImportGroup) -> int:
-        """The hybrid timestamp at which the group's channel is cut; 0 where nothing is."""
+        """The hybrid timestamp at which the group's channel is truncated; 0: not at all."""
         if work.point is None:
             return 0
         end = work.point.of(group.v_channel)
         if end is None:
             raise InvalidBackup(
-                "{source}: the consistency point is not known for the segments {group}",
-                code="consistency-point-known-segments",
-                source=work.task.source,
-                group=group,
+                "{collection}: the backup does not record the consistency point of segments {segments}",
+                code="consistency-point-missing",
+                collection=work.task.source,
+                segments=group,
+                hint="restore without --at-backup-time (truncateBinlogByTs)",
             )
         return end
 
     # -- what came of it -----------------------------------------------------------------------------------------
 
     def _compare(self, task: RestoreTask, found: SegmentPlaces, rows: int) -> CollectionOutcome:
-        """Rows expected against rows present: those of the segments, or the live ones that the backup counted.
+        """Compares expected with present rows: those of the segments, or the live ones that the backup counted.
 
         Each job without deletes was checked to the row when it ended. The count of live rows was the same before the
-        flush and after the copying, but as many may have come as went in between: a difference is told, no error.
+        flush and after copying, but inserts and deletes may have cancelled out: a difference is a notice, not an error.
         """
         data, l0 = _located(task, found)
         stored = sum(segment.num_of_rows for segment, _ in data)
         deletes = bool(l0) or any(place.delta for _, place in data)
         counted = None if task.partial else self.rows.get(str(task.record.collection_id))
         has_ttl = TTL in as_dict(task.record.properties)
-        # What L0 segments delete is applied when rows are read, so no import counts it.
-        known = not deletes or (counted is not None and not l0)
-        exact = not self.options.truncate and not has_ttl and known
+        # The deletes of L0 segments are applied when rows are read, so no import counts them.
+        countable = not deletes or (counted is not None and not l0)
+        exact = not self.options.truncate and not has_ttl and countable
         expected = counted if deletes and exact and counted is not None else stored
         present = None if self.options.meta_only else rows
         notes: tuple[str, ...] = ()
         if not exact and not self.options.meta_only:
-            notes = ("rows expected is an upper bound: deleted rows are not known",)
+            notes = ("expected rows are an upper bound: the number of deleted rows is unknown",)
         elif present is not None and present != expected:
             notes = (self._differ(task, present, expected),)
         places = [place for _, place in (*data, *l0)]
@@ -278,19 +277,19 @@ class CollectionRestorer:
         )
 
     def _differ(self, task: RestoreTask, present: int, expected: int) -> str:
-        note = f"{expected} rows were counted when it was backed up: was it being written to?"
+        note = f"the backup counted {expected} rows: was the collection being written to?"
         self.run.notice(
             "rows-differ",
-            "{target} has {present} rows; {note}",
+            "{collection} has {present} rows; {note}",
             str(task.target),
-            target=task.target,
             present=present,
+            expected=expected,
             note=note,
         )
         return note
 
     def _conclude(self, work: _Restoration, outcome: CollectionOutcome) -> CollectionOutcome:
-        """Replays what was asked for; a collection that is loaded then can be counted, deletes and all."""
+        """Restores indexes and load state as requested; a loaded collection can then be counted, deletes included."""
         task = work.task
         finish = Finish(self.milvus, self.run, self.options, self.context.pace)
         notes = (*outcome.notes, *dict.fromkeys(work.target.notes), *finish.run_all(task))
@@ -303,16 +302,16 @@ class CollectionRestorer:
         live = finish.live_rows(task)
         if live is None:
             return replace(outcome, notes=notes)
-        told = tuple(note for note in notes if note not in outcome.notes)
+        fresh = tuple(note for note in notes if note not in outcome.notes)
         if live != counted and counted is not None:
-            told = (self._differ(task, live, counted), *told)
-        return replace(outcome, rows_expected=counted, rows_present=live, notes=told)
+            fresh = (self._differ(task, live, counted), *fresh)
+        return replace(outcome, rows_expected=counted, rows_present=live, notes=fresh)
 
 
 def _located(
     task: RestoreTask, found: SegmentPlaces
 ) -> tuple[list[tuple[SegmentHead, Place]], list[tuple[SegmentHead, Place]]]:
-    """The segments with rows, and those with deletes alone; each once."""
+    """The segments with rows, and those with only deletes; each once."""
     unique = {
         segment.segment_id: segment
         for segments in (

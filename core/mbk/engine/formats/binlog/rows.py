@@ -1,4 +1,4 @@
-"""The rows and deletes of a backup's segments, read through storage. Loads pyarrow: import it lazily."""
+"""The rows and deletes of a backup's segments, read from storage. Imports pyarrow: import this module lazily."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from mbk.binlog import deltas, inserts, packed
 from mbk.binlog.arrow import pa
 from mbk.binlog.blob import Blob
-from mbk.engine.formats.binlog.places import Place
+from mbk.engine.formats.binlog.places import Place, unrecognised
 from mbk.engine.formats.binlog.versions import PACKED
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer import listing
@@ -21,9 +21,9 @@ from mbk.ports.storage import ObjectInfo, Storage
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where segments are read from. Holds no state: any thread may use it.
+    """Reads segments. It has no state: several threads may call it.
 
-    `InvalidBackup` for objects that are damaged or changed meanwhile, and what the storage raises.
+    `InvalidBackup` for objects that are damaged or have changed, and what the storage raises.
     """
 
     storage: Storage
@@ -40,12 +40,12 @@ class Source:
             data = self.run.retry.call(f"read {entry.key}", once)
             if len(data) != length:
                 raise InvalidBackup(
-                    "{key} has {count} bytes where {length} are",
-                    code="bytes-where",
+                    "read {present} bytes of {key} instead of {expected}",
+                    code="object-changed",
                     key=entry.key,
-                    count=len(data),
-                    length=length,
-                    hint="it changed meanwhile; run again",
+                    present=len(data),
+                    expected=length,
+                    hint="the object changed meanwhile; run again",
                 )
             return data
 
@@ -58,32 +58,32 @@ class Source:
 
     def groups(self, place: Place) -> dict[int, list[Blob]]:
         """Field or column group -> its files, in the order in which they were written."""
-        found: defaultdict[int, list[Blob]] = defaultdict(list)
+        files: defaultdict[int, list[Blob]] = defaultdict(list)
         for entry in self.entries(place.insert):
-            found[_number(entry.key.rpartition("/")[0])].append(self.blob(entry))
-        return dict(found)
+            files[_number(entry.key.rpartition("/")[0])].append(self.blob(entry))
+        return dict(files)
 
     def deletes(self, place: Place) -> Iterator[Any]:
-        """Tables of deleted keys and times, of one segment."""
+        """Tables of the deleted keys and times of one segment."""
         for entry in self.entries(place.delta):
             yield from deltas.read(self.blob(entry))
 
     def rows(
         self, segment: SegmentHead, place: Place, fields: frozenset[int] | None = None
     ) -> Iterator[packed.Rows]:
-        """The rows of a segment of either version, batch by batch; ``fields`` None: all that it has."""
+        """The rows of a segment of either version, batch by batch; ``fields`` None: all fields."""
         groups = self.groups(place)
         if segment.storage_version < PACKED:
-            wanted = sorted(groups if fields is None else fields)
-            sources = {number: _column(number, require(groups, number, segment)) for number in wanted}
+            chosen = sorted(groups if fields is None else fields)
+            sources = {number: _column(number, require(groups, number, segment)) for number in chosen}
         else:
-            held = {number: packed.fields_of(group) for number, group in groups.items()}
-            for number in (fields or frozenset()) - frozenset().union(*held.values()):
+            stored = {number: packed.fields_of(group) for number, group in groups.items()}
+            for number in (fields or frozenset()) - frozenset().union(*stored.values()):
                 require({}, number, segment)
             sources = {
                 number: packed.read(group, fields)
                 for number, group in groups.items()
-                if fields is None or held[number] & fields
+                if fields is None or stored[number] & fields
             }
         yield from packed.side_by_side(sources, segment=segment.segment_id)
 
@@ -94,12 +94,12 @@ class Source:
         return pa.chunked_array(arrays, type=deltas.pk_type(key.data_type))
 
     def keys_and_times(self, segment: SegmentHead, place: Place, key: FieldSchema) -> tuple[Any, Any]:
-        """Likewise, with the timestamp of each row."""
+        """The primary keys of a segment and the timestamp of each row, as chunked arrays."""
         fields = (key.field_id, inserts.TIMESTAMP)
-        found = list(self.rows(segment, place, frozenset(fields)))
+        batches = list(self.rows(segment, place, frozenset(fields)))
         kinds = (deltas.pk_type(key.data_type), pa.int64())
         keys, times = (
-            pa.chunked_array([rows[number] for rows in found], type=kind)
+            pa.chunked_array([rows[number] for rows in batches], type=kind)
             for number, kind in zip(fields, kinds, strict=True)
         )
         return keys, times
@@ -114,11 +114,11 @@ def _column(number: int, blobs: list[Blob]) -> Iterator[packed.Rows]:
 def require(groups: dict[int, list[Blob]], field: int, segment: SegmentHead) -> list[Blob]:
     if field not in groups:
         raise InvalidBackup(
-            "the backup has no data of field {field} in segment {segment_id}",
-            code="backup-data-field-segment",
+            "the backup has no data of field {field} in segment {segment}",
+            code="field-data-missing",
             field=field,
-            segment_id=segment.segment_id,
-            hint="does the segment record the right storage version?",
+            segment=segment.segment_id,
+            hint="the segment's storage version in the metadata may be wrong",
         )
     return groups[field]
 
@@ -128,20 +128,15 @@ def primary_key(schema: CollectionSchema | None, label: str) -> FieldSchema:
         if field.is_primary_key:
             return field
     raise InvalidBackup(
-        "{label} has no primary key in the backup",
-        code="primary-key-backup",
-        label=label,
-        hint="was its metadata edited by hand?",
+        "{collection} has no primary key in the backup's metadata",
+        code="primary-key-missing",
+        collection=label,
+        hint="was the metadata edited?",
     )
 
 
 def _number(key: str) -> int:
     text = key.rpartition("/")[2]
     if not text.isdecimal():
-        raise InvalidBackup(
-            "{key} is no log of a known layout",
-            code="log-known-layout",
-            key=key,
-            hint="was it put there by hand?",
-        )
+        raise unrecognised(key)
     return int(text)

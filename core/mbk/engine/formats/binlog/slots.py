@@ -1,4 +1,4 @@
-"""The import jobs that a restore may have in flight, over all its collections."""
+"""The limit of import jobs that a restore may run at once, over all its collections."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 
 class Slots:
-    """A bound, and the time when any of the jobs last moved: in the server they wait for each other. Thread-safe."""
+    """The job limit, and the time when any job last made progress: jobs queue in the server. Several threads may call it."""
 
     def __init__(self, jobs: int) -> None:
         self._free = threading.BoundedSemaphore(jobs)

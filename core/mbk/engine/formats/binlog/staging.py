@@ -1,8 +1,8 @@
-"""Bringing a backup's segments to where Milvus can read them, and taking the copies away again.
+"""Copies a backup's segments to where Milvus can read them, and deletes the copies afterwards.
 
-Milvus imports from its own storage only. Where the backup lies elsewhere, or where several segments shall go into one
-job, they are copied below ``{milvus root}restore-temp-{backup}-{db}-{coll}/``. The name is the same on every run: a
-restore that was killed finds its copies and its journal there, uses them, and removes them at its end.
+Milvus imports from its own storage only. If the backup is elsewhere, or if several segments are to share a job, they are
+copied below ``{milvus root}restore-temp-{backup}-{db}-{coll}/``. The name is the same on every run: a restore that was
+killed finds its copies and its journal there, uses them, and deletes them at the end.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from mbk.ports.storage import ObjectInfo, Storage
 
 
 class Staging:
-    """The temporary copies of one collection's restore. For one thread at a time.
+    """The temporary copies of one collection's restore. One thread may use it at a time.
 
-    Raises what the storages raise, `VerificationFailed` for copies that are not whole, `Unsupported` where a conversion
-    is needed and there is no converter.
+    Raises what the storages raise, `VerificationFailed` for incomplete copies, `Unsupported` if a conversion is needed
+    and there is no converter.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class Staging:
         self.prefix = restore_temp(storage, name, target)
 
     def files(self, group: ImportGroup) -> tuple[tuple[str, ...], ...]:
-        """What an import job is given for the group: for each file directories as Milvus names them."""
+        """The files of the group's import job: each is a tuple of directories, as Milvus names them."""
         mount = (self._storage if group.staged else self._backup).location.mount
         return tuple(tuple(mount + path for path in paths) for paths in self._files(group))
 
     def paths(self, group: ImportGroup) -> tuple[str, ...]:
-        """Those of a group that is one file."""
+        """The directories of a group that is a single file."""
         (paths,) = self.files(group)
         return paths
 
@@ -77,22 +77,22 @@ class Staging:
                 yield (unit[0][1].parent, *parents)
 
     def stage(self, group: ImportGroup, *, schema: CollectionSchema | None = None, end_ts: int = 0) -> None:
-        """Copies the group's objects, or converts them, and verifies them; copies of an earlier run are kept.
+        """Copies or converts the group's objects and verifies them; copies of an earlier run are reused.
 
-        ``end_ts``: hybrid; a conversion leaves out deletes after it. 0: none.
+        ``end_ts``: hybrid timestamp; a conversion excludes deletes after it. 0: no limit.
         """
         if group.key in self._ready:
             return
-        wanted = (
+        required = (
             self._convert(group, schema or CollectionSchema(), end_ts)
             if group.conversion
             else self._copy(group)
         )
-        strangers = sorted(self._present(group).keys() - wanted)
-        if strangers:
-            # Of an earlier run that did it in another way: Milvus would read them, too.
-            self._run.retry.call(f"delete {strangers[0]}", self._storage.delete, strangers)
-        self._ready[group.key] = any(key.startswith(self._delta(group)) for key in wanted)
+        leftovers = sorted(self._present(group).keys() - required)
+        if leftovers:
+            # Of an earlier run with another conversion: Milvus would import them, too.
+            self._run.retry.call(f"delete {leftovers[0]}", self._storage.delete, leftovers)
+        self._ready[group.key] = any(key.startswith(self._delta(group)) for key in required)
 
     def _copy(self, group: ImportGroup) -> set[str]:
         items = list(self._items(group))
@@ -106,10 +106,10 @@ class Staging:
     def _convert(self, group: ImportGroup, schema: CollectionSchema, end_ts: int) -> set[str]:
         if self._converter is None:
             raise Unsupported(
-                "{label}: segments {group} must be converted for this Milvus",
-                code="segments-must-converted-milvus",
-                label=self._label,
-                group=group,
+                "{collection}: segments {segments} must be converted before this Milvus can import them",
+                code="conversion-unavailable",
+                collection=self._label,
+                segments=group,
             )
         job = ConversionJob(
             conversion=group.conversion,
@@ -125,19 +125,20 @@ class Staging:
         written = set(self._converter.convert(job))
         if missing := sorted(written - self._present(group).keys()):
             raise VerificationFailed(
-                "{missing} is missing in {location} after it was written",
-                code="missing-after-written",
-                missing=missing[0],
+                "{key} is missing in {location} after it was written",
+                code="written-object-missing",
+                key=missing[0],
                 location=self._storage.location,
+                hint="check whether something deletes objects there",
             )
         return written
 
     def clean(self) -> None:
-        """Removes the copies and the journal. Runs to its end even when the restore was cancelled."""
+        """Deletes the copies and the journal, even if the restore was cancelled."""
         self._clean(self.prefix)
 
     def clean_copies(self) -> None:
-        """Removes the copies alone."""
+        """Deletes the copies but keeps the journal."""
         self._clean(f"{self.prefix}{INSERT_LOG}/", f"{self.prefix}{DELTA_LOG}/")
 
     def _clean(self, *prefixes: str) -> None:
@@ -148,7 +149,10 @@ class Staging:
                 self._storage.clean(prefix)
         except MbkError as error:
             self._run.notice(
-                "temp-left", "temporary copies stay in {prefix}: {reason}", prefix=self.prefix, reason=error
+                "temp-left",
+                "cannot delete the temporary copies in {prefix}: {reason}",
+                prefix=self.prefix,
+                reason=error,
             )
 
     def _insert(self, group: ImportGroup) -> str:

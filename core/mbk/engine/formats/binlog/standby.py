@@ -1,9 +1,9 @@
-"""A backup becomes the state of a standby cluster, ids and all (docs/reference/milvus-protocol.md#replication).
+"""Seeds a standby cluster from a backup, ids included (docs/reference/milvus-protocol.md#replication).
 
-The standby takes no calls that write, only messages of its source's log. So the collections are written into its log
-as the source's log would have them, up to the backup's consistency point; replication continues from there.
-The messages of one backup are always the same, in the same order: a run that was killed is resumed by the same
-command, and what the standby has received is not sent again.
+A standby refuses calls that write and takes only messages of its source's log. So the collections are written to its log
+as the source's log would have them, up to the flush that is the backup's consistency point; replication continues from
+there. The messages of one backup are always the same, in the same order: the same command resumes a run that was killed,
+and what the standby has received is not sent again.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ P = ParamSpec("P")
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One import job of several segments that belong together. ``id`` follows from what it imports."""
+    """One import job of segments that belong together. ``id`` is derived from what it imports."""
 
     id: int
     collection: Collection
@@ -60,7 +60,7 @@ class _Job:
 
 @dataclass(slots=True, kw_only=True)
 class BinlogStandby:
-    """One run. ``aside`` is where its journal lies; ``resumed``: an earlier run of it was killed."""
+    """One run, for one thread. ``resumed``: an earlier run was interrupted, and this one continues it."""
 
     context: ClusterContext
     catalog: Catalog
@@ -76,8 +76,8 @@ class BinlogStandby:
     def of(
         cls, context: ClusterContext, catalog: Catalog, backup: Backup, clusters: Clusters
     ) -> BinlogStandby:
-        """`UsageError` where the backup lacks what a standby needs, `AlreadyExists` where the target has taken messages
-        or holds a collection of the backup already. Changes nothing."""
+        """`UsageError` if the backup lacks what a standby needs, `AlreadyExists` if the target has received messages or
+        has a collection of the backup already. Changes nothing."""
         refuse(backup, context.milvus, clusters.source, clusters.target)
         context.storage.check()
         aside = f"{context.storage.location.root}{RESTORE_TEMP}{backup.name}-secondary/"
@@ -156,32 +156,32 @@ class BinlogStandby:
     # -- before the first message --------------------------------------------------------------------------------
 
     def _refuse_used(self, backup: Backup, replication: Replication, target: str) -> None:
-        """A standby that has taken anything cannot be brought to the state of a backup any more."""
-        known = self.run.retry.call("get the replicate configuration", replication.topology)
-        for channel in known.get(target, ()):
+        """A standby that has received messages can no longer be seeded from a backup."""
+        topology = self.run.retry.call("get the replicate configuration", replication.topology)
+        for channel in topology.get(target, ()):
             tick = self.run.retry.call(f"get the checkpoint of {channel}", replication.checkpoint, channel)
             if tick:
                 raise AlreadyExists(
-                    "cluster {target} has taken messages on {channel} up to {tick}",
-                    code="cluster-taken-messages-up",
-                    target=target,
+                    "cluster {cluster} has already received messages on {channel} (up to {tick})",
+                    code="standby-not-fresh",
+                    cluster=target,
                     channel=channel,
                     tick=tick,
-                    hint="use a fresh standby",
+                    hint="use a new standby cluster",
                 )
         for record in backup.collection_backups:
             name = _name(record)
             if self.milvus.inventory.has_collection(name.database, name.collection):
                 raise AlreadyExists(
-                    "cluster {target} holds {name} already",
-                    code="cluster-holds-already",
-                    target=target,
-                    name=name,
-                    hint="use a fresh standby",
+                    "collection {collection} already exists in cluster {cluster}",
+                    code="standby-collection-exists",
+                    cluster=target,
+                    collection=name,
+                    hint="use a new standby cluster",
                 )
 
     def _stage(self, backup: Backup, transfer: Transfer) -> list[list[_Job]]:
-        """Everything lies where the standby can read it before it is told of anything. Waves of jobs, in their order."""
+        """Copies everything to where the standby can read it, before any message is sent. Returns waves of jobs, in order."""
         waves: list[list[_Job]] = []
         limits = GroupLimits(
             stage_all=not self.storage.location.readable_by_same_milvus(self.context.backup_storage.location),
@@ -234,7 +234,7 @@ class BinlogStandby:
                 )
 
     def _import(self, backup: Backup, jobs: list[_Job], replication: Replication) -> None:
-        """Announces the jobs of one wave, and commits each in turn when it has read everything."""
+        """Starts the jobs of one wave, and commits each in turn once it has read everything."""
         self.run.phase("import")
         ticks = flush_ticks(backup)
         for job in jobs:
@@ -276,12 +276,12 @@ class BinlogStandby:
             options=options,
         )
 
-    def _await(self, job: _Job, wanted: ImportPhase) -> ImportState:
+    def _await(self, job: _Job, awaited: ImportPhase) -> ImportState:
         label, unknown_since = str(_name(job.collection)), None
         while True:
             try:
                 state = self.run.retry.call(
-                    f"ask for import job {job.id}",
+                    f"get the state of import job {job.id}",
                     self.milvus.imports.state,
                     str(job.id),
                     database=_name(job.collection).database,
@@ -294,24 +294,24 @@ class BinlogStandby:
             else:
                 if state.phase is ImportPhase.FAILED:
                     raise ImportFailed(
-                        "import {job} into {label} failed: {fact}",
-                        code="import-into-failed",
+                        "import job {job} into {collection} failed: {reason}",
+                        code="standby-import-failed",
                         job=job.id,
-                        label=label,
-                        fact=state.reason or "the server gave no reason",
-                        hint="mend it and run the same command again",
+                        collection=label,
+                        reason=state.reason or "the server gave no reason",
+                        hint="fix the cause, then run the same command again to resume",
                     )
                 self.run.emit(
                     ImportProgressed(
                         collection=label, job=str(job.id), percent=state.percent, rows=state.rows
                     )
                 )
-                if state.phase in (wanted, ImportPhase.COMPLETED):
+                if state.phase in (awaited, ImportPhase.COMPLETED):
                     return state
             self.run.sleep(self.context.pace.standby)
 
     def _conclude(self, backup: Backup, replication: Replication) -> None:
-        """Load states, users, and last the source's own flush: from behind it replication goes on."""
+        """Load states, users, and last the source's own flush message, after which replication continues."""
         self.run.phase("conclude")
         ids = database_ids(backup)
         for record in backup.collection_backups:
@@ -334,10 +334,10 @@ class BinlogStandby:
             while not self.milvus.inventory.has_collection(name.database, name.collection):
                 if time.monotonic() > deadline:
                     raise VerificationFailed(
-                        "{name} does not appear in the standby",
-                        code="does-appear-standby",
-                        name=name,
-                        hint="see the standby's log",
+                        "collection {collection} does not appear in the standby",
+                        code="standby-collection-missing",
+                        collection=name,
+                        hint="see the logs of the standby",
                     )
                 self.run.sleep(self.context.pace.standby)
             self.run.emit(CollectionFinished(collection=str(name), outcome=CollectionState.DONE))
@@ -351,7 +351,7 @@ class BinlogStandby:
                 size=record.size,
                 rows_expected=_row_count(record),
                 rows_present=self._rows[record.collection_id],
-                notes=("rows expected is an upper bound: what is younger than the flush is left out",),
+                notes=("expected rows are an upper bound: rows newer than the flush are excluded",),
             )
 
 
@@ -365,7 +365,7 @@ def _row_count(record: Collection) -> int:
 
 
 def _jobs(backup: Backup, record: Collection, stage: list[ImportGroup], most: int) -> Iterator[_Job]:
-    """The groups of a stage, those of one partition, channel and storage version together."""
+    """The jobs of a stage: groups of the same partition, channel and storage version share a job."""
     alike: defaultdict[tuple[int, str, int], list[ImportGroup]] = defaultdict(list)
     for group in stage:
         partition = group.segments[0].partition_id if group.partition else ALL_PARTITIONS
@@ -377,6 +377,6 @@ def _jobs(backup: Backup, record: Collection, stage: list[ImportGroup], most: in
 
 
 def _job_id(backup: Backup, record: Collection, groups: tuple[ImportGroup, ...]) -> int:
-    """A positive 63-bit number that another run of the same restore comes to as well."""
+    """A positive 63-bit number, the same in every run of this restore."""
     text = f"{backup.id} {record.collection_id} {' '.join(group.key for group in groups)}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

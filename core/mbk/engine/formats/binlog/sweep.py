@@ -1,4 +1,4 @@
-"""Removing the binlogs of a backup that none of its segments is made of."""
+"""Deletes binlogs in a backup that belong to none of its segments."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from mbk.ports.storage import ObjectInfo, Storage
 def sweep(
     storage: Storage, place: BackupLayout, done: Sequence[CollectionBackup], unfinished: Set[int], run: Run
 ) -> None:
-    """Removes what was copied of segments that Milvus has replaced since, and of collections that are gone.
+    """Deletes copies of segments that Milvus replaced during the backup, and of collections that were dropped.
 
-    What was copied of ``unfinished`` collections stays for the run that completes them.
+    Copies of ``unfinished`` collections stay for the run that completes them.
     """
     kept = {(backup.record.collection_id, segment) for backup in done for segment in backup.segments}
     data = place.data_prefix

@@ -31,6 +31,7 @@ from tests.milvus_double.codec import (
 )
 from tests.milvus_double.codec.deltalog import encode_deletes
 from tests.milvus_double.state import Delete
+from tests.raising import raised
 from tests.unit.binlog.objects import COLUMNS, FIELDS, T0
 from tests.unit.engine.forged import objects
 
@@ -327,18 +328,18 @@ def test_a_field_added_later_may_be_missing_where_it_allows_nulls(site: Site) ->
     schema.fields.append(late)
     assert columns_in(site.convert(schema=schema)) == COLUMNS
     late.nullable = False
-    with pytest.raises(InvalidBackup, match="no data of field 120 in segment 460101"):
+    with raised(InvalidBackup, "field-data-missing", field=120, segment=460101):
         site.convert(schema=schema)
 
 
 def test_fewer_rows_than_the_backup_says_are_told(site: Site) -> None:
     site.segment(2)
-    with pytest.raises(InvalidBackup, match="has 3 rows in its objects, 4"):
+    with raised(InvalidBackup, "segment-rows-differ", segment=460101, present=3, expected=4):
         site.convert(rows=4)
 
 
 def test_segments_of_storage_version_3_are_refused(site: Site) -> None:
-    with pytest.raises(UsageError, match="storage version 3"):
+    with raised(UsageError, "segment-unreadable", segment=460101, version=3):
         site.convert(version=3)
 
 

@@ -14,6 +14,7 @@ from mbk.model.layout import BackupLayout
 from mbk.ports.milvus.values import SegmentInfo
 from mbk.testing import MemoryStorage
 from tests.fakes.world import QUICK
+from tests.raising import raised
 
 FIELDS = (100, 101, 0, 1)
 
@@ -102,11 +103,11 @@ def test_a_whole_block_may_directly_follow_another(bucket: Bucket) -> None:
 def test_rows_that_do_not_add_up_are_an_error_with_segment_field_and_files(bucket: Bucket) -> None:
     bucket.write(1000)
     bucket.write(1010, fields=(100,))
-    with pytest.raises(SegmentUnclear) as caught:
+    with raised(
+        SegmentUnclear, "segment-files-unclear", segment=30, field=100, present=2, expected=1
+    ) as caught:
         bucket.found(9)
-    message = caught.value.message
-    assert "segment 30: field 100 has 2 binlogs, the other fields have 1" in message
-    assert "files/insert_log/10/20/30/100/1010" in message
+    assert "files/insert_log/10/20/30/100/1010" in str(caught.value.facts["keys"])
 
 
 def test_blocks_that_can_be_cut_in_two_ways_are_an_error(bucket: Bucket) -> None:
@@ -114,7 +115,7 @@ def test_blocks_that_can_be_cut_in_two_ways_are_an_error(bucket: Bucket) -> None
         1000, fields=(101, 0, 1)
     )  # 1001 to 1003, directly before a block that begins with the field 100
     bucket.write(1004)
-    with pytest.raises(SegmentUnclear, match="segment 30"):
+    with raised(SegmentUnclear, "segment-files-unclear", segment=30):
         bucket.found(5)
 
 
@@ -136,7 +137,7 @@ def test_an_order_of_ids_that_is_not_known_is_refused_where_the_rows_contradict_
     for place, field in enumerate(FIELDS):
         for log in (1000 + 100 * place, 1001 + 100 * place):
             bucket.put(field, log)
-    with pytest.raises(SegmentUnclear, match="do not hold its rows"):
+    with raised(SegmentUnclear, "segment-rows-unclear", segment=30, rows=5):
         bucket.found(5)
 
 
@@ -144,8 +145,9 @@ def test_column_groups_of_different_length_need_the_servers_list(bucket: Bucket)
     bucket.put(0, 1000)
     bucket.put(101, 1001)
     bucket.put(0, 1010)
-    with pytest.raises(SegmentUnclear, match="REST"):
+    with raised(SegmentUnclear, "segment-rows-unclear", segment=30) as caught:
         bucket.found(5, storage_version=2)
+    assert "REST" in (caught.value.hint or "")
 
 
 def test_a_segment_that_is_whole_costs_no_reading(bucket: Bucket) -> None:
