@@ -1,1 +1,1 @@
-"""The formats a backup can have; each knows how collections become objects and come back."""
+"""The formats a backup can have; each knows how collections become objects and are restored."""

@@ -171,7 +171,7 @@ class Format(Protocol):
         """For a run of `restore`: scans the data, changes nothing, and raises every obstacle."""
 
     def checks(self, milvus: Milvus, storage: Storage, backup_storage: Storage) -> Iterator[CheckResult]:
-        """What `check` asks for this format beside what it asks of both storages; leaves nothing behind."""
+        """The checks for this format besides those of both storages; leaves nothing behind."""
 
     def require_movable(self, name: str) -> None:
         """`InvalidBackup` if the objects of a backup only work in their original location."""

@@ -154,7 +154,7 @@ class _Migrate:
             try:
                 self._upload(batch, present)
             except AccessError:
-                # They may have run out before their time: with fresh ones it is an error for good.
+                # They may have expired early; with fresh ones the error is final.
                 self._volume = None
                 self._upload(batch, present)
 

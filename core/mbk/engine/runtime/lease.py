@@ -233,7 +233,7 @@ def left_behind(storage: Reader, key: str, seen: Holder, run: Run, pace: LeasePa
 
 
 def read(storage: Reader, key: str) -> Holder | None:
-    """None where there is no lease. One that cannot be understood is nobody's, and can be taken over."""
+    """None if there is no lease. One that cannot be decoded belongs to no run and can be taken over."""
     try:
         with storage.read(key) as chunks:
             return decoder(Holder).decode(b"".join(chunks))

@@ -1,4 +1,4 @@
-"""The one way to list a prefix: a listing that breaks off starts again.
+"""The one way to list a prefix: an interrupted listing is started over.
 
 Several threads may call these functions. They raise what the storage raises once the run's retries are used up, and
 `Interrupted` if the run is cancelled meanwhile.
@@ -45,9 +45,9 @@ def level(storage: Lister, run: Run, prefix: str) -> Level:
 
 
 def first(storage: Lister, prefix: str) -> str:
-    """A key, or a prefix of keys, directly below the prefix; empty where there is none. One attempt, one page."""
-    found = storage.list_level(prefix)
-    return next(chain((entry.key for entry in found.objects), found.prefixes), "")
+    """A key, or a prefix of keys, directly below the prefix; empty if there is none. One attempt, one page."""
+    below = storage.list_level(prefix)
+    return next(chain((entry.key for entry in below.objects), below.prefixes), "")
 
 
 def holds_any(storage: Lister, run: Run, prefix: str) -> bool:

@@ -47,7 +47,7 @@ def require_restorable(
         )
     if refused := list(dict.fromkeys(_refused(tasks, options))):
         raise UsageError(
-            "backup {backup!r} consists of snapshots, which are restored unchanged, without {options}",
+            "backup {backup!r} consists of snapshots, which cannot be restored with {options}",
             code="snapshot-options-unsupported",
             backup=name,
             options=", ".join(refused),
