@@ -141,7 +141,7 @@ def _refuse_excluded(item: Declared, spelling: Also | None, values: Mapping[str,
 def _conflict(*flags: str, use: str) -> UsageError:
     return UsageError(
         "{options} cannot be combined",
-        code="options-conflict",
+        code="spellings-conflict",
         options=" and ".join(flags),
         use=use,
         hint="use only {use}",
