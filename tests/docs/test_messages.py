@@ -22,7 +22,7 @@ COMPOSED = {
         "core/mbk/plugin/failures.py",
         "cannot {doing} {where}: ",
     ),
-    "no bucket …": ("core/mbk/plugin/failures.py", '"no {place}"'),
+    "bucket … does not exist": ("core/mbk/plugin/failures.py", '"{place} does not exist"'),
     "segment …: field … has … binlogs … a failed upload may have left …": (
         "core/mbk/engine/formats/binlog/orphans.py",
         "a failed upload may have left {",
