@@ -64,17 +64,9 @@ def test_whoever_selects_a_storage_of_the_old_port_reads_one_line_that_says_what
     told = [line for line in run.stderr.splitlines() if "broken-audit" not in line]
     assert run.returncode == 2, run.stderr
     assert len(told) == 1, run.stderr
-    assert told[0].startswith(
-        "mbk: error: plugin 'vintage' (mbk-broken 0.3) is broken: it was written for version 1"
-    )
-    for change in (
-        "list(start_after=)",
-        "write(options=)",
-        "copy(options=)",
-        "multipart(options=)",
-        "list_level",
-    ):
-        assert change in told[0]
+    changes = ("list(start_after=)", "write(options=)", "copy(options=)", "multipart(options=)", "list_level")
+    for part in ("'vintage' (mbk-broken 0.3)", "version 1 of the storage port", *changes):
+        assert part in told[0]
 
 
 def test_plugins_are_listed_with_their_distributions(with_third_party: Bare) -> None:
