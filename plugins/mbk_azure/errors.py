@@ -23,7 +23,7 @@ from mbk.errors import (
     Unreachable,
     Unsupported,
 )
-from mbk.plugin.failures import Translation, WireError, is_lasting, kind_of_class, one_line
+from mbk.plugin.failures import Translation, WireError, is_lasting, kind_of_class, one_line, words_of_system
 from mbk_azure.codes import BY_CODE, HINTS
 
 
@@ -132,22 +132,10 @@ def reason(exc: BaseException) -> str:
     elif isinstance(exc, sdk.ServiceResponseError):
         text = "the connection was closed, or no answer came"
     elif isinstance(exc, sdk.ServiceRequestError):
-        text = _innermost(exc.inner_exception) or str(exc)
+        text = words_of_system(exc.inner_exception) or str(exc)
     else:
         text = str(exc)
     return one_line(masked(text))
-
-
-def _innermost(error: object) -> str:
-    """The system's own words, which the HTTP libraries wrap in two or three errors of theirs."""
-    while isinstance(error, http.HTTPError | requests.RequestException):
-        inner = getattr(error, "reason", None) or error.__cause__ or (error.args or (None,))[0]
-        if not isinstance(inner, BaseException):
-            break
-        error = inner
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error or "").rpartition(": ")[2]
 
 
 def _hint(exc: BaseException) -> str | None:

@@ -15,24 +15,8 @@ from google.api_core import exceptions as api  # noqa: TID253  loaded only with 
 from google.auth import exceptions as auth  # noqa: TID253  loaded only with an opened storage
 from google.cloud.storage import exceptions as sdk  # noqa: TID253  loaded only with an opened storage
 
-from mbk.errors import (
-    AuthenticationFailed,
-    BucketNotFound,
-    InvalidKey,
-    MbkError,
-    ObjectExists,
-    ObjectNotFound,
-    PermissionDenied,
-    StorageError,
-    StorageFull,
-    StorageUnavailable,
-    Throttled,
-    TransferInterrupted,
-    Unreachable,
-    Unsupported,
-    UsageError,
-)
-from mbk.plugin.failures import Translation, is_lasting, kind_of_class, one_line
+import mbk.errors as ours
+from mbk.plugin.failures import Translation, innermost, is_lasting, kind_of_class, one_line
 
 #: What is translated. Anything else, such as an exception of the caller's own iterable, is not ours to touch.
 FOREIGN = (
@@ -48,57 +32,57 @@ FOREIGN = (
 
 #: By the reason in the service's answer, where that says more than the status: the JSON API's, then the XML API's.
 #: https://cloud.google.com/storage/docs/json_api/v1/status-codes and .../storage/docs/xml-api/reference-status
-BY_REASON: dict[str, type[MbkError]] = {
-    "rateLimitExceeded": Throttled,
-    "userRateLimitExceeded": Throttled,
-    "dailyLimitExceeded": StorageFull,
-    "quotaExceeded": StorageFull,
-    "NoSuchBucket": BucketNotFound,
-    "InvalidSecurity": AuthenticationFailed,
-    "ExpiredToken": AuthenticationFailed,
-    "BadDigest": TransferInterrupted,
-    "IncompleteBody": TransferInterrupted,
-    "InvalidDigest": TransferInterrupted,
-    "InvalidURI": InvalidKey,
-    "KeyTooLongError": InvalidKey,
+BY_REASON: dict[str, type[ours.MbkError]] = {
+    "rateLimitExceeded": ours.Throttled,
+    "userRateLimitExceeded": ours.Throttled,
+    "dailyLimitExceeded": ours.StorageFull,
+    "quotaExceeded": ours.StorageFull,
+    "NoSuchBucket": ours.BucketNotFound,
+    "InvalidSecurity": ours.AuthenticationFailed,
+    "ExpiredToken": ours.AuthenticationFailed,
+    "BadDigest": ours.TransferInterrupted,
+    "IncompleteBody": ours.TransferInterrupted,
+    "InvalidDigest": ours.TransferInterrupted,
+    "InvalidURI": ours.InvalidKey,
+    "KeyTooLongError": ours.InvalidKey,
 }
 
-BY_STATUS: dict[int, type[MbkError]] = {
-    401: AuthenticationFailed,
-    403: PermissionDenied,
-    404: ObjectNotFound,
-    405: Unsupported,
-    408: TransferInterrupted,
-    409: Throttled,
-    410: TransferInterrupted,
-    412: ObjectExists,
-    429: Throttled,
-    501: Unsupported,
-    507: StorageFull,
+BY_STATUS: dict[int, type[ours.MbkError]] = {
+    401: ours.AuthenticationFailed,
+    403: ours.PermissionDenied,
+    404: ours.ObjectNotFound,
+    405: ours.Unsupported,
+    408: ours.TransferInterrupted,
+    409: ours.Throttled,
+    410: ours.TransferInterrupted,
+    412: ours.ObjectExists,
+    429: ours.Throttled,
+    501: ours.Unsupported,
+    507: ours.StorageFull,
 }
 
 #: By the exception, the nearest ancestor first. What is not here was our mistake: `StorageError`.
-BY_CLASS: dict[type[BaseException], type[MbkError]] = {
-    api.RetryError: StorageUnavailable,
-    api.ServerError: StorageUnavailable,
-    auth.GoogleAuthError: AuthenticationFailed,
-    auth.TransportError: StorageUnavailable,
-    auth.TimeoutError: StorageUnavailable,
-    auth.ResponseError: StorageUnavailable,
-    sdk.DataCorruption: TransferInterrupted,
-    sdk.InvalidPathError: InvalidKey,
-    web.RequestException: StorageError,
-    web.ConnectionError: StorageUnavailable,
-    web.Timeout: StorageUnavailable,
-    web.RetryError: StorageUnavailable,
-    web.JSONDecodeError: StorageUnavailable,
-    web.ChunkedEncodingError: TransferInterrupted,
-    web.ContentDecodingError: TransferInterrupted,
-    web.InvalidProxyURL: UsageError,
-    json.JSONDecodeError: StorageUnavailable,
-    http.HTTPError: StorageUnavailable,
-    OSError: StorageUnavailable,
-    UnicodeEncodeError: InvalidKey,
+BY_CLASS: dict[type[BaseException], type[ours.MbkError]] = {
+    api.RetryError: ours.StorageUnavailable,
+    api.ServerError: ours.StorageUnavailable,
+    auth.GoogleAuthError: ours.AuthenticationFailed,
+    auth.TransportError: ours.StorageUnavailable,
+    auth.TimeoutError: ours.StorageUnavailable,
+    auth.ResponseError: ours.StorageUnavailable,
+    sdk.DataCorruption: ours.TransferInterrupted,
+    sdk.InvalidPathError: ours.InvalidKey,
+    web.RequestException: ours.StorageError,
+    web.ConnectionError: ours.StorageUnavailable,
+    web.Timeout: ours.StorageUnavailable,
+    web.RetryError: ours.StorageUnavailable,
+    web.JSONDecodeError: ours.StorageUnavailable,
+    web.ChunkedEncodingError: ours.TransferInterrupted,
+    web.ContentDecodingError: ours.TransferInterrupted,
+    web.InvalidProxyURL: ours.UsageError,
+    json.JSONDecodeError: ours.StorageUnavailable,
+    http.HTTPError: ours.StorageUnavailable,
+    OSError: ours.StorageUnavailable,
+    UnicodeEncodeError: ours.InvalidKey,
 }
 
 HINTS_BY_CLASS: dict[type[BaseException], str] = {
@@ -149,30 +133,30 @@ def told(response: Any) -> tuple[str, str]:
     return root.findtext("{*}Code") or "", root.findtext("{*}Details") or root.findtext("{*}Message") or ""
 
 
-def _kind(exc: BaseException) -> type[MbkError]:
+def _kind(exc: BaseException) -> type[ours.MbkError]:
     if isinstance(exc, api.RetryError) and isinstance(exc.cause, FOREIGN):
         return _kind(exc.cause)
     if status_of(exc) and not isinstance(exc, sdk.DataCorruption):
         return _by_answer(exc)
     if isinstance(exc, auth.GoogleAuthError) and exc.retryable:
-        return StorageUnavailable
+        return ours.StorageUnavailable
     if isinstance(exc, web.SSLError | http.SSLError) and is_lasting(exc):
-        return Unreachable
+        return ours.Unreachable
     return kind_of_class(exc, BY_CLASS)
 
 
-def _by_answer(exc: Any) -> type[MbkError]:
+def _by_answer(exc: Any) -> type[ours.MbkError]:
     status = status_of(exc)
     code, message = told(exc.response)
     message = message or str(getattr(exc, "message", ""))
     if status == 404 and _NO_BUCKET in message:
-        return BucketNotFound
+        return ours.BucketNotFound
     if status == 400 and _BAD_HASH in message:
-        return TransferInterrupted
+        return ours.TransferInterrupted
     if status == 400 and any(words in message.lower() for words in _BAD_NAME):
-        return InvalidKey
+        return ours.InvalidKey
     kind = BY_REASON.get(code) or BY_STATUS.get(status)
-    return kind or (StorageUnavailable if status >= 500 else StorageError)
+    return kind or (ours.StorageUnavailable if status >= 500 else ours.StorageError)
 
 
 def reason(exc: BaseException) -> str:
@@ -205,13 +189,7 @@ def _of_auth(exc: auth.GoogleAuthError) -> str:
 
 def _innermost(error: BaseException) -> str:
     """The system's error: ``requests`` and ``urllib3`` wrap it, with URLs and addresses of objects in their texts."""
-    seen: BaseException = error
-    while not (isinstance(seen, OSError) and seen.strerror):
-        arguments = [arg for arg in seen.args if isinstance(arg, BaseException)]
-        inner = getattr(seen, "reason", None) or (arguments[0] if arguments else seen.__cause__)
-        if not isinstance(inner, BaseException) or inner is seen:
-            break
-        seen = inner
+    seen = innermost(error)
     if isinstance(seen, OSError) and seen.strerror:
         return seen.strerror
     if isinstance(seen, web.ConnectionError | http.ProtocolError | ConnectionError):

@@ -135,6 +135,7 @@ class GcpWire:
         except BaseException:
             answer.close()
             raise
+        # The range begins past the end.
         answer.close()
         return None
 

@@ -28,7 +28,7 @@ from mbk.errors import (
     Unsupported,
     UsageError,
 )
-from mbk.plugin.failures import Translation, is_lasting, kind_of_class, one_line
+from mbk.plugin.failures import Translation, is_lasting, kind_of_class, one_line, words_of_system
 
 #: What is translated. Anything else, such as an exception of the caller's own iterable, is not ours to touch.
 FOREIGN = (sdk.BotoCoreError, sdk.ClientError, ResponseParserError, http.HTTPError, OSError, ValueError)
@@ -195,7 +195,7 @@ def reason(exc: BaseException) -> str:
         message = str(exc.response.get("Error", {}).get("Message") or "no reason given")
         text = f"{message} ({code_of(exc)})"
     elif isinstance(exc, sdk.EndpointConnectionError | sdk.ConnectTimeoutError | sdk.SSLError):
-        text = _innermost(exc.kwargs.get("error")) or "could not connect"
+        text = words_of_system(exc.kwargs.get("error")) or "could not connect"
     elif isinstance(exc, sdk.ReadTimeoutError):
         text = "timed out waiting for the answer"
     elif isinstance(exc, sdk.ConnectionClosedError):
@@ -207,19 +207,6 @@ def reason(exc: BaseException) -> str:
     else:
         text = str(exc)
     return one_line(text)
-
-
-def _innermost(error: object) -> str:
-    """``urllib3`` wraps the system's error in one or two of its own, with the address of an object in the text."""
-    seen = error
-    while isinstance(seen, http.HTTPError):
-        inner = getattr(seen, "reason", None) or seen.__cause__ or seen.__context__
-        if not isinstance(inner, BaseException):
-            break
-        seen = inner
-    if isinstance(seen, OSError) and seen.strerror:
-        return seen.strerror
-    return str(seen or "").rpartition(": ")[2]
 
 
 TRANSLATION = Translation.of_codes(

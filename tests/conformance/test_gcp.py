@@ -135,3 +135,8 @@ class TestInterop(StorageConformance):
         storage = self.opened(account, f"conformance-{uuid4().hex}")
         yield storage
         storage.close()
+
+    @pytest.fixture
+    def reference(self, account: s3.S3Server) -> Reference:
+        values = account.settings("conformance-one", region=account.region)
+        return Reference(StorageChoice(type="gcp", values=values))

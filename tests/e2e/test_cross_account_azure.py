@@ -17,10 +17,12 @@ import yaml
 
 import mbk
 from mbk.errors import AccessError, MbkError
+from mbk.plugin.objects import ObjectStorage
 from mbk.session import Session
 from mbk_azure.settings import AzureSettings
 from mbk_azure.signing import Signer
-from mbk_azure.storage import AzureStorage
+from mbk_azure.storage import open_storage
+from mbk_azure.wire import AzureWire
 from tests.fakes.milvus import FakeMilvus
 from tests.servers.azurite import Account, Accounts, azurite
 
@@ -58,8 +60,8 @@ def server(pair: tuple[Account, Account]) -> FakeMilvus:
     return milvus
 
 
-def opened(account: Account, bucket: str, **more: Any) -> AzureStorage:
-    return AzureStorage(AzureSettings(**account.settings(bucket, **more)))
+def opened(account: Account, bucket: str, **more: Any) -> ObjectStorage[AzureWire]:
+    return open_storage(AzureSettings(**account.settings(bucket, **more)))
 
 
 def session_of(

@@ -178,6 +178,28 @@ def is_lasting(exc: BaseException) -> bool:
     return any(mark in str(exc) for mark in _LASTING)
 
 
+def innermost(error: BaseException) -> BaseException:
+    """What HTTP libraries wrapped in two or three errors of theirs: the system's own, where it is one."""
+    seen = error
+    while not (isinstance(seen, OSError) and seen.strerror):
+        around = (getattr(seen, "reason", None), *seen.args, seen.__cause__, seen.__context__)
+        inner = next((found for found in around if isinstance(found, BaseException)), seen)
+        if inner is seen:
+            break
+        seen = inner
+    return seen
+
+
+def words_of_system(error: object) -> str:
+    """The words of the innermost error, without the address of an object that a library put before them; may be empty."""
+    if not isinstance(error, BaseException):
+        return ""
+    inner = innermost(error)
+    if isinstance(inner, OSError) and inner.strerror:
+        return inner.strerror
+    return str(inner).rpartition(": ")[2]
+
+
 def one_line(text: str) -> str:
     """The text on one line and short enough for a message."""
     text = " ".join(text.split())

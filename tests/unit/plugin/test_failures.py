@@ -15,7 +15,16 @@ from mbk.errors import (
     TransferInterrupted,
     Unreachable,
 )
-from mbk.plugin.failures import Place, Translation, is_lasting, kind_of_class, one_line
+from mbk.plugin.failures import (
+    Place,
+    Translation,
+    WireError,
+    is_lasting,
+    kind_of_class,
+    one_line,
+    words_of_system,
+)
+from tests.raising import raised as raised_by
 
 PLACE = Place("b", "acme:443")
 
@@ -94,3 +103,31 @@ def test_a_certificate_that_is_not_trusted_stays_so() -> None:
 def test_a_reason_is_one_short_line() -> None:
     assert one_line("a\n  b ") == "a b"
     assert len(one_line("x" * 1000)) == 300
+
+
+def test_facts_say_where_and_why() -> None:
+    place = Place("b", "acme:443", "an-account")
+    with raised_by(BucketNotFound, "bucket-missing", bucket="b", endpoint="acme:443", account="an-account"):
+        raise TRANSLATION.error(SdkError(BucketNotFound), place, "list")
+    with raised_by(ObjectNotFound, "object-missing", key="k", bucket="b", doing="read"):
+        raise TRANSLATION.error(SdkError(ObjectNotFound), place, "read", "k")
+    with raised_by(PermissionDenied, "permission-denied", key="k", reason="it broke"):
+        raise TRANSLATION.error(SdkError(PermissionDenied), place, "read", "k")
+
+
+def test_what_a_wire_tells_itself_keeps_its_code_and_facts() -> None:
+    error = WireError(StorageError, "{came} of {sent} came", code="odd", hint="send {sent}", came=3, sent=4)
+    facts = {"reason": "3 of 4 came", "came": 3, "key": "k", "bucket": "b"}
+    with raised_by(StorageError, "odd", **facts) as caught, TRANSLATION.guard(PLACE, "read", "k"):
+        raise error
+    assert str(caught.value) == "cannot read 'k' in bucket 'b' at acme:443: 3 of 4 came: send 4"
+
+
+def test_the_words_of_the_system_are_found_below_those_of_libraries() -> None:
+    inner = OSError(111, "Connection refused")
+    middle = RuntimeError("<object at 0x1>: failed", inner)
+    outer = RuntimeError("pool: retries")
+    outer.__cause__ = middle
+    assert words_of_system(outer) == "Connection refused"
+    assert words_of_system(RuntimeError("<object at 0x1>: it timed out")) == "it timed out"
+    assert words_of_system(None) == ""
