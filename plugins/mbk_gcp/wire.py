@@ -17,6 +17,7 @@ from google.cloud.storage.batch import Batch  # noqa: TID253  loaded only with a
 
 from mbk.errors import ObjectNotFound, StorageError, TransferInterrupted, Unsupported, UsageError
 from mbk.plugin.external import external_spec, external_uri
+from mbk.plugin.headers import byte_range
 from mbk.plugin.keys import fault_of_length
 from mbk.plugin.wire import Body, Marker, Page, Part, Terms, Unfinished, Upload, WireError
 from mbk.ports.storage import ObjectInfo, Receipt, Storage, WriteOptions
@@ -122,9 +123,8 @@ class GcpWire:
     def get(self, key: str, *, offset: int, length: int | None) -> Body | None:
         # Without it the service would unpack objects that were stored as gzip.
         headers = {"Accept-Encoding": "gzip"}
-        ranged = bool(offset) or length is not None
-        if ranged:
-            headers["Range"] = f"bytes={offset}-{'' if length is None else offset + length - 1}"
+        if ranged := byte_range(offset, length):
+            headers["Range"] = ranged
         path = f"/download/storage/v1/b/{self.settings.bucket}/o/{quote(key, safe='')}?alt=media"
         connection = self.connection
         answer = connection.send("GET", connection.url + path, headers=headers, stream=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 import requests.exceptions as sending
 import urllib3.exceptions as http
 
 from mbk.errors import InvalidKey, MbkError, StorageError, StorageUnavailable, Unreachable
-from mbk.plugin.failures import is_lasting, kind_of_class
+from mbk.plugin.failures import is_lasting, kind_of_class, words_of_system
 
 #: What a vendor's plugin translates besides the exceptions of its SDK.
 FOREIGN = (http.HTTPError, OSError, ValueError)
@@ -49,19 +48,5 @@ def reason_of(exc: BaseException) -> str:
     if isinstance(exc, sending.ReadTimeout):
         return "timed out waiting for the answer"
     if isinstance(exc, OSError | http.HTTPError):
-        return _innermost(exc) or "the connection was lost"
+        return words_of_system(exc) or "the connection was lost"
     return str(exc)
-
-
-def _innermost(error: BaseException) -> str:
-    """The system's own error below those of requests and urllib3."""
-    seen: BaseException = error
-    while isinstance(seen, http.HTTPError | sending.RequestException):
-        below = getattr(seen, "reason", None) or next(iter(seen.args), None)
-        inner = below if isinstance(below, BaseException) else seen.__cause__ or seen.__context__
-        if not isinstance(inner, BaseException) or inner is seen:
-            break
-        seen = inner
-    if isinstance(seen, OSError) and seen.errno:
-        return seen.strerror or os.strerror(seen.errno)
-    return str(seen).rpartition(": ")[2]
