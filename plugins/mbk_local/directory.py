@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mbk.errors import InvalidKey, ObjectNotFound, Unsupported
+from mbk.errors import InvalidKey, Unsupported
+from mbk.plugin.conditions import object_missing
+from mbk.plugin.keys import fault_of_length, require_key
 from mbk.ports.storage import Capabilities, ObjectInfo, Storage
 from mbk_local.errors import translating
 from mbk_local.files import Tree, is_temporary, open_for_reading
@@ -33,12 +35,17 @@ class Directory:
     def of(cls, source: Storage) -> Directory:
         """The directory that another storage, however it is wrapped, says that it is; `Unsupported` where it is none."""
         if source.location.backend != BACKEND:
-            raise Unsupported(f"the kernel copies only between directories, not from {source.location}")
+            raise Unsupported(
+                "only files of another directory can be copied server side, not {source}",
+                code="source-not-a-directory",
+                source=source.location,
+            )
         return cls(Tree(Path(source.location.bucket)))
 
     def path(self, key: str) -> Path:
         """Where the object of this key is or would be. `InvalidKey` where that is not surely below the root."""
-        elements = _elements(key)
+        require_key(key, self.tree.root, _fault_of(key))
+        elements = key.split("/")
         path = self.tree.root
         with translating(self.subject(key)):
             for element in elements:
@@ -49,7 +56,10 @@ class Directory:
                     break
                 if stat.S_ISLNK(mode):
                     raise InvalidKey(
-                        f"{self.subject(key)}: {path} is a symbolic link", hint="links are not followed"
+                        "{path} is a symbolic link",
+                        code="symbolic-link",
+                        path=path,
+                        hint="links are not followed",
                     )
         return self.tree.root.joinpath(*elements)
 
@@ -57,7 +67,12 @@ class Directory:
         if not prefix:
             return self.tree.root
         if not prefix.endswith("/"):
-            raise InvalidKey(f"{prefix!r} is no prefix of keys", hint="a prefix is empty or ends with /")
+            raise InvalidKey(
+                "{prefix!r} is not a valid prefix",
+                code="prefix-invalid",
+                prefix=prefix,
+                hint="a prefix is empty or ends with /",
+            )
         return self.path(prefix[:-1])
 
     def subject(self, key: str) -> str:
@@ -83,7 +98,7 @@ class Directory:
         if found is None:
             self.tree.require()
         if found is None or not stat.S_ISREG(found.st_mode):
-            raise ObjectNotFound(f"{self.subject(key)}: no such object")
+            raise object_missing(key, self.tree.root)
         return found
 
 
@@ -92,14 +107,9 @@ def object_info(key: str, found: os.stat_result) -> ObjectInfo:
     return ObjectInfo(key, found.st_size, etag, datetime.fromtimestamp(found.st_mtime, UTC))
 
 
-def _elements(key: str) -> list[str]:
-    try:
-        length = len(key.encode())
-    except UnicodeEncodeError:
-        raise InvalidKey(f"{key!a}: the key is no valid text") from None
-    elements = key.split("/")
-    if length > CAPABILITIES.max_key_bytes:
-        raise InvalidKey(f"{key[:40]!r}…: the key is longer than {CAPABILITIES.max_key_bytes} bytes")
-    if "\0" in key or any(element in ("", ".", "..") or is_temporary(element) for element in elements):
-        raise InvalidKey(f"{key!r}: the key cannot be a path", hint="no empty element, '.', '..' or NUL")
-    return elements
+def _fault_of(key: str) -> str:
+    if fault := fault_of_length(key, CAPABILITIES.max_key_bytes):
+        return fault
+    if "\0" in key or any(name in ("", ".", "..") or is_temporary(name) for name in key.split("/")):
+        return "it is not a path: it contains an empty element, '.', '..', NUL or a temporary name"
+    return ""

@@ -19,10 +19,10 @@ from mbk.errors import (
 )
 
 _FULL = "free some space there, or raise the quota"
-_RIGHTS = "let the user that runs mbk read and write there"
-_NAME = "choose a shorter or plainer name"
-_ONE_NAME = "a file system cannot hold an object and objects below it under one name"
-_SHARE = "is the disk or the network share still there?"
+_RIGHTS = "give the user that runs mbk read and write access"
+_NAME = "use a shorter or simpler name"
+ONE_NAME = "a file system cannot hold an object and objects below it under one name"
+_SHARE = "check that the disk or the network share is still there"
 _BUSY = "lower the concurrency, or raise the limit (ulimit -n)"
 
 MEANINGS: dict[str, tuple[type[MbkError], str]] = {
@@ -36,8 +36,8 @@ MEANINGS: dict[str, tuple[type[MbkError], str]] = {
     "ENAMETOOLONG": (InvalidKey, _NAME),
     "EILSEQ": (InvalidKey, _NAME),
     "ELOOP": (InvalidKey, "symbolic links are not followed"),
-    "EISDIR": (InvalidKey, _ONE_NAME),
-    "ENOTDIR": (InvalidKey, _ONE_NAME),
+    "EISDIR": (InvalidKey, ONE_NAME),
+    "ENOTDIR": (InvalidKey, ONE_NAME),
     "EMFILE": (Throttled, _BUSY),
     "ENFILE": (Throttled, _BUSY),
     "EBUSY": (Throttled, _BUSY),
@@ -57,7 +57,9 @@ MEANINGS: dict[str, tuple[type[MbkError], str]] = {
 def translated(error: OSError, subject: str) -> MbkError:
     kind, hint = MEANINGS.get(errno.errorcode.get(error.errno or 0, ""), (StorageError, ""))
     reason = os.strerror(error.errno) if error.errno else str(error)
-    return kind(f"{subject}: {reason[:1].lower()}{reason[1:]}", hint=hint or None)
+    return kind(
+        "{path}: {reason}", hint=hint or None, path=subject, reason=f"{reason[:1].lower()}{reason[1:]}"
+    )
 
 
 @contextmanager

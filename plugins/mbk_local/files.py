@@ -13,7 +13,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from mbk.errors import BucketNotFound, InvalidKey, ObjectExists, StorageError
-from mbk_local.errors import translating
+from mbk_local.errors import ONE_NAME, translating
 
 CHUNK = 1024 * 1024
 #: Concurrent deletes may take a directory away as often as this between its making and the first file in it.
@@ -42,7 +42,12 @@ class Tree:
 
     def require(self) -> None:
         if not self.root.is_dir():
-            raise BucketNotFound(f"{self.root}: no such directory", hint="make it, or mend rootPath")
+            raise BucketNotFound(
+                "directory {directory} does not exist",
+                code="directory-missing",
+                directory=self.root,
+                hint="create it, or correct rootPath",
+            )
 
     @contextmanager
     def replacing(self, path: Path, *, exclusive: bool = False) -> Iterator[int]:
@@ -76,7 +81,7 @@ class Tree:
             with suppress(FileNotFoundError):
                 directory.mkdir()
                 return directory
-        raise StorageError(f"{path.parent}: this directory is removed as often as it is made")
+        raise _removed(path.parent)
 
     def prune(self, directory: Path) -> None:
         """Removes the directory and those above it as long as they are empty."""
@@ -92,7 +97,7 @@ class Tree:
             temporary = path.with_name(temporary_name())
             with suppress(FileNotFoundError):
                 return os.open(temporary, flags, 0o666), temporary
-        raise StorageError(f"{path.parent}: this directory is removed as often as it is made")
+        raise _removed(path.parent)
 
     def _make(self, directory: Path) -> None:
         """Makes the directory and those above it. Another process may remove them at any moment: callers retry."""
@@ -103,8 +108,10 @@ class Tree:
         except FileExistsError:
             if _is_no_directory(directory):
                 raise InvalidKey(
-                    f"{directory}: is an object",
-                    hint="a file system cannot hold an object and objects below it under one name",
+                    "{path} is an object, and cannot be a directory too",
+                    code="object-in-the-way",
+                    path=directory,
+                    hint=ONE_NAME,
                 ) from None
         except FileNotFoundError:
             self._make(directory.parent)
@@ -117,6 +124,14 @@ class Tree:
     def _make_below(self, directory: Path) -> None:
         directory.mkdir(exist_ok=True)
         sync_directory(directory.parent)
+
+
+def _removed(directory: Path) -> StorageError:
+    return StorageError(
+        "directory {directory} was removed each time it was created",
+        code="directory-removed",
+        directory=directory,
+    )
 
 
 def _is_no_directory(path: Path) -> bool:
@@ -135,7 +150,7 @@ def _publish(temporary: Path, path: Path, *, exclusive: bool) -> None:
         except FileExistsError as exc:
             if path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)) from exc
-            raise ObjectExists(f"{path}: exists") from exc
+            raise ObjectExists("{path} already exists", code="file-exists", path=path) from exc
     sync_directory(path.parent)
 
 
@@ -191,7 +206,7 @@ def copy_range(source: int, target: int, *, offset: int, length: int) -> None:
         os.lseek(source, offset, os.SEEK_SET)
         data = os.read(source, min(CHUNK, end - offset))
         if not data:
-            raise StorageError("the source became shorter while it was copied")
+            raise StorageError("the source was truncated while it was being copied", code="source-truncated")
         write_all(target, data)
         offset += len(data)
 

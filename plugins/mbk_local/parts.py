@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from mbk.errors import StorageError
+from mbk.plugin.conditions import range_past_end, upload_empty
 from mbk.ports.storage import MultipartUpload, ObjectInfo, Storage
 from mbk_local.directory import Directory
 from mbk_local.errors import translating
@@ -45,7 +45,7 @@ class LocalUpload:
         origin, size = Directory.of(source).open_object(key)
         try:
             if offset + length > size:
-                raise StorageError(f"{source.location}: {key} ends before byte {offset + length}")
+                raise range_past_end(key, source.location, offset + length)
             with translating(self._path):
                 descriptor = self._open_part(number)
                 try:
@@ -59,7 +59,7 @@ class LocalUpload:
         with translating(self._path):
             parts = sorted(self._directory.iterdir(), key=lambda part: int(part.name))
         if not parts:
-            raise StorageError(f"{self._path}: the upload has no parts")
+            raise upload_empty(self._key, self._target.tree.root)
         with self._target.tree.replacing(self._path) as target, translating(self._path):
             for part in parts:
                 _append(part, target)

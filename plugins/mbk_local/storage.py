@@ -9,16 +9,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mbk.errors import (
-    BucketNotFound,
-    DeleteFailed,
-    MbkError,
-    ObjectExists,
-    ObjectNotFound,
-    StorageError,
-    TransferInterrupted,
-    Unsupported,
-)
+from mbk.errors import BucketNotFound, MbkError, ObjectNotFound, TransferInterrupted
+from mbk.plugin.conditions import delete_failed, object_exists, require_options, wrong_size
 from mbk.ports.storage import (
     PLAIN,
     Capabilities,
@@ -117,7 +109,7 @@ class LocalStorage:
         self._require_plain(options)
         with suppress(ObjectNotFound):
             self.stat(key)
-            raise ObjectExists(f"{self._directory.subject(key)}: exists")
+            raise object_exists(key, self._tree.root)
         return self._write(key, chunks, size, exclusive=True)
 
     def delete(self, keys: Iterable[str]) -> None:
@@ -128,8 +120,7 @@ class LocalStorage:
             except MbkError as exc:
                 failures[key] = exc.message
         if failures:
-            reason = next(iter(failures.values()))
-            raise DeleteFailed(f"{len(failures)} objects could not be deleted: {reason}", failures=failures)
+            raise delete_failed(failures, self._tree.root)
 
     def can_copy_from(self, other: Storage) -> bool:
         return other.location.backend == BACKEND
@@ -158,8 +149,7 @@ class LocalStorage:
             return self._clean(directory)
 
     def _require_plain(self, options: WriteOptions) -> None:
-        if options.chosen:
-            raise Unsupported(f"{self._location}: a file has no {', '.join(sorted(options.chosen))}")
+        require_options(options, CAPABILITIES, self._location)
 
     def _chunks(self, key: str, descriptor: int, offset: int, end: int) -> Iterator[bytes]:
         if offset < end:
@@ -168,7 +158,11 @@ class LocalStorage:
             with translating(self._directory.subject(key)):
                 data = os.read(descriptor, min(CHUNK, end - offset))
             if not data:
-                raise TransferInterrupted(f"{self._directory.subject(key)}: became shorter while it was read")
+                raise TransferInterrupted(
+                    "{path} was truncated while it was being read",
+                    code="file-truncated",
+                    path=self._directory.subject(key),
+                )
             offset += len(data)
             yield data
 
@@ -181,9 +175,8 @@ class LocalStorage:
                     write_all(descriptor, chunk)
                 written += len(chunk)
             if size is not None and written != size:
-                raise StorageError(
-                    f"{self._directory.subject(key)}: {written} bytes came, {size} were promised"
-                )
+                reason = f"{written} bytes arrived, {size} were announced"
+                raise wrong_size(key, self._tree.root, reason)
             with translating(self._directory.subject(key)):
                 found = os.fstat(descriptor)
         return object_info(key, found)

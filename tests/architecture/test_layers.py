@@ -57,6 +57,7 @@ EVERYWHERE = {"about"}
 PLUGINS_MAY_IMPORT = ("mbk.plugin", "mbk.ports", "mbk.errors", "mbk.hookimpl")
 # The parts of mbk.plugin that are made for plugins, as docs/reference/hooks.md tells; the others are core's own.
 TOOLBOX = (
+    "mbk.plugin.conditions",
     "mbk.plugin.external",
     "mbk.plugin.fields",
     "mbk.plugin.failures",

@@ -29,6 +29,7 @@ from mbk_s3.profiles import Profile
 from mbk_s3.settings import AwsSettings, GenericSettings, MinioSettings, S3Settings
 from mbk_s3.storage import open_storage
 from mbk_s3.wire import S3Wire
+from tests.raising import raised
 from tests.servers import s3
 from tests.servers.faults import fault_proxy
 from tests.servers.process import HOST, free_port
@@ -259,7 +260,7 @@ def test_credentials_of_an_instance(
 
 def test_a_missing_bucket_is_made_only_on_request(alice: s3.S3Server) -> None:
     storage = storage_of(alice, "alice-new", root_path="backup")
-    with pytest.raises(BucketNotFound, match="'alice-new' at 127"):
+    with raised(BucketNotFound, "bucket-missing", bucket="alice-new"):
         storage.check()
     storage.check(create=True)
     storage.check()

@@ -88,13 +88,14 @@ def test_an_excuse_that_is_not_needed_fails(tmp_path: Path) -> None:
 
 def test_an_excuse_without_rule_or_reason_is_refused() -> None:
     for excused in ({"L99": "there is no such rule"}, {"L1": " "}):
-        with pytest.raises(TypeError, match="is no rule, or has no reason"):
+        with pytest.raises(TypeError):
             type("TestAcme", (StorageConformance,), {"excused": excused})
 
 
 def test_a_rule_cannot_be_overridden() -> None:
-    with pytest.raises(TypeError, match="excuse L3 with a reason"):
+    with pytest.raises(TypeError) as caught:
         type("TestAcme", (StorageConformance,), {"test_l3_a_missing_prefix_is_empty": lambda _self: None})
+    assert "L3" in str(caught.value)
 
 
 def test_a_rule_is_numbered_alike_in_its_name_and_its_sentence() -> None:

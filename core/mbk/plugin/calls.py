@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from threading import Lock
 from typing import Generic, TypeVar
 
-from mbk.errors import Unsupported
+from mbk.plugin.conditions import no_copy_from
 from mbk.plugin.failures import Place
 from mbk.plugin.keys import require_key
 from mbk.plugin.wire import CopiesFrom, Wire
@@ -41,12 +41,7 @@ class Calls(Generic[AnyWire]):
     def on_source(self, doing: str, source: Storage, key: str) -> AbstractContextManager[None]:
         """Around a copy: what fails is told of the source. `Unsupported` where it cannot be copied from."""
         if not self.copies_from(source):
-            raise Unsupported(
-                "{storage} cannot copy server side from {source}",
-                code="copy-source-unsupported",
-                storage=self.location,
-                source=source.location,
-            )
+            raise no_copy_from(source.location, self.location)
         place = Place.of(source.location)
         require_key(key, place, self.wire.fault_of_key(key))
         self._open()

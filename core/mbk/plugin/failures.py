@@ -22,6 +22,10 @@ from mbk.ports.storage import Location
 
 _LASTING = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "doesn't match")
 _LONGEST = 300
+#: Sentences with one code each, which `mbk.plugin.conditions` has, too.
+BUCKET_MISSING = "{place} does not exist"
+OBJECT_MISSING = "object {key!r} does not exist in {place}"
+OBJECT_EXISTS = "object {key!r} already exists in {place}"
 _CANNOT = "cannot {doing} {where}: {reason}"
 
 
@@ -139,11 +143,11 @@ class Translation:
     def _told(self, kind: type[MbkError], exc: BaseException) -> tuple[str, str]:
         """The code, empty for the one of the class, and the sentence."""
         if kind is BucketNotFound:
-            return "bucket-missing", "{place} does not exist"
+            return "bucket-missing", BUCKET_MISSING
         if kind is ObjectNotFound and not self.is_of_upload(exc):
-            return "object-missing", "object {key!r} does not exist in {place}"
+            return "object-missing", OBJECT_MISSING
         if kind is ObjectExists:
-            return "object-exists", "object {key!r} already exists in {place}"
+            return "object-exists", OBJECT_EXISTS
         return "", _CANNOT
 
     def _hint(self, kind: type[MbkError], exc: BaseException) -> str | None:

@@ -11,7 +11,6 @@ from uuid import uuid4
 
 from mbk.errors import (
     BucketNotFound,
-    DeleteFailed,
     MbkError,
     ObjectExists,
     ObjectNotFound,
@@ -21,6 +20,13 @@ from mbk.errors import (
     Unsupported,
 )
 from mbk.plugin.calls import AnyWire, Calls
+from mbk.plugin.conditions import (
+    delete_failed,
+    no_conditional_write,
+    no_multipart,
+    require_options,
+    wrong_size,
+)
 from mbk.plugin.senders import Senders
 from mbk.plugin.streams import counted, cut, part_sizes
 from mbk.plugin.uploads import PartsUpload, made
@@ -141,11 +147,7 @@ class ObjectStorage(Generic[AnyWire]):
     def multipart(self, key: str, *, options: WriteOptions = PLAIN) -> PartsUpload:
         self._require_writable(key, options)
         if not self._capabilities.multipart:
-            raise Unsupported(
-                "{storage} does not support multipart uploads",
-                code="multipart-unsupported",
-                storage=self._location,
-            )
+            raise no_multipart(self._location)
         return self._start(key, Terms(options=options))
 
     def delete(self, keys: Iterable[str]) -> None:
@@ -156,16 +158,7 @@ class ObjectStorage(Generic[AnyWire]):
                 self._calls.require_key(key)
             failures |= self._delete_batch(batch)
         if failures:
-            key, why = next(iter(failures.items()))
-            raise DeleteFailed(
-                "could not delete {count} objects from {place}, the first of them {key!r}: {reason}",
-                code="delete-failed",
-                failures=failures,
-                count=len(failures),
-                key=key,
-                reason=why,
-                **self._calls.place.facts,
-            )
+            raise delete_failed(failures, self._calls.place)
 
     def clean(self, prefix: str) -> int:
         return sum([self._abort(key, upload_id) for key, upload_id in [*self._unfinished(prefix)]])
@@ -217,13 +210,7 @@ class ObjectStorage(Generic[AnyWire]):
 
     def _require_writable(self, key: str, options: WriteOptions) -> None:
         self._calls.require_key(key)
-        if refused := options.chosen - self._capabilities.write_options:
-            raise Unsupported(
-                "{storage} does not support these write options: {options}",
-                code="options-unsupported",
-                storage=self._location,
-                options=", ".join(sorted(refused)),
-            )
+        require_options(options, self._capabilities, self._location)
 
     def _write(self, key: str, chunks: Iterable[bytes], size: int | None, terms: Terms) -> ObjectInfo:
         largest = self._capabilities.max_object_size
@@ -238,13 +225,7 @@ class ObjectStorage(Generic[AnyWire]):
         return self._write_large(key, chain((first, second), pieces), terms)
 
     def _bad_size(self, key: str, why: str) -> StorageError:
-        return StorageError(
-            "cannot write {key!r} in {place}: {reason}",
-            code="size-wrong",
-            key=key,
-            reason=why,
-            **self._calls.place.facts,
-        )
+        return wrong_size(key, self._calls.place, why)
 
     def _put(self, key: str, data: bytes, terms: Terms) -> ObjectInfo:
         with self._calls.on_key("write", key):
@@ -280,11 +261,7 @@ class ObjectStorage(Generic[AnyWire]):
     def _require_conditions(self, key: str) -> None:
         """Finds out, once, that the service does not merely ignore the condition, as some do."""
         if not self._capabilities.conditional_write:
-            raise Unsupported(
-                "{place} does not support conditional writes",
-                code="conditional-write-unsupported",
-                **self._calls.place.facts,
-            )
+            raise no_conditional_write(self._location)
         with self._probing:
             known = self._condition_holds
         if not known:

@@ -73,4 +73,4 @@ def counted(chunks: Iterable[bytes], size: int | None, fail: Callable[[str], Mbk
             raise fail(f"more than the announced {size} bytes arrived")
         yield chunk
     if size is not None and seen < size:
-        raise fail(f"{seen} of the announced {size} bytes arrived")
+        raise fail(f"{seen} bytes arrived, {size} were announced")

@@ -7,8 +7,9 @@ from contextlib import suppress
 from threading import Lock
 from typing import Self
 
-from mbk.errors import MbkError, ObjectNotFound, StorageError, Unsupported
+from mbk.errors import MbkError, ObjectNotFound
 from mbk.plugin.calls import Calls
+from mbk.plugin.conditions import no_part_copy, upload_empty
 from mbk.plugin.wire import Part, Terms, Wire
 from mbk.ports.storage import ObjectInfo, Receipt, Storage
 
@@ -37,11 +38,7 @@ class PartsUpload:
 
     def copy_part(self, number: int, source: Storage, key: str, *, offset: int, length: int) -> None:
         if not self._part_copy:
-            raise Unsupported(
-                "{storage} does not support copying parts server side",
-                code="part-copy-unsupported",
-                storage=self._calls.location,
-            )
+            raise no_part_copy(self._calls.location)
         with self._calls.on_source(
             f"copy part {number} of {self._upload.key!r} in {self._calls.place} from", source, key
         ):
@@ -52,12 +49,7 @@ class PartsUpload:
         with self._lock:
             parts = [part for _, part in sorted(self._parts.items())]
         if not parts:
-            raise StorageError(
-                "the upload of {key!r} to {place} has no parts",
-                code="upload-empty",
-                key=self._upload.key,
-                **self._calls.place.facts,
-            )
+            raise upload_empty(self._upload.key, self._calls.place)
         asked, self._asked_to_complete = self._asked_to_complete, True
         try:
             receipt = self._send_complete(parts)

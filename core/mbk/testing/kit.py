@@ -57,7 +57,7 @@ class Kit:
             )
         for rule, reason in cls.excused.items():
             if rule not in inherited.values() or not reason.strip():
-                raise TypeError(f"{cls.__name__}.excused: {rule!r} is no rule, or has no reason")
+                raise TypeError(f"{cls.__name__}.excused: {rule!r} is not a rule, or its reason is empty")
 
     @pytest.fixture
     def storage(self) -> Storage:

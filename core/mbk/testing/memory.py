@@ -12,18 +12,22 @@ from itertools import count
 from uuid import uuid4
 from weakref import WeakValueDictionary
 
-from mbk.errors import (
-    BucketNotFound,
-    DeleteFailed,
-    InvalidKey,
-    MbkError,
-    ObjectArchived,
-    ObjectExists,
-    ObjectNotFound,
-    PermissionDenied,
-    StorageError,
-    Unsupported,
+from mbk.errors import MbkError, ObjectArchived, PermissionDenied, StorageError
+from mbk.plugin.conditions import (
+    bucket_missing,
+    delete_failed,
+    no_conditional_write,
+    no_copy_from,
+    no_multipart,
+    no_part_copy,
+    object_exists,
+    object_missing,
+    range_past_end,
+    require_options,
+    upload_empty,
+    wrong_size,
 )
+from mbk.plugin.keys import fault_of_length, require_key
 from mbk.ports.storage import (
     PLAIN,
     WRITE_OPTIONS,
@@ -148,7 +152,7 @@ class MemoryStorage:
         try:
             return self.service.buckets[self._location.bucket]
         except KeyError:
-            raise BucketNotFound(f"{self._location}: no such bucket") from None
+            raise bucket_missing(self._location) from None
 
     def check(self, *, create: bool = False) -> None:
         self.fault("check", "")
@@ -184,7 +188,13 @@ class MemoryStorage:
         self.fault("read", key)
         found = self.get(key)
         if found.options.storage_class == ARCHIVE:
-            raise ObjectArchived(f"{self._location}: {key} is archived", hint="restore it first")
+            raise ObjectArchived(
+                "object {key!r} in {place} is archived",
+                code="archived",
+                key=key,
+                place=self._location,
+                hint="restore it first",
+            )
         data = found.data
         end = len(data) if length is None else min(len(data), offset + length)
         yield self._chunks(key, data[offset:end])
@@ -206,14 +216,14 @@ class MemoryStorage:
         self, key: str, chunks: Iterable[bytes], *, size: int | None = None, options: WriteOptions = PLAIN
     ) -> ObjectInfo:
         if not self._capabilities.conditional_write:
-            raise Unsupported(f"{self._location}: no conditional write")
+            raise no_conditional_write(self._location)
         self.fault("write", key)
         self.check_key(key)
         self.check_options(options)
         data = self.collect(key, chunks, size)
         with self.service.lock:
             if key in self.bucket.objects:
-                raise ObjectExists(f"{self._location}: {key} exists")
+                raise object_exists(key, self._location)
             return self.put(key, data, options)
 
     def delete(self, keys: Iterable[str]) -> None:
@@ -226,14 +236,14 @@ class MemoryStorage:
             except MbkError as exc:
                 failures[key] = exc.message
         if failures:
-            raise DeleteFailed(f"{self._location}: {len(failures)} keys are still there", failures=failures)
+            raise delete_failed(failures, self._location)
 
     def can_copy_from(self, other: Storage) -> bool:
         return self._location.same_service(other.location)
 
     def copy(self, source: Storage, source_key: str, key: str, *, options: WriteOptions = PLAIN) -> Receipt:
         if not (self._capabilities.server_side_copy and self.can_copy_from(source)):
-            raise Unsupported(f"{self._location}: no copy from {source.location}")
+            raise no_copy_from(source.location, self._location)
         self.fault("copy", key)
         self.check_key(key)
         self.check_options(options)
@@ -242,7 +252,7 @@ class MemoryStorage:
 
     def multipart(self, key: str, *, options: WriteOptions = PLAIN) -> MultipartUpload:
         if not self._capabilities.multipart:
-            raise Unsupported(f"{self._location}: no multipart upload")
+            raise no_multipart(self._location)
         self.fault("multipart", key)
         self.check_key(key)
         self.check_options(options)
@@ -279,16 +289,20 @@ class MemoryStorage:
             found = self.bucket.objects.get(key)
             retention = found and found.options.retention
             if retention and retention.until > datetime.now(UTC):
-                raise PermissionDenied(f"{self._location}: {key} is retained until {retention.until}")
+                raise PermissionDenied(
+                    "object {key!r} in {place} is retained until {until}",
+                    code="object-retained",
+                    key=key,
+                    place=self._location,
+                    until=retention.until,
+                )
             self.bucket.objects.pop(key, None)
 
     def check_options(self, options: WriteOptions) -> None:
-        if refused := options.chosen - self.capabilities.write_options:
-            raise Unsupported(f"{self._location}: no {', '.join(sorted(refused))}")
+        require_options(options, self.capabilities, self._location)
 
     def check_key(self, key: str) -> None:
-        if not key or len(key.encode()) > self._capabilities.max_key_bytes:
-            raise InvalidKey(f"{self._location}: {key[:40]!r} is empty or too long for a key")
+        require_key(key, self._location, fault_of_length(key, self._capabilities.max_key_bytes))
 
     def get(self, key: str) -> StoredObject:
         self.check_key(key)
@@ -296,7 +310,7 @@ class MemoryStorage:
             try:
                 return self.bucket.objects[key]
             except KeyError:
-                raise ObjectNotFound(f"{self._location}: no object {key}") from None
+                raise object_missing(key, self._location) from None
 
     def put(self, key: str, data: bytes, options: WriteOptions = PLAIN) -> ObjectInfo:
         info = ObjectInfo(
@@ -318,7 +332,7 @@ class MemoryStorage:
         self.require_bucket()
         data = b"".join(chunks)
         if size is not None and size != len(data):
-            raise StorageError(f"{self._location}: {key} came as {len(data)} bytes, promised were {size}")
+            raise wrong_size(key, self._location, f"{len(data)} bytes arrived, {size} were announced")
         return data
 
 
@@ -343,11 +357,11 @@ class MemoryUpload:
 
     def copy_part(self, number: int, source: Storage, key: str, *, offset: int, length: int) -> None:
         if not (self.storage.capabilities.part_copy and self.storage.can_copy_from(source)):
-            raise Unsupported(f"{self.storage.location}: no part copy from {source.location}")
+            raise no_part_copy(self.storage.location)
         self.storage.fault("copy_part", self.upload.key)
         data = self.storage.sibling(source).get(key).data[offset : offset + length]
         if len(data) != length:
-            raise StorageError(f"{source.location}: {key} ends before byte {offset + length}")
+            raise range_past_end(key, source.location, offset + length)
         self.put_part(number, data)
 
     def complete(self) -> ObjectInfo:
@@ -355,7 +369,7 @@ class MemoryUpload:
         with self.storage.service.lock:
             self.require_open()
             if not self.upload.parts:
-                raise StorageError(f"{self.storage.location}: {self.upload.key} has no parts")
+                raise upload_empty(self.upload.key, self.storage.location)
             self.forget()
             return self.storage.put(self.upload.key, self.joined(), self.upload.options)
 
@@ -366,7 +380,12 @@ class MemoryUpload:
 
     def require_open(self) -> None:
         if self.upload not in self.storage.bucket.uploads:
-            raise StorageError(f"{self.storage.location}: no such upload to {self.upload.key}")
+            raise StorageError(
+                "{place} has no such upload of {key!r}",
+                code="upload-missing",
+                key=self.upload.key,
+                place=self.storage.location,
+            )
 
     def joined(self) -> bytes:
         return b"".join(self.upload.parts[number] for number in sorted(self.upload.parts))

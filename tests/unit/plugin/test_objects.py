@@ -28,6 +28,7 @@ from mbk.ports.storage import (
     WriteOptions,
     ability,
 )
+from tests.raising import raised
 
 LOCATION = Location("acme", "acme:443", "b")
 
@@ -165,7 +166,7 @@ def test_an_object_that_is_too_large_is_refused_before_it_is_read() -> None:
         pytest.fail("the chunks were asked for")
         yield b""
 
-    with pytest.raises(StorageError, match="largest object"):
+    with raised(StorageError, "size-wrong", key="a"):
         opened(Wire(), max_object_size=10).write("a", chunks(), size=11)
 
 

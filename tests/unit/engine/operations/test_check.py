@@ -232,7 +232,7 @@ def test_who_may_not_delete_is_told_what_is_still_there() -> None:
     place.failing("backup storage", lambda: PermissionDenied("no deleting"), "delete")
     results = place.check()
     assert {"backup storage: delete", *COPIES} == failed(results)
-    assert "still there" in results["backup storage: delete"].detail
+    assert "no deleting" in results["backup storage: delete"].detail
     assert {key.partition("/mbk_check_")[0] for key in place.objects() if key not in place.before} == {
         "backups:backup"
     }

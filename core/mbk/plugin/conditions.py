@@ -1,0 +1,98 @@
+"""Conditions that storages of every kind meet, told by each of them alike. ``place`` is a `Place`, a location, a directory."""
+
+from __future__ import annotations
+
+from mbk.errors import BucketNotFound, DeleteFailed, ObjectExists, ObjectNotFound, StorageError, Unsupported
+from mbk.plugin.failures import BUCKET_MISSING, OBJECT_EXISTS, OBJECT_MISSING, facts_of
+from mbk.ports.storage import Capabilities, WriteOptions
+
+
+def bucket_missing(place: object) -> BucketNotFound:
+    return BucketNotFound(BUCKET_MISSING, code="bucket-missing", **facts_of(place))
+
+
+def object_missing(key: str, place: object) -> ObjectNotFound:
+    return ObjectNotFound(OBJECT_MISSING, code="object-missing", key=key, **facts_of(place))
+
+
+def object_exists(key: str, place: object) -> ObjectExists:
+    return ObjectExists(OBJECT_EXISTS, code="object-exists", key=key, **facts_of(place))
+
+
+def wrong_size(key: str, place: object, reason: str) -> StorageError:
+    """Of a write whose chunks hold another number of bytes than was announced, or than the service takes."""
+    return StorageError(
+        "cannot write {key!r} in {place}: {reason}",
+        code="size-wrong",
+        key=key,
+        reason=reason,
+        **facts_of(place),
+    )
+
+
+def range_past_end(key: str, place: object, end: int) -> StorageError:
+    return StorageError(
+        "object {key!r} in {place} ends before byte {end}",
+        code="range-past-end",
+        key=key,
+        end=end,
+        **facts_of(place),
+    )
+
+
+def upload_empty(key: str, place: object) -> StorageError:
+    return StorageError(
+        "the upload of {key!r} to {place} has no parts", code="upload-empty", key=key, **facts_of(place)
+    )
+
+
+def delete_failed(failures: dict[str, str], place: object) -> DeleteFailed:
+    """``failures`` as `DeleteFailed` has them; at least one."""
+    key, reason = next(iter(failures.items()))
+    return DeleteFailed(
+        "could not delete {count} objects from {place}, the first of them {key!r}: {reason}",
+        code="delete-failed",
+        failures=failures,
+        count=len(failures),
+        key=key,
+        reason=reason,
+        **facts_of(place),
+    )
+
+
+def require_options(options: WriteOptions, capabilities: Capabilities, storage: object) -> None:
+    """`Unsupported` for options that are set and not declared."""
+    if refused := options.chosen - capabilities.write_options:
+        raise Unsupported(
+            "{storage} does not support these write options: {options}",
+            code="options-unsupported",
+            storage=storage,
+            options=", ".join(sorted(refused)),
+        )
+
+
+def no_multipart(storage: object) -> Unsupported:
+    return Unsupported(
+        "{storage} does not support multipart uploads", code="multipart-unsupported", storage=storage
+    )
+
+
+def no_conditional_write(storage: object) -> Unsupported:
+    return Unsupported(
+        "{storage} does not support conditional writes", code="conditional-write-unsupported", storage=storage
+    )
+
+
+def no_part_copy(storage: object) -> Unsupported:
+    return Unsupported(
+        "{storage} does not support copying parts server side", code="part-copy-unsupported", storage=storage
+    )
+
+
+def no_copy_from(source: object, storage: object) -> Unsupported:
+    return Unsupported(
+        "{storage} cannot copy server side from {source}",
+        code="copy-source-unsupported",
+        storage=storage,
+        source=source,
+    )
