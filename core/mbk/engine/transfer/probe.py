@@ -128,7 +128,7 @@ class Probe:
             return "works"
         raise VerificationFailed(
             "{key} was overwritten by a write that must not overwrite",
-            code="conditional-write-ignored",
+            code="probe-overwritten",
             key=self.key,
         )
 
@@ -138,7 +138,7 @@ class Probe:
 
     def _part_copy(self) -> str:
         if not self.storage.capabilities.part_copy:
-            raise Unsupported("part copy is not supported", code="part-copy-unsupported")
+            raise Unsupported("part copy is not supported", code="probe-part-copy-unsupported")
         try:
             with self.storage.multipart(self.parts) as upload:
                 upload.copy_part(1, self.storage, self.key, offset=0, length=len(DATA))
@@ -149,7 +149,7 @@ class Probe:
             # Amazon documents ranges only for sources above 5 MB; the probe is smaller.
             raise Unsupported(
                 "refused for an object as small as the probe ({reason})",
-                code="part-copy-refused",
+                code="probe-part-copy-refused",
                 reason=error.message,
             ) from error
         return self._same(self.parts)

@@ -289,14 +289,22 @@ def test_a_plan_that_cannot_be_meant_is_refused(
 @pytest.mark.parametrize(
     ("value", "code", "facts"),
     [
-        ({}, "option-type-wrong", {"option": "mapping", "expected": "a list"}),
-        ([1], "option-type-wrong", {"option": "mapping[0]", "expected": "an object"}),
+        ({}, "option-type-wrong", {"option": "mapping"}),
+        ([1], "option-type-wrong", {"option": "mapping[0]"}),
         ([{"src": "a"}], "option-key-unknown", {"option": "mapping[0]", "key": "src"}),
-        ([{"source": 1}], "option-type-wrong", {"option": "mapping[0].source", "expected": "a string"}),
+        ([{"source": 1}], "option-type-wrong", {"option": "mapping[0].source"}),
         ([{"withProp": 1}], "option-type-wrong", {"option": "mapping[0].withProp"}),
         ([{"colls": [{}]}], "mapping-source-missing", {"mapping": "mapping[0].colls[0]"}),
-        ([{"colls": [{"source": "a", "override": {"shardNum": -1}}]}], "shard-number-invalid", {}),
-        ([{"colls": [{"source": "a", "override": {"shardNum": True}}]}], "shard-number-invalid", {}),
+        (
+            [{"colls": [{"source": "a", "override": {"shardNum": -1}}]}],
+            "shard-number-invalid",
+            {"option": "mapping[0].colls[0].override.shardNum"},
+        ),
+        (
+            [{"colls": [{"source": "a", "override": {"shardNum": True}}]}],
+            "shard-number-invalid",
+            {"option": "mapping[0].colls[0].override.shardNum"},
+        ),
     ],
 )
 def test_a_mapping_of_another_shape_is_refused_with_its_place(

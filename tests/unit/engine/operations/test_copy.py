@@ -91,8 +91,9 @@ def begun(storage: MemoryStorage, own: Manifest) -> Catalog:
 
 
 def test_what_l0compact_began_is_told_to_be_begun_anew_and_not_completed_by_create(world: World) -> None:
-    catalog = begun(world.backup, Manifest(name="half", id="7", command=L0COMPACT, source="nightly"))
-    remedy = "start over: mbk l0compact -n nightly -o half --force"
+    manifest = Manifest(name="half", id="7", command=L0COMPACT, source="nightly")
+    catalog, remedy = begun(world.backup, manifest), manifest.remedy("half")
+    assert "mbk l0compact -n nightly -o half --force" in remedy
     (summary,) = (item for item in catalog.summaries() if item.name == "half")
     assert summary.reason == f"{remedy}, or delete it"
     assert (incomplete(catalog, "half") or {})["reason"] == summary.reason

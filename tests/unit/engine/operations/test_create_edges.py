@@ -32,7 +32,7 @@ def test_another_root_path_than_milvus_own_is_told_apart_from_an_empty_one(world
     from mbk.testing import MemoryStorage
 
     world.storage = MemoryStorage(world.service, "milvus", root=root)
-    with raised(WrongStorage, "milvus-data-missing"):
+    with raised(WrongStorage, "milvus-data-missing", location=str(world.storage.location)):
         world.create()
 
 
@@ -43,7 +43,7 @@ def test_the_bucket_of_another_milvus_is_not_taken_for_this_ones(world: World) -
     other = MemoryStorage(world.service, "milvus", root="other/")
     other.write("other/insert_log/1/2/3/0/4", [b"x"], size=1)
     world.storage = other
-    with raised(WrongStorage, "milvus-data-foreign"):
+    with raised(WrongStorage, "milvus-data-foreign", location=str(other.location)):
         world.create()
     assert world.notices == []
 

@@ -112,8 +112,9 @@ def test_what_cannot_be_cut_exactly_is_refused_before_the_first_change() -> None
     world = backed_up_late()
     rewrite(world, without_channels)
     world.milvus.calls.clear()
-    with pytest.raises(UsageError, match=r"default\.docs: its 2 channels were flushed at different times"):
+    with raised(UsageError, "truncation-impossible", backup="nightly") as caught:
         world.restore(suffix="_cut", truncate=True)
+    assert str(caught.value.facts["reason"]).startswith("default.docs: its 2 channels")
     assert "create_collection" not in [call for call, _ in world.milvus.calls]
     world.restore(suffix="_all")
     assert len(world.milvus.visible_rows("docs_all")) == 7
@@ -122,5 +123,6 @@ def test_what_cannot_be_cut_exactly_is_refused_before_the_first_change() -> None
 def test_a_backup_without_lines_cannot_be_cut() -> None:
     world = backed_up_late()
     rewrite(world, lambda collection: collection.pop("channel_checkpoints"))
-    with raised(UsageError, "truncation-impossible"):
+    with raised(UsageError, "truncation-impossible", backup="nightly") as caught:
         world.restore(suffix="_cut", truncate=True)
+    assert str(caught.value.facts["reason"]).startswith("default.docs: the backup does not record")

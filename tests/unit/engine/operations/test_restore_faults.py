@@ -60,7 +60,7 @@ def test_the_segment_that_cannot_be_imported_is_found_and_named() -> None:
     bad = world.milvus.segments.persistent("default", "docs")[5].id
     failed = ImportState(ImportPhase.FAILED, reason="parse magic number failed")
     answering(world, lambda request: failed if holds(request, bad) else None)
-    with raised(ImportFailed, "import-failed", reason="parse magic number failed", segment=str(bad)):
+    with raised(ImportFailed, "import-failed", segment=str(bad), reason="parse magic number failed"):
         restore(world)
     assert "import-split" in world.notices
     assert world.milvus.names == {"default.docs"}
@@ -70,7 +70,7 @@ def test_the_segment_that_cannot_be_imported_is_found_and_named() -> None:
 def test_a_server_that_takes_none_of_the_segments_is_not_asked_about_each() -> None:
     world = filled(segments=32)
     answering(world, lambda _: ImportState(ImportPhase.FAILED, reason="no space left on device 7"))
-    with pytest.raises(ImportFailed, match="no space left"):
+    with raised(ImportFailed, "import-failed", reason="no space left on device 7"):
         restore(world)
     assert len(world.milvus.import_requests) < 16
 
@@ -130,8 +130,9 @@ def test_a_job_that_never_moves_is_given_up_with_its_segments_named(
     world = filled(features, segments=1)
     (segment,) = world.milvus.segments.persistent("default", "docs")
     answering(world, lambda _: ImportState(ImportPhase.UNCOMMITTED, 100))
-    with raised(ImportFailed, "import-no-progress", percent=100, segments=str(segment.id)):
+    with raised(ImportFailed, "import-no-progress", percent=100, segments=str(segment.id)) as caught:
         restore(world)
+    assert "commit" in str(caught.value.facts["waits"])
     assert ("default.docs_back" in world.milvus.names) is kept
     assert ("half-restored" in world.notices) is kept
 

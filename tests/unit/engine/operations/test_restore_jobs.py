@@ -15,6 +15,7 @@ from mbk.errors import (
 from mbk.ports.milvus.values import ImportPhase, ImportState
 from tests.fakes.milvus import V2_4
 from tests.fakes.world import Killed, Life, World
+from tests.raising import raised
 
 
 def test_a_restore_can_be_cut_at_the_flush() -> None:
@@ -85,7 +86,7 @@ def test_copies_that_did_not_arrive_are_noticed_before_the_collection_is_made() 
         return info
 
     world.storage.put = losing
-    with pytest.raises(VerificationFailed, match="is missing in memory://"):
+    with raised(VerificationFailed, "copied-object-missing"):
         world.restore(suffix="_back")
     assert "create_collection" not in [call for call, _ in world.milvus.calls]
     assert not world.staged
@@ -198,7 +199,7 @@ def test_a_collection_is_not_dropped_under_a_running_job() -> None:
         ImportState(ImportPhase.COMPLETED),
     ]
     _one_job_fails_while_another_runs(world, left)
-    with pytest.raises(ImportFailed, match="no room"):
+    with raised(ImportFailed, "import-failed", reason="no room"):
         world.restore(
             suffix="_back", limits={"max_segments": 1}, pace=ImportPace(first=0.001, last=0.001, attempts=1)
         )
@@ -210,7 +211,7 @@ def test_a_collection_is_not_dropped_under_a_running_job() -> None:
 def test_a_job_that_does_not_end_keeps_its_collection_for_the_next_run() -> None:
     world = World(same=True)
     _one_job_fails_while_another_runs(world, [ImportState(ImportPhase.RUNNING)])
-    with pytest.raises(ImportFailed, match="no room"):
+    with raised(ImportFailed, "import-failed", reason="no room"):
         world.restore(
             suffix="_back",
             limits={"max_segments": 1},

@@ -9,6 +9,7 @@ import pytest
 from mbk.errors import MilvusUnavailable
 from tests.fakes.milvus import V2_3, V2_4, V2_6
 from tests.fakes.world import World
+from tests.raising import raised
 
 
 def filled(features: frozenset[Any], *, same: bool = True, segments: int = 5) -> World:
@@ -26,7 +27,7 @@ def unreachable(world: World) -> None:
 
     def away(database: str, collection: str, *, rest: bool = False) -> Any:
         if rest:
-            raise MilvusUnavailable("Milvus' REST port at 127.0.0.1:1 does not answer")
+            raise MilvusUnavailable("Milvus' REST port at 127.0.0.1:1 does not answer", code="rest-away")
         return listed(database, collection)
 
     world.milvus.imports.jobs = away
@@ -90,7 +91,7 @@ def test_rest_that_does_not_answer_is_told_of_and_left_out() -> None:
 def test_rest_that_was_asked_for_must_answer() -> None:
     world = filled(V2_4)
     unreachable(world)
-    with pytest.raises(MilvusUnavailable, match="REST"):
+    with raised(MilvusUnavailable, "rest-away"):
         world.restore(suffix="_back", rest_import=True)
     assert world.milvus.names == {"default.docs"}
 

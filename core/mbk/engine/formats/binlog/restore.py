@@ -263,7 +263,7 @@ class CollectionRestorer:
         if not exact and not self.options.meta_only:
             notes = ("expected rows are an upper bound: the number of deleted rows is unknown",)
         elif present is not None and present != expected:
-            notes = (self._differ(task, present, expected),)
+            notes = (self._finish.rows_differ(task, present=present, expected=expected),)
         places = [place for _, place in (*data, *l0)]
         return CollectionOutcome(
             str(task.source),
@@ -276,22 +276,14 @@ class CollectionRestorer:
             notes=notes,
         )
 
-    def _differ(self, task: RestoreTask, present: int, expected: int) -> str:
-        note = f"the backup counted {expected} rows: was the collection being written to?"
-        self.run.notice(
-            "rows-differ",
-            "{collection} has {present} rows; {note}",
-            str(task.target),
-            present=present,
-            expected=expected,
-            note=note,
-        )
-        return note
+    @property
+    def _finish(self) -> Finish:
+        return Finish(self.milvus, self.run, self.options, self.context.pace)
 
     def _conclude(self, work: _Restoration, outcome: CollectionOutcome) -> CollectionOutcome:
         """Restores indexes and load state as requested; a loaded collection can then be counted, deletes included."""
         task = work.task
-        finish = Finish(self.milvus, self.run, self.options, self.context.pace)
+        finish = self._finish
         notes = (*outcome.notes, *dict.fromkeys(work.target.notes), *finish.run_all(task))
         counted = None if task.partial else self.rows.get(str(task.record.collection_id))
         exact = (
@@ -304,7 +296,7 @@ class CollectionRestorer:
             return replace(outcome, notes=notes)
         fresh = tuple(note for note in notes if note not in outcome.notes)
         if live != counted and counted is not None:
-            fresh = (self._differ(task, live, counted), *fresh)
+            fresh = (finish.rows_differ(task, present=live, expected=counted), *fresh)
         return replace(outcome, rows_expected=counted, rows_present=live, notes=fresh)
 
 
