@@ -42,7 +42,7 @@
     ├── Busy                        1  another run is writing this backup, or restoring into this collection
     └── Interrupted               130  Ctrl-C, SIGTERM or hang-up
 
-No message, argument or attribute of these ever holds a secret.
+No message, argument or attribute of an error ever contains a secret.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class Problem:
 
 
 class ConfigError(UsageError):
-    """The settings are wrong. ``problems`` holds all of them, never only the first."""
+    """The settings are wrong. ``problems`` lists all of them, never only the first."""
 
     def __init__(self, source: str, problems: Sequence[Problem], *, hint: str | None = None) -> None:
         self.source = source

@@ -56,7 +56,7 @@ _SETTINGS = (
     Key("server.tls_key", "PEM file of the private key"),
     Key("server.tls_client_ca", "PEM file of the authorities whose client certificates are required"),
     Key("server.max_body_size", "largest request body: bytes, or with K, M, G, T", p.size),
-    Key("server.jobs_file", "file that holds the jobs (SQLite); empty: `mbk/jobs.db` in the state directory"),
+    Key("server.jobs_file", "file with the jobs (SQLite); empty: `mbk/jobs.db` in the state directory"),
     Key("server.jobs_concurrency", "jobs that run at once", p.integer),
     Key("server.jobs_queue", "maximum number of waiting jobs; more are refused", p.integer),
     Key("server.jobs_keep_days", "days to keep finished jobs; 0: forever", p.integer),

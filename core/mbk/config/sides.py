@@ -89,7 +89,7 @@ def _rename(side: _Side, dialect: Dialect) -> None:
 
 
 def _borrow(primary: _Side, backup: _Side, dialect: Dialect) -> None:
-    """``use_iam: false`` alone is not a credential: classic files contain it. An explicit empty text is: it means none."""
+    """``use_iam: false`` alone is not a credential: classic files contain it. An explicit empty text means none."""
     if any(name in primary and primary[name].value is not False for name in _KINDS):
         return
     if any(name in backup and backup[name].value != _plain(primary.get(name)) for name in _ENDPOINT):

@@ -98,7 +98,7 @@ class EmbeddedMilvus:
 
     @property
     def storage_root(self) -> Path:
-        """On local storage the directory that holds ``insert_log``; on S3 only the server's own scratch files."""
+        """On local storage the directory that contains ``insert_log``; on S3 only the server's own scratch files."""
         return self.home / "data"
 
     @property

@@ -18,7 +18,7 @@ from mbk.milvus.features import is_release
 from mbk.milvus.proto import MilvusServiceStub, common, grpc, milvus
 from mbk.model.records import DEFAULT_DATABASE
 
-#: A server that is there answers a greeting in milliseconds; nobody should wait longer for one that is not.
+#: A running server answers the first call in milliseconds; for one that is down this is long enough to wait.
 CONNECT_SECONDS = 10.0
 CALL_SECONDS = 180.0
 SDK_TYPE = "BackupToolCustomSDK"

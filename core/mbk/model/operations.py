@@ -25,7 +25,7 @@ Written = Literal["milvus", "storage", "backup", "other backup", "cloud"]
 class Question:
     """The confirmation before something is destroyed, and why ``--yes`` is required without a terminal.
 
-    ``{targets}`` in the text stands for the collections of the plan, which is made first; without any, nothing is asked.
+    ``{targets}`` in the text is replaced by the collections of the plan, which is made first; without any, nothing is asked.
     """
 
     text: str

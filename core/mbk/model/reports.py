@@ -90,7 +90,7 @@ class TransferStats:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """The result of a command that works on collections. ``location`` is where the backup lies, without credentials."""
+    """The result of a command that works on collections. ``location`` is the location of the backup, without credentials."""
 
     command: str
     name: str

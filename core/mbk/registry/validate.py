@@ -97,7 +97,7 @@ _PARAMETERS_OF_V2 = {
 
 
 def check_storage(storage: object) -> None:
-    """Raises `Invalid` for what is no storage, and for one that was written for version 1 of the storage port."""
+    """Raises `Invalid` for an object that is not a storage, or a storage for version 1 of the storage port."""
     from mbk.ports.storage import PORT_VERSION, Storage
 
     members = {name for role in Storage.__mro__[:-1] for name in vars(role) if not name.startswith("_")}
@@ -106,8 +106,8 @@ def check_storage(storage: object) -> None:
     if old and set(missing) <= {"list_level"}:
         changes = ", ".join([*(f"{name}({_PARAMETERS_OF_V2[name]}=)" for name in old), *missing])
         raise Invalid(
-            f"it was written for version 1 of the storage port, and this mbk has version {PORT_VERSION}: add "
-            f"{changes} (docs/how-to/write-a-plugin.md tells how), or install the plugin's newer version"
+            f"it was written for version 1 of the storage port, this mbk has version {PORT_VERSION}: add "
+            f"{changes} (see docs/how-to/write-a-plugin.md), or install the plugin's newer version"
         )
     if missing:
         raise Invalid(f"open() returned an object without {', '.join(missing)}")

@@ -76,7 +76,7 @@ def _add_insert(found: SegmentPlaces, entry: ObjectInfo) -> None:
     place.objects += 1
     place.size += entry.size
     found.siblings.setdefault(place.parent, set()).add(str(segment))
-    # The directory of a group is no segment for those beside it.
+    # The directory of a group counts as a foreign entry for segments beside it.
     above, _, group = place.parent.rstrip("/").rpartition("/")
     found.siblings.setdefault(f"{above}/", set()).add(group)
 
