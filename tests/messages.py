@@ -68,6 +68,10 @@ def _of(module: Module) -> Iterator[Message]:
             sentence, told = _text(node.args[0]), _text(hint) if hint else None
             facts = {key for key in given if key not in NO_FACTS}
             yield Message(code or "", name, sentence, told, place, _blanks(sentence, told, facts, given))
+        elif name == "WireError" and len(node.args) >= 2:
+            code, hint = _text(given["code"]) if "code" in given else "", given.get("hint")
+            kind, reason = ast.unparse(node.args[0]), f"cannot …: {_text(node.args[1])}"
+            yield Message(code or "", kind, reason, _text(hint) if hint else None, place)
 
 
 def _blanks(

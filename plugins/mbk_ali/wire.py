@@ -11,7 +11,8 @@ from typing import Any
 from oss2.exceptions import OssError  # noqa: TID253  loaded only with an opened storage
 from oss2.models import PartInfo  # noqa: TID253  loaded only with an opened storage
 
-from mbk.errors import StorageError, StorageUnavailable, TransferInterrupted, Unsupported
+from mbk.errors import StorageError, TransferInterrupted, Unsupported
+from mbk.plugin.conditions import error_in_success
 from mbk.plugin.external import external_spec, external_uri_by_key
 from mbk.plugin.headers import class_of, info_of, receipt_of, required
 from mbk.plugin.keys import fault_of_path
@@ -205,13 +206,7 @@ def _require_result(answer: Any, element: str) -> None:
         return
     if b"<Error>" in body:
         told = re.search(rb"<Message>([^<]*)", body)
-        message = told[1].decode(errors="replace") if told else "no reason given"
-        raise WireError(
-            StorageUnavailable,
-            "the service began to answer and then failed: {message}",
-            code="failed-after-success",
-            message=message,
-        )
+        raise error_in_success(told[1].decode(errors="replace") if told else "no reason given")
     raise WireError(
         Unsupported, "the answer has no {element}: is it OSS?", code="service-unknown", element=element
     )

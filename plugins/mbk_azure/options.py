@@ -42,7 +42,7 @@ def require_encrypted(answer: Mapping[str, Any], options: WriteOptions) -> None:
         raise WireError(
             Unsupported,
             "the service ignored encryption scope {scope!r} and wrote without it",
-            code="encryption-ignored",
+            code="encryption-scope-ignored",
             scope=options.encryption_key,
         )
 

@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import requests
 
 from mbk.errors import StorageUnavailable
+from mbk.plugin.conditions import error_in_success
 from mbk.plugin.wire import Marker, Part, Unfinished, Upload, WireError
 
 
@@ -63,12 +64,7 @@ def parsed(answer: requests.Response) -> ElementTree.Element:
     except ElementTree.ParseError as exc:
         raise WireError(StorageUnavailable, "the answer is not XML", code="answer-unreadable") from exc
     if root.tag.rpartition("}")[2] == "Error":
-        raise WireError(
-            StorageUnavailable,
-            "the service reported success, and in it error {error}",
-            code="error-in-success",
-            error=_text(root, "Code"),
-        )
+        raise error_in_success(_text(root, "Code"))
     return root
 
 

@@ -123,7 +123,7 @@ def test_an_encryption_scope_that_is_ignored_is_found_out(accounts: Accounts, pr
         lambda: storage.copy(storage, "options/from", "options/copied", options=options),
     ):
         before = len(proxy.requests)
-        with raised(Unsupported, "encryption-ignored", scope="a-scope"):
+        with raised(Unsupported, "encryption-scope-ignored", scope="a-scope"):
             call()
         assert proxy.requests[before].headers["x-ms-encryption-scope"] == "a-scope"
 

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from mbk.errors import BucketNotFound, DeleteFailed, ObjectExists, ObjectNotFound, StorageError, Unsupported
-from mbk.plugin.failures import BUCKET_MISSING, OBJECT_EXISTS, OBJECT_MISSING, facts_of
+from mbk.errors import (
+    BucketNotFound,
+    DeleteFailed,
+    ObjectExists,
+    ObjectNotFound,
+    StorageError,
+    StorageUnavailable,
+    Unsupported,
+)
+from mbk.plugin.failures import BUCKET_MISSING, OBJECT_EXISTS, OBJECT_MISSING, WireError, facts_of
 from mbk.ports.storage import Capabilities, WriteOptions
 
 
@@ -69,6 +77,16 @@ def require_options(options: WriteOptions, capabilities: Capabilities, storage: 
             storage=storage,
             options=", ".join(sorted(refused)),
         )
+
+
+def error_in_success(error: str) -> WireError:
+    """Of an answer that began before the work was done."""
+    return WireError(
+        StorageUnavailable,
+        "the service reported success, but its answer contains an error: {error}",
+        code="error-in-success",
+        error=error,
+    )
 
 
 def no_multipart(storage: object) -> Unsupported:

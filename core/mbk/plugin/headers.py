@@ -26,7 +26,7 @@ def required(answer: Mapping[str, Any], member: str) -> Any:
     value = answer.get(member)
     if value is None or value == "":
         raise WireError(
-            StorageUnavailable, "the answer has no {member}", code="answer-incomplete", member=member
+            StorageUnavailable, "the answer has no {member}", code="member-missing", member=member
         )
     return value
 
