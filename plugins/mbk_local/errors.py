@@ -7,16 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mbk.errors import (
-    InvalidKey,
-    MbkError,
-    ObjectNotFound,
-    PermissionDenied,
-    StorageError,
-    StorageFull,
-    StorageUnavailable,
-    Throttled,
-)
+from mbk import errors as ours
 
 _FULL = "free some space there, or raise the quota"
 _RIGHTS = "give the user that runs mbk read and write access"
@@ -25,37 +16,37 @@ ONE_NAME = "a file system cannot hold an object and objects below it under one n
 _SHARE = "check that the disk or the network share is still there"
 _BUSY = "lower the concurrency, or raise the limit (ulimit -n)"
 
-MEANINGS: dict[str, tuple[type[MbkError], str]] = {
-    "ENOENT": (ObjectNotFound, ""),
-    "ENOSPC": (StorageFull, _FULL),
-    "EDQUOT": (StorageFull, _FULL),
-    "EFBIG": (StorageFull, "the file system or a limit (ulimit -f) allows no file of this size"),
-    "EACCES": (PermissionDenied, _RIGHTS),
-    "EPERM": (PermissionDenied, _RIGHTS),
-    "EROFS": (PermissionDenied, "the file system is mounted read-only"),
-    "ENAMETOOLONG": (InvalidKey, _NAME),
-    "EILSEQ": (InvalidKey, _NAME),
-    "ELOOP": (InvalidKey, "symbolic links are not followed"),
-    "EISDIR": (InvalidKey, ONE_NAME),
-    "ENOTDIR": (InvalidKey, ONE_NAME),
-    "EMFILE": (Throttled, _BUSY),
-    "ENFILE": (Throttled, _BUSY),
-    "EBUSY": (Throttled, _BUSY),
-    "EAGAIN": (Throttled, _BUSY),
-    "EIO": (StorageUnavailable, _SHARE),
-    "ENXIO": (StorageUnavailable, _SHARE),
-    "ENODEV": (StorageUnavailable, _SHARE),
-    "ESTALE": (StorageUnavailable, _SHARE),
-    "ENOTCONN": (StorageUnavailable, _SHARE),
-    "ETIMEDOUT": (StorageUnavailable, _SHARE),
-    "EHOSTDOWN": (StorageUnavailable, _SHARE),
-    "EHOSTUNREACH": (StorageUnavailable, _SHARE),
-    "EREMOTEIO": (StorageUnavailable, _SHARE),
+MEANINGS: dict[str, tuple[type[ours.MbkError], str]] = {
+    "ENOENT": (ours.ObjectNotFound, ""),
+    "ENOSPC": (ours.StorageFull, _FULL),
+    "EDQUOT": (ours.StorageFull, _FULL),
+    "EFBIG": (ours.StorageFull, "the file system or a limit (ulimit -f) allows no file of this size"),
+    "EACCES": (ours.PermissionDenied, _RIGHTS),
+    "EPERM": (ours.PermissionDenied, _RIGHTS),
+    "EROFS": (ours.PermissionDenied, "the file system is mounted read-only"),
+    "ENAMETOOLONG": (ours.InvalidKey, _NAME),
+    "EILSEQ": (ours.InvalidKey, _NAME),
+    "ELOOP": (ours.InvalidKey, "symbolic links are not followed"),
+    "EISDIR": (ours.InvalidKey, ONE_NAME),
+    "ENOTDIR": (ours.InvalidKey, ONE_NAME),
+    "EMFILE": (ours.Throttled, _BUSY),
+    "ENFILE": (ours.Throttled, _BUSY),
+    "EBUSY": (ours.Throttled, _BUSY),
+    "EAGAIN": (ours.Throttled, _BUSY),
+    "EIO": (ours.StorageUnavailable, _SHARE),
+    "ENXIO": (ours.StorageUnavailable, _SHARE),
+    "ENODEV": (ours.StorageUnavailable, _SHARE),
+    "ESTALE": (ours.StorageUnavailable, _SHARE),
+    "ENOTCONN": (ours.StorageUnavailable, _SHARE),
+    "ETIMEDOUT": (ours.StorageUnavailable, _SHARE),
+    "EHOSTDOWN": (ours.StorageUnavailable, _SHARE),
+    "EHOSTUNREACH": (ours.StorageUnavailable, _SHARE),
+    "EREMOTEIO": (ours.StorageUnavailable, _SHARE),
 }
 
 
-def translated(error: OSError, subject: str) -> MbkError:
-    kind, hint = MEANINGS.get(errno.errorcode.get(error.errno or 0, ""), (StorageError, ""))
+def translated(error: OSError, subject: str) -> ours.MbkError:
+    kind, hint = MEANINGS.get(errno.errorcode.get(error.errno or 0, ""), (ours.StorageError, ""))
     reason = os.strerror(error.errno) if error.errno else str(error)
     return kind(
         "{path}: {reason}", hint=hint or None, path=subject, reason=f"{reason[:1].lower()}{reason[1:]}"
@@ -67,7 +58,7 @@ def translating(subject: object) -> Iterator[None]:
     """Around calls of the operating system only, never around a caller's code, whose errors are its own."""
     try:
         yield
-    except MbkError:
+    except ours.MbkError:
         raise
     except OSError as exc:
         raise translated(exc, str(subject)) from exc

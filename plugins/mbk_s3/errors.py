@@ -9,135 +9,117 @@ import urllib3.exceptions as http
 from botocore import exceptions as sdk  # noqa: TID253  loaded only with an opened storage
 from botocore.parsers import ResponseParserError  # noqa: TID253  loaded only with an opened storage
 
-from mbk.errors import (
-    AuthenticationFailed,
-    BucketNotFound,
-    InvalidKey,
-    MbkError,
-    MissingDependency,
-    ObjectArchived,
-    ObjectExists,
-    ObjectNotFound,
-    PermissionDenied,
-    StorageError,
-    StorageFull,
-    StorageUnavailable,
-    Throttled,
-    TransferInterrupted,
-    Unreachable,
-    Unsupported,
-    UsageError,
-)
+from mbk import errors as ours
 from mbk.plugin.failures import Translation, is_lasting, kind_of_class, one_line, words_of_system
 
 #: What is translated. Anything else, such as an exception of the caller's own iterable, is not ours to touch.
 FOREIGN = (sdk.BotoCoreError, sdk.ClientError, ResponseParserError, http.HTTPError, OSError, ValueError)
 
 #: By the code that the service puts into its answer: S3's, then those of MinIO, Ceph, Swift and STS.
-BY_CODE: dict[str, type[MbkError]] = {
-    "NoSuchBucket": BucketNotFound,
-    "NoSuchKey": ObjectNotFound,
-    "NoSuchVersion": ObjectNotFound,
-    "NoSuchUpload": ObjectNotFound,
-    "404": ObjectNotFound,
-    "AccessDenied": PermissionDenied,
-    "AllAccessDisabled": PermissionDenied,
-    "AccountProblem": PermissionDenied,
-    "InvalidObjectState": ObjectArchived,
-    "ObjectNotInActiveTierError": ObjectArchived,
-    "403": PermissionDenied,
-    "401": AuthenticationFailed,
-    "Unauthorized": AuthenticationFailed,
-    "InvalidAccessKeyId": AuthenticationFailed,
-    "SignatureDoesNotMatch": AuthenticationFailed,
-    "AuthorizationHeaderMalformed": AuthenticationFailed,
-    "AuthorizationQueryParametersError": AuthenticationFailed,
-    "InvalidClientTokenId": AuthenticationFailed,
-    "InvalidIdentityToken": AuthenticationFailed,
-    "InvalidToken": AuthenticationFailed,
-    "InvalidTokenId": AuthenticationFailed,
-    "ExpiredToken": AuthenticationFailed,
-    "ExpiredTokenException": AuthenticationFailed,
-    "TokenRefreshRequired": AuthenticationFailed,
-    "RequestTimeTooSkewed": AuthenticationFailed,
-    "RequestExpired": AuthenticationFailed,
-    "NotSignedUp": AuthenticationFailed,
-    "412": ObjectExists,
-    "PreconditionFailed": ObjectExists,
-    "429": Throttled,
-    "SlowDown": Throttled,
-    "SlowDownRead": Throttled,
-    "SlowDownWrite": Throttled,
-    "Throttling": Throttled,
-    "ThrottlingException": Throttled,
-    "TooManyRequests": Throttled,
-    "RequestLimitExceeded": Throttled,
-    "BandwidthLimitExceeded": Throttled,
-    "ConditionalRequestConflict": Throttled,
-    "OperationAborted": Throttled,
-    "BadDigest": TransferInterrupted,
-    "IncompleteBody": TransferInterrupted,
-    "RequestTimeout": TransferInterrupted,
-    "XAmzContentChecksumMismatch": TransferInterrupted,
-    "XAmzContentSHA256Mismatch": TransferInterrupted,
-    "InvalidDigest": TransferInterrupted,
-    "KeyTooLongError": InvalidKey,
-    "InvalidURI": InvalidKey,
-    "XMinioInvalidObjectName": InvalidKey,
-    "XMinioInvalidResourceName": InvalidKey,
-    "XMinioObjectExistsAsDirectory": InvalidKey,
-    "XMinioParentIsObject": InvalidKey,
-    "501": Unsupported,
-    "NotImplemented": Unsupported,
-    "MethodNotAllowed": Unsupported,
-    "405": Unsupported,
-    "507": StorageFull,
-    "InsufficientCapacity": StorageFull,
-    "QuotaExceeded": StorageFull,
-    "XMinioStorageFull": StorageFull,
-    "XMinioAdminBucketQuotaExceeded": StorageFull,
-    "InvalidStorageClass": Unsupported,
-    "ObjectLockConfigurationNotFoundError": Unsupported,
-    "EntityTooLarge": StorageError,
+BY_CODE: dict[str, type[ours.MbkError]] = {
+    "NoSuchBucket": ours.BucketNotFound,
+    "NoSuchKey": ours.ObjectNotFound,
+    "NoSuchVersion": ours.ObjectNotFound,
+    "NoSuchUpload": ours.ObjectNotFound,
+    "404": ours.ObjectNotFound,
+    "AccessDenied": ours.PermissionDenied,
+    "AllAccessDisabled": ours.PermissionDenied,
+    "AccountProblem": ours.PermissionDenied,
+    "InvalidObjectState": ours.ObjectArchived,
+    "ObjectNotInActiveTierError": ours.ObjectArchived,
+    "403": ours.PermissionDenied,
+    "401": ours.AuthenticationFailed,
+    "Unauthorized": ours.AuthenticationFailed,
+    "InvalidAccessKeyId": ours.AuthenticationFailed,
+    "SignatureDoesNotMatch": ours.AuthenticationFailed,
+    "AuthorizationHeaderMalformed": ours.AuthenticationFailed,
+    "AuthorizationQueryParametersError": ours.AuthenticationFailed,
+    "InvalidClientTokenId": ours.AuthenticationFailed,
+    "InvalidIdentityToken": ours.AuthenticationFailed,
+    "InvalidToken": ours.AuthenticationFailed,
+    "InvalidTokenId": ours.AuthenticationFailed,
+    "ExpiredToken": ours.AuthenticationFailed,
+    "ExpiredTokenException": ours.AuthenticationFailed,
+    "TokenRefreshRequired": ours.AuthenticationFailed,
+    "RequestTimeTooSkewed": ours.AuthenticationFailed,
+    "RequestExpired": ours.AuthenticationFailed,
+    "NotSignedUp": ours.AuthenticationFailed,
+    "412": ours.ObjectExists,
+    "PreconditionFailed": ours.ObjectExists,
+    "429": ours.Throttled,
+    "SlowDown": ours.Throttled,
+    "SlowDownRead": ours.Throttled,
+    "SlowDownWrite": ours.Throttled,
+    "Throttling": ours.Throttled,
+    "ThrottlingException": ours.Throttled,
+    "TooManyRequests": ours.Throttled,
+    "RequestLimitExceeded": ours.Throttled,
+    "BandwidthLimitExceeded": ours.Throttled,
+    "ConditionalRequestConflict": ours.Throttled,
+    "OperationAborted": ours.Throttled,
+    "BadDigest": ours.TransferInterrupted,
+    "IncompleteBody": ours.TransferInterrupted,
+    "RequestTimeout": ours.TransferInterrupted,
+    "XAmzContentChecksumMismatch": ours.TransferInterrupted,
+    "XAmzContentSHA256Mismatch": ours.TransferInterrupted,
+    "InvalidDigest": ours.TransferInterrupted,
+    "KeyTooLongError": ours.InvalidKey,
+    "InvalidURI": ours.InvalidKey,
+    "XMinioInvalidObjectName": ours.InvalidKey,
+    "XMinioInvalidResourceName": ours.InvalidKey,
+    "XMinioObjectExistsAsDirectory": ours.InvalidKey,
+    "XMinioParentIsObject": ours.InvalidKey,
+    "501": ours.Unsupported,
+    "NotImplemented": ours.Unsupported,
+    "MethodNotAllowed": ours.Unsupported,
+    "405": ours.Unsupported,
+    "507": ours.StorageFull,
+    "InsufficientCapacity": ours.StorageFull,
+    "QuotaExceeded": ours.StorageFull,
+    "XMinioStorageFull": ours.StorageFull,
+    "XMinioAdminBucketQuotaExceeded": ours.StorageFull,
+    "InvalidStorageClass": ours.Unsupported,
+    "ObjectLockConfigurationNotFoundError": ours.Unsupported,
+    "EntityTooLarge": ours.StorageError,
 }
 
 #: By the SDK's exception, the nearest ancestor first. What is not here was our mistake: `StorageError`.
-BY_CLASS: dict[type[BaseException], type[MbkError]] = {
-    sdk.ConnectionError: StorageUnavailable,
-    sdk.ProxyConnectionError: StorageUnavailable,
-    sdk.ConnectionClosedError: StorageUnavailable,
-    sdk.ReadTimeoutError: StorageUnavailable,
-    sdk.HTTPClientError: StorageUnavailable,
-    sdk.ResponseStreamingError: TransferInterrupted,
-    sdk.IncompleteReadError: TransferInterrupted,
-    sdk.ChecksumError: TransferInterrupted,
-    sdk.FlexibleChecksumError: TransferInterrupted,
-    sdk.CapacityNotAvailableError: Throttled,
-    sdk.NoCredentialsError: AuthenticationFailed,
-    sdk.NoAuthTokenError: AuthenticationFailed,
-    sdk.PartialCredentialsError: AuthenticationFailed,
-    sdk.CredentialRetrievalError: AuthenticationFailed,
-    sdk.TokenRetrievalError: AuthenticationFailed,
-    sdk.UnknownCredentialError: AuthenticationFailed,
-    sdk.RefreshWithMFAUnsupportedError: AuthenticationFailed,
-    sdk.MetadataRetrievalError: AuthenticationFailed,
-    sdk.SSOError: AuthenticationFailed,
-    sdk.LoginError: AuthenticationFailed,
-    sdk.ProfileNotFound: UsageError,
-    sdk.ConfigNotFound: UsageError,
-    sdk.ConfigParseError: UsageError,
-    sdk.InvalidConfigError: UsageError,
-    sdk.InvalidRegionError: UsageError,
-    sdk.UnknownRegionError: UsageError,
-    sdk.NoRegionError: UsageError,
-    sdk.InvalidProxiesConfigError: UsageError,
-    sdk.InvalidIMDSEndpointError: UsageError,
-    sdk.InvalidIMDSEndpointModeError: UsageError,
-    sdk.MissingDependencyException: MissingDependency,
-    ResponseParserError: StorageUnavailable,
-    http.HTTPError: StorageUnavailable,
-    OSError: StorageUnavailable,
-    UnicodeEncodeError: InvalidKey,
+BY_CLASS: dict[type[BaseException], type[ours.MbkError]] = {
+    sdk.ConnectionError: ours.StorageUnavailable,
+    sdk.ProxyConnectionError: ours.StorageUnavailable,
+    sdk.ConnectionClosedError: ours.StorageUnavailable,
+    sdk.ReadTimeoutError: ours.StorageUnavailable,
+    sdk.HTTPClientError: ours.StorageUnavailable,
+    sdk.ResponseStreamingError: ours.TransferInterrupted,
+    sdk.IncompleteReadError: ours.TransferInterrupted,
+    sdk.ChecksumError: ours.TransferInterrupted,
+    sdk.FlexibleChecksumError: ours.TransferInterrupted,
+    sdk.CapacityNotAvailableError: ours.Throttled,
+    sdk.NoCredentialsError: ours.AuthenticationFailed,
+    sdk.NoAuthTokenError: ours.AuthenticationFailed,
+    sdk.PartialCredentialsError: ours.AuthenticationFailed,
+    sdk.CredentialRetrievalError: ours.AuthenticationFailed,
+    sdk.TokenRetrievalError: ours.AuthenticationFailed,
+    sdk.UnknownCredentialError: ours.AuthenticationFailed,
+    sdk.RefreshWithMFAUnsupportedError: ours.AuthenticationFailed,
+    sdk.MetadataRetrievalError: ours.AuthenticationFailed,
+    sdk.SSOError: ours.AuthenticationFailed,
+    sdk.LoginError: ours.AuthenticationFailed,
+    sdk.ProfileNotFound: ours.UsageError,
+    sdk.ConfigNotFound: ours.UsageError,
+    sdk.ConfigParseError: ours.UsageError,
+    sdk.InvalidConfigError: ours.UsageError,
+    sdk.InvalidRegionError: ours.UsageError,
+    sdk.UnknownRegionError: ours.UsageError,
+    sdk.NoRegionError: ours.UsageError,
+    sdk.InvalidProxiesConfigError: ours.UsageError,
+    sdk.InvalidIMDSEndpointError: ours.UsageError,
+    sdk.InvalidIMDSEndpointModeError: ours.UsageError,
+    sdk.MissingDependencyException: ours.MissingDependency,
+    ResponseParserError: ours.StorageUnavailable,
+    http.HTTPError: ours.StorageUnavailable,
+    OSError: ours.StorageUnavailable,
+    UnicodeEncodeError: ours.InvalidKey,
 }
 
 HINTS: dict[str, str] = {
@@ -168,25 +150,25 @@ def status_of(exc: sdk.ClientError) -> int:
     return int(metadata.get("HTTPStatusCode") or 0)
 
 
-def _kind(exc: BaseException) -> type[MbkError]:
+def _kind(exc: BaseException) -> type[ours.MbkError]:
     if isinstance(exc, sdk.ClientError):
         if exc.operation_name.startswith("AssumeRole"):
-            return AuthenticationFailed
+            return ours.AuthenticationFailed
         if code_of(exc) == "InvalidArgument" and "object name" in reason(exc).lower():
-            return InvalidKey
+            return ours.InvalidKey
         if code_of(exc) == "InvalidRequest" and "objectlock" in reason(exc).lower().replace(" ", ""):
-            return Unsupported
+            return ours.Unsupported
         return BY_CODE.get(code_of(exc)) or _by_status(status_of(exc))
     if isinstance(exc, sdk.SSLError | http.SSLError) and is_lasting(exc):
-        return Unreachable
+        return ours.Unreachable
     if type(exc) is sdk.HTTPClientError and not isinstance(exc.kwargs.get("error"), OSError | http.HTTPError):
-        return StorageError
+        return ours.StorageError
     return kind_of_class(exc, BY_CLASS)
 
 
-def _by_status(status: int) -> type[MbkError]:
+def _by_status(status: int) -> type[ours.MbkError]:
     kind = BY_CODE.get(str(status))
-    return kind or (StorageUnavailable if status >= 500 else StorageError)
+    return kind or (ours.StorageUnavailable if status >= 500 else ours.StorageError)
 
 
 def reason(exc: BaseException) -> str:

@@ -162,10 +162,10 @@ def test_what_breaks_inside_a_body_is_an_interrupted_transfer() -> None:
 
 def test_the_message_names_key_bucket_and_endpoint_on_one_line() -> None:
     ours = translate(answered("SomethingNew", 400, "first\n  second"), PLACE, "read", "some/key")
-    assert str(ours) == (
-        "cannot read 'some/key' in bucket 'a-bucket' at oss-cn-hangzhou.aliyuncs.com:443: "
-        "first second (SomethingNew)"
-    )
+    told = {"key": "some/key", "bucket": "a-bucket", "endpoint": "oss-cn-hangzhou.aliyuncs.com:443"}
+    assert {**ours.facts, **told, "reason": "first second (SomethingNew)"} == ours.facts
+    assert [fact for fact in told.values() if fact not in str(ours)] == []
+    assert "\n" not in str(ours)
 
 
 def test_an_error_of_the_callers_own_passes_unchanged() -> None:

@@ -21,6 +21,7 @@ from mbk.model.selection import CollectionName
 from mbk.ports.storage import Capabilities
 from tests.fakes.rows import position
 from tests.fixtures.backups import worked_example as example
+from tests.raising import raised
 
 
 @st.composite
@@ -67,9 +68,17 @@ def test_bytes_that_are_no_position_never_raise_anything_else(data: bytes) -> No
         assert timestamp(base64.b64encode(data).decode()) >= 0
 
 
-@pytest.mark.parametrize("text", ["", "!", "AAA", "CgNhYmM="])
-def test_what_is_no_position_is_an_invalid_backup(text: str) -> None:
-    with pytest.raises(InvalidBackup, match="channel checkpoint"):
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("", "checkpoint-without-timestamp"),
+        ("!", "checkpoint-damaged"),
+        ("AAA", "checkpoint-damaged"),
+        ("CgNhYmM=", "checkpoint-without-timestamp"),
+    ],
+)
+def test_what_is_no_position_is_an_invalid_backup(text: str, code: str) -> None:
+    with raised(InvalidBackup, code):
         timestamp(text)
 
 

@@ -171,10 +171,10 @@ def test_an_answer_that_cannot_be_parsed_is_worth_another_try() -> None:
 
 def test_the_message_names_key_bucket_and_endpoint_on_one_line() -> None:
     ours = translate(answered("SomethingNew", 400, "first\n  second"), PLACE, "read", "some/key")
-    assert (
-        str(ours)
-        == "cannot read 'some/key' in bucket 'a-bucket' at localhost:9000: first second (SomethingNew)"
-    )
+    told = {"key": "some/key", "bucket": "a-bucket", "endpoint": "localhost:9000"}
+    assert {**ours.facts, **told, "reason": "first second (SomethingNew)"} == ours.facts
+    assert [fact for fact in told.values() if fact not in str(ours)] == []
+    assert "\n" not in str(ours)
 
 
 def test_an_error_of_the_callers_own_passes_unchanged() -> None:
