@@ -23,7 +23,7 @@ def is_hidden(properties: Any) -> bool:
 
 def require_object(properties: Any) -> None:
     if is_hidden(properties):
-        raise WireError(ObjectNotFound, "it is a directory, not an object")
+        raise WireError(ObjectNotFound, "it is a directory, not an object", code="key-is-directory")
 
 
 def info_of(key: str, properties: Any) -> ObjectInfo:

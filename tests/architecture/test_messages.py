@@ -18,9 +18,9 @@ def test_a_message_that_we_make_has_a_code() -> None:
 
 
 def test_a_code_has_one_sentence() -> None:
-    sentences: defaultdict[str, set[str | None]] = defaultdict(set)
+    sentences: defaultdict[str, set[str]] = defaultdict(set)
     for message in messages():
-        if message.code:
+        if message.code and message.sentence:
             sentences[message.code].add(message.sentence)
     assert {code: texts for code, texts in sentences.items() if len(texts) > 1} == {}
 

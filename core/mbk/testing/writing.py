@@ -54,7 +54,7 @@ class Writing(Kit):
         for good in (0, 1, MORE_THAN_A_PART // MIB):
             for size in ((good + 1) * MIB, None):
                 for key in ("there", "new"):
-                    for error in (Broken(), ObjectNotFound("the source vanished")):
+                    for error in (Broken(), ObjectNotFound("the source vanished", code="source-vanished")):
                         with pytest.raises(type(error)) as caught:
                             storage.write(prefix + key, _breaking(good, error), size=size)
                         assert caught.value is error

@@ -32,4 +32,4 @@ def notice_unmatched(run: Run, option: str, item: str) -> None:
 
 
 def notice_bucket_missing(run: Run, error: MbkError) -> None:
-    run.notice("bucket-missing", "{reason}: it will be created", reason=error.message)
+    run.notice("bucket-will-be-created", "{reason}: it will be created", reason=error.message)
