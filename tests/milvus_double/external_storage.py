@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 from mbk.ports.storage import Storage
@@ -98,16 +99,17 @@ class ExternalStorages:
                 return storage
         if isinstance(self.own, MemoryStorage):
             return MemoryStorage(self.own.service, bucket)
-        settings: Any = getattr(self.own, "settings", None)
+        # A vendor's storage is made of its settings, by its plugin; the port does not say so.
+        wire: Any = getattr(self.own, "wrapped", None)
+        settings: Any = getattr(wire, "settings", None)
         if settings is None:
             raise invalid(f"bucket {bucket} cannot be reached")
         changed: dict[str, object] = {"bucket": bucket, "root": ""}
         if extfs.get("access_key_id"):
             changed["access_key_id"] = extfs["access_key_id"]
             changed["secret_access_key"] = type(settings.secret_access_key)(extfs.get("access_key_value", ""))
-        # Every storage of ours is made of its settings; the port does not say so.
-        make: Any = type(self.own)
-        opened: Storage = make(settings.model_copy(update=changed))
+        plugin: Any = import_module(f"{type(wire).__module__.partition('.')[0]}.storage")
+        opened: Storage = plugin.open_storage(settings.model_copy(update=changed))
         self.known.append(opened)
         return opened
 
