@@ -141,10 +141,10 @@ def test_failures_name_what_could_not_be_done_and_where() -> None:
     storage = opened(Wire())
     with pytest.raises(StorageUnavailable) as caught, storage.read("a"):
         pass
-    assert caught.value.message == "cannot read 'a' in bucket 'b' at acme:443: no route"
+    assert {**caught.value.facts, "key": "a", "doing": "read", "reason": "no route"} == caught.value.facts
     with pytest.raises(Unsupported) as odd:
         storage.write("odd", [b"x"])
-    assert odd.value.message == "cannot write 'odd' in bucket 'b' at acme:443: the answer is odd"
+    assert {**odd.value.facts, "key": "odd", "reason": "the answer is odd"} == odd.value.facts
     assert odd.value.hint == "ask Acme"
 
 
