@@ -45,11 +45,11 @@ def level(storage: Lister, run: Run, prefix: str) -> Level:
 
 
 def first(storage: Lister, prefix: str) -> str:
-    """A key, or a prefix of keys, directly below the prefix; empty if there is none. One attempt, one page."""
+    """A key, or a prefix of keys, directly below the prefix; empty if there is none. One attempt; lists one level."""
     below = storage.list_level(prefix)
     return next(chain((entry.key for entry in below.objects), below.prefixes), "")
 
 
 def holds_any(storage: Lister, run: Run, prefix: str) -> bool:
-    """Whether any object lies below the prefix; reads one page of the level below it."""
+    """Whether any object lies below the prefix; lists the level directly below it."""
     return bool(run.retry.call(f"list {prefix}", first, storage, prefix))
