@@ -127,8 +127,8 @@ def test_a_milvus_that_dies_is_told_and_both_commands_go_on_when_it_is_back(
     restoring.until(r"phase='import' collection='default\.second_whole'")
     kill(guarded)
     creating.send(signal.SIGCONT)
-    assert "does not answer" in restoring.complaint(7)
-    assert "does not answer" in creating.complaint(7)
+    assert "does not respond" in restoring.complaint(7)
+    assert "does not respond" in creating.complaint(7)
     assert {"whole": "complete", "orphan": "incomplete"}.items() <= one.states().items()
 
     start_again(guarded)

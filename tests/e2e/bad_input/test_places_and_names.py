@@ -62,7 +62,7 @@ def test_a_taken_name_is_refused_and_its_backup_stays(place: Place) -> None:
     place.shell.run(*place.create("taken"))
     before = place.shell.json("list")
     line = place.shell.complaint(*place.create("taken"), code=5)
-    assert "'taken' exists" in line
+    assert "'taken' already exists" in line
     assert place.shell.json("list") == before
     place.assert_restores("taken", "_taken")
 
