@@ -18,6 +18,9 @@ from tests.servers.s3 import S3Server
 
 BUCKET, BACKUPS = "milvus", "held"
 EVER = 1_000_000
+#: Seconds in which a command that waits at the fault hears of Ctrl-C. Let go at once, a hundred copies and the main
+#: thread would race for the interpreter, and on a busy machine the restore could be over first.
+HEARD = 1.0
 COPIES = "/insert_log/"
 STAGED = "restore-temp[^?]*/insert_log/"
 JOURNAL = "restore-temp[^?]*/mbk.json"
@@ -55,6 +58,7 @@ class Held:
         """What the command says to Ctrl-C; requires its exit code."""
         process = self.start(fault, *words)
         process.send_signal(signal.SIGINT)
+        time.sleep(HEARD)
         self.let_go()
         _, errors = process.communicate(timeout=MINUTES)
         assert process.returncode == 130, errors
