@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from msgspec import structs
@@ -44,7 +44,7 @@ from mbk.ports.milvus.values import CollectionInfo, Feature, FlushAllPoint
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreatePlan:
-    """``infos``: descriptions of the collections to back up. ``outcomes``: those of the others. ``present``: collections
+    """``infos``: descriptions of the collections to back up. ``outcomes``: those of the others, ``errors`` by label. ``present``: collections
     that the backup to be completed already contains."""
 
     name: str
@@ -57,6 +57,7 @@ class CreatePlan:
     inventory: Inventory
     infos: tuple[CollectionInfo, ...]
     outcomes: tuple[CollectionOutcome, ...]
+    errors: Mapping[str, MbkError]
     present: frozenset[CollectionName]
 
 
@@ -164,6 +165,7 @@ def _plan(context: ClusterContext, name: str, options: CreateOptions, begun: Beg
         ),
         infos=tuple(infos),
         outcomes=tuple(outcomes.items),
+        errors=dict(outcomes.errors),
         present=present,
     )
 
@@ -275,7 +277,7 @@ class _Create:
 
     def run(self) -> RunReport:
         plan, run, options = self.plan, self.context.run, self.plan.options
-        outcomes = Outcomes(run, [*plan.outcomes])
+        outcomes = Outcomes(run, [*plan.outcomes], {**plan.errors})
         files = _files(self.context, plan.name)
         with SegmentSpool() as spool:
             before = Adopted.nothing(self._manifest())

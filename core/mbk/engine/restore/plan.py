@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -34,7 +34,7 @@ class RestoreTask:
     record: Collection
     source: CollectionName
     target: CollectionName
-    ezk: str = ""
+    ezk: str = field(default="", repr=False)
     shards: int = 0
     description: str | None = None
     partial: bool = False

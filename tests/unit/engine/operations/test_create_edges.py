@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from mbk.errors import (
+    CollectionNotFound,
     MilvusError,
     Throttled,
     WrongStorage,
 )
+from mbk.model.states import BackupState
 from mbk.ports.milvus.values import Feature
 from mbk.ports.storage import MIB
 from tests.fakes.milvus import V2_3
@@ -105,3 +107,17 @@ def test_uploads_that_a_killed_run_left_are_cleaned_by_resume_and_by_delete(worl
         assert len(list(world.uploads())) >= 2
         use()
         assert {key.split("/")[1] for key in world.uploads()} == {"other"}
+
+
+def test_a_backup_that_lost_its_last_collection_is_not_committed(world: World) -> None:
+    """One does not exist, the other is dropped after it was described: nothing is left to commit."""
+
+    def fault(call: str, what: str) -> None:
+        if call == "flush":
+            world.milvus.fault = lambda *_: None
+            world.milvus.definitions.drop_collection("default", "docs")
+
+    world.milvus.fault = fault
+    with raised(CollectionNotFound, "collection-missing"):
+        world.create(only="docs,nowhere")
+    assert [item.state for item in world.catalog().summaries()] == [BackupState.INCOMPLETE]

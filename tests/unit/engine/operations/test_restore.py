@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from mbk.engine.restore.plan import RestoreTask
 from mbk.engine.runtime.pace import ImportPace
 from mbk.errors import (
     BackupNotFound,
@@ -20,9 +21,9 @@ from mbk.errors import (
     UsageError,
     VerificationFailed,
 )
-from mbk.model.records import LOADED, IndexInfo, KeyValue
+from mbk.model.records import LOADED, Collection, IndexInfo, KeyValue
 from mbk.model.reports import RunReport
-from mbk.model.selection import Renaming, Selection
+from mbk.model.selection import CollectionName, Renaming, Selection
 from mbk.ports.milvus.values import Feature, ImportPhase, ImportState
 from tests.fakes.milvus import V2_3, V2_4, V2_5
 from tests.fakes.world import Killed, Life, World
@@ -61,6 +62,7 @@ def changes(world: World) -> list[str]:
         "schema_problems",
         "collections",
         "import_state",
+        "import_jobs",
         "segments",
     }
     return [call for call, _ in world.milvus.calls if call not in reading]
@@ -461,3 +463,8 @@ def test_live_rows_are_counted_where_the_collection_was_loaded() -> None:
     world.create()
     (outcome,) = world.restore(suffix="_back", load=True).collections
     assert (outcome.rows_expected, outcome.rows_present, outcome.notes) == (8, 8, ())
+
+
+def test_a_planned_restore_tells_no_zone_key() -> None:
+    task = RestoreTask(Collection(), CollectionName("db", "a"), CollectionName("db", "b"), "the zone's key")
+    assert "zone" not in repr(task)

@@ -48,7 +48,8 @@ LISTING_PATIENCE = 20
 class CollectionWorker:
     """Backs up one collection a call; several threads may call it.
 
-    ``pause_gc`` pauses the garbage collection of a collection, if the server can.
+    ``left``: the collections of which an earlier run, of another format, left something in Milvus. ``pause_gc`` pauses
+    the garbage collection of a collection, if the server can.
     """
 
     context: ClusterContext
@@ -62,11 +63,7 @@ class CollectionWorker:
     selection: Selection
     task: str
     resume: bool
-
-    @property
-    def left(self) -> tuple[str, ...]:
-        """A copy leaves nothing in Milvus."""
-        return ()
+    left: tuple[str, ...] = ()
 
     @property
     def stats(self) -> TransferStats:

@@ -34,6 +34,7 @@ class PreparedRestore:
     places: Places
     points: Mapping[CollectionName, ConsistencyPoint]
     conversion: Conversion
+    rest: bool | None
 
     def estimate(self, target: CollectionName) -> Estimate:
         found = self.places.get(target, SegmentPlaces())
@@ -48,7 +49,6 @@ class PreparedRestore:
     @contextmanager
     def work(self) -> Iterator[CollectionRestorer]:
         context, asked = self.context, self.asked
-        rest = rest_imports(context, asked.tasks, asked.options, self.places)
         with Transfer(
             source=context.backup_storage,
             destination=context.storage,
@@ -59,7 +59,7 @@ class PreparedRestore:
                 context=context,
                 transfer=transfer,
                 options=asked.options,
-                limits=self._group_limits(rest),
+                limits=self._group_limits(),
                 slots=Slots(context.limits.restore.import_jobs),
                 name=asked.name,
                 backup_id=asked.backup.id,
@@ -74,14 +74,14 @@ class PreparedRestore:
                 ),
             )
 
-    def _group_limits(self, rest: bool | None) -> GroupLimits:
+    def _group_limits(self) -> GroupLimits:
         context, limits = self.context, self.context.limits.restore
         return GroupLimits(
             stage_all=not context.storage.location.readable_by_same_milvus(context.backup_storage.location),
             merge=True,
             max_segments=limits.max_segments,
             max_size=limits.max_group_size,
-            rest=rest,
+            rest=self.rest,
             many_l0=Feature.MULTI_L0_IMPORT in context.milvus.features,
             conversion=self.conversion,
         )
@@ -108,6 +108,7 @@ def prepare(context: ClusterContext, asked: RestoreWork) -> PreparedRestore:
         places=places,
         points=checks.points(),
         conversion=checks.conversion(),
+        rest=rest_imports(context, asked.tasks, asked.options, places),
     )
 
 

@@ -569,3 +569,14 @@ def test_check_tells_where_milvus_writes_snapshots(
     assert [item.warning for item in found] == [warning for _, warning in told]
     assert all(text in item.detail for item, (text, _) in zip(found, told, strict=True))
     assert all(item.ok for item in found)
+
+
+def test_a_run_without_snapshots_keeps_the_note_of_those_that_milvus_still_has(world: SnapshotWorld) -> None:
+    world.server.stuck, world.times = {"docs", "logs"}, IMPATIENT
+    with pytest.raises(MbkError):
+        world.create()
+    held = world.held_snapshots
+    assert held
+    world.create(resume=True, strategy=Strategy.META_ONLY)
+    assert world.held_snapshots == held
+    assert set(world.catalog().read_manifest("nightly").snapshots) >= set(held)
