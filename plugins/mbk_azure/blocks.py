@@ -14,14 +14,14 @@ from uuid import uuid4
 from azure.core import MatchConditions  # noqa: TID253  loaded only with an opened storage
 from azure.core.exceptions import (  # noqa: TID253  loaded only with an opened storage
     HttpResponseError,
-    ResourceExistsError,
     ResourceModifiedError,
     ResourceNotFoundError,
 )
 
+from mbk.errors import ObjectExists, ObjectNotFound
 from mbk.plugin.wire import bare
 from mbk_azure.answers import DISCARDING
-from mbk_azure.errors import code_of
+from mbk_azure.errors import TRANSLATION, code_of
 
 #: https://learn.microsoft.com/azure/storage/blobs/scalability-targets
 MAX_BLOCKS = 50_000
@@ -63,7 +63,10 @@ def drop(blob: Any, upload: str) -> bool:
         return False
     try:
         mark = blob.commit_block_list([], metadata={DISCARDING: "true"}, **IF_MISSING)
-    except (ResourceExistsError, ResourceModifiedError):
+    except HttpResponseError as exc:
+        # The SDK has one class for every 409: only an object there means that nothing is to be dropped.
+        if TRANSLATION.kind_of(exc) is not ObjectExists:
+            raise
         return False
     _delete_mark(blob, str(bare(mark["etag"])))
     return True
@@ -72,11 +75,9 @@ def drop(blob: Any, upload: str) -> bool:
 def _only_blocks_wait(blob: Any, upload: str) -> bool:
     try:
         committed, waiting = blob.get_block_list("all")
-    except ResourceNotFoundError:
-        return False
     except HttpResponseError as exc:
-        # An object of another kind, such as an append blob, which has no blocks.
-        if code_of(exc) == "InvalidBlobType":
+        # No object, or one of another kind, such as an append blob, which has no blocks.
+        if TRANSLATION.kind_of(exc) is ObjectNotFound or code_of(exc) == "InvalidBlobType":
             return False
         raise
     return bool(waiting) and not committed and all(block.id.startswith(upload) for block in waiting)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
@@ -87,8 +87,12 @@ class AzureWire:
         return spec(self.settings)
 
     def create_bucket(self) -> None:
-        with suppress(ResourceExistsError):
+        try:
             self.container.create_container()
+        except ResourceExistsError as exc:
+            # The SDK has one class for every 409: a container that is being deleted is none.
+            if code_of(exc) != "ContainerAlreadyExists":
+                raise
 
     def page(
         self, prefix: str, *, level: bool = False, token: str = "", start_after: str = "", limit: int = 0

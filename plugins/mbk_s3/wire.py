@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote
 
@@ -17,7 +18,7 @@ from mbk.plugin.wire import Body, Marker, Page, Part, Terms, Unfinished, Upload,
 from mbk.ports.storage import ObjectInfo, Receipt, Storage, WriteOptions
 from mbk_s3.answers import checksums, class_of
 from mbk_s3.client import connect
-from mbk_s3.errors import TRANSLATION, code_of
+from mbk_s3.errors import FOREIGN, TRANSLATION, code_of
 from mbk_s3.options import copied_with, digest, written_with
 from mbk_s3.settings import S3Settings
 
@@ -144,8 +145,14 @@ class S3Wire:
 
     def start(self, key: str, terms: Terms) -> Upload:
         answer = self.client.create_multipart_upload(**self._target(key), **written_with(terms.options))
-        _require_encrypted(answer, terms.options)
-        return Upload(key=key, id=required(answer, "UploadId"), terms=terms)
+        upload = Upload(key=key, id=required(answer, "UploadId"), terms=terms)
+        try:
+            _require_encrypted(answer, terms.options)
+        except WireError:
+            with suppress(*FOREIGN):
+                self.abort(upload)
+            raise
+        return upload
 
     def put_part(self, upload: Upload, number: int, data: bytes) -> str:
         answer = self.client.upload_part(**self._of(upload), PartNumber=number, Body=data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from itertools import chain, islice
+from itertools import islice
 from threading import Lock
 from typing import Generic, final
 from uuid import uuid4
@@ -218,11 +218,10 @@ class ObjectStorage(Generic[AnyWire]):
             raise self._bad_size(key, f"{size} bytes exceed the largest object size, {largest} bytes")
         sizes = part_sizes(size, self._capabilities)
         pieces = cut(counted(chunks, size, lambda why: self._bad_size(key, why)), sizes)
-        first = next(pieces, b"")
-        second = next(pieces, None)
-        if second is None:
-            return self._put(key, first, terms)
-        return self._write_large(key, chain((first, second), pieces), terms)
+        begun = [*islice(pieces, 2)]
+        if len(begun) < 2:
+            return self._put(key, begun[0] if begun else b"", terms)
+        return self._write_large(key, _drained(begun, pieces), terms)
 
     def _bad_size(self, key: str, why: str) -> StorageError:
         return wrong_size(key, self._calls.place, why)
@@ -358,3 +357,10 @@ class _Counting(Iterator[bytes]):
 def _is_marker(info: ObjectInfo) -> bool:
     """An empty object that other tools made to look like a directory."""
     return not info.size and info.key.endswith("/")
+
+
+def _drained(begun: list[bytes], rest: Iterator[bytes]) -> Iterator[bytes]:
+    """All pieces; no frame keeps the first ones for as long as the upload lasts."""
+    while begun:
+        yield begun.pop(0)
+    yield from rest

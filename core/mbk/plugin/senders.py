@@ -24,17 +24,20 @@ class Senders:
     def send(self, put_part: Callable[[int, bytes], None], pieces: Iterable[bytes]) -> None:
         """Calls ``put_part`` for each piece, numbered from 1. Raises the first error; nothing is on its way afterwards.
 
-        What the iterable raises passes through unchanged.
+        What the iterable raises passes through unchanged. A part stays in `waiting` until it has ended, so that Ctrl-C
+        amid it is no reason to leave it on its way.
         """
         pool = self._threads()
         waiting: deque[Future[None]] = deque()
         try:
             for number, piece in enumerate(pieces, start=1):
                 if len(waiting) == AT_ONCE:
-                    waiting.popleft().result()
+                    waiting[0].result()
+                    waiting.popleft()
                 waiting.append(pool.submit(put_part, number, piece))
             while waiting:
-                waiting.popleft().result()
+                waiting[0].result()
+                waiting.popleft()
         finally:
             for future in waiting:
                 future.cancel()

@@ -105,4 +105,5 @@ class PartsUpload:
 
 def made(key: str, size: int, receipt: Receipt) -> ObjectInfo:
     """An object that was just written, by what is known of it and what the service told."""
-    return ObjectInfo(key, size, receipt.etag, receipt.modified, receipt.checksums)
+    told = size if receipt.size is None else receipt.size
+    return ObjectInfo(key, told, receipt.etag, receipt.modified, receipt.checksums)
