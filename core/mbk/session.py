@@ -264,13 +264,14 @@ class Session(Connections):
         name = _named(declared, name)
         output = given.output or compacted_name(name) if isinstance(given, L0CompactOptions) else name
         hint = declared.resume.format(name=name, output=output)
+        # Before the run: Ctrl-C amid an import is nothing that a run can end well.
+        module = import_module(declared.module)
         with (
             self._run(
                 declared, command=operation, name=output, hint=hint, on_event=on_event, cancelled=cancelled
             ) as run,
             self._context(declared, given, run, id=id) as context,
         ):
-            module = import_module(declared.module)
             if getattr(given, "dry_run", False):
                 plan: Plan = module.preview(context, module.plan(context, name, given))
                 return plan.report()
@@ -293,6 +294,7 @@ class Session(Connections):
         given = declared.options.of(options, {})
         name = _named(declared, name)
         command = f"plan {operation}"
+        module = import_module(declared.module)
         with (
             self._run(
                 declared,
@@ -304,7 +306,6 @@ class Session(Connections):
             ) as run,
             self._context(declared, given, run) as context,
         ):
-            module = import_module(declared.module)
             plan: Plan = module.preview(context, module.plan(context, name, given))
             return plan
 

@@ -54,13 +54,21 @@ def main(args: Sequence[str] | None = None) -> int:
         terminal.error(exc.format_message())
         return FAILED
     except MbkError as exc:
+        _forget_interrupt()
         return _reported(exc, app)
     except (KeyboardInterrupt, click.Abort) as exc:
+        _forget_interrupt()
         terminal.line("mbk: interrupted")
         _chain(exc, app)
         return INTERRUPTED
     except Exception as exc:  # noqa: BLE001 - the last resort: no traceback reaches a user
         return _internal(exc, app)
+
+
+def _forget_interrupt() -> None:
+    """A KeyboardInterrupt amid code that `exec` runs, as dataclasses do when a module is imported, makes the interpreter
+    end itself by SIGINT at its exit, handled or not, until `exec` runs again (CPython: `run_eval_code_obj`)."""
+    exec("")
 
 
 def _run(args: Sequence[str], app: App) -> int:
