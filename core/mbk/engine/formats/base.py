@@ -23,6 +23,7 @@ from mbk.model.options import CreateOptions, RestoreOptions
 from mbk.model.records import Backup
 from mbk.model.reports import CheckResult, CollectionOutcome, TransferStats
 from mbk.model.selection import CollectionName, Selection
+from mbk.model.states import CollectionState
 from mbk.ports.milvus.server import Milvus
 from mbk.ports.milvus.values import CollectionInfo
 from mbk.ports.replicate import OpenReplication
@@ -36,6 +37,19 @@ class Estimate:
     objects: int | None = None
     size: int | None = None
     rows: int | None = None
+
+    def planned(self, source: str, target: str) -> CollectionOutcome:
+        """The line of a plan; a note says that the objects are unknown, since outcomes count them from 0."""
+        unknown = ("the objects are known once Milvus has exported them",) if self.objects is None else ()
+        return CollectionOutcome(
+            source,
+            target,
+            CollectionState.PLANNED,
+            objects=self.objects or 0,
+            size=self.size or 0,
+            rows_expected=self.rows,
+            notes=unknown,
+        )
 
 
 # -- making a backup ---------------------------------------------------------------------------------------------------

@@ -38,7 +38,6 @@ from mbk.model.plans import Plan, total
 from mbk.model.records import BackupExtras
 from mbk.model.reports import CollectionOutcome, RunReport, TransferStats, check_name
 from mbk.model.selection import CollectionName, Selection
-from mbk.model.states import CollectionState
 from mbk.ports.milvus.values import CollectionInfo, Feature, FlushAllPoint
 
 
@@ -101,19 +100,8 @@ def preview(context: ClusterContext, plan: CreatePlan) -> Plan:
     """The plan with the current numbers of objects, bytes and rows; reads listings, changes nothing."""
 
     def one(info: CollectionInfo) -> CollectionOutcome:
-        label, estimate = label_of(info), plan.format.estimate(info)
-        note = (
-            () if estimate.objects is not None else ("the objects are known once Milvus has exported them",)
-        )
-        return CollectionOutcome(
-            label,
-            label,
-            CollectionState.PLANNED,
-            objects=estimate.objects or 0,
-            size=estimate.size or 0,
-            rows_expected=estimate.rows,
-            notes=note,
-        )
+        label = label_of(info)
+        return plan.format.estimate(info).planned(label, label)
 
     with Pool(context.run.budget.collections, context.run.cancelled, name="mbk-estimate") as pool:
         estimates = {outcome.source: outcome for outcome in pool.map(one, plan.infos)}

@@ -20,8 +20,7 @@ from mbk.errors import UsageError
 from mbk.model.manifest import L0COMPACT, now
 from mbk.model.options import L0CompactOptions
 from mbk.model.plans import Plan, total
-from mbk.model.reports import CollectionOutcome, RunReport, check_name, compacted_name
-from mbk.model.states import CollectionState
+from mbk.model.reports import RunReport, check_name, compacted_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,17 +41,7 @@ def plan(context: Context, name: str, options: L0CompactOptions) -> L0CompactPla
 
 
 def preview(context: Context, plan: L0CompactPlan) -> Plan:
-    planned = [
-        CollectionOutcome(
-            label,
-            label,
-            CollectionState.PLANNED,
-            objects=estimate.objects or 0,
-            size=estimate.size or 0,
-            rows_expected=estimate.rows,
-        )
-        for label, estimate in plan.compaction.estimate().items()
-    ]
+    planned = [estimate.planned(label, label) for label, estimate in plan.compaction.estimate().items()]
     here = context.backup_storage.location
     return Plan(
         command="l0compact",

@@ -56,7 +56,10 @@ def plan(context: ClusterContext, name: str, options: RestoreOptions) -> Restore
 
 def preview(context: ClusterContext, plan: RestorePlan) -> Plan:
     """The plan with its objects, bytes and rows."""
-    planned = [_planned(task, plan.format) for task in plan.tasks.tasks]
+    planned = [
+        plan.format.estimate(task.target).planned(str(task.source), str(task.target))
+        for task in plan.tasks.tasks
+    ]
     return Plan(
         command="restore",
         name=plan.name,
@@ -146,18 +149,6 @@ def _plan(context: ClusterContext, chosen: _Chosen) -> RestorePlan:
         begun=begun,
         replaced=tuple(checks.replaced(begun)),
         format=kind.restore(context, work),
-    )
-
-
-def _planned(task: RestoreTask, form: RestoreFormat) -> CollectionOutcome:
-    estimate = form.estimate(task.target)
-    return CollectionOutcome(
-        str(task.source),
-        str(task.target),
-        CollectionState.PLANNED,
-        objects=estimate.objects or 0,
-        size=estimate.size or 0,
-        rows_expected=estimate.rows,
     )
 
 

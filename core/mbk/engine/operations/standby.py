@@ -12,8 +12,7 @@ from mbk.engine.runtime.context import StandbyContext
 from mbk.model.options import StandbyOptions
 from mbk.model.plans import Plan, total
 from mbk.model.records import Backup
-from mbk.model.reports import CollectionOutcome, RunReport
-from mbk.model.states import CollectionState
+from mbk.model.reports import RunReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,17 +34,8 @@ def plan(context: StandbyContext, name: str, options: StandbyOptions) -> Standby
 
 
 def preview(context: StandbyContext, plan: StandbyPlan) -> Plan:
-    planned = [
-        CollectionOutcome(
-            str(name),
-            str(name),
-            CollectionState.PLANNED,
-            objects=estimate.objects or 0,
-            size=estimate.size or 0,
-            rows_expected=estimate.rows,
-        )
-        for name, estimate in plan.standby.estimate().items()
-    ]
+    estimates = plan.standby.estimate()
+    planned = [estimate.planned(str(name), str(name)) for name, estimate in estimates.items()]
     return Plan(
         command="restore secondary",
         name=plan.name,
