@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any, Self
 
 from mbk.model.records import DEFAULT_DATABASE
-from mbk.model.states import BackupState
+from mbk.model.reports import Verification
+from mbk.model.states import BackupState, Depth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +34,13 @@ class BackupIndex:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protection:
     """How a collection was protected: the scope of its consistency point (``all``, ``own`` or ``none``), its time as text,
-    and whether Milvus' garbage collection was paused."""
+    and whether Milvus' garbage collection was paused. ``point``: the hybrid timestamp up to which the backup is known to
+    be complete, and at which a restore cuts; 0 if there is none."""
 
     boundary: str
     at: str
     gc_paused: bool
+    point: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +65,7 @@ class BackupInfo:
     """One backup. Without a commit only name, id, state, times and reason are known.
 
     ``size`` and ``meta_size`` in bytes; ``started`` and ``finished`` None if they were not recorded. ``failed``: collections
-    that are not in it, as ``db.coll``, with the reason. ``document`` is everything under the classic tool's names, as
+    that are not in it, as ``db.coll``, with the reason. ``verified``: its last verification, None without one. ``document`` is everything under the classic tool's names, as
     ``mbk get`` prints it: plain JSON values without secrets.
     """
 
@@ -81,6 +84,7 @@ class BackupInfo:
     failed: Mapping[str, str]
     labels: Mapping[str, str]
     document: Mapping[str, Any] = field(repr=False)
+    verified: Verification | None = None
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Self:
@@ -101,6 +105,7 @@ class BackupInfo:
             failed=dict(document.get("failed") or {}),
             labels=dict(document.get("labels") or {}),
             document=document,
+            verified=_verification(document.get("verified")),
         )
 
 
@@ -140,6 +145,13 @@ def _partition(item: Mapping[str, Any]) -> BackupPartition:
         segments=len(segments),
         rows=sum(segment.get("num_of_rows", 0) for segment in segments if not segment.get("is_l0")),
     )
+
+
+def _verification(item: Mapping[str, Any] | None) -> Verification | None:
+    at = _moment(item.get("at", "")) if item else None
+    if item is None or at is None:
+        return None
+    return Verification(at, Depth(item["depth"]), item.get("findings", 0), item.get("sample", 100))
 
 
 def _moment(text: str) -> datetime | None:

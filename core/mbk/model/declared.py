@@ -41,7 +41,8 @@ class Option:
     """``help`` is one line for all interfaces; ``more`` follows it in the reference (Markdown).
 
     ``default``: describes the default if its value is not self-explanatory.
-    ``flags`` switch it on or take its value, ``off`` switches it off; without either it is not on the command line.
+    ``flags`` switch it on or take its value, ``off`` switches it off; a ``plain`` one is an argument without a flag; without
+    any of them it is not on the command line.
     ``rest`` is its name in a request: empty for the field's name, None for none. ``json`` is its type there, and ``accepts``
     the name of its type as a keyword (in :mod:`mbk.model.options`), if they differ from the field's.
     ``choices`` are the allowed strings; not needed for an enumeration.
@@ -54,6 +55,7 @@ class Option:
     default: str = ""
     flags: tuple[str, ...] = ()
     off: tuple[str, ...] = ()
+    plain: bool = False
     also: tuple[Also, ...] = ()
     metavar: str = ""
     form: Form = "text"
@@ -274,6 +276,16 @@ def wrong_type(option: str, value: object, expected: str) -> UsageError:
         option=option,
         expected=expected,
         actual=kind_of(value),
+    )
+
+
+def empty_list(option: str) -> UsageError:
+    """An empty list was given where none would mean everything: most likely a variable that was never set."""
+    return UsageError(
+        "{option} is empty",
+        code="option-list-empty",
+        option=option,
+        hint="name something in {option}, or leave it out",
     )
 
 

@@ -70,6 +70,16 @@ class ObjectCopied(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectVerified(Event):
+    """An object of a backup was read and checked; ``key`` is relative to the backup's prefix."""
+
+    kind: ClassVar[str] = "object.verified"
+    collection: str
+    key: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImportProgressed(Event):
     """An import job made progress; ``percent`` only grows, 100 when it is done. ``rows`` as reported by the server."""
 

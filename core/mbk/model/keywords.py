@@ -8,7 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypedDict
 
-from mbk.model.options import Chosen, Format, Mapped, Renamed, Skipped, StrategyName
+from mbk.model.options import (
+    Bytes,
+    Checksum,
+    Chosen,
+    Format,
+    Mapped,
+    Renamed,
+    Requests,
+    Skipped,
+    StrategyName,
+    Verify,
+)
 from mbk.model.selection import Renaming, Selection
 
 
@@ -20,12 +31,16 @@ class CreateKeywords(TypedDict, total=False):
     selection: Selection
     strategy: StrategyName
     format: Format
+    checksum: Checksum
     rbac: bool
     index_extra: bool
     pause_gc: bool | None
     resume: bool
+    allow_missing: bool
     fail_fast: bool
     dry_run: bool
+    max_rate: Requests
+    max_bandwidth: Bytes
 
 
 class RestoreKeywords(TypedDict, total=False):
@@ -36,13 +51,15 @@ class RestoreKeywords(TypedDict, total=False):
     source_filter: Chosen | None
     source_exclude: Chosen | None
     suffix: str
-    rename: Renamed
+    rename: Renamed | None
     renaming: Renaming
     mapping: Mapped
     selection: Selection
     source_selection: Selection
     drop_existing: bool
     skip_create: bool
+    append: bool
+    follow_alias: bool
     meta_only: bool
     rebuild_index: bool
     auto_index: bool
@@ -53,8 +70,13 @@ class RestoreKeywords(TypedDict, total=False):
     rbac: bool
     rest_import: bool | None
     truncate: bool
+    verify: Verify
+    salvage: bool
+    no_cut: bool
     max_shards: int
     skip_params: Skipped
     ezk_mapping: Mapping[str, str]
     fail_fast: bool
     dry_run: bool
+    max_rate: Requests
+    max_bandwidth: Bytes

@@ -18,8 +18,13 @@ COLLECTION_META = "collection_meta.json"
 PARTITION_META = "partition_meta.json"
 SEGMENT_META = "segment_meta.json"
 FULL_META = "full_meta.json"
-#: mbk's own file beside the classic ones; the classic tool ignores it.
+#: mbk's own files beside the classic ones; the classic tool ignores them.
 MANIFEST = "mbk.json"
+_RECORD = re.compile(r"objects-[0-9a-f]{12}\.jsonl\.gz")
+
+#: The result of the last verifications, and the progress of one that was interrupted. They belong to no commit.
+VERIFIED = "verified.json"
+VERIFYING = "verifying.json"
 
 RESTORE_TEMP = "restore-temp-"
 
@@ -60,6 +65,54 @@ class BackupLayout:
         """L0 segments of all partitions have no group element (docs/reference/backup-format.md#keys-and-ids)."""
         group = "" if partition == ALL_PARTITIONS else f"{segment}/"
         return f"{self.data_prefix}{DELTA_LOG}/{collection}/{partition}/{group}{segment}/{log}"
+
+
+#: Names below a backup's prefix that mbk and the classic tool write.
+_OWN = re.compile(r"meta/[^/]+|binlogs/(?:insert_log|delta_log)/\d+/.+|bundle/.+", re.DOTALL)
+#: The data alone, all ids, as strictly as every release of the classic tool wrote it.
+_DATA = re.compile(r"binlogs/insert_log(?:/\d+){5,6}|binlogs/delta_log/\d+/-?\d+(?:/\d+){2,3}")
+#: Names of a copied log, with its collection and its segment.
+_COPIES = (
+    re.compile(r"insert_log/(\d+)/\d+/(?:\d+/)?(\d+)/\d+/\d+"),
+    re.compile(r"delta_log/(\d+)/-?\d+/(?:\d+/)?(\d+)/\d+"),
+)
+#: What Milvus calls directories below its root path (milvus: pkg/common, internal/storage).
+_OF_MILVUS = re.compile(
+    r"(?:insert|delta|stats|text|index|bm25|lob)_logs?|(?:bm25|part|analyze)_stats|index_files|json_\w+"
+    r"|centroids|offset_mapping|snapshots?|file_resources?|wp|woodpecker|rdb_data\w*|restore-temp-.*|\.mbk"
+)
+
+
+def is_own(name: str) -> bool:
+    """Whether ``name``, a key relative to a backup's prefix, is one that mbk or the classic tool writes there."""
+    return _OWN.fullmatch(name) is not None
+
+
+def is_data(name: str) -> bool:
+    """Whether it is that of a copied log. Without any metadata beside it, it may be somebody else's all the same."""
+    return _DATA.fullmatch(name) is not None
+
+
+def is_of_milvus(name: str) -> bool:
+    """Whether Milvus has, or mbk keeps, a directory of this name below a root path."""
+    return _OF_MILVUS.fullmatch(name) is not None
+
+
+def copied_segment(name: str) -> tuple[int, int] | None:
+    """Collection and segment of a copied log; ``name`` is relative to the data prefix. None if it has another form."""
+    for form in _COPIES:
+        if match := form.fullmatch(name):
+            return int(match[1]), int(match[2])
+    return None
+
+
+def record_file(commit: str) -> str:
+    """The record of objects that belongs to this commit; a later commit of the same backup writes another one."""
+    return f"objects-{commit[:12]}.jsonl.gz"
+
+
+def is_record(file: str) -> bool:
+    return _RECORD.fullmatch(file) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 #: What an operation talks to: Milvus, the storage that Milvus keeps its data in, the backups' storage, Zilliz Cloud.
 Side = Literal["milvus", "storage", "backups", "cloud"]
-#: What it changes: one of these, the named backup, or another backup.
-Written = Literal["milvus", "storage", "backup", "other backup", "cloud"]
+#: What it changes: one of these, the named backup, another backup, or what the named backup says of its verification.
+Written = Literal["milvus", "storage", "backup", "other backup", "cloud", "result"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,9 @@ class Operation:
     ``takes`` is a class of :mod:`mbk.model.options`, ``module`` has ``plan``, ``preview`` and ``execute``.
     ``name_of_backup``: whether a backup must be named. ``resume`` says how to resume an interrupted run, with ``{name}``
     and the options. ``job`` is its kind in ``/api/v2``, empty: none. ``asks`` returns what must be confirmed, from the
-    backup's name and the options. ``measured``: the command line offers the metrics of a run.
+    backup's name and the options. ``measured``: the command line offers the metrics of a run. ``several``: it takes the names
+    of several backups there, and ``--all``. ``word``: what the command line calls it, if that is another word, which is
+    accepted, too. ``backup``: how its help names the backup.
     """
 
     name: str
@@ -54,6 +56,14 @@ class Operation:
     asks: Callable[[str, Any], Question | None] | None = None
     job: str = ""
     measured: bool = False
+    several: bool = False
+    word: str = ""
+    backup: str = "NAME"
+
+    @property
+    def command(self) -> str:
+        """Its word on the command line."""
+        return self.word or self.name
 
     @property
     def options(self) -> type[Options]:
@@ -139,13 +149,37 @@ OPERATIONS: Mapping[str, Operation] = {
             job="secondary",
         ),
         Operation(
+            name="verify",
+            summary="Verify that a backup is what was backed up.",
+            more="Exit code 8 if anything is wrong.",
+            takes="VerifyOptions",
+            module="mbk.engine.operations.verify",
+            needs=("backups",),
+            writes=("result",),
+            resume="run it again to continue",
+            job="verify",
+            measured=True,
+            several=True,
+        ),
+        Operation(
             name="copy",
-            summary="Copy a backup to another path or bucket.",
+            summary="Copy a backup to another storage, bucket, directory or name.",
+            more="SOURCE and DEST: NAME, PROFILE@NAME, a URL such as SCHEME://BUCKET/PATH/NAME, or ./PATH/NAME.",
             takes="CopyOptions",
             module="mbk.engine.operations.copy",
             needs=("backups",),
             writes=("other backup",),
             job="copy",
+            word="cp",
+            backup="SOURCE",
+        ),
+        Operation(
+            name="ls",
+            summary="List the objects of a backup, or what lies in any place.",
+            more="PLACE: NAME, NAME/PATH, PROFILE@NAME, a URL such as SCHEME://BUCKET/PATH, or ./PATH; without it, the backups.",
+            takes="LsOptions",
+            name_of_backup="none",
+            needs=("backups",),
         ),
         Operation(
             name="delete",

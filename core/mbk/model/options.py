@@ -8,11 +8,19 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from mbk.errors import UsageError
-from mbk.model.declared import Also, Option, Options, conflict, unknown_key, wrong_type
+from mbk.model.addresses import Address
+from mbk.model.declared import Also, Option, Options, conflict, empty_list, unknown_key, wrong_type
 from mbk.model.mapping import DatabaseMapping, parse_mapping
+from mbk.model.rates import Bandwidth, RequestRate
+from mbk.model.reports import check_name
 from mbk.model.selection import Renaming, Selection
+from mbk.model.states import Depth
 
 Format = Literal["auto", "binlog", "snapshot"]
+#: How copies are compared with their source: by what passes and is told, or by reading every copy back, too.
+Checksum = Literal["auto", "full"]
+#: What a restore compares with the backup's record.
+Verify = Literal["auto", "none", "listing", "contents"]
 #: What a restore may leave out: properties of the collection, parameters of fields (two places) and of indexes.
 SkipKind = Literal["collectionProperties", "fieldIndexParams", "fieldTypeParams", "indexParams"]
 SKIP_KINDS: tuple[str, ...] = get_args(SkipKind)
@@ -26,8 +34,82 @@ StrategyName: TypeAlias = (
     "Strategy | Literal['auto', 'serial_flush', 'bulk_flush', 'skip_flush', 'meta_only']"
 )
 
+# Requests and bytes a second, as `RequestRate` and `Bandwidth` read them.
+Requests: TypeAlias = float | str | RequestRate | None
+Bytes: TypeAlias = str | Iterable[str | Mapping[str, str]] | Bandwidth | None
+DepthName: TypeAlias = "Depth | Literal['listing', 'digests', 'contents', 'drill']"
+
 _FILTER = "Comma list of db.*, db.coll, coll, db., coll/part"
 _CHOSEN_JSON = str | dict[str, list[str]]
+
+
+Comparing: TypeAlias = Annotated[
+    str,
+    Option(
+        flags=("--checksum",),
+        choices=get_args(Checksum),
+        accepts="Checksum",
+        help="How copies are compared with their source.",
+        more="`auto` compares the digests that the storages tell and those made of what passes through; `full` also reads "
+        "every copy back, and its source where that has no digest.",
+    ),
+]
+
+
+def request_rate_of(value: object, name: str) -> RequestRate | None:
+    """``200``, ``"3000/min"`` or ``"unlimited"``; None for what the configuration says."""
+    if value is None or isinstance(value, RequestRate):
+        return value
+    try:
+        return RequestRate.parse("" if isinstance(value, bool) else str(value))
+    except ValueError as exc:
+        raise _unreadable(name, exc) from exc
+
+
+def bandwidth_of(value: object, name: str) -> Bandwidth | None:
+    """``"50MiB/s"``, ``"08:00-18:00 50MiB/s; unlimited"``, or a list of such and of ``{from, to, limit}``."""
+    if value is None or isinstance(value, Bandwidth):
+        return value
+    try:
+        if isinstance(value, str):
+            return Bandwidth.parse(value)
+        is_list = isinstance(value, Iterable) and not isinstance(value, Mapping)
+        return Bandwidth.of(value if is_list else [])  # type: ignore[arg-type]  # is_list says so
+    except ValueError as exc:
+        raise _unreadable(name, exc) from exc
+
+
+def _unreadable(name: str, error: ValueError) -> UsageError:
+    return UsageError("{option}: {reason}", code="option-unreadable", option=name, reason=str(error))
+
+
+MaxRate: TypeAlias = Annotated[
+    RequestRate | None,
+    Option(
+        flags=("--max-rate",),
+        metavar="N",
+        read=request_rate_of,
+        json=int | float | str | None,
+        accepts="Requests",
+        help="Requests a second to each storage.",
+        default="transfer.maxRate",
+        more="`200`, `3000/min` or `unlimited`, instead of what the configuration says.",
+    ),
+]
+MaxBandwidth: TypeAlias = Annotated[
+    Bandwidth | None,
+    Option(
+        flags=("--max-bandwidth",),
+        metavar="RATE",
+        read=bandwidth_of,
+        json=str | list[str | dict[str, str]] | None,
+        accepts="Bytes",
+        help="Bytes a second that pass through mbk.",
+        default="transfer.maxBandwidth",
+        more="`50MiB/s`, `400Mbit/s`, `08:00-18:00 50MiB/s; 200MiB/s` or `unlimited`, instead of what the configuration "
+        "says. What the storages copy by themselves is not counted.",
+    ),
+]
 
 
 class Strategy(StrEnum):
@@ -41,9 +123,10 @@ class Strategy(StrEnum):
 
 
 def selection_of(value: object, name: str) -> Selection:
-    """A filter in any of its forms: text, ``{database: [collection, …]}``, or a `Selection`."""
+    """A filter in any of its forms: text, ``{database: [collection, …]}``, or a `Selection`; an empty one is refused."""
     if isinstance(value, Selection):
         return value
+    value = named(value, name)
     if isinstance(value, str):
         return Selection.parse(value)
     if not isinstance(value, Mapping) or not all(map(_is_list_of_text, value.values())):
@@ -54,9 +137,12 @@ def selection_of(value: object, name: str) -> Selection:
 
 
 def renaming_of(rename: object, suffix: object) -> Renaming:
-    """``rename`` as text or as ``{old: new}``."""
+    """``rename`` as text or as ``{old: new}``, None for none; an empty one is refused."""
     if not isinstance(suffix, str):
         raise wrong_type("suffix", suffix, "a string")
+    if rename is None:
+        return Renaming.of({}, suffix=suffix)
+    rename = named(rename, "rename")
     if isinstance(rename, str):
         return Renaming.parse(rename, suffix=suffix)
     if not isinstance(rename, Mapping) or not all(
@@ -68,8 +154,27 @@ def renaming_of(rename: object, suffix: object) -> Renaming:
     return Renaming.of(rename, suffix=suffix)
 
 
-def mapping_of(value: object, _: str) -> tuple[DatabaseMapping, ...]:
-    """A mapping from JSON, or of `DatabaseMapping`s."""
+def address_of(value: object, name: str) -> str:
+    """An address of a backup as it is, once it is known to be one."""
+    if not isinstance(value, str):
+        raise wrong_type(name, value, "a string")
+    Address.of_backup(value)
+    return value
+
+
+def named(value: object, name: str) -> object:
+    """The value as it is; an empty list is refused."""
+    if _is_empty(value):
+        raise empty_list(name)
+    return value
+
+
+def mapping_of(value: object, name: str) -> tuple[DatabaseMapping, ...]:
+    """A mapping from JSON, or of `DatabaseMapping`s; None or an empty tuple for none. An empty list is refused."""
+    if value is None:
+        return ()
+    if isinstance(value, list) and not value:
+        raise empty_list(name)
     if isinstance(value, list | tuple) and all(isinstance(item, DatabaseMapping) for item in value):
         return tuple(value)
     return parse_mapping(value)
@@ -96,6 +201,26 @@ def keys_of(value: object, name: str) -> Mapping[str, str]:
     ):
         raise wrong_type(name, value, 'an object of strings ({"key of the backup": "key of the target"})')
     return dict(value)
+
+
+def _is_empty(value: object) -> bool:
+    """Whether a list, as text or as a mapping, names nothing."""
+    return not value.strip(", \t\r\n") if isinstance(value, str) else isinstance(value, Mapping) and not value
+
+
+def percent_of(value: object, name: str) -> int:
+    """``10``, ``"10"`` or ``"10%"``; None and an empty text mean all."""
+    text = str(value).strip().removesuffix("%").strip() if isinstance(value, str | int) else ""
+    if value in (None, ""):
+        return 100
+    if isinstance(value, bool) or not text.isdecimal() or not 1 <= int(text) <= 100:
+        raise UsageError(
+            "{option} must be a percentage from 1% to 100%",
+            code="percentage-invalid",
+            option=name,
+            hint="write 10%",
+        )
+    return int(text)
 
 
 def _is_list_of_text(value: object) -> bool:
@@ -192,6 +317,7 @@ class CreateOptions(Options):
             "`auto` is `snapshot` on 3.0.",
         ),
     ] = "auto"
+    checksum: Comparing = "auto"
     rbac: Annotated[bool, Option(flags=("--rbac",), help="Also users, roles and grants.")] = False
     index_extra: Annotated[
         bool,
@@ -216,7 +342,16 @@ class CreateOptions(Options):
             flags=("--resume",),
             rest=None,
             help="Complete an interrupted or partial backup of this name.",
-            more="Objects that were copied completely are kept.",
+            more="Objects that were copied completely are kept, and so are the options of the run that began it, unless others "
+            "are given.",
+        ),
+    ] = False
+    allow_missing: Annotated[
+        bool,
+        Option(
+            flags=("--allow-missing",),
+            help="Leave out what the filter names and Milvus does not have.",
+            more="Otherwise nothing is backed up, exit code 4.",
         ),
     ] = False
     fail_fast: Annotated[
@@ -228,6 +363,8 @@ class CreateOptions(Options):
         ),
     ] = False
     dry_run: bool = False
+    max_rate: MaxRate = None
+    max_bandwidth: MaxBandwidth = None
 
     def __post_init__(self, filter: Chosen | None, exclude: Chosen | None) -> None:
         self._check()
@@ -307,15 +444,16 @@ class RestoreOptions(Options):
     ] = ""
     rename: InitVar[
         Annotated[
-            Renamed,
+            Renamed | None,
             Option(
                 flags=("--rename", "-r"),
                 metavar="LIST",
+                read=named,
                 json=str | dict[str, str],
                 help="Comma list of coll:new, db1.coll:db2.new, db1.*:db2.*",
             ),
         ]
-    ] = ""
+    ] = None
     renaming: Renaming = field(default_factory=Renaming)
     mapping: Annotated[
         tuple[DatabaseMapping, ...],
@@ -332,7 +470,7 @@ class RestoreOptions(Options):
         bool,
         Option(
             flags=("--drop-exist-collection",),
-            help="Drop the target first.",
+            help="Replace the target, which stays until the new one is complete.",
             more="Asks on a terminal; elsewhere it needs `--yes`.",
         ),
     ] = False
@@ -341,7 +479,23 @@ class RestoreOptions(Options):
         Option(
             flags=("--skip-create-collection",),
             help="Import into an existing target.",
-            more="Excludes `--drop-exist-collection`.",
+            more="Excludes `--drop-exist-collection`. Its schema must be the backup's.",
+        ),
+    ] = False
+    append: Annotated[
+        bool,
+        Option(
+            flags=("--append",),
+            help="Import again what this backup already added to the target.",
+            more="With `--skip-create-collection`: the rows are there twice afterwards.",
+        ),
+    ] = False
+    follow_alias: Annotated[
+        bool,
+        Option(
+            flags=("--follow-alias",),
+            help="A target that is an alias stands for its collection.",
+            more="Otherwise such a target is refused.",
         ),
     ] = False
     meta_only: Annotated[
@@ -382,9 +536,38 @@ class RestoreOptions(Options):
         bool,
         Option(
             flags=("--at-backup-time",),
-            help="Exclude rows and deletes newer than the backup.",
-            more="The backup must record its consistency point for each channel.",
+            help="Refuse backups that cannot be cut at their time.",
+            more="Rows and deletes newer than the consistency point are left out by default, where mbk recorded the point. "
+            "With this option also at the flush times of other backups; one without any is refused.",
             also=(Also(flags=("--truncate-binlog-by-ts",), value=True, help="Same as --at-backup-time."),),
+        ),
+    ] = False
+    verify: Annotated[
+        str,
+        Option(
+            flags=("--verify",),
+            choices=get_args(Verify),
+            accepts="Verify",
+            help="What is compared with the backup's record.",
+            more="`listing` compares names, sizes and what the storage tells of contents, `contents` also reads every object, "
+            "`auto` only those that the storage does not vouch for; `none` compares nothing.",
+        ),
+    ] = "auto"
+    salvage: Annotated[
+        bool,
+        Option(
+            flags=("--salvage",),
+            help="Restore what is whole of a damaged backup.",
+            more="Segments that are not whole are left out and listed with their rows; the exit code is 3 then. "
+            "Excludes `--drop-exist-collection`.",
+        ),
+    ] = False
+    no_cut: Annotated[
+        bool,
+        Option(
+            flags=("--no-cut",),
+            help="Also rows and deletes newer than the consistency point.",
+            more="Of a row that was replaced during the backup, both versions or none may be restored.",
         ),
     ] = False
     max_shards: Annotated[
@@ -428,6 +611,8 @@ class RestoreOptions(Options):
         bool, Option(flags=("--fail-fast",), help="Stop at the first collection that fails.")
     ] = False
     dry_run: bool = False
+    max_rate: MaxRate = None
+    max_bandwidth: MaxBandwidth = None
 
     def __post_init__(
         self,
@@ -436,15 +621,23 @@ class RestoreOptions(Options):
         source_filter: Chosen | None,
         source_exclude: Chosen | None,
         suffix: str,
-        rename: Renamed,
+        rename: Renamed | None,
     ) -> None:
         self._check()
         _choose(self, "selection", filter=filter, exclude=exclude)
         _choose(self, "source_selection", source_filter=source_filter, source_exclude=source_exclude)
-        if suffix or rename:
+        if suffix or rename is not None:
             object.__setattr__(self, "renaming", renaming_of(rename, suffix))
         if self.drop_existing and self.skip_create:
             raise conflict("drop_exist_collection", "skip_create_collection")
+        if self.drop_existing and self.salvage:
+            # What is there may be more than what is left of the backup.
+            raise conflict("drop_exist_collection", "salvage")
+        if self.drop_existing and self.verify == "none":
+            # What replaces the collection must be known to be whole.
+            raise conflict("drop_exist_collection", "verify none")
+        if self.truncate and self.no_cut:
+            raise conflict("truncate (at-backup-time)", "no_cut")
         if self.mapping and self.renaming != Renaming():
             raise conflict("a mapping (restore plan)", "suffix or rename")
 
@@ -460,13 +653,44 @@ def _choose(options: CreateOptions | RestoreOptions, target: str, **given: Chose
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteOptions(Options):
-    """No options besides the backup."""
+    versions: Annotated[
+        bool,
+        Option(
+            flags=("--versions",),
+            help="Also old versions, in a bucket that keeps them.",
+            more="Also of a backup that was deleted before. Otherwise a notice says that they remain.",
+        ),
+    ] = False
+    remnants: Annotated[
+        bool,
+        Option(
+            flags=("--remnants",),
+            help="Also if there is only data without metadata.",
+            more="An interrupted `create` of the Go tool left it. Deletes `binlogs/{insert_log,delta_log}/` with ids below it, "
+            "and nothing else.",
+        ),
+    ] = False
+    max_rate: MaxRate = None
+    max_bandwidth: MaxBandwidth = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyOptions(Options):
-    """The destination, on the same service; at least one must be given."""
+    """The destination; at least one must be given. ``path`` and ``bucket`` are for one that is no URL."""
 
+    to: Annotated[
+        str,
+        Option(
+            plain=True,
+            metavar="DEST",
+            read=address_of,
+            longest=2048,
+            help="Where the copy goes: a new name, a URL or a directory.",
+            default="the same name, at --path or --bucket",
+            more="As [addresses](#addresses) are written. One that ends with `/` is what the copy lies in, under the name of "
+            "the backup; otherwise the last element is the name of the copy.",
+        ),
+    ] = ""
     path: Annotated[
         str,
         Option(
@@ -489,15 +713,66 @@ class CopyOptions(Options):
             default="same as the original",
         ),
     ] = ""
+    checksum: Comparing = "auto"
+    max_rate: MaxRate = None
+    max_bandwidth: MaxBandwidth = None
 
     def __post_init__(self) -> None:
         self._check()
-        if not self.path and not self.bucket:
+        if not self.to and not self.path and not self.bucket:
             raise UsageError(
                 "the copy has no destination",
                 code="copy-destination-missing",
-                hint="give another path or bucket",
+                hint="give a new name, a URL such as SCHEME://BUCKET/PATH/, a directory such as ./backups/, or another path "
+                "or bucket",
             )
+        address = self.destination
+        if address.scheme and (self.path or self.bucket):
+            raise conflict("a URL as the destination", "path or bucket")
+        if address.name:
+            check_name(address.name)
+
+    @property
+    def destination(self) -> Address:
+        return Address.of_backup(self.to)
+
+    def names(self, backup: str) -> tuple[str, str]:
+        """The name of the backup that is copied, given by its address, and that of the copy. `UsageError` without one."""
+        source = Address.of_backup(backup).without_slash.name
+        if not source:
+            raise UsageError(
+                "{address!r} names no backup",
+                code="address-without-name",
+                address=backup,
+                hint="put the name of one behind it",
+            )
+        return source, self.destination.name or source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LsOptions(Options):
+    where: Annotated[
+        str,
+        Option(
+            plain=True,
+            metavar="PLACE",
+            help="What to list.",
+            default="the backups",
+            more="As [addresses](#addresses) are written, with a path below a backup, too: `nightly/meta`.",
+        ),
+    ] = ""
+    recursive: Annotated[
+        bool,
+        Option(flags=("--recursive", "-r"), help="All objects below it, not only the next level."),
+    ] = False
+    totals: Annotated[
+        bool,
+        Option(
+            flags=("--long", "-l"),
+            help="Also objects, bytes and the newest time of each directory.",
+            more="All of it is listed for that, with one request for about 1,000 objects.",
+        ),
+    ] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -531,6 +806,7 @@ class L0CompactOptions(Options):
             more="Asks on a terminal; elsewhere it needs `--yes`.",
         ),
     ] = False
+    checksum: Comparing = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -557,6 +833,62 @@ class StandbyOptions(Options):
             help="The standby to write to.",
         ),
     ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyOptions(Options):
+    """``sample``: percent of the objects to read; another part every day. ``record``: make the record of objects."""
+
+    depth: Annotated[
+        Depth,
+        Option(
+            flags=("--depth",),
+            accepts="DepthName",
+            help="How deep to look.",
+            more="`listing` compares names and sizes, `digests` also what the storage tells of the bytes, without reading "
+            "any; `contents` reads every byte, compares it with the record and parses it; `drill` restores into a "
+            "scratch database of Milvus, counts and compares rows, and removes it again.",
+        ),
+    ] = Depth.DIGESTS
+    sample: Annotated[
+        int,
+        Option(
+            flags=("--sample",),
+            metavar="PERCENT",
+            read=percent_of,
+            json=int | str,
+            accepts="int | str",
+            help="Read only this part of the contents, another one every day.",
+            default="100%",
+            more="`--sample 10%` every day has read everything after ten days.",
+        ),
+    ] = 100
+    record: Annotated[
+        bool,
+        Option(
+            flags=("--record",),
+            help="Read the backup once and write the record of objects that it lacks.",
+            more="For backups of the Go tool and of older versions; implies `--depth contents`.",
+        ),
+    ] = False
+    max_rate: MaxRate = None
+    max_bandwidth: MaxBandwidth = None
+
+    def __post_init__(self) -> None:
+        self._check()
+        if self.record and self.depth in (Depth.LISTING, Depth.DRILL):
+            raise conflict("record", f"depth {self.depth}")
+        if self.record and self.sample != 100:
+            raise conflict("record", "sample")
+        if self.record:
+            object.__setattr__(self, "depth", Depth.CONTENTS)
+        if self.sample != 100 and self.depth is not Depth.CONTENTS:
+            raise UsageError(
+                "sample is a part of the contents, and depth is {depth}",
+                code="sample-without-contents",
+                depth=self.depth,
+                hint="use --depth contents",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mbk.model.flows import Flow, Requests
 from mbk.model.reports import CollectionOutcome, RunReport
 
 
@@ -14,8 +15,10 @@ class Plan:
     go, if elsewhere.
 
     ``collections`` have the outcome ``planned``, or ``failed`` and ``skipped`` with the reason if it is already known.
-    ``objects``, ``size`` (bytes) and ``rows`` are totals; None if only the run can tell. ``removes``: what is
-    deleted or replaced. ``resumes``: it continues an earlier run.
+    ``objects``, ``size`` (bytes) and ``rows`` are totals; None if only the run can tell. ``present`` objects of
+    ``present_size`` bytes are there already, and not among these. ``removes``: what is deleted or replaced. ``resumes``: it
+    continues an earlier run. ``flows``: what goes from one storage to another, and ``requests`` what that takes; empty where
+    nobody knows.
     """
 
     command: str
@@ -30,7 +33,11 @@ class Plan:
     objects: int | None = None
     size: int | None = None
     rows: int | None = None
+    present: int = 0
+    present_size: int = 0
     removes: tuple[str, ...] = ()
+    flows: tuple[Flow, ...] = ()
+    requests: tuple[Requests, ...] = ()
     notices: tuple[str, ...] = ()
 
     def report(self, *, seconds: float = 0.0) -> RunReport:

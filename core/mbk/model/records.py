@@ -275,6 +275,18 @@ class BackupHead(Record):
     format: str = ""
 
 
+class Mark(Record):
+    """mbk's mark in ``full_meta.json``: which manifest and which record of objects belong to it.
+
+    ``record``: SHA-256 of the record file. ``objects``: how many objects it names. ``failed`` as in the manifest.
+    """
+
+    commit: str = ""
+    record: str = ""
+    objects: int = 0
+    failed: dict[str, str] = {}
+
+
 class BackupExtras(BackupHead):
     """The root of ``full_meta.json`` without its collections."""
 
@@ -284,6 +296,8 @@ class BackupExtras(BackupHead):
     flush_all_msgs_base64: dict[str, str] = {}
     control_channel_name: str = ""
     physical_channel_names: list[str] = []
+    #: mbk's extra key, as those of a field.
+    mbk: Mark | None = None
 
 
 class Backup(BackupExtras):

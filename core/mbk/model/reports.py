@@ -8,14 +8,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from mbk.errors import InvalidName
-from mbk.model.states import BackupState, CollectionState
+from mbk.model.states import BackupState, CollectionState, Depth, FindingKind
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
+def is_valid_name(name: str) -> bool:
+    """Whether a new backup may have this name."""
+    return _NAME.fullmatch(name) is not None
+
+
 def check_name(name: str) -> str:
     """Returns the name, or raises `InvalidName` with the rule (docs/reference/backup-format.md#keys-and-ids)."""
-    if not _NAME.fullmatch(name):
+    if not is_valid_name(name):
         raise InvalidName(
             "invalid backup name {name!r}",
             code="backup-name-invalid",
@@ -37,10 +42,20 @@ def compacted_name(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Verification:
+    """When and how deep a backup was verified, and how many findings there were. ``sample``: percent of the objects read."""
+
+    at: datetime
+    depth: Depth
+    findings: int = 0
+    sample: int = 100
+
+
+@dataclass(frozen=True, slots=True)
 class BackupSummary:
     """One line of a listing. ``reason`` says why a backup is not complete.
 
-    ``size`` in bytes, ``created`` in UTC if known.
+    ``size`` in bytes, ``created`` in UTC if known. ``verified``: the last verification of it as it is now, None without one.
     """
 
     name: str
@@ -51,6 +66,7 @@ class BackupSummary:
     format: str = ""
     created: datetime | None = None
     reason: str = ""
+    verified: Verification | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +93,8 @@ class TransferStats:
     """Objects and bytes by the way they were copied, and why any were streamed.
 
     The ways are ``server`` (copied by the storage), ``stream`` (through this process), ``convert`` (written in another
-    form) and ``kept`` (copied by an earlier run). ``limited_because`` says how many copies ran at once, and why, if
-    fewer than configured.
+    form) and ``kept`` (copied by an earlier run). ``limited_because`` says what the run was held to: the configured rates,
+    what a storage refused, memory. ``concurrency``: the most requests that were in flight at one storage at once.
     """
 
     objects: Mapping[str, int] = field(default_factory=dict)
@@ -86,6 +102,7 @@ class TransferStats:
     streamed_because: str | None = None
     retries: int = 0
     limited_because: str | None = None
+    concurrency: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +121,14 @@ class RunReport:
 
     @property
     def failed(self) -> tuple[CollectionOutcome, ...]:
-        return tuple(item for item in self.collections if item.outcome == CollectionState.FAILED)
+        """Collections that failed, or do not have the rows that they must have."""
+        failed = (CollectionState.FAILED, CollectionState.WRONG)
+        return tuple(item for item in self.collections if item.outcome in failed)
+
+    @property
+    def salvaged(self) -> tuple[CollectionOutcome, ...]:
+        """Collections of which a part is lost."""
+        return tuple(item for item in self.collections if item.outcome == CollectionState.SALVAGED)
 
     @property
     def size(self) -> int:
@@ -141,7 +165,76 @@ class MigrationReport:
 
 @dataclass(frozen=True, slots=True)
 class DeletionReport:
-    """The result of ``delete``: the number of deleted objects."""
+    """The result of ``delete``: the numbers of deleted objects, of deleted old versions of objects, and of objects below the
+    prefix that do not belong to the backup and stay."""
 
     name: str
     deleted_objects: int
+    deleted_versions: int = 0
+    others: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something wrong with a backup. ``key`` is relative to the backup's prefix, empty where it concerns no single object.
+
+    ``collection`` is ``db.coll``, empty for the backup itself; ``segment`` and its ``rows`` are None where unknown.
+    """
+
+    kind: FindingKind
+    detail: str
+    key: str = ""
+    collection: str = ""
+    segment: int | None = None
+    rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedCollection:
+    """One collection of a verified backup. Sizes in bytes.
+
+    ``objects`` and ``size``: what it must have. ``vouched``: objects that the service says are the recorded ones; ``read``
+    and ``read_size``: those read, of which ``proven`` have the recorded digest and ``parsed`` were understood. ``rows``: of its
+    segments, according to the metadata; ``restored``: rows that a drill counted. ``findings`` are all that were found.
+    """
+
+    name: str
+    objects: int = 0
+    size: int = 0
+    vouched: int = 0
+    read: int = 0
+    read_size: int = 0
+    proven: int = 0
+    parsed: int = 0
+    rows: int = 0
+    restored: int | None = None
+    findings: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """The result of `verify`. ``location`` is that of the backup, without credentials.
+
+    ``recorded``: the backup has a record of its objects; without one only names, sizes and counts of the metadata are
+    compared. ``sample``: percent of the objects that were read. ``findings``: at most the first 10,000; ``found``: how many
+    there are. ``stored``: the result is kept in the backup. ``resumed``: an interrupted verification was continued.
+    """
+
+    name: str
+    id: str
+    location: str
+    depth: Depth
+    recorded: bool
+    at: datetime
+    seconds: float
+    collections: tuple[VerifiedCollection, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    found: int = 0
+    sample: int = 100
+    stored: bool = False
+    resumed: bool = False
+    notices: tuple[str, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        return not self.found

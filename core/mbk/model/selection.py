@@ -118,6 +118,25 @@ class Selection:
     def _includes_all(self) -> bool:
         return not (self.databases or self.collections or self.bare or self.items)
 
+    @property
+    def text(self) -> str:
+        """What it includes, as `parse` reads it; empty if that is all. Without what is excluded."""
+        items = [Item(name, "*") for name in self.databases] + [Item(name, "") for name in self.bare]
+        items += [Item(name.database, name.collection) for name in self.collections]
+        return ",".join(sorted(map(str, (*items, *self.items))))
+
+    def only(self, names: Iterable[CollectionName]) -> Selection:
+        """What it selects of these collections, at least one, of which it wants each."""
+        whole, parts = set(), set()
+        for name in names:
+            if self._of_partitions(name) and not self._has(name, whole=True):
+                parts |= {
+                    Item(name.database, name.collection, i.partition) for i in self.items if i.matches(name)
+                }
+            else:
+                whole.add(name)
+        return Selection(collections=frozenset(whole), items=frozenset(parts), excluded=self.excluded)
+
     # -- what the run covers ---------------------------------------------------------------------------------------
 
     def wants(self, name: CollectionName) -> bool:

@@ -19,13 +19,53 @@ class BackupState(StrEnum):
 
 
 class CollectionState(StrEnum):
-    """``PLANNED`` in the report of a dry run; ``RUNNING`` only during a job."""
+    """``PLANNED`` in the report of a dry run; ``RUNNING`` only during a job.
+
+    Of a restore: ``SALVAGED`` has all that is whole of a damaged backup, ``WRONG`` not the number of rows that it must have.
+    """
 
     PLANNED = "planned"
     RUNNING = "running"
     DONE = "done"
+    SALVAGED = "salvaged"
+    WRONG = "wrong"
     FAILED = "failed"
     SKIPPED = "skipped"
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether all was done, though not all may be as it must be."""
+        return self in (CollectionState.DONE, CollectionState.SALVAGED, CollectionState.WRONG)
+
+
+class Depth(StrEnum):
+    """How deep `verify` looks: names and sizes; what services tell of the bytes; every byte; a restore."""
+
+    LISTING = "listing"
+    DIGESTS = "digests"
+    CONTENTS = "contents"
+    DRILL = "drill"
+
+
+class FindingKind(StrEnum):
+    """What is wrong with an object of a backup, or with the backup.
+
+    ``RESIZED``: it has another size than recorded; ``CHANGED``: the service tells another digest; ``DAMAGED``: the bytes read
+    have another digest. ``UNPARSABLE``: it is no file of Milvus; ``INCONSISTENT``: it contradicts the metadata or its
+    segment's other objects. ``UNREADABLE``: the storage does not hand it out. ``METADATA``: a file of the metadata is lost or
+    damaged. ``NOT_RESTORED``: a drill could not restore it, or its rows differ.
+    """
+
+    MISSING = "missing"
+    EXTRA = "extra"
+    RESIZED = "resized"
+    CHANGED = "changed"
+    DAMAGED = "damaged"
+    UNPARSABLE = "unparsable"
+    INCONSISTENT = "inconsistent"
+    UNREADABLE = "unreadable"
+    METADATA = "metadata"
+    NOT_RESTORED = "not restored"
 
 
 class JobState(StrEnum):

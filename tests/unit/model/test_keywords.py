@@ -113,6 +113,22 @@ def test_natural_misuse_is_told_with_what_is_right(given: dict[str, Any], near: 
     assert near in str(caught.value)
 
 
+@pytest.mark.parametrize("empty", ["", "  ", ",", ", ,\n", {}])
+@pytest.mark.parametrize("name", ["filter", "exclude", "source_filter", "source_exclude", "rename"])
+def test_an_empty_list_does_not_mean_everything(name: str, empty: object) -> None:
+    for kind in (CreateOptions, RestoreOptions):
+        if name in kind.__dataclass_fields__:
+            with raised(UsageError, "option-list-empty", option=name):
+                kind.of(None, {name: empty})
+            kind.of(None, {name: None})
+
+
+def test_a_mapping_that_maps_nothing_does_not_mean_everything() -> None:
+    with raised(UsageError, "option-list-empty", option="mapping"):
+        RestoreOptions.of(None, {"mapping": []})
+    assert RestoreOptions.of(None, {"mapping": None}).mapping == ()
+
+
 @pytest.mark.parametrize("options", [1, "_x", {"suffix": "_x"}, CreateOptions()])
 def test_what_is_no_options_object_is_told_with_the_keywords(options: object) -> None:
     with raised(UsageError, "options-type-wrong", expected="RestoreOptions") as caught:
