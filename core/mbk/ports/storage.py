@@ -6,13 +6,13 @@ Every call blocks and may be made from several threads at once. SDK-internal ret
 one call is one attempt. Every failure is one of :mod:`mbk.errors`, never an exception of an SDK.
 
 Keys are ``/``-separated, relative to the bucket (container, directory), without a leading ``/``.
-A prefix is empty or ends with ``/``. A key goes through every call unchanged or is `InvalidKey` (K1-K6).
+A prefix is empty or ends with ``/``, save in `Storage.list` of a storage with ``partial_prefixes``. A key goes through every call unchanged or is `InvalidKey` (K1-K6).
 The rule numbers (``L1`` …) are those of :mod:`mbk.testing`, listed in docs/reference/storage-rules.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -67,8 +67,8 @@ class Location:
         return f"{self.backend}://{'/'.join(part for part in parts if part)}"
 
 
-#: The kinds of checksums that `ObjectInfo.checksums` can hold.
-CHECKSUMS = frozenset({"crc32c", "crc64nvme", "crc64ecma", "md5", "sha256"})
+#: The kinds of checksums that `ObjectInfo.checksums` can hold. ``xxh128`` is XXH3 of 128 bits, in its canonical form.
+CHECKSUMS = frozenset({"crc32c", "crc64nvme", "crc64ecma", "md5", "sha256", "xxh128"})
 
 _NOTHING: Mapping[str, str] = {}
 
@@ -158,13 +158,14 @@ class Capabilities:
     A capability is a promise: the conformance kit tries each one that is declared, and expects
     :class:`~mbk.errors.Unsupported` from each one that is not. ``checksums`` are the kinds that `Storage.stat` tells
     of every object that this storage made, however it made it; it may tell more of some. ``write_options`` are the
-    fields of `WriteOptions` that are honoured.
+    fields of `WriteOptions` that are honoured. ``partial_prefixes``: `Storage.list` takes a prefix that ends amid a name.
     """
 
     server_side_copy: bool = False
     part_copy: bool = False
     conditional_write: bool = False
     multipart: bool = False
+    partial_prefixes: bool = False
     checksums: frozenset[str] = frozenset()
     write_options: frozenset[str] = frozenset()
     max_copy_size: int | None = None
@@ -332,6 +333,77 @@ def ability(storage: object, kind: type[Ability]) -> Ability | None:
     while layer is not None and not isinstance(layer, kind):
         layer = getattr(layer, "wrapped", None)
     return layer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectVersion:
+    """One version of an object, or a mark that it was deleted. ``is_current``: what reading the key returns now."""
+
+    key: str
+    version: str
+    is_current: bool = False
+
+
+@runtime_checkable
+class Versioned(Protocol):
+    """An `ability` of storages whose buckets may keep what was replaced and deleted (V1, V2).
+
+    Both calls raise `Unsupported` where the service knows no versions.
+    """
+
+    def versions(self, prefix: str) -> Iterator[ObjectVersion]:
+        """All versions below the prefix, each once, in no promised order. A bucket that keeps none has the current ones."""
+
+    def delete_versions(self, versions: Iterable[ObjectVersion]) -> None:
+        """Deletes these versions for good; a missing one is no error. `DeleteFailed` names the keys of those still there."""
+
+
+@runtime_checkable
+class Tidying(Protocol):
+    """An `ability` of storages in which a killed process leaves what no listing shows, such as temporary files."""
+
+    def tidy(self, prefix: str) -> int:
+        """Removes what ended processes left below ``prefix``, and returns how many. Unlike with `Deleter.clean`, others
+        may be writing there: what they are making stays.
+        """
+
+
+@runtime_checkable
+class Browsable(Protocol):
+    """An `ability` of storages whose prefixes are directories of the operating system.
+
+    Each call is so quick that what surrounds a request would cost more than the request.
+    """
+
+    def directories(self, prefix: str = "") -> Sequence[str]:
+        """A prefix for each directory directly below this one, whatever is in it.
+
+        `Lister.list_level` looks into each of them, to tell only of those in which an object lies.
+        """
+
+    def glance(self, prefix: str, names: Container[str]) -> tuple[Sequence[ObjectInfo], Mapping[str, bytes]]:
+        """The objects directly below the prefix, and the bytes of those that are called so, by name.
+
+        Large ones are left out, and those that cannot be read: who needs one reads it, and learns why.
+        """
+
+
+@runtime_checkable
+class Deferring(Protocol):
+    """An `ability` of storages in which it costs less to make many objects durable together than each of them."""
+
+    def defer(self, prefix: str) -> None:
+        """From now on, an object that this storage makes below ``prefix`` may be visible before it is durable.
+
+        Only for a prefix at which nothing that counts lies: what a crash of the machine may have cost its bytes there
+        since an earlier call is removed. Where the storage cannot defer, nothing changes, and each object is durable at once.
+        """
+
+    def settle(self, prefix: str) -> None:
+        """All objects below ``prefix`` are durable once this returns; without `defer` they are already.
+
+        What it raises is final: what was written may be lost, and the next `defer` removes it.
+        """
 
 
 @runtime_checkable

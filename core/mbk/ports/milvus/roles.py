@@ -48,9 +48,20 @@ class Rows(Protocol):
         """The rows that a strongly consistent query sees, deletes applied; None where the server cannot count or the
         collection is not loaded and cannot be queried."""
 
+    def having(
+        self, database: str, collection: str, key: str, values: Sequence[int | str]
+    ) -> list[int | str]:
+        """The primary keys among ``values`` that a strongly consistent query finds, one for each row. ``key`` is the field.
+
+        `MilvusError` for a collection that is not loaded.
+        """
+
 
 class Points(Protocol):
     """Points in time up to which everything acknowledged is persistent."""
+
+    def now(self) -> int:
+        """The hybrid timestamp of the server's clock; 0 where the server does not tell it (before 2.2.11)."""
 
     def flush(
         self,
@@ -115,9 +126,24 @@ class Definitions(Protocol):
     def schema_problems(self, schema: CollectionSchema) -> Sequence[str]:
         """What of the schema this server cannot represent, ``field: reason`` each; no request is made."""
 
+    def unsendable(
+        self,
+        schema: CollectionSchema,
+        *,
+        shards: int,
+        consistency_level: int,
+        partitions: int,
+        replicas: int,
+        indexes: Sequence[IndexInfo] = (),
+    ) -> Sequence[str]:
+        """What of a collection's definition fits into no request at all, ``where: why`` each; no request is made."""
+
     def create_database(self, name: str, properties: Sequence[KeyValue] = ()) -> None:
         """`AlreadyExists` for one that is there. Properties are left out where the server has none for databases, and
         so are those that are the server's own, and locks."""
+
+    def drop_database(self, name: str) -> None:
+        """One that is not there is no error; `MilvusError` for one that has collections."""
 
     def create_collection(
         self,
@@ -169,6 +195,17 @@ class Definitions(Protocol):
         """How far each index is built; empty for a collection without indexes."""
 
     def create_alias(self, database: str, collection: str, alias: str) -> None: ...
+
+    def alter_alias(self, database: str, collection: str, alias: str) -> None:
+        """The existing ``alias`` stands for ``collection`` from now on, whatever it stood for."""
+
+    def rename_collections(self, database: str, names: Sequence[tuple[str, str]]) -> None:
+        """Gives collections, no aliases, other names within their database (`Feature.RENAME`): ``names`` are pairs of the
+        name and the new name, in this order, with nothing between them; the first that fails ends it.
+
+        They keep id, rows, aliases and load state. `MilvusError` where a new name is that of a collection or an alias,
+        which servers look at first.
+        """
 
     def load(
         self,

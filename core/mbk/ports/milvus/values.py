@@ -25,6 +25,8 @@ class Feature(Enum):
     FUNCTION_CHECK_SWITCH = "function runtime check switch"
     RBAC_BACKUP = "RBAC backup"
     ALIASES = "aliases"
+    #: A collection can be given another name, so that one takes the place of another.
+    RENAME = "rename collections"
     COUNT = "count(*)"
     REST_IMPORT = "import over REST"
     SNAPSHOT = "snapshots"
@@ -40,8 +42,14 @@ class Feature(Enum):
     REPLICATE_STREAM = "replicate stream"
     #: Flush also persists deletes of segments that were flushed before (not so on 2.2).
     FLUSHES_DELETES = "flush persists deletes"
+    #: Imports take L0 segments (3.0 refuses them by default).
+    L0_IMPORT = "import of L0 segments"
+    #: The log gives every row its time as it is written, so that none is under way at the time of a flush (2.6).
+    STREAMING = "times given by the log"
     #: Imports leave alone the rows that are younger than the delete of their key.
     DELETE_TIMES = "deletes by time"
+    #: Imports fill columns that the files lack: of fields that are nullable or have a default.
+    FILLS_COLUMNS = "imports fill missing columns"
     #: ``end_ts`` of an import is a hybrid timestamp; without it physical milliseconds.
     HYBRID_END_TS = "hybrid end_ts"
 
@@ -87,12 +95,17 @@ class CollectionInfo:
 class FlushPoint:
     """A collection's flush boundary: ``seal_seconds`` unix seconds, ``checkpoints`` vchannel -> ``msgpb.MsgPosition``.
 
-    ``timestamps`` vchannel -> hybrid timestamp, read out of the positions.
+    ``timestamps`` vchannel -> hybrid timestamp, read out of the positions. ``timestamp``: the hybrid timestamp of the flush
+    itself, which every channel has passed; 0 where the server tells none. When the flush began, every row lay in the
+    segments ``sealed`` by it or in those that were ``persistent`` already (L0 segments excluded).
     """
 
     seal_seconds: int = 0
     checkpoints: Mapping[str, bytes] = field(default_factory=dict)
     timestamps: Mapping[str, int] = field(default_factory=dict)
+    timestamp: int = 0
+    sealed: frozenset[int] = frozenset()
+    persistent: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
