@@ -12,7 +12,7 @@ from mbk.errors import (
     Unsupported,
 )
 from mbk.plugin.failures import BUCKET_MISSING, OBJECT_EXISTS, OBJECT_MISSING, WireError, facts_of
-from mbk.ports.storage import Capabilities, WriteOptions
+from mbk.ports.storage import PLAIN, Capabilities, WriteOptions
 
 
 def bucket_missing(place: object) -> BucketNotFound:
@@ -70,6 +70,8 @@ def delete_failed(failures: dict[str, str], place: object) -> DeleteFailed:
 
 def require_options(options: WriteOptions, capabilities: Capabilities, storage: object) -> None:
     """`Unsupported` for options that are set and not declared."""
+    if options is PLAIN:
+        return
     if refused := options.chosen - capabilities.write_options:
         raise Unsupported(
             "{storage} does not support these write options: {options}",
@@ -77,6 +79,11 @@ def require_options(options: WriteOptions, capabilities: Capabilities, storage: 
             storage=storage,
             options=", ".join(sorted(refused)),
         )
+
+
+def answer_unreadable(form: str) -> WireError:
+    """An answer of success whose body is not what the service documents: a proxy's page, half a document."""
+    return WireError(StorageUnavailable, "the answer is not {form}", code="answer-unreadable", form=form)
 
 
 def error_in_success(error: str) -> WireError:
@@ -92,6 +99,12 @@ def error_in_success(error: str) -> WireError:
 def no_multipart(storage: object) -> Unsupported:
     return Unsupported(
         "{storage} does not support multipart uploads", code="multipart-unsupported", storage=storage
+    )
+
+
+def no_versions(storage: object) -> Unsupported:
+    return Unsupported(
+        "{storage} does not tell old versions of objects", code="versions-unsupported", storage=storage
     )
 
 

@@ -29,9 +29,9 @@ def _needed(value: str) -> str:
 
 
 def _relative(value: str) -> str:
-    if value.startswith(("/", "\\")):
-        raise ValueError("leave the leading slash out: no key of this storage begins with one")
-    return value
+    if value.startswith("\\"):
+        raise ValueError("leave the leading backslash out: no key of this storage begins with one")
+    return value.strip("/")
 
 
 def _secret(value: SecretStr, info: ValidationInfo) -> SecretStr:
@@ -49,7 +49,7 @@ Port = Annotated[int | None, Field(ge=1, le=65535)]
 ExistingFile = Annotated[str, AfterValidator(_file)]
 #: A bucket that may not be left out; needs ``validate_default=True``.
 NeededBucket = Annotated[str, AfterValidator(_needed)]
-#: A root path without a leading slash, for services that take no such key.
+#: A root path without slashes at its ends; no leading backslash either, for services that take no such key.
 RelativeRoot = Annotated[str, AfterValidator(_relative)]
 #: The secret of ``access_key_id``, which is declared before it: both or none. Needs ``validate_default=True``.
 SecretOfKey = Annotated[SecretStr, AfterValidator(_secret)]

@@ -24,13 +24,14 @@ from mbk.plugin.conditions import (
     delete_failed,
     no_conditional_write,
     no_multipart,
+    no_versions,
     require_options,
     wrong_size,
 )
 from mbk.plugin.senders import Senders
 from mbk.plugin.streams import counted, cut, part_sizes
 from mbk.plugin.uploads import PartsUpload, made
-from mbk.plugin.wire import BEGINNING, Body, Marker, Page, StreamsIfAbsent, Terms, Upload
+from mbk.plugin.wire import BEGINNING, Body, Data, KeepsVersions, Marker, Page, StreamsIfAbsent, Terms, Upload
 from mbk.ports.storage import (
     MIB,
     PLAIN,
@@ -38,6 +39,7 @@ from mbk.ports.storage import (
     Level,
     Location,
     ObjectInfo,
+    ObjectVersion,
     Receipt,
     Storage,
     WriteOptions,
@@ -163,6 +165,32 @@ class ObjectStorage(Generic[AnyWire]):
     def clean(self, prefix: str) -> int:
         return sum([self._abort(key, upload_id) for key, upload_id in [*self._unfinished(prefix)]])
 
+    def versions(self, prefix: str) -> Iterator[ObjectVersion]:
+        """See `mbk.ports.storage.Versioned`."""
+        wire = self._versioned()
+        marker: Marker | None = BEGINNING
+        while marker is not None:
+            with self._calls.on_bucket("list the versions of"):
+                page = wire.versions(prefix, marker)
+            yield from page.versions
+            marker = page.next
+
+    def delete_versions(self, versions: Iterable[ObjectVersion]) -> None:
+        """See `mbk.ports.storage.Versioned`."""
+        wire = self._versioned()
+        failures: dict[str, str] = {}
+        remaining = iter(versions)
+        while batch := tuple(islice(remaining, self._capabilities.delete_batch)):
+            with self._calls.on_bucket("delete versions from"):
+                failures |= wire.delete_versions(batch)
+        if failures:
+            raise delete_failed(failures, self._calls.place)
+
+    def _versioned(self) -> KeepsVersions:
+        if not isinstance(self._wire, KeepsVersions):
+            raise no_versions(self._location)
+        return self._wire
+
     def can_copy_from(self, other: Storage) -> bool:
         return self._capabilities.server_side_copy and self._calls.copies_from(other)
 
@@ -220,7 +248,7 @@ class ObjectStorage(Generic[AnyWire]):
         pieces = cut(counted(chunks, size, lambda why: self._bad_size(key, why)), sizes)
         begun = [*islice(pieces, 2)]
         if len(begun) < 2:
-            return self._put(key, begun[0] if begun else b"", terms)
+            return self._put(key, b"".join(begun), terms)
         return self._write_large(key, _drained(begun, pieces), terms)
 
     def _bad_size(self, key: str, why: str) -> StorageError:
@@ -231,7 +259,7 @@ class ObjectStorage(Generic[AnyWire]):
             receipt = self._wire.put(key, data, terms)
         return made(key, len(data), receipt)
 
-    def _write_large(self, key: str, pieces: Iterator[bytes], terms: Terms) -> ObjectInfo:
+    def _write_large(self, key: str, pieces: Iterator[Data], terms: Terms) -> ObjectInfo:
         if terms.if_absent and isinstance(self._wire, StreamsIfAbsent):
             return self._stream_if_absent(self._wire, key, pieces, terms.options)
         if not self._capabilities.multipart:
@@ -241,7 +269,7 @@ class ObjectStorage(Generic[AnyWire]):
             return upload.complete()
 
     def _stream_if_absent(
-        self, wire: StreamsIfAbsent, key: str, pieces: Iterator[bytes], options: WriteOptions
+        self, wire: StreamsIfAbsent, key: str, pieces: Iterator[Data], options: WriteOptions
     ) -> ObjectInfo:
         counting = _Counting(pieces)
         try:
@@ -334,15 +362,15 @@ class ObjectStorage(Generic[AnyWire]):
             return self._wire.abort(Upload(key=key, id=upload_id))
 
 
-class _Counting(Iterator[bytes]):
+class _Counting(Iterator[Data]):
     """The same pieces; ``size`` is the sum of those that were taken, ``error`` what was raised instead of one."""
 
-    def __init__(self, pieces: Iterator[bytes]) -> None:
+    def __init__(self, pieces: Iterator[Data]) -> None:
         self._pieces = pieces
         self.size = 0
         self.error: Exception | None = None
 
-    def __next__(self) -> bytes:
+    def __next__(self) -> Data:
         try:
             piece = next(self._pieces)
         except StopIteration:
@@ -359,7 +387,7 @@ def _is_marker(info: ObjectInfo) -> bool:
     return not info.size and info.key.endswith("/")
 
 
-def _drained(begun: list[bytes], rest: Iterator[bytes]) -> Iterator[bytes]:
+def _drained(begun: list[Data], rest: Iterator[Data]) -> Iterator[Data]:
     """All pieces; no frame keeps the first ones for as long as the upload lasts."""
     while begun:
         yield begun.pop(0)

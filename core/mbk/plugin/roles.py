@@ -14,13 +14,16 @@ Keys = TypeVar("Keys")
 
 #: Temporary credentials are replaced this many seconds before they expire, so that no request outlives its own.
 MARGIN = 300
+#: Seconds after a renewal that failed until the next, if the older keys still hold: meanwhile all requests wait for it.
+PAUSE = 30
 
 
 class Role(Generic[Keys]):
     """Keys of a role, fetched when they are first needed. Thread-safe.
 
     ``fetch`` asks the service and returns the keys, and when they expire (seconds since 1970). What it raises because
-    the service cannot be reached or answers something else is `AuthenticationFailed`, unless older keys still hold.
+    the service cannot be reached or answers something else is `AuthenticationFailed`, unless older keys still hold; other
+    errors pass, with the same exception.
     ``name`` is the vendor's word for its roles, ``RAM role``.
     """
 
@@ -29,20 +32,25 @@ class Role(Generic[Keys]):
         self._name = name
         self._lock = Lock()
         self._held: tuple[Keys, float] | None = None
+        self._again = 0.0
 
     def keys(self) -> Keys:
         """Valid for some minutes."""
         with self._lock:
-            if self._held is None or self._held[1] - time.time() < MARGIN:
+            now = time.time()
+            if self._held is None or now >= min(self._held[1], max(self._held[1] - MARGIN, self._again)):
                 self._held = self._renewed()
             return self._held[0]
 
     def _renewed(self) -> tuple[Keys, float]:
         try:
             return self._fetch()
-        except (OSError, ValueError, KeyError, TypeError) as exc:
+        except Exception as exc:
             if self._held and self._held[1] > time.time():
+                self._again = time.time() + PAUSE
                 return self._held
+            if not isinstance(exc, (OSError, ValueError, KeyError, TypeError)):
+                raise
             raise AuthenticationFailed(
                 "could not get the credentials of a {role} ({reason})",
                 code="role-credentials-missing",

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Lock
 
+from mbk.plugin.wire import Data
+
 #: Parts of one object on their way at once. With the one that is being gathered, and for a moment joined, an object in
 #: flight holds at most six parts and one chunk of its source: 48 MiB and a chunk, for objects below 78 GiB.
 AT_ONCE = 4
@@ -21,7 +23,7 @@ class Senders:
         self._lock = Lock()
         self._pool: ThreadPoolExecutor | None = None
 
-    def send(self, put_part: Callable[[int, bytes], None], pieces: Iterable[bytes]) -> None:
+    def send(self, put_part: Callable[[int, Data], None], pieces: Iterable[Data]) -> None:
         """Calls ``put_part`` for each piece, numbered from 1. Raises the first error; nothing is on its way afterwards.
 
         What the iterable raises passes through unchanged. A part stays in `waiting` until it has ended, so that Ctrl-C

@@ -35,5 +35,10 @@ class StorageSettings(BaseModel):
 
     @property
     def root(self) -> str:
-        """The root prefix, as written (a leading ``/`` is part of the keys): empty or ending with one ``/``."""
-        return f"{self.root_path.rstrip('/')}/" if self.root_path else ""
+        """The root prefix: empty or ending with one ``/``. Slashes at its ends mean nothing, and several are one.
+
+        Milvus strips them, and so do services that keep objects in directories: a key with a leading ``/`` would be
+        written in one place and looked for in another.
+        """
+        elements = [element for element in self.root_path.split("/") if element]
+        return "".join(f"{element}/" for element in elements)

@@ -41,6 +41,10 @@ class StorageBackend:
     ``open`` gets an instance of it and returns the storage; it may import the SDK and must not send a request.
     ``extra`` is what to ``pip install`` for the SDK (``mbk[gcp]``), ``""`` when none is needed; ``requires`` are
     the modules whose presence shows that it is installed.
+
+    A URL names a bucket of it by its name, by an alias, or by one of ``schemes``. The first elements of the URL are the
+    settings in ``url``, the rest is a path. ``ambient``: of the storages that share a scheme, the one that is meant where
+    nothing is configured, because its address is known and its credentials may come from the environment.
     """
 
     name: str
@@ -50,6 +54,17 @@ class StorageBackend:
     aliases: tuple[str, ...] = ()
     extra: str = ""
     requires: tuple[str, ...] = ()
+    schemes: tuple[str, ...] = ()
+    url: tuple[str, ...] = ("bucket",)
+    ambient: bool = False
+
+    def answers(self, scheme: str) -> bool:
+        """Whether a URL with this scheme (in lower case) may name a bucket of it."""
+        return self.is_called(scheme) or scheme in (item.lower() for item in self.schemes)
+
+    def is_called(self, word: str) -> bool:
+        """Whether this is its name or an alias, in lower case."""
+        return word in (spelling.lower() for spelling in (self.name, *self.aliases))
 
 
 @hookspec

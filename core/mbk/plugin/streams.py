@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from mbk.errors import MbkError, StorageError
+from mbk.plugin.wire import Data
 from mbk.ports.storage import MIB, Capabilities
 
 #: A write of at most this many known bytes is one part, so that it is one request.
@@ -31,28 +32,38 @@ def part_sizes(size: int | None, limits: Capabilities) -> Iterator[int]:
         yield part
 
 
-def cut(chunks: Iterable[bytes], sizes: Iterable[int]) -> Iterator[bytes]:
+def cut(chunks: Iterable[bytes], sizes: Iterable[int]) -> Iterator[Data]:
     """The same bytes in pieces of the given sizes, the last one shorter. Holds one piece and one chunk.
+
+    What lies in one chunk is not copied: the pages of fresh memory cost a second of CPU a GiB. Only a piece that is a part of
+    a chunk is a view.
 
     Raises `StorageError` when bytes are left after the last size. Yields nothing for no bytes.
     """
     remaining = iter(sizes)
     wanted = held = 0
-    pending: list[bytes] = []
+    pending: list[Data] = []
     for chunk in chunks:
         view = memoryview(chunk)
         while view:
             wanted = wanted or _next_size(remaining)
             taken = view[: wanted - held]
+            piece = _kept(chunk, taken)
             view = view[len(taken) :]
             held += len(taken)
-            if held < wanted:
-                pending.append(bytes(taken))
-                continue
-            yield b"".join([*pending, taken])
-            pending, wanted, held = [], 0, 0
+            pending.append(piece)
+            if held == wanted:
+                yield piece if len(pending) == 1 else b"".join(pending)
+                pending, wanted, held = [], 0, 0
     if held:
-        yield b"".join(pending)
+        yield pending[0] if len(pending) == 1 else b"".join(pending)
+
+
+def _kept(chunk: bytes, taken: memoryview) -> Data:
+    """The source may use a buffer again; bytes stay as they are."""
+    if type(chunk) is not bytes:
+        return bytes(taken)
+    return chunk if len(taken) == len(chunk) else taken
 
 
 def _next_size(sizes: Iterator[int]) -> int:

@@ -1,4 +1,7 @@
-"""For SDKs that send with requests and urllib3: what the exceptions of these two mean. Needs both installed."""
+"""For SDKs that send with requests and urllib3: what the exceptions of these two mean. Needs both installed.
+
+Those of `mbk.plugin.http` are known here, too, for plugins that send by both.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import requests.exceptions as sending
 import urllib3.exceptions as http
 
 from mbk.errors import InvalidKey, MbkError, StorageError, StorageUnavailable, Unreachable
+from mbk.plugin import http as own
 from mbk.plugin.failures import is_lasting, kind_of_class, words_of_system
 
 #: What a vendor's plugin translates besides the exceptions of its SDK.
@@ -31,11 +35,14 @@ HINTS: dict[str, str] = {
     "TooManyRedirects": "set the address and the region of the bucket",
     "ConnectTimeout": "check the address, the port and the firewall",
     "ConnectionError": "check the address and the port",
+    **own.HINTS,
 }
 
 
 def kind_of(exc: BaseException, of_vendor: Mapping[type[BaseException], type[MbkError]]) -> type[MbkError]:
     """By `BY_CLASS` and the vendor's own additions to it."""
+    if isinstance(exc, own.SendingFailed | own.Misconfigured):
+        return own.kind_of(exc, of_vendor)
     if isinstance(exc, sending.SSLError | http.SSLError) and is_lasting(exc):
         return Unreachable
     return kind_of_class(exc, {**BY_CLASS, **of_vendor})
@@ -47,6 +54,8 @@ def reason_of(exc: BaseException) -> str:
         return "the service redirects to another endpoint"
     if isinstance(exc, sending.ReadTimeout):
         return "timed out waiting for the answer"
+    if isinstance(exc, own.SendingFailed | own.Misconfigured):
+        return own.reason_of(exc)
     if isinstance(exc, OSError | http.HTTPError):
         return words_of_system(exc) or "the connection was lost"
     return str(exc)

@@ -10,7 +10,7 @@ from typing import Self
 from mbk.errors import MbkError, ObjectNotFound
 from mbk.plugin.calls import Calls
 from mbk.plugin.conditions import no_part_copy, upload_empty
-from mbk.plugin.wire import Part, Terms, Wire
+from mbk.plugin.wire import Data, Part, Terms, Wire
 from mbk.ports.storage import ObjectInfo, Receipt, Storage
 
 
@@ -31,7 +31,7 @@ class PartsUpload:
         with calls.on_key("start a multipart upload of", key):
             self._upload = calls.wire.start(key, terms)
 
-    def put_part(self, number: int, data: bytes) -> None:
+    def put_part(self, number: int, data: Data) -> None:
         with self._calls.on_key(f"write part {number} of", self._upload.key):
             etag = self._calls.wire.put_part(self._upload, number, data)
         self._remember(number, etag, len(data))

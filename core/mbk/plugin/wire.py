@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from mbk.plugin.failures import Translation
 from mbk.plugin.failures import WireError as WireError
-from mbk.ports.storage import PLAIN, ObjectInfo, Receipt, Storage, WriteOptions
+from mbk.ports.storage import PLAIN, ObjectInfo, ObjectVersion, Receipt, Storage, WriteOptions
 
+#: What a part is made of. A view is one of bytes that do not change, and need not be copied.
+Data: TypeAlias = bytes | memoryview
 #: Where a listing of unfinished uploads goes on: the markers of key and upload, as far as the service has them.
 Marker = tuple[str, str]
 BEGINNING: Marker = ("", "")
@@ -76,6 +78,14 @@ class Unfinished:
     next: Marker | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionPage:
+    """One page of versions. ``next`` is None after the last."""
+
+    versions: Sequence[ObjectVersion] = ()
+    next: Marker | None = None
+
+
 class Wire(Protocol):
     """One bucket of a service, one request a method, from any thread.
 
@@ -118,7 +128,7 @@ class Wire(Protocol):
 
     def start(self, key: str, terms: Terms) -> Upload: ...
 
-    def put_part(self, upload: Upload, number: int, data: bytes) -> str:
+    def put_part(self, upload: Upload, number: int, data: Data) -> str:
         """Returns the etag that `complete` needs, unchanged; empty where it needs none."""
 
     def copy_part(
@@ -147,6 +157,16 @@ class Wire(Protocol):
 
 
 @runtime_checkable
+class KeepsVersions(Protocol):
+    """What a wire adds where the service can keep old versions of objects."""
+
+    def versions(self, prefix: str, marker: Marker) -> VersionPage: ...
+
+    def delete_versions(self, versions: Sequence[ObjectVersion]) -> Mapping[str, str]:
+        """Deletes at most ``capabilities.delete_batch`` versions. Returns the keys of those still there, with why."""
+
+
+@runtime_checkable
 class CopiesFrom(Protocol):
     """A wire that copies from other storages than those of its own backend and endpoint."""
 
@@ -158,7 +178,7 @@ class CopiesFrom(Protocol):
 class StreamsIfAbsent(Protocol):
     """A wire whose multipart uploads cannot be completed conditionally, and that writes large objects so in another way."""
 
-    def stream_if_absent(self, key: str, pieces: Iterator[bytes], options: WriteOptions) -> Receipt:
+    def stream_if_absent(self, key: str, pieces: Iterator[Data], options: WriteOptions) -> Receipt:
         """Writes two or more pieces, each of a multiple of 1 MiB but the last. What `pieces` raises passes through."""
 
 

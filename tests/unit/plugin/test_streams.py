@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import accumulate, repeat
+from typing import Any
 
 import pytest
 
@@ -55,6 +56,24 @@ def test_chunks_of_any_size_become_pieces_of_one(lengths: list[int]) -> None:
     assert b"".join(pieces) == b"".join(chunks)
     assert all(len(piece) == 4 for piece in pieces[:-1])
     assert all(pieces)
+
+
+def test_parts_of_one_chunk_are_views_of_it() -> None:
+    chunk = b"abcdefgh"
+    first, second, last = cut([chunk], repeat(3))
+    assert [bytes(first), bytes(second), bytes(last)] == [b"abc", b"def", b"gh"]
+    assert all(isinstance(piece, memoryview) and piece.obj is chunk for piece in (first, second, last))
+
+
+def test_a_buffer_that_the_source_uses_again_is_copied() -> None:
+    buffer = bytearray(b"abcd")
+
+    def chunks() -> Iterator[Any]:
+        yield buffer
+        buffer[:] = b"efgh"
+        yield buffer
+
+    assert list(cut(chunks(), repeat(2))) == [b"ab", b"cd", b"ef", b"gh"]
 
 
 def test_bytes_that_fill_the_last_part_fit() -> None:

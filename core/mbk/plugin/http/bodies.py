@@ -1,0 +1,42 @@
+"""An answer that is read piece by piece as the body that `mbk.plugin.wire.Wire.get` gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mbk.errors import StorageError
+from mbk.plugin.headers import require_range
+from mbk.plugin.http.sender import Answer
+from mbk.plugin.wire import Body, WireError
+
+
+def body_of(answer: Answer, span: str) -> Body:
+    """Of a streamed answer of success. ``span``: the `mbk.plugin.headers.byte_range` that was asked for.
+
+    `WireError` where it holds other bytes, or announces no length that the body could be held against.
+    """
+    stream = answer.stream
+    if stream is None:
+        raise ValueError("the answer was not streamed")
+    return checked_body(
+        stream.length, span, answer.headers.get("content-range"), read=stream.read, close=stream.close
+    )
+
+
+def checked_body(
+    length: int | None,
+    span: str,
+    told: str | None,
+    *,
+    read: Callable[[int], bytes],
+    close: Callable[[], object],
+) -> Body:
+    """As `body_of`, of an answer of an SDK; ``told`` is its Content-Range."""
+    try:
+        if length is None:
+            raise WireError(StorageError, "the answer does not tell its length", code="length-missing")
+        require_range(span, told, length)
+    except WireError:
+        close()
+        raise
+    return Body(length=length, read=read, close=close)
