@@ -1,8 +1,10 @@
-"""S3 storages for mbk: one implementation on boto3, three profiles (``minio``, ``s3``, ``aws``).
+"""S3 storages for mbk: one implementation, three profiles (``minio``, ``s3``, ``aws``).
+
+Requests are mbk's own (`mbk_s3.client`); the SDK, boto3's botocore, finds and renews credentials.
 
 Public, for plugins of further services that speak S3: `Profile` (what the service takes for granted, as data),
 `S3Settings` (subclass it with a ``profile_of_service``) and `open_storage` (opens a storage with such settings).
-Importing `S3Settings` brings pydantic along; `open_storage` loads the SDK when it is called.
+Importing `S3Settings` brings pydantic along; `open_storage` loads the SDK where it needs it.
 docs/tutorial/write-a-storage-plugin.md goes through it.
 """
 
@@ -40,6 +42,8 @@ def mbk_storage_backends() -> Iterator[StorageBackend]:
             open=open_storage,
             extra=f"mbk[{profile.name}]",
             requires=("boto3", "botocore"),
+            schemes=("s3",),
+            ambient=profile.is_amazon,
         )
 
 

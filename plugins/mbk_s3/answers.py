@@ -6,9 +6,11 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 _KINDS = {"ChecksumCRC32C": "crc32c", "ChecksumCRC64NVME": "crc64nvme", "ChecksumSHA256": "sha256"}
+_ENCRYPTED = ("SSE", "ServerSideEncryption")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
@@ -25,18 +27,18 @@ def _told(answer: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         return
     for name, kind in _KINDS.items():
         value = str(answer.get(name) or "")
-        try:
-            digest = base64.b64decode(value, validate=True)
-        except binascii.Error:  # "…-3", of three parts
+        if not value:
             continue
-        if digest:
-            yield kind, digest.hex()
+        # Of an upload in parts it is "…-3".
+        with suppress(binascii.Error):
+            yield kind, base64.b64decode(value, validate=True).hex()
 
 
 def _of_etag(answer: Mapping[str, Any]) -> dict[str, str]:
     etag = str(answer.get("ETag") or "").strip('"')
-    encrypted = any(name.startswith(("SSE", "ServerSideEncryption")) for name in answer)
-    return {"md5": etag} if _MD5.fullmatch(etag) and not encrypted else {}
+    if not _MD5.fullmatch(etag) or any(name.startswith(_ENCRYPTED) for name in answer):
+        return {}
+    return {"md5": etag}
 
 
 def class_of(answer: Mapping[str, Any]) -> str:

@@ -1,19 +1,14 @@
-"""Every failure of the SDK and of the service, as one of :mod:`mbk.errors`."""
+"""Every failure of the service and of the way to it, as one of :mod:`mbk.errors`. Those of the SDK: `mbk_s3.sdk_errors`."""
 
 from __future__ import annotations
 
-import os
-from typing import Any
-
-import urllib3.exceptions as http
-from botocore import exceptions as sdk  # noqa: TID253  loaded only with an opened storage
-from botocore.parsers import ResponseParserError  # noqa: TID253  loaded only with an opened storage
-
 from mbk import errors as ours
-from mbk.plugin.failures import Translation, is_lasting, kind_of_class, one_line, words_of_system
+from mbk.plugin import http
+from mbk.plugin.failures import Translation, one_line
+from mbk.plugin.refusals import Refused
 
 #: What is translated. Anything else, such as an exception of the caller's own iterable, is not ours to touch.
-FOREIGN = (sdk.BotoCoreError, sdk.ClientError, ResponseParserError, http.HTTPError, OSError, ValueError)
+FOREIGN = (Refused, *http.FOREIGN)
 
 #: By the code that the service puts into its answer: S3's, then those of MinIO, Ceph, Swift and STS.
 BY_CODE: dict[str, type[ours.MbkError]] = {
@@ -44,6 +39,7 @@ BY_CODE: dict[str, type[ours.MbkError]] = {
     "RequestTimeTooSkewed": ours.AuthenticationFailed,
     "RequestExpired": ours.AuthenticationFailed,
     "NotSignedUp": ours.AuthenticationFailed,
+    "408": ours.TransferInterrupted,
     "412": ours.ObjectExists,
     "PreconditionFailed": ours.ObjectExists,
     "429": ours.Throttled,
@@ -83,46 +79,9 @@ BY_CODE: dict[str, type[ours.MbkError]] = {
     "EntityTooLarge": ours.StorageError,
 }
 
-#: By the SDK's exception, the nearest ancestor first. What is not here was our mistake: `StorageError`.
-BY_CLASS: dict[type[BaseException], type[ours.MbkError]] = {
-    sdk.ConnectionError: ours.StorageUnavailable,
-    sdk.ProxyConnectionError: ours.StorageUnavailable,
-    sdk.ConnectionClosedError: ours.StorageUnavailable,
-    sdk.ReadTimeoutError: ours.StorageUnavailable,
-    sdk.HTTPClientError: ours.StorageUnavailable,
-    sdk.ResponseStreamingError: ours.TransferInterrupted,
-    sdk.IncompleteReadError: ours.TransferInterrupted,
-    sdk.ChecksumError: ours.TransferInterrupted,
-    sdk.FlexibleChecksumError: ours.TransferInterrupted,
-    sdk.CapacityNotAvailableError: ours.Throttled,
-    sdk.NoCredentialsError: ours.AuthenticationFailed,
-    sdk.NoAuthTokenError: ours.AuthenticationFailed,
-    sdk.PartialCredentialsError: ours.AuthenticationFailed,
-    sdk.CredentialRetrievalError: ours.AuthenticationFailed,
-    sdk.TokenRetrievalError: ours.AuthenticationFailed,
-    sdk.UnknownCredentialError: ours.AuthenticationFailed,
-    sdk.RefreshWithMFAUnsupportedError: ours.AuthenticationFailed,
-    sdk.MetadataRetrievalError: ours.AuthenticationFailed,
-    sdk.SSOError: ours.AuthenticationFailed,
-    sdk.LoginError: ours.AuthenticationFailed,
-    sdk.ProfileNotFound: ours.UsageError,
-    sdk.ConfigNotFound: ours.UsageError,
-    sdk.ConfigParseError: ours.UsageError,
-    sdk.InvalidConfigError: ours.UsageError,
-    sdk.InvalidRegionError: ours.UsageError,
-    sdk.UnknownRegionError: ours.UsageError,
-    sdk.NoRegionError: ours.UsageError,
-    sdk.InvalidProxiesConfigError: ours.UsageError,
-    sdk.InvalidIMDSEndpointError: ours.UsageError,
-    sdk.InvalidIMDSEndpointModeError: ours.UsageError,
-    sdk.MissingDependencyException: ours.MissingDependency,
-    ResponseParserError: ours.StorageUnavailable,
-    http.HTTPError: ours.StorageUnavailable,
-    OSError: ours.StorageUnavailable,
-    UnicodeEncodeError: ours.InvalidKey,
-}
-
 HINTS: dict[str, str] = {
+    **http.HINTS,
+    "BadTrust": "check caCert, and the variables AWS_CA_BUNDLE and REQUESTS_CA_BUNDLE",
     "InvalidAccessKeyId": "check the access key id, and that the address is the right service's",
     "SignatureDoesNotMatch": "check the secret access key",
     "AuthorizationHeaderMalformed": "check the region",
@@ -131,8 +90,8 @@ HINTS: dict[str, str] = {
     "PermanentRedirect": "set the region of the bucket",
     "301": "set the region of the bucket",
     "NoCredentialsError": "set accessKeyID and secretAccessKey, or useIAM, or the environment's AWS_ variables",
-    "EndpointConnectionError": "check the address and the port, and that the service runs",
-    "ConnectTimeoutError": "check the address, the port and the firewall",
+    "EndpointConnectionError": http.HINTS["NotConnected"],
+    "ConnectTimeoutError": http.HINTS["ConnectTimedOut"],
     "InvalidObjectState": "restore it from the archive, and wait until that is done",
     "400": "if the service speaks https, set useSSL",
 }
@@ -140,30 +99,33 @@ HINTS: dict[str, str] = {
 
 def code_of(exc: BaseException) -> str:
     """The service's code, or the HTTP status where the answer had no body (HEAD), or the exception's name."""
-    if isinstance(exc, sdk.ClientError):
-        return str(exc.response.get("Error", {}).get("Code") or status_of(exc))
-    return type(exc).__name__
+    said = refused_of(exc)
+    return type(exc).__name__ if said is None else said.name
 
 
-def status_of(exc: sdk.ClientError) -> int:
-    metadata: dict[str, Any] = dict(exc.response.get("ResponseMetadata", {}))
-    return int(metadata.get("HTTPStatusCode") or 0)
+def refused_of(exc: BaseException) -> Refused | None:
+    """What the service answered, which the SDK's ``ClientError`` has in a dictionary; None where it did not."""
+    if isinstance(exc, Refused):
+        return exc
+    response = getattr(exc, "response", None)
+    if not isinstance(response, dict):
+        return None
+    error = response.get("Error", {})
+    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 0)
+    return Refused(status, str(error.get("Code") or ""), str(error.get("Message") or ""))
 
 
-def _kind(exc: BaseException) -> type[ours.MbkError]:
-    if isinstance(exc, sdk.ClientError):
-        if exc.operation_name.startswith("AssumeRole"):
-            return ours.AuthenticationFailed
-        if code_of(exc) == "InvalidArgument" and "object name" in reason(exc).lower():
-            return ours.InvalidKey
-        if code_of(exc) == "InvalidRequest" and "objectlock" in reason(exc).lower().replace(" ", ""):
-            return ours.Unsupported
-        return BY_CODE.get(code_of(exc)) or _by_status(status_of(exc))
-    if isinstance(exc, sdk.SSLError | http.SSLError) and is_lasting(exc):
-        return ours.Unreachable
-    if type(exc) is sdk.HTTPClientError and not isinstance(exc.kwargs.get("error"), OSError | http.HTTPError):
-        return ours.StorageError
-    return kind_of_class(exc, BY_CLASS)
+def kind_of(exc: BaseException) -> type[ours.MbkError]:
+    said = refused_of(exc)
+    if said is None:
+        return http.kind_of(exc)
+    if str(getattr(exc, "operation_name", "")).startswith("AssumeRole"):
+        return ours.AuthenticationFailed
+    if said.code == "InvalidArgument" and "object name" in said.message.lower():
+        return ours.InvalidKey
+    if said.code == "InvalidRequest" and "objectlock" in said.message.lower().replace(" ", ""):
+        return ours.Unsupported
+    return BY_CODE.get(said.name) or _by_status(said.status)
 
 
 def _by_status(status: int) -> type[ours.MbkError]:
@@ -171,27 +133,12 @@ def _by_status(status: int) -> type[ours.MbkError]:
     return kind or (ours.StorageUnavailable if status >= 500 else ours.StorageError)
 
 
-def reason(exc: BaseException) -> str:
-    """What went wrong, on one line and short. The URL that the SDK adds would only repeat the place."""
-    if isinstance(exc, sdk.ClientError):
-        message = str(exc.response.get("Error", {}).get("Message") or "no reason given")
-        text = f"{message} ({code_of(exc)})"
-    elif isinstance(exc, sdk.EndpointConnectionError | sdk.ConnectTimeoutError | sdk.SSLError):
-        text = words_of_system(exc.kwargs.get("error")) or "could not connect"
-    elif isinstance(exc, sdk.ReadTimeoutError):
-        text = "timed out waiting for the answer"
-    elif isinstance(exc, sdk.ConnectionClosedError):
-        text = "the connection was closed"
-    elif isinstance(exc, ResponseParserError):
-        text = "the answer is incomplete, or not from S3"
-    elif isinstance(exc, OSError) and exc.errno:
-        text = os.strerror(exc.errno)
-    else:
-        text = str(exc)
-    return one_line(text)
+def reason_of(exc: BaseException) -> str:
+    """What went wrong, on one line and short."""
+    said = refused_of(exc)
+    return one_line(http.reason_of(exc) if said is None else str(said))
 
 
 TRANSLATION = Translation.of_codes(
-    foreign=FOREIGN, kind_of=_kind, reason_of=reason, code_of=code_of, hints=HINTS
+    foreign=FOREIGN, kind_of=kind_of, reason_of=reason_of, code_of=code_of, hints=HINTS
 )
-translate = TRANSLATION.error

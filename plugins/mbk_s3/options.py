@@ -7,12 +7,14 @@ import hashlib
 from typing import Any
 from urllib.parse import urlencode
 
-from mbk.ports.storage import WriteOptions
+from mbk.ports.storage import PLAIN, WriteOptions
 
 
 def written_with(options: WriteOptions) -> dict[str, Any]:
     """For PutObject and CreateMultipartUpload."""
     asked: dict[str, Any] = {}
+    if options is PLAIN:
+        return asked
     if options.storage_class:
         asked["StorageClass"] = options.storage_class
     if options.encryption_key:
@@ -27,7 +29,8 @@ def written_with(options: WriteOptions) -> dict[str, Any]:
 
 def copied_with(options: WriteOptions) -> dict[str, Any]:
     """For CopyObject, which takes the source's tags unless it is told to replace them."""
-    return written_with(options) | ({"TaggingDirective": "REPLACE"} if options.tags else {})
+    asked = written_with(options)
+    return {**asked, "TaggingDirective": "REPLACE"} if options.tags else asked
 
 
 def digest(data: bytes, options: WriteOptions) -> dict[str, str]:

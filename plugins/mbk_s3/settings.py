@@ -126,6 +126,10 @@ class S3Settings(StorageSettings):
         return self.address or service.address.format(region=self.signing_region)
 
     @property
+    def is_at_amazon(self) -> bool:
+        return _AWS_HOST.fullmatch(self.host) is not None
+
+    @property
     def endpoint(self) -> str:
         """``host:port``, always with a port, so that two ways of writing it compare equal."""
         default = 443 if self.tls else 80

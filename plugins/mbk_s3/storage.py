@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from mbk.plugin.objects import ObjectStorage
 from mbk.ports.storage import GIB, TIB, Capabilities, Location
 from mbk_s3.settings import S3Settings
@@ -14,7 +16,12 @@ FAMILY = "s3"
 def open_storage(
     settings: S3Settings, *, backend: str = FAMILY, region: str | None = None
 ) -> ObjectStorage[S3Wire]:
-    """Sends nothing. ``backend`` and ``region`` are those of a service whose buckets can be reached in another way, too."""
+    """Sends nothing. ``backend`` and ``region`` are those of a service whose buckets can be reached in another way, too.
+
+    The SDK is loaded only where it is needed, but must be there: whether a storage works depends not on its keys.
+    """
+    if find_spec("botocore") is None:
+        raise ModuleNotFoundError("No module named 'botocore'", name="botocore")
     return ObjectStorage(
         S3Wire(settings),
         location=Location(
@@ -30,6 +37,7 @@ def open_storage(
             part_copy=settings.part_copy,
             conditional_write=settings.conditional_write,
             multipart=True,
+            partial_prefixes=True,
             write_options=settings.honoured_options,
             max_copy_size=5 * GIB,
             max_object_size=5 * TIB,

@@ -5,41 +5,56 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote_plus
 
-from botocore.exceptions import ClientError  # noqa: TID253  loaded only with an opened storage
-
-from mbk.errors import StorageError, TransferInterrupted, Unsupported
+from mbk.errors import TransferInterrupted, Unsupported
 from mbk.plugin.external import external_spec, external_uri_by_key
+from mbk.plugin.failures import Translation
 from mbk.plugin.headers import byte_range, required
+from mbk.plugin.http import checked_body
 from mbk.plugin.keys import fault_of_length
-from mbk.plugin.wire import Body, Marker, Page, Part, Terms, Unfinished, Upload, WireError, bare
-from mbk.ports.storage import ObjectInfo, Receipt, Storage, WriteOptions
+from mbk.plugin.wire import (
+    Body,
+    Data,
+    Marker,
+    Page,
+    Part,
+    Terms,
+    Unfinished,
+    Upload,
+    VersionPage,
+    WireError,
+    bare,
+)
+from mbk.ports.storage import ObjectInfo, ObjectVersion, Receipt, Storage, WriteOptions
 from mbk_s3.answers import checksums, class_of
-from mbk_s3.client import connect
-from mbk_s3.errors import FOREIGN, TRANSLATION, code_of
+from mbk_s3.connecting import connect, failures_of
+from mbk_s3.errors import code_of
 from mbk_s3.options import copied_with, digest, written_with
 from mbk_s3.settings import S3Settings
 
 DELETE_BATCH = 1000
 MAX_KEY_BYTES = 1024
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_UNNAMEABLE = re.compile(r"[\x00-\x1f\x7f\ufffe\uffff]")
 
 
 class S3Wire:
     """See :class:`mbk.plugin.wire.Wire`; also :class:`mbk.ports.storage.MilvusReachable`."""
 
-    failures = TRANSLATION
-
     def __init__(self, settings: S3Settings) -> None:
         self.settings = settings
         self._client: Any = None
 
+    @cached_property
+    def failures(self) -> Translation:
+        return failures_of(self.settings)
+
     @property
     def client(self) -> Any:
-        """The SDK's client."""
+        """Of S3's requests by the SDK's names, and the SDK's own where it is needed (:mod:`mbk_s3.connecting`)."""
         self.open()
         return self._client
 
@@ -89,8 +104,9 @@ class S3Wire:
             request["CreateBucketConfiguration"] = {"LocationConstraint": region}
         try:
             self.client.create_bucket(**request)
-        except self.client.exceptions.BucketAlreadyOwnedByYou:
-            return
+        except self.client.refusal as exc:
+            if code_of(exc) != "BucketAlreadyOwnedByYou":
+                raise
 
     def page(
         self, prefix: str, *, level: bool = False, token: str = "", start_after: str = "", limit: int = 0
@@ -127,15 +143,14 @@ class S3Wire:
         ranged = byte_range(offset, length)
         try:
             answer = self.client.get_object(**self._target(key), **({"Range": ranged} if ranged else {}))
-        except ClientError as exc:
+        except self.client.refusal as exc:
             if code_of(exc) in ("InvalidRange", "416"):
                 return None
             raise
         body = answer["Body"]
-        if "ContentLength" not in answer or (ranged and "ContentRange" not in answer):
-            body.close()
-            raise WireError(StorageError, "the service ignored the range", code="range-ignored")
-        return Body(length=answer["ContentLength"], read=body.read, close=body.close)
+        return checked_body(
+            answer.get("ContentLength"), ranged, answer.get("ContentRange"), read=body.read, close=body.close
+        )
 
     def put(self, key: str, data: bytes, terms: Terms) -> Receipt:
         request = {**self._target(key), **_condition(terms), **written_with(terms.options)}
@@ -149,12 +164,12 @@ class S3Wire:
         try:
             _require_encrypted(answer, terms.options)
         except WireError:
-            with suppress(*FOREIGN):
+            with suppress(*self.failures.foreign):
                 self.abort(upload)
             raise
         return upload
 
-    def put_part(self, upload: Upload, number: int, data: bytes) -> str:
+    def put_part(self, upload: Upload, number: int, data: Data) -> str:
         answer = self.client.upload_part(**self._of(upload), PartNumber=number, Body=data)
         return str(required(answer, "ETag"))
 
@@ -182,18 +197,21 @@ class S3Wire:
         return True
 
     def unfinished(self, prefix: str, marker: Marker) -> Unfinished:
-        """MinIO lists the unfinished uploads of a whole key only, never below a prefix; it drops them itself after a day."""
+        """MinIO lists the uploads of a whole key or of an empty prefix, and none below any other prefix: except of Amazon
+        all are asked for, and the caller leaves out those of other places.
+        """
+        asked = prefix if self.settings.is_at_amazon else ""
         markers = {"KeyMarker": marker[0], "UploadIdMarker": marker[1]} if any(marker) else {}
         try:
             page = self.client.list_multipart_uploads(
-                Bucket=self.settings.bucket, Prefix=prefix, EncodingType="url", **markers
+                Bucket=self.settings.bucket, Prefix=asked, EncodingType="url", **markers
             )
-        except ClientError as exc:
+        except self.client.refusal as exc:
             # rclone's way to say that there are none.
             if code_of(exc) == "NoSuchUpload":
                 return Unfinished()
             raise
-        decoded = unquote if page.get("EncodingType") == "url" else str
+        decoded = unquote_plus if page.get("EncodingType") == "url" else str
         following = (decoded(page.get("NextKeyMarker", "")), page.get("NextUploadIdMarker", ""))
         return Unfinished(
             uploads=[
@@ -208,7 +226,7 @@ class S3Wire:
 
     def delete_batch(self, keys: Sequence[str]) -> Mapping[str, str]:
         # XML 1.0 cannot name these.
-        alone = {key: "" for key in keys if _CONTROL.search(key)}
+        alone = {key: "" for key in keys if _UNNAMEABLE.search(key)}
         together = [{"Key": key} for key in keys if key not in alone]
         if not together:
             return alone
@@ -221,6 +239,33 @@ class S3Wire:
             if error.get("Code") != "NoSuchKey"
         }
 
+    def versions(self, prefix: str, marker: Marker) -> VersionPage:
+        markers = {"KeyMarker": marker[0], "VersionIdMarker": marker[1]} if any(marker) else {}
+        page = self.client.list_object_versions(Bucket=self.settings.bucket, Prefix=prefix, **markers)
+        kept = [(item, item.get("IsLatest", False)) for item in page.get("Versions", ())]
+        marks = [(item, False) for item in page.get("DeleteMarkers", ())]
+        following = (page.get("NextKeyMarker", ""), page.get("NextVersionIdMarker", ""))
+        return VersionPage(
+            versions=[
+                ObjectVersion(
+                    key=required(item, "Key"), version=required(item, "VersionId"), is_current=current
+                )
+                for item, current in (*kept, *marks)
+            ],
+            next=following if page.get("IsTruncated") else None,
+        )
+
+    def delete_versions(self, versions: Sequence[ObjectVersion]) -> Mapping[str, str]:
+        objects = [{"Key": item.key, "VersionId": item.version} for item in versions]
+        answer = self.client.delete_objects(
+            Bucket=self.settings.bucket, Delete={"Objects": objects, "Quiet": True}
+        )
+        return {
+            required(error, "Key"): f"{error.get('Message') or 'no reason given'} ({error.get('Code')})"
+            for error in answer.get("Errors", ())
+            if error.get("Code") not in ("NoSuchKey", "NoSuchVersion")
+        }
+
     def copy_object(self, source: Storage, source_key: str, key: str, options: WriteOptions) -> Receipt:
         answer = self.client.copy_object(
             **self._target(key),
@@ -228,7 +273,8 @@ class S3Wire:
             CopySource={"Bucket": source.location.bucket, "Key": source_key},
         )
         _require_encrypted(answer, options)
-        return _receipt(answer.get("CopyObjectResult", {}))
+        # Whether the copy is encrypted, and its etag no MD5, stands in the headers only.
+        return _receipt({**answer, **answer.get("CopyObjectResult", {})})
 
     def _target(self, key: str) -> dict[str, str]:
         return {"Bucket": self.settings.bucket, "Key": key}

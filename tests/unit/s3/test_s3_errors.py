@@ -30,7 +30,7 @@ from mbk.errors import (
     UsageError,
 )
 from mbk.plugin.failures import Place
-from mbk_s3.errors import FOREIGN, TRANSLATION, translate
+from mbk_s3.sdk_errors import FOREIGN, TRANSLATION, translate
 
 PLACE = Place("a-bucket", "localhost:9000")
 
@@ -127,6 +127,7 @@ def test_the_translation_catches_every_exception_of_the_sdk() -> None:
         ("SlowDown", 503, Throttled),
         ("TooManyRequests", 429, Throttled),
         ("RequestTimeout", 400, TransferInterrupted),
+        ("408", 408, TransferInterrupted),
         ("BadDigest", 400, TransferInterrupted),
         ("InternalError", 500, StorageUnavailable),
         ("ServiceUnavailable", 503, StorageUnavailable),
