@@ -1,4 +1,4 @@
-"""Google Cloud Storage for mbk, on google-cloud-storage; with HMAC keys through its S3 dialect."""
+"""Google Cloud Storage for mbk, let in by google-auth; with HMAC keys through its S3 dialect."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ def mbk_storage_backends() -> Iterator[StorageBackend]:
     yield StorageBackend(
         name="gcp",
         aliases=("gcpnative",),
+        schemes=("gs",),
         summary="Google Cloud Storage",
         settings=_settings,
         open=_open,
         extra="mbk[gcp]",
-        requires=("google.cloud.storage", "botocore"),
+        requires=("google.auth", "google_crc32c", "requests", "botocore"),
     )
 
 

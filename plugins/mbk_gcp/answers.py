@@ -1,40 +1,90 @@
-"""What the service's answers tell of an object, in the port's words."""
+"""What the service's answers tell of an object, in the port's words.
+
+The resources of the JSON API: https://cloud.google.com/storage/docs/json_api/v1/objects#resource
+"""
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Mapping
+from binascii import a2b_base64, b2a_base64
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
+
+from mbk.plugin.conditions import answer_unreadable
+from mbk.plugin.http import Answer
+from mbk.plugin.wire import Data
 from mbk.ports.storage import ObjectInfo, Receipt
 
+#: The fields of an object that are read, for a query's ``fields``.
+FIELDS = "name,size,etag,updated,crc32c,md5Hash,storageClass"
+#: A piece that is copied: larger ones leave the processor's cache.
+_COPIED = 256 * 1024
 
-def info_of(blob: Any) -> ObjectInfo:
-    """Of the SDK's object, from a stat or a listing."""
-    return ObjectInfo(
-        blob.name,
-        int(blob.size),
-        blob.etag,
-        blob.updated,
-        _checksums(blob.crc32c, blob.md5_hash),
-        blob.storage_class or "",
-    )
+Document = TypeVar("Document")
 
 
-def receipt_of(resource: Mapping[str, Any]) -> Receipt:
-    """Of a resource of the JSON API: https://cloud.google.com/storage/docs/json_api/v1/objects#resource"""
-    return Receipt(
-        size=int(resource["size"]),
-        etag=resource.get("etag"),
-        modified=datetime.fromisoformat(resource["updated"]),
-        checksums=_checksums(resource.get("crc32c"), resource.get("md5Hash")),
-    )
+class Resource(msgspec.Struct, rename="camel"):
+    """An object. The service writes the size as text."""
+
+    name: str
+    size: int
+    updated: datetime
+    etag: str | None = None
+    crc32c: str | None = None
+    md5_hash: str | None = None
+    storage_class: str = ""
+
+    def info(self) -> ObjectInfo:
+        sums = checksums(self.crc32c, self.md5_hash)
+        return ObjectInfo(self.name, self.size, self.etag, self.updated, sums, self.storage_class)
+
+    def receipt(self) -> Receipt:
+        sums = checksums(self.crc32c, self.md5_hash)
+        return Receipt(size=self.size, etag=self.etag, modified=self.updated, checksums=sums)
+
+
+class Listing(msgspec.Struct, rename="camel"):
+    """A page."""
+
+    items: list[Resource] = []
+    prefixes: list[str] = []
+    next_page_token: str = ""
+
+
+class Rewrite(msgspec.Struct, rename="camel"):
+    """A round of a rewrite: a token while it is not done, then the object."""
+
+    done: bool = False
+    rewrite_token: str = ""
+    resource: Resource | None = None
+
+
+def read(answer: Answer, kind: type[Document]) -> Document:
+    """The JSON document of an answer."""
+    return document(answer.content, kind)
+
+
+def document(content: bytes, kind: type[Document]) -> Document:
+    try:
+        return msgspec.json.decode(content, type=kind, strict=False)
+    except msgspec.MsgspecError as exc:
+        raise answer_unreadable("JSON of an object") from exc
+
+
+def add(checksum: Any, data: Data) -> Any:
+    """The checksum with this data added. The library takes no views: small copies stay in the processor's cache."""
+    if isinstance(data, bytes):
+        checksum.update(data)
+        return checksum
+    for at in range(0, len(data), _COPIED):
+        checksum.update(bytes(data[at : at + _COPIED]))
+    return checksum
 
 
 def encoded(checksum: Any) -> str:
     """A CRC32C as the service writes it: base64 of its big-endian bytes."""
-    return base64.b64encode(checksum.digest()).decode()
+    return b2a_base64(checksum.digest(), newline=False).decode()
 
 
 def told_crc32c(hashes: str) -> str | None:
@@ -43,7 +93,11 @@ def told_crc32c(hashes: str) -> str | None:
     return found.get("crc32c")
 
 
-def _checksums(crc32c: str | None, md5: str | None) -> dict[str, str]:
+def checksums(crc32c: str | None, md5: str | None) -> dict[str, str]:
     """Every object has a CRC32C, one that was put together of parts no MD5."""
-    told = {"crc32c": crc32c, "md5": md5}
-    return {kind: base64.b64decode(value).hex() for kind, value in told.items() if value}
+    told = {}
+    if crc32c:
+        told["crc32c"] = a2b_base64(crc32c).hex()
+    if md5:
+        told["md5"] = a2b_base64(md5).hex()
+    return told

@@ -12,11 +12,9 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import quote
 from xml.etree import ElementTree
 
-import requests
-
-from mbk.errors import StorageUnavailable
-from mbk.plugin.conditions import error_in_success
-from mbk.plugin.wire import Marker, Part, Unfinished, Upload, WireError
+from mbk.plugin.conditions import answer_unreadable, error_in_success
+from mbk.plugin.http import Answer
+from mbk.plugin.wire import Marker, Part, Unfinished, Upload
 
 
 def of_upload(upload: Upload) -> str:
@@ -32,13 +30,13 @@ def of_listing(prefix: str, marker: Marker) -> str:
     return f"{query}&key-marker={key}&upload-id-marker={upload_id}"
 
 
-def started(answer: requests.Response) -> tuple[str, datetime | None]:
+def started(answer: Answer) -> tuple[str, datetime | None]:
     """The id of an upload that was started, and when that was by the service's clock."""
     date = answer.headers.get("Date")
     return _text(parsed(answer), "UploadId"), parsedate_to_datetime(date) if date else None
 
 
-def unfinished(answer: requests.Response) -> Unfinished:
+def unfinished(answer: Answer) -> Unfinished:
     page = parsed(answer)
     following = (_text(page, "NextKeyMarker"), _text(page, "NextUploadIdMarker"))
     return Unfinished(
@@ -57,12 +55,12 @@ def listed(parts: Sequence[Part]) -> bytes:
     return ElementTree.tostring(root)
 
 
-def parsed(answer: requests.Response) -> ElementTree.Element:
+def parsed(answer: Answer) -> ElementTree.Element:
     """The body of an answer; the service may tell an error in one of success."""
     try:
         root = ElementTree.fromstring(answer.content)
     except ElementTree.ParseError as exc:
-        raise WireError(StorageUnavailable, "the answer is not XML", code="answer-unreadable") from exc
+        raise answer_unreadable("XML") from exc
     if root.tag.rpartition("}")[2] == "Error":
         raise error_in_success(_text(root, "Code"))
     return root

@@ -24,6 +24,7 @@ def open_storage(settings: GcpSettings) -> ObjectStorage[GcpWire]:
             server_side_copy=True,
             conditional_write=True,
             multipart=True,
+            partial_prefixes=True,
             checksums=frozenset({"crc32c"}),
             write_options=settings.honoured_options,
             max_object_size=5 * TIB,

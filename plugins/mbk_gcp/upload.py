@@ -12,26 +12,31 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 from uuid import uuid4
 
 import google_crc32c
-import requests
 
 from mbk.errors import TransferInterrupted
-from mbk.plugin.wire import Terms, WireError
+from mbk.plugin.headers import required
+from mbk.plugin.http import Answer
+from mbk.plugin.wire import Data, Terms, WireError
 from mbk.ports.storage import Receipt
-from mbk_gcp.answers import encoded, receipt_of
-from mbk_gcp.client import Connection
-from mbk_gcp.errors import FOREIGN, require_success
+from mbk_gcp.answers import Resource, add, encoded, read
+from mbk_gcp.errors import FOREIGN
 from mbk_gcp.options import resource_with
+from mbk_gcp.service import Service
 
 CONTENT_TYPE = "application/octet-stream"
+
+#: The service's words for a piece that it took, not the last one, and for an upload that was cancelled.
+KEPT_SO_FAR = 308
+CANCELLED = 499
 
 _KEPT = re.compile(r"bytes=0-(\d+)")
 
 
-def put(connection: Connection, bucket: str, key: str, data: bytes, terms: Terms) -> Receipt:
+def put(service: Service, bucket: str, key: str, data: bytes, terms: Terms) -> Receipt:
     """One request for the resource, with the checksum that the service holds the bytes against, and for the bytes.
 
     The SDK would divide what is larger than 8 MiB.
@@ -42,67 +47,70 @@ def put(connection: Connection, bucket: str, key: str, data: bytes, terms: Terms
         f"--{boundary}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n{json.dumps(resource)}\r\n"
         f"--{boundary}\r\nContent-Type: {CONTENT_TYPE}\r\n\r\n"
     )
-    answer = connection.send(
+    answer = service.send(
         "POST",
-        _url(connection, bucket, key, terms, "multipart"),
-        data=b"".join((head.encode(), data, f"\r\n--{boundary}--\r\n".encode())),
+        _target(bucket, key, terms, "multipart"),
+        200,
         headers={"Content-Type": f"multipart/related; boundary={boundary}"},
+        body=b"".join((head.encode(), data, f"\r\n--{boundary}--\r\n".encode())),
+        repeatable=not terms.if_absent,
     )
-    require_success(answer, 200)
-    return receipt_of(answer.json())
+    return read(answer, Resource).receipt()
 
 
-def stream(connection: Connection, bucket: str, key: str, pieces: Iterator[bytes], terms: Terms) -> Receipt:
+def stream(service: Service, bucket: str, key: str, pieces: Iterator[Data], terms: Terms) -> Receipt:
     """Whatever is raised on the way cancels the upload, and nothing is visible."""
-    answer = connection.send(
+    answer = service.send(
         "POST",
-        _url(connection, bucket, key, terms, "resumable"),
-        data=json.dumps(resource_with(terms.options)).encode(),
+        _target(bucket, key, terms, "resumable"),
+        *(200, 201),
         headers={"Content-Type": "application/json", "X-Upload-Content-Type": CONTENT_TYPE},
+        body=json.dumps(resource_with(terms.options)).encode(),
     )
-    require_success(answer, 200, 201)
-    upload = _ResumableUpload(connection, answer.headers["Location"])
+    upload = _ResumableUpload(service, required(answer.headers, "Location"))
     try:
         return upload.write(pieces)
     except BaseException:
         with suppress(*FOREIGN):
-            connection.send("DELETE", upload.url)
+            service.send("DELETE", upload.target, CANCELLED)
         raise
 
 
 class _ResumableUpload:
-    """``url`` holds the session's secret."""
+    """``target`` holds the session's secret; its host is the one that was asked, whatever name an emulator gives itself."""
 
-    def __init__(self, connection: Connection, url: str) -> None:
-        self.url = url
-        self._connection = connection
+    def __init__(self, service: Service, url: str) -> None:
+        parts = urlsplit(url)
+        self.target = f"{parts.path}?{parts.query}"
+        self._service = service
         self._sent = 0
         self._checksum: Any = google_crc32c.Checksum()
 
-    def write(self, pieces: Iterator[bytes]) -> Receipt:
+    def write(self, pieces: Iterator[Data]) -> Receipt:
         piece = next(pieces)
         for following in pieces:
             self._send(piece, last=False)
             piece = following
-        return receipt_of(self._send(piece, last=True).json())
+        return read(self._send(piece, last=True), Resource).receipt()
 
-    def _send(self, piece: bytes, *, last: bool) -> requests.Response:
+    def _send(self, piece: Data, *, last: bool) -> Answer:
         """Sends a piece, again from where the service kept less than the whole of it."""
-        self._checksum.update(piece)
+        add(self._checksum, piece)
         end = self._sent + len(piece)
         total = str(end) if last else "*"
         headers = {"x-goog-hash": f"crc32c={encoded(self._checksum)}"} if last else {}
         while True:
             headers["Content-Range"] = f"bytes {self._sent}-{end - 1}/{total}"
-            response = self._connection.send("PUT", self.url, data=piece, headers=headers)
-            require_success(response, 200, 201, 308)
-            if response.status_code != 308:
-                return response
-            match = _KEPT.fullmatch(response.headers.get("Range", ""))
+            answer = self._service.send(
+                "PUT", self.target, *(200, 201, KEPT_SO_FAR), headers=headers, body=piece
+            )
+            if answer.status != KEPT_SO_FAR:
+                return answer
+            match = _KEPT.fullmatch(answer.headers.get("Range", ""))
             kept = int(match[1]) + 1 if match else 0
             if kept == end and not last:
                 self._sent = end
-                return response
+                return answer
             if not self._sent < kept < end:
                 raise WireError(
                     TransferInterrupted,
@@ -114,10 +122,10 @@ class _ResumableUpload:
             piece, self._sent = piece[kept - self._sent :], kept
 
 
-def _url(connection: Connection, bucket: str, key: str, terms: Terms, kind: str) -> str:
+def _target(bucket: str, key: str, terms: Terms, kind: str) -> str:
     query = {"uploadType": kind, "name": key}
     if terms.if_absent:
         query["ifGenerationMatch"] = "0"
     if terms.options.encryption_key:
         query["kmsKeyName"] = terms.options.encryption_key
-    return f"{connection.url}/upload/storage/v1/b/{bucket}/o?{urlencode(query, quote_via=quote, safe='')}"
+    return f"/upload/storage/v1/b/{bucket}/o?{urlencode(query, quote_via=quote, safe='')}"

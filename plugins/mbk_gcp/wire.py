@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import google_crc32c
-import requests
-from google.api_core.exceptions import (  # noqa: TID253  loaded only with an opened storage
-    Conflict,
-    from_http_status,
-)
-from google.cloud.storage.batch import Batch  # noqa: TID253  loaded only with an opened storage
 
-from mbk.errors import ObjectNotFound, StorageError, TransferInterrupted, Unsupported, UsageError
+from mbk.errors import ObjectNotFound, TransferInterrupted, Unsupported, UsageError
 from mbk.plugin.external import external_spec, external_uri
-from mbk.plugin.headers import byte_range
+from mbk.plugin.headers import byte_range, required
+from mbk.plugin.http import Answer, body_of
 from mbk.plugin.keys import fault_of_length
-from mbk.plugin.wire import Body, Marker, Page, Part, Terms, Unfinished, Upload, WireError
+from mbk.plugin.refusals import Refused
+from mbk.plugin.wire import Body, Data, Marker, Page, Part, Terms, Unfinished, Upload, WireError
 from mbk.ports.storage import ObjectInfo, Receipt, Storage, WriteOptions
-from mbk_gcp.answers import encoded, info_of, told_crc32c
-from mbk_gcp.client import ONCE, Connection, connect
-from mbk_gcp.errors import TRANSLATION, require_success
+from mbk_gcp.answers import FIELDS, Listing, Resource, Rewrite, add, checksums, encoded, read, told_crc32c
+from mbk_gcp.batches import deleted
+from mbk_gcp.credentials import project_of
+from mbk_gcp.errors import TRANSLATION, refusal
 from mbk_gcp.multipart import listed, of_listing, of_upload, parsed, started, unfinished
 from mbk_gcp.options import headers_with, resource_with
+from mbk_gcp.service import Service, object_path, xml_path
 from mbk_gcp.settings import GcpSettings
 from mbk_gcp.upload import CONTENT_TYPE, put, stream
 
@@ -33,7 +34,10 @@ from mbk_gcp.upload import CONTENT_TYPE, put, stream
 DELETE_BATCH = 100
 MAX_KEY_BYTES = 1024
 
-_FIELDS = "items(name,size,etag,updated,crc32c,md5Hash,storageClass),prefixes,nextPageToken"
+#: White space that nobody reads is a fifth of a page.
+_OF_PAGE = f"prettyPrint=false&fields=items({FIELDS}),prefixes,nextPageToken"
+_OF_OBJECT = f"prettyPrint=false&fields={FIELDS}"
+_OF_ROUND = f"prettyPrint=false&fields=done,rewriteToken,resource({FIELDS})"
 
 
 class GcpWire:
@@ -43,21 +47,17 @@ class GcpWire:
 
     def __init__(self, settings: GcpSettings) -> None:
         self.settings = settings
-        self._connection: Connection | None = None
 
-    @property
-    def connection(self) -> Connection:
-        """The SDK's client, and its session."""
-        assert self._connection  # `open` was called
-        return self._connection
+    @cached_property
+    def service(self) -> Service:
+        return Service(self.settings)
 
     def open(self) -> None:
-        if self._connection is None:
-            self._connection = connect(self.settings)
+        _ = self.service
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
+        if "service" in vars(self):
+            self.service.close()
 
     def fault_of_key(self, key: str) -> str:
         """https://cloud.google.com/storage/docs/objects#naming"""
@@ -81,88 +81,83 @@ class GcpWire:
         )
 
     def create_bucket(self) -> None:
-        client = self.connection.client
-        if not client.project:
+        project = project_of(self.service.token)
+        if not project:
             raise WireError(
                 UsageError,
                 "the credentials name no project to create it in",
                 code="project-missing",
                 hint="set GOOGLE_CLOUD_PROJECT, or create the bucket",
             )
+        asked = {"name": self.settings.bucket}
+        if self.settings.region:
+            asked["location"] = self.settings.region
         try:
-            client.create_bucket(self.settings.bucket, location=self.settings.region or None, **ONCE)
-        except Conflict:
+            self._post(f"/storage/v1/b?project={quote(project, safe='')}", asked)
+        except Refused as exc:
+            if exc.status != 409:
+                raise
             # Made in the meantime, or somebody else's: then it may not be listed.
             self.page("", limit=1)
 
     def page(
         self, prefix: str, *, level: bool = False, token: str = "", start_after: str = "", limit: int = 0
     ) -> Page:
-        listing = self.connection.client.list_blobs(
-            self._bucket(),
-            prefix=prefix or None,
-            delimiter="/" if level else None,
-            page_token=token or None,
-            start_offset=start_after or None,
-            max_results=limit or None,
-            fields=_FIELDS,
-            **ONCE,
-        )
-        page = next(listing.pages)
+        asked = {
+            "prefix": prefix,
+            "delimiter": "/" if level else "",
+            "pageToken": token,
+            "startOffset": start_after,
+            "maxResults": str(limit or ""),
+        }
+        query = "".join(f"&{name}={quote(value, safe='')}" for name, value in asked.items() if value)
+        target = f"/storage/v1/b/{self.settings.bucket}/o?{_OF_PAGE}{query}"
+        page = read(self.service.send("GET", target, 200), Listing)
         return Page(
-            objects=[info_of(blob) for blob in page],
-            prefixes=[*page.prefixes],
-            next=listing.next_page_token or "",
+            objects=[item.info() for item in page.items], prefixes=page.prefixes, next=page.next_page_token
         )
 
     def head(self, key: str) -> ObjectInfo:
-        blob = self._bucket().blob(key)
-        blob.reload(**ONCE)
-        return info_of(blob)
+        target = f"{object_path(self.settings.bucket, key)}?{_OF_OBJECT}"
+        return read(self.service.send("GET", target, 200), Resource).info()
 
     def get(self, key: str, *, offset: int, length: int | None) -> Body | None:
         # Without it the service would unpack objects that were stored as gzip.
         headers = {"Accept-Encoding": "gzip"}
         if ranged := byte_range(offset, length):
             headers["Range"] = ranged
-        path = f"/download/storage/v1/b/{self.settings.bucket}/o/{quote(key, safe='')}?alt=media"
-        connection = self.connection
-        answer = connection.send("GET", connection.url + path, headers=headers, stream=True)
-        try:
-            require_success(answer, *((206, 416) if ranged else (200,)))
-            if answer.status_code != 416:
-                return _body(answer)
-        except BaseException:
-            answer.close()
-            raise
-        # The range begins past the end.
-        answer.close()
-        return None
+        target = f"/download{object_path(self.settings.bucket, key)}?alt=media"
+        # 416: the range begins past the end.
+        statuses = (206, 416) if ranged else (200,)
+        answer = self.service.send("GET", target, *statuses, headers=headers, streamed=True)
+        return None if answer.status == 416 else _body(answer, ranged)
 
     def put(self, key: str, data: bytes, terms: Terms) -> Receipt:
-        return put(self.connection, self.settings.bucket, key, data, terms)
+        return put(self.service, self.settings.bucket, key, data, terms)
 
-    def stream_if_absent(self, key: str, pieces: Iterator[bytes], options: WriteOptions) -> Receipt:
+    def stream_if_absent(self, key: str, pieces: Iterator[Data], options: WriteOptions) -> Receipt:
         terms = Terms(if_absent=True, options=options)
-        return stream(self.connection, self.settings.bucket, key, pieces, terms)
+        return stream(self.service, self.settings.bucket, key, pieces, terms)
 
     def start(self, key: str, terms: Terms) -> Upload:
         headers = {"Content-Type": CONTENT_TYPE, **headers_with(terms.options)}
         upload_id, when = started(self._xml("POST", key, "uploads", headers=headers))
         return Upload(key=key, id=upload_id, terms=terms, started=when)
 
-    def put_part(self, upload: Upload, number: int, data: bytes) -> str:
-        headers = {"x-goog-hash": f"crc32c={encoded(google_crc32c.Checksum(data))}"}
+    def put_part(self, upload: Upload, number: int, data: Data) -> str:
+        headers = {"x-goog-hash": f"crc32c={encoded(add(google_crc32c.Checksum(), data))}"}
         query = f"partNumber={number}&{of_upload(upload)}"
-        return str(self._xml("PUT", upload.key, query, data=data, headers=headers).headers["ETag"])
+        answer = self._xml("PUT", upload.key, query, body=data, headers=headers, repeatable=True)
+        return str(required(answer.headers, "ETag"))
 
     def copy_part(self, *_: Any, **__: Any) -> str:
         raise WireError(Unsupported, "the service copies whole objects only", code="no-part-copy")
 
     def complete(self, upload: Upload, parts: Sequence[Part]) -> Receipt:
         """The XML API tells another etag than the JSON API, so it is left out."""
-        parsed(self._xml("POST", upload.key, of_upload(upload), data=listed(parts)))
-        return Receipt()
+        answer = self._xml("POST", upload.key, of_upload(upload), body=listed(parts))
+        parsed(answer)
+        return Receipt(checksums=checksums(told_crc32c(answer.headers.get("x-goog-hash", "")), None))
 
     def abort(self, upload: Upload) -> bool:
         self._xml("DELETE", upload.key, of_upload(upload))
@@ -173,73 +168,53 @@ class GcpWire:
         return unfinished(self._xml("GET", None, of_listing(prefix, marker)))
 
     def delete(self, key: str) -> None:
-        self._bucket().delete_blob(key, **ONCE)
+        self.service.send("DELETE", object_path(self.settings.bucket, key), *(200, 204), repeatable=True)
 
     def delete_batch(self, keys: Sequence[str]) -> Mapping[str, str]:
-        batch = _Deletes(self.connection.client)
-        with batch:
-            for key in keys:
-                self._bucket().delete_blob(key, **ONCE)
-        if len(batch.answers) != len(keys):
-            raise WireError(TransferInterrupted, "the answer is incomplete", code="answer-incomplete")
-        answers = zip(keys, batch.answers, strict=True)
-        return {key: "" for key, answer in answers if not _is_gone(answer)}
+        answers = zip(keys, deleted(self.service, self.settings.bucket, keys), strict=True)
+        return {key: "" for key, (status, body) in answers if not _is_gone(status, body)}
 
     def copy_object(self, source: Storage, source_key: str, key: str, options: WriteOptions) -> Receipt:
         """Large objects, and those of another location or class, take several rounds of a rewrite."""
-        client = self.connection.client
-        origin = client.bucket(source.location.bucket).blob(source_key)
-        target = self._bucket().blob(key, kms_key_name=options.encryption_key or None)
-        if asked := resource_with(options):
-            # A resource replaces the source's metadata, which for ours is this.
-            target._properties.update(asked, contentType=CONTENT_TYPE)
-        token, _, _ = target.rewrite(origin, **ONCE)
-        while token is not None:
-            token, _, _ = target.rewrite(origin, token=token, **ONCE)
-        info = info_of(target)
-        return Receipt(size=info.size, etag=info.etag, modified=info.modified, checksums=info.checksums)
+        origin = object_path(source.location.bucket, source_key)
+        target = object_path(self.settings.bucket, key).removeprefix("/storage/v1")
+        query = _OF_ROUND
+        if options.encryption_key:
+            query += f"&destinationKmsKeyName={quote(options.encryption_key, safe='')}"
+        # A resource replaces the source's metadata, which for ours is this.
+        asked = resource_with(options)
+        resource = {**asked, "contentType": CONTENT_TYPE} if asked else {}
+        token = ""
+        while True:
+            following = f"&rewriteToken={quote(token, safe='')}" if token else ""
+            answer = self._post(f"{origin}/rewriteTo{target}?{query}{following}", resource, repeatable=True)
+            told = read(answer, Rewrite)
+            if told.resource is not None:
+                return told.resource.receipt()
+            token = told.rewrite_token
+            if not token:
+                raise WireError(TransferInterrupted, "the answer is incomplete", code="answer-incomplete")
 
-    def _bucket(self) -> Any:
-        return self.connection.client.bucket(self.settings.bucket)
+    def _post(self, target: str, document: Mapping[str, object], *, repeatable: bool = False) -> Answer:
+        body = json.dumps(document).encode() if document else b""
+        headers = {"Content-Type": "application/json"} if document else {}
+        return self.service.send("POST", target, 200, headers=headers, body=body, repeatable=repeatable)
 
-    def _xml(self, method: str, key: str | None, query: str, **more: Any) -> requests.Response:
-        connection = self.connection
-        answer = connection.send(method, connection.xml_url(self.settings.bucket, key, query), **more)
-        require_success(answer, 200, 204)
-        return answer
-
-
-class _Deletes(Batch):  # type: ignore[misc]  # the SDK is not typed
-    """A batch whose answers can be asked for, one for each call, in the calls' order."""
-
-    def __init__(self, client: Any) -> None:
-        super().__init__(client, raise_exception=False)
-        self.answers: list[Any] = []
-
-    def finish(self, raise_exception: bool = True) -> Any:
-        self.answers = super().finish(raise_exception=raise_exception)
-        return self.answers
+    def _xml(self, method: str, key: str | None, query: str, **more: Any) -> Answer:
+        target = xml_path(self.settings.bucket, key, query)
+        return self.service.send(method, target, *(200, 204), **more)
 
 
-def _is_gone(answer: Any) -> bool:
-    status = answer.status_code
+def _is_gone(status: int, body: str) -> bool:
     if status != 404:
         return status in (200, 204)
-    return TRANSLATION.kind_of(from_http_status(status, "", response=answer)) is ObjectNotFound
+    return TRANSLATION.kind_of(refusal(status, body)) is ObjectNotFound
 
 
-def _body(answer: requests.Response) -> Body:
-    length = int(answer.headers.get("Content-Length", -1))
-    if length < 0:
-        raise WireError(StorageError, "the answer does not tell its length", code="length-missing")
-
-    def read(size: int) -> bytes:
-        chunk: bytes = answer.raw.read(size, decode_content=False)
-        return chunk
-
-    whole = answer.status_code == 200
-    told = told_crc32c(answer.headers.get("x-goog-hash", "")) if whole else None
-    return Body(length=length, read=_checked(read, length, told) if told else read, close=answer.close)
+def _body(answer: Answer, span: str) -> Body:
+    body = body_of(answer, span)
+    told = told_crc32c(answer.headers.get("x-goog-hash", "")) if answer.status == 200 else None
+    return replace(body, read=_checked(body.read, body.length, told)) if told else body
 
 
 def _checked(read: Callable[[int], bytes], length: int, told: str) -> Callable[[int], bytes]:

@@ -1,23 +1,14 @@
-"""Every failure of the SDK becomes one of ours, on one line, with the right advice about trying again."""
+"""Every failure of a request, of the service and of google-auth becomes one of ours, on one line, with the right advice."""
 
 from __future__ import annotations
 
 import inspect
 import json
 import ssl
-from io import BytesIO
-from types import ModuleType
-from typing import Any
 
-import google.cloud.exceptions
 import pytest
 import requests
-import urllib3.exceptions as http
-from google.api_core import exceptions as api
 from google.auth import exceptions as auth
-from google.cloud.storage import exceptions as sdk
-from requests import exceptions as web
-from urllib3 import HTTPResponse
 
 from mbk.errors import (
     AuthenticationFailed,
@@ -34,117 +25,37 @@ from mbk.errors import (
     TransferInterrupted,
     Unreachable,
     Unsupported,
-    UsageError,
 )
 from mbk.plugin.failures import Place
-from mbk_gcp.errors import FOREIGN, TRANSLATION, require_success, translate
+from mbk.plugin.http import ConnectionLost, NotConnected
+from mbk_gcp.credentials import failure
+from mbk_gcp.errors import TRANSLATION, refusal, translate
 
 PLACE = Place("a-bucket", "localhost:4443")
-MODULES: tuple[ModuleType, ...] = (api, auth, google.cloud.exceptions, sdk, web, http)
-NAMES = {module.__name__ for module in MODULES}
-
-WORTH_ANOTHER_TRY: dict[type[BaseException], type[MbkError]] = {
-    # By the status that the class stands for.
-    api.Conflict: Throttled,
-    api.AlreadyExists: Throttled,
-    api.Aborted: Throttled,
-    api.TooManyRequests: Throttled,
-    api.ResourceExhausted: Throttled,
-    api.ServerError: StorageUnavailable,
-    api.InternalServerError: StorageUnavailable,
-    api.Unknown: StorageUnavailable,
-    api.DataLoss: StorageUnavailable,
-    api.BadGateway: StorageUnavailable,
-    api.ServiceUnavailable: StorageUnavailable,
-    api.GatewayTimeout: StorageUnavailable,
-    api.DeadlineExceeded: StorageUnavailable,
-    api.RetryError: StorageUnavailable,
-    auth.TransportError: StorageUnavailable,
-    auth.TimeoutError: StorageUnavailable,
-    auth.ResponseError: StorageUnavailable,
-    sdk.DataCorruption: TransferInterrupted,
-    web.ConnectionError: StorageUnavailable,
-    web.ProxyError: StorageUnavailable,
-    web.SSLError: StorageUnavailable,
-    web.Timeout: StorageUnavailable,
-    web.ConnectTimeout: StorageUnavailable,
-    web.ReadTimeout: StorageUnavailable,
-    web.RetryError: StorageUnavailable,
-    web.JSONDecodeError: StorageUnavailable,
-    web.ChunkedEncodingError: TransferInterrupted,
-    web.ContentDecodingError: TransferInterrupted,
-}
-LASTING: dict[type[BaseException], type[MbkError]] = {
-    api.BadRequest: StorageError,
-    api.Unauthorized: AuthenticationFailed,
-    api.Unauthenticated: AuthenticationFailed,
-    api.Forbidden: PermissionDenied,
-    api.PermissionDenied: PermissionDenied,
-    api.NotFound: ObjectNotFound,
-    api.PreconditionFailed: ObjectExists,
-    api.MethodNotImplemented: Unsupported,
-    auth.RefreshError: AuthenticationFailed,
-    auth.DefaultCredentialsError: AuthenticationFailed,
-    auth.OAuthError: AuthenticationFailed,
-    auth.MutualTLSChannelError: AuthenticationFailed,
-    sdk.InvalidPathError: InvalidKey,
-    web.InvalidURL: StorageError,
-    web.InvalidProxyURL: UsageError,
-    web.TooManyRedirects: StorageError,
-    web.RequestException: StorageError,
-}
+WORTH_ANOTHER_TRY = (auth.TransportError, auth.TimeoutError, auth.ResponseError)
 
 
-def exceptions_of_the_sdk() -> list[type[Exception]]:
+def exceptions_of_google_auth() -> list[type[Exception]]:
     found = {
         kind
-        for module in MODULES
-        for _, kind in inspect.getmembers(module, inspect.isclass)
-        # What the modules only name is no exception of theirs.
-        if issubclass(kind, Exception) and not issubclass(kind, Warning) and kind.__module__ in NAMES
+        for _, kind in inspect.getmembers(auth, inspect.isclass)
+        if issubclass(kind, auth.GoogleAuthError)
     }
-    return sorted(found, key=lambda kind: f"{kind.__module__}.{kind.__name__}")
+    return sorted(found, key=lambda kind: kind.__name__)
 
 
-def made(kind: type[Exception]) -> Exception:
-    """An instance as the libraries would raise it."""
-    if issubclass(kind, sdk.InvalidResponse | sdk.DataCorruption):
-        return kind(answered(400, ""), "x")
-    if kind is web.JSONDecodeError:
-        return web.JSONDecodeError("x", "doc", 0)
-    if kind is api.RetryError:
-        return api.RetryError("x", None)
-    if kind is http.IncompleteRead:
-        return http.IncompleteRead(1, 2)
-    if kind is http.InvalidChunkLength:
-        return http.InvalidChunkLength(http_response(), b"x")
-    for arguments in (("x",), (None, "x"), (None, "x", "y"), (1, 2), (None, "x", 3)):
-        try:
-            return kind(*arguments)
-        except TypeError:
-            continue
-    raise AssertionError(kind)
+@pytest.mark.parametrize("kind", exceptions_of_google_auth(), ids=lambda kind: kind.__name__)
+def test_every_exception_of_google_auth_becomes_one_of_ours(kind: type[Exception]) -> None:
+    ours = told(failure(kind("first\nand more")))
+    expected = StorageUnavailable if issubclass(kind, WORTH_ANOTHER_TRY) else AuthenticationFailed
+    assert type(ours) is expected
+    assert "first and more" in str(ours)
 
 
-@pytest.mark.parametrize(
-    "kind", exceptions_of_the_sdk(), ids=lambda kind: f"{kind.__module__}.{kind.__name__}"
-)
-def test_every_exception_of_the_sdk_becomes_one_of_ours(kind: type[Exception]) -> None:
-    ours = translate(made(kind), PLACE, "read", "some/key")
-    expected = {**WORTH_ANOTHER_TRY, **LASTING}.get(kind)
-    of_transport = issubclass(kind, http.HTTPError) and not issubclass(kind, web.RequestException)
-    if of_transport:
-        expected = StorageUnavailable
-    assert type(ours).__module__ == "mbk.errors"
-    assert ours.retryable == (kind in WORTH_ANOTHER_TRY or of_transport)
-    assert expected is None or type(ours) is expected
-    assert "\n" not in str(ours)
-
-
-def test_the_translation_catches_every_exception_of_the_sdk() -> None:
-    untouched = [kind.__name__ for kind in exceptions_of_the_sdk() if not issubclass(kind, FOREIGN)]
-    # Of the asynchronous client.
-    assert untouched == ["AsyncRestUnsupportedParameterError"]
+def told(exc: Exception) -> MbkError:
+    with pytest.raises(MbkError) as caught, TRANSLATION.guard(PLACE, "list"):
+        raise exc
+    return caught.value
 
 
 @pytest.mark.parametrize(
@@ -177,7 +88,7 @@ def test_the_translation_catches_every_exception_of_the_sdk() -> None:
 )
 def test_the_answer_decides(status: int, reason: str, message: str, expected: type[MbkError]) -> None:
     body = {"error": {"code": status, "message": message, "errors": [{"reason": reason}]}}
-    assert type(ours_of(answered(status, json.dumps(body)))) is expected
+    assert type(ours_of(status, json.dumps(body))) is expected
 
 
 @pytest.mark.parametrize(
@@ -194,51 +105,42 @@ def test_the_answer_decides(status: int, reason: str, message: str, expected: ty
 )
 def test_the_answer_of_the_xml_api_decides(status: int, code: str, expected: type[MbkError]) -> None:
     body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>why</Message></Error>"
-    assert type(ours_of(answered(status, body))) is expected
+    assert type(ours_of(status, body)) is expected
 
 
 def test_a_missing_key_of_a_call_without_a_key_is_a_missing_bucket() -> None:
-    assert type(translate(api.NotFound("x"), PLACE, "list")) is BucketNotFound
+    assert type(translate(refusal(404, "x"), PLACE, "list")) is BucketNotFound
 
 
 def test_what_breaks_inside_a_body_is_an_interrupted_transfer() -> None:
-    for error in (web.ConnectionError("x"), http.ProtocolError("x"), ConnectionResetError()):
-        assert type(translate(error, PLACE, "read", "some/key", streaming=True)) is TransferInterrupted
+    error = ConnectionLost("the connection was closed amid the answer")
+    assert type(translate(error, PLACE, "read", "some/key", streaming=True)) is TransferInterrupted
 
 
 def test_an_untrusted_certificate_is_not_worth_another_try() -> None:
-    error = web.SSLError(http.SSLError(ssl.SSLError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed")))
+    error = NotConnected()
+    error.__cause__ = ssl.SSLError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed")
     ours = translate(error, PLACE, "list")
     assert type(ours) is Unreachable
     assert "certificate" in (ours.hint or "")
 
 
 def test_a_refusal_of_the_token_service_that_may_pass_is_worth_another_try() -> None:
-    assert translate(auth.RefreshError("busy", retryable=True), PLACE, "list").retryable
+    assert told(failure(auth.RefreshError("busy", retryable=True))).retryable
 
 
-def test_what_a_retry_gave_up_on_is_what_went_wrong() -> None:
-    error = api.RetryError("x", api.Forbidden("y"))
-    assert type(translate(error, PLACE, "read", "some/key")) is PermissionDenied
+def test_what_hinders_a_token_is_told_without_addresses() -> None:
+    pool = "HTTPConnectionPool(host='h'): Max retries exceeded with url: /token?assertion=secret"
+    ours = told(failure(auth.TransportError(requests.ConnectionError(pool))))
+    assert ours.retryable
+    assert "secret" not in str(ours)
 
 
 def test_the_reason_is_the_services_on_one_line() -> None:
     body = json.dumps({"error": {"message": "first\n  second", "errors": [{"reason": "new"}]}})
-    ours = ours_of(answered(400, body))
+    ours = ours_of(400, body)
     assert ours.facts["reason"] == "first second (new)"
     assert (ours.facts["key"], ours.facts["bucket"]) == ("some/key", "a-bucket")
-
-
-def test_no_message_holds_a_url() -> None:
-    pool = "HTTPConnectionPool(host='h'): Max retries exceeded with url: /o?upload_id=secret"
-    for error in (
-        web.ConnectionError(pool),
-        web.ConnectionError(http.MaxRetryError(None, "/o?upload_id=secret", None)),  # type: ignore[arg-type]  # no pool is at hand
-        web.ReadTimeout(pool),
-        web.InvalidURL("http://h/o?upload_id=secret"),
-        api.BadRequest("PUT http://h/o?upload_id=secret: no", response=answered(400, "no")),
-    ):
-        assert "secret" not in str(translate(error, PLACE, "write", "some/key"))
 
 
 def test_an_error_of_the_callers_own_passes_unchanged() -> None:
@@ -248,18 +150,7 @@ def test_an_error_of_the_callers_own_passes_unchanged() -> None:
         assert caught.value is mine
 
 
-def http_response() -> HTTPResponse:
-    return HTTPResponse(BytesIO(b""), preload_content=False)
-
-
-def answered(status: int, body: str) -> requests.Response:
-    response = requests.Response()
-    response.status_code = status
-    response._content = body.encode()
-    return response
-
-
-def ours_of(response: Any) -> MbkError:
+def ours_of(status: int, body: str) -> MbkError:
     with pytest.raises(MbkError) as caught, TRANSLATION.guard(PLACE, "read", "some/key"):
-        require_success(response, 200)
+        raise refusal(status, body)
     return caught.value
