@@ -1,4 +1,4 @@
-"""Azure Blob Storage for mbk, on azure-storage-blob: a bucket is a container of a storage account."""
+"""Azure Blob Storage for mbk, let in by azure-identity, keys and signatures: a bucket is a container of a storage account."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ def mbk_storage_backends() -> Iterator[StorageBackend]:
         open=_open,
         extra="mbk[azure]",
         requires=("azure.storage.blob", "azure.identity", "azure.core"),
+        schemes=("az",),
+        url=("account_name", "bucket"),
     )
 
 

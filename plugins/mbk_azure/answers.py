@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from binascii import a2b_base64
 from collections.abc import Mapping
-from typing import Any
 
 from mbk.errors import ObjectNotFound
+from mbk.plugin.headers import moment, required
 from mbk.plugin.wire import WireError, bare
 from mbk.ports.storage import ObjectInfo, Receipt
+from mbk_azure.documents import Item
 
 #: What the service marks the directories of a hierarchical namespace with, which are listed among the objects.
 DIRECTORY = "hdi_isfolder"
@@ -15,39 +17,59 @@ DIRECTORY = "hdi_isfolder"
 DISCARDING = "mbk_discarding"
 
 
-def is_hidden(properties: Any) -> bool:
-    """Whether it is no object: a directory, or what drops an unfinished upload."""
-    marks = properties.metadata or {}
+#: Metadata in headers.
+_MARK = "x-ms-meta-"
+
+
+def is_hidden(marks: Mapping[str, str]) -> bool:
+    """Of metadata: whether it is no object, but a directory, or what drops an unfinished upload."""
     return marks.get(DIRECTORY) == "true" or DISCARDING in marks
 
 
-def require_object(properties: Any) -> None:
-    if is_hidden(properties):
+def require_object(headers: Mapping[str, str]) -> None:
+    """Of the answer to a HEAD or a GET."""
+    if headers.get(f"{_MARK}{DIRECTORY}") == "true" or f"{_MARK}{DISCARDING}" in headers:
         raise WireError(ObjectNotFound, "it is a directory, not an object", code="key-is-directory")
 
 
-def info_of(key: str, properties: Any) -> ObjectInfo:
-    """Of the SDK's properties, from a stat or a listing. The tier that an account has by default is left out."""
+def info_of(key: str, headers: Mapping[str, str]) -> ObjectInfo:
+    """Of the answer to a HEAD. The tier that an account has by default is left out."""
     return ObjectInfo(
         key,
-        properties.size,
-        bare(properties.etag),
-        properties.last_modified,
-        md5(properties.content_settings.content_md5),
-        "" if properties.blob_tier_inferred else str(properties.blob_tier or ""),
+        int(required(headers, "Content-Length")),
+        bare(headers.get("ETag")),
+        moment(headers.get("Last-Modified")),
+        md5(headers.get("Content-MD5")),
+        _tier(headers.get("x-ms-access-tier"), headers.get("x-ms-access-tier-inferred")),
     )
 
 
-def receipt_of(answer: Mapping[str, Any], checksums: Mapping[str, str] | None = None) -> Receipt:
-    """Of the headers of an answer, as the SDK parsed them.
+def listed_info(item: Item) -> ObjectInfo:
+    """As `info_of`, of a listing."""
+    told = item.properties
+    return ObjectInfo(
+        item.name,
+        int(required(told, "Content-Length")),
+        bare(told.get("Etag")),
+        moment(told.get("Last-Modified")),
+        md5(told.get("Content-MD5")),
+        _tier(told.get("AccessTier"), told.get("AccessTierInferred")),
+    )
 
-    Their MD5 is of the request's body, which is the object's only where a whole object was sent.
-    """
+
+def receipt_of(headers: Mapping[str, str], checksums: Mapping[str, str] | None = None) -> Receipt:
+    """Of the answer to a write, whose MD5 is of the request's body: the object's only where a whole object was sent."""
     return Receipt(
-        etag=bare(answer.get("etag")), modified=answer.get("last_modified"), checksums=checksums or {}
+        etag=bare(headers.get("ETag")),
+        modified=moment(headers.get("Last-Modified")),
+        checksums=checksums or {},
     )
 
 
-def md5(digest: bytes | bytearray | None) -> dict[str, str]:
+def md5(digest: str | None) -> dict[str, str]:
     """The service keeps one of what is written in one request, and none of what is committed in blocks."""
-    return {"md5": bytes(digest).hex()} if digest else {}
+    return {"md5": a2b_base64(digest).hex()} if digest else {}
+
+
+def _tier(name: str | None, inferred: str | None) -> str:
+    return "" if not name or inferred == "true" else name

@@ -7,6 +7,7 @@ the other fails.
 
 from __future__ import annotations
 
+import base64
 from contextlib import suppress
 from typing import Any
 from uuid import uuid4
@@ -21,6 +22,7 @@ from azure.core.exceptions import (  # noqa: TID253  loaded only with an opened 
 from mbk.errors import ObjectExists, ObjectNotFound
 from mbk.plugin.wire import bare
 from mbk_azure.answers import DISCARDING
+from mbk_azure.documents import Item
 from mbk_azure.errors import TRANSLATION, code_of
 
 #: https://learn.microsoft.com/azure/storage/blobs/scalability-targets
@@ -35,18 +37,23 @@ def new_upload() -> str:
 
 
 def block_id(upload: str, number: int) -> str:
-    """All ids of an object must be of one length. The SDK encodes them."""
+    """All ids of an object must be of one length."""
     return f"{upload}-{number:07d}"
 
 
-def left_at(item: Any) -> str | None:
+def encoded_id(upload: str, number: int) -> str:
+    """As it is sent."""
+    return base64.b64encode(block_id(upload, number).encode()).decode()
+
+
+def left_at(item: Item) -> str | None:
     """The id of an upload for `drop`, of an item of a listing with uncommitted blocks; None where there can be none.
 
     An item without a size may be an object without blocks, which `drop` finds out.
     """
-    if DISCARDING in (item.metadata or {}):
-        return f"{_MARK}{bare(item.etag)}"
-    return None if item.size else ""
+    if DISCARDING in item.metadata:
+        return f"{_MARK}{bare(item.properties.get('Etag'))}"
+    return None if int(item.properties.get("Content-Length") or 0) else ""
 
 
 def drop(blob: Any, upload: str) -> bool:

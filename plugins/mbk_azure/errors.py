@@ -23,20 +23,16 @@ from mbk.errors import (
     Unreachable,
     Unsupported,
 )
+from mbk.plugin import http as own
 from mbk.plugin.failures import Translation, WireError, is_lasting, kind_of_class, one_line, words_of_system
+from mbk.plugin.refusals import Refused
 from mbk_azure.codes import BY_CODE, HINTS
 
-
-class BrokenBody(Exception):
-    """The body of an answer broke off; the cause is the SDK's. Unlike that one the SDK does not try again on it."""
-
-
 #: What is translated. Anything else, such as an exception of the caller's own iterable, is not ours to touch.
-FOREIGN = (sdk.AzureError, BrokenBody, requests.RequestException, http.HTTPError, OSError, ValueError)
+FOREIGN = (Refused, sdk.AzureError, requests.RequestException, http.HTTPError, OSError, ValueError)
 
 #: By the SDK's exception, the nearest ancestor first. What is not here was our mistake: `StorageError`.
 BY_CLASS: dict[type[BaseException], type[MbkError]] = {
-    BrokenBody: TransferInterrupted,
     sdk.ServiceRequestError: StorageUnavailable,
     sdk.ServiceResponseError: StorageUnavailable,
     sdk.ClientAuthenticationError: AuthenticationFailed,
@@ -53,6 +49,8 @@ _SIGNATURE = re.compile(r"(?i)\b(sig=)[^&\s'\"<>]+")
 
 def code_of(exc: BaseException | None) -> str:
     """The service's code, or the HTTP status where it said none, or the exception's name."""
+    if isinstance(exc, Refused):
+        return exc.name
     if isinstance(exc, sdk.HttpResponseError):
         code = getattr(exc, "error_code", None) or _header(exc) or status_of(exc)
         if code:
@@ -61,7 +59,8 @@ def code_of(exc: BaseException | None) -> str:
 
 
 def status_of(exc: BaseException) -> int:
-    return int(getattr(exc, "status_code", None) or 0)
+    """Of the answer, 0 where there was none."""
+    return exc.status if isinstance(exc, Refused) else int(getattr(exc, "status_code", None) or 0)
 
 
 def masked(text: str) -> str:
@@ -103,8 +102,10 @@ def _kind(exc: BaseException) -> type[MbkError]:
         return AuthenticationFailed
     if code in BY_CODE:
         return BY_CODE[code]
-    if isinstance(exc, sdk.HttpResponseError) and status >= 300:
+    if status >= 300:
         return BY_CODE.get(str(status)) or (StorageUnavailable if status >= 500 else StorageError)
+    if isinstance(exc, own.SendingFailed | own.Misconfigured):
+        return own.kind_of(exc)
     if is_lasting(exc):
         return Unreachable
     if type(exc) is sdk.HttpResponseError and isinstance(exc.inner_exception, Exception):
@@ -123,8 +124,10 @@ def _of_source(status: int) -> type[MbkError]:
 
 def reason(exc: BaseException) -> str:
     """What went wrong, on one line and short, without request ids and the URL."""
-    if isinstance(exc, BrokenBody):
-        text = "the connection broke in the middle of the answer"
+    if isinstance(exc, Refused):
+        text = str(exc)
+    elif isinstance(exc, own.SendingFailed | own.Misconfigured):
+        text = own.reason_of(exc)
     elif isinstance(exc, sdk.HttpResponseError):
         first = str(exc.message).strip().partition("\n")[0]
         code = code_of(exc)
@@ -139,7 +142,9 @@ def reason(exc: BaseException) -> str:
 
 
 def _hint(exc: BaseException) -> str | None:
-    if isinstance(exc, sdk.ServiceRequestError):
+    if isinstance(exc, own.NoProxy | own.Misconfigured):
+        return own.HINTS[type(exc).__name__]
+    if isinstance(exc, sdk.ServiceRequestError | own.NotConnected):
         return "check the account's name, the address and the port"
     return HINTS.get(code_of(exc)) or (
         HINTS["chain"] if isinstance(exc, sdk.ClientAuthenticationError) else None

@@ -1,44 +1,49 @@
-"""`WriteOptions` in the parameters of the SDK."""
+"""`WriteOptions` in the headers of the Blob service."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-from azure.storage.blob import (  # noqa: TID253  loaded only with an opened storage
-    ImmutabilityPolicy,
-    StandardBlobTier,
-)
+from datetime import UTC
+from email.utils import format_datetime
+from urllib.parse import urlencode
 
 from mbk.errors import Unsupported
-from mbk.plugin.wire import WireError
+from mbk.plugin.wire import Terms, WireError
 from mbk.ports.storage import WriteOptions
 
+#: Access tiers of block blobs: https://learn.microsoft.com/azure/storage/blobs/access-tiers-overview
+TIERS = ("Hot", "Cool", "Cold", "Archive")
 _MODES = {"governance": "Unlocked", "compliance": "Locked"}
 
 
-def written_with(options: WriteOptions) -> dict[str, Any]:
+def written_on(terms: Terms) -> dict[str, str]:
+    """As `written_with`, and under the condition."""
+    condition = {"If-None-Match": "*"} if terms.if_absent else {}
+    return {**condition, **written_with(terms.options)}
+
+
+def written_with(options: WriteOptions) -> dict[str, str]:
     """For an object in one request, a list of blocks and a copy. An ``encryption_key`` is the name of an encryption scope."""
     asked = encrypted_with(options)
     if options.storage_class:
-        asked["standard_blob_tier"] = _tier(options.storage_class)
+        asked["x-ms-access-tier"] = _tier(options.storage_class)
     if options.tags:
-        asked["tags"] = {**options.tags}
+        asked["x-ms-tags"] = urlencode(options.tags)
     if options.retention:
-        asked["immutability_policy"] = ImmutabilityPolicy(
-            expiry_time=options.retention.until, policy_mode=_MODES[options.retention.mode]
-        )
+        until = options.retention.until.astimezone(UTC)
+        asked["x-ms-immutability-policy-until-date"] = format_datetime(until, usegmt=True)
+        asked["x-ms-immutability-policy-mode"] = _MODES[options.retention.mode]
     return asked
 
 
-def encrypted_with(options: WriteOptions) -> dict[str, Any]:
+def encrypted_with(options: WriteOptions) -> dict[str, str]:
     """For a block: all blocks of an object are encrypted alike."""
-    return {"encryption_scope": options.encryption_key} if options.encryption_key else {}
+    return {"x-ms-encryption-scope": options.encryption_key} if options.encryption_key else {}
 
 
-def require_encrypted(answer: Mapping[str, Any], options: WriteOptions) -> None:
+def require_encrypted(headers: Mapping[str, str], options: WriteOptions) -> None:
     """The service names the scope that it encrypts with; an emulator ignores what was asked."""
-    if options.encryption_key and answer.get("encryption_scope") != options.encryption_key:
+    if options.encryption_key and headers.get("x-ms-encryption-scope") != options.encryption_key:
         raise WireError(
             Unsupported,
             "the service ignored encryption scope {scope!r} and wrote without it",
@@ -47,15 +52,14 @@ def require_encrypted(answer: Mapping[str, Any], options: WriteOptions) -> None:
         )
 
 
-def _tier(name: str) -> StandardBlobTier:
-    try:
-        return StandardBlobTier(name)
-    except ValueError:
-        raise WireError(
-            Unsupported,
-            "{tier!r} is not an access tier",
-            code="tier-unknown",
-            hint="use one of {tiers}",
-            tier=name,
-            tiers=", ".join(tier.value for tier in StandardBlobTier),
-        ) from None
+def _tier(name: str) -> str:
+    if name in TIERS:
+        return name
+    raise WireError(
+        Unsupported,
+        "{tier!r} is not an access tier",
+        code="tier-unknown",
+        hint="use one of {tiers}",
+        tier=name,
+        tiers=", ".join(TIERS),
+    )

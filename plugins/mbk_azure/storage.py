@@ -27,6 +27,7 @@ def open_storage(settings: AzureSettings) -> ObjectStorage[AzureWire]:
             part_copy=True,
             conditional_write=True,
             multipart=True,
+            partial_prefixes=True,
             write_options=settings.honoured_options,
             max_copy_size=256 * MIB,
             min_part_size=1,

@@ -3,38 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING
 
-from azure.core.exceptions import (  # noqa: TID253  loaded only with an opened storage
-    HttpResponseError,
-    ResourceExistsError,
-    ResourceModifiedError,
-)
-from azure.storage.blob import (  # noqa: TID253  loaded only with an opened storage
-    BlobBlock,
-    BlobPrefix,
-    BlobServiceClient,
-    ContainerClient,
-)
-
-from mbk.errors import BucketNotFound, TransferInterrupted
+from mbk.errors import BucketNotFound
+from mbk.plugin.headers import byte_range
+from mbk.plugin.http import body_of
 from mbk.plugin.keys import fault_of_length
-from mbk.plugin.wire import Body, Marker, Page, Part, Terms, Unfinished, Upload, WireError
+from mbk.plugin.refusals import Refused
+from mbk.plugin.wire import Body, Data, Marker, Page, Part, Terms, Unfinished, Upload, WireError
 from mbk.ports.storage import ObjectInfo, Receipt, Storage, WriteOptions, ability
-from mbk_azure.answers import info_of, is_hidden, md5, receipt_of, require_object
-from mbk_azure.blocks import IF_MISSING, block_id, drop, left_at, new_upload
-from mbk_azure.client import connect
+from mbk_azure.answers import info_of, is_hidden, listed_info, md5, receipt_of, require_object
+from mbk_azure.blocks import drop, encoded_id, left_at, new_upload
+from mbk_azure.documents import Listed, block_list, listed
 from mbk_azure.errors import TRANSLATION, code_of
 from mbk_azure.external import spec, uri
-from mbk_azure.options import encrypted_with, require_encrypted, written_with
+from mbk_azure.options import encrypted_with, require_encrypted, written_on, written_with
+from mbk_azure.service import Service
 from mbk_azure.settings import NAME, AzureSettings
 from mbk_azure.signing import Signer, SignsReads
 
+if TYPE_CHECKING:
+    from azure.storage.blob import BlobServiceClient, ContainerClient
+
 DELETE_BATCH = 256
 MAX_KEY_BYTES = 1024
+
+CONTENT_TYPE = "application/octet-stream"
 
 #: What the service or its URLs turn into another key.
 _REFUSED = re.compile(r"[\x00-\x1f\x7f\\]|(?:^|/)\.\.?(?:/|$)")
@@ -48,32 +46,38 @@ class AzureWire:
     def __init__(self, settings: AzureSettings) -> None:
         self.settings = settings
         self._lock = Lock()
-        self._service: BlobServiceClient | None = None
-        self._signer: Signer | None = None
+        self._sdk: BlobServiceClient | None = None
+
+    @cached_property
+    def requests(self) -> Service:
+        return Service(self.settings)
+
+    @cached_property
+    def _signer(self) -> Signer:
+        return Signer(self.settings, lambda: self.service)
 
     @property
     def service(self) -> BlobServiceClient:
-        """The SDK's client of the account."""
-        # Another storage's copy may be the first to ask, beside requests of this one.
+        """The SDK's client of the account, for what a run asks for once."""
         with self._lock:
-            if self._service is None:
-                self._service = connect(self.settings)
-                self._signer = Signer(self.settings, self._service)
-            return self._service
+            if self._sdk is None:
+                from mbk_azure.client import connect
+
+                self._sdk = connect(self.settings)
+            return self._sdk
 
     @property
     def container(self) -> ContainerClient:
         return self.service.get_container_client(self.settings.bucket)
 
-    def blob(self, key: str) -> Any:
-        return self.service.get_blob_client(self.settings.bucket, key)
-
     def open(self) -> None:
-        _ = self.service
+        _ = self.requests
 
     def close(self) -> None:
-        if self._service is not None:
-            self._service.close()
+        if "requests" in vars(self):
+            self.requests.close()
+        if self._sdk is not None:
+            self._sdk.close()
 
     def fault_of_key(self, key: str) -> str:
         why = fault_of_length(key, MAX_KEY_BYTES)
@@ -87,6 +91,8 @@ class AzureWire:
         return spec(self.settings)
 
     def create_bucket(self) -> None:
+        from azure.core.exceptions import ResourceExistsError
+
         try:
             self.container.create_container()
         except ResourceExistsError as exc:
@@ -97,97 +103,105 @@ class AzureWire:
     def page(
         self, prefix: str, *, level: bool = False, token: str = "", start_after: str = "", limit: int = 0
     ) -> Page:
-        items, following = self._listing(
-            level=level, token=token, name_starts_with=prefix, start_from=start_after, results_per_page=limit
+        page = self._listing(
+            prefix=prefix,
+            delimiter="/" if level else "",
+            marker=token,
+            startFrom=start_after,
+            maxresults=str(limit or ""),
+            include="metadata",
         )
-        prefixes = [item.name for item in items if isinstance(item, BlobPrefix)]
-        objects = [item for item in items if not isinstance(item, BlobPrefix) and not is_hidden(item)]
-        return Page(objects=[info_of(item.name, item) for item in objects], prefixes=prefixes, next=following)
+        objects = [listed_info(item) for item in page.items if not is_hidden(item.metadata)]
+        return Page(objects=objects, prefixes=page.prefixes, next=page.next)
 
     def head(self, key: str) -> ObjectInfo:
-        properties = self.blob(key).get_blob_properties()
-        require_object(properties)
-        return info_of(key, properties)
+        answer = self.requests.send("HEAD", key, 200)
+        require_object(answer.headers)
+        return info_of(key, answer.headers)
 
     def get(self, key: str, *, offset: int, length: int | None) -> Body | None:
-        """A range goes into requests of `mbk_azure.client.READ_CHUNK`, because the SDK reads each answer whole."""
+        span = byte_range(offset, length)
+        headers = {"x-ms-range": span} if span else {}
         try:
-            download = self.blob(key).download_blob(offset=offset, length=length, max_concurrency=1)
-        except HttpResponseError as exc:
+            answer = self.requests.send("GET", key, 206 if span else 200, headers=headers, streamed=True)
+        except Refused as exc:
             if code_of(exc) not in ("InvalidRange", "416"):
                 raise
             # Nothing is there from the offset on; of an empty object so at 0, which a directory is, too.
             self.head(key)
             return None
-        require_object(download.properties)
-        return Body(length=download.size, read=_of_one_object(download.read), close=lambda: None)
+        body = body_of(answer, span)
+        try:
+            require_object(answer.headers)
+        except WireError:
+            body.close()
+            raise
+        return body
 
     def put(self, key: str, data: bytes, terms: Terms) -> Receipt:
-        answer = self.blob(key).upload_blob(
-            data, length=len(data), overwrite=not terms.if_absent, **written_with(terms.options)
+        headers = {"x-ms-blob-type": "BlockBlob", "Content-Type": CONTENT_TYPE, **written_on(terms)}
+        answer = self.requests.send(
+            "PUT", key, 201, headers=headers, body=data, repeatable=not terms.if_absent
         )
-        require_encrypted(answer, terms.options)
-        return receipt_of(answer, md5(answer.get("content_md5")))
+        require_encrypted(answer.headers, terms.options)
+        return receipt_of(answer.headers, md5(answer.headers.get("Content-MD5")))
 
     def start(self, key: str, terms: Terms) -> Upload:
         """No request: an upload is a name, see :mod:`mbk_azure.blocks`."""
         written_with(terms.options)
         return Upload(key=key, id=new_upload(), terms=terms)
 
-    def put_part(self, upload: Upload, number: int, data: bytes) -> str:
-        options = upload.terms.options
-        answer = self.blob(upload.key).stage_block(
-            block_id(upload.id, number), data, length=len(data), **encrypted_with(options)
-        )
-        require_encrypted(answer, options)
-        return ""
+    def put_part(self, upload: Upload, number: int, data: Data) -> str:
+        return self._staged(upload, number, {"Content-Type": CONTENT_TYPE}, data)
 
     def copy_part(
         self, upload: Upload, number: int, source: Storage, key: str, *, offset: int, length: int
     ) -> str:
-        url = _signed_url(source, key)
-        options = upload.terms.options
+        origin = {
+            "x-ms-copy-source": _signed_url(source, key),
+            "x-ms-source-range": byte_range(offset, length),
+        }
         with self._telling_the_container():
-            answer = self.blob(upload.key).stage_block_from_url(
-                block_id(upload.id, number),
-                url,
-                source_offset=offset,
-                source_length=length,
-                **encrypted_with(options),
-            )
-        require_encrypted(answer, options)
+            return self._staged(upload, number, origin)
+
+    def _staged(self, upload: Upload, number: int, headers: Mapping[str, str], data: Data = b"") -> str:
+        options = upload.terms.options
+        query = (("comp", "block"), ("blockid", encoded_id(upload.id, number)))
+        asked = {**headers, **encrypted_with(options)}
+        answer = self.requests.send(
+            "PUT", upload.key, 201, query=query, headers=asked, body=data, repeatable=True
+        )
+        require_encrypted(answer.headers, options)
         return ""
 
     def complete(self, upload: Upload, parts: Sequence[Part]) -> Receipt:
         """May be sent again when its answer was lost: blocks that were committed are found among the object's."""
-        listed = [BlobBlock(block_id(upload.id, part.number)) for part in parts]
-        condition = IF_MISSING if upload.terms.if_absent else {}
-        return receipt_of(
-            self.blob(upload.key).commit_block_list(listed, **condition, **written_with(upload.terms.options))
-        )
+        headers = {"Content-Type": "application/xml", **written_on(upload.terms)}
+        body = block_list(encoded_id(upload.id, part.number) for part in parts)
+        query = (("comp", "blocklist"),)
+        answer = self.requests.send("PUT", upload.key, 201, query=query, headers=headers, body=body)
+        return receipt_of(answer.headers)
 
     def abort(self, upload: Upload) -> bool:
-        return drop(self.blob(upload.key), upload.id)
+        return drop(self.service.get_blob_client(self.settings.bucket, upload.key), upload.id)
 
     def unfinished(self, prefix: str, marker: Marker) -> Unfinished:
-        items, following = self._listing(
-            token=marker[0], name_starts_with=prefix, include=["metadata", "uncommittedblobs"]
-        )
-        left = [(item.name, left_at(item)) for item in items]
+        page = self._listing(prefix=prefix, marker=marker[0], include="metadata,uncommittedblobs")
+        left = [(item.name, left_at(item)) for item in page.items]
         return Unfinished(
             uploads=[(key, upload) for key, upload in left if upload is not None],
-            next=(following, "") if following else None,
+            next=(page.next, "") if page.next else None,
         )
 
     def delete(self, key: str) -> None:
-        self.blob(key).delete_blob()
+        self.requests.send("DELETE", key, 202, repeatable=True)
 
     def delete_batch(self, keys: Sequence[str]) -> Mapping[str, str]:
-        answers = [*self.container.delete_blobs(*keys, raise_on_any_failure=False)]
+        answers = self.requests.delete(keys)
         if len(answers) != len(keys):
             # A batch that the service cannot read is answered by one part.
             return dict.fromkeys(keys, "")
-        statuses = zip(keys, (answer.status_code for answer in answers), strict=True)
+        statuses = zip(keys, (status for status, _ in answers), strict=True)
         return {key: "" for key, status in statuses if status != 404 and not 200 <= status < 300}
 
     def copies_from(self, source: Storage) -> bool:
@@ -195,33 +209,28 @@ class AzureWire:
         return _signs(source) is not None
 
     def copy_object(self, source: Storage, source_key: str, key: str, options: WriteOptions) -> Receipt:
-        url = _signed_url(source, source_key)
+        origin = {"x-ms-copy-source": _signed_url(source, source_key), "x-ms-requires-sync": "true"}
+        headers = {**origin, **written_with(options)}
         with self._telling_the_container():
-            answer = self.blob(key).start_copy_from_url(url, requires_sync=True, **written_with(options))
-        require_encrypted(answer, options)
-        return receipt_of(answer)
+            answer = self.requests.send("PUT", key, 202, headers=headers, repeatable=True)
+        require_encrypted(answer.headers, options)
+        return receipt_of(answer.headers)
 
     def signed_url(self, key: str) -> str:
         """See :class:`mbk_azure.signing.SignsReads`."""
-        url = self.blob(key).url
-        assert self._signer
-        return f"{url}?{self._signer.sign(key)}"
+        return f"{self.requests.url(key)}?{self._signer.sign(key)}"
 
-    def _listing(self, *, level: bool = False, token: str = "", **asked: Any) -> tuple[list[Any], str]:
-        """The items of one page, and the token of the next. The service may give empty pages in the middle."""
-        chosen = {"include": ["metadata"]} | {name: value for name, value in asked.items() if value}
-        container = self.container
-        listing: Any = container.walk_blobs(**chosen) if level else container.list_blobs(**chosen)
-        pages = listing.by_page(token or None)
-        items = [*next(pages)]
-        return items, pages.continuation_token or ""
+    def _listing(self, **asked: str) -> Listed:
+        """One page, which may be empty in the middle."""
+        query = [("restype", "container"), ("comp", "list"), *(pair for pair in asked.items() if pair[1])]
+        return listed(self.requests.send("GET", None, 200, query=query).content)
 
     @contextmanager
     def _telling_the_container(self) -> Iterator[None]:
         """What fails in a copy is told of the source; only the destination's container can be missing so."""
         try:
             yield
-        except HttpResponseError as exc:
+        except Refused as exc:
             if code_of(exc) != "ContainerNotFound":
                 raise
             raise WireError(
@@ -241,15 +250,3 @@ def _signed_url(source: Storage, key: str) -> str:
     signs = _signs(source)
     assert signs  # `copies_from` was asked
     return signs.signed_url(key)
-
-
-def _of_one_object(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
-    def read_on(size: int) -> bytes:
-        try:
-            return read(size)
-        except ResourceModifiedError as exc:
-            raise WireError(
-                TransferInterrupted, "it was replaced while it was read", code="object-replaced"
-            ) from exc
-
-    return read_on

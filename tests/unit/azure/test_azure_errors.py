@@ -33,14 +33,14 @@ from mbk.errors import (
     Unsupported,
 )
 from mbk.plugin.failures import Place
+from mbk.plugin.refusals import Refused
 from mbk.plugin.wire import WireError
-from mbk_azure.errors import FOREIGN, TRANSLATION, BrokenBody, masked, scrub, translate
+from mbk_azure.errors import FOREIGN, TRANSLATION, masked, scrub, translate
 
 PLACE = Place("a-container", "core.windows.net:443", "an-account")
 SIGNED = "/a-container/key?se=2030-01-01&sp=r&sig=c2VjcmV0%2Bsecret%3D"
 
 WORTH_ANOTHER_TRY = {
-    "BrokenBody": TransferInterrupted,
     "DecodeError": TransferInterrupted,
     "IncompleteReadError": TransferInterrupted,
     "ServiceRequestError": StorageUnavailable,
@@ -82,7 +82,7 @@ def exceptions_of_the_sdk() -> list[type[BaseException]]:
         for _, kind in inspect.getmembers(module, inspect.isclass)
         if issubclass(kind, Exception) and kind.__module__.startswith("azure.")
     ]
-    return [*found, PartialBatchErrorException, AzureSigningError, BrokenBody]
+    return [*found, PartialBatchErrorException, AzureSigningError]
 
 
 def made(kind: Any) -> BaseException:
@@ -102,7 +102,11 @@ def made(kind: Any) -> BaseException:
     raise AssertionError(f"{kind} cannot be made")
 
 
-def answered(code: str, status: int, message: str = "no") -> core.HttpResponseError:
+def answered(code: str, status: int, message: str = "no") -> Refused:
+    return Refused(status, code, message)
+
+
+def answered_to_the_sdk(code: str, status: int, message: str = "no") -> core.HttpResponseError:
     error = core.HttpResponseError(message=message)
     error.status_code = status
     error.error_code = code  # type: ignore[attr-defined]  # as the storage SDK does
@@ -120,11 +124,12 @@ def test_every_exception_of_the_sdk_becomes_one_of_ours(kind: type[BaseException
 
 @pytest.mark.parametrize("code", StorageErrorCode, ids=lambda code: code.value)
 def test_every_code_of_the_service_becomes_one_of_ours(code: StorageErrorCode) -> None:
-    ours = translate(answered(code.value, 400), PLACE, "read", "some/key")
-    assert type(ours).__module__ == "mbk.errors"
-    assert ours.retryable == (code.value in RETRYABLE_CODES)
-    assert "an-account" in str(ours)
-    assert "a-container" in str(ours)
+    for error in (answered(code.value, 400), answered_to_the_sdk(code.value, 400)):
+        ours = translate(error, PLACE, "read", "some/key")
+        assert type(ours).__module__ == "mbk.errors"
+        assert ours.retryable == (code.value in RETRYABLE_CODES)
+        assert "an-account" in str(ours)
+        assert "a-container" in str(ours)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +167,8 @@ def test_every_code_of_the_service_becomes_one_of_ours(code: StorageErrorCode) -
     ],
 )
 def test_the_code_of_the_service_decides(code: str, status: int, expected: type[MbkError]) -> None:
-    assert type(translate(answered(code, status), PLACE, "read", "some/key")) is expected
+    for error in (answered(code, status), answered_to_the_sdk(code, status)):
+        assert type(translate(error, PLACE, "read", "some/key")) is expected
 
 
 def test_a_missing_object_of_a_call_without_a_key_is_a_missing_container() -> None:
@@ -184,7 +190,7 @@ def test_an_untrusted_certificate_is_not_worth_another_try() -> None:
 
 def test_the_message_is_the_first_line_of_the_services() -> None:
     text = "Server failed.\nRequestId:1\nTime:2030-01-01"
-    ours = translate(answered("SomethingNew", 400, text), PLACE, "read", "some/key")
+    ours = translate(answered_to_the_sdk("SomethingNew", 400, text), PLACE, "read", "some/key")
     assert ours.facts["reason"] == "Server failed. (SomethingNew)"
 
 
