@@ -1,4 +1,4 @@
-"""Alibaba Cloud OSS storages for mbk, on oss2."""
+"""Alibaba Cloud OSS storages for mbk; oss2 makes what a run asks for once."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def mbk_storage_backends() -> Iterator[StorageBackend]:
         open=_open,
         extra="mbk[ali]",
         requires=("oss2",),
+        schemes=("oss",),
     )
 
 

@@ -1,4 +1,4 @@
-"""Making the SDK's bucket: endpoint, signature, connections, and no retries."""
+"""The SDK's bucket, for requests that a run makes once: endpoint, signature, and no retries."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 10.0
 #: Long enough for the service to copy 1 GiB or to assemble 10,000 parts before it answers.
 READ_TIMEOUT = 300.0
-#: As many as the engine's widest pool, with room for requests beside it.
-CONNECTIONS = 256
 
 
 class _Adapter(HTTPAdapter):
@@ -26,7 +24,7 @@ class _Adapter(HTTPAdapter):
     def __init__(self, ca_cert: str) -> None:
         self._ca_cert = ca_cert
         # One call is one attempt: the engine retries.
-        super().__init__(pool_connections=4, pool_maxsize=CONNECTIONS, max_retries=0)
+        super().__init__(max_retries=0)
 
     def send(self, *request: Any, **how: Any) -> Any:
         if self._ca_cert:

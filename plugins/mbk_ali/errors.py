@@ -9,9 +9,10 @@ from oss2 import exceptions as sdk  # noqa: TID253  loaded only with an opened s
 from mbk import errors as ours
 from mbk.plugin import transport
 from mbk.plugin.failures import Translation, one_line
+from mbk.plugin.refusals import BY_STATUS, Refused
 
 #: What is translated. The SDK raises RuntimeError for an answer that lacks an element.
-FOREIGN = (*transport.FOREIGN, sdk.OssError, ParseError, RuntimeError)
+FOREIGN = (*transport.FOREIGN, Refused, sdk.OssError, ParseError, RuntimeError)
 
 #: By the code that the service puts into its answer (help.aliyun.com, "OSS error codes").
 BY_CODE: dict[str, type[ours.MbkError]] = {
@@ -57,18 +58,6 @@ BY_CODE: dict[str, type[ours.MbkError]] = {
     "BucketStorageQuotaExceeded": ours.StorageFull,
 }
 
-#: By the status, where there is no code: the answer to a HEAD.
-BY_STATUS: dict[int, type[ours.MbkError]] = {
-    401: ours.AuthenticationFailed,
-    403: ours.PermissionDenied,
-    404: ours.ObjectNotFound,
-    405: ours.Unsupported,
-    412: ours.ObjectExists,
-    429: ours.Throttled,
-    501: ours.Unsupported,
-    507: ours.StorageFull,
-}
-
 #: By the exception, beside those of the transport. What is in neither was our mistake: `StorageError`.
 BY_CLASS: dict[type[BaseException], type[ours.MbkError]] = {
     sdk.InconsistentError: ours.TransferInterrupted,
@@ -92,6 +81,8 @@ HINTS: dict[str, str] = {
 def code_of(exc: BaseException) -> str:
     """The service's code, or the HTTP status where the answer had none, or the exception's name."""
     exc = _cause(exc)
+    if isinstance(exc, Refused):
+        return exc.name
     if isinstance(exc, sdk.OssError) and (exc.code or _status(exc) > 0):
         return str(exc.code or _status(exc))
     return type(exc).__name__
@@ -100,6 +91,8 @@ def code_of(exc: BaseException) -> str:
 def reason(exc: BaseException) -> str:
     """What went wrong, on one line and short. The URL that the SDK adds would only repeat the place."""
     exc = _cause(exc)
+    if isinstance(exc, Refused):
+        return one_line(str(exc))
     if isinstance(exc, sdk.OssError):
         message = exc.message
         if not message and _status(exc) < 0:
@@ -117,13 +110,13 @@ def _cause(exc: BaseException) -> BaseException:
     return inner if isinstance(inner, BaseException) else exc
 
 
-def _status(exc: sdk.OssError) -> int:
+def _status(exc: sdk.OssError | Refused) -> int:
     return int(exc.status or 0)
 
 
 def _kind(exc: BaseException) -> type[ours.MbkError]:
     exc = _cause(exc)
-    if isinstance(exc, sdk.OssError):
+    if isinstance(exc, sdk.OssError | Refused):
         kind = BY_CODE.get(code_of(exc)) or BY_CLASS.get(type(exc)) or BY_STATUS.get(_status(exc))
         return kind or (ours.StorageUnavailable if _status(exc) >= 500 else ours.StorageError)
     return transport.kind_of(exc, BY_CLASS)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote, urlencode
-
+from mbk.plugin import buckets
 from mbk.plugin.wire import Terms
 from mbk.ports.storage import WriteOptions
 
@@ -18,15 +17,7 @@ def conditions(terms: Terms) -> dict[str, str]:
 
 def written_with(options: WriteOptions) -> dict[str, str]:
     """For PutObject and InitiateMultipartUpload."""
-    asked = {}
-    if options.storage_class:
-        asked["x-oss-storage-class"] = options.storage_class
-    if options.encryption_key:
-        asked["x-oss-server-side-encryption"] = "KMS"
-        asked["x-oss-server-side-encryption-key-id"] = options.encryption_key
-    if options.tags:
-        asked["x-oss-tagging"] = urlencode(options.tags, quote_via=quote)
-    return asked
+    return buckets.written_with(options, "x-oss-", by="KMS", named="server-side-encryption-key-id")
 
 
 def copied_with(options: WriteOptions) -> dict[str, str]:

@@ -22,6 +22,7 @@ def open_storage(settings: AliSettings) -> ObjectStorage[AliWire]:
     limits = Capabilities(
         conditional_write=True,
         multipart=True,
+        partial_prefixes=True,
         part_copy=True,
         server_side_copy=True,
         checksums=CHECKSUMS,

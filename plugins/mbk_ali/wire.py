@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
+from urllib.parse import quote, unquote
 
-from oss2.exceptions import OssError  # noqa: TID253  loaded only with an opened storage
-from oss2.models import PartInfo  # noqa: TID253  loaded only with an opened storage
-
-from mbk.errors import StorageError, TransferInterrupted, Unsupported
+from mbk.errors import Unsupported
+from mbk.plugin.buckets import BucketRequests, Element, parsed
 from mbk.plugin.conditions import error_in_success
 from mbk.plugin.external import external_spec, external_uri_by_key
-from mbk.plugin.headers import class_of, info_of, receipt_of, required
+from mbk.plugin.headers import byte_range, info_of, receipt_of, required
+from mbk.plugin.http import Answer
 from mbk.plugin.keys import fault_of_path
-from mbk.plugin.wire import Body, Marker, Page, Part, Terms, Unfinished, Upload, WireError, bare
+from mbk.plugin.wire import Body, Data, Marker, Page, Part, Terms, Unfinished, Upload, WireError, bare
 from mbk.ports.storage import ObjectInfo, Receipt, Storage, WriteOptions
 from mbk_ali.client import connect
-from mbk_ali.errors import TRANSLATION, code_of
+from mbk_ali.errors import TRANSLATION
 from mbk_ali.options import conditions, copied_with, written_with
+from mbk_ali.requests import requests_of
 from mbk_ali.settings import AliSettings, region_of
 
 BACKEND = "ali"
@@ -43,14 +43,20 @@ class AliWire:
         self.settings = settings
 
     @cached_property
+    def requests(self) -> BucketRequests:
+        return requests_of(self.settings)
+
+    @cached_property
     def client(self) -> Any:
-        """The SDK's bucket."""
+        """The SDK's bucket, for what a run asks for once."""
         return connect(self.settings)
 
     def open(self) -> None:
-        _ = self.client
+        _ = self.requests
 
     def close(self) -> None:
+        if "requests" in vars(self):
+            self.requests.sender.close()
         if "client" in vars(self):
             self.client.session.session.close()
 
@@ -91,70 +97,50 @@ class AliWire:
     def page(
         self, prefix: str, *, level: bool = False, token: str = "", start_after: str = "", limit: int = 0
     ) -> Page:
-        page = self.client.list_objects_v2(
-            prefix=prefix,
-            delimiter="/" if level else "",
-            continuation_token=token,
-            start_after=start_after,
-            max_keys=limit or PAGE,
-        )
-        if page.is_truncated and not page.next_continuation_token:
-            raise WireError(TransferInterrupted, "the answer is incomplete", code="answer-incomplete")
-        return Page(
-            objects=[_listed(item) for item in page.object_list],
-            prefixes=page.prefix_list,
-            next=page.next_continuation_token if page.is_truncated else "",
+        return self.requests.page(
+            "NextContinuationToken",
+            [
+                ("list-type", "2"),
+                ("prefix", prefix),
+                ("delimiter", "/" if level else ""),
+                ("continuation-token", token),
+                ("start-after", start_after),
+                ("max-keys", str(limit or PAGE)),
+            ],
         )
 
     def head(self, key: str) -> ObjectInfo:
-        return info_of(key, self.client.head_object(key).headers, PREFIX)
+        return info_of(key, self.requests.send("HEAD", key).headers, PREFIX)
 
     def get(self, key: str, *, offset: int, length: int | None) -> Body | None:
-        last = None if length is None else offset + length - 1
-        ranged = bool(offset) or last is not None
-        try:
-            answer = self.client.get_object(
-                key,
-                byte_range=(offset, last) if ranged else None,
-                headers=STANDARD_RANGES if ranged else None,
-            )
-        except OssError as exc:
-            if code_of(exc) in ("InvalidRange", "416"):
-                return None
-            raise
-        # requests' own stream would undo the encoding that an object's metadata name.
-        response = answer.resp.response
-        if answer.content_length is None or (ranged and answer.status != 206):
-            response.close()
-            raise WireError(StorageError, "the service ignored the range", code="range-ignored")
-        return Body(length=answer.content_length, read=response.raw.read, close=response.close)
+        span = byte_range(offset, length)
+        return self.requests.get(key, span, STANDARD_RANGES if span else {})
 
     def put(self, key: str, data: bytes, terms: Terms) -> Receipt:
         headers = {**conditions(terms), **written_with(terms.options)}
-        return receipt_of(self.client.put_object(key, data, headers=headers).headers, PREFIX)
+        answer = self.requests.put(key, data, headers, repeatable=not terms.if_absent)
+        return receipt_of(answer.headers, PREFIX)
 
     def start(self, key: str, terms: Terms) -> Upload:
         headers = {**conditions(terms), **written_with(terms.options)}
-        answer = self.client.init_multipart_upload(key, headers=headers)
-        return Upload(key=key, id=required(vars(answer), "upload_id"), terms=terms)
+        return Upload(key=key, id=self.requests.start(key, headers), terms=terms)
 
-    def put_part(self, upload: Upload, number: int, data: bytes) -> str:
-        answer = self.client.upload_part(upload.key, upload.id, number, data)
-        return _etag(answer)
+    def put_part(self, upload: Upload, number: int, data: Data) -> str:
+        return _etag(self.requests.part(upload, number, data))
 
     def copy_part(
         self, upload: Upload, number: int, source: Storage, key: str, *, offset: int, length: int
     ) -> str:
-        place = (source.location.bucket, key, (offset, offset + length - 1))
-        answer = self.client.upload_part_copy(*place, upload.key, upload.id, number)
+        headers = {
+            "x-oss-copy-source": _origin(source, key),
+            "x-oss-copy-source-range": byte_range(offset, length),
+        }
+        answer = self.requests.part(upload, number, headers=headers)
         _require_result(answer, "CopyPartResult")
         return _etag(answer)
 
     def complete(self, upload: Upload, parts: Sequence[Part]) -> Receipt:
-        listed = [PartInfo(part.number, part.etag) for part in parts]
-        answer = self.client.complete_multipart_upload(
-            upload.key, upload.id, listed, headers=conditions(upload.terms)
-        )
+        answer = self.requests.complete(upload, parts, conditions(upload.terms))
         _require_result(answer, "CompleteMultipartUploadResult")
         return receipt_of(answer.headers, PREFIX)
 
@@ -173,35 +159,40 @@ class AliWire:
         )
 
     def delete(self, key: str) -> None:
-        self.client.delete_object(key)
+        self.requests.send("DELETE", key, repeatable=True)
 
     def delete_batch(self, keys: Sequence[str]) -> Mapping[str, str]:
         """OSS names the keys that it deleted, and gives no reasons for the others."""
-        deleted = set(self.client.batch_delete_objects([*keys]).deleted_keys)
+        answer = self.requests.delete(keys, quiet=False, query=[("encoding-type", "url")])
+        deleted = _deleted(parsed(answer.content)) if answer.content.strip() else frozenset()
         return {key: "" for key in keys if key not in deleted}
 
     def copy_object(self, source: Storage, source_key: str, key: str, options: WriteOptions) -> Receipt:
-        headers = copied_with(options)
-        answer = self.client.copy_object(source.location.bucket, source_key, key, headers=headers)
+        headers = {**copied_with(options), "x-oss-copy-source": _origin(source, source_key)}
+        answer = self.requests.send("PUT", key, headers=headers, repeatable=True)
         _require_result(answer, "CopyObjectResult")
         return receipt_of(answer.headers, PREFIX)
 
 
-def _listed(item: Any) -> ObjectInfo:
-    modified = datetime.fromtimestamp(item.last_modified, UTC)
-    return ObjectInfo(item.key, item.size, item.etag, modified, storage_class=class_of(item.storage_class))
+def _origin(source: Storage, key: str) -> str:
+    return f"/{source.location.bucket}/{quote(key, safe='')}"
 
 
-def _etag(answer: Any) -> str:
+def _deleted(answer: Element) -> frozenset[str]:
+    name = unquote if answer.findtext("EncodingType") == "url" else str
+    return frozenset(name(item.findtext("Key") or "") for item in answer.iterfind("Deleted"))
+
+
+def _etag(answer: Answer) -> str:
     return bare(required(answer.headers, "ETag")) or ""
 
 
-def _require_result(answer: Any, element: str) -> None:
-    """The SDK looks at the status alone, which comes before the work is done.
+def _require_result(answer: Answer, element: str) -> None:
+    """The status comes before the work is done.
 
     A service that is not OSS does not even know the header that names a source, and stores an empty object.
     """
-    body: bytes = answer.resp.read()
+    body = answer.content
     if element.encode() in body:
         return
     if b"<Error>" in body:

@@ -112,6 +112,7 @@ def test_every_exception_of_the_sdk_becomes_one_of_ours(kind: type[Exception]) -
         ("QpsLimitExceeded", 503, Throttled),
         ("", 429, Throttled),
         ("RequestTimeout", 400, TransferInterrupted),
+        ("", 408, TransferInterrupted),
         ("InvalidDigest", 400, TransferInterrupted),
         ("InternalError", 500, StorageUnavailable),
         ("ServiceUnavailable", 503, StorageUnavailable),
