@@ -1,4 +1,4 @@
-"""Tencent Cloud COS storages for mbk, on cos-python-sdk-v5."""
+"""Tencent Cloud COS storages for mbk; cos-python-sdk-v5 makes what a run asks for once."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def mbk_storage_backends() -> Iterator[StorageBackend]:
         open=_open,
         extra="mbk[tc]",
         requires=("qcloud_cos",),
+        schemes=("cos",),
     )
 
 

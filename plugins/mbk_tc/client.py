@@ -1,4 +1,4 @@
-"""Making the SDK's clients: endpoint, connections, and no retries."""
+"""The SDK's clients, for requests that a run makes once: endpoint, credentials, and no retries."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 10.0
 #: Long enough for the service to copy 5 GiB or to assemble 10,000 parts before it answers.
 READ_TIMEOUT = 300.0
-#: As many as the engine's widest pool, with room for requests beside it.
-CONNECTIONS = 256
 
 
 class Clients:
@@ -69,7 +67,7 @@ def _session() -> requests.Session:
     for scheme in ("http://", "https://"):
         session.mount(
             scheme,
-            requests.adapters.HTTPAdapter(pool_connections=4, pool_maxsize=CONNECTIONS, max_retries=0),
+            requests.adapters.HTTPAdapter(max_retries=0),
         )
     session.hooks["response"].append(_refuse_redirect)
     return session

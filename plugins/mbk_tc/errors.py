@@ -7,11 +7,12 @@ import re
 from qcloud_cos.cos_exception import CosClientError, CosException, CosServiceError  # noqa: TID253  loaded only with an opened storage
 
 from mbk import errors as ours
-from mbk.plugin import transport
+from mbk.plugin import refusals, transport
 from mbk.plugin.failures import Translation, one_line
+from mbk.plugin.refusals import Refused
 
 #: What is translated. KeyError: an answer lacks an element.
-FOREIGN = (CosException, SyntaxError, KeyError, *transport.FOREIGN)
+FOREIGN = (Refused, CosException, SyntaxError, KeyError, *transport.FOREIGN)
 
 #: By the code that the service puts into its answer (cloud.tencent.com, "Error codes", 436/7730).
 BY_CODE: dict[str, type[ours.MbkError]] = {
@@ -63,16 +64,9 @@ BY_CODE: dict[str, type[ours.MbkError]] = {
 
 #: By the status, where the code says nothing: the answer to a HEAD has none.
 BY_STATUS: dict[int, type[ours.MbkError]] = {
-    401: ours.AuthenticationFailed,
-    403: ours.PermissionDenied,
-    404: ours.ObjectNotFound,
-    405: ours.Unsupported,
+    **refusals.BY_STATUS,
     # The documentation does not give the code of a refused overwrite.
     409: ours.ObjectExists,
-    412: ours.ObjectExists,
-    429: ours.Throttled,
-    501: ours.Unsupported,
-    507: ours.StorageFull,
 }
 
 #: By the exception, beside those of the transport: the SDK cannot read the answer, or misses an element of it.
@@ -98,6 +92,8 @@ _ELEMENT = re.compile(r"<(Code|Message)>([^<]+)</")
 def code_of(exc: BaseException) -> str:
     """The service's code, or the HTTP status where the answer had none, or the exception's name."""
     exc = _cause(exc)
+    if isinstance(exc, Refused):
+        return exc.name
     if isinstance(exc, CosServiceError):
         return str(_said(exc).get("code") or exc.get_status_code())
     return type(exc).__name__
@@ -106,7 +102,9 @@ def code_of(exc: BaseException) -> str:
 def reason(exc: BaseException) -> str:
     """What went wrong, on one line and short. The URL that the SDK adds would only repeat the place."""
     exc = _cause(exc)
-    if isinstance(exc, CosServiceError):
+    if isinstance(exc, Refused):
+        text = str(exc)
+    elif isinstance(exc, CosServiceError):
         text = f"{_said(exc).get('message') or 'no reason given'} ({code_of(exc)})"
     elif isinstance(exc, SyntaxError | KeyError):
         text = "the answer is incomplete, or not from COS"
@@ -133,8 +131,8 @@ def _said(exc: CosServiceError) -> dict[str, str]:
 
 def _kind(exc: BaseException) -> type[ours.MbkError]:
     exc = _cause(exc)
-    if isinstance(exc, CosServiceError):
-        status = int(exc.get_status_code())
+    if isinstance(exc, Refused | CosServiceError):
+        status = exc.status if isinstance(exc, Refused) else int(exc.get_status_code())
         kind = BY_CODE.get(code_of(exc)) or BY_STATUS.get(status)
         # An error may come with the status of a success, when the service had begun to answer.
         return kind or (ours.StorageUnavailable if status >= 500 or status == 200 else ours.StorageError)

@@ -1,10 +1,8 @@
-"""`WriteOptions`, and the condition of a write, in the parameters of the SDK."""
+"""`WriteOptions`, and the condition of a write, in the headers of COS."""
 
 from __future__ import annotations
 
-from typing import Any
-from urllib.parse import quote, urlencode
-
+from mbk.plugin import buckets
 from mbk.plugin.wire import Terms
 from mbk.ports.storage import WriteOptions
 
@@ -12,25 +10,17 @@ from mbk.ports.storage import WriteOptions
 HONOURED = frozenset({"storage_class", "encryption_key", "tags"})
 
 
-def conditions(terms: Terms) -> dict[str, Any]:
-    """For PutObject and CompleteMultipartUpload. COS ignores them in a bucket that keeps versions.
-
-    The SDK takes headers that it does not know as ``Metadata``.
-    """
-    return {"Metadata": {"x-cos-forbid-overwrite": "true"}} if terms.if_absent else {}
+def conditions(terms: Terms) -> dict[str, str]:
+    """For PutObject and CompleteMultipartUpload. COS ignores them in a bucket that keeps versions."""
+    return {"x-cos-forbid-overwrite": "true"} if terms.if_absent else {}
 
 
-def written_with(options: WriteOptions) -> dict[str, Any]:
-    """For PutObject and CreateMultipartUpload."""
-    encrypted = {"ServerSideEncryption": "cos/kms", "SSEKMSKeyId": options.encryption_key}
-    return {
-        **({"StorageClass": options.storage_class} if options.storage_class else {}),
-        **({"Tagging": urlencode(options.tags, quote_via=quote)} if options.tags else {}),
-        **(encrypted if options.encryption_key else {}),
-    }
+def written_with(options: WriteOptions) -> dict[str, str]:
+    """For PutObject and InitiateMultipartUpload."""
+    named = "server-side-encryption-cos-kms-key-id"
+    return buckets.written_with(options, "x-cos-", by="cos/kms", named=named)
 
 
-def copied_with(options: WriteOptions) -> dict[str, Any]:
+def copied_with(options: WriteOptions) -> dict[str, str]:
     """For CopyObject, which takes the source's tags unless it is told to replace them."""
-    replaced = {"Metadata": {"x-cos-tagging-directive": "Replaced"}}
-    return {**written_with(options), **(replaced if options.tags else {})}
+    return written_with(options) | ({"x-cos-tagging-directive": "Replaced"} if options.tags else {})

@@ -27,6 +27,7 @@ def open_storage(settings: TcSettings) -> ObjectStorage[TcWire]:
         ),
         capabilities=Capabilities(
             multipart=True,
+            partial_prefixes=True,
             server_side_copy=True,
             part_copy=True,
             conditional_write=True,

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 from qcloud_cos.cos_exception import CosServiceError  # noqa: TID253  loaded only with an opened storage
-from requests.structures import CaseInsensitiveDict
 
-from mbk.errors import StorageError, TransferInterrupted
+from mbk.plugin.buckets import BucketRequests, parsed, texts
 from mbk.plugin.external import external_spec, external_uri_by_key
-from mbk.plugin.headers import byte_range, class_of, info_of, receipt_of, required
+from mbk.plugin.headers import byte_range, info_of, receipt_of, required
+from mbk.plugin.http import Answer
 from mbk.plugin.keys import fault_of_path
-from mbk.plugin.wire import Body, Marker, Page, Part, Terms, Unfinished, Upload, WireError, bare
+from mbk.plugin.refusals import refused
+from mbk.plugin.wire import Body, Data, Marker, Page, Part, Terms, Unfinished, Upload
 from mbk.ports.storage import ObjectInfo, Receipt, Storage, WriteOptions
 from mbk_tc.client import Clients
 from mbk_tc.errors import TRANSLATION, code_of
 from mbk_tc.options import conditions, copied_with, written_with
+from mbk_tc.requests import encoded_key, requests_of
 from mbk_tc.settings import TcSettings, region_of
 
 BACKEND = "tc"
@@ -39,18 +40,24 @@ class TcWire:
         self.settings = settings
 
     @cached_property
+    def requests(self) -> BucketRequests:
+        return requests_of(self.settings)
+
+    @cached_property
     def _clients(self) -> Clients:
         return Clients(self.settings)
 
     @property
     def client(self) -> Any:
-        """The SDK's client, with credentials that are valid now."""
+        """The SDK's client, with credentials that are valid now, for what a run asks for once."""
         return self._clients.current()
 
     def open(self) -> None:
-        _ = self._clients
+        _ = self.requests
 
     def close(self) -> None:
+        if "requests" in vars(self):
+            self.requests.sender.close()
         if "_clients" in vars(self):
             self._clients.close()
 
@@ -94,68 +101,45 @@ class TcWire:
     def page(
         self, prefix: str, *, level: bool = False, token: str = "", start_after: str = "", limit: int = 0
     ) -> Page:
-        page = self.client.list_objects(
-            Bucket=self.settings.bucket,
-            Prefix=prefix,
-            Delimiter="/" if level else "",
-            Marker=token or start_after,
-            MaxKeys=limit or PAGE,
-        )
-        more = page.get("IsTruncated")
-        if more not in ("true", "false") or (more == "true" and not page.get("NextMarker")):
-            raise WireError(TransferInterrupted, "the answer is incomplete", code="answer-incomplete")
-        return Page(
-            objects=[_listed(item) for item in page.get("Contents") or ()],
-            prefixes=[required(item, "Prefix") for item in page.get("CommonPrefixes") or ()],
-            next=page["NextMarker"] if more == "true" else "",
+        return self.requests.page(
+            "NextMarker",
+            [
+                ("prefix", prefix),
+                ("delimiter", "/" if level else ""),
+                ("marker", token or start_after),
+                ("max-keys", str(limit or PAGE)),
+            ],
         )
 
     def head(self, key: str) -> ObjectInfo:
-        return info_of(key, _headers(self.client.head_object(**self._target(key))), PREFIX)
+        return info_of(key, self.requests.send("HEAD", key).headers, PREFIX)
 
     def get(self, key: str, *, offset: int, length: int | None) -> Body | None:
-        span = byte_range(offset, length)
-        try:
-            answer = _headers(
-                self.client.get_object(**self._target(key), **({"Range": span} if span else {}))
-            )
-        except CosServiceError as exc:
-            if code_of(exc) in ("InvalidRange", "416"):
-                return None
-            raise
-        # requests' own stream would undo the encoding that an object's metadata name.
-        body = answer["Body"].get_raw_stream()
-        if "Content-Length" not in answer or (span and "Content-Range" not in answer):
-            body.close()
-            raise WireError(StorageError, "the service ignored the range", code="range-ignored")
-        return Body(length=int(answer["Content-Length"]), read=body.read, close=body.close)
+        return self.requests.get(key, byte_range(offset, length), {})
 
     def put(self, key: str, data: bytes, terms: Terms) -> Receipt:
-        asked = {**conditions(terms), **written_with(terms.options)}
-        return receipt_of(_headers(self.client.put_object(**self._target(key), **asked, Body=data)), PREFIX)
+        headers = {**conditions(terms), **written_with(terms.options)}
+        answer = self.requests.put(key, data, headers, repeatable=not terms.if_absent)
+        return receipt_of(answer.headers, PREFIX)
 
     def start(self, key: str, terms: Terms) -> Upload:
         """Without the condition, which counts when the upload is completed."""
-        answer = self.client.create_multipart_upload(**self._target(key), **written_with(terms.options))
-        return Upload(key=key, id=required(answer, "UploadId"), terms=terms)
+        return Upload(key=key, id=self.requests.start(key, written_with(terms.options)), terms=terms)
 
-    def put_part(self, upload: Upload, number: int, data: bytes) -> str:
-        answer = self.client.upload_part(**self._of(upload), PartNumber=number, Body=data)
-        return str(required(_headers(answer), "ETag"))
+    def put_part(self, upload: Upload, number: int, data: Data) -> str:
+        return str(required(self.requests.part(upload, number, data).headers, "ETag"))
 
     def copy_part(
         self, upload: Upload, number: int, source: Storage, key: str, *, offset: int, length: int
     ) -> str:
-        span = byte_range(offset, length)
-        part = {"PartNumber": number, "CopySource": _origin(source, key), "CopySourceRange": span}
-        return str(required(_headers(self.client.upload_part_copy(**self._of(upload), **part)), "ETag"))
+        headers = {
+            "x-cos-copy-source": _origin(source, key),
+            "x-cos-copy-source-range": byte_range(offset, length),
+        }
+        return str(required(_told(self.requests.part(upload, number, headers=headers)), "ETag"))
 
     def complete(self, upload: Upload, parts: Sequence[Part]) -> Receipt:
-        listed = {"Part": [{"PartNumber": part.number, "ETag": part.etag} for part in parts]}
-        answer = self.client.complete_multipart_upload(
-            **self._of(upload), **conditions(upload.terms), MultipartUpload=listed
-        )
-        return receipt_of(_headers(answer), PREFIX)
+        return receipt_of(_told(self.requests.complete(upload, parts, conditions(upload.terms))), PREFIX)
 
     def abort(self, upload: Upload) -> bool:
         self.client.abort_multipart_upload(**self._of(upload))
@@ -174,20 +158,20 @@ class TcWire:
         )
 
     def delete(self, key: str) -> None:
-        self.client.delete_object(**self._target(key))
+        self.requests.send("DELETE", key, repeatable=True)
 
     def delete_batch(self, keys: Sequence[str]) -> Mapping[str, str]:
-        request = {"Quiet": "true", "Object": [{"Key": key} for key in keys]}
-        answer = self.client.delete_objects(Bucket=self.settings.bucket, Delete=request)
-        failed = [error for error in answer.get("Error") or () if error.get("Code") != "NoSuchKey"]
+        answer = parsed(self.requests.delete(keys, quiet=True).content)
+        errors = [texts(error) for error in answer.iterfind("Error")]
         return {
             required(error, "Key"): f"{error.get('Message') or 'no reason given'} ({error.get('Code')})"
-            for error in failed
+            for error in errors
+            if error.get("Code") != "NoSuchKey"
         }
 
     def copy_object(self, source: Storage, source_key: str, key: str, options: WriteOptions) -> Receipt:
-        asked = {"CopySource": _origin(source, source_key), **copied_with(options)}
-        return receipt_of(_headers(self.client.copy_object(**self._target(key), **asked)), PREFIX)
+        headers = {**copied_with(options), "x-cos-copy-source": _origin(source, source_key)}
+        return receipt_of(_told(self.requests.send("PUT", key, headers=headers, repeatable=True)), PREFIX)
 
     def _target(self, key: str) -> dict[str, str]:
         return {"Key": key, "Bucket": self.settings.bucket}
@@ -196,22 +180,16 @@ class TcWire:
         return {"UploadId": upload.id, **self._target(upload.key)}
 
 
-def _origin(source: Storage, key: str) -> dict[str, str]:
-    """What the SDK makes the source's address of. A default port is left out, as it is in a Host header."""
+def _origin(source: Storage, key: str) -> str:
+    """Host and key of the source. A default port is left out, as it is in a Host header."""
     endpoint = source.location.endpoint.removesuffix(":443").removesuffix(":80")
-    return {"Bucket": source.location.bucket, "Key": key, "Endpoint": endpoint}
+    return f"{source.location.bucket}.{endpoint}/{encoded_key(key)}"
 
 
-def _listed(item: Mapping[str, str]) -> ObjectInfo:
-    return ObjectInfo(
-        required(item, "Key"),
-        int(required(item, "Size")),
-        bare(item.get("ETag")),
-        datetime.fromisoformat(required(item, "LastModified")),
-        storage_class=class_of(item.get("StorageClass")),
-    )
-
-
-def _headers(answer: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The headers that the SDK copies out of an answer, under whatever case a proxy gave them."""
-    return CaseInsensitiveDict(answer)
+def _told(answer: Answer) -> dict[str, str]:
+    """What an answer of success tells of the object, whose body may still tell that it failed."""
+    found = texts(parsed(answer.content))
+    if "ETag" not in found:
+        raise refused(answer)
+    checksum = f"{PREFIX}hash-crc64ecma"
+    return {"ETag": found["ETag"], checksum: answer.headers.get(checksum, "")}

@@ -101,6 +101,7 @@ def test_every_exception_of_the_sdk_becomes_one_of_ours(kind: type[Exception]) -
         ("SlowDown", 503, Throttled),
         ("", 429, Throttled),
         ("RequestTimeout", 400, TransferInterrupted),
+        ("", 408, TransferInterrupted),
         ("BadDigest", 400, TransferInterrupted),
         ("InternalError", 500, StorageUnavailable),
         ("InternalError", 200, StorageUnavailable),

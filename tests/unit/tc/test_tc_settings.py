@@ -105,7 +105,7 @@ def test_a_credential_of_another_vendor_is_refused_with_its_key(tmp_path: Path, 
         ({"bucket": "bucket", "region": "r", "port": 70000}, "port", "65535"),
         ({"bucket": "bucket", "region": "r", "ca_cert": "nowhere.pem"}, "ca_cert", "there is no file"),
         ({"bucket": "bucket", "region": "r", "access_key_id": "x"}, "secret_access_key", "go together"),
-        ({"bucket": "bucket", "region": "r", "root_path": "/files"}, "root_path", "leading slash"),
+        ({"bucket": "bucket", "region": "r", "root_path": "\\files"}, "root_path", "leading backslash"),
         ({"bucket": "bucket", "region": "r", "path_style": True}, "path_style", "in the host name"),
     ],
 )
