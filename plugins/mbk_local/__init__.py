@@ -31,4 +31,6 @@ def mbk_storage_backends() -> Iterable[StorageBackend]:
         summary="a directory of this machine or of a mounted share",
         settings=_settings,
         open=_open,
+        schemes=("file",),
+        url=(),
     )

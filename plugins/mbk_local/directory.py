@@ -6,22 +6,31 @@ import os
 import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
+
+import xxhash
 
 from mbk.errors import InvalidKey, Unsupported
 from mbk.plugin.conditions import object_missing
 from mbk.plugin.keys import fault_of_length, require_key
 from mbk.ports.storage import Capabilities, ObjectInfo, Storage
-from mbk_local.errors import translating
-from mbk_local.files import Tree, is_temporary, open_for_reading
+from mbk_local.errors import translated, translating
+from mbk_local.files import Tree, open_for_reading
+from mbk_local.names import OURS, is_reserved
 
 BACKEND = "local"
+#: One thread removes neighbouring files together; as many as object stores take in one request.
+DELETE_BATCH = 1000
+#: Of no file: they are the directory itself or the one above it.
+_NO_NAMES = frozenset({"", ".", ".."})
 CAPABILITIES = Capabilities(
     server_side_copy=True,
     part_copy=True,
     conditional_write=True,
     multipart=True,
     min_part_size=1,
+    delete_batch=DELETE_BATCH,
 )
 
 
@@ -31,8 +40,8 @@ class Directory:
 
     tree: Tree
 
-    @classmethod
-    def of(cls, source: Storage) -> Directory:
+    @staticmethod
+    def of(source: Storage) -> Directory:
         """The directory that another storage, however it is wrapped, says that it is; `Unsupported` where it is none."""
         if source.location.backend != BACKEND:
             raise Unsupported(
@@ -40,32 +49,45 @@ class Directory:
                 code="source-not-a-directory",
                 source=source.location,
             )
-        return cls(Tree(Path(source.location.bucket)))
+        return _directory(source.location.bucket)
+
+    def elements(self, key: str) -> list[str]:
+        """The names on the way to the object of this key, its own last. `InvalidKey` where it is no path below the root."""
+        require_key(key, self.tree.root, _fault_of(key))
+        return key.split("/")
 
     def path(self, key: str) -> Path:
         """Where the object of this key is or would be. `InvalidKey` where that is not surely below the root."""
-        require_key(key, self.tree.root, _fault_of(key))
-        elements = key.split("/")
-        path = self.tree.root
-        with translating(self.subject(key)):
-            for element in elements:
-                path = path / element
-                try:
-                    mode = path.lstat().st_mode
-                except (FileNotFoundError, NotADirectoryError):
-                    break
-                if stat.S_ISLNK(mode):
-                    raise InvalidKey(
-                        "{path} is a symbolic link",
-                        code="symbolic-link",
-                        path=path,
-                        hint="links are not followed",
-                    )
-        return self.tree.root.joinpath(*elements)
+        self._looked_up(key)
+        return self.tree.root / key
+
+    def _looked_up(self, key: str) -> os.stat_result | None:
+        """What is at the path of the key; None where nothing is. `InvalidKey` where that is not surely below the root."""
+        path, found = str(self.tree.root), None
+        for element in self.elements(key):
+            path = f"{path}/{element}"
+            try:
+                found = os.lstat(path)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            except OSError as error:
+                raise translated(error, self.subject(key)) from error
+            if stat.S_ISLNK(found.st_mode):
+                raise InvalidKey(
+                    "{path} is a symbolic link",
+                    code="symbolic-link",
+                    path=path,
+                    hint="links are not followed",
+                )
+        return found
 
     def below(self, prefix: str) -> Path:
+        return Path(self.place(prefix))
+
+    def place(self, prefix: str) -> str:
+        """The directory of a prefix, which need not exist. `InvalidKey` where that is not surely below the root."""
         if not prefix:
-            return self.tree.root
+            return str(self.tree.root)
         if not prefix.endswith("/"):
             raise InvalidKey(
                 "{prefix!r} is not a valid prefix",
@@ -73,19 +95,20 @@ class Directory:
                 prefix=prefix,
                 hint="a prefix is empty or ends with /",
             )
-        return self.path(prefix[:-1])
+        self._looked_up(prefix[:-1])
+        return self.subject(prefix[:-1])
 
     def subject(self, key: str) -> str:
         return f"{self.tree.root}/{key}"
 
     def stat(self, key: str) -> ObjectInfo:
-        return object_info(key, self.lstat(self.path(key), key))
+        return object_info(key, self._regular(key, self._looked_up(key)))
 
     def open_object(self, key: str) -> tuple[int, int]:
         """A descriptor to read from, to be closed by the caller, and the object's size."""
-        path = self.path(key)
-        self.lstat(path, key)
-        with translating(self.subject(key)):
+        self._regular(key, self._looked_up(key))
+        path = self.subject(key)
+        with translating(path):
             descriptor = open_for_reading(path)
             return descriptor, os.fstat(descriptor).st_size
 
@@ -95,6 +118,9 @@ class Directory:
                 found = path.lstat()
             except (FileNotFoundError, NotADirectoryError):
                 found = None
+        return self._regular(key, found)
+
+    def _regular(self, key: str, found: os.stat_result | None) -> os.stat_result:
         if found is None:
             self.tree.require()
         if found is None or not stat.S_ISREG(found.st_mode):
@@ -102,14 +128,23 @@ class Directory:
         return found
 
 
-def object_info(key: str, found: os.stat_result) -> ObjectInfo:
+@lru_cache(maxsize=16)
+def _directory(root: str) -> Directory:
+    return Directory(Tree(Path(root)))
+
+
+def object_info(key: str, found: os.stat_result, digest: xxhash.xxh3_128 | None = None) -> ObjectInfo:
+    """``digest``: of the whole file, where its bytes were read."""
     etag = f"{found.st_mtime_ns:x}-{found.st_size:x}-{found.st_ino:x}"
-    return ObjectInfo(key, found.st_size, etag, datetime.fromtimestamp(found.st_mtime, UTC))
+    modified = datetime.fromtimestamp(found.st_mtime, UTC)
+    checksums = {} if digest is None else {"xxh128": digest.hexdigest()}
+    return ObjectInfo(key, found.st_size, etag, modified, checksums)
 
 
 def _fault_of(key: str) -> str:
     if fault := fault_of_length(key, CAPABILITIES.max_key_bytes):
         return fault
-    if "\0" in key or any(name in ("", ".", "..") or is_temporary(name) for name in key.split("/")):
-        return "it is not a path: it contains an empty element, '.', '..', NUL or a temporary name"
+    names = key.split("/")
+    if "\0" in key or not _NO_NAMES.isdisjoint(names) or (OURS in key and any(map(is_reserved, names))):
+        return "it is not a path: it contains an empty element, '.', '..', NUL or a reserved name"
     return ""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 from mbk import errors as ours
 
@@ -53,12 +52,22 @@ def translated(error: OSError, subject: str) -> ours.MbkError:
     )
 
 
-@contextmanager
-def translating(subject: object) -> Iterator[None]:
-    """Around calls of the operating system only, never around a caller's code, whose errors are its own."""
-    try:
-        yield
-    except ours.MbkError:
-        raise
-    except OSError as exc:
-        raise translated(exc, str(subject)) from exc
+class translating:
+    """Around calls of the operating system only, never around a caller's code, whose errors are its own.
+
+    A class, for each copy passes through several, and a generator costs thrice as much.
+    """
+
+    __slots__ = ("_subject",)
+
+    def __init__(self, subject: object) -> None:
+        self._subject = subject
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, OSError) and not isinstance(error, ours.MbkError):
+            raise translated(error, str(self._subject)) from error

@@ -6,11 +6,14 @@ import os
 import shutil
 from pathlib import Path
 
+import xxhash
+
 from mbk.plugin.conditions import range_past_end, upload_empty
 from mbk.ports.storage import MultipartUpload, ObjectInfo, Storage
-from mbk_local.directory import Directory
+from mbk_local.copying import add_to, copy_range, write_all
+from mbk_local.directory import Directory, object_info
 from mbk_local.errors import translating
-from mbk_local.files import copy_range, open_for_reading, write_all
+from mbk_local.files import open_for_reading
 
 
 class LocalUpload:
@@ -20,12 +23,13 @@ class LocalUpload:
     is copy_file_range: no bytes move on file systems that share blocks.
     """
 
-    def __init__(self, target: Directory, key: str) -> None:
+    def __init__(self, target: Directory, key: str, *, durable: bool) -> None:
         self._target = target
+        self._durable = durable
         self._key = key
         self._path = target.path(key)
         with translating(self._path):
-            self._directory = target.tree.new_directory_beside(self._path)
+            self._directory = target.tree.new_directory_beside(self._path, durable=durable)
 
     def __enter__(self) -> MultipartUpload:
         return self
@@ -60,10 +64,14 @@ class LocalUpload:
             parts = sorted(self._directory.iterdir(), key=lambda part: int(part.name))
         if not parts:
             raise upload_empty(self._key, self._target.tree.root)
-        with self._target.tree.replacing(self._path) as target, translating(self._path):
+        digest = xxhash.xxh3_128()
+        with (
+            self._target.tree.replacing(self._path, durable=self._durable) as target,
+            translating(self._path),
+        ):
             for part in parts:
-                _append(part, target)
-        info = self._target.stat(self._key)
+                _append(part, target, digest)
+            info = object_info(self._key, os.fstat(target), digest)
         self._remove()
         return info
 
@@ -80,9 +88,11 @@ class LocalUpload:
         return os.open(self._directory / str(number), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
 
 
-def _append(part: Path, target: int) -> None:
+def _append(part: Path, target: int, digest: xxhash.xxh3_128) -> None:
     descriptor = open_for_reading(part)
     try:
-        copy_range(descriptor, target, offset=0, length=os.fstat(descriptor).st_size)
+        size = os.fstat(descriptor).st_size
+        copy_range(descriptor, target, offset=0, length=size)
+        add_to(digest, descriptor, size)
     finally:
         os.close(descriptor)

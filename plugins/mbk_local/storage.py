@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from mbk.errors import BucketNotFound, MbkError, ObjectNotFound, TransferInterrupted
+import xxhash
+
+from mbk.errors import BucketNotFound, MbkError, ObjectNotFound
 from mbk.plugin.conditions import delete_failed, object_exists, require_options, wrong_size
 from mbk.ports.storage import (
     PLAIN,
@@ -22,22 +25,32 @@ from mbk.ports.storage import (
     Storage,
     WriteOptions,
 )
+from mbk_local.copying import CHUNK, add_to, copy_whole, write_all
+from mbk_local.deferral import Deferrals, syncs_together
 from mbk_local.directory import BACKEND, CAPABILITIES, Directory, object_info
 from mbk_local.errors import translating
-from mbk_local.files import CHUNK, Tree, copy_range, is_temporary, write_all
+from mbk_local.files import Tree, open_for_reading
+from mbk_local.locks import is_left_behind
+from mbk_local.names import MARKER, is_reserved, is_temporary
 from mbk_local.parts import LocalUpload
+from mbk_local.reading import Reading
+from mbk_local.removing import Removal
 
 
 class LocalStorage:
     """A directory and the regular files below it.
 
     ``root`` may be a symbolic link; below it none is followed: a key that leads through one is `InvalidKey`, and a
-    listing passes over it. ``mount`` is the directory as the Milvus process sees it, when that differs.
+    listing passes over it. ``mount`` is the directory as the Milvus process sees it, when that differs. ``can_defer``:
+    whether the file system can make all files durable by one call.
     """
 
-    def __init__(self, root: str | Path, *, mount: str = "") -> None:
+    def __init__(
+        self, root: str | Path, *, mount: str = "", can_defer: Callable[[Path], bool] = syncs_together
+    ) -> None:
         self._tree = Tree(Path(root).resolve())
         self._directory = Directory(self._tree)
+        self._deferrals = Deferrals(self._tree, can_defer)
         self._location = Location(
             backend=BACKEND,
             endpoint="",
@@ -66,11 +79,11 @@ class LocalStorage:
                 next(entries, None)
 
     def close(self) -> None:
-        """There is nothing to give back."""
+        self._deferrals.close()
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
         self._tree.require()
-        for info in _walk(self._directory.below(prefix), prefix):
+        for info in _walk(self._directory.place(prefix), prefix):
             if info.key > start_after:
                 yield info
 
@@ -78,24 +91,29 @@ class LocalStorage:
         self._tree.require()
         objects: list[ObjectInfo] = []
         prefixes: list[str] = []
-        for entry, key in _entries(self._directory.below(prefix), prefix):
+        for entry, key in _entries(self._directory.place(prefix), prefix):
             if not entry.is_dir(follow_symlinks=False):
                 objects += [info] if (info := _entry_info(entry, key)) else []
-            elif next(_walk(Path(entry.path), f"{key}/"), None):
+            elif _holds_any(entry.path):
                 prefixes.append(f"{key}/")
         return Level(objects=tuple(objects), prefixes=tuple(prefixes))
+
+    def directories(self, prefix: str = "") -> Sequence[str]:
+        """See `mbk.ports.storage.Browsable`."""
+        self._tree.require()
+        entries = _entries(self._directory.place(prefix), prefix)
+        return [f"{key}/" for entry, key in entries if entry.is_dir(follow_symlinks=False)]
+
+    def glance(self, prefix: str, names: Container[str]) -> tuple[Sequence[ObjectInfo], Mapping[str, bytes]]:
+        """See `mbk.ports.storage.Browsable`."""
+        self._tree.require()
+        return glance(self._directory.place(prefix), prefix, names)
 
     def stat(self, key: str) -> ObjectInfo:
         return self._directory.stat(key)
 
-    @contextmanager
-    def read(self, key: str, *, offset: int = 0, length: int | None = None) -> Iterator[Iterator[bytes]]:
-        descriptor, size = self._directory.open_object(key)
-        try:
-            end = size if length is None else min(size, offset + length)
-            yield self._chunks(key, descriptor, offset, end)
-        finally:
-            os.close(descriptor)
+    def read(self, key: str, *, offset: int = 0, length: int | None = None) -> Reading:
+        return Reading(self._directory, key, offset, length)
 
     def write(
         self, key: str, chunks: Iterable[bytes], *, size: int | None = None, options: WriteOptions = PLAIN
@@ -114,11 +132,13 @@ class LocalStorage:
 
     def delete(self, keys: Iterable[str]) -> None:
         failures: dict[str, str] = {}
-        for key in keys:
-            try:
-                self._delete(key)
-            except MbkError as exc:
-                failures[key] = exc.message
+        with Removal(self._tree.root) as removal:
+            for key in keys:
+                try:
+                    if not removal.remove(self._directory.elements(key)):
+                        self._delete(key)
+                except MbkError as exc:
+                    failures[key] = exc.message
         if failures:
             raise delete_failed(failures, self._tree.root)
 
@@ -131,45 +151,50 @@ class LocalStorage:
         path = self._directory.path(key)
         descriptor, size = origin.open_object(source_key)
         try:
-            subject = self._directory.subject(key)
-            with self._tree.replacing(path) as target, translating(subject):
-                copy_range(descriptor, target, offset=0, length=size)
-                made = object_info(key, os.fstat(target))
+            subject, durable = self._directory.subject(key), not self._deferrals.cover(key)
+            with self._tree.replacing(path, durable=durable) as target, translating(subject):
+                copy_whole(descriptor, target, size=size)
+                digest = xxhash.xxh3_128()
+                add_to(digest, descriptor, size)
+                made = object_info(key, os.fstat(target), digest)
         finally:
             os.close(descriptor)
-        return Receipt(size=made.size, etag=made.etag, modified=made.modified)
+        return Receipt(size=made.size, etag=made.etag, modified=made.modified, checksums=made.checksums)
 
     def multipart(self, key: str, *, options: WriteOptions = PLAIN) -> MultipartUpload:
         self._require_plain(options)
-        return LocalUpload(self._directory, key)
+        return LocalUpload(self._directory, key, durable=not self._deferrals.cover(key))
 
     def clean(self, prefix: str) -> int:
         directory = self._directory.below(prefix)
         with translating(directory):
             return self._clean(directory)
 
+    def tidy(self, prefix: str) -> int:
+        """See `mbk.ports.storage.Tidying`."""
+        directory = self._directory.below(prefix)
+        with translating(directory):
+            return self._clean(directory, is_left_behind)
+
+    def defer(self, prefix: str) -> None:
+        """See `mbk.ports.storage.Deferring`."""
+        directory = self._directory.below(prefix)
+        with translating(directory):
+            self._deferrals.begin(prefix, directory)
+
+    def settle(self, prefix: str) -> None:
+        """See `mbk.ports.storage.Deferring`."""
+        directory = self._directory.below(prefix)
+        with translating(directory):
+            self._deferrals.settle(prefix, directory)
+
     def _require_plain(self, options: WriteOptions) -> None:
         require_options(options, CAPABILITIES, self._location)
 
-    def _chunks(self, key: str, descriptor: int, offset: int, end: int) -> Iterator[bytes]:
-        if offset < end:
-            os.lseek(descriptor, offset, os.SEEK_SET)
-        while offset < end:
-            with translating(self._directory.subject(key)):
-                data = os.read(descriptor, min(CHUNK, end - offset))
-            if not data:
-                raise TransferInterrupted(
-                    "{path} was truncated while it was being read",
-                    code="file-truncated",
-                    path=self._directory.subject(key),
-                )
-            offset += len(data)
-            yield data
-
     def _write(self, key: str, chunks: Iterable[bytes], size: int | None, *, exclusive: bool) -> ObjectInfo:
-        path = self._directory.path(key)
+        path, durable = self._directory.path(key), not self._deferrals.cover(key)
         written = 0
-        with self._tree.replacing(path, exclusive=exclusive) as descriptor:
+        with self._tree.replacing(path, exclusive=exclusive, durable=durable) as descriptor:
             for chunk in chunks:
                 with translating(self._directory.subject(key)):
                     write_all(descriptor, chunk)
@@ -191,7 +216,7 @@ class LocalStorage:
             return
         self._tree.prune(path.parent)
 
-    def _clean(self, directory: Path) -> int:
+    def _clean(self, directory: Path, chosen: Callable[[Path], bool] = lambda _: True) -> int:
         removed = 0
         try:
             entries = list(os.scandir(directory))
@@ -201,38 +226,79 @@ class LocalStorage:
             path = Path(entry.path)
             is_directory = entry.is_dir(follow_symlinks=False)
             if is_temporary(entry.name):
-                shutil.rmtree(path) if is_directory else path.unlink(missing_ok=True)
-                removed += 1
+                # Who wrote it may have ended in this moment, well or not.
+                with suppress(FileNotFoundError):
+                    if chosen(path):
+                        shutil.rmtree(path) if is_directory else path.unlink()
+                        removed += 1
+            elif entry.name == MARKER:
+                with suppress(FileNotFoundError):
+                    if chosen(path):
+                        removed += self._deferrals.clean(path)
             elif is_directory:
-                removed += self._clean(path)
+                removed += self._clean(path, chosen)
         if removed:
             self._tree.prune(directory)
         return removed
 
 
-def _walk(directory: Path, prefix: str) -> Iterator[ObjectInfo]:
+def glance(
+    directory: str, prefix: str, names: Container[str]
+) -> tuple[Sequence[ObjectInfo], Mapping[str, bytes]]:
+    """See `mbk.ports.storage.Browsable`. ``directory`` is that of the prefix."""
+    objects: list[ObjectInfo] = []
+    contents: dict[str, bytes] = {}
+    for entry, key in _entries(directory, prefix):
+        if info := _entry_info(entry, key):
+            objects.append(info)
+            if entry.name in names and info.size <= CHUNK:
+                with suppress(OSError):
+                    contents[entry.name] = _whole(entry.path, info.size)
+    return objects, contents
+
+
+def _whole(path: str, size: int) -> bytes:
+    """Raises `OSError`, also if the file is no longer of this size."""
+    descriptor = open_for_reading(path)
+    try:
+        data = os.read(descriptor, size + 1)
+    finally:
+        os.close(descriptor)
+    if len(data) != size:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+    return data
+
+
+def _walk(directory: str | Path, prefix: str) -> Iterator[ObjectInfo]:
     for entry, key in _entries(directory, prefix):
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(Path(entry.path), f"{key}/")
+            yield from _walk(entry.path, f"{key}/")
         elif info := _entry_info(entry, key):
             yield info
 
 
-def _entries(directory: Path, prefix: str) -> Iterator[tuple[os.DirEntry[str], str]]:
+def _holds_any(directory: str) -> bool:
+    """Whether any object lies below; what the directory itself tells is enough, no file is looked at."""
+    return any(
+        _holds_any(entry.path)
+        if entry.is_dir(follow_symlinks=False)
+        else entry.is_file(follow_symlinks=False)
+        for entry, _ in _entries(directory, "")
+    )
+
+
+def _entries(directory: str | Path, prefix: str) -> Iterator[tuple[os.DirEntry[str], str]]:
     """The names in a directory that can be part of a key. A directory that vanished meanwhile has none."""
     with translating(directory):
         try:
             entries = os.scandir(directory)
         except (FileNotFoundError, NotADirectoryError):
             return
-    with entries:
-        while True:
-            with translating(directory):
-                entry = next(entries, None)
-            if entry is None:
-                return
-            if not is_temporary(entry.name) and _is_text(entry.name):
-                yield entry, prefix + entry.name
+        with entries:
+            for entry in entries:
+                name = entry.name
+                if not is_reserved(name) and (name.isascii() or _is_text(name)):
+                    yield entry, prefix + name
 
 
 def _is_text(name: str) -> bool:

@@ -30,10 +30,13 @@ from mbk.errors import (
     StorageUnavailable,
     Throttled,
 )
-from mbk.ports.storage import Level
-from mbk_local import files as local_files
+from mbk.plugin.wrapper import StorageWrapper
+from mbk.ports.storage import Level, Tidying, ability
 from mbk_local import mbk_storage_backends
+from mbk_local.copying import CHUNK
 from mbk_local.errors import MEANINGS, ONE_NAME, translated, translating
+from mbk_local.locks import is_left_behind
+from mbk_local.names import temporary_name
 from mbk_local.settings import LocalSettings
 from mbk_local.storage import LocalStorage
 from tests.raising import raised
@@ -173,7 +176,7 @@ def test_links_are_not_deleted_through(outside: Path, storage: LocalStorage) -> 
 
 
 def test_links_are_not_listed_and_not_cleaned_through(outside: Path, storage: LocalStorage) -> None:
-    leftover = outside / local_files.temporary_name()
+    leftover = outside / temporary_name()
     leftover.touch()
     assert list(storage.list()) == []
     assert storage.list_level() == Level()
@@ -261,7 +264,7 @@ def test_a_failed_write_leaves_no_directories(root: Path, storage: LocalStorage)
 
 @pytest.mark.parametrize("prefix", ["a", "a/../", "../", "/", "a//"])
 def test_what_is_no_prefix_is_refused(root: Path, storage: LocalStorage, prefix: str) -> None:
-    leftover = root / local_files.temporary_name()
+    leftover = root / temporary_name()
     leftover.touch()
     with pytest.raises(InvalidKey):
         list(storage.list(prefix))
@@ -273,8 +276,28 @@ def test_what_is_no_prefix_is_refused(root: Path, storage: LocalStorage, prefix:
 def test_a_directory_without_objects_is_no_prefix(root: Path, storage: LocalStorage) -> None:
     (root / "a/b").mkdir(parents=True)
     (root / "c").mkdir()
-    (root / "c" / local_files.temporary_name()).touch()
+    (root / "c" / temporary_name()).touch()
     assert storage.list_level() == Level()
+
+
+def test_a_glance_shows_the_objects_of_a_directory_and_the_files_asked_for(
+    root: Path, storage: LocalStorage
+) -> None:
+    for key in ("a/one", "a/two", "a/b/one"):
+        storage.write(key, [key.encode()])
+    (root / "a/three").symlink_to(root / "a/two")
+    (root / "a/four").write_bytes(bytes(CHUNK + 1))
+    (root / "a" / temporary_name()).touch()
+    (root / "empty").mkdir()
+    objects, contents = storage.glance("a/", {"one", "three", "four", "five", "b"})
+    assert {*objects} == {*storage.list_level("a/").objects}
+    assert contents == {"one": b"a/one"}
+    assert storage.glance("nothing/", {"one"}) == ([], {})
+    assert sorted(storage.directories()) == ["a/", "empty/"]
+    assert storage.directories("a/") == ["a/b/"]
+    (root / "link").symlink_to(root / "a")
+    with raised(InvalidKey, "symbolic-link"):
+        storage.glance("link/", {"one"})
 
 
 def test_what_is_no_regular_file_is_no_object(root: Path, storage: LocalStorage) -> None:
@@ -341,6 +364,35 @@ def test_a_killed_writer_leaves_what_was_there_and_is_cleaned_up_after(
     assert storage.clean("bc/") == 0
     assert storage.clean("b/") == 1
     assert names(root) == ["b", "b/there", "bc", "bc/other"]
+
+
+def test_where_others_write_only_what_nobody_writes_any_more_is_tidied_away(
+    root: Path, storage: LocalStorage
+) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", KILLED, str(root), "write"], env=environment, check=False)
+    assert len(names(root)) == 2
+
+    def chunks() -> Iterator[bytes]:
+        yield b"one"
+        assert ability(StorageWrapper(storage), Tidying) is storage
+        assert storage.tidy("elsewhere/") == 0
+        assert storage.tidy("b/") == 1
+        assert storage.tidy("") == 0
+        yield b"two"
+
+    storage.write("b/mine", chunks())
+    assert content(storage, "b/mine") == b"onetwo"
+    assert names(root) == ["b", "b/mine"]
+
+
+def test_where_no_lock_tells_the_age_does(root: Path, storage: LocalStorage) -> None:
+    """A directory of parts has no lock; neither has a file on some shares."""
+    with storage.multipart("a") as upload:
+        upload.put_part(1, b"x")
+        [directory] = root.iterdir()
+        assert not is_left_behind(directory)
+        assert is_left_behind(directory, old=-1)
 
 
 # Full disks, limits, rights
@@ -448,6 +500,31 @@ def test_where_the_kernel_cannot_copy_bytes_are_read_and_written(
 
     monkeypatch.setattr(os, "copy_file_range", refuse, raising=False)
     storage.copy(storage, "a", "b")
+    monkeypatch.setattr(os, "sendfile", refuse, raising=False)
+    storage.copy(storage, "a", "c")
+    assert content(storage, "b") == content(storage, "c") == data
+
+
+def test_a_kernel_may_copy_less_than_it_was_asked_to(
+    storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each way goes on where the one before ended: here one call of each, then nothing."""
+    data = os.urandom(2_500_000)
+    storage.write("a", [data])
+
+    def once(call: Callable[..., int], short: Callable[..., int]) -> Callable[..., int]:
+        answers = [short, lambda *_args, **_options: 0]
+        return lambda *args, **options: answers.pop(0)(call, *args, **options)
+
+    def copied(call: Callable[..., int], source: int, target: int, length: int, **options: int) -> int:
+        return call(source, target, min(length, 1_000_001), **options)
+
+    def sent(call: Callable[..., int], target: int, source: int, offset: int, length: int) -> int:
+        return call(target, source, offset, min(length, 10_001))
+
+    monkeypatch.setattr(os, "copy_file_range", once(os.copy_file_range, copied))
+    monkeypatch.setattr(os, "sendfile", once(os.sendfile, sent))
+    storage.copy(storage, "a", "b")
     assert content(storage, "b") == data
 
 
@@ -514,3 +591,30 @@ def test_an_error_of_the_caller_passes_through_a_read(storage: LocalStorage) -> 
     with pytest.raises(OSError) as caught, storage.read("a"):  # noqa: PT011  this very one
         raise error
     assert caught.value is error
+
+
+def test_deleting_many_removes_what_it_empties_and_nothing_else(storage: LocalStorage, root: Path) -> None:
+    kept = ["a/1/kept", "b/kept", "kept"]
+    deep = "/".join(["d"] * 40)
+    gone = ["a/1/x", "a/1/y", "a/2/3/x", "a/2/4/x", "b/x", f"{deep}/x", "x", "c/x"]
+    for key in (*kept, *gone):
+        storage.write(key, [b"."])
+    (root / "a" / "2" / "4" / "empty").mkdir()
+    storage.delete([*gone, "a/2/3/x", "never/was", "a/1", "kept/below"])
+    assert sorted(info.key for info in storage.list()) == kept
+    assert sorted(path.name for path in root.iterdir()) == ["a", "b", "kept"]
+    assert (root / "a" / "2" / "4" / "empty").is_dir()
+    assert not (root / "a" / "2" / "3").exists()
+
+
+def test_a_file_that_cannot_be_deleted_is_named_and_the_others_go(storage: LocalStorage, root: Path) -> None:
+    for key in ("a/x", "b/x", "c/x"):
+        storage.write(key, [b"."])
+    outside = root.parent / "outside"
+    (root / "b").rename(outside)
+    (root / "b").symlink_to(outside)
+    with raised(DeleteFailed) as caught:
+        storage.delete(["a/x", "b/x", "c/x"])
+    assert set(caught.value.failures) == {"b/x"}
+    assert (outside / "x").exists()
+    assert list(storage.list()) == []

@@ -1,0 +1,73 @@
+"""Whether the process that writes a temporary file is still there: the kernel's lock on the open file says so.
+
+The lock ends with the process, however it ends. Windows has no such lock, and some shares have none either: there a
+temporary file counts as left behind once it is a day old.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
+
+#: In seconds. No write takes as long.
+_OLD = 24 * 60 * 60.0
+
+
+def taken(descriptor: int, path: Path) -> bool:
+    """Locks a new file. False if it has been removed meanwhile, by `is_left_behind`'s caller: make another one."""
+    if sys.platform == "win32":
+        return True
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def locked(descriptor: int) -> None:
+    """Locks a file that this process writes, if nobody else does."""
+    if sys.platform != "win32":
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextmanager
+def kept(descriptor: int) -> Iterator[None]:
+    """The lock of the open file lasts to the end of the block, also when the descriptor is closed in it."""
+    if sys.platform == "win32":
+        yield
+        return
+    same: int | None = None
+    with suppress(OSError):  # no descriptor left: the lock ends a moment early
+        same = os.dup(descriptor)
+    try:
+        yield
+    finally:
+        if same is not None:
+            os.close(same)
+
+
+def is_left_behind(path: Path, *, old: float = _OLD) -> bool:
+    """Whether nobody writes the temporary file or directory any more. Without locks: whether it is ``old`` seconds old."""
+    found = path.lstat()
+    if sys.platform != "win32" and not path.is_dir():
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        else:
+            return True
+        finally:
+            os.close(descriptor)
+    return time.time() - found.st_mtime > old
