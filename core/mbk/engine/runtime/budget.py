@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 from mbk.engine.runtime.failures import cancelled
+from mbk.model.rates import Bandwidth
 from mbk.ports.storage import MIB
 
 #: The classic default. A server-side copy mostly waits for the response: at 80 ms each, 128 at once reached 380 per
@@ -31,10 +33,13 @@ LOOK = 0.5
 class Budget:
     """The limits of one run, from which pools and transfers take their sizes. Object sizes and ``memory`` in bytes.
 
-    ``copies``: objects copied at once. ``parts``: parts of large objects copied at once, over all objects.
+    A plain value: it can be sent to other processes. ``copies``: objects copied at once, and requests in flight at one
+    storage; ``adaptive``: at most so many, and fewer where a storage refuses some. ``parts``: parts of large objects copied at once, over all objects.
     ``part_size``: the size of a part, within the storage's limits. ``memory``: what all streamed objects may use
     together. ``collections`` and ``segments``: processed at once. ``readers``: metadata files read, and batches of keys
     deleted, at once.
+    ``max_rate``: requests a second to each storage, None for any number. ``max_bandwidth``: bytes a second that pass
+    through the process, those read and those written each.
     """
 
     copies: int = COPIES
@@ -44,6 +49,23 @@ class Budget:
     collections: int = 4
     segments: int = SEGMENTS
     readers: int = READERS
+    adaptive: bool = True
+    max_rate: float | None = None
+    max_bandwidth: Bandwidth = field(default_factory=Bandwidth)
+
+    def shared(self, among: int) -> Self:
+        """The part of one of so many processes that work on the run at once: all of them together stay within it.
+
+        Of requests in flight, threads and bytes a second each gets one at least.
+        """
+        return replace(
+            self,
+            copies=max(1, self.copies // among),
+            parts=max(1, self.parts // among),
+            memory=self.memory // among,
+            max_rate=None if self.max_rate is None else self.max_rate / among,
+            max_bandwidth=self.max_bandwidth.shared(among),
+        )
 
 
 class Room:

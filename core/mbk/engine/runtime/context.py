@@ -7,20 +7,21 @@ from dataclasses import dataclass, field
 
 from mbk.engine.runtime.limits import Limits
 from mbk.engine.runtime.pace import Pace
+from mbk.engine.runtime.retried import retried, retried_milvus
 from mbk.engine.runtime.run import Run
 from mbk.ports.cloud import Cloud, Volume
 from mbk.ports.metastore import MetaStore
 from mbk.ports.milvus.server import Milvus
 from mbk.ports.replicate import OpenReplication
-from mbk.ports.storage import Storage
+from mbk.ports.storage import Location, Storage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """For operations that only need backups. ``tool`` is recorded as the creator of a new backup, ``id`` as its id; an
-    empty id means a new one.
+    empty id means a new one. ``milvus_place``: where Milvus keeps its data, None if that is not known.
 
-    Several threads may use everything in it.
+    Each call of the storages and of Milvus is retried by ``run``, whoever makes it. Several threads may use everything in it.
     """
 
     run: Run
@@ -29,6 +30,15 @@ class Context:
     pace: Pace = field(default_factory=Pace)
     tool: str = ""
     id: str = ""
+    milvus_place: Location | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("backup_storage", "storage", "target"):
+            if hasattr(self, name):
+                object.__setattr__(self, name, retried(getattr(self, name), self.run))
+        if isinstance(self, ClusterContext):
+            object.__setattr__(self, "milvus_place", self.storage.location)
+            object.__setattr__(self, "milvus", retried_milvus(self.milvus, self.run))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""JSON decoders that threads can share."""
+"""JSON that others wrote: decoders that threads can share, and one error for all that can be wrong with bytes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,28 @@ import msgspec
 
 S = TypeVar("S")
 
-_decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}
+_decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 _building = threading.Lock()
+
+
+class Undecodable(Exception):
+    """The bytes are not what they should be; the text says why. ``is_json``: they are JSON, but of another form."""
+
+    def __init__(self, reason: object, *, is_json: bool) -> None:
+        super().__init__(str(reason))
+        self.is_json = is_json
+
+
+def decoded(data: bytes | bytearray, kind: type[S]) -> S:
+    """``data`` as a value of this type. `Undecodable` whatever the bytes are. Several threads may call it."""
+    try:
+        return decoder(kind).decode(data)
+    except msgspec.ValidationError as wrong:
+        raise Undecodable(wrong, is_json=True) from wrong
+    except RecursionError as deep:
+        raise Undecodable("it is nested too deeply", is_json=False) from deep
+    except (msgspec.DecodeError, ValueError, OverflowError) as broken:
+        raise Undecodable(broken, is_json=False) from broken
 
 
 def decoder(kind: type[S]) -> msgspec.json.Decoder[S]:

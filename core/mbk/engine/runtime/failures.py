@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mbk.errors import Interrupted, MbkError, StorageFull, Unreachable, UsageError
+from mbk.errors import Interrupted, LeaseLost, MbkError, StorageFull, Unreachable, UsageError
 
 
 def cancelled() -> Interrupted:
@@ -11,7 +11,7 @@ def cancelled() -> Interrupted:
 
 
 def concerns_everything(error: MbkError) -> bool:
-    """Whether trying other collections is pointless: the service is unreachable, the storage full, the run cancelled, or
-    the request itself wrong.
+    """Whether trying other collections is pointless: the service is unreachable, the storage full, the run cancelled or
+    taken over, or the request itself wrong.
     """
-    return isinstance(error, (Interrupted, Unreachable, StorageFull, UsageError))
+    return isinstance(error, (Interrupted, LeaseLost, Unreachable, StorageFull, UsageError))

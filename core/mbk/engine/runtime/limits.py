@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from mbk.engine.runtime.executor import Executor
 from mbk.ports.storage import GIB, MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferLimits:
-    """``mode`` is ``auto``, ``direct`` or ``streaming``; objects from ``part_threshold`` bytes on are copied in parts."""
+    """``mode`` is ``auto``, ``direct`` or ``streaming``; objects from ``part_threshold`` bytes on are copied in parts.
+    ``executor``: the workers that copy; None: the threads of this process."""
 
     mode: str = "auto"
     part_threshold: int = 500 * MIB
+    executor: Executor | None = None
+
+    @property
+    def here(self) -> TransferLimits:
+        """The same, for copies by this process alone."""
+        return replace(self, executor=None)
+
+    def require_workers(self) -> None:
+        """Raises what can be known to keep the executor from its work, if there is one."""
+        if self.executor is not None:
+            self.executor.require()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

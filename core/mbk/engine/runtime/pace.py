@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from mbk.engine.runtime.retry import RetryPolicy
+
+#: How much later than it happened the end of something is noticed, as a part of the time that it took.
+_LATE = 0.05
+
+
+def growing(first: float, last: float) -> Iterator[float]:
+    """Pauses between polls, in seconds: of short work the end is noticed at once, and long work is asked for rarely."""
+    pause = min(first, last)
+    while True:
+        yield pause
+        pause = min(last, pause * (1 + _LATE))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeasePace:
     """``beat``: pause between renewals; ``expiry``: a lease unchanged for this long counts as abandoned (several beats).
 
-    ``settle``: how long another run's write may take to become visible. ``poll``: pause between looks at another run's
-    lease. ``abandoned``: a lease not renewed for this long is deleted.
+    ``settle``: how long another run's write may take to become visible. ``handover``: pause before a lease that was
+    silent is believed to be taken over, longer than one write of its holder takes. ``poll``: pause between looks at
+    another run's lease. ``abandoned``: a lease not renewed for this long is deleted.
     """
 
     beat: float = 8.0
     expiry: float = 30.0
     settle: float = 0.2
+    handover: float = 1.0
     poll: float = 0.5
     abandoned: timedelta = timedelta(days=1)
 
@@ -63,16 +77,21 @@ class ImportPace:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """``listing``: pause before segments are listed again because compaction replaced some; each further one is longer by
-    as much. ``index`` and ``load``: pauses between polls after a restore. ``standby``: between polls of a standby, which
-    may not know a job or a collection for ``standby_patience`` after it was announced. ``retry``: how often, and how
+    as much. ``first``, ``index`` and ``load``: the shortest, and the longest pauses between polls after a restore. ``drain``: what queries of a loaded collection get
+    to end before it is dropped. ``standby``: between polls of a standby, which
+    may not know a job or a collection for ``standby_patience`` after it was announced. ``progress``: between two records of
+    how far a verification has come. ``retry``: how often, and how
     soon, a failed call is retried.
     """
 
     listing: float = 0.5
+    first: float = 0.05
     index: float = 0.5
     load: float = 0.5
+    drain: float = 2.0
     standby: float = 1.0
     standby_patience: float = 60.0
+    progress: float = 30.0
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     lease: LeasePace = field(default_factory=LeasePace)
     imports: ImportPace = field(default_factory=ImportPace)

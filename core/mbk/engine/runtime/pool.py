@@ -1,12 +1,17 @@
-"""Bounded parallel work: fed lazily, cancelled by the first error, always joined."""
+"""Bounded parallel work: fed lazily, cancelled by the first error, always joined.
+
+A future for each item, with its locks, costs more than copying a small object: so the workers take items from a queue,
+and the caller is woken only when there is something for it to do.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import islice
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 from mbk.engine.runtime.failures import cancelled
 
@@ -15,12 +20,17 @@ R = TypeVar("R")
 
 
 class Pool:
-    """Worker threads that several threads may share. A worker must not submit to its own pool."""
+    """Worker threads that several threads may share. A worker must not give work to its own pool."""
 
     def __init__(self, workers: int, cancelled: threading.Event, *, name: str = "mbk") -> None:
         self.workers = workers
         self._cancelled = cancelled
-        self._executor = ThreadPoolExecutor(workers, thread_name_prefix=name)
+        self._name = name
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
+        self._closed = False
+        self._offered: deque[_Work[Any, Any]] = deque()
+        self._changed = threading.Condition()
 
     def __enter__(self) -> Pool:
         return self
@@ -32,7 +42,14 @@ class Pool:
 
     def close(self) -> None:
         """Waits for running work; drops what is queued."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        with self._changed:
+            self._closed = True
+            for work in self._offered:
+                work.fail(cancelled())
+            self._idle = 0
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
 
     def map(self, function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         """Results as they complete. ``items`` is consumed only as fast as the workers need it.
@@ -41,37 +58,173 @@ class Pool:
         `Interrupted` in the same way. If the caller's thread is interrupted, or abandons the iterator, running work is
         waited for as well: none of it continues in the background.
         """
-        stop = threading.Event()
+        return self._results(function, items, window=2 * self.workers, wake=1)
 
-        def guarded(item: T) -> R:
-            if stop.is_set() or self._cancelled.is_set():
-                raise cancelled()
-            return function(item)
+    def run(self, function: Callable[[T], object], items: Iterable[T]) -> None:
+        """As `map`, without the results."""
+        for _ in self._results(function, items, window=2 * self.workers, wake=self.workers):
+            pass
 
-        pending: set[Future[R]] = set()
-        source = iter(items)
-        exhausted = False
+    def gather(self, function: Callable[[T], R], items: Collection[T]) -> list[R]:
+        """As `map`: all results, as they completed. The caller sleeps until the last."""
+        return [*self._results(function, items, window=len(items), wake=len(items))]
+
+    def _results(
+        self, function: Callable[[T], R], items: Iterable[T], *, window: int, wake: int
+    ) -> Iterator[R]:
+        """``window``: items drawn and not yet given back as results. ``wake``: how many results wake the caller."""
+        work = _Work(function, self._cancelled)
+        source, drawn = iter(items), 0
         try:
-            while pending or not exhausted:
-                while not exhausted and len(pending) < 2 * self.workers:
-                    try:
-                        item = next(source)
-                    except StopIteration:
-                        exhausted = True
-                        break
-                    pending.add(self._executor.submit(guarded, item))
-                done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield future.result()
+            while True:
+                for item in islice(source, window - drawn):
+                    drawn += 1
+                    work.queue.append(item)
+                    if len(work.queue) == 1:  # drawing may be slow: nobody waits for the next item
+                        self._offer(work)
+                self._offer(work)
+                if not drawn:
+                    return
+                work.wait(min(wake, drawn))
+                while work.results:
+                    drawn -= 1
+                    yield work.results.popleft()
         except (KeyboardInterrupt, SystemExit):
             self._cancelled.set()
             raise
         finally:
-            stop.set()
-            for future in pending:
-                future.cancel()
-            wait(pending)
+            work.end()
 
-    def run(self, function: Callable[[T], object], items: Iterable[T]) -> None:
-        for _ in self.map(function, items):
+    def _offer(self, work: _Work[T, R]) -> None:
+        """Lets as many workers as there are items take of them."""
+        with self._changed:
+            queued = len(work.queue)
+            if self._closed and queued:
+                raise RuntimeError(f"the pool {self._name} is closed")
+            if queued and not work.offered:
+                work.offered = True
+                self._offered.append(work)
+            # Whoever was told counts as busy from here on, so that the next offer finds somebody else.
+            woken = min(queued, self._idle)
+            self._idle -= woken
+            self._changed.notify(woken)
+            for _ in range(min(queued - woken, self.workers - len(self._threads))):
+                if not self._start():
+                    break
+
+    def _start(self) -> bool:
+        """False where the system gives no further thread, as in a container with a limit: those that are there do the work."""
+        name = f"{self._name}_{len(self._threads)}"
+        thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        self._threads.append(thread)
+        try:
+            thread.start()
+        except RuntimeError:
+            self._threads.remove(thread)
+            if not self._threads:
+                raise
+            self.workers = len(self._threads)
+            return False
+        return True
+
+    def _serve(self) -> None:
+        while self._served():
             pass
+
+    def _served(self) -> bool:
+        """Works until a queue is empty; False once the pool is closed."""
+        work = self._next()
+        if work is not None:
+            work.drain()
+        return work is not None
+
+    def _next(self) -> _Work[Any, Any] | None:
+        with self._changed:
+            while True:
+                while self._offered and not self._offered[0].entered():
+                    self._offered.popleft().offered = False
+                if self._offered:
+                    # The next worker begins with the next caller: services limit the requests to one prefix, and what
+                    # a caller gives out, such as a segment, has one.
+                    self._offered.rotate(-1)
+                    return self._offered[-1]
+                if self._closed:
+                    return None
+                self._idle += 1
+                self._changed.wait()
+
+
+class _Work(Generic[T, R]):
+    """One call of `Pool.map`: a queue that its caller fills and the workers empty."""
+
+    def __init__(self, function: Callable[[T], R], cancelled: threading.Event) -> None:
+        self.queue: deque[T] = deque()
+        self.results: deque[R] = deque()
+        #: Whether the pool's workers look here.
+        self.offered = False
+        self._function = function
+        self._cancelled = cancelled
+        self._error: BaseException | None = None
+        self._ended = False
+        self._running = 0
+        #: With so many results the caller, which waits, is woken; 0 while it does not wait.
+        self._wanted = 0
+        self._changed = threading.Condition()
+
+    def entered(self) -> bool:
+        """Counts a worker that is about to `drain`; False if there is nothing to do."""
+        with self._changed:
+            here = bool(self.queue)
+            self._running += here
+            return here
+
+    def drain(self) -> None:
+        try:
+            while (item := self._item()) is not None:
+                self.results.append(self._function(item[0]))
+                if 0 < self._wanted <= len(self.results):
+                    self._tell()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the caller raises it
+            self.fail(error)
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._changed.notify()
+
+    def _item(self) -> tuple[T] | None:
+        if self._ended or self._error is not None:
+            return None
+        try:
+            item = self.queue.popleft()
+        except IndexError:
+            return None
+        if self._cancelled.is_set():
+            raise cancelled()
+        return (item,)
+
+    def fail(self, error: BaseException) -> None:
+        with self._changed:
+            self._error = self._error or error
+            self._changed.notify()
+
+    def _tell(self) -> None:
+        with self._changed:
+            self._changed.notify()
+
+    def wait(self, count: int) -> None:
+        """Until there are so many results. Raises the first error of a worker."""
+        with self._changed:
+            self._wanted = count
+            while len(self.results) < count and self._error is None:
+                self._changed.wait()
+            self._wanted = 0
+        if self._error is not None:
+            raise self._error
+
+    def end(self) -> None:
+        """Begins nothing more, and waits for what runs."""
+        with self._changed:
+            self._ended = True
+            self.queue.clear()
+            while self._running:
+                self._changed.wait()

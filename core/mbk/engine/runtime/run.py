@@ -10,15 +10,16 @@ from contextlib import contextmanager
 from mbk.engine.runtime.budget import Budget
 from mbk.engine.runtime.failures import cancelled
 from mbk.engine.runtime.retry import Retrier, RetryPolicy
+from mbk.engine.runtime.steering import Brakes, Steering
 from mbk.errors import MbkError, filled, plain
-from mbk.model.events import Event, Notice, PhaseStarted, RunFinished, RunStarted
+from mbk.model.events import Event, Notice, PhaseStarted, RetryScheduled, RunFinished, RunStarted
 
 
 class Run:
     """One run of a command. Several threads may use it; ``emit`` is called from any of them, with one event at a time.
 
     What ``emit`` raises fails the step that sent the event. ``cancelled`` may be the caller's, to stop the run from
-    outside. ``budget``: what it may use at a time.
+    outside. ``budget``: what it may use at a time. ``steering``: what it shares of that with other runs, if with any.
     """
 
     def __init__(
@@ -28,13 +29,17 @@ class Run:
         policy: RetryPolicy | None = None,
         cancelled: threading.Event | None = None,
         budget: Budget | None = None,
+        steering: Steering | None = None,
     ) -> None:
         self._listener = emit
+        self.policy = policy or RetryPolicy()
         self._lock = threading.RLock()
         self.cancelled = cancelled or threading.Event()
         self.budget = budget or Budget()
+        self.steering = steering or Steering(self.budget)
+        self.brakes = Brakes()
         self.notices: list[str] = []
-        self.retry = Retrier(self.emit, self.cancelled, policy=policy)
+        self.retry = Retrier(self.emit, self.cancelled, policy=self.policy)
 
     def emit(self, event: Event) -> None:
         with self._lock:
@@ -47,14 +52,25 @@ class Run:
         The sentence names its ``facts``, and ``collection``, in braces; one without facts is text as it is.
         """
         message = filled(sentence, {"collection": collection, **facts} if facts or collection else {})
-        with self._lock:
-            if message in self.notices:
-                return
-            self.notices.append(message)
-        self.emit(Notice(code=code, message=message, collection=collection, facts=plain(facts)))
+        self.relay(Notice(code=code, message=message, collection=collection, facts=plain(facts)))
+
+    def relay(self, event: Event) -> None:
+        """Tells what a worker told its own run: a notice once, and a retry is counted."""
+        if isinstance(event, RetryScheduled):
+            self.retry.count()
+        if isinstance(event, Notice):
+            with self._lock:
+                if event.message in self.notices:
+                    return
+                self.notices.append(event.message)
+        self.emit(event)
 
     def phase(self, phase: str, collection: str = "") -> None:
         self.emit(PhaseStarted(phase=phase, collection=collection))
+
+    def afterwards(self) -> Run:
+        """For tidying up: the same events, and not cancelled when this run is."""
+        return Run(self.emit, policy=self.policy, budget=self.budget, steering=self.steering)
 
     def check_cancelled(self) -> None:
         if self.cancelled.is_set():

@@ -8,7 +8,7 @@ import pytest
 from mbk.engine.runtime.pool import Pool
 from mbk.engine.runtime.retry import Retrier, RetryPolicy
 from mbk.engine.runtime.run import Run
-from mbk.errors import Interrupted, MbkError, MilvusError, PermissionDenied, Throttled
+from mbk.errors import Interrupted, MbkError, MilvusError, PermissionDenied, StorageUnavailable, Throttled
 from mbk.model.events import Event, RunFinished
 
 
@@ -95,7 +95,7 @@ def test_successes_give_a_part_of_the_budget_back() -> None:
     retry, events = retrier(RetryPolicy(attempts=3, first=0.0001, ceiling=0.0001, budget=2, refund=0.5))
 
     def once_broken() -> object:
-        state = iter([Throttled("slow down"), None])
+        state = iter([StorageUnavailable("no answer"), None])
 
         def call() -> None:
             error = next(state)
@@ -107,9 +107,31 @@ def test_successes_give_a_part_of_the_budget_back() -> None:
     retry.call("x", once_broken())
     retry.call("x", once_broken())
     retry.call("x", once_broken())
-    with pytest.raises(Throttled):
+    with pytest.raises(StorageUnavailable):
         retry.call("x", once_broken())
     assert len(events) == 3, "two tokens, and half of one back after each"
+
+
+def test_a_refused_call_waits_for_as_long_as_the_storage_serves_others() -> None:
+    retry, events = retrier(RetryPolicy(attempts=3, first=0.0001, ceiling=0.0001, budget=2))
+    refusals = iter(range(20))
+
+    def refused_often() -> str:
+        for _ in refusals:
+            threading.Thread(target=retry.call, args=("other", lambda: None)).run()
+            raise Throttled("slow down")
+        return "served"
+
+    assert retry.call("x", refused_often) == "served"
+    assert len(events) == 20, "many more than the attempts and the budget, as others were served meanwhile"
+
+
+def test_a_storage_that_refuses_everything_is_given_up_after_the_usual_attempts() -> None:
+    retry, events = retrier(RetryPolicy(attempts=3, first=0.0001, ceiling=0.0001))
+    for _ in range(2):
+        with pytest.raises(Throttled):
+            retry.call("x", lambda: (_ for _ in ()).throw(Throttled("slow down")))
+    assert len(events) == 2 * 2
 
 
 # -- the pool ----------------------------------------------------------------------------------------------------
@@ -139,6 +161,80 @@ def test_all_results_come_once() -> None:
         assert sorted(pool.map(lambda number: number * 2, range(100))) == [
             number * 2 for number in range(100)
         ]
+
+
+def test_all_results_are_gathered_whatever_is_in_them() -> None:
+    with Pool(4, threading.Event()) as pool:
+        assert sorted(pool.gather(lambda number: number * 2, range(1000))) == [*range(0, 2000, 2)]
+        assert pool.gather(print, []) == []
+        assert pool.gather(lambda _: None, [1, 2]) == [None, None]
+
+
+def test_work_of_several_callers_is_done_at_once_by_as_many_workers() -> None:
+    meeting = threading.Barrier(4)
+
+    with Pool(4, threading.Event()) as pool:
+        pool.run(lambda _: None, range(4))  # workers that are idle from now on
+        callers = [
+            threading.Thread(target=pool.run, args=(lambda _: meeting.wait(30), [number]))
+            for number in range(4)
+        ]
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join()
+    assert not meeting.broken
+
+
+def test_results_that_are_abandoned_leave_nothing_running() -> None:
+    done: list[int] = []
+    with Pool(2, threading.Event()) as pool:
+        results = pool.map(lambda number: done.append(number) or number, range(1000))
+        next(results)
+        results.close()
+        count = len(done)
+        assert pool.gather(lambda number: number, [1]) == [1]
+        assert len(done) == count < 1000
+
+
+def test_an_item_is_begun_while_the_next_one_is_drawn() -> None:
+    begun = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 1
+        assert begun.wait(30)
+        yield 2
+
+    with Pool(2, threading.Event()) as pool:
+        pool.run(lambda _: begun.set(), items())
+
+
+def test_where_the_system_gives_no_more_threads_those_that_are_there_do_the_work() -> None:
+    begun = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 0
+        assert begun.wait(30)
+        yield from range(1, 9)
+
+    def work(number: int) -> int:
+        if not number:
+            threading.stack_size(1 << 46)  # more than there are addresses: no further thread can be had
+            begun.set()
+        return number
+
+    try:
+        with Pool(4, threading.Event()) as pool:
+            assert sorted(pool.map(work, items())) == [*range(9)]
+    finally:
+        threading.stack_size(0)
+
+
+def test_a_closed_pool_takes_no_work() -> None:
+    pool = Pool(1, threading.Event(), name="mbk-x")
+    pool.close()
+    with pytest.raises(RuntimeError, match="mbk-x"):
+        pool.run(print, [1])
 
 
 def test_after_an_error_nothing_new_is_begun_and_what_runs_is_waited_for() -> None:
@@ -227,3 +323,39 @@ def test_events_come_one_at_a_time() -> None:
     with Pool(8, threading.Event()) as pool:
         pool.run(lambda number: run.notice("n", str(number)), range(200))
     assert worst == [1]
+
+
+def test_workers_are_spread_over_those_who_have_work() -> None:
+    """No caller's items are all begun before the next one's."""
+    begun: list[str] = []
+    together, lock = threading.Barrier(4, timeout=60), threading.Lock()
+    held = threading.Barrier(5, timeout=60)
+    offered = [threading.Event() for _ in range(4)]
+
+    def items(number: int) -> Iterator[int]:
+        for count in range(50):
+            if count == 1:  # the first one was offered
+                offered[number].set()
+            yield number
+
+    def one(number: int) -> None:
+        with lock:
+            is_early = len(begun) < 4
+            begun.append(str(number))
+        if is_early:
+            together.wait()
+
+    with Pool(4, threading.Event()) as pool:
+        threads = [threading.Thread(target=pool.run, args=(lambda _: held.wait(), range(4)))]
+        threads += [threading.Thread(target=pool.run, args=(one, items(number))) for number in range(4)]
+        for thread in threads:
+            thread.start()
+            while thread is threads[0] and held.n_waiting < 4:
+                threading.Event().wait(0.001)
+        for event in offered:
+            assert event.wait(60)
+        held.wait()
+        for thread in threads:
+            thread.join()
+    assert sorted(begun[:4]) == ["0", "1", "2", "3"]
+    assert len(begun) == 200

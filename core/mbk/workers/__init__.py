@@ -1,0 +1,1 @@
+"""Worker processes: started on this machine, or found in a Dask cluster. What they do is the engine's."""
