@@ -17,6 +17,16 @@ class Part:
     length: int
 
 
+def too_large(size: int, capabilities: Capabilities) -> bool:
+    """Whether the service refuses to copy so many bytes at once."""
+    return capabilities.max_copy_size is not None and size > capabilities.max_copy_size
+
+
+def in_parts(size: int, capabilities: Capabilities, threshold: int) -> bool:
+    """Whether the service copies an object of ``size`` bytes in parts, ``threshold`` being where that begins."""
+    return capabilities.part_copy and (too_large(size, capabilities) or size >= max(1, threshold))
+
+
 def cut(size: int, capabilities: Capabilities, *, preferred: int) -> Iterator[Part]:
     """Parts of an object of ``size`` bytes: of ``preferred`` bytes, within the storage's limits on size and count."""
     length = max(preferred, capabilities.min_part_size, -(-size // capabilities.max_parts))

@@ -1,0 +1,1 @@
+"""Copies that are made in other processes, on this machine or on others."""

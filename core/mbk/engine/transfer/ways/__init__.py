@@ -1,0 +1,1 @@
+"""The ways an object can go, and the choice between them."""

@@ -1,0 +1,86 @@
+"""Which way the objects of a pair of storages go, decided by the first of them.
+
+It is found by trying, never by comparing names. If the service refuses, the pair streams from then on, and the report
+gives the reason.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from mbk.engine.transfer.items import SERVER, STREAM, CopyItem, Known
+from mbk.engine.transfer.pair import Pair
+from mbk.errors import AccessError, MbkError, NotFound, Unsupported
+
+Way = Callable[[CopyItem], Known]
+
+
+class Decision:
+    """``way``: the one that was decided, None until then. ``reason``: why objects are streamed; None if they are not.
+
+    Several threads may call it."""
+
+    def __init__(self, pair: Pair, *, by_server: Way, by_stream: Way) -> None:
+        self._pair = pair
+        self._by_server = by_server
+        self._by_stream = by_stream
+        self._deciding = threading.Lock()
+        self.way: str | None = None
+        self.reason: str | None = None
+        self._decide_without_trying()
+
+    def copy(self, item: CopyItem) -> Known:
+        """Copies the object the decided way, or decides it with this object."""
+        if self.way is None:
+            with self._deciding:
+                if self.way is None:
+                    return self._try(item)
+        return self._by_server(item) if self.way == SERVER else self._by_stream(item)
+
+    def decide(self, way: str) -> None:
+        """It was decided elsewhere."""
+        self.way = way
+
+    def _decide_without_trying(self) -> None:
+        source, destination = self._pair.source, self._pair.destination
+        if self._pair.limits.mode == "direct":
+            self.way = SERVER
+        elif self._pair.limits.mode == "streaming":
+            self._stream_from_now_on("the configuration asks for it")
+        elif not destination.can_copy_from(source):
+            self._stream_from_now_on(
+                f"{destination.location.backend} cannot copy from {source.location.backend} by itself"
+                if source.location.backend != destination.location.backend
+                else "source and destination are different services"
+            )
+
+    def _stream_from_now_on(self, reason: str) -> None:
+        self.way, self.reason = STREAM, reason
+
+    def _try(self, item: CopyItem) -> Known:
+        run = self._pair.run
+        try:
+            known = self._by_server(item)
+        except (Unsupported, AccessError, NotFound) as refusal:
+            # A service may answer "not found" for a bucket of another account: only the source itself knows.
+            run.retry.call(f"stat {item.source_key}", self._pair.source.stat, item.source_key)
+            self._stream_from_now_on(self._short(refusal))
+            run.notice(
+                "streaming", "streaming objects through this process: {reason}", reason=refusal.message
+            )
+            return self._by_stream(item)
+        if known.how == SERVER:
+            self.way = SERVER
+        return known
+
+    def _short(self, refusal: MbkError) -> str:
+        """What a report says of it: the notice tells the service's own words, with the keys of one object."""
+        source, destination = self._pair.source.location, self._pair.destination.location
+        match refusal:
+            case AccessError():
+                return f"the credentials of {destination} may not copy from {source}"
+            case NotFound():
+                return f"{destination} does not find what is in {source}"
+            case _:
+                return f"{destination} cannot copy from {source}"
