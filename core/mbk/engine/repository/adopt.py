@@ -32,9 +32,16 @@ class Adopted:
 
 def adopt(catalog: Catalog, name: str, spool: SegmentSpool) -> Adopted:
     """Reads a committed backup made by mbk with its file lists; the segments go into the spool."""
-    manifest = catalog.read_manifest(name)
+    committed = catalog.committed(name)
+    manifest = committed.manifest
     backup = read_detailed(catalog, name)
     collections = [_adopted(collection, manifest, spool) for collection in backup.collections()]
+    record = catalog.open_record(committed)
+    if record is not None:
+        with record:
+            for item in collections:
+                number = item.record.collection_id
+                spool.add_objects(number, record.each_of(number))
     return Adopted(manifest, backup.extras.database_backups, backup.extras.rbac_meta, collections)
 
 
@@ -57,6 +64,6 @@ def _adopted(collection: DetailedCollection, manifest: Manifest, spool: SegmentS
         manifest.protection.get(str(collection.collection_id)),
     )
     for segment in collection.segments():
-        spool.add(segment)
+        spool.add(segment, ())
         result.segments.add(segment.segment_id)
     return result

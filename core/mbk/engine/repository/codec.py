@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from mbk.engine.repository.spool import SegmentSpool
-from mbk.engine.runtime.decoding import decoder
-from mbk.errors import InvalidBackup
+from mbk.engine.runtime.decoding import Undecodable, decoded
+from mbk.errors import DamagedBackup, InvalidBackup
 from mbk.model import layout
 from mbk.model.records import (
     ALL_PARTITIONS,
@@ -25,6 +25,7 @@ from mbk.model.records import (
     BackupHead,
     Collection,
     CollectionHead,
+    Mark,
     Partition,
     PartitionHead,
     Record,
@@ -55,25 +56,27 @@ def encode_backup_head(backup: BackupExtras) -> Iterator[bytes]:
 
 def encode_collections(collections: Iterable[CollectionParts]) -> Iterator[bytes]:
     """``collection_meta.json``: partitions without segments, no all-partition L0 segments."""
-
-    def each() -> Iterator[Iterator[bytes]]:
-        for collection, partitions in collections:
-            yield _object(collection, partition_backups=(_object(part) for part in partitions))
-
-    yield from _infos(each())
+    yield from _infos(
+        _after_commas(
+            _object(collection, partition_backups=_after_commas(map(_object, partitions)))
+            for collection, partitions in collections
+        )
+    )
 
 
 def encode_partitions(collections: Iterable[CollectionParts]) -> Iterator[bytes]:
-    yield from _infos(_object(partition) for _, partitions in collections for partition in partitions)
+    yield from _infos(
+        _after_commas(_object(partition) for _, partitions in collections for partition in partitions)
+    )
 
 
 def encode_segments(collections: Iterable[CollectionParts], spool: SegmentSpool) -> Iterator[bytes]:
     """``segment_meta.json``: the segments in partitions, without those of all partitions."""
     yield from _infos(
-        iter([segment])
+        chunk
         for collection, partitions in collections
         for partition in partitions
-        for segment in spool.read(collection.collection_id, partition.partition_id)
+        for chunk in spool.read(collection.collection_id, partition.partition_id)
     )
 
 
@@ -82,73 +85,78 @@ def encode_full(
 ) -> Iterator[bytes]:
     """``full_meta.json``: the whole tree."""
 
-    def segments(collection: int, partition: int) -> Iterator[Iterator[bytes]]:
-        return (iter([encoded]) for encoded in spool.read(collection, partition))
-
     def each() -> Iterator[Iterator[bytes]]:
         for collection, partitions in collections:
             number = collection.collection_id
             yield _object(
                 collection,
-                partition_backups=(
-                    _object(part, segment_backups=segments(number, part.partition_id)) for part in partitions
+                partition_backups=_after_commas(
+                    _object(part, segment_backups=spool.read(number, part.partition_id))
+                    for part in partitions
                 ),
-                l0_segments=segments(number, ALL_PARTITIONS),
+                l0_segments=spool.read(number, ALL_PARTITIONS),
             )
 
-    yield from _object(backup, collection_backups=each())
+    yield from _object(backup, collection_backups=_after_commas(each()))
 
 
-def _object(record: Record, **lists: Iterable[Iterator[bytes]]) -> Iterator[bytes]:
-    """A record with at least one field, and further members: lists of encoded items, omitted when empty."""
+def with_mark(full: bytes, mark: Mark, *, where: str) -> bytes:
+    """A ``full_meta.json`` that has no mark, with it as its last member; all other bytes stay."""
+    body = full.rstrip().removesuffix(b"}").rstrip()
+    if not full.rstrip().endswith(b"}"):
+        raise InvalidBackup("{key} is not a JSON object", code="full-meta-no-object", key=where)
+    return body + (b"" if body.endswith(b"{") else b",") + b'"mbk":' + msgspec.json.encode(mark) + b"}"
+
+
+def _object(record: Record, **lists: Iterator[bytes]) -> Iterator[bytes]:
+    """A record with at least one field, and further members: lists of items after commas, omitted when empty."""
     yield msgspec.json.encode(record)[:-1]
     for key, items in lists.items():
-        yield from _member(key, items)
+        if first := next(items, b""):
+            yield b',"%s":[%s' % (key.encode(), first[1:])
+            yield from items
+            yield b"]"
     yield b"}"
 
 
-def _member(key: str, items: Iterable[Iterator[bytes]]) -> Iterator[bytes]:
-    opened = False
-    for item in items:
-        yield b"," if opened else b',"' + key.encode() + b'":['
-        opened = True
-        yield from item
-    if opened:
-        yield b"]"
-
-
-def _infos(items: Iterable[Iterator[bytes]]) -> Iterator[bytes]:
-    yield b'{"infos":['
-    for index, item in enumerate(items):
-        if index:
-            yield b","
-        yield from item
+def _infos(items: Iterator[bytes]) -> Iterator[bytes]:
+    yield b'{"infos":[%s' % next(items, b"")[1:]
+    yield from items
     yield b"]}"
+
+
+def _after_commas(items: Iterable[Iterator[bytes]]) -> Iterator[bytes]:
+    """The items as a spool keeps them: no item has to know whether it is the first of its list."""
+    for item in items:
+        yield b","
+        yield from item
 
 
 # -- reading -----------------------------------------------------------------------------------------------------
 
 
 def decode(data: bytes | bytearray, kind: type[T], *, where: str) -> T:
-    """Decodes one file; `InvalidBackup` says which file is damaged and where in it."""
+    """Decodes one file; `InvalidBackup` says which file is damaged and where in it, whatever its bytes are."""
     try:
-        return decoder(kind).decode(data)
-    except msgspec.ValidationError as wrong:
-        return _decode_with_nulls(data, kind, where, wrong)
-    except (msgspec.DecodeError, UnicodeDecodeError) as broken:
-        raise InvalidBackup(
-            "{key} is damaged: {reason}",
-            code="metadata-damaged",
-            key=where,
-            reason=broken,
-            hint="the backup cannot be read; use another one",
-        ) from broken
+        return decoded(data, kind)
+    except Undecodable as wrong:
+        if wrong.is_json:
+            return _decode_with_nulls(data, kind, where, wrong)
+        raise _damaged(where, wrong) from wrong
+
+
+def decode_tree(data: bytes | bytearray, *, where: str) -> dict[str, Any]:
+    """A file as plain data: everything that is in it, known or not."""
+    try:
+        return decoded(data, dict[str, Any])
+    except Undecodable as wrong:
+        raise _damaged(where, wrong) from wrong
 
 
 def _decode_with_nulls(data: bytes | bytearray, kind: type[T], where: str, wrong: Exception) -> T:
     """A null means absent; that is too rare to pay for in every read."""
     try:
-        return msgspec.convert(_without_nulls(msgspec.json.decode(data)), type=kind)
+        return msgspec.convert(_without_nulls(decoded(data, object)), type=kind)
     except msgspec.ValidationError as still:
         raise InvalidBackup(
             "{key} does not conform to the backup format: {reason}",
@@ -157,6 +165,18 @@ def _decode_with_nulls(data: bytes | bytearray, kind: type[T], where: str, wrong
             reason=still,
             hint="was it edited by hand?",
         ) from wrong
+    except (Undecodable, RecursionError) as broken:
+        raise _damaged(where, broken) from broken
+
+
+def _damaged(where: str, reason: Exception) -> DamagedBackup:
+    return DamagedBackup(
+        "{key} is damaged: {reason}",
+        code="metadata-damaged",
+        key=where,
+        reason=reason,
+        hint="the backup cannot be read; use another one",
+    )
 
 
 def _without_nulls(value: Any) -> Any:

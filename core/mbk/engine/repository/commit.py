@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
-import msgspec
+from msgspec import structs
 
 from mbk.engine.repository import codec
-from mbk.engine.repository.catalog import Catalog, backup_exists
+from mbk.engine.repository.catalog import LEVEL_FILES, Catalog, Committed, backup_exists
 from mbk.engine.repository.codec import CollectionParts
-from mbk.engine.repository.spool import SegmentSpool
+from mbk.engine.repository.record import encode_record
+from mbk.engine.repository.seal import Hashing, digest_of, seal
+from mbk.engine.repository.spool import SegmentSpool, Shelf
+from mbk.engine.runtime.layer import reach
 from mbk.engine.runtime.run import Run
-from mbk.errors import BackupExists, ObjectExists, Unsupported
+from mbk.errors import BackupExists, BackupNotFound, InvalidBackup, ObjectExists, Unsupported
 from mbk.model import layout
-from mbk.model.manifest import CREATE, Manifest
-from mbk.model.records import BackupExtras
-from mbk.ports.storage import Storage
+from mbk.model.manifest import CREATE, FileDigest, Manifest
+from mbk.model.records import BackupExtras, Mark
+from mbk.ports.storage import Deferring, Location, Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,33 @@ class Begun:
     partial: bool
     incomplete: bool
     manifest: Manifest
+
+
+def nothing_begun(name: str, location: Location) -> BackupNotFound:
+    return BackupNotFound(
+        "there is no backup {backup!r} to resume in {location}",
+        code="backup-not-begun",
+        backup=name,
+        location=location,
+        hint="see `mbk list`; without --resume a new backup is made",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecord:
+    """The record of ``objects`` objects that a commit, with an id of its own, is about to write."""
+
+    commit: str
+    objects: int
+    digest: FileDigest
+    chunks: Callable[[], Iterator[bytes]]
+
+    @property
+    def name(self) -> str:
+        return layout.record_file(self.commit)
+
+    def mark(self, *, failed: dict[str, str]) -> Mark:
+        return Mark(commit=self.commit, record=self.digest.sha256, objects=self.objects, failed=failed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +77,21 @@ class BackupFiles:
         return self.catalog.layout(self.name)
 
     def begun(self, *, resume: bool) -> Begun:
-        """What there is to resume; `BackupExists` if the name is taken."""
-        if self.catalog.find(self.name).is_committed:
+        """What there is to resume; `BackupExists` if the name is taken, `BackupNotFound` if there is nothing to resume."""
+        stored = self.catalog.find(self.name)
+        if not stored.is_backup:
+            if resume:
+                raise nothing_begun(self.name, self.storage.location)
+            self.catalog.require_free(self.name)
+            return Begun(False, False, Manifest())
+        if stored.is_committed:
             manifest = self.catalog.read_manifest(self.name)
             if resume and manifest.failed:
                 return Begun(True, False, manifest)
             raise backup_exists(
                 self.name, self.storage.location, hint="choose another name, or delete the backup"
             )
-        if not self.catalog.is_taken(self.name):
-            return Begun(False, False, Manifest())
-        manifest = self.catalog.read_manifest(self.name)
+        manifest = self._manifest_of_incomplete()
         command = manifest.command or CREATE
         if resume and command == CREATE:
             return Begun(False, True, manifest)
@@ -68,21 +105,35 @@ class BackupFiles:
             hint="{remedy}, or delete it: mbk delete -n {backup}",
         )
 
+    def _manifest_of_incomplete(self) -> Manifest:
+        try:
+            return self.catalog.read_manifest(self.name)
+        except InvalidBackup as damage:
+            raise BackupExists(
+                "an incomplete backup {backup!r} already exists in {location} and cannot be resumed: {reason}",
+                code="backup-exists-damaged",
+                backup=self.name,
+                location=self.storage.location,
+                reason=damage.message,
+                hint="choose another name, or delete it: mbk delete -n {backup}",
+            ) from damage
+
     def take_name(self, manifest: Manifest, *, resume: bool) -> None:
         """Writes the manifest, the first object of a backup: from then on the name is taken.
 
         If two runs take one name at the same time, a storage with conditional writes lets only one succeed.
         """
+        self.catalog.clean(self.place.prefix)
         if resume:
-            self.storage.clean(self.place.prefix)
             self.catalog.write_manifest(self.name, manifest)
             return
         key = self.place.meta(layout.MANIFEST)
-        data = msgspec.json.encode(manifest)
+        data = seal(manifest)
         if self.storage.capabilities.conditional_write:
             try:
                 self.storage.write_if_absent(key, [data], size=len(data))
-                return
+                if self.catalog.has(key, digest_of([data])):
+                    return
             except ObjectExists as exc:
                 raise BackupExists(
                     "backup {backup!r} has just been started by another run",
@@ -94,6 +145,15 @@ class BackupFiles:
                 pass  # the profile promises what this server does not support
         self.catalog.write(key, lambda: [data])
 
+    def defer(self) -> None:
+        """The objects of this backup, which was never committed, need be durable only when it is committed."""
+        if (deferring := reach(self.storage, Deferring)) is not None:
+            deferring.defer(self.place.data_prefix)
+
+    def _settle_objects(self) -> None:
+        if (deferring := reach(self.storage, Deferring)) is not None:
+            deferring.settle(self.place.data_prefix)
+
     def commit(
         self,
         extras: BackupExtras,
@@ -102,22 +162,101 @@ class BackupFiles:
         spool: SegmentSpool,
         *,
         level_files: bool = True,
-        failed_before: Mapping[str, str] | None = None,
+        before: Manifest | None = None,
     ) -> None:
         """Writes the metadata, ``full_meta.json`` last. ``level_files``: including those of partitions and segments.
 
-        ``failed_before``: the failed collections of a partial backup that is being completed; they count as failed until
-        the new tree is written.
+        ``before``: the manifest of a partial backup that is being completed; it stays true until the new tree is written.
+        Each file is read back. The digests of all are in the manifest, so that is written before them. All objects
+        are durable before any of it is written.
         """
-        first = msgspec.structs.replace(manifest, failed={**(failed_before or {}), **manifest.failed})
-        catalog, place = self.catalog, self.place
-        catalog.write_manifest(self.name, first)
-        catalog.write(place.meta(layout.BACKUP_META), lambda: codec.encode_backup_head(extras))
-        catalog.write(place.meta(layout.COLLECTION_META), lambda: codec.encode_collections(parts))
-        if level_files:
-            catalog.write(place.meta(layout.PARTITION_META), lambda: codec.encode_partitions(parts))
-            catalog.write(place.meta(layout.SEGMENT_META), lambda: codec.encode_segments(parts, spool))
+        self._settle_objects()
+        with self._record([item.collection_id for item, _ in parts], spool) as record:
+            mark = record.mark(failed=manifest.failed)
+            files = self._files(structs.replace(extras, mbk=mark), parts, spool, level_files=level_files)
+            digests = {record.name: record.digest}
+            digests |= {file: digest_of(chunks()) for file, chunks in files.items()}
+            earlier = before.as_earlier() if before is not None else None
+            manifest = structs.replace(manifest, commit=record.commit, files=digests, earlier=earlier)
+            self.catalog.write_manifest(self.name, manifest)
+            for file, chunks in {record.name: record.chunks, **files}.items():
+                self.run.check_cancelled()
+                self.catalog.write(self.place.meta(file), chunks, digest=digests[file])
+        self._remove_records(besides=record.name)
+        self._settle(manifest)
+
+    def _settle(self, manifest: Manifest) -> None:
+        """Readers need no longer find out which of the two states is true."""
+        if manifest.earlier is not None:
+            self.catalog.write_manifest(self.name, structs.replace(manifest, earlier=None))
+
+    def add_record(self, committed: Committed, spool: SegmentSpool) -> None:
+        """Gives a committed backup that has none a record of its objects, in the same order: it is whole at every moment.
+
+        ``full_meta.json`` keeps every byte that its writer made, and gets the mark before its last brace.
+        """
+        before, where = committed.manifest, self.place.meta(layout.FULL_META)
+        with self._record(
+            [item.collection_id for item in committed.backup.collection_backups], spool
+        ) as record:
+            mark = record.mark(failed=before.failed)
+            full = codec.with_mark(bytes(self.catalog.read_file(where)), mark, where=where)
+            levels, last = self._levels_now(committed), digest_of([full])
+            manifest = structs.replace(
+                before,
+                commit=record.commit,
+                files={record.name: record.digest, **levels, layout.FULL_META: last},
+                earlier=before.as_earlier(),
+            )
+            self.catalog.write_manifest(self.name, manifest)
+            self.catalog.write(self.place.meta(record.name), record.chunks, digest=record.digest)
         self.run.check_cancelled()
-        catalog.write(place.meta(layout.FULL_META), lambda: codec.encode_full(extras, parts, spool))
-        if first != manifest:
-            catalog.write_manifest(self.name, manifest)
+        self.catalog.write(where, lambda: [full], digest=last)
+        self._remove_records(besides=record.name)
+        self._settle(manifest)
+
+    def _levels_now(self, committed: Committed) -> dict[str, FileDigest]:
+        return {
+            name: digest_of([self.catalog.read_file(self.place.meta(name))])
+            for name in sorted(LEVEL_FILES)
+            if name in committed.stored.files
+        }
+
+    @contextmanager
+    def _record(self, collections: list[int], spool: SegmentSpool) -> Iterator[NewRecord]:
+        """Compressed once: that costs more than all the rest of its writing."""
+        hashing = Hashing()
+        with Shelf[str]() as shelf:
+            for chunk in encode_record(f"{self.storage.location}/{self.name}", collections, spool):
+                hashing.add(chunk)
+                shelf.add("", chunk)
+            objects = sum(map(spool.count, collections))
+            yield NewRecord(uuid.uuid4().hex, objects, hashing.digest, partial(shelf.read, ""))
+
+    def _files(
+        self,
+        extras: BackupExtras,
+        parts: Sequence[CollectionParts],
+        spool: SegmentSpool,
+        *,
+        level_files: bool,
+    ) -> dict[str, Callable[[], Iterator[bytes]]]:
+        """The classic files by name, in the order in which they are written."""
+        levels: dict[str, Callable[[], Iterator[bytes]]] = {
+            layout.BACKUP_META: lambda: codec.encode_backup_head(extras),
+            layout.COLLECTION_META: lambda: codec.encode_collections(parts),
+        }
+        if level_files:
+            levels[layout.PARTITION_META] = lambda: codec.encode_partitions(parts)
+            levels[layout.SEGMENT_META] = lambda: codec.encode_segments(parts, spool)
+        return {**levels, layout.FULL_META: lambda: codec.encode_full(extras, parts, spool)}
+
+    def _remove_records(self, *, besides: str) -> None:
+        """Removes the records of older commits, and those that killed runs left."""
+        stale = [
+            item.key
+            for name, item in self.catalog.find(self.name).files.items()
+            if layout.is_record(name) and name != besides
+        ]
+        if stale:
+            self.run.retry.call(f"delete {stale[0]}", self.storage.delete, stale)

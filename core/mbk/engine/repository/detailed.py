@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +11,11 @@ import msgspec
 from msgspec import field
 
 from mbk.engine.repository import codec as metafiles
-from mbk.engine.repository.catalog import Catalog
+from mbk.engine.repository.catalog import Catalog, Committed
 from mbk.errors import InvalidBackup
-from mbk.model.layout import FULL_META
+from mbk.model.layout import FULL_META, SEGMENT_META
 from mbk.model.records import (
+    DEFAULT_DATABASE,
     BackupExtras,
     Collection,
     CollectionHead,
@@ -21,6 +23,7 @@ from mbk.model.records import (
     PartitionHead,
     Record,
     Segment,
+    SegmentHead,
 )
 
 
@@ -32,10 +35,24 @@ class DetailedCollection(CollectionHead):
     partition_backups: list[DetailedPartition] = field(default_factory=list)
     l0_segments: list[Segment] = field(default_factory=list)
 
+    @property
+    def label(self) -> str:
+        """``db.coll``."""
+        return f"{self.db_name or DEFAULT_DATABASE}.{self.collection_name}"
+
+    @property
+    def rows(self) -> int:
+        """Those of its data segments, before deletes."""
+        return sum(segment.num_of_rows for segment in self.segments() if not segment.is_l0)
+
     def segments(self) -> Iterator[Segment]:
         for partition in self.partition_backups:
             yield from partition.segment_backups
         yield from self.l0_segments
+
+
+class _Numbered(Record):
+    collection_id: int = 0
 
 
 class _Backup(BackupExtras):
@@ -51,6 +68,16 @@ class Detailed:
     extras: BackupExtras
     encoded: list[msgspec.Raw]
     where: str
+
+    def by_id(self) -> dict[int, msgspec.Raw]:
+        """The collections by their ids, still encoded; `decoded` makes one of them usable."""
+        return {
+            metafiles.decode(bytes(raw), _Numbered, where=self.where).collection_id: raw
+            for raw in self.encoded
+        }
+
+    def decoded(self, raw: msgspec.Raw) -> DetailedCollection:
+        return metafiles.decode(bytes(raw), DetailedCollection, where=self.where)
 
     def collections(self) -> Iterator[DetailedCollection]:
         """All collections, each decoded when it is reached."""
@@ -71,6 +98,39 @@ def read_detailed(catalog: Catalog, name: str) -> Detailed:
         )
     backup = metafiles.decode(catalog.read_file(where), _Backup, where=where)
     return Detailed(metafiles.head(backup, BackupExtras), backup.collection_backups, where)
+
+
+def detailed_collections(catalog: Catalog, committed: Committed) -> Iterator[DetailedCollection]:
+    """All collections of a committed backup; in an old one without ``full_meta.json`` segments have no file lists."""
+    if FULL_META in committed.stored.files:
+        yield from read_detailed(catalog, committed.stored.layout.name).collections()
+        return
+    for collection in committed.backup.collection_backups:
+        yield DetailedCollection(
+            **_fields(collection, CollectionHead),
+            partition_backups=[
+                DetailedPartition(
+                    **_fields(partition, PartitionHead),
+                    segment_backups=_without_lists(partition.segment_backups),
+                )
+                for partition in collection.partition_backups
+            ],
+            l0_segments=_without_lists(collection.l0_segments),
+        )
+
+
+def _without_lists(segments: list[SegmentHead]) -> list[Segment]:
+    return [Segment(**_fields(segment, SegmentHead)) for segment in segments]
+
+
+def read_segments(catalog: Catalog, name: str) -> dict[int, list[Segment]]:
+    """The segments with their file lists of an old backup that has only level files, by collection."""
+    where = catalog.layout(name).meta(SEGMENT_META)
+    found: defaultdict[int, list[Segment]] = defaultdict(list)
+    for raw in metafiles.decode(catalog.read_file(where), metafiles.Infos, where=where).infos:
+        segment = metafiles.decode(bytes(raw), Segment, where=where)
+        found[segment.collection_id].append(segment)
+    return dict(found)
 
 
 def as_collection(record: DetailedCollection) -> Collection:

@@ -15,6 +15,7 @@ from mbk.model.wire import Message
 
 #: A hybrid timestamp is milliseconds above this many bits of a logical counter (milvus: pkg/util/tsoutil).
 LOGICAL_BITS = 18
+MILLISECOND = 1 << LOGICAL_BITS
 #: Field 4 of ``msgpb.MsgPosition`` (docs/reference/backup-format.md#positions-and-flush-messages).
 TIMESTAMP = 4
 
@@ -25,17 +26,28 @@ _TIME_TICK = "_tt"
 
 @dataclass(frozen=True, slots=True)
 class ConsistencyPoint:
-    """Channel, virtual or physical, -> hybrid timestamp of the flush."""
+    """Channel, virtual or physical, -> hybrid timestamp of the flush; or one ``common`` timestamp for all channels.
+
+    ``late``: the segments that may hold newer rows, and L0 segments that may hold newer deletes; None: any may.
+    """
 
     channels: Mapping[str, int]
+    common: int = 0
+    late: frozenset[int] | None = None
 
     @property
     def is_one(self) -> bool:
         """Whether all channels have the same timestamp, so that a segment's channel does not matter."""
-        return len(set(self.channels.values())) == 1
+        return bool(self.common) or len(set(self.channels.values())) == 1
+
+    def may_cut(self, segment: int) -> bool:
+        """Whether the segment may hold rows that are newer, or, if it is an L0 segment, deletes."""
+        return self.late is None or segment in self.late
 
     def of(self, v_channel: str) -> int | None:
         """The timestamp on a segment's channel; ``""``: the channel is unknown. None if it cannot be determined."""
+        if self.common:
+            return self.common
         if not v_channel:
             return next(iter(self.channels.values())) if self.is_one else None
         return self.channels.get(v_channel, self.channels.get(physical_channel(v_channel)))
@@ -90,6 +102,11 @@ def timestamp(position: str) -> int:
             code="checkpoint-without-timestamp",
         )
     return stamp
+
+
+def whole_milliseconds(hybrid: int) -> int:
+    """The hybrid timestamp without its counter: older servers cut imports at milliseconds only."""
+    return hybrid >> LOGICAL_BITS << LOGICAL_BITS
 
 
 def moment(hybrid: int) -> str:

@@ -9,11 +9,12 @@ from typing import Any
 
 import msgspec
 
+from mbk.engine.repository import verified
 from mbk.engine.repository.catalog import Catalog
-from mbk.engine.repository.codec import head
+from mbk.engine.repository.codec import decode_tree, head
 from mbk.errors import InvalidBackup
 from mbk.model.layout import FULL_META
-from mbk.model.manifest import Manifest
+from mbk.model.manifest import Manifest, Verified
 from mbk.model.records import Backup, BackupExtras, Collection, CollectionHead
 from mbk.model.states import BackupState
 
@@ -40,8 +41,8 @@ BRIEF_COLLECTION = (
 
 def view(catalog: Catalog, name: str, *, detail: bool = False) -> dict[str, Any]:
     """A backup as plain data. ``detail`` adds partitions, segments, their files and everything else except secrets."""
-    backup = catalog.read(name)
-    manifest = catalog.read_manifest(name)
+    committed = catalog.committed(name)
+    backup, manifest = committed.backup, committed.manifest
     result: dict[str, Any] = {
         **_plain(head(backup, BackupExtras)),
         "state_code": SUCCESS,
@@ -52,11 +53,13 @@ def view(catalog: Catalog, name: str, *, detail: bool = False) -> dict[str, Any]
         else [*map(_brief, backup.collection_backups)],
         "meta_size": catalog.meta_size(name),
     }
+    result.pop("mbk", None)
     _add_protection(result, manifest)
     if manifest.started:
         result |= {"started": manifest.started, "finished": manifest.finished}
     if manifest.failed:
         result["failed"] = manifest.failed
+    _add_verified(result, catalog.verified(name, manifest.commit or backup.id))
     _hide_secrets(result, backup, detail=detail)
     return result
 
@@ -82,7 +85,8 @@ def _whole(catalog: Catalog, name: str, backup: Backup) -> list[Any]:
     stored = catalog.find(name)
     if FULL_META not in stored.files:
         return [*map(_plain, backup.collection_backups)]
-    tree = msgspec.json.decode(catalog.read_file(stored.layout.meta(FULL_META)))
+    where = stored.layout.meta(FULL_META)
+    tree = decode_tree(catalog.read_file(where), where=where)
     return tree.get("collection_backups") or []
 
 
@@ -95,7 +99,21 @@ def _add_protection(result: dict[str, Any], manifest: Manifest) -> None:
                 "boundary": protection.boundary,
                 "at": protection.at,
                 "gc_paused": protection.gc_paused,
+                "point": protection.point,
             }
+
+
+def _add_verified(result: dict[str, Any], known: Verified) -> None:
+    """The last verification, as in the listing, and all that are still valid."""
+    last = verified.latest(known)
+    if last is not None:
+        result["verified"] = {
+            "at": last.at.isoformat(),
+            "depth": last.depth,
+            "findings": last.findings,
+            "sample": last.sample,
+            "results": msgspec.to_builtins(known.results),
+        }
 
 
 def _brief(collection: Collection) -> dict[str, Any]:

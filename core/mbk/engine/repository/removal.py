@@ -1,0 +1,269 @@
+"""Deleting a backup: what belongs to it and nothing else, in an order in which a killed run leaves it recognisable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
+
+from mbk.engine.repository.catalog import LEVEL_FILES, Catalog
+from mbk.engine.repository.surroundings import require_no_milvus
+from mbk.engine.runtime.layer import reach
+from mbk.engine.runtime.pool import Pool
+from mbk.engine.runtime.run import Run
+from mbk.engine.transfer import listing
+from mbk.errors import (
+    AccessError,
+    BackupNotFound,
+    DeleteFailed,
+    Interrupted,
+    LeaseLost,
+    MbkError,
+    Unsupported,
+)
+from mbk.model import layout
+from mbk.model.layout import BackupLayout
+from mbk.model.manifest import DELETE, Manifest, now
+from mbk.ports.storage import Location, ObjectInfo, ObjectVersion, Storage, Versioned
+
+#: Objects that are named in a message.
+NAMED = 5
+#: As many as the services take in one request.
+VERSIONS_AT_ONCE = 1000
+
+
+@dataclass(slots=True)
+class Found:
+    """What lies below a backup's prefix. ``size`` in bytes; ``own`` and ``others`` are keys of some of the objects.
+
+    ``others`` do not belong to the backup.
+    """
+
+    objects: int = 0
+    versions: int = 0
+    size: int = 0
+    strangers: int = 0
+    own: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Backup:
+    """``files``: the names of its metadata files. ``belongs``: whether a key, relative to the prefix, is one of its own."""
+
+    place: BackupLayout
+    files: frozenset[str]
+    belongs: Callable[[str], bool]
+
+    def owns(self, key: str) -> bool:
+        return self.belongs(key.removeprefix(self.place.prefix))
+
+    def keys(self, *files: str) -> list[str]:
+        """Of those of the metadata files that are there."""
+        return [self.place.meta(file) for file in files if file in self.files]
+
+
+class Remover:
+    """Deletes the backups of one storage. Its calls raise what the storage raises once the run's retries are used up.
+
+    An object below the prefix belongs to the backup if mbk or the classic tool gives such a name to one; others stay. With
+    ``remnants`` copied logs without any metadata are a backup, too: an interrupted `create` of the classic tool left them.
+    Nothing is deleted where the prefix contains ``milvus``, the place of Milvus' own data; None if it is not known.
+    With ``versions`` old versions of its objects are deleted, too, also of a backup that was deleted before.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        catalog: Catalog,
+        run: Run,
+        *,
+        milvus: Location | None,
+        remnants: bool = False,
+        versions: bool = False,
+    ) -> None:
+        self._storage = storage
+        self._catalog = catalog
+        self._run = run
+        self._milvus = milvus
+        self._remnants = remnants
+        self._versions = versions
+
+    def look(self, name: str) -> Found:
+        """What would be deleted, and what not. `BackupNotFound` if that is no backup."""
+        return self._look(self._backup(name))
+
+    def remove(self, name: str) -> Found:
+        """Deletes the backup, complete or not, and looks afterwards. `DeleteFailed` names what is still there.
+
+        ``objects`` and ``versions`` of the result were deleted. `Unsupported` if old versions are to be deleted and the storage
+        tells none. The commit mark goes first, and nothing else before it is gone: a run that
+        is killed leaves an incomplete backup. What tells that it is one goes last.
+        """
+        backup = self._backup(name)
+        place = backup.place
+        if self._versions:
+            next(self._old(backup), None)  # refused, if at all, before anything is deleted
+        last = self._last(backup)
+        marks = [key for key in backup.keys(layout.FULL_META, layout.BACKUP_META) if key not in last]
+        self._delete(marks)
+        self._require_gone(name, [key for key in marks if self._catalog.exists(key)])
+        count = len(marks) + self._delete_all(
+            place.prefix, lambda key: backup.owns(key) and not key.startswith(place.meta_prefix)
+        )
+        count += self._delete_all(place.meta_prefix, lambda key: backup.owns(key) and key not in last)
+        self._catalog.clean(place.prefix)
+        left = self._look(backup, besides=last)
+        self._require_gone(name, left.own, left.objects)
+        self._delete(last)
+        self._require_gone(name, [key for key in last if self._catalog.exists(key)])
+        if left.strangers:
+            self._run.notice(
+                "others-left",
+                "{count} objects below {prefix} do not belong to backup {backup!r} and stay: {keys}",
+                count=left.strangers,
+                prefix=place.prefix,
+                backup=name,
+                keys=some(left.others, left.strangers),
+            )
+        left.objects = count + len(last)
+        left.versions = self._delete_versions(backup)
+        return left
+
+    # -- what there is ---------------------------------------------------------------------------------------------
+
+    def _backup(self, name: str) -> _Backup:
+        found = self._found(name)
+        require_no_milvus(name, self._storage.location, self._milvus)
+        return found
+
+    def _found(self, name: str) -> _Backup:
+        try:
+            stored = self._catalog.require(name)
+            return _Backup(stored.layout, frozenset(stored.files), layout.is_own)
+        except BackupNotFound:
+            deleted = _Backup(self._catalog.layout(name), frozenset(), layout.is_own)
+            if self._versions and any(map(self._is_mark, self._old(deleted))):
+                return deleted
+            remnants = _Backup(self._catalog.layout(name), frozenset(), layout.is_data)
+            if not (self._remnants and self._look(remnants).objects):
+                raise
+            return remnants
+
+    def _is_mark(self, version: ObjectVersion) -> bool:
+        """Whether it tells that there was a backup."""
+        return version.key.endswith(
+            tuple(f"/meta/{file}" for file in (layout.MANIFEST, *LEVEL_FILES, layout.FULL_META))
+        )
+
+    def _versioned(self) -> Versioned:
+        versioned = reach(self._storage, Versioned)
+        if versioned is None:
+            raise Unsupported(
+                "{storage} keeps no old versions",
+                code="no-versions",
+                storage=self._storage.location,
+                hint="leave out --versions",
+            )
+        return versioned
+
+    def _old(self, backup: _Backup) -> Iterator[ObjectVersion]:
+        for version in self._versioned().versions(backup.place.prefix):
+            if not version.is_current and backup.owns(version.key):
+                yield version
+
+    def _delete_versions(self, backup: _Backup) -> int:
+        """Deletes the old versions, if that is wanted, and tells otherwise that there are some; returns how many."""
+        what = f"list the versions below {backup.place.prefix}"
+        if not self._versions:
+            with suppress(Unsupported, AccessError):
+                if self._run.retry.call(what, lambda: next(self._old(backup), None)) is not None:
+                    self._run.notice(
+                        "versions-remain",
+                        "the bucket keeps old versions of the objects of backup {backup!r}: mbk delete -n {backup} --versions "
+                        "removes them",
+                        backup=backup.place.name,
+                    )
+            return 0
+        old = self._run.retry.call(what, lambda: [*self._old(backup)])
+        versioned = self._versioned()
+        for start in range(0, len(old), VERSIONS_AT_ONCE):
+            batch = old[start : start + VERSIONS_AT_ONCE]
+            self._run.check_cancelled()
+            versioned.delete_versions(batch)
+        return len(old)
+
+    def _look(self, backup: _Backup, *, besides: Sequence[str] = ()) -> Found:
+        def look(entries: Iterator[ObjectInfo]) -> Found:
+            found = Found()
+            for entry in entries:
+                if entry.key in besides:
+                    continue
+                if backup.owns(entry.key):
+                    found.objects, found.size, keys = found.objects + 1, found.size + entry.size, found.own
+                else:
+                    found.strangers, keys = found.strangers + 1, found.others
+                if len(keys) < NAMED:
+                    keys.append(entry.key)
+            return found
+
+        return listing.consume(self._storage, self._run, look, backup.place.prefix)
+
+    def _last(self, backup: _Backup) -> list[str]:
+        """What still tells that it is a backup when everything else is gone. If there is nothing, it is written."""
+        levels = (layout.COLLECTION_META, layout.PARTITION_META, layout.SEGMENT_META)
+        last = backup.keys(layout.MANIFEST) or backup.keys(*levels)
+        if last or not backup.files:
+            return last
+        try:
+            manifest = Manifest(name=backup.place.name, started=now(), command=DELETE)
+            self._catalog.write_manifest(backup.place.name, manifest)
+        except (Interrupted, LeaseLost):
+            raise
+        except MbkError:
+            return []  # on a full disk nothing can be written, and deleting is what helps
+        return [backup.place.meta(layout.MANIFEST)]
+
+    # -- deleting --------------------------------------------------------------------------------------------------
+
+    def _delete_all(self, prefix: str, chosen: Callable[[str], bool]) -> int:
+        """Deletes the chosen objects below a prefix in batches; returns how many."""
+        length = max(self._storage.capabilities.delete_batch, 100)
+        deleted = 0
+
+        def delete(entries: Iterator[ObjectInfo]) -> None:
+            nonlocal deleted
+            keys = (entry.key for entry in entries if chosen(entry.key))
+            batches = iter(lambda: [*islice(keys, length)], [])
+            for size in pool.map(self._delete, batches):
+                deleted += size
+
+        with Pool(self._run.budget.readers, self._run.cancelled, name="mbk-delete") as pool:
+            listing.consume(self._storage, self._run, delete, prefix)
+        return deleted
+
+    def _delete(self, keys: Sequence[str]) -> int:
+        if keys:
+            self._run.retry.call(f"delete {some(keys[:1], len(keys))}", self._storage.delete, keys)
+        return len(keys)
+
+    def _require_gone(self, name: str, keys: Sequence[str], count: int | None = None) -> None:
+        if not keys:
+            return
+        number = len(keys) if count is None else count
+        raise DeleteFailed(
+            "{count} objects of backup {backup!r} are still there: {keys}",
+            code="objects-left",
+            failures=dict.fromkeys(keys, "still there"),
+            count=number,
+            backup=name,
+            keys=some(keys, number),
+            hint="the storage confirmed the deletion without deleting, or another run writes there; run it again",
+        )
+
+
+def some(keys: Sequence[str], count: int) -> str:
+    """Keys for a message, of ``count`` in all."""
+    named = ", ".join(keys[:NAMED])
+    return f"{named} and {count - len(keys[:NAMED])} more" if count > len(keys[:NAMED]) else named
