@@ -6,29 +6,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from mbk.engine.backup.point import FLUSH_PATIENCE, PointTaker, covered, ids, late_segments
 from mbk.engine.repository.collections import add_flush_point
 from mbk.engine.repository.timeline import moment, position
 from mbk.engine.runtime.pool import Pool
 from mbk.engine.runtime.run import Run
-from mbk.errors import MbkError, Unsupported
+from mbk.errors import MilvusError, NotFound, Unsupported
 from mbk.model.layout import physical_channel
 from mbk.model.manifest import ALL, NONE, OWN, Protection
 from mbk.model.options import Strategy
 from mbk.model.records import CollectionHead
 from mbk.ports.milvus.server import Milvus
-from mbk.ports.milvus.values import CollectionInfo, Feature, FlushAllPoint
-
-#: Attempts to flush. By default Milvus allows one flush of a collection in ten seconds
-#: (milvus: configs/milvus.yaml, quotaAndLimits.flushRate.collection.max 0.1): another client may have just used it.
-FLUSH_PATIENCE = 20
+from mbk.ports.milvus.values import CollectionInfo, Feature, FlushAllPoint, FlushPoint, SegmentInfo
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """One collection's consistency point. ``rows`` were counted before it was taken, None if they could not be."""
+    """One collection's consistency point. ``rows`` were counted before the flush, None if they could not be.
+
+    ``segments`` were listed right after the flush; None where they were not asked for.
+    """
 
     protection: Protection
     rows: int | None = None
+    segments: tuple[SegmentInfo, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -41,15 +42,22 @@ class ConsistencyPoints:
     #: The flush of all collections, if there was one.
     flushed: FlushAllPoint | None = None
     _rows: dict[int, int | None] = field(default_factory=dict)
+    #: Collection id -> the segments before and after the flush of all.
+    _before: dict[int, tuple[SegmentInfo, ...]] = field(default_factory=dict)
+    _clock: int = 0
+    _after: dict[int, tuple[SegmentInfo, ...]] = field(default_factory=dict)
 
-    def begin(self, infos: Sequence[CollectionInfo], pool: Pool) -> None:
-        """Takes a common point of all collections now, if the strategy has one."""
+    def begin(self, infos: Sequence[CollectionInfo], pool: Pool, *, listing: bool = False) -> None:
+        """Takes a common point of all collections now, if the strategy has one. ``listing``: segments are listed, too."""
         common = self.strategy is Strategy.BULK_FLUSH or (
             self.strategy is Strategy.AUTO and Feature.FLUSH_ALL in self.milvus.features
         )
         if not common or not infos:
             return
         self._rows = dict(pool.map(lambda info: (info.id, self.count(info)), infos))
+        if listing:
+            self._before = self._listed(infos, pool)
+            self._clock = self._taker.clock()
         self.run.phase("flush")
         try:
             self.flushed = self.run.retry.patiently(
@@ -63,6 +71,9 @@ class ConsistencyPoints:
                 "flushing collections one by one, without a common consistency point: {reason}",
                 reason=error.message,
             )
+            return
+        if listing:
+            self._after = self._listed(infos, pool)
 
     def take(self, info: CollectionInfo, record: CollectionHead) -> Taken:
         """The collection's point, taken now unless a flush of all gave it; it is recorded in ``record``."""
@@ -70,44 +81,83 @@ class ConsistencyPoints:
             # Rows that are not flushed would be counted but not copied.
             return Taken(Protection(boundary=NONE))
         if self.flushed is not None and (stamps := _stamps(info, self.flushed)):
-            record.channel_checkpoints = {
-                channel: position(channel, timestamp) for channel, timestamp in stamps.items()
-            }
-            record.backup_timestamp = max(stamps.values())
-            return Taken(
-                Protection(boundary=ALL, at=moment(record.backup_timestamp)), self._rows.get(info.id)
-            )
-        return self._flush(info, record)
-
-    def _flush(self, info: CollectionInfo, record: CollectionHead) -> Taken:
-        label = f"{info.database}.{info.name}"
+            return Taken(self._common(record, stamps), self._rows.get(info.id))
+        began = self._begin_flush(info)
         rows = self.count(info)
-        self.run.phase("flush", label)
+        return Taken(self._own(record, self._taker.flush(info), began), rows)
+
+    def take_listed(self, info: CollectionInfo, record: CollectionHead, *, again: bool = False) -> Taken:
+        """As `take`, and the segments that hold everything up to the point, so that a restore can cut there.
+
+        ``again``: the segments of an earlier point can no longer be copied: a new one is taken.
+        """
+        if self.strategy is Strategy.SKIP_FLUSH:
+            return Taken(Protection(boundary=NONE), segments=self._taker.listed(info))
+        if not again and (common := self._listed_common(info, record)) is not None:
+            return common
+        began = self._begin_flush(info)
+        own = self._taker.take(info)
+        protection = self._own(record, own.flush, began)
+        if own.point:
+            protection = Protection(boundary=OWN, at=moment(own.point), point=own.point, late=own.late)
+        return Taken(protection, own.rows, own.segments)
+
+    def count(self, info: CollectionInfo) -> int | None:
+        """The live rows, only to compare with after a restore, so a server that cannot count them is no problem."""
+        return self._taker.count(info)
+
+    @property
+    def _taker(self) -> PointTaker:
+        return PointTaker(self.milvus, self.run)
+
+    def _listed(self, infos: Sequence[CollectionInfo], pool: Pool) -> dict[int, tuple[SegmentInfo, ...]]:
+        """Collections that cannot be listed are left out: each fails, or not, in its own turn."""
+
+        def one(info: CollectionInfo) -> tuple[int, tuple[SegmentInfo, ...] | None]:
+            try:
+                return info.id, self._taker.listed(info)
+            except (MilvusError, NotFound):
+                return info.id, None
+
+        return {number: found for number, found in pool.map(one, infos) if found is not None}
+
+    def _listed_common(self, info: CollectionInfo, record: CollectionHead) -> Taken | None:
+        """The point of the flush of all; None if a compaction ended meanwhile, which may have applied newer deletes."""
+        before, segments = self._before.get(info.id), self._after.get(info.id)
+        if self.flushed is None or before is None or segments is None:
+            return None
+        stamps = _stamps(info, self.flushed)
+        if not stamps or not ids(item for item in before if not item.is_l0) <= ids(segments):
+            return None
+        self._common(record, stamps)
+        point = covered(self._clock, min(self.flushed.timestamps.values()))
+        protection = Protection(
+            boundary=ALL, at=moment(point), point=point, late=late_segments(before, segments)
+        )
+        return Taken(protection, self._rows.get(info.id), segments)
+
+    def _common(self, record: CollectionHead, stamps: dict[str, int]) -> Protection:
+        record.channel_checkpoints = {
+            channel: position(channel, timestamp) for channel, timestamp in stamps.items()
+        }
+        record.backup_timestamp = max(stamps.values())
+        return Protection(boundary=ALL, at=moment(record.backup_timestamp))
+
+    def _begin_flush(self, info: CollectionInfo) -> str:
+        """Returns the time, for servers that tell none."""
+        self.run.phase("flush", f"{info.database}.{info.name}")
         if Feature.FLUSHES_DELETES not in self.milvus.features:
             self.run.notice(
                 "deletes-not-flushed",
                 "Milvus {version} does not persist deletes on flush: rows deleted shortly before the backup may reappear",
                 version=self.milvus.version,
             )
-        began = datetime.now(UTC).isoformat(timespec="milliseconds")
-        point = self.run.retry.patiently(
-            FLUSH_PATIENCE,
-            f"flush {label}",
-            self.milvus.points.flush,
-            info.database,
-            info.name,
-            sleep=self.run.sleep,
-        )
+        return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+    def _own(self, record: CollectionHead, point: FlushPoint, began: str) -> Protection:
         add_flush_point(record, point)
         at = moment(record.backup_timestamp) if record.backup_timestamp else began
-        return Taken(Protection(boundary=OWN, at=at), rows)
-
-    def count(self, info: CollectionInfo) -> int | None:
-        """The live rows, only to compare with after a restore, so a server that cannot count them is no problem."""
-        try:
-            return self.milvus.rows.count(info.database, info.name)
-        except MbkError:
-            return None
+        return Protection(boundary=OWN, at=at)
 
 
 def _stamps(info: CollectionInfo, point: FlushAllPoint) -> dict[str, int]:

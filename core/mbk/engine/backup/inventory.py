@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 
 from mbk.engine.runtime.messages import notice_unmatched, partitions_not_selectable
 from mbk.engine.runtime.run import Run
-from mbk.errors import Interrupted, MbkError, NotFound
+from mbk.errors import CollectionNotFound, Interrupted, MbkError, NotFound
 from mbk.model.records import Database
 from mbk.model.selection import CollectionName, Selection
 from mbk.ports.milvus.server import Milvus
 from mbk.ports.milvus.values import CollectionInfo
+
+CHECK_FILTER = "check --filter; with --allow-missing what does not exist is left out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +34,13 @@ class Inventory:
         )
 
 
-def take_inventory(milvus: Milvus, selection: Selection, run: Run) -> Inventory:
+def take_inventory(
+    milvus: Milvus, selection: Selection, run: Run, *, allow_missing: bool = False
+) -> Inventory:
     """The server's databases and selected collections, each once, sorted by name.
 
     `NotFound` for a database that was named but does not exist, which would otherwise pass for an empty one; and if the
-    filter selects nothing. A glob that matches nothing is a notice.
+    filter selects nothing. A glob that matches nothing is a notice; with ``allow_missing`` so is a missing database.
     """
     candidates = [
         database
@@ -44,13 +48,16 @@ def take_inventory(milvus: Milvus, selection: Selection, run: Run) -> Inventory:
         if selection.wants_database(database.db_name)
     ]
     existing = {database.db_name for database in candidates}
-    if absent := sorted(selection.named_databases - existing):
-        raise NotFound(
+    for absent in sorted(selection.named_databases - existing):
+        missing = NotFound(
             "database {database} does not exist",
             code="database-missing",
-            database=absent[0],
-            hint="check --filter",
+            database=absent,
+            hint=CHECK_FILTER,
         )
+        if not allow_missing:
+            raise missing
+        _notice_left_out(run, missing)
     present: set[CollectionName] = set()
     databases: list[Database] = []
     names: list[CollectionName] = []
@@ -104,10 +111,37 @@ def notice_new(milvus: Milvus, selection: Selection, present: Set[CollectionName
             )
 
 
-def with_partitions(info: CollectionInfo, selection: Selection) -> CollectionInfo:
+def require_present(inventory: Inventory, run: Run, *, allow_missing: bool) -> None:
+    """`CollectionNotFound` names all collections that were named and do not exist; with ``allow_missing`` a notice does."""
+    if not inventory.missing:
+        return
+    names = ", ".join(map(str, inventory.missing))
+    if len(inventory.missing) == 1:
+        missing = CollectionNotFound(
+            "collection {name} does not exist", code="collection-missing", name=names, hint=CHECK_FILTER
+        )
+    else:
+        missing = CollectionNotFound(
+            "these collections do not exist: {names}",
+            code="collections-missing",
+            names=names,
+            hint=CHECK_FILTER,
+        )
+    if not allow_missing:
+        raise missing
+    _notice_left_out(run, missing)
+
+
+def _notice_left_out(run: Run, missing: NotFound) -> None:
+    run.notice("left-out", "{reason}: left out", reason=missing.message)
+
+
+def with_partitions(
+    info: CollectionInfo, selection: Selection, run: Run, *, allow_missing: bool = False
+) -> CollectionInfo:
     """The collection with its selected partitions only; possibly none, if globs match none.
 
-    `NotFound` for a partition that was named but does not exist. With a partition key: `UsageError` for a collection that
+    `NotFound` for a partition that was named but does not exist; with ``allow_missing`` a notice. With a partition key: `UsageError` for a collection that
     was named, and no partitions for others.
     """
     name = CollectionName(info.database, info.name)
@@ -117,13 +151,16 @@ def with_partitions(info: CollectionInfo, selection: Selection) -> CollectionInf
         if name not in selection.named:
             return replace(info, partitions=())
         raise partitions_not_selectable(name)
-    if absent := sorted(selection.named_partitions(name) - {part.name for part in info.partitions}):
-        raise NotFound(
+    for absent in sorted(selection.named_partitions(name) - {part.name for part in info.partitions}):
+        missing = NotFound(
             "{collection} has no partition {partition}",
             code="partition-missing",
             collection=name,
-            partition=absent[0],
-            hint="check --filter",
+            partition=absent,
+            hint=CHECK_FILTER,
         )
+        if not allow_missing:
+            raise missing
+        _notice_left_out(run, missing)
     chosen = tuple(part for part in info.partitions if selection.wants_partition(name, part.name))
     return replace(info, partitions=chosen)
