@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from mbk.engine.restore.journal import JournalFile, restore_temp
-from mbk.engine.restore.plan import RestoreTask
-from mbk.engine.restore.schema import target_schema
+from mbk.engine.restore.added import AddedBackups
+from mbk.engine.restore.likeness import differences
+from mbk.engine.restore.plan import RestorePlan, RestoreTask, require_apart
+from mbk.engine.restore.schema import target_indexes, target_schema, target_shards
+from mbk.engine.restore.standing import Standing, Standings, existing
 from mbk.engine.runtime.context import ClusterContext
-from mbk.errors import CollectionExists, CollectionNotFound, Unsupported, UsageError
+from mbk.errors import (
+    AlreadyExists,
+    CollectionExists,
+    CollectionNotFound,
+    InvalidBackup,
+    MbkError,
+    Unsupported,
+    UsageError,
+)
 from mbk.model.options import RestoreOptions
 from mbk.model.records import DEFAULT_DATABASE
 from mbk.model.selection import CollectionName
 from mbk.ports.milvus.server import Milvus
-from mbk.ports.milvus.values import Feature
+from mbk.ports.milvus.values import CollectionInfo, Feature
 
 
 def definition_problems(
@@ -35,6 +45,31 @@ def definition_problems(
             yield f"{task.source} ({', '.join(problems)})"
 
 
+def require_sendable(
+    milvus: Milvus, name: str, tasks: Sequence[RestoreTask], options: RestoreOptions
+) -> None:
+    """`InvalidBackup` for definitions that no Milvus can be asked for: damaged, or made up."""
+    problems = []
+    for task in tasks:
+        found = milvus.definitions.unsendable(
+            target_schema(task, options),
+            shards=target_shards(task, options),
+            consistency_level=task.record.consistency_level,
+            partitions=len(task.record.partition_backups),
+            replicas=task.record.replica_number,
+            indexes=target_indexes(task, options),
+        )
+        problems += [f"{task.source}: {problem}" for problem in found]
+    if problems:
+        raise InvalidBackup(
+            "the definitions in backup {backup!r} are damaged: {problems}",
+            code="definitions-damaged",
+            backup=name,
+            problems="; ".join(problems),
+            hint="exclude these collections with --filter, or use another backup",
+        )
+
+
 def require_fitting(milvus: Milvus, problems: Iterable[str]) -> None:
     """`Unsupported` with everything that this server does not support."""
     problems = list(dict.fromkeys(problems))
@@ -51,6 +86,42 @@ def require_fitting(milvus: Milvus, problems: Iterable[str]) -> None:
         )
 
 
+def with_collections(context: ClusterContext, plan: RestorePlan, options: RestoreOptions) -> RestorePlan:
+    """The plan with collections for targets: an alias is replaced by what it stands for, if the user says so.
+
+    `AlreadyExists` names every target that is an alias otherwise, `UsageError` two targets that are one collection.
+    """
+    present = existing(context, [task.target for task in plan.tasks])
+    real = {
+        target: CollectionName(target.database, info.name)
+        for target, info in present.items()
+        if info.name != target.collection
+    }
+    if not real:
+        return plan
+    if not options.follow_alias:
+        said = [f"{alias} is an alias of {collection}" for alias, collection in sorted(real.items())]
+        adding = options.skip_create or options.drop_existing
+        raise AlreadyExists(
+            "the target is no collection: {aliases}",
+            code="target-is-alias",
+            aliases=", ".join(said),
+            hint="restore into the collection itself with --follow_alias, or under another name with -s SUFFIX"
+            if adding
+            else "restore under another name with -s SUFFIX",
+        )
+    tasks = tuple(replace(task, target=real.get(task.target, task.target)) for task in plan.tasks)
+    require_apart(tasks)
+    for alias, collection in sorted(real.items()):
+        context.run.notice(
+            "alias-followed",
+            "{alias} is an alias: restoring into {target}",
+            alias=alias,
+            target=collection,
+        )
+    return replace(plan, tasks=tasks)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetChecks:
     """The targets of one restore of backup ``name``, whose id is ``backup_id``."""
@@ -61,70 +132,125 @@ class TargetChecks:
     tasks: Sequence[RestoreTask]
     options: RestoreOptions
 
-    def begun(self) -> dict[CollectionName, bool]:
-        """Targets that an earlier run of this restore started but did not finish: True if it can be resumed.
+    def standings(self) -> dict[CollectionName, Standing]:
+        """How each target stands. Raises for targets that must not exist but do, must exist but do not, or cannot take
+        the rows."""
+        options = self.options
+        present = existing(self.context, [task.target for task in self.tasks])
+        if options.skip_create:
+            self._require_all(present)
+        found = Standings(self.context, self.name, self.backup_id, options, present)
+        standings = {task.target: found.of(task) for task in self.tasks}
+        begun = {target for target, standing in standings.items() if standing.begun}
+        taken = sorted(present.keys() - begun)
+        if taken and not options.skip_create and not options.drop_existing:
+            raise CollectionExists(
+                "target collections already exist: {collections}",
+                code="target-exists",
+                collections=", ".join(str(target) for target in taken),
+                hint="restore under other names with -s SUFFIX, or replace them with --drop_exist_collection",
+            )
+        if options.drop_existing:
+            self._require_whole(present)
+            self._say_how(standings)
+        if options.skip_create:
+            self._require_alike(present)
+            self._require_new(present, begun)
+        return standings
 
-        Raises for targets that must not exist but do, or must exist but do not.
-        """
-        options, existing = self.options, self._existing()
-        missing = sorted({task.target for task in self.tasks} - existing)
-        if options.skip_create and missing:
+    def _require_all(self, present: Mapping[CollectionName, CollectionInfo]) -> None:
+        if missing := sorted({task.target for task in self.tasks} - present.keys()):
             raise CollectionNotFound(
                 "target collection {collection} does not exist",
                 code="target-missing",
                 collection=missing[0],
                 hint="leave out --skip_create_collection",
             )
-        states = {target: self._was_begun(target) for target in sorted(existing)}
-        begun = {target: resumable for target, resumable in states.items() if resumable is not None}
-        if not options.skip_create and not options.drop_existing and existing - begun.keys():
-            raise CollectionExists(
-                "target collections already exist: {collections}",
-                code="target-exists",
-                collections=", ".join(str(target) for target in sorted(existing - begun.keys())),
-                hint="restore under other names with -s SUFFIX, or replace them with --drop_exist_collection",
-            )
-        return begun
 
-    def replaced(self, begun: Iterable[CollectionName]) -> list[CollectionName]:
-        """Targets that exist and are dropped, as the user asked."""
-        return sorted(self._existing() - {*begun}) if self.options.drop_existing else []
+    # -- replacing -----------------------------------------------------------------------------------------------
 
-    def _existing(self) -> set[CollectionName]:
-        milvus, run = self.context.milvus, self.context.run
-        databases = {item.db_name for item in run.retry.call("list databases", milvus.inventory.databases)}
-        return {
-            task.target
-            for task in self.tasks
-            if task.target.database in databases
-            and run.retry.call(
-                f"look for {task.target}",
-                milvus.inventory.has_collection,
-                task.target.database,
-                task.target.collection,
-            )
-        }
-
-    def _was_begun(self, target: CollectionName) -> bool | None:
-        """None: not started by this restore. False: started by it, but its content is unknown."""
-        storage = self.context.storage
-        prefix = restore_temp(storage, self.name, target)
-        journal = JournalFile(storage, prefix, self.context.run)
-        if not journal.load(backup_id=self.backup_id, target=str(target)):
-            return None
-        left = journal.journal
-        if journal.is_unclear and not left.created:
+    def _require_whole(self, present: Mapping[CollectionName, CollectionInfo]) -> None:
+        """A collection is not replaced by some of its partitions: the others would be lost."""
+        if parts := [task for task in self.tasks if task.partial and task.target in present]:
+            names = ", ".join(sorted(part.partition_name for part in parts[0].record.partition_backups))
             raise UsageError(
-                "an earlier restore into {collection} was killed while starting an import: rows may be duplicated",
-                code="import-start-unknown",
-                collection=target,
-                prefix=prefix,
-                location=storage.location,
-                hint="check the rows, delete {prefix} from {location}, then run again",
+                "{collection} would be replaced by its partitions {partitions} alone, and lose all others",
+                code="replaced-in-part",
+                collection=parts[0].target,
+                partitions=names,
+                hint="restore the whole collection, or these partitions under another name with -s SUFFIX, "
+                "or add them to the collection with --skip_create_collection",
             )
-        info = self.context.run.retry.call(
-            f"describe {target}", self.context.milvus.inventory.describe, target.database, target.collection
-        )
-        if left.collection_id not in (0, info.id) or not (left.created or left.collection_id):
-            return None
-        return bool(left.collection_id) and not journal.is_unclear
+
+    def _say_how(self, standings: Mapping[CollectionName, Standing]) -> None:
+        """Without renaming the old collection has to go before the new one can come."""
+        gone = [target for target, standing in standings.items() if standing.replaced and not standing.beside]
+        if gone and Feature.RENAME not in self.context.milvus.features:
+            self.context.run.notice(
+                "replaced-in-place",
+                "Milvus {version} cannot rename collections: {collections} will be dropped before being restored, "
+                "and are lost if that fails",
+                version=self.context.milvus.version,
+                collections=", ".join(map(str, sorted(gone))),
+            )
+
+    # -- adding --------------------------------------------------------------------------------------------------
+
+    def _require_alike(self, present: Mapping[CollectionName, CollectionInfo]) -> None:
+        """Imports go by field id: a target with another schema gets wrong values, or fails amid the import."""
+        fills = Feature.FILLS_COLUMNS in self.context.milvus.features
+        problems = []
+        for task in self.tasks:
+            names = [part.partition_name for part in task.record.partition_backups]
+            found = differences(target_schema(task, self.options), names, present[task.target], fills=fills)
+            if found:
+                problems.append(f"{task.target} ({'; '.join(found)})")
+        if problems:
+            raise UsageError(
+                "the schema of the target is not that of the backup: {differences}",
+                code="target-schema-differs",
+                differences=", ".join(problems),
+                hint="restore under another name with -s SUFFIX",
+            )
+
+    def _require_new(
+        self, present: Mapping[CollectionName, CollectionInfo], begun: set[CollectionName]
+    ) -> None:
+        """Milvus takes the same rows as often as it gets them."""
+        if self.options.meta_only:
+            return
+        added = AddedBackups(self.context, self.backup_id)
+        for task in self.tasks:
+            info = present[task.target]
+            if task.target in begun:
+                continue
+            before = added.of(task.target, info.id)
+            again = {part.partition_name for part in task.record.partition_backups} & {*before.partitions}
+            if again and not self.options.append:
+                raise AlreadyExists(
+                    "backup {backup!r} was already added to {collection}, at {at}",
+                    code="already-added",
+                    backup=self.name,
+                    collection=task.target,
+                    at=before.at,
+                    hint="with --append all its rows are added once more",
+                )
+            if rows := self._rows(task.target):
+                self.context.run.notice(
+                    "rows-present",
+                    "{collection} has {rows} rows, and those of the backup will be added to them",
+                    str(task.target),
+                    rows=rows,
+                )
+
+    def _rows(self, target: CollectionName) -> int:
+        """As a query counts them, else those that are persistent; 0 where neither can be told."""
+        milvus = self.context.milvus
+        try:
+            counted = milvus.rows.count(target.database, target.collection)
+            if counted is not None:
+                return counted
+            segments = milvus.segments.persistent(target.database, target.collection)
+        except MbkError:
+            return 0
+        return sum(segment.rows for segment in segments if not segment.is_l0)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from mbk.engine.restore.plan import RestoreTask
 from mbk.engine.runtime.failures import concerns_everything
-from mbk.engine.runtime.pace import Pace
+from mbk.engine.runtime.pace import Pace, growing
 from mbk.engine.runtime.run import Run
 from mbk.errors import MbkError, MilvusError
 from mbk.model.options import RestoreOptions
 from mbk.model.records import LOADED
 from mbk.ports.milvus.server import Milvus
+
+#: Phase, what to do, and how to tell that it failed.
+_Step = tuple[str, Callable[[RestoreTask], None], Callable[[str, MbkError], None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +28,22 @@ class Finish:
     pace: Pace
 
     def run_all(self, task: RestoreTask) -> list[str]:
-        """What failed, for the report."""
-        steps: list[tuple[str, Callable[[RestoreTask], None], Callable[[str, MbkError], None]]] = []
+        """What failed, for the report. A collection that is made beside another gets its aliases when it is in its place."""
+        steps: list[_Step] = []
         if self.options.rebuild_index and self.options.wait_index:
             steps.append(("index", self._wait_for_indexes, self._notice_index))
-        if self.options.aliases:
+        if self.options.aliases and not task.beside:
             steps.append(("aliases", self._create_aliases, self._notice_aliases))
         if self.wants_load(task):
             steps.append(("load", self._load, self._notice_load))
+        return self._run(steps, task)
+
+    def add_aliases(self, task: RestoreTask) -> list[str]:
+        """As `run_all`, of a collection that has taken its place."""
+        steps: list[_Step] = [("aliases", self._create_aliases, self._notice_aliases)]
+        return self._run(steps, task) if self.options.aliases else []
+
+    def _run(self, steps: Iterable[_Step], task: RestoreTask) -> list[str]:
         notes = []
         for phase, step, notice in steps:
             self.run.phase(phase, str(task.target))
@@ -79,17 +90,17 @@ class Finish:
         if not self.wants_load(task) or _loaded_partitions(task):
             return None
         try:
-            return self.milvus.rows.count(task.target.database, task.target.collection)
+            return self.milvus.rows.count(task.made.database, task.made.collection)
         except MbkError:
             return None
 
     def _wait_for_indexes(self, task: RestoreTask) -> None:
-        while True:
+        for pause in growing(self.pace.first, self.pace.index):
             states = self.run.retry.call(
                 f"get the index states of {task.target}",
                 self.milvus.definitions.index_states,
-                task.target.database,
-                task.target.collection,
+                task.made.database,
+                task.made.collection,
             )
             failed = next((state for state in states if state.failed), None)
             if failed is not None:
@@ -102,15 +113,18 @@ class Finish:
                 )
             if all(state.finished for state in states):
                 return
-            self.run.sleep(self.pace.index)
+            self.run.sleep(pause)
 
     def _create_aliases(self, task: RestoreTask) -> None:
+        database, name = task.made.database, task.made.collection
+        present = self.milvus.inventory.describe(database, name).aliases if task.record.aliases else ()
         for alias in task.record.aliases:
-            self.milvus.definitions.create_alias(task.target.database, task.target.collection, alias)
+            if alias not in present:
+                self.milvus.definitions.create_alias(database, name, alias)
 
     def _load(self, task: RestoreTask) -> None:
         """With the replicas and resource groups of the source; if Milvus refuses these, without, and with a notice."""
-        database, name = task.target.database, task.target.collection
+        database, name = task.made.database, task.made.collection
         partitions = _loaded_partitions(task)
         replicas, groups = max(1, task.record.replica_number), task.record.resource_groups
         try:
@@ -127,8 +141,10 @@ class Finish:
                 str(task.target),
                 reason=error.message,
             )
-        while self.milvus.definitions.load_progress(database, name) < 100:
-            self.run.sleep(self.pace.load)
+        for pause in growing(self.pace.first, self.pace.load):
+            if self.milvus.definitions.load_progress(database, name) >= 100:
+                return
+            self.run.sleep(pause)
 
 
 def _loaded_partitions(task: RestoreTask) -> list[str]:

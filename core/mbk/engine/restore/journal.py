@@ -51,10 +51,20 @@ class JournalFile:
         """Whether rows were imported into a collection that this restore did not create and cannot drop."""
         return not self.journal.created and bool(self.journal.jobs)
 
-    def begin(self, *, collection_id: int, created: bool) -> None:
+    def begin(self, *, collection_id: int, created: bool, beside: str = "") -> None:
+        """``beside``: the name under which the collection is made, if not its own."""
         with self._lock:
             self.journal.collection_id = collection_id
             self.journal.created = created
+            self.journal.beside = beside
+            self._save()
+
+    def exchange(self, *, replaces: int, aside: str) -> None:
+        """Records that the new collection is complete and takes the place of ``replaces``, which is called ``aside`` then;
+        0: that this is taken back."""
+        with self._lock:
+            self.journal.replaces = replaces
+            self.journal.aside = aside
             self._save()
 
     def note(self, key: str, job: str, *, segments: Iterable[int], done: bool = False, rows: int = 0) -> None:
@@ -98,6 +108,14 @@ class JournalFile:
         with self._lock:
             self.journal.jobs.clear()
             self.journal.collection_id = 0
+            self.journal.beside = self.journal.aside = ""
+            self.journal.replaces = 0
+
+    def put(self, journal: Journal) -> None:
+        """Writes what another object kept of it."""
+        with self._lock:
+            self.journal = journal
+            self._save()
 
     def forget(self) -> None:
         """Ends the restore: copies that are kept must not look like those of a killed one."""

@@ -29,6 +29,7 @@ class RestoreTask:
     """One collection to restore: its record, its name in the backup, its name in the target, its zone key.
 
     ``shards`` 0 and ``description`` None: as in the backup. ``partial``: the record has only the selected partitions.
+    ``beside``: the name under which the collection is made until it takes the place of the one that is there.
     """
 
     record: Collection
@@ -38,6 +39,12 @@ class RestoreTask:
     shards: int = 0
     description: str | None = None
     partial: bool = False
+    beside: str = ""
+
+    @property
+    def made(self) -> CollectionName:
+        """Where the rows go. Everything that people see, and every lock, is about ``target``."""
+        return CollectionName(self.target.database, self.beside or self.target.collection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +77,7 @@ def make_plan(backup: Backup, options: RestoreOptions) -> RestorePlan:
     pairs = [*_database_pairs(backup, options)]
     _require_named(tasks, backup, options)
     _require_databases(offered, pairs, backup, options)
-    counts = Counter(task.target for task in tasks)
-    for target, count in counts.items():
-        if count > 1:
-            raise UsageError(
-                "{count} collections would be restored as {collection}",
-                code="targets-collide",
-                count=count,
-                collection=target,
-                hint="rename each to a name of its own",
-            )
+    require_apart(tasks)
     databases = _databases(pairs, options, tasks)
     for task in tasks:
         _check_name(task.source.database, task.target.database, "database")
@@ -93,6 +91,20 @@ def make_plan(backup: Backup, options: RestoreOptions) -> RestorePlan:
         tuple(unmatched),
         tuple(_unrenamed(backup, options, offered)),
     )
+
+
+def require_apart(tasks: Iterable[RestoreTask]) -> None:
+    """`UsageError` if two collections would become one."""
+    counts = Counter(task.target for task in tasks)
+    for target, count in counts.items():
+        if count > 1:
+            raise UsageError(
+                "{count} collections would be restored as {collection}",
+                code="targets-collide",
+                count=count,
+                collection=target,
+                hint="rename each to a name of its own",
+            )
 
 
 def _nothing_selected(backup: Backup, unmatched: list[str]) -> NotFound:

@@ -31,7 +31,7 @@ VECTOR_TYPES = range(100, 107)
 
 def target_schema(task: RestoreTask, options: RestoreOptions) -> CollectionSchema:
     """The schema under its new name, without the parameters to skip."""
-    schema = msgspec.structs.replace(task.record.schema or CollectionSchema(), name=task.target.collection)
+    schema = msgspec.structs.replace(task.record.schema or CollectionSchema(), name=task.made.collection)
     if task.description is not None:
         schema.description = task.description
     drop_type = options.skip_params.get("fieldTypeParams", frozenset())

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from mbk.engine.restore.exchange import Rename, rename
 from mbk.engine.restore.plan import RestorePlan
 from mbk.engine.restore.schema import database_properties
+from mbk.engine.restore.standing import Standing
 from mbk.engine.runtime.run import Run
 from mbk.errors import AlreadyExists
 from mbk.model.options import RestoreOptions
@@ -46,20 +48,21 @@ class RestoreSetup:
                     f"create database {name}", self.milvus.definitions.create_database, name, properties
                 )
 
-    def resume(self, begun: Mapping[CollectionName, bool]) -> set[CollectionName]:
-        """Drops what must be restored again; returns the targets to resume."""
-        for target, resumable in begun.items():
-            if resumable:
+    def resume(self, standings: Mapping[CollectionName, Standing]) -> set[CollectionName]:
+        """Gives names back that a killed exchange left, drops what must be restored again; returns the targets to resume."""
+        for target, standing in standings.items():
+            database, under = target.database, standing.beside or target.collection
+            if standing.moved is not None:
+                moved = standing.moved
+                rename(self.milvus, self.run, database, Rename(moved.id, moved.name, target.collection))
+            if standing.resumable:
                 self.run.notice(
                     "resumed",
                     "resuming the restore into {target}, which an earlier run did not finish",
                     target=target,
                 )
-            else:
+            elif standing.begun:
                 self.run.retry.call(
-                    f"drop {target}",
-                    self.milvus.definitions.drop_collection,
-                    target.database,
-                    target.collection,
+                    f"drop {database}.{under}", self.milvus.definitions.drop_collection, database, under
                 )
-        return {target for target, resumable in begun.items() if resumable}
+        return {target for target, standing in standings.items() if standing.resumable}

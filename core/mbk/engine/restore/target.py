@@ -43,21 +43,19 @@ class Target:
     def create(self) -> bool:
         """True if it was created; with ``skip_create`` it only gets indexes and partitions."""
         task, options = self.task, self.options
-        database, name = task.target.database, task.target.collection
         if options.skip_create:
             self._add_indexes_and_partitions(created=False)
             return False
         self.run.phase("create", str(task.target))
-        if options.drop_existing and self.milvus.inventory.has_collection(database, name):
-            self.milvus.definitions.drop_collection(database, name)
-        self.journal.begin(collection_id=0, created=True)
+        self.make_room()
+        self.journal.begin(collection_id=0, created=True, beside=task.beside)
         schema = target_schema(task, options)
         try:
             self.run.retry.patiently(
                 PATIENCE,
                 f"create {task.target}",
                 self.milvus.definitions.create_collection,
-                database,
+                task.made.database,
                 schema,
                 shards=target_shards(task, options),
                 consistency_level=task.record.consistency_level,
@@ -72,10 +70,19 @@ class Target:
             raise
         return True
 
+    def make_room(self) -> None:
+        """Drops what is to be replaced, where the server cannot rename it."""
+        task, features = self.task, self.milvus.features
+        if not self.options.drop_existing or task.beside or Feature.RENAME in features:
+            return
+        database, name = task.target.database, task.target.collection
+        if self.milvus.inventory.has_collection(database, name):
+            self.milvus.definitions.drop_collection(database, name)
+
     def _add_indexes_and_partitions(self, *, created: bool) -> None:
         """Adds indexes and partitions, then records in the journal whose collection this is."""
         task = self.task
-        database, name = task.target.database, task.target.collection
+        database, name = task.made.database, task.made.collection
         info = self.milvus.inventory.describe(database, name)
         if self.options.drop_index:
             for index in info.indexes:
@@ -93,7 +100,7 @@ class Target:
                     name,
                     partition.partition_name,
                 )
-        self.journal.begin(collection_id=info.id, created=created)
+        self.journal.begin(collection_id=info.id, created=created, beside=task.beside)
 
     def _create_indexes(self) -> None:
         """An index that this server refuses is a notice; the rows are restored without it."""
@@ -104,8 +111,8 @@ class Target:
                     PATIENCE,
                     f"create index {name} of {self.task.target}",
                     self.milvus.definitions.create_index,
-                    self.task.target.database,
-                    self.task.target.collection,
+                    self.task.made.database,
+                    self.task.made.collection,
                     index,
                 )
             except RateLimited:
@@ -133,9 +140,7 @@ class Target:
         why = "Milvus is still importing into it"
         if not left_running or self.ends_jobs_when_dropped:
             try:
-                self.milvus.definitions.drop_collection(
-                    self.task.target.database, self.task.target.collection
-                )
+                self.milvus.definitions.drop_collection(self.task.made.database, self.task.made.collection)
             except CollectionNotFound:
                 return
             except MbkError as refusal:
@@ -153,7 +158,7 @@ class Target:
     # -- deletes go into released collections only -----------------------------------------------------------------
 
     def release(self) -> None:
-        database, name = self.task.target.database, self.task.target.collection
+        database, name = self.task.made.database, self.task.made.collection
         info = self.milvus.inventory.describe(database, name)
         if info.load_state in ("", NOT_LOADED):
             return
@@ -174,7 +179,7 @@ class Target:
         loaded = self.journal.journal.released
         if loaded is None:
             return
-        database, name = self.task.target.database, self.task.target.collection
+        database, name = self.task.made.database, self.task.made.collection
         try:
             self.milvus.definitions.load(
                 database, name, partitions=loaded.partitions, replicas=loaded.replicas
