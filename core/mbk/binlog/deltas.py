@@ -84,7 +84,7 @@ def _parsed(blob: Blob, texts: Any) -> tuple[Any, Any]:
         rows = _ROWS.decode(b"[" + b",".join(pc.cast(texts, pa.binary()).to_pylist()) + b"]")
         if len(rows) == len(texts):
             return pa.array([row.pk for row in rows]), pa.array([row.ts for row in rows], pa.uint64())
-    except (msgspec.DecodeError, TypeError, pa.ArrowException):
+    except (msgspec.DecodeError, TypeError, OverflowError, RecursionError, pa.ArrowException):
         pass
     return _parsed_one_by_one(blob, texts.to_pylist())
 
@@ -97,8 +97,8 @@ def _parsed_one_by_one(blob: Blob, texts: list[str]) -> tuple[Any, Any]:
         try:
             if not comma:
                 raise ValueError
-            pks.append(int(pk))
-            times.append(int(time))
+            pks.append(_within(int(pk), -(1 << 63), 1 << 63))
+            times.append(_within(int(time), 0, 1 << 64))
         except ValueError:
             raise InvalidBackup(
                 "{key} contains an invalid delete: {text}",
@@ -108,6 +108,12 @@ def _parsed_one_by_one(blob: Blob, texts: list[str]) -> tuple[Any, Any]:
                 hint="the backup is damaged",
             ) from None
     return pa.array(pks, pa.int64()), pa.array(times, pa.uint64())
+
+
+def _within(value: int, low: int, high: int) -> int:
+    if not low <= value < high:
+        raise ValueError
+    return value
 
 
 def encode(deletes: Any, *, collection: int, partition: int, segment: int) -> bytes:

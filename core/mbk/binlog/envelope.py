@@ -64,7 +64,7 @@ def read(blob: Blob) -> tuple[Descriptor, Iterator[Event]]:
     head = blob.read(0, min(_HEAD, blob.size))
     try:
         descriptor, position = _read_descriptor(head)
-    except (struct.error, ValueError, KeyError) as exc:
+    except (struct.error, ValueError, KeyError, RecursionError) as exc:
         raise InvalidBackup(
             "{key} is not a valid binlog: {reason}",
             code="binlog-invalid",
@@ -94,6 +94,8 @@ def _read_descriptor(head: bytes) -> tuple[Descriptor, int]:
     (size,) = _LENGTH.unpack_from(head, place)
     place += _LENGTH.size
     extras = json.loads(head[place : place + size]) if size else {}
+    if not isinstance(extras, dict | None):
+        raise ValueError("the descriptor's extras are no object")
     descriptor = Descriptor(collection, partition, segment, field_id, start, end, data_type, extras or {})
     return descriptor, _MAGIC.size + length
 

@@ -70,7 +70,11 @@ def test_the_form_of_the_first_versions_is_read() -> None:
     assert read_all(data) == [Delete(5, T0), Delete(-7, T0 + 1)]
 
 
-@pytest.mark.parametrize("text", ["", "5", '{"pk":5}', "five,6"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "5", '{"pk":5}', "five,6", f"{1 << 63},6", "5,-1", f"5,{1 << 64}", '{"pk":' + "[" * 50_000],
+    ids=lambda text: text[:20],
+)
 def test_a_row_that_is_no_delete_is_told(text: str) -> None:
     payload = parquet_bytes(single_column(pa.array([text])))
     data = encode_file(EventFile(IDS, 20, DELETE, [payload], T0, T0, {"original_size": "9"}))

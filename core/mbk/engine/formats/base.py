@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from mbk.engine.backup.flush import ConsistencyPoints
-from mbk.engine.repository.catalog import Catalog
+from mbk.engine.formats.verifying import Verifying
+from mbk.engine.repository.catalog import Catalog, Committed
 from mbk.engine.repository.collections import CollectionBackup
 from mbk.engine.repository.spool import SegmentSpool
 from mbk.engine.restore.plan import RestoreTask
 from mbk.engine.runtime.context import ClusterContext, Context
 from mbk.engine.runtime.pool import Pool
+from mbk.model.flows import Flow
 from mbk.model.layout import BackupLayout
+from mbk.model.manifest import Protection
 from mbk.model.options import CreateOptions, RestoreOptions
 from mbk.model.records import Backup
 from mbk.model.reports import CheckResult, CollectionOutcome, TransferStats
@@ -27,16 +30,21 @@ from mbk.model.states import CollectionState
 from mbk.ports.milvus.server import Milvus
 from mbk.ports.milvus.values import CollectionInfo
 from mbk.ports.replicate import OpenReplication
-from mbk.ports.storage import Storage
+from mbk.ports.storage import ObjectInfo, Storage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """Current objects, bytes and rows of one collection; None where only Milvus itself will know."""
+    """Current objects, bytes and rows of one collection; None where only Milvus itself will know. ``notes``: for people.
+
+    ``flow``: what must be copied for it; None if nothing is copied, or nobody knows.
+    """
 
     objects: int | None = None
     size: int | None = None
     rows: int | None = None
+    notes: tuple[str, ...] = ()
+    flow: Flow | None = None
 
     def planned(self, source: str, target: str) -> CollectionOutcome:
         """The line of a plan; a note says that the objects are unknown, since outcomes count them from 0."""
@@ -48,7 +56,7 @@ class Estimate:
             objects=self.objects or 0,
             size=self.size or 0,
             rows_expected=self.rows,
-            notes=unknown,
+            notes=(*unknown, *self.notes),
         )
 
 
@@ -123,14 +131,21 @@ class BackupFormat(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreWork:
-    """A backup and what to restore of it. ``rows``: collection id -> exact row count."""
+    """A backup and what to restore of it. ``rows``: collection id -> exact row count. ``catalog``: where it is read from.
+    ``protection``: collection id -> how it was protected, if mbk made the backup."""
 
     name: str
-    backup: Backup
+    catalog: Catalog
+    committed: Committed
     place: BackupLayout
     tasks: Sequence[RestoreTask]
     options: RestoreOptions
     rows: Mapping[str, int]
+    protection: Mapping[str, Protection] = field(default_factory=dict)
+
+    @property
+    def backup(self) -> Backup:
+        return self.committed.backup
 
 
 class RestoreWorker(Protocol):
@@ -187,11 +202,19 @@ class Format(Protocol):
     def checks(self, milvus: Milvus, storage: Storage, backup_storage: Storage) -> Iterator[CheckResult]:
         """The checks for this format besides those of both storages; leaves nothing behind."""
 
+    def verifying(self) -> Verifying:
+        """How its objects are verified."""
+
     def require_movable(self, name: str) -> None:
         """`InvalidBackup` if the objects of a backup only work in their original location."""
 
-    def compact(self, context: Context, catalog: Catalog, name: str) -> Compaction:
-        """For a run of `l0compact`: reads the backup and raises every obstacle."""
+    def belongings(self, context: Context, catalog: Catalog, committed: Committed) -> Iterator[ObjectInfo]:
+        """The objects of the data of a backup that is movable, as they are listed, with the checksums that were recorded of
+        them. `DamagedBackup` before the first one if any is missing or changed; what does not belong to it is told.
+        """
+
+    def compact(self, context: Context, catalog: Catalog, name: str, *, full: bool) -> Compaction:
+        """For a run of `l0compact`: reads the backup and raises every obstacle. ``full``: every copy is read back."""
 
     def standby(
         self, context: ClusterContext, catalog: Catalog, backup: Backup, clusters: Clusters

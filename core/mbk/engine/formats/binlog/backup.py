@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from itertools import islice
 
 from msgspec.structs import replace as replace_fields
 
-from mbk.engine.backup.flush import ConsistencyPoints
+from mbk.engine.backup.flush import ConsistencyPoints, Taken
 from mbk.engine.backup.gc_pause import Lease
+from mbk.engine.backup.point import PointTaker
 from mbk.engine.formats.binlog.details import SegmentDetails
 from mbk.engine.formats.binlog.discover import SegmentFiles, SegmentGone, discover
+from mbk.engine.formats.binlog.groups import PAGE, Group, grouped, listed, place_of
 from mbk.engine.formats.binlog.orphans import SegmentUnclear
 from mbk.engine.formats.binlog.versions import refuse_manifests
 from mbk.engine.repository.collections import CollectionBackup, collection_record, label_of, partition_records
@@ -22,12 +24,10 @@ from mbk.engine.repository.spool import SegmentSpool
 from mbk.engine.runtime.context import ClusterContext
 from mbk.engine.runtime.pool import Pool
 from mbk.engine.runtime.run import Run
-from mbk.engine.transfer import listing
 from mbk.engine.transfer.transfer import Transfer
-from mbk.engine.transfer.verify import verify
 from mbk.errors import CollectionNotFound, MilvusError, ObjectNotFound
 from mbk.model.events import WorkPlanned
-from mbk.model.layout import BackupLayout, segment_prefixes
+from mbk.model.layout import BackupLayout
 from mbk.model.options import Strategy
 from mbk.model.records import ALL_PARTITIONS, CollectionSchema
 from mbk.model.reports import TransferStats
@@ -38,10 +38,8 @@ from mbk.ports.storage import ObjectInfo
 
 #: Attempts at a collection: compaction may replace segments between listing and copying them.
 LISTINGS = 4
-#: Segments whose files are listed ahead of copying: enough for useful totals, few enough for memory.
+#: Segments whose files a server is asked for at once, ahead of copying: some requests, and few enough for memory.
 AHEAD = 256
-#: Attempts at the list itself: it fails while it names a segment that a compaction is replacing.
-LISTING_PATIENCE = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,23 +86,29 @@ class CollectionWorker:
         return backup
 
     def _data(self, info: CollectionInfo, backup: CollectionBackup, label: str) -> int:
-        taken = self.points.take(info, backup.record)
-        self.run.phase("copy", label)
         with self.pause_gc(info.id) as lease:
-            objects = self._listed_and_copied(info, backup, label)
+            taken = self.points.take_listed(info, backup.record)
+            self.run.phase("copy", label)
+            taken, objects = self._copied(info, backup, label, taken)
             backup.protection = replace_fields(taken.protection, gc_paused=bool(lease))
         self._follow_schema(info, backup, label)
         if taken.rows is not None and not self.selection.narrows(CollectionName(info.database, info.name)):
             backup.rows = taken.rows if taken.rows == self.points.count(info) else None
         return objects
 
-    def _listed_and_copied(self, info: CollectionInfo, backup: CollectionBackup, label: str) -> int:
+    def _copied(
+        self, info: CollectionInfo, backup: CollectionBackup, label: str, taken: Taken
+    ) -> tuple[Taken, int]:
+        """Copies the segments of the point; if they are gone, those of a new point, which is returned.
+
+        Another list at the same point would not do: a compaction may have applied newer deletes to what it names.
+        """
         for attempt in range(1, LISTINGS + 1):
-            segments = segments_now(self.context, info)
+            segments = list(taken.segments or ())
             refuse_manifests(segments, f"a segment of {label}")
             segments = self._chosen(info, backup, segments)
             try:
-                return self._copy(info, backup, label, segments, keep=self.resume or attempt > 1)
+                return taken, self._copy(info, backup, label, segments, keep=self.resume or attempt > 1)
             except (SegmentGone, SegmentUnclear, ObjectNotFound) as changed:
                 if attempt == LISTINGS:
                     raise
@@ -117,6 +121,8 @@ class CollectionWorker:
                 backup.replaced = True
                 self.spool.drop(info.id)
                 self.run.sleep(self.context.pace.listing * attempt)
+                taken = self.points.take_listed(info, backup.record, again=True)
+                self.run.phase("copy", label)
         raise AssertionError("unreachable")
 
     def _chosen(
@@ -196,74 +202,96 @@ class CollectionWorker:
         keep: bool,
     ) -> int:
         sizes = dict.fromkeys((part.partition_id for part in backup.partitions), 0) | {ALL_PARTITIONS: 0}
-        objects, lock = 0, threading.Lock()
+        objects, lock, fields = 0, threading.Lock(), stored_fields(info)
         backup.segments.clear()
 
-        def one(files: SegmentFiles) -> None:
+        def one(group: Group) -> None:
             nonlocal objects
-            self._copy_segment(files, label, keep=keep)
-            with lock:
-                objects += len(files.items)
-                sizes[files.record.partition_id] += files.record.size
-                backup.segments.add(files.record.segment_id)
+            for part, files in self._files(group, fields):
+                self._copy_group(part, files, label, keep=keep)
+                with lock:
+                    objects += sum(len(segment.items) for segment in files)
+                    for segment in files:
+                        sizes[segment.record.partition_id] += segment.record.size
+                        backup.segments.add(segment.record.segment_id)
 
-        for files in self._ahead(info, label, segments):
-            self.segment_pool.run(one, files)
+        self.segment_pool.run(one, self._groups(info, segments, fields))
         for part in backup.partitions:
             part.size = sizes[part.partition_id]
         backup.record.size = sum(sizes.values())
         return objects
 
-    def _ahead(
-        self, info: CollectionInfo, label: str, segments: list[SegmentInfo]
-    ) -> Iterator[list[SegmentFiles]]:
-        source, fields = iter(segments), _stored_fields(info)
-        while batch := self.details.complete(info, list(islice(source, AHEAD))):
-            listed = self.segment_pool.map(
-                lambda segment: discover(
-                    self.context.storage, self.place, info.id, segment, self.run, fields=fields
-                ),
-                batch,
-            )
-            files = [item for item in listed if item is not None]
-            self.run.emit(
-                WorkPlanned(
-                    collection=label,
-                    objects=sum(len(item.items) for item in files),
-                    size=sum(copy.size for item in files for copy in item.items),
-                )
-            )
-            yield files
+    def _groups(
+        self, info: CollectionInfo, segments: Sequence[SegmentInfo], fields: frozenset[int]
+    ) -> Iterator[Group]:
+        """Drawn while earlier ones are copied; of a server that lists files, these are asked for as they are needed."""
+        context, logs = self.context, self._logs(info, segments, fields)
+        segments = sorted(segments, key=place_of)
+        for start in range(0, len(segments), AHEAD):
+            batch = self.details.complete(info, segments[start : start + AHEAD])
+            yield from grouped(info.id, batch, context.storage, context.backup_storage, logs=logs)
 
-    def _copy_segment(self, files: SegmentFiles, label: str, *, keep: bool) -> None:
-        self.transfer.copy(files.items, collection=label, present=self._present(files) if keep else {})
-        verify(files.items, self._present(files), where=str(self.context.backup_storage.location))
-        self.spool.add(files.record)
+    def _logs(self, info: CollectionInfo, segments: Sequence[SegmentInfo], fields: frozenset[int]) -> int:
+        """How many logs a segment has about: one a field, or as one in the middle where there are many segments."""
+        least = len(fields)
+        if len(segments) * least <= PAGE:
+            return least
+        one = segments[len(segments) // 2]
+        group, storage = Group(info.id, one.partition_id, [one]), self.context.storage
+        [(_, found)] = listed(storage, self.run, storage.location.root, group, inserts=not one.is_l0)
+        return max(least, len(found[one.id].inserts) + len(found[one.id].deltas))
 
-    def _present(self, files: SegmentFiles) -> dict[str, ObjectInfo]:
-        """The objects that the backup has of this segment, by key."""
-        record = files.record
-        group = "" if record.partition_id == ALL_PARTITIONS else f"{record.segment_id}/"
-        prefixes = segment_prefixes(
-            self.place.data_prefix, record.collection_id, record.partition_id, record.segment_id
+    def _files(self, group: Group, fields: frozenset[int]) -> Iterator[tuple[Group, list[SegmentFiles]]]:
+        storage, run = self.context.storage, self.run
+        inserts = not all(segment.is_l0 for segment in group.segments)
+        for part, logs in listed(storage, run, storage.location.root, group, inserts=inserts):
+            found = (
+                discover(storage, self.place, part.collection, segment, logs[segment.id], run, fields=fields)
+                for segment in part.segments
+            )
+            yield part, [files for files in found if files is not None]
+
+    def _copy_group(self, group: Group, files: Sequence[SegmentFiles], label: str, *, keep: bool) -> None:
+        items = [item for segment in files for item in segment.items]
+        self.run.emit(
+            WorkPlanned(collection=label, objects=len(items), size=sum(item.size for item in items))
         )
-        logs = (record.binlogs, record.deltalogs[0].binlogs)
-        used = [f"{prefix}{group}" for prefix, has in zip(prefixes, logs, strict=True) if has]
-        return listing.by_key(self.context.backup_storage, self.run, *used)
+        arrived = iter(
+            self.transfer.arrive(
+                items,
+                collection=label,
+                present=self._present(group, files) if keep else {},
+                listed=lambda: self._present(group, files),
+            )
+        )
+        for segment in files:
+            objects = islice(arrived, len(segment.items))
+            self.spool.add(segment.record, [item.recorded(self.place.prefix) for item in objects])
+
+    def _present(self, group: Group, files: Sequence[SegmentFiles]) -> dict[str, ObjectInfo]:
+        """The objects that the backup has of these segments, by key."""
+        found = listed(
+            self.context.backup_storage,
+            self.run,
+            self.place.data_prefix,
+            group,
+            inserts=any(segment.record.binlogs for segment in files),
+            deltas=any(segment.record.deltalogs[0].binlogs for segment in files),
+        )
+        return {
+            entry.key: entry
+            for _, segments in found
+            for logs in segments.values()
+            for entry in (*logs.inserts, *logs.deltas)
+        }
 
 
 def segments_now(context: ClusterContext, info: CollectionInfo) -> list[SegmentInfo]:
     """The collection's flushed segments, as Milvus lists them now."""
-    return context.run.retry.patiently(
-        LISTING_PATIENCE,
-        f"list segments of {label_of(info)}",
-        context.milvus.segments.persistent,
-        info.database,
-        info.name,
-    )
+    return list(PointTaker(context.milvus, context.run).listed(info))
 
 
-def _stored_fields(info: CollectionInfo) -> frozenset[int]:
+def stored_fields(info: CollectionInfo) -> frozenset[int]:
     """Fields that every segment has a column for: row id, timestamp, and all that were not added later.
 
     Only a nullable field can be added to a collection that has rows (or ``$meta``, which is not in the schema).

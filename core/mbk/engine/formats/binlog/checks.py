@@ -13,6 +13,7 @@ from mbk.engine.formats.binlog.versions import PACKED
 from mbk.engine.repository.timeline import ConsistencyPoint, consistency_point
 from mbk.engine.restore.plan import RestoreTask
 from mbk.errors import UsageError
+from mbk.model.manifest import Protection
 from mbk.model.options import RestoreOptions
 from mbk.model.records import Backup, SegmentHead
 from mbk.model.selection import CollectionName
@@ -26,13 +27,15 @@ _VERSION = re.compile(r"v?(\d+)\.(\d+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataChecks:
-    """``places``: where the segments of each target are; empty if only definitions are restored."""
+    """``places``: where the segments of each target are; empty if only definitions are restored. ``protection`` as in
+    `RestoreWork`."""
 
     milvus: Milvus
     backup: Backup
     tasks: Sequence[RestoreTask]
     options: RestoreOptions
     places: Places
+    protection: Mapping[str, Protection]
 
     def problems(self) -> Iterator[str]:
         """The data that this server cannot import."""
@@ -42,19 +45,19 @@ class DataChecks:
             if unknown := sorted(version for version in versions if version > PACKED):
                 yield f"{task.source}: segments of storage version {unknown[0]}, which binlog backups do not support"
 
-    def conversion(self) -> Conversion:
-        """What must be converted wherever it occurs in the backup's segments.
+    def conversion(self, *, cut: bool) -> Conversion:
+        """What must be converted wherever it occurs in the backup's segments. ``cut``: at consistency points, too.
 
         Imports honour the end timestamp for L0 segments since milvus PR 43747 (August 2025), so certainly on servers where
         several L0 segments can share a job (2.6.5). 2.4 and later may write deltas with several columns.
         """
         features = self.milvus.features
         conversion = Conversion.NONE
-        if Feature.L0_SEGMENTS not in features:
+        if Feature.L0_IMPORT not in features:
             conversion |= Conversion.FOLD_L0
-            if not self._made_before(2, 4):
+            if Feature.L0_SEGMENTS not in features and not self._made_before(2, 4):
                 conversion |= Conversion.PLAIN_DELTAS
-        elif self.options.truncate and Feature.MULTI_L0_IMPORT not in features:
+        elif cut and Feature.MULTI_L0_IMPORT not in features:
             conversion |= Conversion.CUT_L0
         if Feature.DELETE_TIMES not in features:
             conversion |= Conversion.APPLY_DELETES
@@ -64,14 +67,17 @@ class DataChecks:
                 conversion |= Conversion.PLAIN_DELTAS
         return conversion
 
-    def needs_conversion(self) -> bool:
+    def needs(self, required: Conversion) -> bool:
         """Whether a segment must be converted, or may have to: the form of deltas is known only once they are read."""
-        required = self.conversion()
         of_deltas = Conversion.PLAIN_DELTAS | Conversion.APPLY_DELETES
+        points = self.points() if Conversion.CUT_L0 in required else {}
         for task in self.tasks:
             located = self.places.get(task.target, SegmentPlaces())
             data, l0 = segments_of(task, located)
-            if l0 and required & ~Conversion.UNPACK:
+            if l0 and required & ~(Conversion.UNPACK | Conversion.CUT_L0):
+                return True
+            point = points.get(task.target)
+            if point is not None and any(point.may_cut(segment.segment_id) for segment in l0):
                 return True
             if Conversion.UNPACK in required and any(segment.storage_version == PACKED for segment in data):
                 return True
@@ -84,13 +90,19 @@ class DataChecks:
         return version is not None and (int(version[1]), int(version[2])) < (major, minor)
 
     def points(self) -> dict[CollectionName, ConsistencyPoint]:
-        """The consistency point at which each collection is truncated; empty without truncation.
+        """The consistency point at which each target is cut: by default where mbk recorded one, with ``truncate`` all.
 
         `UsageError` names every collection that cannot be truncated exactly.
         """
-        if not self.options.truncate or self.options.meta_only:
+        if self.options.no_cut or self.options.meta_only:
             return {}
-        points = {task.target: consistency_point(task.record, self.backup) for task in self.tasks}
+        recorded = {task.target: point for task in self.tasks if (point := self._recorded(task))}
+        if not self.options.truncate:
+            return recorded
+        points = {
+            task.target: recorded.get(task.target) or consistency_point(task.record, self.backup)
+            for task in self.tasks
+        }
         problems = [
             f"{task.source}: {reason}"
             for task in self.tasks
@@ -105,6 +117,12 @@ class DataChecks:
                 hint="restore without --at-backup-time (truncateBinlogByTs)",
             )
         return points
+
+    def _recorded(self, task: RestoreTask) -> ConsistencyPoint | None:
+        known = self.protection.get(str(task.record.collection_id))
+        if known is None or not known.point:
+            return None
+        return ConsistencyPoint({}, common=known.point, late=frozenset(known.late))
 
     def _segments(self, task: RestoreTask) -> tuple[list[SegmentHead], list[SegmentHead]]:
         return segments_of(task, self.places.get(task.target, SegmentPlaces()))
@@ -125,7 +143,7 @@ def _untruncatable(data: list[SegmentHead], l0: list[SegmentHead], point: Consis
     """Why a collection cannot be truncated exactly; ``""`` if it can."""
     if not (data or l0):
         return ""
-    if not point.channels:
+    if not point.common and not point.channels:
         return "the backup does not record when its channels were flushed"
     for segment in (*data, *l0):
         if point.of(segment.v_channel) is None:

@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, count
 from typing import Any
@@ -21,17 +21,19 @@ import msgspec
 from mbk.binlog import deltas
 from mbk.binlog.deletes import Deletes
 from mbk.engine.formats.base import Estimate
-from mbk.engine.formats.binlog.places import Place, SegmentPlaces, scan
+from mbk.engine.formats.binlog.contents import Contents, Reading
+from mbk.engine.formats.binlog.inventory import opened, surveyed
+from mbk.engine.formats.binlog.known import log_id
+from mbk.engine.formats.binlog.places import Place, SegmentPlaces
 from mbk.engine.formats.binlog.rows import Source, primary_key
 from mbk.engine.formats.binlog.versions import require_rows
-from mbk.engine.repository.catalog import Catalog
+from mbk.engine.repository.catalog import Catalog, Committed
 from mbk.engine.repository.codec import CollectionParts, head
 from mbk.engine.repository.commit import BackupFiles
 from mbk.engine.repository.detailed import (
     Detailed,
     DetailedCollection,
     DetailedPartition,
-    as_collection,
     read_detailed,
 )
 from mbk.engine.repository.spool import SegmentSpool
@@ -40,8 +42,6 @@ from mbk.engine.runtime.pool import Pool
 from mbk.engine.transfer import listing
 from mbk.engine.transfer.items import CopyItem
 from mbk.engine.transfer.transfer import Transfer
-from mbk.engine.transfer.verify import verify
-from mbk.errors import VerificationFailed
 from mbk.model import layout
 from mbk.model.events import CollectionFinished, WorkPlanned
 from mbk.model.layout import BackupLayout
@@ -68,17 +68,30 @@ class BinlogCompaction:
     context: Context
     catalog: Catalog
     source: str
+    committed: Committed
     backup: Detailed
+    found: Mapping[int, SegmentPlaces]
+    full: bool
     id: str
 
     @classmethod
-    def of(cls, context: Context, catalog: Catalog, source: str) -> BinlogCompaction:
-        """Raises every refusal that can be known before anything is written or deleted."""
+    def of(cls, context: Context, catalog: Catalog, source: str, *, full: bool) -> BinlogCompaction:
+        """Raises every refusal that can be known before anything is written or deleted. ``full``: every copy is read back."""
         backup = read_detailed(catalog, source)
         for collection in backup.collections():
             require_rows(collection.segments(), _label(collection))
             primary_key(collection.schema, _label(collection))
-        return cls(context=context, catalog=catalog, source=source, backup=backup, id=str(uuid.uuid4()))
+        committed = catalog.committed(source)
+        return cls(
+            context=context,
+            catalog=catalog,
+            source=source,
+            committed=committed,
+            backup=backup,
+            found=surveyed(context.backup_storage, context.run, catalog, committed),
+            full=full,
+            id=str(uuid.uuid4()),
+        )
 
     @property
     def milvus_version(self) -> str:
@@ -91,13 +104,19 @@ class BinlogCompaction:
     def run(self, output: str) -> tuple[list[CollectionOutcome], TransferStats]:
         """Writes and commits backup ``output``, whose name is already reserved."""
         context, catalog = self.context, self.catalog
+        files = BackupFiles(context.backup_storage, catalog, context.run, output)
+        files.defer()
         with (
             SegmentSpool() as spool,
+            opened(catalog, self.committed, context.backup_storage.location) as inventory,
+            Pool(context.run.budget.readers, context.run.cancelled, name="mbk-verify") as pool,
             Transfer(
                 source=context.backup_storage,
                 destination=context.backup_storage,
                 run=context.run,
                 limits=context.limits.transfer,
+                records=True,
+                full=self.full,
             ) as transfer,
         ):
             worker = _Worker(
@@ -107,22 +126,31 @@ class BinlogCompaction:
                 destination=catalog.layout(output),
                 transfer=transfer,
                 spool=spool,
-                numbers=count(1 + max(map(_log_id, _logs(self.backup)), default=0)),
+                reading=Reading(
+                    storage=context.backup_storage, run=context.run, inventory=inventory, pool=pool
+                ),
+                found=self.found,
+                numbers=count(1 + max(map(log_id, _logs(self.backup)), default=0)),
             )
             done = [worker.compact(collection) for collection in self.backup.collections()]
-            self._commit(output, [parts for parts, _ in done], spool)
+            transfer.tell_unproven()
+            self._commit(files, [parts for parts, _ in done], spool)
             return [outcome for _, outcome in done], transfer.stats
 
-    def _commit(self, output: str, parts: list[CollectionParts], spool: SegmentSpool) -> None:
+    def _commit(self, files: BackupFiles, parts: list[CollectionParts], spool: SegmentSpool) -> None:
         self.context.run.phase("commit")
         extras = msgspec.structs.replace(
             self.backup.extras,
             id=self.id,
-            name=output,
+            name=files.name,
             size=sum(collection.size for collection, _ in parts),
         )
-        manifest = msgspec.structs.replace(self.catalog.read_manifest(output), finished=now())
-        files = BackupFiles(self.context.backup_storage, self.catalog, self.context.run, output)
+        # The rows, the deletes and their times are the source's, and so is the point at which a restore cuts.
+        manifest = msgspec.structs.replace(
+            self.catalog.read_manifest(files.name),
+            finished=now(),
+            protection=self.catalog.read_manifest(self.source).protection,
+        )
         files.commit(extras, manifest, parts, spool)
 
 
@@ -136,14 +164,18 @@ class _Worker:
     destination: BackupLayout
     transfer: Transfer
     spool: SegmentSpool
+    reading: Reading
+    found: Mapping[int, SegmentPlaces]
     numbers: Iterator[int]
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _folded: Counter[str] = field(default_factory=Counter, init=False)
+    _contents: Contents = field(init=False)
 
     def compact(self, collection: DetailedCollection) -> tuple[CollectionParts, CollectionOutcome]:
         started, label = time.monotonic(), _label(collection)
         run = self.context.run
-        located = scan(self.context.backup_storage, self.source, as_collection(collection), run)
+        located = self.found[collection.collection_id]
+        self._contents = self.reading.of(collection.collection_id, located)
         self._folded.clear()
         run.phase("copy", label)
         objects = self._copy(
@@ -156,7 +188,7 @@ class _Worker:
         collection.size = sum(partition.size for partition in collection.partition_backups)
         collection.id = self.task
         for segment in collection.segments():
-            self.spool.add(segment)
+            self.spool.add(segment, ())
         partitions = [head(partition, PartitionHead) for partition in collection.partition_backups]
         note = f"{self._folded['deletes']} deletes written to {self._folded['segments']} segments"
         outcome = CollectionOutcome(
@@ -176,13 +208,19 @@ class _Worker:
     def _copy(self, segments: list[Segment], located: SegmentPlaces, label: str) -> int:
         def one(segment: Segment) -> int:
             place = located.places.get(segment.segment_id, Place())
+            self._contents.require([(segment.segment_id, place)])
             items = [*self._items(place.insert), *self._items(place.delta)]
             size = sum(item.size for item in items)
             self.context.run.emit(WorkPlanned(collection=label, objects=len(items), size=size))
-            self.transfer.copy(items, collection=label, present={})
             moved = [self._moved(prefix) for prefix in (place.insert, place.delta) if prefix]
-            present = listing.by_key(self.context.backup_storage, self.context.run, *moved)
-            verify(items, present, where=str(self.context.backup_storage.location))
+            arrived = self.transfer.arrive(
+                items,
+                collection=label,
+                present={},
+                listed=lambda: listing.by_key(self.context.backup_storage, self.context.run, *moved),
+            )
+            objects = [item.recorded(self.destination.prefix) for item in arrived]
+            self.spool.add_objects(segment.collection_id, objects)
             return len(items)
 
         with Pool(self.context.run.budget.segments, self.context.run.cancelled, name="mbk-segment") as pool:
@@ -197,7 +235,7 @@ class _Worker:
 
     @property
     def _source(self) -> Source:
-        return Source(self.context.backup_storage, self.context.run)
+        return Source(self.context.backup_storage, self.context.run, self._contents)
 
     # -- folding -------------------------------------------------------------------------------------------------
 
@@ -220,7 +258,8 @@ class _Worker:
     def _fold(
         self, collection: DetailedCollection, segments: list[Segment], l0: list[Place], located: SegmentPlaces
     ) -> None:
-        key = primary_key(collection.schema, _label(collection))
+        label = _label(collection)
+        key = primary_key(collection.schema, label)
         deletes = Deletes(lambda: chain.from_iterable(map(self._source.deletes, l0)))
 
         def one(segment: Segment) -> None:
@@ -229,14 +268,13 @@ class _Worker:
                 # A restore may truncate at the consistency point: a newer delete must not hide older ones of its key.
                 matching = deletes.all_matching(self._source.keys(segment, place, key))
                 if matching.num_rows:
-                    self._write(segment, place, matching)
+                    self._write(segment, place, matching, label)
 
         one(segments[0])  # reads the deletes that the others share
         with Pool(READ, self.context.run.cancelled, name="mbk-fold") as pool:
             pool.run(one, segments[1:])
 
-    def _write(self, segment: Segment, place: Place, matching: Any) -> None:
-        storage, run = self.context.backup_storage, self.context.run
+    def _write(self, segment: Segment, place: Place, matching: Any, label: str) -> None:
         with self._lock:
             log = next(self.numbers)
         data = deltas.encode(
@@ -246,22 +284,12 @@ class _Worker:
             segment=segment.segment_id,
         )
         key = f"{self._delta_prefix(place)}{log}"
-        run.retry.call(f"write {key}", storage.write, key, [data], size=len(data))
-        size = run.retry.call(f"stat {key}", storage.stat, key).size
-        if size != len(data):
-            raise VerificationFailed(
-                "{key} in {location} has {size} bytes after writing {expected}",
-                code="write-size-differs",
-                key=key,
-                size=size,
-                location=storage.location,
-                expected=len(data),
-                hint="another process may be writing there; run again with --force",
-            )
+        made = self.transfer.made(key, data, collection=label).recorded(self.destination.prefix)
         if not segment.deltalogs:
             segment.deltalogs = [FieldBinlog()]
         segment.deltalogs[0].binlogs.append(Binlog(log_path=key, log_size=len(data), log_id=log))
         segment.size += len(data)
+        self.spool.add_objects(segment.collection_id, [made])
         with self._lock:
             self._folded += Counter(deletes=matching.num_rows, segments=1)
 
@@ -298,9 +326,3 @@ def _logs(backup: Detailed) -> Iterator[Binlog]:
         for segment in collection.segments():
             for logs in (*segment.binlogs, *segment.deltalogs):
                 yield from logs.binlogs
-
-
-def _log_id(log: Binlog) -> int:
-    """Old writers recorded only the path (docs/reference/backup-format.md#older-backups)."""
-    name = log.log_path.rpartition("/")[2]
-    return log.log_id or (int(name) if name.isdecimal() else 0)

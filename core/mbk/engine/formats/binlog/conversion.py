@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Flag, auto
 from typing import Protocol
 
+from mbk.engine.formats.binlog.contents import Contents
 from mbk.engine.formats.binlog.places import Place
 from mbk.model.records import CollectionSchema, SegmentHead
 
@@ -30,13 +31,19 @@ class Conversion(Flag):
     APPLY_DELETES = auto()
 
 
+def folding(conversion: Conversion) -> Conversion:
+    """The conversion where L0 segments turned out to be refused."""
+    return (conversion | Conversion.FOLD_L0) & ~Conversion.CUT_L0
+
+
 @dataclass(frozen=True, slots=True)
 class ConversionJob:
     """The segments of one import, to be written below ``insert`` and ``delta`` in Milvus' storage.
 
     Objects go to ``{insert}{segment}/{field}/{log}`` and ``{delta}{segment}/{log}``. ``places`` are the locations of the
     segments in the backup, ``folded`` those of the L0 segments whose deletes apply to them. ``end_ts``: hybrid timestamp,
-    deletes after it are excluded; 0: no limit. ``label``: the target, in events and errors.
+    deletes after it are excluded; 0: no limit. ``label``: the target, in events and errors. ``contents``: through which the
+    objects of the backup are read.
     """
 
     conversion: Conversion
@@ -46,6 +53,7 @@ class ConversionJob:
     folded: tuple[Place, ...]
     insert: str
     delta: str
+    contents: Contents
     end_ts: int = 0
     label: str = ""
 

@@ -80,7 +80,7 @@ class SegmentConverter:
         if place.insert and (folds or applies):
             deletes, gone = self._effective(job, segment, place)
         elif self._to_rewrite(job, place):
-            deletes = newest(_until(table, job.end_ts) for table in self._source.deletes(place))
+            deletes = newest(_until(table, job.end_ts) for table in self._source(job).deletes(place))
         if place.insert and (unpack or gone is not None):
             yield from self._rows(job, segment, place, insert, gone)
         elif place.insert:
@@ -92,10 +92,9 @@ class SegmentConverter:
 
     def _copied(self, job: ConversionJob, source: str, target: str) -> list[CopyItem]:
         """Copies the objects below ``source`` unchanged, server side if the storage can."""
-        items = [
-            CopyItem.of(entry, f"{target}{entry.key.removeprefix(source)}")
-            for entry in self._source.entries(source)
-        ]
+        entries = job.contents.entries(source)
+        job.contents.require_objects(entries)
+        items = [CopyItem.of(entry, f"{target}{entry.key.removeprefix(source)}") for entry in entries]
         self._plan(job, items)
         self.transfer.copy(items, collection=job.label, present={})
         return items
@@ -108,7 +107,7 @@ class SegmentConverter:
         """One binlog a field for each chunk of rows, without the rows that ``gone`` deletes."""
         key = primary_key(job.schema, job.label).field_id
         read = written = 0
-        for chunk in _chunks(self._source.rows(segment, place), self.chunk):
+        for chunk in _chunks(self._source(job).rows(segment, place), self.chunk):
             read += len(chunk[inserts.TIMESTAMP])
             if gone is not None:
                 left = pc.invert(hits(chunk[key], chunk[inserts.TIMESTAMP], gone))
@@ -148,20 +147,22 @@ class SegmentConverter:
     # -- deletes -------------------------------------------------------------------------------------------------
 
     def _effective(self, job: ConversionJob, segment: SegmentHead, place: Place) -> tuple[Any, Any]:
-        """The deletes to write as a delta log of the segment, and those to apply to its rows, or None.
+        """The deletes to write as a delta log of the segment, and those to apply to its rows, or None where imports
+        compare times.
 
         2.2 applies a delete to all rows of its key, and in 2.3 the last one in file order wins (milvus:
         internal/util/importutil/binlog_adapter.go, issue 29162; seen on 2.2.16). So each key is written once, and only if
         it deletes a row; if a key was deleted and inserted again within one segment, the deleted rows are left out.
         """
-        keys, times = self._source.keys_and_times(segment, place, primary_key(job.schema, job.label))
-        local = (_until(table, job.end_ts) for table in self._source.deletes(place))
+        keys, times = self._source(job).keys_and_times(segment, place, primary_key(job.schema, job.label))
+        local = (_until(table, job.end_ts) for table in self._source(job).deletes(place))
         deletes = newest([*local, self._folded(job).matching(keys)], kind=keys.type)
         hit = hits(keys, times, deletes)
         deleted = pc.unique(keys.filter(hit))
         left = keys.filter(pc.invert(hit))
         deletes = deletes.filter(pc.is_in(deletes.column(deltas.PK), value_set=deleted))
-        if pc.any(pc.is_in(left, value_set=deleted)).as_py():
+        applies = Conversion.APPLY_DELETES in job.conversion
+        if applies and pc.any(pc.is_in(left, value_set=deleted)).as_py():
             return deletes.slice(0, 0), deletes
         return deletes, None
 
@@ -181,7 +182,7 @@ class SegmentConverter:
             return True
         if Conversion.PLAIN_DELTAS not in job.conversion:
             return False
-        source = self._source
+        source = self._source(job)
         return not all(deltas.is_plain(source.blob(entry)) for entry in source.entries(place.delta))
 
     def _folded(self, job: ConversionJob) -> Deletes:
@@ -192,7 +193,7 @@ class SegmentConverter:
 
                 def source() -> Iterator[Any]:
                     for place in job.folded:
-                        for table in self._source.deletes(place):
+                        for table in self._source(job).deletes(place):
                             yield _until(table, job.end_ts)
 
                 self._deletes = (key, Deletes(source))
@@ -200,16 +201,14 @@ class SegmentConverter:
 
     # -- storage -------------------------------------------------------------------------------------------------
 
-    @property
-    def _source(self) -> Source:
-        return Source(self.backup, self.run)
+    def _source(self, job: ConversionJob) -> Source:
+        return Source(self.backup, self.run, job.contents)
 
     def _write(self, job: ConversionJob, key: str, data: bytes) -> CopyItem:
         self.run.check_cancelled()
         item = CopyItem(source_key=key, key=key, size=len(data))
         self._plan(job, [item])
-        self.run.retry.call(f"write {key}", self.storage.write, key, [data], size=len(data))
-        self.transfer.converted(key, len(data), collection=job.label)
+        self.transfer.write(key, data, collection=job.label)
         return item
 
     def _plan(self, job: ConversionJob, items: list[CopyItem]) -> None:

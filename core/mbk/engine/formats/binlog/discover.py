@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from mbk.engine.formats.binlog.groups import Logs
 from mbk.engine.formats.binlog.orphans import sort_out
 from mbk.engine.formats.binlog.versions import PACKED, refuse_manifests
 from mbk.engine.runtime.run import Run
@@ -46,11 +47,12 @@ def discover(
     place: BackupLayout,
     collection: int,
     segment: SegmentInfo,
+    stored: Logs,
     run: Run,
     *,
     fields: frozenset[int] = frozenset(),
 ) -> SegmentFiles | None:
-    """Lists a segment's files in Milvus' storage; None for a segment with neither rows nor files.
+    """What a segment consists of, of the objects ``stored`` in Milvus' storage; None if it has neither rows nor files.
 
     ``fields``: ids of the fields that every segment has a column for; packed segments do not name fields.
 
@@ -58,10 +60,7 @@ def discover(
     `SegmentUnclear` if some may not belong to it, `MilvusError` for a layout that the binlog format does not support.
     """
     refuse_manifests([segment], f"segment {segment.id}")
-    root = storage.location.root
-    insert_prefix, delta_prefix = layout.segment_prefixes(root, collection, segment.partition_id, segment.id)
-    inserts = [] if segment.is_l0 else listing.objects(storage, run, insert_prefix)
-    deltas = listing.objects(storage, run, delta_prefix)
+    root, inserts, deltas = storage.location.root, stored.inserts, stored.deltas
     if not (deltas if segment.is_l0 else inserts):
         if not segment.rows and not segment.delta_logs:
             return None

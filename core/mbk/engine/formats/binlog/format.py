@@ -5,21 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence, Set
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from mbk.engine.backup.gc_pause import Lease, pausing
 from mbk.engine.formats.base import BackupFormat, BackupWork, Clusters, Estimate, RestoreWork
-from mbk.engine.formats.binlog.backup import CollectionWorker, segments_now
+from mbk.engine.formats.binlog.backup import CollectionWorker, segments_now, stored_fields
+from mbk.engine.formats.binlog.belongings import belongings
 from mbk.engine.formats.binlog.details import SegmentDetails
 from mbk.engine.formats.binlog.discover import SegmentGone, discover, require_milvus_data
+from mbk.engine.formats.binlog.groups import Group, Logs, grouped, listed
 from mbk.engine.formats.binlog.orphans import SegmentUnclear
 from mbk.engine.formats.binlog.prepared import PreparedRestore, prepare
 from mbk.engine.formats.binlog.sweep import sweep
+from mbk.engine.formats.binlog.verifying import BinlogVerifying
 from mbk.engine.formats.binlog.versions import refuse_manifests
-from mbk.engine.repository.catalog import Catalog
+from mbk.engine.repository.catalog import Catalog, Committed
 from mbk.engine.repository.collections import CollectionBackup, label_of
 from mbk.engine.runtime.context import ClusterContext, Context
 from mbk.engine.runtime.pool import Pool
+from mbk.engine.runtime.run import Run
+from mbk.engine.transfer.items import CopyItem
+from mbk.engine.transfer.load import copying
+from mbk.engine.transfer.pair import Pair
 from mbk.engine.transfer.transfer import Transfer
 from mbk.model.layout import BackupLayout
 from mbk.model.options import CreateOptions, Strategy
@@ -28,7 +36,7 @@ from mbk.model.reports import CheckResult
 from mbk.model.selection import Selection
 from mbk.ports.milvus.server import Milvus
 from mbk.ports.milvus.values import CollectionInfo, Feature, SegmentInfo
-from mbk.ports.storage import Storage
+from mbk.ports.storage import ObjectInfo, Storage
 
 if TYPE_CHECKING:
     from mbk.engine.formats.binlog.compact import BinlogCompaction
@@ -54,13 +62,19 @@ class BinlogFormat:
         """None of its own: copying between the two storages is checked for every format."""
         yield from ()
 
+    def verifying(self) -> BinlogVerifying:
+        return BinlogVerifying()
+
     def require_movable(self, name: str) -> None:
         """Always: its objects do not depend on their location."""
 
-    def compact(self, context: Context, catalog: Catalog, name: str) -> BinlogCompaction:
+    def belongings(self, context: Context, catalog: Catalog, committed: Committed) -> Iterator[ObjectInfo]:
+        return belongings(context.backup_storage, context.run, catalog, committed)
+
+    def compact(self, context: Context, catalog: Catalog, name: str, *, full: bool) -> BinlogCompaction:
         from mbk.engine.formats.binlog.compact import BinlogCompaction
 
-        return BinlogCompaction.of(context, catalog, name)
+        return BinlogCompaction.of(context, catalog, name, full=full)
 
     def standby(
         self, context: ClusterContext, catalog: Catalog, backup: Backup, clusters: Clusters
@@ -89,6 +103,7 @@ class BinlogBackup:
 
     def refuse(self, infos: Sequence[CollectionInfo]) -> None:
         if self._has_data:
+            self.context.limits.transfer.require_workers()
             require_milvus_data(self.context.storage, self.context.milvus, infos, self.context.run)
 
     def estimate(self, info: CollectionInfo) -> Estimate:
@@ -100,20 +115,31 @@ class BinlogBackup:
         segments = [segment for segment in self._segments(info) if segment.partition_id in chosen]
         details = SegmentDetails(self.context.milvus, run)
 
-        def files(segment: SegmentInfo) -> tuple[int, int]:
-            try:
-                segment_files = discover(self.context.storage, place, info.id, segment, run)
-            except (SegmentGone, SegmentUnclear):
-                return 0, 0
-            items = segment_files.items if segment_files is not None else []
-            return len(items), sum(item.size for item in items)
+        storage, fields = self.context.storage, stored_fields(info)
+        pair = Pair(
+            source=storage,
+            destination=self.context.backup_storage,
+            run=run,
+            limits=self.context.limits.transfer,
+        )
 
-        with Pool(self.context.run.budget.segments, run.cancelled, name="mbk-segment") as pool:
-            counted = list(pool.map(files, details.complete(info, segments)))
+        def items(group: Group) -> list[CopyItem]:
+            return [
+                item
+                for part, logs in listed(storage, run, storage.location.root, group)
+                for segment in part.segments
+                for item in _items(storage, place, info.id, segment, logs[segment.id], run)
+            ]
+
+        with Pool(run.budget.segments, run.cancelled, name="mbk-segment") as pool:
+            groups = grouped(info.id, details.complete(info, segments), storage, logs=len(fields))
+            found = chain.from_iterable(pool.map(items, groups))
+            flow = copying(((item.source_key, item.size) for item in found), pair, "storage", "backups")
         return Estimate(
-            objects=sum(objects for objects, _ in counted),
-            size=sum(size for _, size in counted),
+            objects=flow.objects,
+            size=flow.size,
             rows=sum(segment.rows for segment in segments if not segment.is_l0),
+            flow=flow,
         )
 
     def begun(self, infos: Sequence[CollectionInfo], before: Collection[str]) -> tuple[str, ...]:
@@ -130,13 +156,17 @@ class BinlogBackup:
                     destination=context.backup_storage,
                     run=context.run,
                     limits=context.limits.transfer,
+                    records=True,
+                    full=self.options.checksum == "full",
                 )
             )
+            if self._has_data:
+                transfer.prepare()
             segment_pool = stack.enter_context(
                 Pool(self.context.run.budget.segments, context.run.cancelled, name="mbk-segment")
             )
             pause_gc = stack.enter_context(self._gc_pause())
-            work.points.begin(work.infos, work.pool)
+            work.points.begin(work.infos, work.pool, listing=True)
             yield CollectionWorker(
                 context=context,
                 place=work.place,
@@ -151,6 +181,7 @@ class BinlogBackup:
                 left=tuple(sorted(work.before)),
                 resume=work.resume,
             )
+            transfer.tell_unproven()
 
     def sweep(self, place: BackupLayout, done: Sequence[CollectionBackup], unfinished: Set[int]) -> None:
         sweep(self.context.backup_storage, place, done, unfinished, self.context.run)
@@ -166,3 +197,13 @@ class BinlogBackup:
         if not enabled or not self._has_data:
             return nullcontext(lambda _collection: nullcontext())
         return pausing(self.context.milvus, self.context.run, seconds=limits.gc_seconds)
+
+
+def _items(
+    storage: Storage, place: BackupLayout, collection: int, segment: SegmentInfo, stored: Logs, run: Run
+) -> list[CopyItem]:
+    try:
+        files = discover(storage, place, collection, segment, stored, run)
+    except (SegmentGone, SegmentUnclear):
+        return []
+    return [] if files is None else files.items

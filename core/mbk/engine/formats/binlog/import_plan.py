@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from mbk.engine.formats.binlog.conversion import Conversion
@@ -40,6 +40,11 @@ class ImportGroup:
     folded: tuple[Place, ...] = ()
 
     @property
+    def located(self) -> list[tuple[int, Place]]:
+        """Segment id and place, for each."""
+        return [(item.segment_id, place) for item, place in zip(self.segments, self.places, strict=True)]
+
+    @property
     def rows(self) -> int:
         return 0 if self.l0 else sum(segment.num_of_rows for segment in self.segments)
 
@@ -67,12 +72,17 @@ class ImportGroup:
         return f"{named} and {more} more" if more > 0 else named
 
 
+def never(_segment: int) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class GroupLimits:
     """``merge``: one job takes a directory of several segments, so merging small ones saves jobs.
 
     ``rest`` True: every job is sent over REST, None: those that benefit, False: none. ``many_l0``: a job over REST
-    takes several L0 segments. ``conversion``: what must be converted for the target, wherever it occurs.
+    takes several L0 segments. ``conversion``: what must be converted for the target, wherever it occurs. ``may_cut``:
+    whether a segment may hold something newer than the consistency point.
     """
 
     stage_all: bool
@@ -83,6 +93,7 @@ class GroupLimits:
     rest: bool | None = False
     many_l0: bool = False
     conversion: Conversion = Conversion.NONE
+    may_cut: Callable[[int], bool] = never
 
 
 def stages(collection: Collection, found: SegmentPlaces, limits: GroupLimits) -> list[list[ImportGroup]]:
@@ -98,8 +109,8 @@ def stages(collection: Collection, found: SegmentPlaces, limits: GroupLimits) ->
         deletes = [located for located in segments if not located[1].insert]
         folded = tuple(place for _, place in (*deletes, *of_all)) if folding else ()
         data += _data_groups(name, rows, found, limits, folded)
-        partition_l0 += () if folding else _l0_groups(name, deletes, limits)
-    all_l0 = [] if folding else [*_l0_groups("", of_all, limits)]
+        partition_l0 += () if folding else _l0_groups(name, deletes, found, limits)
+    all_l0 = [] if folding else [*_l0_groups("", of_all, found, limits)]
     return [stage for stage in (data, partition_l0, all_l0) if stage]
 
 
@@ -182,9 +193,7 @@ def _conversion(segment: SegmentHead, place: Place, required: Conversion, *, fol
     if folded:
         needed |= Conversion.FOLD_L0
     if place.delta or folded:
-        needed |= Conversion.PLAIN_DELTAS
-    if place.delta:
-        needed |= Conversion.APPLY_DELETES
+        needed |= Conversion.PLAIN_DELTAS | Conversion.APPLY_DELETES
     return needed & required
 
 
@@ -203,7 +212,7 @@ def _divide(
     for parent, group in by_parent.items():
         ids = {str(segment.segment_id) for segment, _ in group}
         delta_parents = {place.delta_parent for _, place in group if place.delta}
-        others = found.siblings[parent] - ids
+        others = found.siblings[parent] - ids or not found.foreign.isdisjoint({parent, *delta_parents})
         if others or len(delta_parents) > 1 or len(group) > limits.max_segments:
             staged += group
         elif limits.merge and limits.rest is False and sum(place.size for _, place in group) < LARGE:
@@ -246,21 +255,26 @@ def _chunks(segments: list[Located], limits: GroupLimits) -> Iterator[list[Locat
 # -- deletes -----------------------------------------------------------------------------------------------------------
 
 
-def _l0_groups(partition: str, segments: list[Located], limits: GroupLimits) -> Iterator[ImportGroup]:
-    kinds: defaultdict[tuple[int, str], list[Located]] = defaultdict(list)
+def _l0_groups(
+    partition: str, segments: list[Located], found: SegmentPlaces, limits: GroupLimits
+) -> Iterator[ImportGroup]:
+    kinds: defaultdict[tuple[int, str, Conversion], list[Located]] = defaultdict(list)
     for segment, place in segments:
-        kinds[segment.storage_version, segment.v_channel if limits.by_channel else ""].append(
-            (segment, place)
-        )
+        channel = segment.v_channel if limits.by_channel else ""
+        wanted = (
+            Conversion.CUT_L0 if limits.may_cut(segment.segment_id) else Conversion.NONE
+        ) | Conversion.PLAIN_DELTAS
+        kinds[segment.storage_version, channel, limits.conversion & wanted].append((segment, place))
     most = limits.max_segments if limits.many_l0 and limits.rest is not False else 1
-    conversion = limits.conversion & (Conversion.CUT_L0 | Conversion.PLAIN_DELTAS)
-    for alike in kinds.values():
+    for (_, _, conversion), alike in kinds.items():
         for start in range(0, len(alike), most):
             some = alike[start : start + most]
             group = _group(
                 partition,
                 some,
-                staged=limits.stage_all or bool(conversion),
+                staged=limits.stage_all
+                or bool(conversion)
+                or any(place.delta in found.foreign for _, place in some),
                 l0=True,
                 rest=limits.rest is True or len(some) > 1,
             )

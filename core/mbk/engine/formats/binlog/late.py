@@ -11,15 +11,28 @@ from typing import TYPE_CHECKING
 from mbk.engine.formats.binlog.conversion import ConversionJob
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer.transfer import Transfer
+from mbk.errors import MissingDependency
 from mbk.ports.storage import Storage
 
 if TYPE_CHECKING:
     from mbk.engine.formats.binlog.converter import SegmentConverter
 
 
-def require_converter() -> None:
-    """`MissingDependency` if a conversion needs something that is not installed. Call it before the first change."""
-    import_module("mbk.engine.formats.binlog.converter")
+def require_converter(*, cut: bool = False) -> None:
+    """`MissingDependency` if a conversion needs something that is not installed. Call it before the first change.
+
+    ``cut``: it is needed only to leave out deletes that are newer than the consistency point.
+    """
+    try:
+        import_module("mbk.engine.formats.binlog.converter")
+    except MissingDependency as error:
+        if not cut:
+            raise
+        raise MissingDependency(
+            "leaving out deletes that are newer than the backup requires pyarrow on this Milvus",
+            code="cut-needs-pyarrow",
+            hint="pip install 'mbk[parquet]', or restore them as well with --no-cut",
+        ) from error
 
 
 @dataclass(slots=True, kw_only=True)

@@ -7,12 +7,24 @@ and built keys in different ways (docs/reference/backup-format.md#older-backups)
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from mbk.engine.formats.binlog.known import (
+    Checklist,
+    Known,
+    Spot,
+    delta_spot,
+    insert_spot,
+    segments_in,
+    spot_of,
+)
+from mbk.engine.formats.differences import Differences
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer import listing
+from mbk.engine.transfer.same import Vouch, vouched
 from mbk.errors import InvalidBackup
 from mbk.model.layout import BackupLayout
+from mbk.model.objects import ObjectRecord
 from mbk.model.records import Collection
 from mbk.ports.storage import ObjectInfo, Storage
 
@@ -38,64 +50,132 @@ class Place:
 
 @dataclass(slots=True)
 class SegmentPlaces:
-    """Segment id -> place, and the entries directly below each directory that may be given to Milvus."""
+    """Segment id -> place, and the entries directly below each directory that may be given to Milvus.
+
+    ``extra``: keys that do not belong to the backup, and ``foreign`` all directories above them: Milvus must not be given
+    such a directory. ``unsure``: segments with an object whose contents nobody vouches for. ``lost``: segments that are
+    not whole -> why; they have no place.
+    """
 
     places: dict[int, Place] = field(default_factory=dict)
     siblings: dict[str, set[str]] = field(default_factory=dict)
+    extra: set[str] = field(default_factory=set)
+    foreign: set[str] = field(default_factory=set)
+    unsure: set[int] = field(default_factory=set)
+    lost: dict[int, str] = field(default_factory=dict)
+    differences: Differences = field(default_factory=Differences)
+
+    def without(self, lost: dict[int, str]) -> SegmentPlaces:
+        """Without these segments, which are not whole."""
+        places = {number: place for number, place in self.places.items() if number not in lost}
+        return replace(self, places=places, lost={**self.lost, **lost})
 
 
-def scan(storage: Storage, layout: BackupLayout, collection: Collection, run: Run) -> SegmentPlaces:
-    """Lists a collection's data as a stream. `InvalidBackup` if a segment that has rows has no objects."""
+def scan(
+    storage: Storage, layout: BackupLayout, collection: Collection, run: Run, known: Known
+) -> SegmentPlaces:
+    """Lists a collection's data as a stream and compares it with what is ``known`` of the whole collection.
+
+    ``collection`` may have fewer partitions: differences are only those of its own segments. `InvalidBackup` if a segment
+    that has rows has no objects and nobody tells which it had.
+    """
     inserts, deltas = layout.collection_prefixes(collection.collection_id)
 
     def read(entries: Iterator[ObjectInfo]) -> SegmentPlaces:
-        result = SegmentPlaces()
+        survey = _Survey(known, frozenset(item.segment_id for item in segments_in(collection)))
         for entry in entries:
-            add = _add_insert if entry.key.startswith(inserts) else _add_delta
-            add(result, entry)
-        return result
+            survey.add(entry, is_insert=entry.key.startswith(inserts))
+        return survey.result()
 
     found = listing.consume(storage, run, read, inserts, deltas)
-    _require(collection, found, storage)
+    if not found.differences.is_damaged:
+        _require(collection, found, storage)
     return found
 
 
-def _add_insert(found: SegmentPlaces, entry: ObjectInfo) -> None:
-    directory, segment = _directory(entry.key, below=2)
-    place = found.places.setdefault(segment, Place())
-    if place.insert not in ("", directory):
-        raise InvalidBackup(
-            "segment {segment} is stored twice: in {first} and {second}",
-            code="segment-duplicated",
-            segment=segment,
-            first=place.insert,
-            second=directory,
-            hint="delete the copy that does not belong to the backup",
-        )
-    place.insert = directory
-    place.objects += 1
-    place.size += entry.size
-    found.siblings.setdefault(place.parent, set()).add(str(segment))
-    # The directory of a group counts as a foreign entry for segments beside it.
-    above, _, group = place.parent.rstrip("/").rpartition("/")
-    found.siblings.setdefault(f"{above}/", set()).add(group)
+@dataclass(slots=True)
+class _Survey:
+    """The listing of one collection, object by object. ``wanted``: the segments whose differences count."""
 
+    known: Known
+    wanted: frozenset[int]
+    found: SegmentPlaces = field(default_factory=SegmentPlaces)
+    checklist: Checklist = field(init=False)
 
-def _add_delta(found: SegmentPlaces, entry: ObjectInfo) -> None:
-    directory, segment = _directory(entry.key, below=1)
-    place = found.places.setdefault(segment, Place())
-    place.delta = directory
-    place.objects += 1
-    place.size += entry.size
+    def __post_init__(self) -> None:
+        self.checklist = self.known.checklist()
 
+    def add(self, entry: ObjectInfo, *, is_insert: bool) -> None:
+        spot = insert_spot(entry.key) if is_insert else delta_spot(entry.key)
+        name = self.known.name(entry.key, spot) if spot else ""
+        record = self.checklist.meet(name) if spot else None
+        if spot is None or (record is None and not self.known.is_free(spot)):
+            self._add_extra(entry.key)
+            return
+        if record is not None:
+            self._compare(record, entry, spot)
+        place = self.found.places.setdefault(spot.segment, Place())
+        place.objects += 1
+        place.size += entry.size
+        if is_insert:
+            self._add_insert(place, spot)
+        else:
+            place.delta = spot.directory
 
-def _directory(key: str, *, below: int) -> tuple[str, int]:
-    """The segment's directory and id: the element that has ``below`` elements below it in an object's key."""
-    parts = key.split("/")
-    try:
-        return "/".join(parts[:-below]) + "/", int(parts[-below - 1])
-    except (ValueError, IndexError):
-        raise unrecognised(key) from None
+    def result(self) -> SegmentPlaces:
+        differences = self.found.differences
+        for name in self.checklist.left():
+            spot = spot_of(name)
+            if spot is not None and spot.segment not in self.known.segments:
+                differences.unlisted.add(name)
+                self.found.lost.setdefault(spot.segment, "the metadata does not list it")
+            elif spot is not None and spot.segment in self.wanted:
+                differences.missing.add(name)
+                self.found.lost.setdefault(spot.segment, f"{name} is missing")
+        return self.found
+
+    def _compare(self, record: ObjectRecord, entry: ObjectInfo, spot: Spot) -> None:
+        differences, lost = self.found.differences, self.found.lost
+        if self.known.recorded and spot.segment not in self.known.segments:
+            differences.unlisted.add(record.key)
+            lost.setdefault(spot.segment, "the metadata does not list it")
+        elif spot.segment not in self.wanted:
+            return
+        # Some old writers list no sizes.
+        elif entry.size != record.size and (record.size or self.known.recorded):
+            differences.resized.add(record.key)
+            lost.setdefault(spot.segment, f"{record.key} has {entry.size} bytes instead of {record.size}")
+        elif self.known.recorded:
+            vouch = vouched(record, entry, here=self.known.here)
+            if vouch is Vouch.CHANGED:
+                differences.rewritten.add(record.key)
+                lost.setdefault(spot.segment, f"{record.key} has other contents")
+            elif vouch is Vouch.UNKNOWN:
+                self.found.unsure.add(spot.segment)
+
+    def _add_insert(self, place: Place, spot: Spot) -> None:
+        if place.insert not in ("", spot.directory):
+            raise InvalidBackup(
+                "segment {segment} is stored twice: in {first} and {second}",
+                code="segment-duplicated",
+                segment=spot.segment,
+                first=place.insert,
+                second=spot.directory,
+                hint="delete the copy that does not belong to the backup",
+            )
+        place.insert = spot.directory
+        siblings = self.found.siblings
+        siblings.setdefault(place.parent, set()).add(str(spot.segment))
+        # The directory of a group counts as a foreign entry for segments beside it.
+        above, _, group = place.parent.rstrip("/").rpartition("/")
+        siblings.setdefault(f"{above}/", set()).add(group)
+
+    def _add_extra(self, key: str) -> None:
+        self.found.differences.extra.add(key)
+        self.found.extra.add(key)
+        above = key
+        while (above := above.rpartition("/")[0]) and f"{above}/" not in self.found.foreign:
+            self.found.foreign.add(f"{above}/")
 
 
 def unrecognised(key: str) -> InvalidBackup:

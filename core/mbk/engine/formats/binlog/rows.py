@@ -10,10 +10,11 @@ from typing import Any
 from mbk.binlog import deltas, inserts, packed
 from mbk.binlog.arrow import pa
 from mbk.binlog.blob import Blob
+from mbk.engine.formats.binlog.contents import Contents
 from mbk.engine.formats.binlog.places import Place, unrecognised
 from mbk.engine.formats.binlog.versions import PACKED
+from mbk.engine.runtime.retry import twice
 from mbk.engine.runtime.run import Run
-from mbk.engine.transfer import listing
 from mbk.errors import InvalidBackup
 from mbk.model.records import CollectionSchema, FieldSchema, SegmentHead
 from mbk.ports.storage import ObjectInfo, Storage
@@ -21,24 +22,26 @@ from mbk.ports.storage import ObjectInfo, Storage
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Reads segments. It has no state: several threads may call it.
+    """Reads segments of one collection; several threads may call it. ``contents`` says which objects belong to the backup,
+    and compares each before its first byte is used.
 
     `InvalidBackup` for objects that are damaged or have changed, and what the storage raises.
     """
 
     storage: Storage
     run: Run
+    contents: Contents
 
     def blob(self, entry: ObjectInfo) -> Blob:
         def fetch(offset: int, length: int) -> bytes:
+            self.contents.require_object(entry)
             self.run.check_cancelled()
 
             def once() -> bytes:
                 with self.storage.read(entry.key, offset=offset, length=length) as chunks:
-                    return b"".join(chunks)
-
-            data = self.run.retry.call(f"read {entry.key}", once)
-            if len(data) != length:
+                    data = b"".join(chunks)
+                if len(data) == length:
+                    return data
                 raise InvalidBackup(
                     "read {present} bytes of {key} instead of {expected}",
                     code="object-changed",
@@ -47,14 +50,13 @@ class Source:
                     expected=length,
                     hint="the object changed meanwhile; run again",
                 )
-            return data
+
+            return self.run.retry.call(f"read {entry.key}", lambda: twice(once))
 
         return Blob(entry.key, entry.size, fetch)
 
     def entries(self, prefix: str) -> list[ObjectInfo]:
-        if not prefix:
-            return []
-        return sorted(listing.objects(self.storage, self.run, prefix), key=lambda entry: _number(entry.key))
+        return sorted(self.contents.entries(prefix), key=lambda entry: _number(entry.key))
 
     def groups(self, place: Place) -> dict[int, list[Blob]]:
         """Field or column group -> its files, in the order in which they were written."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from mbk.engine.formats.binlog.combining import SegmentLogs, arranged
+from mbk.engine.formats.binlog.contents import Contents
 from mbk.engine.formats.binlog.conversion import ConversionJob, Converter
 from mbk.engine.formats.binlog.import_plan import ImportGroup
 from mbk.engine.repository.catalog import delete_below
@@ -17,8 +19,7 @@ from mbk.engine.runtime.run import Run
 from mbk.engine.transfer import listing
 from mbk.engine.transfer.items import CopyItem
 from mbk.engine.transfer.transfer import Transfer
-from mbk.engine.transfer.verify import verify
-from mbk.errors import MbkError, Unsupported, VerificationFailed
+from mbk.errors import DamagedBackup, MbkError, Unsupported, VerificationFailed
 from mbk.model.events import WorkPlanned
 from mbk.model.layout import DELTA_LOG, INSERT_LOG
 from mbk.model.records import CollectionSchema
@@ -28,6 +29,8 @@ from mbk.ports.storage import ObjectInfo, Storage
 
 class Staging:
     """The temporary copies of one collection's restore. One thread may use it at a time.
+
+    ``contents``: what of the backup may be copied, and what it must be. ``combine``: small segments become one.
 
     Raises what the storages raise, `VerificationFailed` for incomplete copies, `Unsupported` if a conversion is needed
     and there is no converter.
@@ -42,9 +45,13 @@ class Staging:
         run: Run,
         name: str,
         target: CollectionName,
+        contents: Contents,
         converter: Converter | None = None,
+        combine: bool = False,
     ) -> None:
         self._backup = backup
+        self._combine = combine
+        self._contents = contents
         self._storage = storage
         self._transfer = transfer
         self._run = run
@@ -99,8 +106,13 @@ class Staging:
         self._run.emit(
             WorkPlanned(collection=self._label, objects=len(items), size=sum(item.size for item in items))
         )
-        self._transfer.copy(items, collection=self._label, present=self._present(group))
-        verify(items, self._present(group), where=str(self._storage.location))
+        copies = self._transfer.arrive(
+            items,
+            collection=self._label,
+            present=self._present(group),
+            listed=lambda: self._present(group),
+        )
+        self._contents.require_copies(copies)
         return {item.key for item in items}
 
     def _convert(self, group: ImportGroup, schema: CollectionSchema, end_ts: int) -> set[str]:
@@ -119,6 +131,7 @@ class Staging:
             folded=group.folded,
             insert=self._insert(group),
             delta=self._delta(group),
+            contents=self._contents,
             end_ts=end_ts,
             label=self._label,
         )
@@ -162,11 +175,37 @@ class Staging:
         return f"{self.prefix}{DELTA_LOG}/{group.key}/"
 
     def _items(self, group: ImportGroup) -> Iterator[CopyItem]:
-        for segment, place in zip(group.segments, group.places, strict=True):
-            for source, target in ((place.insert, self._insert(group)), (place.delta, self._delta(group))):
-                for entry in listing.objects(self._backup, self._run, source) if source else ():
-                    key = f"{target}{segment.segment_id}/{entry.key.removeprefix(source)}"
-                    yield CopyItem.of(entry, key)
+        found = [
+            (number, place, self._contents.entries(place.insert), self._contents.entries(place.delta))
+            for number, place in group.located
+        ]
+        logs = [
+            SegmentLogs(
+                segment=number,
+                logs=tuple(entry.key.removeprefix(place.insert) for entry in inserts),
+                size=place.size,
+                deletes=bool(deletes),
+            )
+            for number, place, inserts, deletes in found
+        ]
+        targets = arranged(logs, combine=self._combine)
+        for (number, place, inserts, deletes), target in zip(found, targets, strict=True):
+            entries = [*inserts, *deletes]
+            if (len(entries), sum(entry.size for entry in entries)) != (place.objects, place.size):
+                raise DamagedBackup(
+                    "the objects of segment {segment} have changed since the backup was compared with its record",
+                    code="segment-changed-meanwhile",
+                    segment=number,
+                    hint="see what writes to {location}, then run again",
+                    location=self._backup.location,
+                )
+            for entry in inserts:
+                key = f"{self._insert(group)}{target[entry.key.removeprefix(place.insert)]}"
+                yield CopyItem.of(entry, key)
+            for entry in deletes:
+                yield CopyItem.of(
+                    entry, f"{self._delta(group)}{number}/{entry.key.removeprefix(place.delta)}"
+                )
 
     def _present(self, group: ImportGroup) -> dict[str, ObjectInfo]:
         return listing.by_key(self._storage, self._run, self._insert(group), self._delta(group))

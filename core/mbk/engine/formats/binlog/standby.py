@@ -18,15 +18,18 @@ from dataclasses import dataclass, field
 from typing import ParamSpec
 
 from mbk.engine.formats.base import Clusters, Estimate
+from mbk.engine.formats.binlog.contents import Reading
 from mbk.engine.formats.binlog.import_plan import GroupLimits, ImportGroup, stages
-from mbk.engine.formats.binlog.places import SegmentPlaces, scan
+from mbk.engine.formats.binlog.inventory import opened, surveyed
+from mbk.engine.formats.binlog.places import SegmentPlaces
 from mbk.engine.formats.binlog.staging import Staging
 from mbk.engine.formats.binlog.standby_checks import database_ids, refuse
-from mbk.engine.repository.catalog import Catalog
+from mbk.engine.repository.catalog import Catalog, Committed
 from mbk.engine.repository.timeline import flush_ticks
 from mbk.engine.restore.journal import JournalFile
 from mbk.engine.runtime.context import ClusterContext
 from mbk.engine.runtime.limits import RestoreLimits
+from mbk.engine.runtime.pool import Pool
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer.transfer import Transfer
 from mbk.errors import AlreadyExists, ImportFailed, VerificationFailed
@@ -64,6 +67,7 @@ class BinlogStandby:
 
     context: ClusterContext
     catalog: Catalog
+    committed: Committed
     backup: Backup
     clusters: Clusters
     found: Mapping[int, SegmentPlaces]
@@ -83,18 +87,14 @@ class BinlogStandby:
         aside = f"{context.storage.location.root}{RESTORE_TEMP}{backup.name}-secondary/"
         journal = JournalFile(context.storage, aside, context.run)
         resumed = journal.load(backup_id=backup.id, target=f"{clusters.source} {clusters.target}")
-        found = {
-            record.collection_id: scan(
-                context.backup_storage, catalog.layout(backup.name), record, context.run
-            )
-            for record in backup.collection_backups
-        }
+        committed = catalog.committed(backup.name)
         made = cls(
             context=context,
+            committed=committed,
             catalog=catalog,
             backup=backup,
             clusters=clusters,
-            found=found,
+            found=surveyed(context.backup_storage, context.run, catalog, committed),
             journal=journal,
             resumed=resumed,
         )
@@ -133,6 +133,8 @@ class BinlogStandby:
         context, backup = self.context, self.backup
         with (
             closing(self.clusters.open(backup.control_channel_name)) as replication,
+            opened(self.catalog, self.committed, context.backup_storage.location) as inventory,
+            Pool(context.run.budget.readers, context.run.cancelled, name="mbk-verify") as pool,
             Transfer(
                 source=context.backup_storage,
                 destination=context.storage,
@@ -140,7 +142,8 @@ class BinlogStandby:
                 limits=context.limits.transfer,
             ) as transfer,
         ):
-            waves = self._stage(backup, transfer)
+            reading = Reading(storage=context.backup_storage, run=context.run, inventory=inventory, pool=pool)
+            waves = self._stage(backup, transfer, reading)
             self.journal.begin(collection_id=0, created=True)
             self._definitions(backup, replication)
             for wave in waves:
@@ -180,8 +183,9 @@ class BinlogStandby:
                     hint="use a new standby cluster",
                 )
 
-    def _stage(self, backup: Backup, transfer: Transfer) -> list[list[_Job]]:
-        """Copies everything to where the standby can read it, before any message is sent. Returns waves of jobs, in order."""
+    def _stage(self, backup: Backup, transfer: Transfer, reading: Reading) -> list[list[_Job]]:
+        """Compares everything with the backup's record, and copies it to where the standby can read it, before any message
+        is sent. Returns waves of jobs, in order."""
         waves: list[list[_Job]] = []
         limits = GroupLimits(
             stage_all=not self.storage.location.readable_by_same_milvus(self.context.backup_storage.location),
@@ -192,6 +196,7 @@ class BinlogStandby:
         )
         for record in backup.collection_backups:
             found = self.found[record.collection_id]
+            contents = reading.of(record.collection_id, found)
             staging = Staging(
                 backup=self.context.backup_storage,
                 storage=self.storage,
@@ -199,11 +204,15 @@ class BinlogStandby:
                 run=self.run,
                 name=backup.name,
                 target=_name(record),
+                contents=contents,
             )
             self._staging[record.collection_id] = staging
             for number, stage in enumerate(stages(record, found, limits)):
-                for group in (group for group in stage if group.staged):
-                    staging.stage(group)
+                for group in stage:
+                    if group.staged:
+                        staging.stage(group)
+                    else:
+                        contents.require(group.located)
                 while len(waves) <= number:
                     waves.append([])
                 waves[number] += _jobs(backup, record, stage, self.limits.max_segments)

@@ -17,15 +17,14 @@ def sweep(
 ) -> None:
     """Deletes copies of segments that Milvus replaced during the backup, and of collections that were dropped.
 
-    Copies of ``unfinished`` collections stay for the run that completes them.
+    Copies of ``unfinished`` collections stay for the run that completes them, and so does what is no copied log.
     """
     kept = {(backup.record.collection_id, segment) for backup in done for segment in backup.segments}
     data = place.data_prefix
 
     def is_stale(entry: ObjectInfo) -> bool:
-        _, collection, *rest = entry.key.removeprefix(data).split("/")
-        segment = rest[-3 if layout.INSERT_LOG in entry.key else -2]
-        return int(collection) not in unfinished and (int(collection), int(segment)) not in kept
+        copied = layout.copied_segment(entry.key.removeprefix(data))
+        return copied is not None and copied[0] not in unfinished and copied not in kept
 
     stale = listing.consume(
         storage, run, lambda entries: [entry.key for entry in entries if is_stale(entry)], data

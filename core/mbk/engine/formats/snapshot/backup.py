@@ -21,21 +21,28 @@ from mbk.engine.formats.snapshot.jobs import (
 )
 from mbk.engine.repository.catalog import Catalog
 from mbk.engine.repository.collections import CollectionBackup, label_of
+from mbk.engine.repository.spool import SegmentSpool
 from mbk.engine.repository.timeline import moment
 from mbk.engine.runtime.context import ClusterContext
 from mbk.engine.runtime.failures import concerns_everything
+from mbk.engine.runtime.pool import Pool
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer import listing
+from mbk.engine.transfer.digests import OWN as XXH128
+from mbk.engine.transfer.digests import sure
+from mbk.engine.transfer.items import recorded
+from mbk.engine.transfer.proof import digest_of
 from mbk.errors import CollectionNotFound, ImportFailed, MbkError
 from mbk.model.events import ObjectCopied, WorkPlanned
 from mbk.model.layout import BackupLayout
 from mbk.model.manifest import NONE, OWN, Protection
+from mbk.model.objects import ObjectRecord
 from mbk.model.records import SnapshotBackup
 from mbk.model.reports import TransferStats
 from mbk.model.selection import CollectionName
 from mbk.ports.milvus.server import Milvus
 from mbk.ports.milvus.values import CollectionInfo, SnapshotState
-from mbk.ports.storage import Storage
+from mbk.ports.storage import ObjectInfo, Storage
 
 #: Prefix of the snapshots' names; the backup's name follows.
 PREFIX = "mbk_"
@@ -43,7 +50,8 @@ PREFIX = "mbk_"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotWorker:
-    """Backs up one collection per call; several threads may call it. ``name`` is the backup's.
+    """Backs up one collection per call; several threads may call it. ``name`` is the backup's. ``full``: every file is read,
+    so that its digest is recorded.
 
     ``left``: collections whose snapshot Milvus did not drop.
     """
@@ -52,8 +60,10 @@ class SnapshotWorker:
     place: BackupLayout
     external: External
     points: ConsistencyPoints
+    spool: SegmentSpool
     task: str
     name: str
+    full: bool = False
     _left: list[str] = field(default_factory=list)
     _counted: list[tuple[int, int]] = field(default_factory=list)
 
@@ -155,10 +165,34 @@ class SnapshotWorker:
         size = sum(entry.size for entry in files)
         backup.record.snapshot_backup = bundle
         backup.record.size = state.size or size
+        self.spool.add_objects(backup.record.collection_id, self._recorded(files))
         self.run.emit(WorkPlanned(collection=label, objects=len(files), size=size))
         for entry in files:
             self.run.emit(ObjectCopied(collection=label, key=entry.key, size=entry.size, how="server"))
         return len(files)
+
+    def _recorded(self, files: Iterable[ObjectInfo]) -> list[ObjectRecord]:
+        """Milvus itself wrote the files: nobody knows digests of their source, so that what is recorded is as they are now."""
+        storage, run = self.context.backup_storage, self.run
+
+        def one(entry: ObjectInfo) -> ObjectRecord:
+            digests = {**sure(entry)}
+            if self.full:
+                digests[XXH128] = digest_of(storage, entry.key, XXH128, run)
+            return recorded(entry, below=self.place.prefix, digests=digests)
+
+        if self.full:
+            with Pool(run.budget.copies, run.cancelled, name="mbk-checksum") as pool:
+                return [*pool.map(one, files)]
+        entries = [one(entry) for entry in files]
+        if not all(entry.digests for entry in entries):
+            run.notice(
+                "snapshots-unread",
+                "{location} tells no digests of the files that Milvus wrote there, so that only their sizes and etags are "
+                "recorded; --checksum full reads them",
+                location=storage.location,
+            )
+        return entries
 
     def _purpose(self, name: str) -> str:
         return f"made by mbk for {self.context.backup_storage.location}/{name}"

@@ -17,8 +17,10 @@ from mbk.engine.formats.base import (
 )
 from mbk.engine.formats.snapshot.backup import SnapshotWorker, sweep
 from mbk.engine.formats.snapshot.jobs import SNAPSHOT, External
+from mbk.engine.formats.snapshot.recorded import require_recorded
 from mbk.engine.formats.snapshot.restore import SnapshotRestorer, require_restorable
-from mbk.engine.repository.catalog import Catalog
+from mbk.engine.formats.snapshot.verifying import SnapshotVerifying
+from mbk.engine.repository.catalog import Catalog, Committed
 from mbk.engine.repository.collections import CollectionBackup, label_of
 from mbk.engine.runtime.context import ClusterContext, Context
 from mbk.engine.runtime.pool import Pool
@@ -31,7 +33,7 @@ from mbk.model.reports import CheckResult, CollectionOutcome
 from mbk.model.selection import CollectionName, Selection
 from mbk.ports.milvus.server import Milvus
 from mbk.ports.milvus.values import CollectionInfo, Feature
-from mbk.ports.storage import Storage
+from mbk.ports.storage import ObjectInfo, Storage
 
 
 class SnapshotFormat:
@@ -63,7 +65,7 @@ class SnapshotFormat:
                 "no-snapshot", "copying binlogs instead of snapshots: {reason}", reason=error.message
             )
             return None
-        return SnapshotBackupRun(context, external, selection)
+        return SnapshotBackupRun(context, external, selection, full=options.checksum == "full")
 
     def restore(self, context: ClusterContext, work: RestoreWork) -> SnapshotRestore:
         require_restorable(context.milvus, work.backup.name, work.tasks, work.options, context.run)
@@ -78,6 +80,7 @@ class SnapshotFormat:
         )
         with Pool(context.run.budget.collections, context.run.cancelled, name="mbk-scan") as pool:
             scanned = dict(pool.map(lambda task: (task.target, restorer.scan(task)), work.tasks))
+        require_recorded(context, work)
         return SnapshotRestore(restorer, scanned)
 
     def checks(self, milvus: Milvus, storage: Storage, backup_storage: Storage) -> Iterator[CheckResult]:
@@ -92,6 +95,9 @@ class SnapshotFormat:
                 optional="backups copy binlogs instead",
             )
 
+    def verifying(self) -> SnapshotVerifying:
+        return SnapshotVerifying()
+
     def require_movable(self, name: str) -> None:
         raise InvalidBackup(
             "backup {backup!r} consists of snapshots, which only work where they were written",
@@ -100,7 +106,11 @@ class SnapshotFormat:
             hint="back up again with --format binlog",
         )
 
-    def compact(self, context: Context, catalog: Catalog, name: str) -> Compaction:
+    def belongings(self, context: Context, catalog: Catalog, committed: Committed) -> Iterator[ObjectInfo]:
+        self.require_movable(committed.stored.layout.name)
+        yield from ()
+
+    def compact(self, context: Context, catalog: Catalog, name: str, *, full: bool) -> Compaction:
         raise UsageError(
             "backup {backup!r} consists of snapshots, which have no L0 segments",
             code="snapshot-without-l0",
@@ -128,6 +138,7 @@ class SnapshotBackupRun:
     context: ClusterContext
     external: External
     selection: Selection
+    full: bool = False
     recorded: str = SNAPSHOT
     by_milvus: bool = True
 
@@ -160,8 +171,10 @@ class SnapshotBackupRun:
             place=work.place,
             external=self.external,
             points=work.points,
+            spool=work.spool,
             task=work.id,
             name=work.name,
+            full=self.full,
         )
         worker.drop_left(sorted({*work.before} - {label_of(info) for info in work.infos}))
         work.points.begin(work.infos, work.pool)

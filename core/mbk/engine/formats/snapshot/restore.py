@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from mbk.engine.formats.snapshot.jobs import External, SnapshotJob, require_bundle
+from mbk.engine.restore.exchange import Exchange
 from mbk.engine.restore.finish import Finish
 from mbk.engine.restore.journal import JournalFile, restore_temp
 from mbk.engine.restore.plan import RestoreTask
@@ -121,20 +122,37 @@ class SnapshotRestorer:
             rows_expected=self.rows.get(str(task.record.collection_id)),
         )
 
-    def restore(self, task: RestoreTask, *, resumed: bool) -> CollectionOutcome:  # noqa: ARG002
+    def restore(self, task: RestoreTask, *, resumed: bool) -> CollectionOutcome:
         started = time.monotonic()
         scanned, journal = self.scanned[task.target], self._journal(task)
         journal.load(backup_id=self.backup_id, target=str(task.target))
-        journal.reset()
         target = Target(self.milvus, self.run, self.options, task, journal)
-        try:
-            self._make(task, target, journal)
-        except TargetKept as kept:
-            raise kept.cause from kept.cause.__cause__
-        except BaseException:
-            journal.forget()
-            raise
-        info = self.milvus.inventory.describe(task.target.database, task.target.collection)
+        exchange = Exchange(self.context, task, journal, self.backup_id)
+        if not resumed:
+            journal.reset()
+            try:
+                self._make(task, target, journal)
+            except TargetKept as kept:
+                raise kept.cause from kept.cause.__cause__
+            except BaseException:
+                journal.forget()
+                raise
+        elif not task.beside:
+            exchange.finish()
+        outcome = self._replace(task, target, exchange) if task.beside else self._completed(task, scanned)
+        return replace(outcome, seconds=time.monotonic() - started)
+
+    def _replace(self, task: RestoreTask, target: Target, exchange: Exchange) -> CollectionOutcome:
+        """Puts the collection in the place of the one that is there, which stays if that fails."""
+        with exchange.undoing(target, exchange.journal.forget):
+            outcome = self._completed(task, self.scanned[task.target])
+            exchange.make()
+        exchange.finish()
+        finish = Finish(self.milvus, self.run, self.options, self.context.pace)
+        return replace(outcome, notes=(*outcome.notes, *finish.add_aliases(replace(task, beside=""))))
+
+    def _completed(self, task: RestoreTask, scanned: CollectionOutcome) -> CollectionOutcome:
+        info = self.milvus.inventory.describe(task.made.database, task.made.collection)
         # The indexes come with the snapshot, requested or not.
         finish = Finish(
             self.milvus,
@@ -146,7 +164,7 @@ class SnapshotRestorer:
         present = finish.live_rows(task)
         if present is not None and scanned.rows_expected not in (None, present):
             notes = (*notes, finish.rows_differ(task, present=present, expected=scanned.rows_expected))
-        return replace(scanned, rows_present=present, notes=notes, seconds=time.monotonic() - started)
+        return replace(scanned, rows_present=present, notes=notes)
 
     def conclude(self, task: RestoreTask) -> None:
         """Call it when the whole restore is done: until then the journal tells a later run whose the target is."""
@@ -159,11 +177,10 @@ class SnapshotRestorer:
 
     def _make(self, task: RestoreTask, target: Target, journal: JournalFile) -> None:
         """Creates the target; drops it again if that fails, as a failed job leaves it behind."""
-        database, name, label = task.target.database, task.target.collection, str(task.target)
+        label = str(task.target)
         self.run.phase("create", label)
-        if self.options.drop_existing and self.milvus.inventory.has_collection(database, name):
-            self.milvus.definitions.drop_collection(database, name)
-        journal.begin(collection_id=0, created=True)
+        target.make_room()
+        journal.begin(collection_id=0, created=True, beside=task.beside)
         uri = self.external.uri(f"{self.place.prefix}{_bundle(task).metadata_path}")
         running: SnapshotJob | None = None
         try:
@@ -178,6 +195,8 @@ class SnapshotRestorer:
             )
             self.run.phase("import", label)
             running.wait()
+            made = self.milvus.inventory.describe(task.made.database, task.made.collection)
+            journal.begin(collection_id=made.id, created=True, beside=task.beside)
         except AlreadyExists:
             raise  # created by another client
         except BaseException as error:
@@ -187,7 +206,7 @@ class SnapshotRestorer:
     def _start(self, task: RestoreTask, uri: str) -> str:
         try:
             return self.milvus.snapshots.restore(
-                task.target.database, task.target.collection, uri=uri, spec=self.external.spec
+                task.made.database, task.made.collection, uri=uri, spec=self.external.spec
             )
         except Unreachable as error:
             # Milvus may have started it all the same: another attempt would find the name taken by this very target.

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pymilvus.grpc_gen.schema_pb2 import FieldSchema
 
+from mbk.engine.formats.binlog.contents import Contents
 from mbk.engine.formats.binlog.conversion import Conversion, ConversionJob
 from mbk.engine.formats.binlog.converter import CHUNK, SegmentConverter
 from mbk.engine.formats.binlog.places import Place
@@ -18,6 +19,7 @@ from mbk.errors import InvalidBackup, UsageError
 from mbk.model.events import Event, ObjectCopied, WorkPlanned
 from mbk.model.records import CollectionSchema, SegmentHead
 from mbk.model.records import FieldSchema as Field
+from mbk.model.reports import TransferStats
 from mbk.testing import MemoryService, MemoryStorage
 from tests.fakes.world import QUICK
 from tests.milvus_double.codec import (
@@ -33,7 +35,7 @@ from tests.milvus_double.codec.deltalog import encode_deletes
 from tests.milvus_double.state import Delete
 from tests.raising import raised
 from tests.unit.binlog.objects import COLUMNS, FIELDS, T0
-from tests.unit.engine.forged import objects
+from tests.unit.engine.forged import as_they_are, objects
 
 COLL, PART, SEG = 460001, 460002, 460101
 INSERT = f"backup/b/binlogs/insert_log/{COLL}/{PART}/{SEG}/{SEG}/"
@@ -51,12 +53,8 @@ class Site:
         self.milvus = MemoryStorage(service, "milvus", root="files/")
         self.events: list[Event] = []
         self.run = Run(self.events.append, policy=QUICK)
-        self.transfer = Transfer(
-            source=self.backup, destination=self.milvus, run=self.run, limits=TransferLimits()
-        )
-        self.converter = SegmentConverter(
-            backup=self.backup, storage=self.milvus, run=self.run, transfer=self.transfer, chunk=chunk
-        )
+        self.chunk = chunk
+        self.stats = TransferStats()
 
     def segment(self, version: int, *, fields: Sequence[FieldSchema] = FIELDS, log: int = 460901) -> None:
         for number, data in encode_columns(version, fields, COLUMNS, LogIds(COLL, PART, SEG)).items():
@@ -78,8 +76,35 @@ class Site:
         place: Place | None = None,
     ) -> dict[str, bytes]:
         """Below ``stage/``, what was written; the converter must have named exactly these keys."""
+        with (
+            as_they_are(self.backup, self.run) as contents,
+            Transfer(
+                source=self.backup, destination=self.milvus, run=self.run, limits=TransferLimits()
+            ) as transfer,
+        ):
+            job = self._job(contents, conversion, version, folded, rows, schema, end_ts, place)
+            converter = SegmentConverter(
+                backup=self.backup, storage=self.milvus, run=self.run, transfer=transfer, chunk=self.chunk
+            )
+            named = set(converter.convert(job))
+            self.stats = transfer.stats
+        written = objects(self.milvus, "stage/")
+        assert {key.removeprefix("stage/") for key in named} == set(written)
+        return written
+
+    def _job(
+        self,
+        contents: Contents,
+        conversion: Conversion,
+        version: int,
+        folded: Sequence[Place],
+        rows: int,
+        schema: CollectionSchema | None,
+        end_ts: int,
+        place: Place | None,
+    ) -> ConversionJob:
         has_delta = bool(objects(self.backup, DELTA))
-        job = ConversionJob(
+        return ConversionJob(
             conversion=conversion,
             schema=schema or schema_of(FIELDS),
             segments=(
@@ -95,13 +120,10 @@ class Site:
             folded=tuple(folded),
             insert="stage/insert_log/",
             delta="stage/delta_log/",
+            contents=contents,
             end_ts=end_ts,
             label="db.coll",
         )
-        named = set(self.converter.convert(job))
-        written = objects(self.milvus, "stage/")
-        assert {key.removeprefix("stage/") for key in named} == set(written)
-        return written
 
 
 def schema_of(fields: Sequence[FieldSchema], *, dynamic: bool = False) -> CollectionSchema:
@@ -179,7 +201,7 @@ def test_what_is_written_and_what_is_copied_are_in_the_runs_figures(site: Site) 
     site.segment(2)
     site.deletes(DELTA, encode_deletes([Delete(0, T0 + 9)], LogIds(COLL, PART, SEG)))
     written = site.convert()
-    stats = site.transfer.stats
+    stats = site.stats
     inserts = {key: data for key, data in written.items() if key.startswith("insert_log/")}
     deltas = {key: data for key, data in written.items() if key.startswith("delta_log/")}
     assert dict(stats.objects) == {"convert": len(inserts), "server": len(deltas)} != {}
@@ -226,7 +248,9 @@ def test_of_a_key_that_was_deleted_and_inserted_again_only_the_new_row_is_left(
     monkeypatch.setitem(COLUMNS, 100, [7, 8, 7])
     site.segment(version)
     deletes = encode_packed_deletes([Delete(7, COLUMNS[TIMESTAMP][2]), Delete(9, T0 + 9)])
-    written = site.convert(version=version, folded=[site.deletes("backup/b/l0/1/", deletes)])
+    written = site.convert(
+        DOWN | Conversion.APPLY_DELETES, version=version, folded=[site.deletes("backup/b/l0/1/", deletes)]
+    )
     assert columns_in(written) == {number: values[1:] for number, values in COLUMNS.items()}
     assert not any(key.startswith("delta_log") for key in written)
 

@@ -9,13 +9,11 @@ from dataclasses import replace
 
 import pytest
 
-from mbk.engine.formats.binlog.discover import SegmentFiles, SegmentGone, discover
-from mbk.engine.runtime.run import Run
+from mbk.engine.formats.binlog.discover import SegmentFiles, SegmentGone
 from mbk.errors import MilvusError, Throttled, WrongStorage
-from mbk.model.layout import BackupLayout
 from mbk.ports.milvus.values import SegmentInfo
 from mbk.testing import MemoryStorage
-from tests.fakes.world import QUICK
+from tests.fakes.segments import discovered
 from tests.raising import raised
 
 SEGMENT = SegmentInfo(30, 20, 5)
@@ -33,7 +31,7 @@ def put(storage: MemoryStorage, *keys: str) -> None:
 
 
 def found(storage: MemoryStorage, segment: SegmentInfo) -> SegmentFiles | None:
-    return discover(storage, BackupLayout("backup/", "nightly"), 10, segment, Run(policy=QUICK))
+    return discovered(storage, segment)
 
 
 def test_all_files_are_listed_and_brought_below_their_group(storage: MemoryStorage) -> None:

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from mbk.binlog.envelope import INSERT, Descriptor, write
-from mbk.engine.formats.binlog.discover import SegmentFiles, discover
+from mbk.engine.formats.binlog.discover import SegmentFiles
 from mbk.engine.formats.binlog.orphans import SegmentUnclear
 from mbk.engine.runtime.run import Run
-from mbk.model.layout import BackupLayout
 from mbk.ports.milvus.values import SegmentInfo
 from mbk.testing import MemoryStorage
+from tests.fakes.segments import discovered
 from tests.fakes.world import QUICK
 from tests.raising import raised
 
@@ -41,7 +41,7 @@ class Bucket:
 
     def found(self, rows: int, **changes: int) -> SegmentFiles:
         segment = replace(SegmentInfo(30, 20, rows), **changes)
-        files = discover(self.storage, BackupLayout("backup/", "nightly"), 10, segment, self.run)
+        files = discovered(self.storage, segment, self.run)
         assert files is not None
         return files
 

@@ -6,11 +6,12 @@ See docs/reference/milvus-protocol.md#snapshots.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+import xxhash
 
 from mbk.engine.formats.snapshot.jobs import External
 from mbk.engine.operations.check import Check
@@ -19,23 +20,26 @@ from mbk.engine.runtime.pace import SnapshotPace
 from mbk.engine.runtime.run import Run
 from mbk.errors import (
     CollectionExists,
+    DamagedBackup,
     ImportFailed,
     Interrupted,
     InvalidBackup,
     MbkError,
     MilvusError,
     PartialFailure,
+    PermissionDenied,
     Unsupported,
     UsageError,
     VerificationFailed,
 )
-from mbk.model.layout import BackupLayout
+from mbk.model.layout import BackupLayout, is_record
 from mbk.model.mapping import parse_mapping
 from mbk.model.options import Strategy
 from mbk.model.records import IndexInfo
 from mbk.model.reports import RunReport
 from mbk.model.selection import Selection
 from mbk.ports.milvus.values import Feature
+from mbk.ports.storage import ObjectInfo
 from mbk.testing import MemoryStorage
 from tests.fakes.milvus import V2_6
 from tests.fakes.snapshots import SPEC, V3_0, ReachableStorage, SnapshotMilvus
@@ -124,7 +128,12 @@ def test_what_milvus_exported_comes_back_with_indexes_and_deletes(world: Snapsho
 def test_the_files_are_those_of_the_classic_tool(world: SnapshotWorld) -> None:
     world.create()
     meta = {key.rpartition("/")[2] for key in world.backed_up if "/meta/" in key}
-    assert meta == {"mbk.json", "backup_meta.json", "collection_meta.json", "full_meta.json"}
+    assert {file for file in meta if not is_record(file)} == {
+        "mbk.json",
+        "backup_meta.json",
+        "collection_meta.json",
+        "full_meta.json",
+    }
     tree = full_meta(world)
     assert tree["format"] == "snapshot"
     docs = next(item for item in tree["collection_backups"] if item["collection_name"] == "docs")
@@ -146,6 +155,37 @@ def test_no_garbage_collection_is_paused_and_no_object_passes_through(world: Sna
     assert own.snapshots == []
     assert {item.boundary for item in own.protection.values()} == {"own"}
     assert all(item.gc_paused and item.at for item in own.protection.values())
+
+
+def recorded(world: SnapshotWorld, name: str) -> dict[str, dict[str, str]]:
+    catalog = world.catalog()
+    record = catalog.open_record(catalog.committed(name))
+    assert record is not None
+    with record:
+        return {entry.key: entry.digests for entry in record.objects()}
+
+
+def test_full_reads_what_milvus_wrote_and_records_its_digests(world: SnapshotWorld) -> None:
+    world.create(checksum="full")
+    found = {f"bundle/{key.partition('/bundle/')[2]}": data for key, data in world.bundle.items()}
+    told = recorded(world, "nightly")
+    assert told.keys() == found.keys()
+    assert all(told[key]["xxh128"] == xxhash.xxh3_128_hexdigest(data) for key, data in found.items())
+    assert "snapshots-unread" not in world.notices
+
+
+class TellsNoDigests(ReachableStorage):
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
+        return (replace(entry, checksums={}) for entry in super().list(prefix, start_after=start_after))
+
+
+def test_files_of_which_nobody_knows_a_digest_are_said_to_be_unread(world: SnapshotWorld) -> None:
+    world.create()
+    assert "snapshots-unread" not in world.notices, "this storage tells digests"
+    world.backup = TellsNoDigests(world.service, "backups", root=world.backup_root)
+    world.create("silent")
+    assert world.notices.count("snapshots-unread") == 1
+    assert not any(recorded(world, "silent").values())
 
 
 def test_credentials_go_to_milvus_only_where_it_has_none_of_its_own(world: SnapshotWorld) -> None:
@@ -357,7 +397,7 @@ def test_a_snapshot_whose_backup_was_deleted_is_dropped_by_the_next_backup_of_th
     world.server.end_jobs()
     world.create("second", only="docs")
     assert world.held_snapshots == ["default.docs"], "the killed run can still be completed"
-    world.catalog().delete("first")
+    world.delete("first")
     world.create("third", only="docs")
     assert world.held_snapshots == []
     assert "snapshot-dropped" in world.notices
@@ -397,9 +437,16 @@ def test_a_new_backup_of_an_old_name_takes_no_old_snapshot(world: SnapshotWorld)
 
 
 def test_a_backup_goes_on_in_the_format_in_which_it_was_begun(world: SnapshotWorld) -> None:
-    world.server.breaks = {"docs"}
+    number = world.server.inventory.describe("other", "logs").id
+
+    def broken(operation: str, key: str) -> None:
+        if operation in ("copy", "write") and f"/{number}/" in key:
+            raise PermissionDenied("not this one")
+
+    world.backup.fault = broken
     with pytest.raises(PartialFailure):
-        world.create(format="binlog", only="docs,gone")
+        world.create(format="binlog")
+    world.backup.fault = lambda _operation, _key: None
     with raised(UsageError, "format-changed", started="binlog"):
         world.create(resume=True, format="snapshot", only="other.*")
     world.create(resume=True, only="other.*")
@@ -525,6 +572,39 @@ def test_a_bundle_that_is_not_whole_is_noticed_before_the_first_change(world: Sn
     refused(world, VerificationFailed, "snapshot-metadata-missing")
 
 
+@pytest.mark.parametrize("verify", ["auto", "listing"])
+def test_a_file_that_was_rewritten_is_noticed_before_the_first_change(
+    verify: str, world: SnapshotWorld
+) -> None:
+    world.create()
+    victim = next(key for key in world.bundle if "insert_log" in key)
+    content = world.backed_up[victim]
+    world.backup.write(victim, [bytes([content[0] ^ 1]) + content[1:]])
+    before = world.server.names
+    with raised(DamagedBackup, "backup-objects-differ", changed=1):
+        world.restore(suffix="_back", verify=verify)
+    assert world.server.names == before
+
+
+def test_contents_reads_the_files_of_snapshots(world: SnapshotWorld) -> None:
+    """The storage still tells the digest that a file had."""
+    world.create()
+    victim = next(key for key in world.bundle if "insert_log" in key)
+    objects = world.backup.bucket.objects
+    found = objects[victim]
+    objects[victim] = replace(found, data=bytes([found.data[0] ^ 1]) + found.data[1:])
+    with raised(DamagedBackup, "object-damaged", key=victim):
+        world.restore(suffix="_back", verify="contents")
+
+
+def test_a_file_that_is_no_part_of_a_snapshot_is_told(world: SnapshotWorld) -> None:
+    world.create()
+    root = next(key for key in world.bundle if key.endswith(".json")).partition("snapshots/")[0]
+    world.backup.write(f"{root}insert_log/stranger", [b"?"])
+    world.restore(suffix="_back")
+    assert ("extra-objects" in world.notices) == (not root.endswith("/bundle/"))
+
+
 def test_an_older_milvus_says_what_it_would_need(world: SnapshotWorld) -> None:
     world.create()
     world.server.features = V2_6
@@ -541,10 +621,7 @@ def test_a_dry_run_tells_files_and_bytes_and_changes_nothing(world: SnapshotWorl
 
 def test_a_record_without_its_snapshot_is_a_damaged_backup(world: SnapshotWorld) -> None:
     world.create()
-    key = "backup/nightly/meta/full_meta.json"
-    tree = full_meta(world)
-    del tree["collection_backups"][0]["snapshot_backup"]
-    world.backup.write(key, [json.dumps(tree).encode()])
+    world.edit(lambda tree: tree["collection_backups"][0].pop("snapshot_backup"))
     refused(world, InvalidBackup, "snapshot-missing")
 
 
