@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from pymilvus.grpc_gen.schema_pb2 import DataType, FieldSchema
 
+from mbk.engine.formats.binlog.contents import Contents
+from mbk.engine.formats.binlog.known import Known
+from mbk.engine.runtime.pool import Pool
+from mbk.engine.runtime.run import Run
 from mbk.testing import MemoryStorage
 from tests.milvus_double.codec import (
     TIMESTAMP,
@@ -47,6 +52,7 @@ class Backup:
     partitions: dict[int, list[Tree]] = field(default_factory=lambda: {P1: [], P2: []})
     l0: list[Tree] = field(default_factory=list)
     next_log: int = 460900
+    root: str = "backup/"
 
     @property
     def fields(self) -> list[FieldSchema]:
@@ -129,10 +135,10 @@ class Backup:
             "rows": {str(COLL): 42},
             "failed": {"db.lost": "why"},
         }
-        meta = f"backup/{self.name}/meta"
+        meta = f"{self.root}{self.name}/meta"
         for file, tree in (
             ("mbk.json", own),
-            ("backup_meta.json", {"name": self.name}),
+            ("backup_meta.json", {"id": "old task", "name": self.name}),
             ("full_meta.json", root),
         ):
             self.storage.write(f"{meta}/{file}", [json.dumps(tree).encode()])
@@ -155,7 +161,7 @@ class Backup:
         partition, segment = record["partition_id"], record["segment_id"]
         group = f"{segment}/" if "group_id" in record else ""
         place = f"{kind}/{COLL}/{partition}/{group}{segment}/{below}{self.next_log}"
-        self.storage.write(f"backup/{self.name}/binlogs/{place}", [data])
+        self.storage.write(f"{self.root}{self.name}/binlogs/{place}", [data])
         record["size"] += len(data)
         return {"log_path": f"files/{place}", "log_size": len(data), "log_id": self.next_log}
 
@@ -219,3 +225,10 @@ def rows_of(backup: Backup, data: dict[str, bytes], record: Tree) -> list[tuple[
     files = {int(parts[-2]): content for parts, content in below(data, "insert_log", record)}
     columns = decode_columns(backup.version, backup.fields, files)
     return list(zip(columns[100], columns[TIMESTAMP], strict=True))
+
+
+@contextmanager
+def as_they_are(storage: MemoryStorage, run: Run) -> Iterator[Contents]:
+    """Every object of the storage, compared with nothing."""
+    with Pool(1, run.cancelled) as pool:
+        yield Contents(storage=storage, run=run, prefix="", pool=pool, load=lambda: Known(prefix=""))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mbk.engine.repository.timeline import timestamp
 from mbk.engine.restore.plan import RestoreTask
 from mbk.engine.restore.schema import target_indexes, target_properties, target_schema
-from mbk.engine.transfer.parts import cut
+from mbk.engine.transfer.ways.cutting import cut
 from mbk.errors import InvalidBackup
 from mbk.model.options import RestoreOptions
 from mbk.model.records import Collection, CollectionSchema, FieldSchema, IndexInfo, KeyValue, as_dict

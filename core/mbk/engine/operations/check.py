@@ -6,16 +6,19 @@ Each check runs on its own: one failure does not hide the results after it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 
 from mbk.engine.formats.known import FORMATS
+from mbk.engine.runtime.executor import Executor
 from mbk.engine.runtime.limits import TransferLimits
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer import listing
-from mbk.engine.transfer.items import CopyItem
+from mbk.engine.transfer.executors.away import Away
+from mbk.engine.transfer.items import STREAM, CopyItem
+from mbk.engine.transfer.pair import Pair
 from mbk.engine.transfer.probe import DATA, Probe, ask
-from mbk.engine.transfer.transfer import STREAM, Transfer
+from mbk.engine.transfer.transfer import Transfer
 from mbk.errors import AccessError, BucketNotFound, MbkError, Unreachable, Unsupported, WrongStorage
 from mbk.model.layout import INSERT_LOG
 from mbk.model.records import DEFAULT_DATABASE
@@ -57,7 +60,14 @@ class Check:
             milvus, backup = self.storage(), self.backup()
             yield ask("copy from milvus storage to backup storage", lambda: self._copy(milvus, backup))
             yield ask("copy from backup storage to milvus storage", lambda: self._copy(backup, milvus))
+            if (executor := self.transfer.executor) is not None:
+                yield ask("workers", lambda: self._workers(milvus, backup, executor))
             yield from self._of_formats(milvus, backup)
+
+    def _workers(self, storage: Storage, backup: Storage, executor: Executor) -> str:
+        with closing(Away(Pair(source=storage, destination=backup, run=self.run), executor)) as workers:
+            workers.reach()
+        return "open both storages"
 
     def _milvus(self) -> Iterator[CheckResult]:
         connected = ask("milvus", lambda: self.milvus().version)
@@ -125,7 +135,7 @@ class Check:
         with origin.removed(self.run), target.removed(self.run):
             origin.write()
             with Transfer(
-                source=source, destination=destination, run=self.run, limits=self.transfer
+                source=source, destination=destination, run=self.run, limits=self.transfer.here
             ) as transfer:
                 transfer.copy(
                     [CopyItem(source_key=origin.key, key=target.copied, size=len(DATA))],

@@ -17,21 +17,33 @@ from msgspec import structs
 
 from mbk.engine.backup.extras import read_rbac, rpc_channel, with_index_extras, with_zone_keys
 from mbk.engine.backup.flush import ConsistencyPoints
-from mbk.engine.backup.inventory import Inventory, notice_new, take_inventory, with_partitions
-from mbk.engine.formats.base import BackupFormat, BackupWork, Format
+from mbk.engine.backup.inventory import (
+    Inventory,
+    notice_new,
+    require_present,
+    take_inventory,
+    with_partitions,
+)
+from mbk.engine.formats.base import BackupFormat, BackupWork, Estimate, Format
 from mbk.engine.formats.known import for_backup
 from mbk.engine.formats.outcomes import Outcomes
+from mbk.engine.operations.resume import as_begun, asked
 from mbk.engine.repository.adopt import Adopted, adopt
 from mbk.engine.repository.catalog import Catalog
 from mbk.engine.repository.collections import CollectionBackup, label_of
 from mbk.engine.repository.commit import BackupFiles, Begun
+from mbk.engine.repository.leftovers import leftovers
 from mbk.engine.repository.spool import SegmentSpool
+from mbk.engine.repository.surroundings import notice_shared_root, require_room
 from mbk.engine.runtime.context import ClusterContext
 from mbk.engine.runtime.failures import concerns_everything
+from mbk.engine.runtime.fenced import writing_backup
 from mbk.engine.runtime.lease import hold
 from mbk.engine.runtime.messages import notice_bucket_missing
 from mbk.engine.runtime.pool import Pool
-from mbk.errors import BucketNotFound, CollectionNotFound, MbkError, PartialFailure, UsageError
+from mbk.engine.transfer.load import together
+from mbk.errors import BucketNotFound, CollectionNotFound, MbkError, NotFound, PartialFailure, UsageError
+from mbk.model.flows import METADATA, Flow, Requests, Side, requests_of
 from mbk.model.manifest import CREATE, Manifest, now
 from mbk.model.options import CreateOptions, Strategy
 from mbk.model.plans import Plan, total
@@ -64,10 +76,13 @@ def plan(context: ClusterContext, name: str, options: CreateOptions) -> CreatePl
     """Raises every obstacle that can be known before anything is written."""
     check_name(name)
     _refuse(context, options)
+    _require_room(context, name)
     context.storage.check()
     try:
         context.backup_storage.check()
     except BucketNotFound as missing:
+        if options.resume:
+            raise
         notice_bucket_missing(context.run, missing)
         return _plan(context, name, options, Begun(False, False, Manifest()))
     return _plan(context, name, options, _files(context, name).begun(resume=options.resume))
@@ -78,9 +93,15 @@ def execute(context: ClusterContext, name: str, options: CreateOptions) -> RunRe
     started = time.monotonic()
     check_name(name)
     _refuse(context, options)
+    _require_room(context, name)
     context.storage.check()
-    context.backup_storage.check(create=True)
-    with hold(context.backup_storage, name, f"backup of {name!r}", context.run, pace=context.pace.lease):
+    context.backup_storage.check(create=not options.resume)
+    storage = context.backup_storage
+    left = leftovers(name)
+    with hold(
+        storage, name, f"backup of {name!r}", context.run, pace=context.pace.lease, aftermath=left
+    ) as fence:
+        context = replace(context, backup_storage=writing_backup(storage, fence, name))
         begun = _files(context, name).begun(resume=options.resume)
         report = _Create(context, _plan(context, name, options, begun), started).run()
     if report.failed:
@@ -99,14 +120,15 @@ def execute(context: ClusterContext, name: str, options: CreateOptions) -> RunRe
 def preview(context: ClusterContext, plan: CreatePlan) -> Plan:
     """The plan with the current numbers of objects, bytes and rows; reads listings, changes nothing."""
 
-    def one(info: CollectionInfo) -> CollectionOutcome:
-        label = label_of(info)
-        return plan.format.estimate(info).planned(label, label)
+    def one(info: CollectionInfo) -> tuple[str, Estimate]:
+        return label_of(info), plan.format.estimate(info)
 
     with Pool(context.run.budget.collections, context.run.cancelled, name="mbk-estimate") as pool:
-        estimates = {outcome.source: outcome for outcome in pool.map(one, plan.infos)}
-    planned = [estimates[label_of(info)] for info in plan.infos]
+        estimates = dict(pool.map(one, plan.infos))
+    labels = [label_of(info) for info in plan.infos]
+    planned = [estimates[label].planned(label, label) for label in labels]
     unknown = any(item.notes for item in planned)
+    flows = together(estimates[label].flow for label in labels)
     return Plan(
         command="create",
         name=plan.name,
@@ -119,7 +141,18 @@ def preview(context: ClusterContext, plan: CreatePlan) -> Plan:
         objects=None if unknown else sum(item.objects for item in planned),
         size=None if unknown else sum(item.size for item in planned),
         rows=total([item.rows_expected for item in planned]),
+        flows=flows,
+        requests=() if unknown else _requests(flows, planned),
         notices=tuple(context.run.notices),
+    )
+
+
+def _requests(flows: tuple[Flow, ...], planned: Sequence[CollectionOutcome]) -> tuple[Requests, ...]:
+    listed: list[tuple[Side, int]] = [("storage", item.objects) for item in planned]
+    return requests_of(
+        flows,
+        listed=[*listed, *(("backups", item.objects) for item in planned)],
+        written=[("backups", METADATA)],
     )
 
 
@@ -132,13 +165,20 @@ def _files(context: ClusterContext, name: str) -> BackupFiles:
 
 
 def _plan(context: ClusterContext, name: str, options: CreateOptions, begun: Begun) -> CreatePlan:
-    selection = _asked_for(options.selection, begun)
+    chosen_now = options.selection
+    options = as_begun(options, begun.manifest, context.run)
+    _refuse(context, options)
+    selection = _asked_for(chosen_now, options.selection, begun)
     kind, chosen = for_backup(context, options, selection, before=_format_before(begun))
     present = _present(_files(context, name).catalog, name) if begun.partial else frozenset[CollectionName]()
-    inventory = take_inventory(context.milvus, selection, context.run).without(present)
+    inventory = take_inventory(
+        context.milvus, selection, context.run, allow_missing=options.allow_missing
+    ).without(present)
     outcomes = Outcomes(context.run)
     infos = _Descriptions(context, options, selection, chosen, outcomes).describe(inventory)
     outcomes.require(infos)
+    if inventory.missing and not (infos or begun.partial):
+        require_present(inventory, context.run, allow_missing=False)
     chosen.refuse(infos)
     return CreatePlan(
         name=name,
@@ -158,6 +198,12 @@ def _plan(context: ClusterContext, name: str, options: CreateOptions, begun: Beg
     )
 
 
+def _require_room(context: ClusterContext, name: str) -> None:
+    backups, milvus = context.backup_storage.location, context.storage.location
+    require_room(name, backups, milvus)
+    notice_shared_root(backups, milvus, context.run)
+
+
 def _refuse(context: ClusterContext, options: CreateOptions) -> None:
     if options.strategy is Strategy.BULK_FLUSH and Feature.FLUSH_ALL not in context.milvus.features:
         raise UsageError(
@@ -174,10 +220,10 @@ def _refuse(context: ClusterContext, options: CreateOptions) -> None:
         )
 
 
-def _asked_for(selection: Selection, begun: Begun) -> Selection:
-    """For a partial backup, only the failed collections unless others are selected."""
-    if begun.partial and selection.everything:
-        return Selection(collections=frozenset(map(CollectionName.parse, begun.manifest.failed)))
+def _asked_for(now: Selection, selection: Selection, begun: Begun) -> Selection:
+    """For a partial backup, what the begun run selected of the failed collections, unless others are selected now."""
+    if begun.partial and now.everything:
+        return selection.only(map(CollectionName.parse, begun.manifest.failed))
     return selection
 
 
@@ -203,14 +249,7 @@ class _Descriptions:
 
     def describe(self, inventory: Inventory) -> list[CollectionInfo]:
         run = self.context.run
-        for name in inventory.missing:
-            error = CollectionNotFound(
-                "collection {name} does not exist",
-                code="collection-missing",
-                name=name,
-                hint="check --filter",
-            )
-            self.outcomes.fail(str(name), error)
+        require_present(inventory, run, allow_missing=self.options.allow_missing)
         with Pool(self.context.run.budget.collections, run.cancelled, name="mbk-describe") as pool:
             described = dict(pool.map(self._described, inventory.names))
         infos = (self._accepted(name, described[name]) for name in inventory.names)
@@ -237,13 +276,17 @@ class _Descriptions:
             self.outcomes.skip(str(name), f"external: {why}")
             return None
         try:
-            info = with_partitions(info, self.selection)
+            info = with_partitions(
+                info, self.selection, self.context.run, allow_missing=self.options.allow_missing
+            )
             if self.options.index_extra and self.context.metastore is not None:
                 info = with_index_extras(self.context.metastore, info, self.context.run)
             if not info.partitions:
                 self.outcomes.skip(str(name), "none of its partitions is selected")
                 return None
             self.format.accept(info)
+        except NotFound:
+            raise  # a name that does not exist: nothing is written yet, and a later run would fail again
         except MbkError as error:
             if self.options.fail_fast or concerns_everything(error):
                 raise
@@ -275,6 +318,8 @@ class _Create:
             manifest = structs.replace(before.manifest, snapshots=[*labels])
             if not plan.begun.partial or plan.format.by_milvus:
                 files.take_name(manifest, resume=options.resume)
+            if not (plan.begun.partial or plan.format.by_milvus):
+                files.defer()
             points = ConsistencyPoints(self.context.milvus, run, options.strategy)
             copied, left, stats = self._copied(files, spool, points, before, outcomes)
             outcomes.require(copied)
@@ -309,6 +354,7 @@ class _Create:
             command=CREATE,
             format=plan.format.recorded,
             snapshots=plan.begun.manifest.snapshots,
+            asked=asked(plan.options),
         )
 
     def _copied(
@@ -379,7 +425,7 @@ class _Create:
             [(item.record, item.partitions) for item in done],
             spool,
             level_files=plan.kind.level_files,
-            failed_before=before.manifest.failed,
+            before=before.manifest if before.collections else None,
         )
 
 

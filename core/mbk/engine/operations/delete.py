@@ -5,53 +5,70 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mbk.engine.repository.catalog import Catalog
+from mbk.engine.repository.removal import Found, Remover, some
 from mbk.engine.runtime.context import Context
+from mbk.engine.runtime.fenced import writing_backup
 from mbk.engine.runtime.lease import hold
-from mbk.engine.transfer import listing
 from mbk.model.options import DeleteOptions
 from mbk.model.plans import Plan
 from mbk.model.reports import DeletionReport
+from mbk.ports.storage import Storage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeletePlan:
-    """``objects`` and ``size`` (bytes) cover everything below the backup's prefix."""
+    """``found``: what belongs to the backup, and what else lies below its prefix and stays."""
 
     name: str
     prefix: str
-    objects: int
-    size: int
+    found: Found
 
 
-def plan(context: Context, name: str, options: DeleteOptions) -> DeletePlan:  # noqa: ARG001 - there are none yet
+def plan(context: Context, name: str, options: DeleteOptions) -> DeletePlan:
     """`BackupNotFound` if there is no backup of this name."""
-    context.backup_storage.check()
-    catalog = Catalog(context.backup_storage, context.run)
-    stored = catalog.require(name)
-    objects, size = 0, 0
-    for entry in listing.objects(context.backup_storage, context.run, stored.layout.prefix):
-        objects, size = objects + 1, size + entry.size
-    return DeletePlan(name=name, prefix=stored.layout.prefix, objects=objects, size=size)
+    prefix = _prefix(context, name)
+    return DeletePlan(
+        name=name, prefix=prefix, found=_remover(context, context.backup_storage, options).look(name)
+    )
 
 
 def preview(context: Context, plan: DeletePlan) -> Plan:
-    here = context.backup_storage.location
+    here, found = context.backup_storage.location, plan.found
+    stay = f"{found.strangers} objects stay, they do not belong to it: {some(found.others, found.strangers)}"
     return Plan(
         command="delete",
         name=plan.name,
         location=f"{here}/{plan.name}",
-        objects=plan.objects,
-        size=plan.size,
-        removes=(f"{plan.objects} objects below {plan.prefix}",),
-        notices=tuple(context.run.notices),
+        objects=found.objects,
+        size=found.size,
+        removes=(f"{found.objects} objects below {plan.prefix}",),
+        notices=(*context.run.notices, *([stay] if found.strangers else [])),
     )
 
 
-def execute(context: Context, name: str, options: DeleteOptions) -> DeletionReport:  # noqa: ARG001 - there are none yet
-    """Deletes the backup. `BackupNotFound` if there is none."""
+def execute(context: Context, name: str, options: DeleteOptions) -> DeletionReport:
+    """Deletes the backup. `BackupNotFound` if there is none, `DeleteFailed` if something of it is still there."""
+    _prefix(context, name)
+    what, storage = f"deletion of backup {name!r}", context.backup_storage
+    with hold(storage, name, what, context.run, pace=context.pace.lease, deletes=True) as fence:
+        storage = writing_backup(storage, fence, name)
+        removed = _remover(context, storage, options).remove(name)
+    return DeletionReport(name, removed.objects, removed.versions, removed.strangers)
+
+
+def _prefix(context: Context, name: str) -> str:
+    """Refuses an invalid name."""
     context.backup_storage.check()
-    catalog = Catalog(context.backup_storage, context.run)
-    catalog.layout(name)  # refuses an invalid name
-    what = f"deletion of backup {name!r}"
-    with hold(context.backup_storage, name, what, context.run, pace=context.pace.lease):
-        return DeletionReport(name, catalog.delete(name))
+    return Catalog(context.backup_storage, context.run).layout(name).prefix
+
+
+def _remover(context: Context, storage: Storage, options: DeleteOptions) -> Remover:
+    catalog = Catalog(storage, context.run)
+    return Remover(
+        storage,
+        catalog,
+        context.run,
+        milvus=context.milvus_place,
+        remnants=options.remnants,
+        versions=options.versions,
+    )

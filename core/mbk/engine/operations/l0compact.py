@@ -7,14 +7,18 @@ leaves an incomplete backup, which `delete` removes and ``--force`` replaces.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
 from mbk.engine.formats.base import Compaction
 from mbk.engine.formats.known import of_backup, require_compaction
 from mbk.engine.repository.catalog import Catalog, backup_exists
+from mbk.engine.repository.leftovers import leftovers
+from mbk.engine.repository.removal import Remover
+from mbk.engine.repository.surroundings import require_room
 from mbk.engine.runtime.context import Context
+from mbk.engine.runtime.fenced import writing_backup
 from mbk.engine.runtime.lease import hold
 from mbk.errors import UsageError
 from mbk.model.manifest import L0COMPACT, now
@@ -37,7 +41,7 @@ def plan(context: Context, name: str, options: L0CompactOptions) -> L0CompactPla
     """Raises every obstacle. With ``force`` an existing backup of the new name is deleted."""
     output = options.output or compacted_name(name)
     _refuse(context, name, output)
-    return _plan(context, name, output, force=options.force)
+    return _plan(context, name, output, options)
 
 
 def preview(context: Context, plan: L0CompactPlan) -> Plan:
@@ -63,8 +67,10 @@ def execute(context: Context, name: str, options: L0CompactOptions) -> RunReport
     started, source, output = time.monotonic(), name, options.output or compacted_name(name)
     _refuse(context, source, output)
     what = f"l0compact of {source!r} into {output!r}"
-    with hold(context.backup_storage, output, what, context.run, pace=context.pace.lease):
-        made = _plan(context, source, output, force=options.force)
+    storage, left = context.backup_storage, leftovers(output)
+    with hold(storage, output, what, context.run, pace=context.pace.lease, aftermath=left) as fence:
+        context = replace(context, backup_storage=writing_backup(storage, fence, output))
+        made = _plan(context, source, output, options)
         _take_name(context, made)
         outcomes, stats = made.compaction.run(output)
     return RunReport(
@@ -90,15 +96,20 @@ def _refuse(context: Context, source: str, output: str) -> None:
             backup=source,
             hint="choose another name with -o",
         )
+    require_room(output, context.backup_storage.location, context.milvus_place)
     context.backup_storage.check()
+    context.limits.transfer.require_workers()
 
 
-def _plan(context: Context, source: str, output: str, *, force: bool) -> L0CompactPlan:
+def _plan(context: Context, source: str, output: str, options: L0CompactOptions) -> L0CompactPlan:
     catalog = Catalog(context.backup_storage, context.run)
     backup = catalog.read(source)
-    compaction = of_backup(backup.format, source).compact(context, catalog, source)
-    taken = catalog.is_taken(output)
-    if taken and not force:
+    full = options.checksum == "full"
+    compaction = of_backup(backup.format, source).compact(context, catalog, source, full=full)
+    taken = catalog.find(output).is_backup
+    if not taken:
+        catalog.require_free(output)
+    elif not options.force:
         raise backup_exists(
             output,
             context.backup_storage.location,
@@ -110,14 +121,16 @@ def _plan(context: Context, source: str, output: str, *, force: bool) -> L0Compa
 def _take_name(context: Context, plan: L0CompactPlan) -> None:
     catalog = Catalog(context.backup_storage, context.run)
     if plan.replaces:
-        catalog.delete(plan.output)
+        remover = Remover(context.backup_storage, catalog, context.run, milvus=context.milvus_place)
+        remover.remove(plan.output)
+        catalog.require_free(plan.output)
+    catalog.clean(catalog.layout(plan.output).prefix)
     manifest = msgspec.structs.replace(
-        catalog.read_manifest(plan.source),
+        catalog.read_manifest(plan.source).begun(),
         tool=context.tool,
         id=plan.compaction.id,
         name=plan.output,
         started=now(),
-        finished="",
         command=L0COMPACT,
         source=plan.source,
     )

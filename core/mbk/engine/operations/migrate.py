@@ -59,9 +59,10 @@ def plan(context: CloudContext, name: str, options: MigrateOptions) -> MigratePl
     run, cluster = context.run, options.cluster
     catalog = Catalog(context.backup_storage, run)
     context.backup_storage.check()
-    backup = catalog.read(name)
+    committed = catalog.committed(name)
+    backup = committed.backup
     of_backup(backup.format, name).require_movable(name)
-    if failed := catalog.read_manifest(name).failed:
+    if failed := committed.manifest.failed:
         run.notice(
             "partial",
             "backup {backup!r} is partial, without {collections}",
@@ -166,7 +167,8 @@ class _Migrate:
                 source=context.backup_storage,
                 destination=storage,
                 run=context.run,
-                limits=context.limits.transfer,
+                # The volume's credentials are of the hour, and only this process can renew them.
+                limits=context.limits.transfer.here,
             ) as transfer,
         ):
             transfer.copy(self._copies(batch, volume), collection="", present=present)

@@ -9,43 +9,53 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from mbk.engine.formats.base import Format, RestoreFormat, RestoreWork, RestoreWorker
 from mbk.engine.formats.known import of_backup
-from mbk.engine.repository.catalog import Catalog
-from mbk.engine.restore.checks import TargetChecks
+from mbk.engine.repository.catalog import Catalog, Committed, delete_below
+from mbk.engine.restore.added import AddedBackups
+from mbk.engine.restore.checks import TargetChecks, require_sendable, with_collections
+from mbk.engine.restore.ending import Ending
+from mbk.engine.restore.journal import restore_temp
 from mbk.engine.restore.plan import RestorePlan as Tasks
 from mbk.engine.restore.plan import RestoreTask, make_plan
 from mbk.engine.restore.setup import RestoreSetup
+from mbk.engine.restore.standing import Standing
+from mbk.engine.runtime.claims import Aftermath, hold_targets
 from mbk.engine.runtime.context import ClusterContext
 from mbk.engine.runtime.failures import concerns_everything
-from mbk.engine.runtime.lease import hold_targets
+from mbk.engine.runtime.fenced import restoring
 from mbk.engine.runtime.messages import notice_unmatched
 from mbk.engine.runtime.pool import Pool
-from mbk.errors import MbkError, PartialFailure, UsageError
+from mbk.engine.runtime.run import Run
+from mbk.engine.transfer.load import together
+from mbk.errors import InvalidBackup, MbkError, PartialFailure, RowsWrong, UsageError, VerificationFailed
 from mbk.model.events import CollectionFinished
+from mbk.model.flows import Flow, Requests, Side, requests_of
 from mbk.model.options import RestoreOptions
 from mbk.model.plans import Plan, total
 from mbk.model.records import Backup
 from mbk.model.reports import CollectionOutcome, RunReport
 from mbk.model.selection import CollectionName
 from mbk.model.states import CollectionState
+from mbk.ports.storage import Storage
+
+_AGAIN = "the others are done; run again with --filter for these"
+_LASTING = "the others are done; the report says what these need, the same restore would fail again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestorePlan:
-    """``begun``: targets of an earlier run of this restore, True if it can be resumed; ``replaced``: existing collections
-    to drop and restore."""
+    """``standings``: how each target stands, and whether an earlier run of this restore began with it."""
 
     name: str
     options: RestoreOptions
     backup: Backup
     kind: Format
     tasks: Tasks
-    begun: Mapping[CollectionName, bool]
-    replaced: tuple[CollectionName, ...]
+    standings: Mapping[CollectionName, Standing]
     format: RestoreFormat
 
 
@@ -56,10 +66,12 @@ def plan(context: ClusterContext, name: str, options: RestoreOptions) -> Restore
 
 def preview(context: ClusterContext, plan: RestorePlan) -> Plan:
     """The plan with its objects, bytes and rows."""
+    estimates = [plan.format.estimate(task.target) for task in plan.tasks.tasks]
     planned = [
-        plan.format.estimate(task.target).planned(str(task.source), str(task.target))
-        for task in plan.tasks.tasks
+        estimate.planned(str(task.source), str(task.target))
+        for estimate, task in zip(estimates, plan.tasks.tasks, strict=True)
     ]
+    flows = together(estimate.flow for estimate in estimates)
     return Plan(
         command="restore",
         name=plan.name,
@@ -68,14 +80,26 @@ def preview(context: ClusterContext, plan: RestorePlan) -> Plan:
         target=f"Milvus {context.milvus.version}",
         format=plan.kind.name,
         milvus_version=context.milvus.version,
-        resumes=any(plan.begun.values()),
+        resumes=any(standing.resumable for standing in plan.standings.values()),
         collections=tuple(planned),
         objects=sum(item.objects for item in planned),
         size=sum(item.size for item in planned),
         rows=total([item.rows_expected for item in planned]),
-        removes=tuple(f"collection {name}" for name in plan.replaced),
+        flows=flows,
+        requests=_requests(flows, planned),
+        removes=tuple(
+            f"collection {name}" for name, standing in sorted(plan.standings.items()) if standing.replaced
+        ),
         notices=tuple(context.run.notices),
     )
+
+
+def _requests(flows: tuple[Flow, ...], planned: Sequence[CollectionOutcome]) -> tuple[Requests, ...]:
+    """What is staged is listed in the backup, and again where it arrived."""
+    listed: list[tuple[Side, int]] = [("backups", item.objects) for item in planned]
+    if flows:
+        listed += [("storage", item.objects) for item in planned]
+    return requests_of(flows, listed=listed)
 
 
 def execute(context: ClusterContext, name: str, options: RestoreOptions) -> RunReport:
@@ -84,8 +108,28 @@ def execute(context: ClusterContext, name: str, options: RestoreOptions) -> RunR
     chosen = _chosen(context, name, options)
     targets = [str(task.target) for task in chosen.tasks.tasks]
     what = f"restore of {name!r}"
-    with hold_targets(context.storage, targets, what, context.run, pace=context.pace.lease):
-        return _Restore(context, _plan(context, chosen), started).run()
+    left, pace = _leftovers(context, chosen), context.pace.lease
+    with hold_targets(context.storage, targets, what, context.run, pace=pace, aftermath=left) as fence:
+        context = restoring(context, fence)
+        ending = Ending(context, name, chosen.committed.backup.id, chosen.tasks.tasks)
+        ending.give_back()
+        restore = _Restore(context, _plan(context, chosen), ending, started)
+        report = restore.run()
+    ending.forget()
+    return restore.ended(report)
+
+
+def _leftovers(context: ClusterContext, chosen: _Chosen) -> Aftermath | None:
+    """What a run that stood still left beside what another one restored in its place."""
+
+    def remove(storage: Storage, run: Run) -> None:
+        tasks = chosen.tasks.tasks
+        ending = Ending(context, chosen.name, chosen.committed.backup.id, tasks).prefix
+        for prefix in (ending, *(restore_temp(storage, chosen.name, task.target) for task in tasks)):
+            delete_below(storage, prefix, run)
+            storage.clean(prefix)
+
+    return None if context.limits.restore.keep_temp else remove
 
 
 # -- planning ----------------------------------------------------------------------------------------------------------
@@ -96,7 +140,7 @@ class _Chosen:
     name: str
     options: RestoreOptions
     catalog: Catalog
-    backup: Backup
+    committed: Committed
     tasks: Tasks
 
 
@@ -104,7 +148,8 @@ def _chosen(context: ClusterContext, name: str, options: RestoreOptions) -> _Cho
     """Which collections become which targets; only checks that Milvus and its storage are reachable."""
     catalog = Catalog(context.backup_storage, context.run)
     context.backup_storage.check()
-    backup = catalog.read(name)
+    committed = catalog.committed(name, salvage=options.salvage)
+    backup = committed.backup
     tasks = make_plan(backup, options)
     for item in tasks.unmatched:
         notice_unmatched(context.run, "filter", item)
@@ -118,11 +163,13 @@ def _chosen(context: ClusterContext, name: str, options: RestoreOptions) -> _Cho
             hint="leave out --rbac",
         )
     context.storage.check()
-    return _Chosen(name=name, options=options, catalog=catalog, backup=backup, tasks=tasks)
+    tasks = with_collections(context, tasks, options)
+    return _Chosen(name=name, options=options, catalog=catalog, committed=committed, tasks=tasks)
 
 
 def _plan(context: ClusterContext, chosen: _Chosen) -> RestorePlan:
-    backup, tasks = chosen.backup, chosen.tasks
+    backup, tasks = chosen.committed.backup, chosen.tasks
+    require_sendable(context.milvus, chosen.name, tasks.tasks, chosen.options)
     checks = TargetChecks(
         context=context,
         name=chosen.name,
@@ -130,14 +177,19 @@ def _plan(context: ClusterContext, chosen: _Chosen) -> RestorePlan:
         tasks=tasks.tasks,
         options=chosen.options,
     )
-    begun = checks.begun()
+    standings = checks.standings()
+    tasks = replace(
+        tasks, tasks=tuple(replace(task, beside=standings[task.target].beside) for task in tasks.tasks)
+    )
     work = RestoreWork(
         name=chosen.name,
-        backup=backup,
+        catalog=chosen.catalog,
+        committed=chosen.committed,
         place=chosen.catalog.layout(chosen.name),
         tasks=tasks.tasks,
         options=chosen.options,
-        rows=chosen.catalog.read_manifest(chosen.name).rows,
+        rows=chosen.committed.manifest.rows,
+        protection=chosen.committed.manifest.protection,
     )
     kind = of_backup(backup.format, chosen.name)
     return RestorePlan(
@@ -146,8 +198,7 @@ def _plan(context: ClusterContext, chosen: _Chosen) -> RestorePlan:
         backup=backup,
         kind=kind,
         tasks=tasks,
-        begun=begun,
-        replaced=tuple(checks.replaced(begun)),
+        standings=standings,
         format=kind.restore(context, work),
     )
 
@@ -161,6 +212,7 @@ class _Restore:
 
     context: ClusterContext
     plan: RestorePlan
+    ending: Ending
     started: float
     _errors: dict[str, MbkError] = field(default_factory=dict, init=False)
 
@@ -171,10 +223,10 @@ class _Restore:
             run.phase("waiting", str(task.target))
         with plan.format.work() as worker:
             setup.create_databases()
-            resumed = setup.resume(plan.begun)
+            resumed = setup.resume(plan.standings)
             outcomes = self._collections(worker, resumed)
             stats = worker.stats
-        report = RunReport(
+        return RunReport(
             command="restore",
             name=plan.name,
             id=str(uuid.uuid4()),
@@ -185,7 +237,6 @@ class _Restore:
             transfer=stats,
             notices=tuple(run.notices),
         )
-        return self._ended(report)
 
     def _collections(self, worker: RestoreWorker, resumed: set[CollectionName]) -> list[CollectionOutcome]:
         """All collections, then users and roles, as grants may name collections; the journals are deleted last."""
@@ -198,9 +249,11 @@ class _Restore:
         with Pool(workers, self.context.run.cancelled, name="mbk-restore") as pool:
             outcomes = {outcome.target: outcome for outcome in pool.map(one, tasks)}
         self._rbac()
-        for task in tasks:
-            if outcomes[str(task.target)].outcome == CollectionState.DONE:
-                worker.conclude(task)
+        done = [task for task in tasks if outcomes[str(task.target)].outcome != CollectionState.FAILED]
+        self._note_added(done)
+        self.ending.note(done)
+        for task in done:
+            worker.conclude(task)
         return [outcomes[str(task.target)] for task in tasks]
 
     def _collection(self, worker: RestoreWorker, task: RestoreTask, *, resumed: bool) -> CollectionOutcome:
@@ -213,8 +266,23 @@ class _Restore:
             self._errors[label] = error
             run.emit(CollectionFinished(collection=label, outcome=CollectionState.FAILED, error=str(error)))
             return CollectionOutcome(str(task.source), label, CollectionState.FAILED, error=str(error))
-        run.emit(CollectionFinished(collection=label, outcome=CollectionState.DONE))
+        if outcome.outcome == CollectionState.WRONG:
+            wrong = _wrong_rows(outcome)
+            outcome = replace(outcome, error=str(wrong))
+            if self.plan.options.fail_fast:
+                raise wrong
+            self._errors[label] = wrong
+        run.emit(CollectionFinished(collection=label, outcome=outcome.outcome, error=outcome.error))
         return outcome
+
+    def _note_added(self, done: Sequence[RestoreTask]) -> None:
+        """So that nobody adds the same rows twice without knowing."""
+        if not self.plan.options.skip_create or self.plan.options.meta_only:
+            return
+        added = AddedBackups(self.context, self.plan.backup.id)
+        for task in done:
+            partitions = {part.partition_name for part in task.record.partition_backups}
+            added.note(task.target, self.plan.standings[task.target].present, partitions)
 
     def _rbac(self) -> None:
         recorded = self.plan.backup.rbac_meta
@@ -224,9 +292,11 @@ class _Restore:
         for note in self.context.milvus.access.restore(recorded):
             self.context.run.notice("rbac", note)
 
-    def _ended(self, report: RunReport) -> RunReport:
+    def ended(self, report: RunReport) -> RunReport:
         if report.failed:
             if len(report.failed) == len(report.collections):
+                if any(item.outcome == CollectionState.WRONG for item in report.failed):
+                    raise _all_wrong(report)
                 raise self._errors[report.failed[0].target]
             raise PartialFailure(
                 "{failed} of {total} collections of backup {backup!r} were not restored",
@@ -235,6 +305,42 @@ class _Restore:
                 total=len(report.collections),
                 backup=report.name,
                 report=report,
-                hint="the others are done; run again with --filter for these",
+                hint=_LASTING if self._any_lasting() else _AGAIN,
+            )
+        if report.salvaged:
+            raise PartialFailure(
+                "{salvaged} of {total} collections of backup {backup!r} are not restored whole",
+                code="collections-not-whole",
+                salvaged=len(report.salvaged),
+                total=len(report.collections),
+                backup=report.name,
+                report=report,
+                hint="the report lists what is lost",
             )
         return report
+
+    def _any_lasting(self) -> bool:
+        """Whether the same restore would fail again: what is damaged stays so."""
+        return any(isinstance(error, (VerificationFailed, InvalidBackup)) for error in self._errors.values())
+
+
+def _all_wrong(report: RunReport) -> RowsWrong:
+    return RowsWrong(
+        "none of {total} collections of backup {backup!r} has the rows that it must have",
+        code="collections-wrong",
+        total=len(report.collections),
+        backup=report.name,
+        report=report,
+        hint="the report says what is wrong with each; drop them and restore another backup",
+    )
+
+
+def _wrong_rows(outcome: CollectionOutcome) -> VerificationFailed:
+    return VerificationFailed(
+        "{collection} has {present} rows after the restore; by the backup's own binlogs it must have {expected}",
+        code="restored-rows-wrong",
+        collection=outcome.target,
+        present=outcome.rows_present,
+        expected=outcome.rows_expected,
+        hint="drop the collection and restore it into another Milvus, or restore another backup",
+    )

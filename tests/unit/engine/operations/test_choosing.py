@@ -8,12 +8,11 @@ import pytest
 
 from mbk.engine.backup.inventory import take_inventory, with_partitions
 from mbk.engine.restore.plan import RestoreTask, make_plan
-from mbk.errors import CollectionNotFound, InvalidName, MbkError, NotFound, PartialFailure, UsageError
+from mbk.errors import CollectionNotFound, InvalidName, MbkError, NotFound, UsageError
 from mbk.model.events import Notice
 from mbk.model.mapping import parse_mapping
 from mbk.model.options import RestoreOptions
 from mbk.model.records import Backup, Collection, CollectionSchema, Database, FieldSchema, KeyValue, Partition
-from mbk.model.reports import RunReport
 from mbk.model.selection import Renaming, Selection
 from tests.fakes.milvus import V2_3, V2_6
 from tests.fakes.world import World
@@ -85,18 +84,18 @@ def test_a_collection_is_narrowed_to_its_chosen_partitions(server: World) -> Non
         ("docs", "*/y2024", ["_default", "y2025"]),
         ("docs/z*", "", []),
     ):
-        chosen = with_partitions(info, Selection.parse(text, exclude=exclude))
+        chosen = with_partitions(info, Selection.parse(text, exclude=exclude), server.run())
         assert [partition.name for partition in chosen.partitions] == kept
-    assert with_partitions(info, Selection.parse("docs")) is info
+    assert with_partitions(info, Selection.parse("docs"), server.run()) is info
     with raised(NotFound, "partition-missing", collection="default.docs", partition="gone"):
-        with_partitions(info, Selection.parse("docs/gone"))
+        with_partitions(info, Selection.parse("docs/gone"), server.run())
 
 
 def test_partitions_of_a_partition_key_are_no_choice(server: World) -> None:
     info = server.milvus.inventory.describe("default", "docs")
     info.schema.fields[1].is_partition_key = True
     with raised(UsageError, "partitions-not-selectable", collection="default.docs"):
-        with_partitions(info, Selection.parse("docs/y2024"))
+        with_partitions(info, Selection.parse("docs/y2024"), server.run())
 
 
 # -- restoring ---------------------------------------------------------------------------------------------------------
@@ -381,14 +380,13 @@ def test_collections_without_a_chosen_partition_are_skipped(parts: World) -> Non
     assert parts.held() == ["docs"]
 
 
-def test_a_partition_that_is_named_and_not_there_fails_its_collection_alone(parts: World) -> None:
-    with pytest.raises(PartialFailure) as caught:
+def test_a_partition_that_is_named_and_not_there_is_refused_or_left_out(parts: World) -> None:
+    with raised(NotFound, "partition-missing", collection="default.docs", partition="gone"):
         parts.create(only="docs/gone,plain")
-    assert isinstance(caught.value.report, RunReport)
-    (failed,) = caught.value.report.failed
-    assert failed.source == "default.docs"
-    assert "gone" in str(failed.error)
+    assert not parts.backed_up
+    parts.create(only="docs/gone,plain", allow_missing=True)
     assert parts.held() == ["plain"]
+    assert "left-out" in parts.notices
 
 
 def test_partitions_of_a_partition_key_are_no_choice_of_a_restore() -> None:

@@ -99,6 +99,7 @@ def test_a_taken_name_is_refused_and_the_backup_stays_as_it_is(world: World) -> 
 
 
 def test_an_incomplete_backup_is_refused_with_the_advice_to_resume(world: World) -> None:
+    world.backup.write("backup/nightly/meta/mbk.json", [b'{"name":"nightly"}'])
     world.backup.write("backup/nightly/binlogs/insert_log/1/2/3/3/0/4", [b"x"])
     with raised(BackupExists, "backup-exists-incomplete", backup="nightly", command="create") as caught:
         world.create()
@@ -232,10 +233,43 @@ def test_when_everything_fails_the_error_is_the_first_ones(world: World) -> None
         world.create(only="logs")
 
 
-def test_a_named_collection_that_is_not_there_fails_alone(world: World) -> None:
-    report = partial(world, only="docs,missing")
-    assert [item.source for item in report.failed] == ["default.missing"]
-    assert world.held() == ["docs"]
+@pytest.mark.parametrize(
+    "only", ["docs,missing", "docs,db.missing", "docs,missing,gone*", "docs/_default,gone/p"]
+)
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_named_collection_that_is_not_there_is_refused_before_anything_is_written(
+    world: World, only: str, dry_run: bool
+) -> None:
+    with raised(CollectionNotFound, "collection-missing"):
+        world.create(only=only, dry_run=dry_run)
+    assert not world.objects("backups")
+    assert "flush" not in [call for call, _ in world.milvus.calls]
+
+
+def test_all_collections_that_are_not_there_are_named(world: World) -> None:
+    with raised(CollectionNotFound, "collections-missing", names="db.b, default.a"):
+        world.create(only="docs,a,db.b")
+
+
+def test_what_is_not_there_is_left_out_when_that_is_wanted(world: World) -> None:
+    world.create(only="docs,missing", allow_missing=True)
+    assert (world.held(), states(world)) == (["docs"], {"nightly": "complete"})
+    assert "left-out" in world.notices
+    with raised(CollectionNotFound, "collection-missing"):
+        world.create("none", only="missing", allow_missing=True)
+    assert states(world) == {"nightly": "complete"}
+
+
+def test_what_failed_and_was_dropped_since_can_be_left_out_of_a_partial_backup(world: World) -> None:
+    break_copies_of(world, "logs")
+    partial(world)
+    mend(world)
+    world.milvus.definitions.drop_collection("default", "logs")
+    with raised(CollectionNotFound, "collection-missing", name="default.logs"):
+        world.create(resume=True)
+    assert states(world) == {"nightly": "partial"}
+    world.create(resume=True, allow_missing=True)
+    assert (world.held(), states(world)) == (["docs", "users"], {"nightly": "complete"})
 
 
 def test_a_collection_dropped_during_the_run_is_skipped_and_told(world: World) -> None:
@@ -282,7 +316,7 @@ def test_a_partition_made_during_the_run_is_not_lost(world: World) -> None:
 
     world.milvus.fault = fault
     world.create(only="docs")
-    world.restore(suffix="_back")
+    world.restore(suffix="_back", no_cut=True)
     assert world.milvus.rows_by_partition("docs_back")["new"] == world.milvus.rows_by_partition("docs")["new"]
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from mbk.errors import (
-    CollectionNotFound,
     MilvusError,
     Throttled,
     WrongStorage,
@@ -85,7 +84,7 @@ def test_large_metadata_is_streamed_and_written_again_as_well(world: World) -> N
     sizes: list[int | None] = []
     write, left = world.backup.write, [1]
 
-    def breaking(key: str, chunks: Any, *, size: int | None = None) -> Any:
+    def breaking(key: str, chunks: Any, *, size: int | None = None, **_: Any) -> Any:
         sizes.append(size)
         if left[0]:
             left[0] = 0
@@ -101,7 +100,7 @@ def test_large_metadata_is_streamed_and_written_again_as_well(world: World) -> N
 
 
 def test_uploads_that_a_killed_run_left_are_cleaned_by_resume_and_by_delete(world: World) -> None:
-    for use in (lambda: world.create(resume=True), lambda: world.catalog().delete("nightly")):
+    for use in (world.create, lambda: world.delete("nightly")):
         world.backup.multipart("backup/nightly/binlogs/insert_log/1/2/3/3/0/4").put_part(1, b"x")
         world.backup.multipart("backup/other/binlogs/insert_log/1/2/3/3/0/4").put_part(1, b"x")
         assert len(list(world.uploads())) >= 2
@@ -110,14 +109,18 @@ def test_uploads_that_a_killed_run_left_are_cleaned_by_resume_and_by_delete(worl
 
 
 def test_a_backup_that_lost_its_last_collection_is_not_committed(world: World) -> None:
-    """One does not exist, the other is dropped after it was described: nothing is left to commit."""
+    """One fails, the other is dropped after it was described: nothing is left to commit."""
+    world.workers = 1
+    world.milvus.add("broken")
 
     def fault(call: str, what: str) -> None:
+        if call == "flush" and what == "broken":
+            raise MilvusError("cannot be flushed", code="not-this-one")
         if call == "flush":
             world.milvus.fault = lambda *_: None
             world.milvus.definitions.drop_collection("default", "docs")
 
     world.milvus.fault = fault
-    with raised(CollectionNotFound, "collection-missing"):
-        world.create(only="docs,nowhere")
+    with raised(MilvusError, "not-this-one"):
+        world.create(only="docs,broken")
     assert [item.state for item in world.catalog().summaries()] == [BackupState.INCOMPLETE]

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import pytest
 
 from mbk.engine.operations import l0compact
 from mbk.engine.repository.catalog import Catalog
+from mbk.engine.repository.removal import Remover
 from mbk.engine.runtime.context import Context
 from mbk.engine.runtime.limits import Limits, TransferLimits
 from mbk.engine.runtime.run import Run
-from mbk.errors import BackupExists, BackupNotFound, InvalidBackup, InvalidName, MbkError, UsageError
+from mbk.errors import (
+    BackupExists,
+    BackupNotFound,
+    DamagedBackup,
+    InvalidBackup,
+    InvalidName,
+    MbkError,
+    UsageError,
+)
 from mbk.model.options import L0CompactOptions
 from mbk.model.reports import RunReport
 from mbk.model.states import BackupState
@@ -164,22 +174,31 @@ def test_a_backup_without_l0_segments_is_copied(storage: MemoryStorage) -> None:
     assert objects(storage, "backup/out/binlogs/") == objects(storage, "backup/src/binlogs/")
 
 
-@pytest.mark.parametrize("files", [{"meta/full_meta.json": b"{}"}, {"binlogs/insert_log/1/2/3/3/0/4": b""}])
-def test_a_name_that_is_taken_is_refused_and_left_alone(
-    storage: MemoryStorage, files: dict[str, bytes]
-) -> None:
+def test_a_name_that_is_taken_is_refused_and_left_alone(storage: MemoryStorage) -> None:
     filled(storage)
-    for key, content in files.items():
-        storage.write(f"backup/out/{key}", [content])
+    storage.write("backup/out/meta/full_meta.json", [b"{}"])
     with raised(BackupExists, "backup-exists", backup="out") as caught:
         compact(storage)
     assert "--force" in (caught.value.hint or "")
+    assert objects(storage, "backup/out/") == {"meta/full_meta.json": b"{}"}
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_objects_that_are_no_backups_are_neither_replaced_nor_joined(
+    storage: MemoryStorage, force: bool
+) -> None:
+    filled(storage)
+    files = {"binlogs/insert_log/1/2/3/3/0/4": b"", "cat.jpg": b"x"}
+    for key, content in files.items():
+        storage.write(f"backup/out/{key}", [content])
+    with raised(BackupExists, "prefix-not-empty", prefix="backup/out/"):
+        compact(storage, force=force)
     assert objects(storage, "backup/out/") == files
 
 
 def test_force_replaces_what_was_there_with_nothing_of_it_left(storage: MemoryStorage) -> None:
     backup = filled(storage)
-    storage.write("backup/out/meta/mbk.json", [b"{}"])
+    storage.write("backup/out/meta/mbk.json", [b'{"name":"out"}'])
     storage.write("backup/out/binlogs/insert_log/1/2/3/3/0/4", [b"old"])
     compact(storage, force=True)
     assert live(backup, "out") == live(backup, "src")
@@ -191,9 +210,9 @@ def test_what_cannot_be_compacted_is_refused_before_anything_is_deleted(storage:
         with raised(error, code):
             compact(storage, source, output, force=True)
 
-    storage.write("backup/out/meta/mbk.json", [b"{}"])
+    storage.write("backup/out/meta/mbk.json", [b'{"name":"out"}'])
     refused(BackupNotFound, "backup-missing")
-    storage.write("backup/half/meta/mbk.json", [b"{}"])
+    storage.write("backup/half/meta/mbk.json", [b'{"name":"half"}'])
     refused(InvalidBackup, "backup-incomplete", "half")
     filled(storage)
     refused(UsageError, "backup-replaces-itself", "src", "src")
@@ -205,20 +224,42 @@ def test_what_cannot_be_compacted_is_refused_before_anything_is_deleted(storage:
     third.partitions[P1][0]["storage_version"] = 3
     third.write()
     refused(UsageError, "segment-unreadable", "third")
-    assert objects(storage, "backup/out/") == {"meta/mbk.json": b"{}"}
+    assert objects(storage, "backup/out/") == {"meta/mbk.json": b'{"name":"out"}'}
+
+
+def test_a_shortened_delta_log_is_refused_before_anything_is_written(storage: MemoryStorage) -> None:
+    filled(storage)
+    key = next(entry.key for entry in storage.list("backup/src/binlogs/delta_log/460001/-1/"))
+    storage.write(key, [content_of(storage, key)[:-30]])
+    with raised(DamagedBackup, "backup-objects-differ", changed=1):
+        compact(storage)
+    assert objects(storage, "backup/out/") == {}
 
 
 def test_a_damaged_delta_log_leaves_an_incomplete_backup_that_can_be_deleted(storage: MemoryStorage) -> None:
     filled(storage)
     key = next(entry.key for entry in storage.list("backup/src/binlogs/delta_log/460001/-1/"))
-    storage.write(key, [content_of(storage, key)[:-30]])
+    storage.write(key, [content_of(storage, key)[:-30] + bytes(30)])
     with raised(InvalidBackup) as caught:
         compact(storage)
     assert "460107" in str(caught.value.facts["key"])
     catalog = Catalog(storage, Run(policy=QUICK))
     assert {item.name: item.state for item in catalog.summaries()}["out"] == BackupState.INCOMPLETE
-    catalog.delete("out")
+    Remover(storage, catalog, Run(policy=QUICK), milvus=None).remove("out")
     assert objects(storage, "backup/out/") == {}
+
+
+def test_what_it_copies_and_writes_is_recorded_with_digests(storage: MemoryStorage) -> None:
+    filled(storage)
+    compact(storage)
+    catalog = Catalog(storage, Run(policy=QUICK))
+    record = catalog.open_record(catalog.committed("out"))
+    assert record is not None
+    with record:
+        known = {entry.key: entry.digests for entry in record.objects()}
+    data = {key: data for key, data in objects(storage, "backup/out/").items() if key.startswith("binlogs/")}
+    assert known.keys() == data.keys()
+    assert all(known[key]["sha256"] == hashlib.sha256(content).hexdigest() for key, content in data.items())
 
 
 def test_killed_at_any_moment_it_is_incomplete_or_whole_and_force_ends_it_well(

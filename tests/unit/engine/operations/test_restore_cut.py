@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -82,12 +81,11 @@ def backed_up_late() -> World:
 
 
 def rewrite(world: World, change: Callable[[dict[str, Any]], None]) -> None:
-    key = next(key for key in world.backed_up if key.endswith("/full_meta.json"))
-    full = json.loads(world.backed_up[key])
-    for collection in full["collection_backups"]:
-        change(collection)
-    data = json.dumps(full).encode()
-    world.backup.write(key, [data], size=len(data))
+    def each(tree: dict[str, Any]) -> None:
+        for collection in tree["collection_backups"]:
+            change(collection)
+
+    world.edit(each)
 
 
 def two_channels(collection: dict[str, Any]) -> None:
@@ -117,6 +115,7 @@ def test_what_cannot_be_cut_exactly_is_refused_before_the_first_change() -> None
     assert str(caught.value.facts["reason"]).startswith("default.docs: its 2 channels")
     assert "create_collection" not in [call for call, _ in world.milvus.calls]
     world.restore(suffix="_all")
+    assert "point-unknown" in world.notices
     assert len(world.milvus.visible_rows("docs_all")) == 7
 
 

@@ -18,7 +18,7 @@ from tests.fakes.world import Killed, Life, World
 from tests.raising import raised
 
 
-def test_a_restore_can_be_cut_at_the_flush() -> None:
+def test_a_restore_is_cut_at_the_point_unless_everything_is_asked_for() -> None:
     world = World(features=V2_4)
     world.milvus.add("docs")
     world.milvus.insert("docs", range(5))
@@ -31,10 +31,12 @@ def test_a_restore_can_be_cut_at_the_flush() -> None:
 
     world.milvus.points.flush = late
     world.create()
-    world.restore(suffix="_all")
-    world.restore(suffix="_cut", truncate=True)
+    world.restore(suffix="_all", no_cut=True)
+    world.restore(suffix="_cut")
+    world.restore(suffix="_strict", truncate=True)
     assert [key for key, _ in world.milvus.visible_rows("docs_all")] == [0, 1, 2, 3, 4, 50, 51]
     assert [key for key, _ in world.milvus.visible_rows("docs_cut")] == [0, 1, 2, 3, 4]
+    assert [key for key, _ in world.milvus.visible_rows("docs_strict")] == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("limit", [{"max_segments": 1}, {"max_group_size": 1}, {"max_segments": 2}])
@@ -161,7 +163,7 @@ def test_another_backup_does_not_go_on_with_what_this_one_began() -> None:
     with pytest.raises(Killed):
         world.restore(suffix="_back")
     world.live(Life())
-    world.catalog().delete("nightly")
+    world.delete("nightly")
     world.milvus.insert("docs", range(4, 8))
     world.create()
     with pytest.raises(CollectionExists):
