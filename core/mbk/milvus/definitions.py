@@ -13,6 +13,7 @@ from mbk.milvus.failures import one_line, unsupported
 from mbk.milvus.limits import index_problems, schema_problems
 from mbk.milvus.proto import common, milvus
 from mbk.milvus.schema import index_name_to_send, index_params_to_send, write_pairs
+from mbk.milvus.sendable import unsendable
 from mbk.milvus.server import Server, name_of
 from mbk.model.records import CollectionSchema, IndexInfo, KeyValue
 from mbk.ports.milvus.values import Feature, IndexState
@@ -34,6 +35,18 @@ class Definitions:
     def schema_problems(self, schema: CollectionSchema) -> Sequence[str]:
         return schema_problems(schema, self._server.number, self._server.features)
 
+    def unsendable(
+        self,
+        schema: CollectionSchema,
+        *,
+        shards: int,
+        consistency_level: int,
+        partitions: int,
+        replicas: int,
+        indexes: Sequence[IndexInfo] = (),
+    ) -> Sequence[str]:
+        return unsendable(schema, (shards, consistency_level, partitions), replicas, indexes)
+
     def create_database(self, name: str, properties: Sequence[KeyValue] = ()) -> None:
         """`AlreadyExists` if it exists. Servers before 2.4.3 have no properties: they are left out.
 
@@ -43,6 +56,13 @@ class Definitions:
         sent = [pair for pair in properties if supported and _is_ours(pair.key)]
         request = milvus.CreateDatabaseRequest(db_name=name, properties=write_pairs(sent))
         self._server.call("CreateDatabase", request, f"create database {name}")
+
+    def drop_database(self, name: str) -> None:
+        """A missing database is not an error: some servers say nothing, others that it is not found."""
+        with suppress(NotFound):
+            self._server.call(
+                "DropDatabase", milvus.DropDatabaseRequest(db_name=name), f"drop database {name}"
+            )
 
     def create_collection(
         self,
@@ -182,6 +202,19 @@ class Definitions:
         request = milvus.CreateAliasRequest(collection_name=collection, alias=alias)
         what = f"create alias {alias} of {name_of(database, collection)}"
         self._server.call("CreateAlias", request, what, database=database)
+
+    def alter_alias(self, database: str, collection: str, alias: str) -> None:
+        request = milvus.AlterAliasRequest(collection_name=collection, alias=alias)
+        what = f"make {alias} an alias of {name_of(database, collection)}"
+        self._server.call("AlterAlias", request, what, database=database)
+
+    def rename_collections(self, database: str, names: Sequence[tuple[str, str]]) -> None:
+        for old, new in names:
+            what = f"rename {name_of(database, old)} to {new}"
+            request = milvus.RenameCollectionRequest(
+                db_name=database, oldName=old, newName=new, newDBName=database
+            )
+            self._server.call("RenameCollection", request, what, database=database)
 
 
 def _is_ours(key: str) -> bool:

@@ -121,6 +121,15 @@ def unsupported(operation: str, version: str, feature: str) -> Unsupported:
     )
 
 
+def l0_disabled(operation: str) -> Unsupported:
+    return Unsupported(
+        "{operation}: Milvus does not import L0 segments",
+        code="l0-import-disabled",
+        operation=operation,
+        hint="run mbk l0compact and restore its result, or set dataCoord.import.enableL0Import in Milvus",
+    )
+
+
 def no_job(operation: str) -> ImportFailed:
     """The server accepted a request for a job without returning its id."""
     return ImportFailed(

@@ -19,16 +19,21 @@ OLDEST: Version = (2, 2, 0)
 #: 2.3.5 is the first version that we tested.
 SINCE: dict[Feature, Version] = {
     Feature.ALIASES: OLDEST,
+    # milvus-proto: with the databases; seen on 2.2.16 and 2.3.5, also for loaded collections and in a database.
+    Feature.RENAME: (2, 2, 9),
     Feature.COUNT: (2, 3, 0),
     Feature.FLUSHES_DELETES: (2, 3, 0),
     Feature.DELETE_TIMES: (2, 3, 5),
     Feature.L0_SEGMENTS: (2, 4, 0),
+    Feature.L0_IMPORT: (2, 4, 0),
     Feature.REST_IMPORT: (2, 4, 0),
     Feature.DESCRIBE_DATABASE: (2, 4, 3),
     Feature.RBAC_BACKUP: (2, 4, 10),
     Feature.REPLICATE_POSITION: (2, 5, 0),
     Feature.SEGMENT_DETAIL: (2, 5, 8),
+    Feature.FILLS_COLUMNS: (2, 5, 8),
     Feature.ADD_FIELD: (2, 6, 0),
+    Feature.STREAMING: (2, 6, 0),
     Feature.PACKED_SEGMENTS: (2, 6, 0),
     Feature.MULTI_L0_IMPORT: (2, 6, 5),
     Feature.COLLECTION_GC_PAUSE: (2, 6, 8),
@@ -39,8 +44,9 @@ SINCE: dict[Feature, Version] = {
     Feature.MANIFEST_SEGMENTS: (3, 0, 0),
 }
 
-#: The first version without the feature.
-UNTIL: dict[Feature, Version] = {Feature.REPLICATE_POSITION: (2, 6, 0)}
+#: The first version without the feature. 3.0 refuses imports of L0 segments unless ``dataCoord.import.enableL0Import`` is set
+#: (seen on 3.0.0).
+UNTIL: dict[Feature, Version] = {Feature.REPLICATE_POSITION: (2, 6, 0), Feature.L0_IMPORT: (3, 0, 0)}
 
 #: A call without side effects that shows whether a server of the right version really has the feature. 2.6.15 introduced
 #: snapshots without export, which a backup needs.

@@ -6,7 +6,7 @@ import re
 
 from mbk.errors import MbkError
 from mbk.milvus.descriptions import describe
-from mbk.milvus.failures import check, no_job, one_line, unknown_job, unsupported
+from mbk.milvus.failures import check, l0_disabled, no_job, one_line, unknown_job, unsupported
 from mbk.milvus.proto import common, milvus
 from mbk.milvus.server import Server, name_of
 from mbk.ports.milvus.values import Feature, ImportPhase, ImportRequest, ImportState
@@ -14,6 +14,8 @@ from mbk.ports.milvus.values import Feature, ImportPhase, ImportRequest, ImportS
 _LOGICAL_BITS = 18
 #: The newest storage version that imports can read: segments with manifests cannot be imported from paths.
 _PACKED = 2
+#: The answer of a server that could take L0 segments, but must not (milvus: dataCoord.import.enableL0Import; seen on 3.0.0).
+_L0_DISABLED = re.compile(r"l0 import is disabled", re.I)
 _UNKNOWN_JOB = re.compile(r"not (found|exist)|doesn't exist|cannot find|can't find", re.I)
 _PHASES = {
     common.ImportCompleted: ImportPhase.COMPLETED,
@@ -33,7 +35,16 @@ class Imports:
     def start(self, request: ImportRequest) -> str:
         what = f"import into {name_of(request.database, request.collection)}"
         self._check_import(request, what)
-        return self._start_over_rest(request, what) if request.rest else self._start(request, what)
+        start = self._start_over_rest if request.rest else self._start
+        if not request.l0:
+            return start(request, what)
+        with self._server.using(Feature.L0_IMPORT, what):
+            try:
+                return start(request, what)
+            except MbkError as error:
+                if _L0_DISABLED.search(error.message):
+                    raise l0_disabled(what) from error
+                raise
 
     def _check_import(self, request: ImportRequest, what: str) -> None:
         feature = ""

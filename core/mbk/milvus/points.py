@@ -33,6 +33,13 @@ class Points:
     def __init__(self, server: Server) -> None:
         self._server = server
 
+    def now(self) -> int:
+        try:
+            answer = self._server.call("AllocTimestamp", milvus.AllocTimestampRequest(), "read the clock")
+        except Unsupported:
+            return 0
+        return int(answer.timestamp)
+
     def flush(
         self,
         database: str,
@@ -63,6 +70,9 @@ class Points:
             seal_seconds=flushed.coll_seal_times.get(collection, 0),
             checkpoints={name: position.SerializeToString() for name, position in positions.items()},
             timestamps={name: position.timestamp for name, position in positions.items()},
+            timestamp=state.flush_ts,
+            sealed=frozenset(flushed.coll_segIDs[collection].data),
+            persistent=frozenset(flushed.flush_coll_segIDs[collection].data),
         )
 
     def _positions(self, database: str, collection: str, flush_ts: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The generated messages and stubs of Milvus in one place: this import makes loading the adapter slow.
+"""The generated messages and stubs of Milvus, and gRPC, in one place.
 
 We use the stubs, because the client's own API is lossy: it drops ids, channels and properties.
 """
@@ -11,12 +11,11 @@ import os
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import grpc  # noqa: TID253  only connect() loads this
-import pymilvus.grpc_gen.common_pb2 as common  # noqa: TID253  as above
-import pymilvus.grpc_gen.milvus_pb2 as milvus  # noqa: TID253  as above
-import pymilvus.grpc_gen.msg_pb2 as msg  # noqa: TID253  as above
-import pymilvus.grpc_gen.schema_pb2 as schema  # noqa: TID253  as above
-from pymilvus.grpc_gen.milvus_pb2_grpc import (  # noqa: TID253  as above
-    MilvusServiceStub,
-)
+
+import mbk.milvus.stubs.common_pb2 as common
+import mbk.milvus.stubs.milvus_pb2 as milvus
+import mbk.milvus.stubs.msg_pb2 as msg
+import mbk.milvus.stubs.schema_pb2 as schema
+from mbk.milvus.stubs.milvus_pb2_grpc import MilvusServiceStub
 
 __all__ = ["MilvusServiceStub", "common", "grpc", "milvus", "msg", "schema"]

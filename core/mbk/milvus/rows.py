@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Any
 
 from mbk.milvus.descriptions import describe, load_state, loaded_partitions, partitions_of
@@ -32,6 +34,16 @@ class Rows:
             return int(self._query(database, collection, "", "count(*)").scalars.long_data.data[0])
         return self._count_keys(database, collection)
 
+    def having(
+        self, database: str, collection: str, key: str, values: Sequence[int | str]
+    ) -> list[int | str]:
+        """One query; the caller keeps ``values`` short."""
+        if not values:
+            return []
+        text = ", ".join(json.dumps(value, ensure_ascii=False) for value in values)
+        found = self._query(database, collection, f"{key} in [{text}]", key).scalars
+        return [*found.long_data.data, *found.string_data.data]
+
     def _count_keys(self, database: str, collection: str) -> int | None:
         # The statistics ignore deletes, but they are an upper bound of what a query can return.
         request = milvus.GetCollectionStatisticsRequest(collection_name=collection)
@@ -58,7 +70,7 @@ class Rows:
             consistency_level=common.Strong,
             guarantee_timestamp=0,
         )
-        what = f"count the rows of {name_of(database, collection)}"
+        what = f"query the rows of {name_of(database, collection)}"
         response = self._server.call("Query", request, what, database=database)
         return next(
             (column for column in response.fields_data if column.field_name == output), schema.FieldData()

@@ -213,7 +213,7 @@ def write_field(record: FieldSchema) -> Any:
 def _default_value(record: FieldSchema) -> bytes:
     """The serialized default; the legacy form is raw bytes in a string and often damaged."""
     if record.default_value_base64:
-        return base64.b64decode(record.default_value_base64)
+        return base64.b64decode(record.default_value_base64, validate=True)
     legacy = record.default_value_proto.encode("utf-8")
     try:
         schema.ValueField.FromString(legacy)

@@ -49,7 +49,11 @@ def test_flush_survives_passing_errors_and_keeps_the_checkpoints() -> None:
     assert asked == [([7], 99, "tenants")] * 4
     position = msg.MsgPosition(channel_name=CHANNEL, timestamp=42).SerializeToString()
     assert point == FlushPoint(
-        seal_seconds=1_700_000_000, checkpoints={CHANNEL: position}, timestamps={CHANNEL: 42}
+        seal_seconds=1_700_000_000,
+        checkpoints={CHANNEL: position},
+        timestamps={CHANNEL: 42},
+        timestamp=99,
+        sealed=frozenset({7}),
     )
 
 

@@ -52,7 +52,8 @@ def test_a_server_that_tells_its_version_is_not_probed() -> None:
 
 
 def test_features_follow_the_version() -> None:
-    assert features_of((2, 2, 16), databases=False) == {Feature.ALIASES}
+    assert features_of((2, 2, 8), databases=False) == {Feature.ALIASES}
+    assert features_of((2, 2, 16), databases=False) == {Feature.ALIASES, Feature.RENAME}
     newer = features_of((2, 4, 2), databases=True)
     assert newer >= {Feature.COUNT, Feature.FLUSHES_DELETES, Feature.L0_SEGMENTS, Feature.DATABASES}
     assert Feature.DESCRIBE_DATABASE not in newer
