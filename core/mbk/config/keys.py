@@ -9,12 +9,14 @@ suggestions and docs/reference/configuration.md all read these tables.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from mbk.config import parse as p
 
 PRIMARY, BACKUP = "storage", "backup_storage"
+#: The section of further storages, each with a name; the values of one have targets such as ``profiles.archive.bucket``.
+PROFILES = "profiles"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +31,9 @@ class Key:
 
     @property
     def side(self) -> str | None:
-        head = self.target.partition(".")[0]
-        return head if head in (PRIMARY, BACKUP) else None
+        """The storage that it is a value of: one of the two, or ``profiles.NAME``."""
+        side = self.target.rpartition(".")[0]
+        return side if side in (PRIMARY, BACKUP) or side.startswith(f"{PROFILES}.") else None
 
 
 _SETTINGS = (
@@ -102,10 +105,61 @@ _SETTINGS = (
     Key("transfer.mode", "server-side copy where possible, always, or never", p.lower),
     Key(
         "transfer.concurrency",
-        "objects copied at once; those that pass through mbk use at most 512 MiB together",
+        "objects copied at once, and requests in flight at one storage; unset: as many as the storages can do with, "
+        "at most 128",
         p.integer,
     ),
+    Key(
+        "transfer.max_rate",
+        "requests a second to each storage: `200`, `3000/min`; retries, pages of listings and parts count too",
+        p.request_rate,
+    ),
+    Key(
+        "transfer.max_bandwidth",
+        "bytes a second that pass through mbk, read and written each: `50MiB/s`, `400Mbit/s`, or by the hour: "
+        "`08:00-18:00 50MiB/s; 200MiB/s`",
+        p.Bandwidths(),
+    ),
+    Key(
+        "transfer.time_zone",
+        "time zone of these hours, such as `Europe/Berlin`; empty: the machine's own",
+        p.time_zone,
+    ),
+    Key(
+        "transfer.memory",
+        "memory that all objects on their way through mbk use together: bytes, or with K, M, G, T",
+        p.size,
+    ),
     Key("transfer.multipart_copy_threshold_mib", "objects from this size on are copied in parts", p.integer),
+    Key(
+        "transfer.executor",
+        "what copies: `threads` of this process, `processes` on all cores, or the workers of a `dask` cluster",
+        p.lower,
+    ),
+    Key(
+        "transfer.workers",
+        "how many processes; 0: as many as cores. Of a Dask cluster: how many to wait for at the start",
+        p.integer,
+    ),
+    Key("transfer.dask_scheduler", "address of the Dask scheduler: `tls://host:8786`, `tcp://host:8786`"),
+    Key(
+        "transfer.dask_scheduler_file",
+        "file in which the scheduler wrote its address, instead of the address",
+    ),
+    Key("transfer.dask_tls_ca", "PEM file of the authority of the cluster's certificates"),
+    Key("transfer.dask_tls_cert", "PEM file of the certificate shown to the scheduler"),
+    Key("transfer.dask_tls_key", "PEM file of its private key"),
+    Key(
+        "transfer.dask_credentials",
+        "`send`: workers get the settings of the storages; `own`: they have a configuration of their own",
+        p.lower,
+    ),
+    Key(
+        "transfer.dask_allow_plain",
+        "send credentials to a scheduler without TLS, beyond this machine",
+        p.boolean,
+    ),
+    Key("transfer.dask_patience", "seconds to wait for a worker while there is none", p.integer),
     Key("cloud.endpoint", "URL of the managed service's API", p.url),
     Key("cloud.api_key", "key of the managed service's API", secret=True),
 )
@@ -147,8 +201,19 @@ _STORAGE = (
     ("milvus_port", "port by which Milvus itself reaches the storage", p.port, False),
 )
 
-KEYS: Mapping[str, Key] = {
-    key.target: key
+
+class _Keys(dict[str, Key]):
+    """Lists the settings that every configuration has. The values of profiles are found, too, whatever their names."""
+
+    def __missing__(self, target: str) -> Key:
+        side, _, value = target.rpartition(".")
+        if not side.startswith(f"{PROFILES}."):
+            raise KeyError(target)
+        return replace(self[f"{PRIMARY}.{value}"], target=target)
+
+
+KEYS: Mapping[str, Key] = _Keys(
+    (key.target, key)
     for key in (
         *_SETTINGS,
         *(
@@ -157,7 +222,7 @@ KEYS: Mapping[str, Key] = {
             for name, help_, parse, secret in _STORAGE
         ),
     )
-}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +247,13 @@ class Name:
         return (self.key, *self.aliases)
 
 
-#: Names that both dialects share.
+#: Names that both dialects share: the classic tool knew none of these settings.
+STEERING = (
+    Name("transfer.max_rate", "transfer.maxRate", "TRANSFER_MAX_RATE"),
+    Name("transfer.max_bandwidth", "transfer.maxBandwidth", "TRANSFER_MAX_BANDWIDTH"),
+    Name("transfer.time_zone", "transfer.timeZone", "TRANSFER_TIME_ZONE"),
+    Name("transfer.memory", "transfer.memory", "TRANSFER_MEMORY"),
+)
 SERVER = (
     Name("server.host", "server.host"),
     Name("server.port", "server.port", "SERVER_PORT"),
@@ -198,6 +269,19 @@ SERVER = (
     Name("server.jobs_keep_days", "server.jobs.keepDays"),
     Name("server.on_success", "server.onSuccess"),
     Name("server.on_failure", "server.onFailure"),
+)
+
+EXECUTOR = (
+    Name("transfer.executor", "transfer.executor"),
+    Name("transfer.workers", "transfer.workers"),
+    Name("transfer.dask_scheduler", "transfer.dask.scheduler"),
+    Name("transfer.dask_scheduler_file", "transfer.dask.schedulerFile"),
+    Name("transfer.dask_tls_ca", "transfer.dask.tls.ca"),
+    Name("transfer.dask_tls_cert", "transfer.dask.tls.cert"),
+    Name("transfer.dask_tls_key", "transfer.dask.tls.key"),
+    Name("transfer.dask_credentials", "transfer.dask.credentials"),
+    Name("transfer.dask_allow_plain", "transfer.dask.allowPlain"),
+    Name("transfer.dask_patience", "transfer.dask.patience"),
 )
 
 
@@ -234,7 +318,7 @@ class Dialect:
     def sections(self) -> frozenset[str]:
         """Every proper prefix of a key, in lower case."""
         parts = [key.split(".") for key in self.by_key]
-        return frozenset(".".join(words[:n]) for words in parts for n in range(1, len(words)))
+        return frozenset(".".join(words[:n]) for words in parts for n in range(1, len(words))) | {PROFILES}
 
     def canonical(self, storage_type: str) -> str:
         return self.spellings.get(storage_type, storage_type)
@@ -252,4 +336,5 @@ class Dialect:
 
 def known_section(known: Mapping[str, str], section: str) -> str:
     """``section`` in the dialect's own case."""
-    return next(key for lowered, key in known.items() if lowered.startswith(section + "."))[: len(section)]
+    keys = (key for lowered, key in known.items() if lowered.startswith(section + "."))
+    return next(keys, section)[: len(section)]

@@ -173,7 +173,7 @@ def _raw(value: object) -> p.Raw:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     if isinstance(value, list | tuple):
-        return tuple(str(item) for item in value)
+        return tuple(item if isinstance(item, Mapping) else str(item) for item in value)
     return str(value)
 
 

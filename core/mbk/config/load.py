@@ -12,8 +12,8 @@ from typing import Any, Literal
 from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
-from mbk.config import source
-from mbk.config.keys import KEYS, Dialect
+from mbk.config import profiles, source
+from mbk.config.keys import KEYS, PROFILES, Dialect
 from mbk.config.layers import Layers, Origin
 from mbk.config.schema import Settings
 from mbk.config.sides import choose
@@ -34,7 +34,8 @@ class LoadedConfig:
 
 
 def dialect_of(loaded: LoadedConfig) -> Dialect:
-    return V2 if loaded.dialect == "v2" else V1
+    """Its dialect, with the names of its profiles."""
+    return profiles.with_profiles(V2 if loaded.dialect == "v2" else V1, loaded.settings.profiles)
 
 
 def load(
@@ -57,13 +58,23 @@ def load(
     root = source.read(file, cwd) if file else None
     where = str(file) if file else "configuration"
     layers = _layers(source.version(root), where)
+    named = dict.fromkeys(
+        [
+            *source.children(root, PROFILES),
+            *profiles.of_settings([item for text in sets for item in text.split(",")]),
+            *profiles.of_settings(overrides or {}),
+        ]
+    )
+    named |= dict.fromkeys(profiles.of_environment(layers.dialect, environ, named))
+    layers.problems += profiles.unfit(named)
+    layers.dialect = profiles.with_profiles(layers.dialect, named)
     layers.add_file(source.flatten(root, layers.dialect), where)
     layers.add_environment(environ)
     layers.add_sets(sets)
     layers.add_overrides(overrides or {})
     layers.add_types(storage, backup_storage)
     settings, origins = _settings(layers, cwd, where)
-    version: Literal["v1", "v2"] = "v2" if layers.dialect is V2 else "v1"
+    version: Literal["v1", "v2"] = "v2" if layers.dialect.version == "v2" else "v1"
     return LoadedConfig(settings, file, version, tuple(layers.warnings), origins)
 
 
@@ -79,12 +90,20 @@ def _settings(layers: Layers, cwd: Path, where: str) -> tuple[Settings, Mapping[
     given = {target: item.origin for target, item in layers.given.items()}
     stored = {target: value for target, value in values.items() if KEYS[target].stored}
     sides = choose(layers.dialect, {t: v for t, v in stored.items() if KEYS[t].side}, given)
-    tree: dict[str, Any] = {"storage": sides.storage, "backup_storage": sides.backup_storage}
+    tree: dict[str, Any] = {
+        "storage": sides.storage,
+        "backup_storage": sides.backup_storage,
+        "profiles": sides.profiles,
+    }
     for target, value in stored.items():
         if KEYS[target].side is None:
             section, _, name = target.partition(".")
             tree.setdefault(section, {})[name] = value
     problems = layers.problems + _cross_checks(layers, values, cwd)
+    problems += [
+        Problem(layers.shown_key(f"{side}.type"), "is missing: a profile has a storage type of its own")
+        for side in sides.untyped
+    ]
     settings = None
     try:
         settings = Settings.model_validate(tree)
@@ -155,8 +174,8 @@ def _tls(layers: Layers, values: Mapping[str, Any], cwd: Path) -> list[Problem]:
 def _storage_files(layers: Layers, values: Mapping[str, Any], cwd: Path) -> list[Problem]:
     return [
         problem
-        for target in ("storage.ca_cert", "backup_storage.ca_cert")
-        if values.get(target)
+        for target in values
+        if KEYS[target].side and target.endswith(".ca_cert") and values[target]
         for problem in _missing(layers, target, values[target], cwd)
     ]
 

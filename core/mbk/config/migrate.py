@@ -12,11 +12,13 @@ from mbk.config import parse as p
 from mbk.config.keys import BACKUP, KEYS, Name
 from mbk.config.layers import Origin
 from mbk.config.load import LoadedConfig, load, revealed
+from mbk.config.profiles import with_profiles
 from mbk.config.schema import Settings
 from mbk.config.show import value_of
 from mbk.config.source import DEFAULT_NAME, VERSION_KEY
 from mbk.config.v2 import V2
 from mbk.errors import ConfigError, Problem
+from mbk.model.rates import Bandwidth, RequestRate
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ def migrate(
     if loaded.dialect != "v1":
         raise ConfigError(str(loaded.path), [Problem(VERSION_KEY, "already v2, nothing to migrate")])
     writer = _Writer(loaded)
-    for name in V2.names:
+    for name in with_profiles(V2, loaded.settings.profiles).names:
         if KEYS[name.target].stored:
             writer.add(name)
     unstored = [(KEYS[t], origin) for t, origin in loaded.origins.items() if t in KEYS and not KEYS[t].stored]
@@ -112,4 +114,6 @@ def _must_be_blanked(settings: Settings, target: str) -> bool:
 def _plain(parser: p.Parser, value: Any) -> Any:
     if isinstance(parser, p.Choice) and value != "":
         return parser.word(value)
+    if isinstance(value, (Bandwidth, RequestRate)):
+        return str(value)
     return list(value) if isinstance(value, tuple) else revealed(value)

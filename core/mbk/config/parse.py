@@ -12,7 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-Raw = str | tuple[str, ...]
+from mbk.model.rates import Bandwidth, RequestRate
+from mbk.model.rates import time_zone as known_zone
+
+#: A text, or a list of texts or of small sections.
+Raw = str | tuple[str | Mapping[str, str], ...]
 Parser = Callable[[str], Any]
 
 _TRUE = frozenset({"true", "t", "yes", "on", "1"})
@@ -89,15 +93,38 @@ def size(raw: str) -> int | None:
     return int(number * _UNITS[match[2].upper()])
 
 
+def request_rate(raw: str) -> RequestRate | None:
+    """Requests a second: ``200``, ``3000/min``, ``unlimited``."""
+    return RequestRate.parse(raw) if raw.strip() else None
+
+
+def time_zone(raw: str) -> str | None:
+    """A name of the tz database; empty: the machine's own."""
+    return known_zone(raw.strip()).key if raw.strip() else None
+
+
+@dataclass(frozen=True, slots=True)
+class Bandwidths:
+    """Bytes a second: one rate, several with their hours separated by ``;``, or a list of either or of sections."""
+
+    def __call__(self, raw: str) -> Bandwidth | None:
+        return Bandwidth.parse(raw) if raw.strip() else None
+
+    def many(self, items: list[str | Mapping[str, str]]) -> Bandwidth | None:
+        return Bandwidth.of(items) if items else None
+
+
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A YAML list or a comma-separated text; the only parser that takes several values."""
+    """A YAML list or a comma-separated text."""
 
     def __call__(self, raw: str) -> tuple[str, ...] | None:
-        return self.many(raw.split(","))
+        return self.many([*raw.split(",")])
 
-    def many(self, items: list[str]) -> tuple[str, ...] | None:
-        return tuple(item.strip() for item in items if item.strip()) or None
+    def many(self, items: list[str | Mapping[str, str]]) -> tuple[str, ...] | None:
+        if not all(isinstance(item, str) for item in items):
+            raise ValueError("expected a list of plain values")
+        return tuple(text for item in items if (text := str(item).strip())) or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +150,7 @@ def parse(parser: Parser, raw: Raw) -> Any:
     """Applies ``parser`` to a layer's value: a text, or a list of them."""
     if isinstance(raw, str):
         return parser(raw)
-    if isinstance(parser, Listing):
+    if isinstance(parser, (Listing, Bandwidths)):
         return parser.many(list(raw))
     raise ValueError("expected a single value, not a list")
 

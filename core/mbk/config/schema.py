@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, SkipValidation
 
+from mbk.model.rates import Bandwidth, RequestRate
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -79,11 +81,29 @@ class RestoreSettings(_Frozen):
 
 
 class TransferSettings(_Frozen):
-    """``mode``: ``auto`` tries a server-side copy once and streams if it is refused."""
+    """``mode``: ``auto`` tries a server-side copy once and streams if it is refused. ``concurrency`` None: it adapts to
+    the storages. ``time_zone`` empty: the machine's own. ``memory`` in bytes.
+
+    ``workers`` 0: one process for each core; of a Dask cluster, any number. ``dask_patience`` in seconds.
+    """
 
     mode: Literal["auto", "direct", "streaming"] = "auto"
-    concurrency: int = Field(128, ge=1)
+    concurrency: int | None = Field(None, ge=1)
+    max_rate: RequestRate = RequestRate(None)
+    max_bandwidth: Bandwidth = Bandwidth()
+    time_zone: str = ""
+    memory: int = Field(512 * 1024**2, ge=16 * 1024**2)
     multipart_copy_threshold_mib: int = Field(500, ge=5)
+    executor: Literal["threads", "processes", "dask"] = "threads"
+    workers: int = Field(0, ge=0, le=1024)
+    dask_scheduler: str = ""
+    dask_scheduler_file: str = ""
+    dask_tls_ca: str = ""
+    dask_tls_cert: str = ""
+    dask_tls_key: str = ""
+    dask_credentials: Literal["send", "own"] = "send"
+    dask_allow_plain: bool = False
+    dask_patience: int = Field(60, ge=1)
 
 
 class ServerSettings(_Frozen):
@@ -114,10 +134,14 @@ class CloudSettings(_Frozen):
 
 
 class Settings(_Frozen):
-    """Everything. ``storage`` is where Milvus keeps its data, ``backup_storage`` where backups go."""
+    """Everything. ``storage`` is where Milvus keeps its data, ``backup_storage`` where backups go.
+
+    ``profiles``: further storages by name, in lower case.
+    """
 
     storage: StorageChoice
     backup_storage: StorageChoice
+    profiles: Mapping[str, StorageChoice] = Field(default_factory=dict)
     log: LogSettings = LogSettings()
     milvus: MilvusSettings = MilvusSettings()
     backup: BackupSettings = BackupSettings()

@@ -8,10 +8,10 @@ from typing import Any
 from pydantic import SecretStr
 
 from mbk.config import parse as p
-from mbk.config.keys import KEYS, PRIMARY, Name
+from mbk.config.keys import KEYS, Name
 from mbk.config.layers import Origin, Source
 from mbk.config.load import LoadedConfig, dialect_of
-from mbk.config.schema import Settings
+from mbk.config.schema import Settings, StorageChoice
 
 MASK = "******"
 
@@ -47,18 +47,24 @@ def _target(name: Name, loaded: LoadedConfig) -> str:
     side = KEYS[name.target].side
     if side is None:
         return name.target
-    choice = loaded.settings.storage if side == PRIMARY else loaded.settings.backup_storage
+    choice = _choice(loaded.settings, side)
     value = name.target.removeprefix(side + ".")
     return f"{side}.{dialect_of(loaded).renamed.get(choice.type, {}).get(value, value)}"
 
 
 def value_of(settings: Settings, target: str) -> Any:
     """The value of a target; None for a storage value that is not set."""
-    section, _, name = target.partition(".")
-    holder = getattr(settings, section)
-    if KEYS[target].side is None or name == "type":
-        return getattr(holder, name)
-    return holder.values.get(name)
+    section, _, name = target.rpartition(".")
+    if KEYS[target].side is None:
+        return getattr(getattr(settings, section), name)
+    choice = _choice(settings, section)
+    return choice.type if name == "type" else choice.values.get(name)
+
+
+def _choice(settings: Settings, side: str) -> StorageChoice:
+    section, _, profile = side.partition(".")
+    choice: StorageChoice = settings.profiles[profile] if profile else getattr(settings, section)
+    return choice
 
 
 def written(parser: p.Parser, value: Any) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from mbk.config.keys import BACKUP, PRIMARY, Dialect
+from mbk.config.keys import BACKUP, PRIMARY, PROFILES, Dialect
 from mbk.config.layers import Origin
 from mbk.config.schema import StorageChoice
 
@@ -47,15 +47,17 @@ _Side = dict[str, _Value]
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """``origins``: target to origin, for every value of both choices."""
+    """``origins``: target to origin, for every value of all choices. ``untyped``: profiles without a storage type."""
 
     storage: StorageChoice
     backup_storage: StorageChoice
+    profiles: Mapping[str, StorageChoice]
     origins: Mapping[str, Origin]
+    untyped: tuple[str, ...] = ()
 
 
 def choose(dialect: Dialect, values: Mapping[str, Any], given: Mapping[str, Origin]) -> Sides:
-    """From the parsed storage values of both sides (by target) and their origins."""
+    """From the parsed storage values of both sides and of the profiles (by target), and their origins."""
     primary, backup = (_own(side, values, given) for side in (PRIMARY, BACKUP))
     for target, default in dialect.defaults.items():
         side, _, name = target.partition(".")
@@ -70,7 +72,21 @@ def choose(dialect: Dialect, values: Mapping[str, Any], given: Mapping[str, Orig
     _inherit(primary, backup, dialect, same=same)
     origins = {f"{PRIMARY}.{name}": value.origin for name, value in primary.items()}
     origins |= {f"{BACKUP}.{name}": value.origin for name, value in backup.items()}
-    return Sides(_choice(PRIMARY, primary, dialect), _choice(BACKUP, backup, dialect), origins)
+    named = {target.rpartition(".")[0] for target in values if target.startswith(f"{PROFILES}.")}
+    own = {side: _own(side, values, given) for side in sorted(named)}
+    untyped = tuple(side for side, held in own.items() if "type" not in held)
+    for side in untyped:
+        del own[side]
+    for held in own.values():
+        _rename(held, dialect)
+    origins |= {f"{side}.{name}": item.origin for side, held in own.items() for name, item in held.items()}
+    return Sides(
+        _choice(PRIMARY, primary, dialect),
+        _choice(BACKUP, backup, dialect),
+        {side.partition(".")[2]: _choice(side, held, dialect) for side, held in own.items()},
+        origins,
+        untyped,
+    )
 
 
 def _own(side: str, values: Mapping[str, Any], given: Mapping[str, Origin]) -> _Side:

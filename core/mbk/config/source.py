@@ -113,6 +113,18 @@ def version(root: yaml.MappingNode | None) -> str:
     return "v1"
 
 
+def children(root: yaml.MappingNode | None, section: str) -> list[str]:
+    """The keys of one section of the file, in lower case; none if there is no such section."""
+    import yaml
+
+    sections = (
+        value
+        for key, value, _ in (_pairs(root) if root is not None else ())
+        if str(key.value).lower() == section and isinstance(value, yaml.MappingNode)
+    )
+    return [str(key.value).lower() for value in sections for key, _, _ in _pairs(value)]
+
+
 def flatten(root: yaml.MappingNode | None, dialect: Dialect) -> Flat:
     flat = Flat()
     if root is not None:
@@ -155,14 +167,28 @@ def _enter(key: str, value: yaml.Node, dialect: Dialect, flat: Flat) -> None:
     elif key.lower() not in dialect.by_key:
         flat.unknown.append(key)
     elif isinstance(value, yaml.SequenceNode):
-        if all(isinstance(item, yaml.ScalarNode) for item in value.value):
-            flat.values[key] = tuple(item.value for item in value.value)
-        else:
+        items = [_item(item) for item in value.value]
+        if None in items:
             flat.problems.append(Problem(key, "expected a list of plain values"))
+        else:
+            flat.values[key] = tuple(item for item in items if item is not None)
     elif isinstance(value, yaml.MappingNode):
         flat.problems.append(Problem(key, "expected a value, not a section"))
     elif value.tag != _NULL:
         flat.values[key] = str(value.value)
+
+
+def _item(node: yaml.Node) -> str | Mapping[str, str] | None:
+    """A plain value, or a section of plain values; None for anything deeper."""
+    import yaml
+
+    if isinstance(node, yaml.ScalarNode):
+        return str(node.value)
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    if not all(isinstance(part, yaml.ScalarNode) for pair in node.value for part in pair):
+        return None
+    return {str(key.value): str(value.value) for key, value in node.value}
 
 
 def _pairs(node: yaml.MappingNode) -> Iterator[tuple[yaml.Node, yaml.Node, bool]]:

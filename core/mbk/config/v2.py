@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mbk.config import parse as p
-from mbk.config.keys import BACKUP, PRIMARY, SERVER, Dialect, Name
+from mbk.config.keys import BACKUP, EXECUTOR, PRIMARY, SERVER, STEERING, Dialect, Name
 from mbk.config.v1 import DEFAULT_TYPE, SPELLINGS
 
 _SETTINGS = (
@@ -46,7 +46,9 @@ _SETTINGS = (
     Name("restore.keep_temp_files", "restore.keepTempFiles"),
     Name("transfer.mode", "transfer.mode"),
     Name("transfer.concurrency", "transfer.concurrency"),
+    *STEERING,
     Name("transfer.multipart_copy_threshold_mib", "transfer.multipartCopyThresholdMiB"),
+    *EXECUTOR,
     Name("cloud.endpoint", "zillizCloud.endpoint"),
     Name("cloud.api_key", "zillizCloud.apiKey", "ZILLIZ_CLOUD_API_KEY"),
 )

@@ -15,7 +15,11 @@ from mbk.config.load import LoadedConfig, load
 from mbk.config.show import value_of
 from mbk.config.v1 import V1
 from mbk.config.v2 import V2
+from mbk.connections import Connections, budget
 from mbk.errors import ConfigError
+from mbk.model.options import DeleteOptions, bandwidth_of
+from mbk.model.rates import Bandwidth
+from mbk.ports.storage import MIB
 
 Load = Callable[..., LoadedConfig]
 
@@ -181,7 +185,17 @@ def test_a_kubernetes_service_link_is_ignored_with_a_warning(
 def test_every_key_and_every_variable_reaches_its_setting(dialect: Any, load_text: Load) -> None:
     """Through the tables, so that no row points at nothing."""
     sample = {"boolean": "true", "integer": "7", "port": "7", "size": "7", "url": "http://x:1", "host": "x"}
-    words = {"log.level": "error", "transfer.mode": "direct", "server.max_body_size": "2K"}
+    words = {
+        "log.level": "error",
+        "transfer.mode": "direct",
+        "server.max_body_size": "2K",
+        "transfer.max_rate": "200",
+        "transfer.max_bandwidth": "50M",
+        "transfer.time_zone": "UTC",
+        "transfer.memory": "64M",
+        "transfer.executor": "processes",
+        "transfer.dask_credentials": "own",
+    }
     head = "configVersion: v2" if dialect is V2 else ""
     for name in dialect.names:
         if not KEYS[name.target].stored or name.target == "milvus.tls_mode":
@@ -277,3 +291,46 @@ def test_a_byte_order_mark_a_document_start_and_comments_do_no_harm(load_text: L
 
 def test_an_empty_file_is_all_defaults(load_text: Load) -> None:
     assert load_text("").settings == load_text("# nothing").settings
+
+
+# -- how fast ----------------------------------------------------------------------------------------------------
+
+
+def test_rates_are_read_in_the_units_of_everything_else(load_text: Load) -> None:
+    text = "transfer: {maxRate: 3000/min, maxBandwidth: 50MiB/s, memory: 64M, timeZone: UTC}"
+    for dialect in ("", "configVersion: v2\n"):
+        transfer = load_text(dialect + text).settings.transfer
+        assert transfer.max_rate.limit == 50
+        assert transfer.max_bandwidth == Bandwidth(50 * MIB)
+        assert (transfer.memory, transfer.time_zone, transfer.concurrency) == (64 * MIB, "UTC", None)
+
+
+def test_a_timetable_is_a_list_of_sections_or_one_text(load_text: Load) -> None:
+    sections = """
+        configVersion: v2
+        transfer:
+          maxBandwidth:
+            - {from: 08:00, to: 18:00, limit: 50MiB/s}
+            - limit: 200MiB/s
+    """
+    text = "08:00-18:00 50MiB/s; 200MiB/s"
+    expected = load_text(sections).settings.transfer.max_bandwidth
+    assert str(expected) == text
+    by_environment = load_text("", environ={"TRANSFER_MAX_BANDWIDTH": text})
+    by_set = load_text("", sets=[f"transfer.maxBandwidth={text}"])
+    assert by_environment.settings.transfer.max_bandwidth == expected
+    assert by_set.settings.transfer.max_bandwidth == expected
+
+
+def test_what_a_run_says_itself_replaces_what_is_configured(load_text: Load) -> None:
+    loaded = load_text("transfer: {maxRate: 200, maxBandwidth: 50M, timeZone: UTC}")
+    with Connections(loaded.settings) as connections:
+        configured = budget(loaded.settings, restores=False)
+        given, shared = connections._steered(configured, DeleteOptions())
+        assert (given, shared) == connections._steered(configured)
+        assert (given.max_rate, str(given.max_bandwidth)) == (200, "50MiB/s")
+        own, alone = connections._steered(
+            configured, DeleteOptions(max_bandwidth=bandwidth_of("unlimited", ""))
+        )
+        assert (own.max_rate, own.max_bandwidth.is_unlimited) == (200, True)
+        assert alone is not shared

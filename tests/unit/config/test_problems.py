@@ -224,3 +224,39 @@ def test_a_migration_shows_no_secret_of_the_file(tmp_path: Path) -> None:
     migration = migrate("v1.yaml", environ={}, cwd=tmp_path)
     assert SECRET in migration.text
     assert SECRET not in repr(migration)
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "message"),
+    [
+        (
+            "maxRate: fast",
+            "transfer.maxRate",
+            "expected requests a second such as 200, 3000/min or unlimited",
+        ),
+        ("maxRate: 0", "transfer.maxRate", "not '0'"),
+        (
+            "maxBandwidth: 50 apples",
+            "transfer.maxBandwidth",
+            "expected a rate such as 50MiB/s, 400Mbit/s or unlimited",
+        ),
+        (
+            "maxBandwidth: [{from: 8, to: 9, limit: 1M}]",
+            "transfer.maxBandwidth",
+            "a time of day such as 08:00",
+        ),
+        ("maxBandwidth: [[1M]]", "transfer.maxBandwidth", "expected a list of plain values"),
+        (
+            "timeZone: Mars",
+            "transfer.timeZone",
+            "expected a time zone such as Europe/Berlin or UTC, not 'Mars'",
+        ),
+        ("memory: 1M", "transfer.memory", "must be at least 16777216"),
+    ],
+)
+def test_nonsense_about_rates_is_refused_in_one_line(
+    load_text: Load, line: str, key: str, message: str
+) -> None:
+    problem = only(load_text, f"configVersion: v2\ntransfer: {{{line}}}")
+    assert problem.key == key
+    assert message in problem.message
