@@ -26,7 +26,7 @@ def belongs_to(module: str, packages: Iterable[str]) -> bool:
 
 
 def missing_dependency(storage: str, extra: str, requires: Iterable[str]) -> MissingDependency:
-    """`storage 'gcp' requires google-cloud-storage: pip install 'mbk[gcp]'`."""
+    """`storage 'gcp' requires google-auth: pip install 'mbk[gcp]'`."""
     packages = packages_of(extra) or tuple(module.replace(".", "-") for module in requires)
     target = f"'{extra}'" if extra else " ".join(packages)
     return MissingDependency(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from mbk.config.schema import StorageChoice
-    from mbk.ports.storage import Storage
+    from mbk.model.addresses import Address
+    from mbk.ports.storage import Storage, StorageRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +30,60 @@ class Reference:
         from mbk.registry.registry import Registry
 
         return Registry().open(self.choice)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnReference:
+    """A :class:`mbk.ports.storage.StorageRef` without a secret: a side of the configuration that the other process has."""
+
+    side: Literal["storage", "backup_storage"]
+
+    def open(self) -> Storage:
+        """With the file and the environment of the process that calls, which `mbk` would find there, too."""
+        from mbk.config.load import load
+        from mbk.registry.registry import Registry
+
+        choice: StorageChoice = getattr(load().settings, self.side)
+        return Registry().open(choice)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnPlace:
+    """As `OwnReference`, of the place of an address (`mbk.registry.places.choice_for`)."""
+
+    address: Address
+    inside: bool
+    changes: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def open(self) -> Storage:
+        """With the profiles and the credentials of the process that calls."""
+        from mbk.config.load import load
+        from mbk.registry.places import choice_for
+        from mbk.registry.registry import Registry
+
+        registry = Registry()
+        choice = choice_for(self.address, load().settings, registry, inside=self.inside, changes=self.changes)
+        return registry.open(choice)
+
+
+class References:
+    """What opens which storage elsewhere. Several threads may call it."""
+
+    def __init__(self) -> None:
+        self._known: list[tuple[Storage, StorageRef]] = []
+
+    def add(self, storage: Storage, reference: StorageRef) -> None:
+        self._known.append((storage, reference))
+
+    def discard(self, storage: Storage) -> None:
+        self._known = [(known, reference) for known, reference in self._known if known is not storage]
+
+    def of(self, storage: Storage) -> StorageRef | None:
+        """Of this very storage, or of the one that it wraps."""
+        layer: object | None = storage
+        while layer is not None:
+            for known, reference in self._known:
+                if known is layer:
+                    return reference
+            layer = getattr(layer, "wrapped", None)
+        return None

@@ -87,12 +87,47 @@ class Registry:
         """All storage types and aliases that can be selected. Imports no plugin."""
         return tuple(sorted({*self._registered, *self._entries}))
 
+    def is_installed(self, storage_type: str) -> bool:
+        """Whether other processes find this type, too: it was not registered by the program."""
+        return storage_type.strip().lower() not in self._registered
+
     def backend(self, storage_type: str, *, key: str = "storageType") -> StorageBackend:
         """The storage of this type, in any case; imports only its plugin.
 
         Raises `UnknownStorage`, `BrokenPlugin` or `MissingDependency`. ``key`` is the key that the user set.
         """
         return self._offer(storage_type, key).backend
+
+    def answers(self, storage_type: str, scheme: str) -> bool:
+        """Whether a URL with this scheme may name a bucket of this type; not if its plugin cannot be used."""
+        try:
+            return self.backend(storage_type).answers(scheme)
+        except MbkError:
+            return False
+
+    def for_scheme(self, scheme: str) -> StorageBackend:
+        """The storage that a URL names where nothing is configured. Imports every plugin, but no SDK.
+
+        Raises `UnknownStorage`, and what is wrong with the plugin of that name.
+        """
+        if scheme in self.names():
+            self.backend(scheme, key=f"{scheme}://")
+        backends = dict.fromkeys(self.backend(name) for name in self.names() if self.answers(name, scheme))
+        known = sorted(backends, key=lambda item: (not item.ambient, not item.is_called(scheme)))
+        if not known:
+            raise self._unknown_scheme(scheme)
+        return known[0]
+
+    def _unknown_scheme(self, scheme: str) -> UnknownStorage:
+        usable = [self.backend(name) for name in self.names() if self.answers(name, name)]
+        schemes = sorted({spelling for item in usable for spelling in item.schemes or (item.name,)})
+        return UnknownStorage(
+            "no storage answers to {scheme}://",
+            code="scheme-unknown",
+            scheme=scheme,
+            schemes=", ".join(schemes),
+            hint="a URL begins with one of {schemes}, followed by ://",
+        )
 
     def open(self, choice: StorageChoice) -> Storage:
         """Checks the chosen values with the storage's own settings and opens it; sends no request.
