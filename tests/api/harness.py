@@ -52,12 +52,10 @@ class WorldSession(Session):
 
     @property
     def backup_storage(self) -> Storage:
-        return self._backup_storage_at(path="", bucket="")
+        return self._remembered(self.settings.backup_storage)
 
-    def _backup_storage_at(self, *, path: str, bucket: str) -> Storage:
-        values = self.settings.backup_storage.values
-        root = (path or str(values["root_path"])).strip("/")
-        bucket = bucket or str(values["bucket"])
+    def _remembered(self, choice: StorageChoice, own: object = None) -> Storage:
+        root, bucket = (str(choice.values[name]).strip("/") for name in ("root_path", "bucket"))
         return MemoryStorage(
             self._world.service, bucket, root=f"{root}/" if root else "", fault=self._world.backup.fault
         )

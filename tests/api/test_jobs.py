@@ -52,12 +52,33 @@ def test_a_backup_and_a_restore(client: Client, world: World) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "empty"),
+    [
+        *(("backup", {name: value}) for name in ("filter", "exclude") for value in ("", " , ", {})),
+        *(
+            ("restore", {name: value})
+            for name in ("filter", "exclude", "source_filter", "source_exclude", "rename")
+            for value in ("", ",", {})
+        ),
+        ("restore", {"mapping": []}),
+    ],
+)
+def test_a_list_that_names_nothing_does_not_mean_everything(
+    kind: str, empty: dict[str, Any], client: Client, world: World
+) -> None:
+    named = {"backup": "nightly"} if kind == "restore" else {"name": "nightly"}
+    client.problem(400, "POST", "/api/v2/jobs", json={"kind": kind, **named, **empty})
+    assert client.get("/api/v2/jobs")["items"] == []
+    assert not world.backed_up
+
+
+@pytest.mark.parametrize(
     ("chosen", "found"),
     [
         ({"filter": {"default": ["docs"], "shop": []}}, ["default.docs", "shop.docs"]),
         ({"filter": {"": ["*"]}, "exclude": "notes"}, ["default.docs"]),
         ({"exclude": {"shop": []}}, ["default.docs", "default.notes"]),
-        ({"filter": "*.docs", "exclude": ""}, ["default.docs", "shop.docs"]),
+        ({"filter": "*.docs", "exclude": None}, ["default.docs", "shop.docs"]),
     ],
 )
 def test_what_is_chosen_may_be_text_or_an_object(
@@ -196,6 +217,22 @@ def test_a_partial_restore_is_resumed_with_what_failed(client: Client, world: Wo
     assert job["state"] == "succeeded", job
     assert world.milvus.visible_rows("notes_back") == world.milvus.visible_rows("notes")
     assert world.milvus.visible_rows("docs_back") == world.milvus.visible_rows("docs")
+
+
+def test_a_salvage_tells_what_is_lost_of_each_collection(client: Client, world: World) -> None:
+    client.done(kind="backup", name="nightly")
+    number = world.milvus.describe("default", "notes").id
+    world.backup.delete([next(key for key in world.backed_up if f"/insert_log/{number}/" in key)])
+    job = client.over(client.job(kind="restore", backup="nightly", suffix="_back"))
+    assert (job["state"], job["error"]["type"]) == ("failed", "urn:mbk:damaged-backup")
+    job = client.over(client.job(kind="restore", backup="nightly", suffix="_back", salvage=True))
+    assert (job["state"], job["error"]["type"]) == ("partial", "urn:mbk:partial-failure")
+    assert {item["target"]: item["state"] for item in job["collections"]} == {
+        "default.docs_back": "done",
+        "default.notes_back": "salvaged",
+        "shop.docs_back": "done",
+    }
+    assert any("rows lost" in note for item in job["collections"] for note in item["notes"])
 
 
 def test_a_resumed_restore_keeps_to_the_partitions_that_were_chosen(client: Client, world: World) -> None:
@@ -383,8 +420,10 @@ def test_a_backup_is_copied_byte_for_byte_to_another_place(client: Client, world
     assert job["progress"]["objects"] == len(originals)
     client.done(kind="restore", backup="nightly", path="archive", suffix="_back")
     assert world.milvus.visible_rows("docs_back") == world.milvus.visible_rows("docs")
-    again = client.over(client.job(kind="copy", backup="nightly", to_path="archive"))
-    assert (again["state"], again["error"]["type"]) == ("failed", "urn:mbk:backup-exists")
+    again = client.done(kind="copy", backup="nightly", to_path="archive")
+    assert again["progress"]["objects"] == len(originals)
+    client.done(kind="copy", backup="nightly", to="weekly")
+    assert client.get("/api/v2/backups/weekly")["state"] == "complete"
 
 
 def test_a_copy_that_was_stopped_is_no_backup_and_is_gone_on_with(client: Client, world: World) -> None:
@@ -404,9 +443,22 @@ def test_a_copy_that_was_stopped_is_no_backup_and_is_gone_on_with(client: Client
     assert client.get("/api/v2/backups/nightly", path="archive")["state"] == "complete"
 
 
-@pytest.mark.parametrize("body", [{}, {"to_path": "../x"}, {"to_bucket": "a/b"}], ids=str)
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"to_path": "../x"},
+        {"to_bucket": "a/b"},
+        {"to": "/etc/x"},
+        {"to": "s3://anybody/x/"},
+        {"to": "site@", "to_path": "x"},
+        {"to": "site@../x/"},
+        {"to": "weekly", "backup": "./secrets"},
+    ],
+    ids=str,
+)
 def test_a_copy_has_a_place_to_go_to(client: Client, body: Any) -> None:
-    client.problem(400, "POST", "/api/v2/jobs", json={"kind": "copy", "backup": "nightly", **body})
+    client.problem(400, "POST", "/api/v2/jobs", json={"kind": "copy", "backup": "nightly"} | body)
 
 
 def test_a_copy_onto_itself_is_refused(client: Client) -> None:

@@ -8,6 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
+
 from mbk.errors import BackupExists, BackupNotFound
 from mbk.jobs.params import PARAMS, Params
 from mbk.model.declared import Options
@@ -15,10 +17,13 @@ from mbk.model.events import Event
 from mbk.model.jobs import Job
 from mbk.model.operations import Operation
 from mbk.model.options import RestoreOptions
-from mbk.model.reports import DeletionReport, RunReport, check_name, default_name
+from mbk.model.reports import DeletionReport, RunReport, VerifyReport, check_name, default_name
 from mbk.model.selection import CollectionName, Selection
-from mbk.model.states import BackupState, CollectionState
+from mbk.model.states import BackupState
 from mbk.session import Session
+
+#: Findings in the result of a job.
+FINDINGS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +80,8 @@ class Kind:
         return tuple(item.rest_name or "" for item in declared if item.option.secret)
 
     def check(self, params: Params) -> str:
-        """Refuses invalid parameters before the job is stored, and returns the backup's name."""
-        params.options()
+        """Refuses invalid or forbidden parameters before the job is stored, and returns the backup's name."""
+        params.check()
         if params.operation.name_of_backup == "optional":
             return check_name(params.backup_name or default_name())
         return params.backup_name
@@ -84,8 +89,19 @@ class Kind:
 
 def _done(report: object) -> Done:
     if isinstance(report, DeletionReport):
-        return Done(None, {"deleted_objects": report.deleted_objects})
+        numbers = {"deleted_versions": report.deleted_versions, "others": report.others}
+        return Done(
+            None, {"deleted_objects": report.deleted_objects, **{k: v for k, v in numbers.items() if v}}
+        )
+    if isinstance(report, VerifyReport):
+        return Done(None, verification(report))
     return Done(report if isinstance(report, RunReport) else None, {})
+
+
+def verification(report: VerifyReport) -> dict[str, Any]:
+    """A report as the result of a job: with the first findings, which may be many."""
+    plain: dict[str, Any] = msgspec.to_builtins(report)
+    return {**plain, "findings": plain["findings"][:FINDINGS], "is_whole": report.is_whole}
 
 
 def _plain(work: Work, params: Params) -> Done:
@@ -115,7 +131,7 @@ def _restore(work: Work, params: Params) -> Done:
     """Resumes without the collections that an earlier attempt finished; the engine completes those it started."""
     failed = work.resume and work.job.error is not None and work.job.error.kind == "PartialFailure"
     states = {CollectionName.parse(item.target): item.state for item in work.job.collections if failed}
-    done = frozenset(name for name, state in states.items() if state == CollectionState.DONE)
+    done = frozenset(name for name, state in states.items() if state.has_ended)
     options = params.options()
     if not done or done == states.keys() or not isinstance(options, RestoreOptions):
         return work.run(params.operation, options)

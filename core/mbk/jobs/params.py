@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origi
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from mbk.errors import UsageError
+from mbk.model.addresses import Address
 from mbk.model.declared import Declared, Options
 from mbk.model.operations import OPERATIONS, Operation
 from mbk.model.options import CopyOptions
@@ -40,6 +41,25 @@ class Params(BaseModel):
         declared = self.operation.options.declared()
         given = {item.name: getattr(self, name) for item in declared if (name := item.rest_name)}
         return self.operation.options.of(None, given | changes)
+
+    def check(self) -> None:
+        """Raises `UsageError` for what only those may ask for who have the machine: its files, any bucket of its credentials.
+
+        A request may name a profile, whose place is the configuration's.
+        """
+        options = self.options()
+        if not isinstance(options, CopyOptions):
+            return
+        options.names(self.backup_name)
+        for text in (self.backup_name, options.to):
+            address = Address.of_backup(text)
+            if address.scheme or (address.profile and (options.path or options.bucket)):
+                raise UsageError(
+                    "a request may not choose where {address!r} is",
+                    code="address-not-allowed",
+                    address=text,
+                    hint="use NAME or PROFILE@NAME; the place of a profile is that of the configuration",
+                )
 
     @property
     def places(self) -> list[tuple[str, str]]:
@@ -84,17 +104,20 @@ def _type(item: Declared) -> Any:
     kind_of_value = item.option.json or item.type
     if get_origin(kind_of_value) in (Union, UnionType):
         text = Annotated[str, Field(max_length=item.option.longest)]
-        return Union[tuple(text if kind is str else kind for kind in get_args(kind_of_value))]  # noqa: UP007 - made of a tuple
+        kinds = [text if kind is str else kind for kind in get_args(kind_of_value)]
+        return Union[(*kinds, None)]
+    if get_origin(kind_of_value) is list:
+        return Union[kind_of_value, None]  # noqa: UP007 - made of a value
     return Literal[item.choices] if item.option.choices else kind_of_value
 
 
 def _default(item: Declared) -> Any:
-    """The JSON value of an omitted option."""
+    """The JSON value of an omitted option: null for lists, of which an empty one is refused."""
     declared = item.option.json
     if declared is None:
         return item.default
     kind = get_origin(declared)
-    return "" if kind in (Union, UnionType) else kind()
+    return None if kind in (Union, UnionType, list) else kind()
 
 
 def _description(item: Declared) -> str:

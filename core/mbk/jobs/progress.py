@@ -12,6 +12,7 @@ from mbk.model.events import (
     ImportProgressed,
     Notice,
     ObjectCopied,
+    ObjectVerified,
     PhaseStarted,
     RetryScheduled,
     WorkPlanned,
@@ -41,7 +42,7 @@ class Meter:
     def __call__(self, event: Event) -> None:
         with self._lock:
             match event:
-                case ObjectCopied():
+                case ObjectCopied() | ObjectVerified():
                     self._objects += 1
                     self._bytes += event.size
                     self._add(event.collection, objects=1, size=event.size)
@@ -125,7 +126,7 @@ class Meter:
         self._collections[event.collection] = replace(
             self._collections[event.collection],
             state=event.outcome,
-            percent=100 if event.outcome == CollectionState.DONE else 0,
+            percent=100 if event.outcome.has_ended else 0,
             error=event.error,
             finished=time.time(),
         )
@@ -139,7 +140,7 @@ def outcomes(report: RunReport, seen: tuple[CollectionProgress, ...]) -> tuple[C
             source=item.source,
             target=item.target,
             state=item.outcome,
-            percent=100 if item.outcome == CollectionState.DONE else 0,
+            percent=100 if item.outcome.has_ended else 0,
             objects=item.objects,
             bytes=item.size,
             rows_expected=item.rows_expected,

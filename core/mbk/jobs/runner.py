@@ -11,16 +11,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
-from mbk.errors import Busy, Interrupted, MbkError, PartialFailure
+from mbk.errors import Busy, DamageFound, Interrupted, MbkError, PartialFailure, RowsWrong
 from mbk.jobs.failures import JobNotFound, KeyReused, QueueFull, WrongState, failure
-from mbk.jobs.kinds import KINDS, Done, Kind, Work
+from mbk.jobs.kinds import KINDS, Done, Kind, Work, verification
 from mbk.jobs.params import Params
 from mbk.jobs.progress import Meter, outcomes
 from mbk.jobs.sessions import Sessions
 from mbk.jobs.store import Store
 from mbk.model.events import CollectionFinished, Event, Notice, PhaseStarted
 from mbk.model.jobs import CollectionProgress, Job, Progress
-from mbk.model.reports import RunReport
+from mbk.model.reports import RunReport, VerifyReport
 from mbk.model.states import JobState
 
 log = logging.getLogger(__name__)
@@ -287,6 +287,12 @@ class Runner:
         except PartialFailure as exc:
             report = exc.report if isinstance(exc.report, RunReport) else None
             ended = replace(_ended(active, Done(report, {})), state=JobState.PARTIAL, error=failure(exc))
+        except DamageFound as exc:
+            found = verification(exc.report) if isinstance(exc.report, VerifyReport) else {}
+            ended = replace(_ended(active, Done(None, found)), state=JobState.FAILED, error=failure(exc))
+        except RowsWrong as exc:
+            report = exc.report if isinstance(exc.report, RunReport) else None
+            ended = replace(_ended(active, Done(report, {})), state=JobState.FAILED, error=failure(exc))
         except Interrupted as exc:
             state = active.verdict or JobState.INTERRUPTED
             ended = replace(_ended(active), state=state, error=failure(exc))
@@ -414,6 +420,7 @@ def _ended(active: Active, done: Done | None = None) -> Job:
             "bytes_by_way": dict(report.transfer.bytes),
             "streamed_because": report.transfer.streamed_because,
             "limited_because": report.transfer.limited_because,
+            "concurrency": report.transfer.concurrency,
         }
     progress: Progress = view.progress
     return replace(

@@ -59,7 +59,7 @@ class Sessions:
     def normal(self, path: str, bucket: str) -> tuple[str, str]:
         """Path and bucket in a form that can be compared: empty if they are the configured ones."""
         values = self.settings.backup_storage.values
-        path, root = path.rstrip("/"), str(values.get("root_path", "")).rstrip("/")
+        path, root = self._bare(path), self._bare(str(values.get("root_path", "")))
         return "" if path == root else path, "" if bucket == values.get("bucket") else bucket
 
     def check_place(self, path: str, bucket: str) -> None:
@@ -85,14 +85,18 @@ class Sessions:
         placed: StorageChoice = choice.model_copy(update={"values": {**choice.values, **changes}})
         return self.settings.model_copy(update={"backup_storage": placed})
 
+    def _bare(self, path: str) -> str:
+        """Without the slashes that mean nothing: those at both ends of a prefix, that at the end of a directory."""
+        return path.rstrip("/") if self._is_directory else path.strip("/")
+
     @property
     def _is_directory(self) -> bool:
         return bool(self.reader.backup_storage.location.mount)
 
     def _checked_path(self, path: str) -> str:
         """A request's path never leaves the bucket or, if the storage is a directory, the configured directory."""
-        root = str(self.settings.backup_storage.values.get("root_path", "")).rstrip("/")
-        if path.rstrip("/") == root:
+        root = self._bare(str(self.settings.backup_storage.values.get("root_path", "")))
+        if self._bare(path) == root:
             return root
         if not _PATH.fullmatch(path.removeprefix("/")) or {".", ".."} & {*path.split("/")}:
             raise UsageError(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from mbk.model.events import Event, ObjectCopied, PhaseStarted, RetryScheduled
+from mbk.model.events import Event, ObjectCopied, ObjectVerified, PhaseStarted, RetryScheduled
 
 #: Seconds, from a quick backup of metadata to a day of copying.
 BUCKETS = (0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 24 * 3600)
@@ -20,6 +20,12 @@ class Counters:
         self._runs = Counter("mbk_runs", "Runs that have ended", ["kind", "state"], registry=registry)
         self._objects = Counter("mbk_copied_objects", "Objects copied", ["kind", "way"], registry=registry)
         self._bytes = Counter("mbk_copied_bytes", "Bytes copied", ["kind", "way"], registry=registry)
+        self._verified = Counter(
+            "mbk_verified_objects", "Objects read and checked", ["kind"], registry=registry
+        )
+        self._verified_bytes = Counter(
+            "mbk_verified_bytes", "Bytes read and checked", ["kind"], registry=registry
+        )
         self._retries = Counter("mbk_retries", "Calls that were tried again", ["kind"], registry=registry)
         self._seconds = Histogram(
             "mbk_run_duration_seconds", "How long runs took", ["kind"], registry=registry, buckets=BUCKETS
@@ -37,6 +43,9 @@ class Counters:
             case ObjectCopied():
                 self._objects.labels(kind, event.how).inc()
                 self._bytes.labels(kind, event.how).inc(event.size)
+            case ObjectVerified():
+                self._verified.labels(kind).inc()
+                self._verified_bytes.labels(kind).inc(event.size)
             case RetryScheduled():
                 self._retries.labels(kind).inc()
 

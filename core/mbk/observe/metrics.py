@@ -17,7 +17,8 @@ from mbk.errors import MbkError
 from mbk.model.contents import BackupInfo
 from mbk.model.events import Event
 from mbk.model.jobs import Job
-from mbk.model.reports import BackupSummary
+from mbk.model.reports import BackupSummary, Verification
+from mbk.model.states import BackupState
 from mbk.observe.counters import Counters, Phases
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,8 @@ class Newest(Collector):
         self._lock = threading.Lock()
         self._read: dict[tuple[str, str], dict[tuple[str, str], int]] = {}
         self._collections: dict[tuple[str, str], tuple[float, int]] = {}
+        self._verifications: tuple[tuple[str, Verification], ...] = ()
+        self._damaged = 0
         self._due = 0.0
         self._up = True
 
@@ -100,6 +103,7 @@ class Newest(Collector):
                 self._due = time.monotonic() + FRESH
                 self._renew()
             collections, up = dict(self._collections), self._up
+            verifications, damaged = self._verifications, self._damaged
         labels = ["database", "collection"]
         moment = GaugeMetricFamily(
             "mbk_newest_backup_timestamp_seconds", "When the newest good backup began", labels=labels
@@ -110,7 +114,12 @@ class Newest(Collector):
             moment.add_metric(key, began)
             age.add_metric(key, max(0.0, time.time() - began))
             size.add_metric(key, bytes_)
-        yield from (moment, age, size)
+        yield from (moment, age, size, *_of_verifications(verifications))
+        yield GaugeMetricFamily(
+            "mbk_damaged_backups",
+            "Backups that cannot be read, or in which the last verification found something",
+            value=damaged,
+        )
         yield GaugeMetricFamily(
             "mbk_backup_storage_up", "Whether the backups could be listed when last asked", value=float(up)
         )
@@ -118,7 +127,13 @@ class Newest(Collector):
     def _renew(self) -> None:
         try:
             backups = self._backups()
-            good = [item for item in backups.list() if item.state.is_restorable and item.created]
+            listed = list(backups.list())
+            self._verifications = tuple((item.name, item.verified) for item in listed if item.verified)
+            self._damaged = sum(
+                item.state is BackupState.UNREADABLE or bool(item.verified and item.verified.findings)
+                for item in listed
+            )
+            good = [item for item in listed if item.state.is_restorable and item.created]
             good.sort(key=_created)
             ids = {(item.name, item.id) for item in good}
             self._read = {key: sizes for key, sizes in self._read.items() if key in ids}
@@ -138,6 +153,18 @@ class Newest(Collector):
             for item in good
             for collection, size in self._read.get((item.name, item.id), {}).items()
         }
+
+
+def _of_verifications(verifications: Iterable[tuple[str, Verification]]) -> Iterator[Metric]:
+    labels = ["backup", "depth"]
+    at = GaugeMetricFamily(
+        "mbk_backup_verified_timestamp_seconds", "When the backup was last verified", labels=labels
+    )
+    found = GaugeMetricFamily("mbk_backup_findings", "What was found then", labels=labels)
+    for name, last in verifications:
+        at.add_metric([name, last.depth], last.at.timestamp())
+        found.add_metric([name, last.depth], last.findings)
+    yield from (at, found)
 
 
 def _created(item: BackupSummary) -> float:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest, push_to_gateway, write_to_textfile
 
 from mbk.errors import Interrupted, PartialFailure
 from mbk.model.events import Event
-from mbk.model.reports import RunReport
+from mbk.model.reports import RunReport, VerifyReport
 from mbk.model.states import CollectionState, JobState
 from mbk.observe.counters import Counters, Phases
 
@@ -44,6 +45,20 @@ class RunMetrics:
             self._gauge("mbk_last_run_size_bytes", "Bytes of its collections", report.size)
             if self._kind == "backup":
                 self._newest(report)
+
+    def verified(self, reports: Sequence[VerifyReport]) -> None:
+        """The end of a run that verified backups."""
+        self._phases.end()
+        state = JobState.SUCCEEDED if all(report.is_whole for report in reports) else JobState.FAILED
+        self._counters.ended(self._kind, state, time.monotonic() - self._clock)
+        self._gauge("mbk_last_run_timestamp_seconds", "When the run ended", time.time())
+        self._gauge("mbk_last_run_success", "Whether it was good", float(state is JobState.SUCCEEDED))
+        labels, registry = ["backup", "depth"], self.registry
+        found = Gauge("mbk_backup_findings", "What a verification found", labels, registry=registry)
+        at = Gauge("mbk_backup_verified_timestamp_seconds", "When it was", labels, registry=registry)
+        for report in reports:
+            found.labels(report.name, report.depth).set(report.found)
+            at.labels(report.name, report.depth).set(report.at.timestamp())
 
     def text(self) -> str:
         return generate_latest(self.registry).decode()

@@ -26,6 +26,8 @@ STATES = {
 _COLLECTION_STATES = {
     CollectionState.RUNNING: EXECUTING,
     CollectionState.DONE: SUCCESS,
+    CollectionState.SALVAGED: FAIL,
+    CollectionState.WRONG: FAIL,
     CollectionState.FAILED: FAIL,
     CollectionState.SKIPPED: SUCCESS,
 }

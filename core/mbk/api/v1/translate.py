@@ -26,7 +26,7 @@ def backup(body: CreateRequest) -> Params:
         "backup",
         {
             "name": body.backup_name or default_name(),
-            "filter": selected,
+            "filter": selected or None,
             "strategy": _strategy(body),
             "format": body.format or "auto",
             "rbac": body.rbac,
@@ -47,11 +47,13 @@ def restore(body: RestoreRequest) -> Params:
         "restore",
         {
             "backup": body.backup_name,
-            "filter": by_database(chosen(plan.filter)) or by_database(body.db_collections_after_rename),
-            "source_filter": merged(by_database(body.db_collections), by_name(body.collection_names)),
+            "filter": by_database(chosen(plan.filter))
+            or by_database(body.db_collections_after_rename)
+            or None,
+            "source_filter": merged(by_database(body.db_collections), by_name(body.collection_names)) or None,
             "suffix": body.collection_suffix,
-            "rename": body.collection_renames,
-            "mapping": plan.mapping,
+            "rename": body.collection_renames or None,
+            "mapping": plan.mapping or None,
             "drop_existing": body.drop_exist_collection,
             "skip_create": body.skip_create_collection,
             "meta_only": body.meta_only,

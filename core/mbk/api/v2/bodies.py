@@ -11,7 +11,7 @@ from mbk.api.errors import problem, status_by_name
 from mbk.jobs.kinds import KINDS
 from mbk.model.contents import BackupInfo
 from mbk.model.jobs import Job
-from mbk.model.reports import BackupSummary
+from mbk.model.reports import BackupSummary, Verification
 from mbk.model.states import BackupState, JobState
 
 
@@ -81,6 +81,15 @@ class JobPage(_Body):
     next_cursor: str | None = Field(description="pass it as cursor=; null: this is the last page")
 
 
+class VerificationBody(_Body):
+    """The last verification: ``depth`` is ``listing``, ``digests``, ``contents`` or ``drill``."""
+
+    at: datetime
+    depth: str
+    findings: int
+    sample: int = Field(description="percent of the contents that were read")
+
+
 class BackupBody(_Body):
     """``state``: ``complete``, ``partial``, ``incomplete`` or ``unreadable``, with the reason."""
 
@@ -93,6 +102,7 @@ class BackupBody(_Body):
     created_at: datetime | None
     reason: str
     labels: dict[str, str]
+    verified: VerificationBody | None = None
 
 
 class BackupPage(_Body):
@@ -179,6 +189,7 @@ def backup_body(summary: BackupSummary) -> BackupBody:
         created_at=summary.created,
         reason=summary.reason,
         labels=dict(getattr(summary, "labels", None) or {}),
+        verified=_verification(summary.verified),
     )
 
 
@@ -194,10 +205,17 @@ def backup_detail(info: BackupInfo) -> BackupDetail:
         created_at=info.started,
         reason="the backup is incomplete" if info.state is BackupState.INCOMPLETE else "",
         labels=dict(info.labels),
+        verified=_verification(info.verified),
         collections=[BackupCollection.model_validate(item) for item in info.collections],
         databases=[*info.databases],
         failed=dict(info.failed),
     )
+
+
+def _verification(last: Verification | None) -> VerificationBody | None:
+    if last is None:
+        return None
+    return VerificationBody(at=last.at, depth=last.depth, findings=last.findings, sample=last.sample)
 
 
 def _moment(seconds: float) -> datetime:
