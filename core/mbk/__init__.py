@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         ImportProgressed,
         Notice,
         ObjectCopied,
+        ObjectVerified,
         PhaseStarted,
         RetryScheduled,
         RunFinished,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         RestoreOptions,
         StandbyOptions,
         Strategy,
+        VerifyOptions,
     )
     from mbk.model.plans import Plan
     from mbk.model.reports import (
@@ -45,11 +47,16 @@ if TYPE_CHECKING:
         CheckResult,
         CollectionOutcome,
         DeletionReport,
+        Finding,
         MigrationReport,
         RunReport,
         TransferStats,
+        Verification,
+        VerifiedCollection,
+        VerifyReport,
     )
     from mbk.model.selection import CollectionName, Renaming, Selection
+    from mbk.model.states import Depth, FindingKind
     from mbk.plugin import hookimpl
     from mbk.session import Session, connect
 
@@ -69,13 +76,17 @@ __all__ = [
     "DatabaseMapping",
     "DeleteOptions",
     "DeletionReport",
+    "Depth",
     "Event",
+    "Finding",
+    "FindingKind",
     "ImportProgressed",
     "L0CompactOptions",
     "MigrateOptions",
     "MigrationReport",
     "Notice",
     "ObjectCopied",
+    "ObjectVerified",
     "PhaseStarted",
     "Plan",
     "Protection",
@@ -92,6 +103,10 @@ __all__ = [
     "StorageChoice",
     "Strategy",
     "TransferStats",
+    "Verification",
+    "VerifiedCollection",
+    "VerifyOptions",
+    "VerifyReport",
     "WorkPlanned",
     "__version__",
     "connect",
@@ -115,6 +130,7 @@ _HOMES = {
         "ImportProgressed",
         "Notice",
         "ObjectCopied",
+        "ObjectVerified",
         "PhaseStarted",
         "RetryScheduled",
         "RunFinished",
@@ -131,6 +147,7 @@ _HOMES = {
         "RestoreOptions",
         "StandbyOptions",
         "Strategy",
+        "VerifyOptions",
     ),
     "mbk.model.plans": ("Plan",),
     "mbk.model.reports": (
@@ -138,11 +155,16 @@ _HOMES = {
         "CheckResult",
         "CollectionOutcome",
         "DeletionReport",
+        "Finding",
         "MigrationReport",
         "RunReport",
         "TransferStats",
+        "Verification",
+        "VerifiedCollection",
+        "VerifyReport",
     ),
     "mbk.model.selection": ("CollectionName", "Renaming", "Selection"),
+    "mbk.model.states": ("Depth", "FindingKind"),
     "mbk.plugin": ("hookimpl",),
     "mbk.session": ("Session", "connect"),
 }

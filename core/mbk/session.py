@@ -5,22 +5,27 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Unpack
 
 from mbk.connections import Connections, budget
 from mbk.errors import Interrupted, UsageError
+from mbk.model.addresses import Address
 from mbk.model.declared import Options
 from mbk.model.events import Event
 from mbk.model.operations import OPERATIONS
 from mbk.model.options import (
+    Checksum,
     CopyOptions,
     CreateOptions,
+    DeleteOptions,
     L0CompactOptions,
     MigrateOptions,
     RestoreOptions,
     StandbyOptions,
+    VerifyOptions,
 )
 from mbk.model.reports import (
     BackupSummary,
@@ -28,17 +33,24 @@ from mbk.model.reports import (
     DeletionReport,
     MigrationReport,
     RunReport,
+    VerifyReport,
     compacted_name,
     default_name,
 )
+from mbk.model.states import Depth
 
 if TYPE_CHECKING:
     from mbk.config.schema import Settings
+    from mbk.engine.repository.catalog import Catalog
+    from mbk.engine.runtime.context import Context
     from mbk.engine.runtime.pace import Pace
     from mbk.engine.runtime.run import Run
     from mbk.model.contents import BackupInfo
+    from mbk.model.forecast import Forecast
     from mbk.model.keywords import CreateKeywords, RestoreKeywords
+    from mbk.model.listings import Entry
     from mbk.model.operations import Operation
+    from mbk.model.options import Bytes, DepthName, Requests
     from mbk.model.plans import Plan
     from mbk.registry.registry import Registry
 
@@ -128,50 +140,110 @@ class Session(Connections):
 
     def list(self) -> Iterable[BackupSummary]:
         """All backups by name, incomplete and unreadable ones too. Needs no Milvus."""
-        from mbk.engine.repository.catalog import Catalog
-        from mbk.engine.runtime.run import Run
+        yield from self._catalog().summaries()
 
-        self.backup_storage.check()
-        yield from Catalog(self.backup_storage, Run(self.registry.emit, policy=self.pace.retry)).summaries()
+    def names(self) -> Sequence[str]:
+        """The names of all backups, as `list` tells them, in order. Faster: no file is read. Needs no Milvus."""
+        return self._catalog().names()
 
     def get(self, name: str, *, detail: bool = False) -> BackupInfo:
         """The contents of a backup; ``detail`` adds partitions and segments. Needs no Milvus.
 
         Raises `BackupNotFound`, `InvalidBackup`, `UsageError` for an invalid name, and what the storage raises.
         """
-        from mbk.engine.repository.catalog import Catalog
         from mbk.engine.repository.view import incomplete, view
-        from mbk.engine.runtime.run import Run
         from mbk.model.contents import BackupInfo
 
-        self.backup_storage.check()
-        catalog = Catalog(self.backup_storage, Run(self.registry.emit, policy=self.pace.retry))
+        catalog = self._catalog()
         return BackupInfo.of(incomplete(catalog, name) or view(catalog, name, detail=detail))
 
+    def ls(self, where: str = "", *, recursive: bool = False, totals: bool = False) -> Iterator[Entry]:
+        """What lies in a place, one by one: an address (docs/reference/cli.md#addresses), or a name and a path below it.
+
+        Without ``where`` what lies among the backups. ``recursive``: all objects instead of the next level. ``totals``: the
+        objects of each directory are counted. Reads no metadata, needs no Milvus. `NotFound` if there is nothing, `UsageError`,
+        and what the storage raises.
+        """
+        from mbk.engine.operations.ls import entries
+        from mbk.engine.runtime.retried import retried
+        from mbk.engine.runtime.run import Run
+
+        address = Address.parse(where)
+        run = Run(self.registry.emit, policy=self.pace.retry)
+        with self._place(address, inside=True) as opened:
+            storage = retried(opened, run)
+            storage.check()
+            below = "" if address.scheme else address.path.strip("/")
+            prefix = f"{storage.location.root}{below}/" if below else storage.location.root
+            yield from entries(storage, run, prefix, recursive=recursive, totals=totals)
+
+    def verify(
+        self,
+        name: str,
+        *,
+        depth: DepthName = Depth.DIGESTS,
+        sample: int | str = 100,
+        record: bool = False,
+        max_rate: Requests = None,
+        max_bandwidth: Bytes = None,
+        on_event: OnEvent | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> VerifyReport:
+        """Verifies a backup: ``listing``, ``digests``, ``contents`` or ``drill``. Only a drill needs Milvus.
+
+        ``sample``: percent of the contents to read, another part every day. ``record``: also makes the record of objects
+        that a backup of another tool lacks. Raises `DamageFound` (with the report) if anything is wrong, `BackupNotFound`,
+        `InvalidBackup` for a backup that was never completed, and what the storage raises.
+        """
+        given = {"depth": depth, "sample": sample, "record": record}
+        options = VerifyOptions.of(None, {**given, "max_rate": max_rate, "max_bandwidth": max_bandwidth})
+        report: VerifyReport = self.run("verify", name, options, on_event=on_event, cancelled=cancelled)
+        return report
+
     def delete(
-        self, name: str, *, on_event: OnEvent | None = None, cancelled: threading.Event | None = None
+        self,
+        name: str,
+        *,
+        versions: bool = False,
+        remnants: bool = False,
+        max_rate: Requests = None,
+        max_bandwidth: Bytes = None,
+        on_event: OnEvent | None = None,
+        cancelled: threading.Event | None = None,
     ) -> int:
         """Deletes a backup, even an incomplete one; returns the number of deleted objects.
 
-        Raises `BackupNotFound`, `UsageError` for an invalid name, `Busy`, and what the storage raises.
+        Only what belongs to the backup is deleted. ``versions``: also old versions, in a bucket that keeps them. ``remnants``: also
+        if there is only data without metadata, which an interrupted `create` of the Go tool left. Raises `BackupNotFound`,
+        `DeleteFailed` if something is still there, `UsageError` for an invalid name, `Busy`, and what the storage raises.
         """
-        report: DeletionReport = self.run("delete", name, on_event=on_event, cancelled=cancelled)
+        given = {"versions": versions, "remnants": remnants}
+        options = DeleteOptions.of(None, {**given, "max_rate": max_rate, "max_bandwidth": max_bandwidth})
+        report: DeletionReport = self.run("delete", name, options, on_event=on_event, cancelled=cancelled)
         return report.deleted_objects
 
     def copy(
         self,
         name: str,
+        to: str = "",
         *,
         path: str = "",
         bucket: str = "",
+        checksum: Checksum = "auto",
+        max_rate: Requests = None,
+        max_bandwidth: Bytes = None,
         on_event: OnEvent | None = None,
         cancelled: threading.Event | None = None,
     ) -> RunReport:
-        """Copies a backup as it is to another root path or bucket of the backup storage. Needs no Milvus.
+        """Copies a backup to another place or another name, or completes such a copy. Needs no Milvus.
 
-        Raises `BackupExists`, `BackupNotFound`, `InvalidBackup` and what the storage raises.
+        ``name`` and ``to`` are addresses: a name, ``PROFILE@NAME``, a URL or a path (docs/reference/cli.md#addresses); a ``to``
+        that ends with ``/`` is what the copy lies in. ``path`` and ``bucket`` are another root path and bucket for a ``to`` that
+        is no URL. `DamagedBackup` if the backup lacks an object or one was changed. Raises `BackupExists` if another backup is
+        there, `BackupNotFound`, `InvalidBackup` for a partial or incomplete one, `UsageError`, and what the storages raise.
         """
-        options = CopyOptions(path=path, bucket=bucket)
+        given = {"to": to, "path": path, "bucket": bucket, "checksum": checksum}
+        options = CopyOptions.of(None, {**given, "max_rate": max_rate, "max_bandwidth": max_bandwidth})
         report: RunReport = self.run("copy", name, options, on_event=on_event, cancelled=cancelled)
         return report
 
@@ -201,15 +273,17 @@ class Session(Connections):
         output: str | None = None,
         *,
         force: bool = False,
+        checksum: Checksum = "auto",
         on_event: OnEvent | None = None,
         cancelled: threading.Event | None = None,
     ) -> RunReport:
         """Creates a backup of the same rows without L0 segments, named ``output`` or ``{name}_l0compacted``.
 
         ``force`` first deletes an existing backup with that name. Needs no Milvus, but pyarrow (`MissingDependency`).
-        Raises `BackupExists`, `BackupNotFound`, `InvalidBackup` and what the storage raises.
+        `DamagedBackup` if it lacks an object or one was changed. Raises `BackupExists`, `BackupNotFound`, `InvalidBackup` and
+        what the storage raises.
         """
-        options = L0CompactOptions(output=output or "", force=force)
+        options = L0CompactOptions(output=output or "", force=force, checksum=checksum)
         report: RunReport = self.run("l0compact", name, options, on_event=on_event, cancelled=cancelled)
         return report
 
@@ -235,13 +309,12 @@ class Session(Connections):
         Writes small probe objects below both roots and deletes them again.
         """
         from mbk.engine.operations.check import Check
-        from mbk.engine.runtime.run import Run
 
         yield from Check(
             milvus=lambda: self.milvus,
             storage=lambda: self.storage,
             backup=lambda: self.backup_storage,
-            run=Run(self.registry.emit, policy=self.pace.retry),
+            run=self._silent_run(),
             transfer=self._limits().transfer,
             pause_gc=self.settings.backup.pause_gc,
         ).results()
@@ -261,16 +334,22 @@ class Session(Connections):
         """Runs the operation of this name, one of `OPERATIONS`; the report is that of the operation's own method."""
         declared = self._declared(operation)
         given = declared.options.of(options, {})
-        name = _named(declared, name)
+        name = _named(declared, name, given)
         output = given.output or compacted_name(name) if isinstance(given, L0CompactOptions) else name
         hint = declared.resume.format(name=name, output=output)
         # Before the run: Ctrl-C amid an import is nothing that a run can end well.
         module = import_module(declared.module)
         with (
             self._run(
-                declared, command=operation, name=output, hint=hint, on_event=on_event, cancelled=cancelled
+                declared,
+                given,
+                command=operation,
+                name=output,
+                hint=hint,
+                on_event=on_event,
+                cancelled=cancelled,
             ) as run,
-            self._context(declared, given, run, id=id) as context,
+            self._context(declared, name, given, run, id=id) as context,
         ):
             if getattr(given, "dry_run", False):
                 plan: Plan = module.preview(context, module.plan(context, name, given))
@@ -290,24 +369,82 @@ class Session(Connections):
 
         Raises everything that the operation itself raises before its first write.
         """
+        with self._planned(operation, name, options, on_event, cancelled) as (_, plan):
+            return plan
+
+    def forecast(
+        self,
+        operation: str,
+        name: str | None = None,
+        options: Options | None = None,
+        *,
+        probe: bool = True,
+        prices: str | PathLike[str] | None = None,
+        on_event: OnEvent | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> Forecast:
+        """As `plan`, with the time that moving the objects takes and what it costs.
+
+        With ``probe`` some of the objects are copied or read for a few seconds; the copies are removed again. ``prices``: a file
+        with prices of your own, which come before the list prices that mbk knows.
+        """
+        from mbk.model.forecast import Forecast, costs_of
+        from mbk.prices import known, price_of
+
+        table = known(prices)
+        with self._planned(operation, name, options, on_event, cancelled) as (context, plan):
+            from mbk.engine.operations.forecast import forecast, storage_of
+
+            told = forecast(context, plan) if probe else Forecast(plan=plan)
+            found = {
+                side.side: price_of(storage_of(context, side.side).location, table)
+                for side in told.plan.requests
+            }
+            charged = {side: price for side, price in found.items() if price is not None}
+            return replace(told, costs=costs_of(told.plan, charged))
+
+    @contextmanager
+    def _planned(
+        self,
+        operation: str,
+        name: str | None,
+        options: Options | None,
+        on_event: OnEvent | None,
+        cancelled: threading.Event | None,
+    ) -> Iterator[tuple[Context, Plan]]:
         declared = self._declared(operation)
         given = declared.options.of(options, {})
-        name = _named(declared, name)
-        command = f"plan {operation}"
+        name = _named(declared, name, given)
         module = import_module(declared.module)
         with (
             self._run(
                 declared,
-                command=command,
+                given,
+                command=f"plan {operation}",
                 name=name,
                 hint="run it again",
                 on_event=on_event,
                 cancelled=cancelled,
             ) as run,
-            self._context(declared, given, run) as context,
+            self._context(declared, name, given, run) as context,
         ):
-            plan: Plan = module.preview(context, module.plan(context, name, given))
-            return plan
+            yield context, module.preview(context, module.plan(context, name, given))
+
+    def _catalog(self) -> Catalog:
+        """The backups, once their storage answers."""
+        from mbk.engine.repository.catalog import Catalog
+        from mbk.engine.runtime.retried import retried
+
+        run = self._silent_run()
+        retried(self.backup_storage, run).check()
+        return Catalog(self.backup_storage, run)
+
+    def _silent_run(self) -> Run:
+        """For what is no command, within the configured budget."""
+        from mbk.engine.runtime.run import Run
+
+        allowed, steering = self._steered(budget(self.settings, restores=False))
+        return Run(self.registry.emit, policy=self.pace.retry, budget=allowed, steering=steering)
 
     def _declared(self, operation: str) -> Operation:
         declared = OPERATIONS.get(operation)
@@ -326,6 +463,7 @@ class Session(Connections):
     def _run(
         self,
         operation: Operation,
+        options: Options,
         *,
         command: str,
         name: str,
@@ -342,8 +480,9 @@ class Session(Connections):
             if on_event is not None:
                 on_event(event)
 
-        allowed = budget(self.settings, restores="milvus" in operation.writes)
-        run = Run(emit, policy=self.pace.retry, cancelled=cancelled, budget=allowed)
+        configured = budget(self.settings, restores="milvus" in operation.writes)
+        allowed, steering = self._steered(configured, options)
+        run = Run(emit, policy=self.pace.retry, cancelled=cancelled, budget=allowed, steering=steering)
         try:
             with run.command(command, name):
                 yield run
@@ -358,6 +497,8 @@ class Session(Connections):
             ) from stop
 
 
-def _named(operation: Operation, name: str | None) -> str:
-    """A new backup without a name is named after the time."""
+def _named(operation: Operation, name: str | None, options: Options) -> str:
+    """A new backup without a name is named after the time. Checks an address, which is printed and logged from here on."""
+    if isinstance(options, CopyOptions):
+        options.names(name or "")
     return name or (default_name() if operation.name_of_backup == "optional" else "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from mbk.model.reports import (
     RunReport,
     TransferStats,
 )
+from mbk.testing import MemoryStorage
+from tests.fixtures.backups.builder import OldBackup
 
 BIG = 2**63 - 1
 
@@ -100,6 +102,10 @@ class Session:
         self._asked("list")
         return self.backups
 
+    def names(self) -> Sequence[str]:
+        self._asked("names")
+        return [backup.name for backup in self.backups]
+
     def get(self, name: str, *, detail: bool = False) -> BackupInfo:
         self._asked("get", name, detail)
         return BackupInfo.of({"name": name, "state": "complete"} | self.info)
@@ -137,3 +143,21 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
         return Result(code, seen.out, seen.err)
 
     return go
+
+
+@pytest.fixture
+def backups(tmp_path: Path) -> Path:
+    """A directory with the backup ``old``, and a configuration ``backup.yaml`` that names it."""
+    storage = MemoryStorage()
+    made = OldBackup(storage)
+    made.segment(1, range(3))
+    made.commit()
+    for item in storage.list("backup/"):
+        path = tmp_path / item.key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with storage.read(item.key) as chunks:
+            path.write_bytes(b"".join(chunks))
+    place = tmp_path / "backup"
+    config = f"minio:\n  storageType: local\n  rootPath: {tmp_path}/milvus\n  backupRootPath: {place}\n"
+    Path("backup.yaml").write_text(config, encoding="utf-8")
+    return place

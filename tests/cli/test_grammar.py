@@ -15,6 +15,44 @@ A = CollectionName("default", "a")
 DB_B = CollectionName("db", "b")
 
 
+@pytest.mark.parametrize("empty", ["", " ", ",", " , ,"])
+@pytest.mark.parametrize(
+    ("command", "flag"),
+    [
+        *(("create", flag) for flag in ("--filter", "--exclude", "--colls", "-c", "--databases", "-d", "-a")),
+        *(
+            ("restore", flag)
+            for flag in (
+                "--filter",
+                "--exclude",
+                "--source-filter",
+                "--source_exclude",
+                "--collections",
+                "-d",
+                "-a",
+                "--rename",
+                "-r",
+                "--skip-params",
+            )
+        ),
+    ],
+)
+def test_an_empty_list_does_not_mean_everything(
+    command: str, flag: str, empty: str, run: Run, session: Session
+) -> None:
+    """A variable that was never set: with --drop_exist_collection everything would be replaced."""
+    yes = ["--drop_exist_collection", "--yes"] if command == "restore" else []
+    result = run(command, "-n", "nightly", *yes, flag, empty)
+    assert (result.code, session.calls) == (2, [])
+    assert len(result.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["create", "restore"])
+def test_an_empty_object_does_not_mean_everything(command: str, run: Run, session: Session) -> None:
+    assert run(command, "-n", "nightly", "-a", "{}").code == 2
+    assert session.calls == []
+
+
 @pytest.mark.parametrize(
     ("typed", "meant"),
     [

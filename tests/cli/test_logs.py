@@ -61,6 +61,25 @@ def test_the_chatter_of_libraries_is_left_out(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().err == ""
 
 
+def test_what_sdks_say_of_a_failure_is_for_the_file_and_for_debug(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    sdks = ("azure.identity.aio", "msal.token_cache", "botocore.credentials", "urllib3.connectionpool")
+    file = tmp_path / "mbk.log"
+    configure(LogSettings.model_validate({"file": str(file)}))
+    for name in sdks:
+        say(logging.WARNING, f"{name} failed", name=name)
+    say(logging.WARNING, "ours", name="mbk_azure.client")
+    assert [line.rpartition(": ")[2] for line in capsys.readouterr().err.splitlines()] == ["ours"]
+    written = file.read_text(encoding="utf-8")
+    assert all(f"{name} failed" in written for name in sdks)
+    configure(LogSettings(level="debug"))
+    for name in sdks:
+        say(logging.WARNING, f"{name} failed", name=name)
+    shown = capsys.readouterr().err
+    assert all(f"{name} failed" in shown for name in sdks)
+
+
 def test_no_file_is_written_unless_one_is_named(run: Run, session: Session) -> None:
     assert run("list").code == 0
     assert list(Path().iterdir()) == []

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import pytest
 import yaml
 
-from mbk.errors import PartialFailure
+from mbk.errors import InvalidBackup, PartialFailure, RowsWrong
+from mbk.model.contents import BackupInfo
 from mbk.model.events import CollectionFinished, Notice, ObjectCopied, PhaseStarted, WorkPlanned
 from mbk.model.operations import OPERATIONS
 from mbk.model.reports import BackupSummary, CheckResult, CollectionOutcome, TransferStats
@@ -60,6 +61,23 @@ def test_the_listing_can_be_narrowed_to_a_collection(run: Run, session: Session)
     assert run("list", "-q", "--collection", "db.x").out == "nightly\n"
     assert run("list", "-q", "-c", "x").out == ""
     assert ("get", "half", False) not in session.calls
+
+
+def test_an_unreadable_backup_does_not_spoil_a_narrowed_listing(
+    run: Run, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session.backups = BACKUPS
+
+    def get(name: str, *, detail: bool = False) -> BackupInfo:
+        raise InvalidBackup("meta/full_meta.json is damaged")
+
+    monkeypatch.setattr(session, "get", get)
+    listed = json.loads(run("list", "-c", "hello", "-o", "json").out)
+    assert [(item["name"], item["state"]) for item in listed] == [("nightly", "unreadable")]
+
+
+def test_an_empty_name_does_not_list_everything(run: Run, session: Session) -> None:
+    assert run("list", "-c", "").code == 2
 
 
 def test_get_prints_json_with_exact_integers_and_names_as_they_are(run: Run, session: Session) -> None:
@@ -242,6 +260,18 @@ def test_the_report_of_a_partial_failure_is_on_standard_output(run: Run, session
     result = run("create", "-n", "nightly")
     assert "default.a   failed" in result.out
     assert result.err == "mbk: error: 1 of 1 collections failed\n"
+
+
+def test_wrong_rows_are_shown_with_what_must_be_there(run: Run, session: Session) -> None:
+    wrong = CollectionOutcome(
+        "default.a", "default.a_back", "wrong", rows_expected=5, rows_present=4, error="one row too few"
+    )
+    session.error = RowsWrong("the rows are wrong", report=report("restore", wrong))
+    result = run("restore", "-n", "nightly")
+    assert result.code == 8
+    (line,) = [line for line in result.out.splitlines() if "a_back" in line]
+    assert line.split()[:5] == ["default.a", "default.a_back", "wrong", "5", "4"]
+    assert "default.a: one row too few" in result.out
 
 
 def test_the_plugins_are_listed_with_what_they_need(run: Run) -> None:

@@ -8,27 +8,7 @@ from typing import Any
 
 import pytest
 
-from mbk.testing import MemoryStorage
 from tests.cli.conftest import Run
-from tests.fixtures.backups.builder import OldBackup
-
-
-@pytest.fixture
-def backups(tmp_path: Path) -> Path:
-    """A directory with the backup ``old``, and a configuration ``backup.yaml`` that names it."""
-    storage = MemoryStorage()
-    made = OldBackup(storage)
-    made.segment(1, range(3))
-    made.commit()
-    for item in storage.list("backup/"):
-        path = tmp_path / item.key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with storage.read(item.key) as chunks:
-            path.write_bytes(b"".join(chunks))
-    place = tmp_path / "backup"
-    config = f"minio:\n  storageType: local\n  rootPath: {tmp_path}/milvus\n  backupRootPath: {place}\n"
-    Path("backup.yaml").write_text(config, encoding="utf-8")
-    return place
 
 
 def files(directory: Path) -> dict[str, int]:
@@ -62,8 +42,14 @@ def test_a_copy_is_planned_and_made(run: Run, backups: Path) -> None:
     assert str(target) in told["target"]
     assert run("copy", "old", "--path", str(target)).code == 0
     assert files(target).keys() >= before.keys()
-    assert run("copy", "old", "--path", str(target)).code == 5
-    assert run("copy", "old", "--path", str(target), "--dry-run").code == 5
+    again = plan(run, "copy", "old", "--path", str(target))
+    assert (again["objects"], again["present"], again["present_size"]) == (
+        0,
+        len(before),
+        sum(before.values()),
+    )
+    assert "already there" in run("cp", "old", "--path", str(target)).out
+    assert run("cp", "old", f"{target}/").out.count("already there") == 1
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from importlib import import_module
 
 import click
 
-from mbk.cli.parsing import COMMANDS, Group
+from mbk.cli.parsing import ALIASES, COMMANDS, Group
 from mbk.model.operations import OPERATIONS
 
 
@@ -18,12 +18,14 @@ class LazyGroup(Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        cmd_name = ALIASES.get(cmd_name, cmd_name)
         if cmd_name not in COMMANDS:
             return None
-        if cmd_name in OPERATIONS and OPERATIONS[cmd_name].module:
-            from mbk.cli.operation import command_of
+        declared = next((item for item in OPERATIONS.values() if item.command == cmd_name), None)
+        if declared is not None and declared.module:
+            from mbk.cli import operation, several
 
-            return command_of(OPERATIONS[cmd_name])
+            return several.command_of(declared) if declared.several else operation.command_of(declared)
         command: click.Command = import_module(f"mbk.cli.commands.{cmd_name}").command
         return command
 

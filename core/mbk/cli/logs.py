@@ -33,17 +33,28 @@ _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 class ConsoleHandler(logging.Handler):
-    """One line per record, never a traceback, above a progress bar if there is one."""
+    """One line per record, never a traceback, above a progress bar if there is one.
+
+    What a vendor's SDK says of a failure is raised as well, and one line tells that: only at ``debug`` is it shown.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.name == FILE_ONLY:
+        if record.name == FILE_ONLY or not (self.level <= logging.DEBUG or _is_own(record)):
             return
         moment = time.strftime("%H:%M:%S", time.localtime(record.created))
         terminal.line(f"{moment} {record.levelname.lower()}: {record.getMessage()}")
 
 
+def _is_own(record: logging.LogRecord) -> bool:
+    """Of mbk, its plugins (``mbk_...``), or the server that it runs."""
+    return record.name.startswith(("mbk", "uvicorn"))
+
+
 def configure(settings: LogSettings, *, quiet: bool = False) -> None:
-    """Sends mbk's records of the chosen level, and other libraries' warnings, where the settings say."""
+    """Sends mbk's records of the chosen level, and other libraries' warnings, where the settings say.
+
+    The console gets those warnings at ``debug`` only.
+    """
     root = logging.getLogger()
     while _installed:
         handler = _installed.pop()

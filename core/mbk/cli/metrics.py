@@ -14,7 +14,7 @@ from mbk.cli import terminal
 from mbk.cli.options import Documented
 from mbk.errors import MissingDependency
 from mbk.model.events import Event
-from mbk.model.reports import RunReport
+from mbk.model.reports import RunReport, VerifyReport
 
 if TYPE_CHECKING:
     from mbk.observe.run_metrics import RunMetrics
@@ -41,10 +41,11 @@ def metrics_options() -> list[click.Parameter]:
 
 @dataclass(slots=True)
 class Run:
-    """``listen`` takes the run's events and passes them on; ``report`` is set once there is one."""
+    """``listen`` takes the run's events and passes them on; the reports are set once there are some."""
 
     listen: Callable[[Event], None]
     report: RunReport | None = None
+    reports: tuple[VerifyReport, ...] = ()
 
 
 @contextmanager
@@ -81,6 +82,9 @@ def counting(
         raise
     if run.report is not None:
         metrics.end(run.report)
+        _publish(metrics, metrics_file, push_gateway)
+    elif run.reports:
+        metrics.verified(run.reports)
         _publish(metrics, metrics_file, push_gateway)
 
 

@@ -16,7 +16,7 @@ from mbk.cli.options import Documented, generated, value_of
 from mbk.cli.parsing import Command
 from mbk.cli.progress import listening
 from mbk.cli.render import report, result
-from mbk.errors import PartialFailure, UsageError
+from mbk.errors import PartialFailure, RowsWrong, UsageError
 from mbk.model.declared import Options
 from mbk.model.operations import Operation, Question
 from mbk.model.reports import RunReport
@@ -32,12 +32,12 @@ def command_of(operation: Operation) -> click.Command:
         _call(operation, click.get_current_context().find_object(App) or App(), **given)
 
     return Command(
-        operation.name, params=list(_parameters(operation)), callback=call, help=help_of(operation)
+        operation.command, params=list(_parameters(operation)), callback=call, help=help_of(operation)
     )
 
 
 def _parameters(operation: Operation) -> Iterator[click.Parameter]:
-    yield from name_parameters()
+    yield from name_parameters(operation.backup)
     yield from generated(operation.options)
     yield Documented(
         ["--dry-run"],
@@ -106,7 +106,7 @@ def _reporting(app: App) -> Iterator[None]:
     """Also prints the report of a run in which some collections failed."""
     try:
         yield
-    except PartialFailure as exc:
+    except (PartialFailure, RowsWrong) as exc:
         if isinstance(exc.report, RunReport):
             report(exc.report, app.output)
         raise

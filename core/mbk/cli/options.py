@@ -10,7 +10,7 @@ import click
 
 from mbk.cli import terminal
 from mbk.errors import UsageError
-from mbk.model.declared import Also, Declared, Form, Options
+from mbk.model.declared import Also, Declared, Form, Options, empty_list
 from mbk.model.selection import CollectionName, Selection
 
 Kind = TypeVar("Kind", bound=Options)
@@ -22,6 +22,20 @@ class Documented(click.Option):
     def __init__(self, declarations: Sequence[str], *, more: str = "", **attributes: Any) -> None:
         super().__init__(declarations, **attributes)
         self.more = more
+
+
+class PlainArgument(click.Argument):
+    """An argument with a help, which click's own have none of: for the help of the command and the reference."""
+
+    hidden = False
+
+    def __init__(self, declarations: Sequence[str], *, help: str, more: str = "", **attributes: Any) -> None:
+        super().__init__(declarations, **attributes)
+        self.help: str = help
+        self.more = more
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
+        return self.make_metavar(ctx).strip("[]"), self.help or ""
 
 
 def generated(kind: type[Options]) -> list[click.Parameter]:
@@ -43,8 +57,12 @@ def value_of(kind: type[Kind], given: Mapping[str, Any]) -> Kind:
 # -- to click ----------------------------------------------------------------------------------------------------------
 
 
-def _of(item: Declared) -> Iterator[click.Option]:
+def _of(item: Declared) -> Iterator[click.Parameter]:
     option = item.option
+    if option.plain:
+        yield PlainArgument(
+            [item.name], metavar=f"[{option.metavar}]", required=False, help=_help(item), more=option.more
+        )
     if option.flags or option.off:
         yield Documented(
             [*_declarations(item), item.name],
@@ -68,7 +86,7 @@ def _declarations(item: Declared) -> Sequence[str]:
 
 def _help(item: Declared) -> str:
     text, default = item.option.help, item.option.default
-    shown = text if item.option.flags else f"Do not {text[:1].lower()}{text[1:]}"
+    shown = text if item.option.flags or item.option.plain else f"Do not {text[:1].lower()}{text[1:]}"
     return f"{shown}  [default: {default}]" if default else shown
 
 
@@ -79,7 +97,7 @@ def _kind(item: Declared) -> dict[str, Any]:
         return {"is_flag": True, "default": None, **only_off}
     if item.choices:
         return {"type": click.Choice(item.choices), "metavar": f"[{'|'.join(item.choices)}]"}
-    if item.is_number:
+    if item.is_number and option.read is None:
         return {
             "type": click.IntRange(min=option.minimum, max=option.maximum),
             "metavar": option.metavar or None,
@@ -97,10 +115,11 @@ def _hidden(item: Declared, number: int) -> str:
 def _values(item: Declared, given: Mapping[str, Any]) -> Iterator[tuple[Also | None, object]]:
     """The values given for an option, by its main flag (None) and by its other spellings."""
     text = given.get(item.name)
-    if text not in (None, ""):
+    # An empty text is no name and no path, but a list that names nothing.
+    if text is not None and (text != "" or item.option.read is not None):
         yield None, _read(item, text)
     for number, also in enumerate(item.option.also):
-        if text := given.get(_hidden(item, number)):
+        if (text := given.get(_hidden(item, number))) is not None:
             yield also, _READERS[also.form](text, also.flags[-1]) if also.metavar else also.value
 
 
@@ -129,7 +148,7 @@ def _agreed(item: Declared, values: Sequence[tuple[Also | None, object]]) -> obj
 
 
 def _flag(item: Declared, spelling: Also | None) -> str:
-    return spelling.flags[0] if spelling else (*item.option.flags, *item.option.off)[0]
+    return spelling.flags[0] if spelling else (*item.option.flags, *item.option.off, item.option.metavar)[0]
 
 
 def _refuse_excluded(item: Declared, spelling: Also | None, values: Mapping[str, Sequence[object]]) -> None:
@@ -176,7 +195,7 @@ def json_of(text: str, place: str, *, expected: str = "", quote: bool = True) ->
 
     try:
         value: object = json.loads(text)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise UsageError(
             "{place} is not valid JSON: {reason}",
             code="json-invalid",
@@ -188,12 +207,12 @@ def json_of(text: str, place: str, *, expected: str = "", quote: bool = True) ->
     return value
 
 
-def _collections(text: str, _: str) -> Selection:
-    return Selection(collections=frozenset(map(CollectionName.parse, _items(text))))
+def _collections(text: str, flag: str) -> Selection:
+    return Selection(collections=frozenset(map(CollectionName.parse, _items(text, flag))))
 
 
-def _databases(text: str, _: str) -> Selection:
-    return Selection.of(dict.fromkeys(_items(text), ()))
+def _databases(text: str, flag: str) -> Selection:
+    return Selection.of(dict.fromkeys(_items(text, flag), ()))
 
 
 def _by_database(text: str, flag: str) -> Selection:
@@ -207,6 +226,8 @@ def _by_database(text: str, flag: str) -> Selection:
             expected=expected,
             hint="write {expected}",
         )
+    if not value:
+        raise empty_list(flag)
     for database, names in value.items():
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise UsageError(
@@ -220,8 +241,11 @@ def _by_database(text: str, flag: str) -> Selection:
     return Selection.of(value)
 
 
-def _items(text: str) -> list[str]:
-    return [item.strip() for item in text.split(",") if item.strip()]
+def _items(text: str, flag: str) -> list[str]:
+    items = [item.strip() for item in text.split(",") if item.strip()]
+    if not items:
+        raise empty_list(flag)
+    return items
 
 
 _READERS: Mapping[Form, Callable[[str, str], object]] = {

@@ -13,6 +13,7 @@ from mbk.model.operations import OPERATIONS
 
 #: Commands that are not operations on backups, each in its own module, with its line in ``mbk --help``.
 OTHERS = {
+    "plan": "Tell what a run would take: objects, requests, time and cost.",
     "server": "Serve the REST API.",
     "config": "Show or migrate the configuration.",
     "plugins": "List the installed storages and what they still need.",
@@ -20,7 +21,9 @@ OTHERS = {
     "version": "Print the version.",
 }
 #: Every command of the main group, with the line that ``mbk --help`` shows without loading it.
-COMMANDS: Mapping[str, str] = {name: item.summary for name, item in OPERATIONS.items()} | OTHERS
+COMMANDS: Mapping[str, str] = {item.command: item.summary for item in OPERATIONS.values()} | OTHERS
+#: Other words for some of them.
+ALIASES: Mapping[str, str] = {name: item.command for name, item in OPERATIONS.items() if name != item.command}
 
 _TRUE = frozenset({"1", "t", "true"})
 _FALSE = frozenset({"0", "f", "false"})
@@ -120,6 +123,9 @@ class Command(_Grammar):
 
 class Group(_Grammar, click.Group):
     command_class = Command
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return super().get_command(ctx, ALIASES.get(cmd_name, cmd_name))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args[:1] == ["help"]:

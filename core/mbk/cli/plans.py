@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from mbk.cli.render import count, counted, emit, emit_data, plain, size, table
+from mbk.model.flows import Side
 from mbk.model.plans import Plan
 from mbk.model.reports import CollectionOutcome
 from mbk.model.states import CollectionState
+
+#: What people call the sides of a plan.
+SIDES: Mapping[Side, str] = {
+    "storage": "the storage of Milvus",
+    "backups": "the backup storage",
+    "target": "the target",
+}
 
 
 def show(plan: Plan, output: str | None) -> None:
@@ -20,9 +28,18 @@ def show(plan: Plan, output: str | None) -> None:
     for item in plan.collections:
         for text in (*((item.error,) if item.error else ()), *item.notes):
             emit(f"  {item.source}: {text}")
+    for line in requests(plan):
+        emit(f"  {line}")
     for removed in plan.removes:
         emit(f"  removes {removed}")
     emit(f"{plan.command} {plan.name} (dry run, nothing was changed): {'; '.join(_summary(plan))}")
+
+
+def requests(plan: Plan) -> Iterator[str]:
+    """A line for each storage: ``backups: 4,136 copy, 14 list``."""
+    for side in plan.requests:
+        kinds = ", ".join(f"{kind} {number}" for kind, number in side.counts.items())
+        yield f"requests to {SIDES[side.side]}: {kinds}"
 
 
 def _table(collections: Sequence[CollectionOutcome]) -> str:
@@ -51,6 +68,8 @@ def _summary(plan: Plan) -> Iterator[str]:
     totals += [counted(plan.rows, "row")] if plan.rows is not None else []
     if totals:
         yield ", ".join(totals)
+    if plan.present:
+        yield f"{counted(plan.present, 'object')} ({size(plan.present_size)}) already there"
     if plan.format:
         yield f"format {plan.format}"
     if plan.resumes:

@@ -19,6 +19,7 @@ from mbk.model.events import (
     ImportProgressed,
     Notice,
     ObjectCopied,
+    ObjectVerified,
     PhaseStarted,
     RetryScheduled,
     RunFinished,
@@ -48,7 +49,7 @@ class Listener:
         _record(event)
         self._show_failure(event)
         match event:
-            case ObjectCopied():
+            case ObjectCopied() | ObjectVerified():
                 self.objects += 1
                 self.bytes += event.size
             case WorkPlanned():
@@ -98,7 +99,7 @@ class Listener:
 def _record(event: Event) -> None:
     """Writes the event to the log file, if there is one with this level."""
     match event:
-        case ObjectCopied() | ImportProgressed() | WorkPlanned():
+        case ObjectCopied() | ObjectVerified() | ImportProgressed() | WorkPlanned():
             level = logging.DEBUG
         case Notice() | RetryScheduled():
             level = logging.WARNING

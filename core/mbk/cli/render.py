@@ -65,26 +65,31 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     body = [list(row) for row in rows]
     widths = [max(map(_width, column)) for column in zip(header, *body, strict=True)]
     right = [_numeric([row[place] for row in body]) for place in range(len(header))]
-    lines = [_line(header, widths, right), *(_line(row, widths, right) for row in body)]
+    painted = {word: terminal.paint(word, color, sys.stdout) for word, color in _COLORS.items()}
+    lines = [_line(cells, widths, right, painted) for cells in (header, *body)]
     return "\n".join(lines)
 
 
-def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
+def _line(
+    cells: Sequence[str], widths: Sequence[int], right: Sequence[bool], painted: Mapping[str, str]
+) -> str:
     padded = []
     for cell, width, to_right in zip(cells, widths, right, strict=True):
         space = " " * (width - _width(cell))
-        shown = terminal.paint(cell, _COLORS[cell], sys.stdout) if cell in _COLORS else cell
+        shown = painted.get(cell, cell)
         padded.append(space + shown if to_right else shown + space)
     return "  ".join(padded).rstrip()
 
 
 def _width(text: str) -> int:
+    if text.isascii():
+        return len(text)
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def _numeric(cells: Sequence[str]) -> bool:
     values = [cell for cell in cells if cell != "-"]
-    return bool(values) and all(_NUMBER.fullmatch(cell) for cell in values)
+    return bool(values) and all(map(_NUMBER.fullmatch, values))
 
 
 def size(count: int) -> str:
@@ -118,7 +123,8 @@ def result(value: object, output: str | None) -> None:
             f"{value.volume} in {value.seconds:.1f} s; migration job {value.job} is running in {value.cluster}"
         )
     elif isinstance(value, DeletionReport):
-        emit(f"deleted {value.name}: {counted(value.deleted_objects, 'object')}")
+        versions = f", {counted(value.deleted_versions, 'old version')}" if value.deleted_versions else ""
+        emit(f"deleted {value.name}: {counted(value.deleted_objects, 'object')}{versions}")
 
 
 def report(run: RunReport, output: str | None) -> None:
@@ -160,17 +166,18 @@ def _summary(run: RunReport) -> str:
     whole = counted(len(run.collections), "collection")
     parts = [f"{done} of {whole}" if run.failed else whole]
     parts[0] += f", {size(run.size)} in {run.seconds:.1f} s"
+    copied = run.command == "copy"
     ways = {
         "server": "copied by the storage",
         "stream": "streamed",
-        "convert": "converted",
-        "kept": "kept from the interrupted run",
+        "convert": "written with the new name" if copied else "converted",
+        "kept": "already there" if copied else "kept from the interrupted run",
     }
     for way, words in ways.items():
         if run.transfer.objects.get(way):
             moved = size(run.transfer.bytes.get(way, 0))
             parts.append(f"{counted(run.transfer.objects[way], 'object')} ({moved}) {words}")
-    if run.transfer.streamed_because:
+    if run.transfer.streamed_because and (run.transfer.objects.get("stream") or not copied):
         parts.append(f"streamed because {run.transfer.streamed_because}")
     if run.transfer.limited_because:
         parts.append(run.transfer.limited_because)

@@ -8,7 +8,7 @@ from mbk.cli.app import App
 from mbk.cli.choosing import chosen_name, help_of, name_parameters
 from mbk.cli.options import generated
 from mbk.cli.parsing import Command
-from mbk.cli.render import counted, emit, emit_data, size, table
+from mbk.cli.render import counted, emit, emit_data, moment, size, table
 from mbk.model.contents import BackupInfo, Protection
 from mbk.model.operations import OPERATIONS
 
@@ -41,6 +41,9 @@ def _print_table(info: BackupInfo) -> None:
     if rows:
         emit(table(("COLLECTION", "SIZE", "INDEXES", "LOADED", "BOUNDARY"), rows))
     version = info.milvus_version or "unknown"
+    if info.verified is not None:
+        found = counted(info.verified.findings, "finding") if info.verified.findings else "nothing wrong"
+        emit(f"verified {moment(info.verified.at)} ({info.verified.depth}): {found}")
     emit(f"{info.name}: {counted(len(rows), 'collection')}, {size(info.size)}, Milvus {version}")
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import click
 
@@ -12,7 +13,8 @@ from mbk.cli.app import App
 from mbk.cli.choosing import help_of
 from mbk.cli.options import generated
 from mbk.cli.parsing import Command
-from mbk.cli.render import emit, emit_data, moment, size, table
+from mbk.cli.render import counted, emit, emit_data, moment, size, table
+from mbk.errors import AuthenticationFailed, Interrupted, MbkError, Unreachable
 from mbk.model.operations import OPERATIONS
 from mbk.model.reports import BackupSummary
 from mbk.model.selection import CollectionName
@@ -27,13 +29,19 @@ _REASON = 120
 @click.command("list", cls=Command, help=help_of(LIST), params=generated(LIST.options))
 @click.pass_obj
 def command(app: App, collection: str | None) -> None:
+    only_names = app.quiet and app.output not in ("json", "yaml")
+    if only_names and collection is None:
+        with app.session() as session:
+            for name in session.names():
+                emit(name)
+        return
     with app.session() as session:
         backups = list(session.list())
-        if collection:
+        if collection is not None:
             backups = list(_containing(session, backups, CollectionName.parse(collection)))
     if app.output in ("json", "yaml"):
         emit_data(backups, app.output)
-    elif app.quiet:
+    elif only_names:
         for backup in backups:
             emit(backup.name)
     elif backups:
@@ -42,7 +50,7 @@ def command(app: App, collection: str | None) -> None:
         terminal.line("no backups")
 
 
-def _table(backups: Iterable[BackupSummary]) -> str:
+def _table(backups: Sequence[BackupSummary]) -> str:
     rows = [
         (
             item.name,
@@ -50,13 +58,26 @@ def _table(backups: Iterable[BackupSummary]) -> str:
             size(item.size),
             item.milvus_version or "-",
             moment(item.created),
-            textwrap.shorten(item.reason, _REASON, placeholder=" …"),
+            _verified(item),
+            textwrap.shorten(item.reason, _REASON, placeholder=" …") if item.reason else "",
         )
         for item in backups
     ]
-    header = ("NAME", "STATE", "SIZE", "MILVUS", "CREATED", "REASON")
-    explained = any(row[-1] for row in rows)
-    return table(header, rows) if explained else table(header[:-1], [row[:-1] for row in rows])
+    header = ("NAME", "STATE", "SIZE", "MILVUS", "CREATED", "VERIFIED", "REASON")
+    # The last two only where there is anything to tell.
+    told = [any(item.verified for item in backups), any(item.reason for item in backups)]
+    columns = [*range(5), *(place for place, shown in zip((5, 6), told, strict=True) if shown)]
+    return table([header[place] for place in columns], [[row[place] for place in columns] for row in rows])
+
+
+def _verified(item: BackupSummary) -> str:
+    """``2026-11-30 contents``, with the number of findings, or of percent."""
+    last = item.verified
+    if last is None:
+        return "-"
+    part = "" if last.sample == 100 else f" {last.sample}%"
+    found = f", {counted(last.findings, 'finding')}" if last.findings else ""
+    return f"{last.at:%Y-%m-%d} {last.depth}{part}{found}"
 
 
 def _containing(
@@ -65,6 +86,13 @@ def _containing(
     for backup in backups:
         if backup.state != BackupState.COMPLETE:
             continue
-        collections = {(item.database, item.name) for item in session.get(backup.name).collections}
+        try:
+            collections = {(item.database, item.name) for item in session.get(backup.name).collections}
+        except (Unreachable, AuthenticationFailed, Interrupted):
+            raise
+        except MbkError as error:
+            # What is in it cannot be told: it is shown, since it may be the one that is looked for.
+            yield replace(backup, state=BackupState.UNREADABLE, reason=error.message)
+            continue
         if (name.database, name.collection) in collections:
             yield backup
