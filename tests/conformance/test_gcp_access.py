@@ -155,6 +155,66 @@ def test_the_account_of_the_machine(server: GcsServer, alice: Account) -> None:
     assert (done.stdout, done.stderr) == ("1\n", "")
 
 
+def test_a_token_that_ends_amid_a_run_is_renewed(server: GcsServer, alice: Account, tmp_path: Path) -> None:
+    storage = opened(server, "alice-data", credentials_file=server.key_file(alice, tmp_path))
+    write_and_read(storage)
+    server.accounts.by_token.clear()
+    before = len(server.requests)
+    write_and_read(storage)
+    asked = [path for _, path in server.requests[before:]]
+    assert asked.count("/token") == 1
+    # The refused request and its second try; a read, a listing, a batch and the delete in it.
+    assert len(asked) == 1 + 2 + 4
+
+
+def test_a_token_that_cannot_be_renewed_is_refused_at_once(server: GcsServer, alice: Account) -> None:
+    storage = opened(server, "alice-data", session_token=server.accounts.token(alice))
+    write_and_read(storage)
+    server.accounts.by_token.clear()
+    before = len(server.requests)
+    with raised(AuthenticationFailed, bucket="alice-data") as caught:
+        storage.check()
+    assert (len(server.requests) - before, caught.value.retryable) == (1, False)
+
+
+def test_a_token_of_the_settings_needs_no_library_of_googles(server: GcsServer, alice: Account) -> None:
+    code = (
+        "import json, sys; from mbk_gcp.settings import GcpSettings; from mbk_gcp.storage import open_storage\n"
+        "open_storage(GcpSettings(**json.loads(sys.argv[1]))).check()\n"
+        "print([name for name in ('google.auth', 'google.cloud', 'requests') if name in sys.modules])"
+    )
+    settings = json.dumps(server.settings("alice-data", session_token=server.accounts.token(alice)))
+    done = subprocess.run([sys.executable, "-c", code, settings], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_a_private_ca_of_the_environment(
+    server: GcsServer, alice: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, str(tmp_path / "ca.pem"))
+    with fault_proxy(server.port, tls=context) as proxy:
+        values = {"address": "localhost", "port": proxy.port, "use_ssl": True}
+        write_and_read(opened(server, "alice-data", session_token=server.accounts.token(alice), **values))
+
+
+def test_a_proxy_of_the_environment(
+    server: GcsServer, alice: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with fault_proxy(server.port) as proxy:
+        monkeypatch.setenv("all_proxy", f"http://user:secret@{HOST}:{proxy.port}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        values = {"address": "storage.invalid", "session_token": server.accounts.token(alice)}
+        opened(server, "alice-data", **values).check()
+        assert proxy.requests[0].target.startswith("http://storage.invalid")
+
+
 def test_an_access_token(server: GcsServer, alice: Account) -> None:
     write_and_read(opened(server, "alice-data", session_token=server.accounts.token(alice)))
 

@@ -11,6 +11,7 @@ from mbk.errors import (
     MbkError,
     ObjectExists,
     ObjectNotFound,
+    StorageError,
     StorageUnavailable,
     Throttled,
     TransferInterrupted,
@@ -222,6 +223,26 @@ def test_a_broken_connection_is_told_without_its_url(storage: GcpStorage, proxy:
         with raised(StorageUnavailable) as caught:
             call()
         assert "http" not in str(caught.value)
+
+
+def test_a_redirect_is_not_followed(storage: GcpStorage, proxy: FaultProxy) -> None:
+    storage.write("a", [b"x"])
+    for call in (lambda: storage.stat("a"), lambda: read(storage, "a"), lambda: storage.write("a", [b"y"])):
+        proxy.faults = [Fault("answer", status=307, body=b"elsewhere")]
+        before = len(proxy.requests)
+        with raised(StorageError) as caught:
+            call()
+        assert (len(proxy.requests) - before, caught.value.retryable) == (1, False)
+
+
+def test_an_answer_that_is_not_the_services(storage: GcpStorage, proxy: FaultProxy) -> None:
+    for body in (b"<html>A portal</html>", b"{}", b'{"items": [{"name": "a"}]}', b'{"done": false}'):
+        proxy.faults = [Fault("answer", status=200, body=body, times=100)]
+        calls = [lambda: storage.stat("a"), lambda: storage.copy(storage, "a", "b")]
+        for call in calls:
+            with pytest.raises(MbkError) as caught:
+                call()
+            assert caught.value.retryable
 
 
 def test_one_call_is_one_request(storage: GcpStorage, proxy: FaultProxy) -> None:

@@ -53,6 +53,11 @@ class TestMemory(StorageConformance):
         storage.write(key, [b"x"], options=WriteOptions(storage_class=ARCHIVE))
         return True
 
+    def keep_versions(self, storage: Storage) -> bool:
+        assert isinstance(storage, MemoryStorage)
+        storage.bucket.versioned = True
+        return True
+
     def options_of(self, storage: Storage, key: str) -> WriteOptions:
         assert isinstance(storage, MemoryStorage)
         return storage.get(key).options

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, ClassVar
 from uuid import uuid4
 
@@ -28,11 +29,19 @@ def opened(server: s3.S3Server, bucket: str, **more: Any) -> ObjectStorage[S3Wir
 
 def patient(storage: ObjectStorage[S3Wire]) -> ObjectStorage[S3Wire]:
     """Tries again after a 500: moto and rclone answer it now and then to writers of one key at once, for no reason."""
+    client = storage.wrapped.client
 
-    def delay(response: tuple[Any, Any] | None, attempts: int, **_: object) -> int | None:
-        return 0 if response and response[0].status_code == 500 and attempts < 5 else None
+    def tried(operation: Callable[..., Any], **members: Any) -> Any:
+        for attempt in range(5):
+            try:
+                return operation(**members)
+            except client.refusal as exc:
+                if exc.status != 500 or attempt == 4:
+                    raise
+        return None
 
-    storage.wrapped.client.meta.events.register("needs-retry.s3.*", delay)
+    for name in ("put_object", "copy_object", "upload_part", "complete_multipart_upload", "delete_object"):
+        setattr(client, name, partial(tried, getattr(client, name)))
     return storage
 
 
@@ -181,3 +190,24 @@ class TestRclone(OnS3):
 
     def make_marker(self, storage: Storage, key: str) -> None:
         raise InvalidKey(f"{key}: rclone answers InternalError to keys that end with a slash")
+
+
+def test_old_versions_are_told_page_by_page_and_removed(ministack: s3.Ministack) -> None:
+    server = ministack.user("versions", "versioned-bucket")
+    server.make_bucket("versioned-bucket")
+    client = server.client()
+    client.put_bucket_versioning(Bucket="versioned-bucket", VersioningConfiguration={"Status": "Enabled"})
+    storage = opened(server, "versioned-bucket")
+    wire = storage.wrapped
+    wire.client.list_object_versions = partial(wire.client.list_object_versions, MaxKeys=2)
+    keys = [f"b/{number} %+é" for number in range(3)]
+    for key in (*keys, *keys, "bc/other"):
+        storage.write(key, [b"x"])
+    storage.delete(keys[:2])
+    told = [*storage.versions("b/")]
+    assert sorted(version.key for version in told if version.is_current) == keys[2:]
+    assert len(told) == 8
+    storage.delete_versions(version for version in told if not version.is_current)
+    assert [(version.key, version.is_current) for version in storage.versions("b/")] == [(keys[2], True)]
+    assert [info.key for info in storage.list()] == [keys[2], "bc/other"]
+    storage.close()

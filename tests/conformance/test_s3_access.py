@@ -7,9 +7,11 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any
 
 import pytest
@@ -144,6 +146,40 @@ def answering(documents: Mapping[str, str]) -> Iterator[str]:
             web.shutdown()
 
 
+@contextmanager
+def tunnels(to: int) -> Iterator[tuple[int, list[bytes]]]:
+    """A proxy whose tunnels all lead to one port; yields its own, and the first lines of what it was asked."""
+    asked: list[bytes] = []
+
+    class Tunnel(StreamRequestHandler):
+        def handle(self) -> None:
+            asked.append(self.rfile.readline())
+            while self.rfile.readline().strip():
+                pass
+            with socket.create_connection((HOST, to)) as inner:
+                self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                back = threading.Thread(target=_pumped, args=(inner, self.connection), daemon=True)
+                back.start()
+                _pumped(self.connection, inner)
+                back.join()
+
+    with ThreadingTCPServer((HOST, 0), Tunnel) as proxy:
+        proxy.daemon_threads = True
+        proxy.block_on_close = False
+        threading.Thread(target=proxy.serve_forever, args=(0.05,), daemon=True).start()
+        try:
+            yield proxy.server_address[1], asked
+        finally:
+            proxy.shutdown()
+
+
+def _pumped(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+
+
 class TestS3Access(AccessConformance):
     @pytest.fixture
     def storage(self, alice: s3.S3Server) -> ObjectStorage[S3Wire]:
@@ -242,6 +278,31 @@ def test_credentials_of_a_container(
         write_and_read(keyless(alice, use_iam=True))
 
 
+def test_temporary_keys_are_renewed_amid_a_run(
+    alice: s3.S3Server, session: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They expire so soon that the SDK wants new ones for each request; the role's first ones are of no use any more."""
+    document = {
+        "AccessKeyId": "ASIAEXPIREDEXPIRED00",
+        "SecretAccessKey": "expired",
+        "Token": "expired",
+        "Expiration": (datetime.now(UTC) + timedelta(minutes=1)).isoformat(),
+    }
+    documents = {"/role": json.dumps(document)}
+    with answering(documents) as url:
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{url}/role")
+        storage = keyless(alice, use_iam=True)
+        with pytest.raises((AuthenticationFailed, PermissionDenied)):
+            storage.check()
+        document |= {
+            "AccessKeyId": session["AccessKeyId"],
+            "SecretAccessKey": session["SecretAccessKey"],
+            "Token": session["SessionToken"],
+        }
+        documents["/role"] = json.dumps(document)
+        write_and_read(storage)
+
+
 def test_credentials_of_an_instance(
     alice: s3.S3Server, session: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -316,6 +377,30 @@ def test_a_private_ca(alice: s3.S3Server, tmp_path: Path) -> None:
         assert {request.headers["x-amz-content-sha256"] for request in proxy.requests} == {"UNSIGNED-PAYLOAD"}
         with pytest.raises(MbkError):
             open_storage(GenericSettings(**{**values, "use_ssl": False})).check()
+
+
+def test_through_a_proxy(alice: s3.S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Over TLS by a tunnel, and plain by whole addresses; what no_proxy names is asked directly."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("s3.elsewhere.example").configure_cert(context)
+    with fault_proxy(alice.port, tls=context) as front, tunnels(front.port) as (port, asked):
+        monkeypatch.setenv("https_proxy", f"http://me:s3cret@{HOST}:{port}")
+        values = alice.settings("alice-data", ca_cert=str(tmp_path / "ca.pem"), use_ssl=True)
+        values |= {"address": "s3.elsewhere.example", "port": 8443}
+        write_and_read(open_storage(GenericSettings(**values)))
+        assert {request.headers["Host"] for request in front.requests} == {"s3.elsewhere.example:8443"}
+    assert [line.partition(b" HTTP")[0] for line in asked] == [b"CONNECT s3.elsewhere.example:8443"]
+    with fault_proxy(alice.port) as proxy:
+        monkeypatch.setenv("http_proxy", f"http://{HOST}:{proxy.port}")
+        # The server behind this one takes the whole address for a path.
+        with suppress(MbkError):
+            storage_of(alice, "alice-data").check()
+        assert [request.target.partition("/alice-data")[0] for request in proxy.requests] == [alice.url]
+        monkeypatch.setenv("no_proxy", HOST)
+        storage_of(alice, "alice-data").check()
+        assert len(proxy.requests) == 1
 
 
 def test_a_server_that_stops(alice: s3.S3Server) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -10,6 +11,7 @@ from mbk.errors import Unsupported
 from mbk.plugin.objects import ObjectStorage
 from mbk.ports.storage import MIB
 from mbk.testing import FaultConformance
+from mbk.testing.faults import LARGE
 from mbk_s3.settings import GenericSettings
 from mbk_s3.storage import open_storage
 from mbk_s3.wire import S3Wire
@@ -80,10 +82,28 @@ def test_unfinished_uploads_are_found_past_a_page(
     for number in range(12):
         client.create_multipart_upload(Bucket=BUCKET, Key=f"left/{number} %+é")
     client.create_multipart_upload(Bucket=BUCKET, Key="elsewhere")
-    storage.wrapped.client.meta.events.register(
-        "provide-client-params.s3.ListMultipartUploads", lambda params, **_: {**params, "MaxUploads": 5}
-    )
+    wire = storage.wrapped
+    wire.client.list_multipart_uploads = partial(wire.client.list_multipart_uploads, MaxUploads=5)
     assert storage.clean("left/") == 12
+    assert storage.clean("") == 1
+
+
+def test_unfinished_uploads_are_found_where_the_service_lists_none_below_a_prefix(
+    storage: ObjectStorage[S3Wire], account: s3.S3Server
+) -> None:
+    """MinIO knows an empty prefix and a whole key only."""
+    wire = storage.wrapped
+    listed = wire.client.list_multipart_uploads
+
+    def as_minio(**members: str) -> dict[str, object]:
+        found: dict[str, object] = listed(**members)
+        return {**found, "Uploads": []} if members["Prefix"].endswith("/") else found
+
+    wire.client.list_multipart_uploads = as_minio
+    for key in ("backup/nightly/binlogs/a", "backup/nightly2/b", "files/c"):
+        account.client().create_multipart_upload(Bucket=BUCKET, Key=key)
+    assert storage.clean("backup/nightly/") == 1
+    assert storage.clean("backup/") == 1
     assert storage.clean("") == 1
 
 
@@ -96,12 +116,21 @@ def test_a_batch_of_deletes_carries_the_digest_that_old_servers_want(
     assert not [name for name in request.headers if name.lower().startswith("x-amz-checksum")]
 
 
-def test_uploads_carry_no_trailing_checksum(storage: ObjectStorage[S3Wire], proxy: FaultProxy) -> None:
-    storage.write("a", [b"x" * MIB])
-    [request] = [request for request in proxy.requests if request.method == "PUT"]
-    assert "x-amz-trailer" not in request.headers
-    assert "Content-Encoding" not in request.headers
-    assert len(request.headers["x-amz-content-sha256"]) == 64
+@pytest.mark.parametrize(
+    ("size", "proof"), [(1000, "x-amz-content-sha256"), (MIB, "x-amz-checksum-crc32c"), (LARGE, "")]
+)
+def test_uploads_are_proven_in_a_header_and_carry_no_trailing_checksum(
+    storage: ObjectStorage[S3Wire], proxy: FaultProxy, size: int, proof: str
+) -> None:
+    storage.write("a", [bytes(size)])
+    requests = [request.headers for request in proxy.requests if request.method == "PUT"]
+    assert requests
+    for headers in requests:
+        assert "x-amz-trailer" not in headers
+        assert "Content-Encoding" not in headers
+        digest = headers["x-amz-content-sha256"]
+        assert (digest == "UNSIGNED-PAYLOAD") is bool(headers["x-amz-checksum-crc32c"])
+        assert not proof or headers[proof]
 
 
 def test_keys_that_no_batch_can_name_are_deleted_alone(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mbk.errors import MbkError, StorageError, StorageUnavailable, Unsupported
+from mbk.errors import AuthenticationFailed, MbkError, StorageError, StorageUnavailable, Unsupported
 from mbk.plugin.objects import ObjectStorage
 from mbk.testing import FaultConformance
 from mbk_tc.settings import TcSettings
@@ -81,6 +81,14 @@ def test_a_redirect_is_not_followed(storage: ObjectStorage[TcWire], proxy: Fault
         storage.check()
     assert not caught.value.retryable
     assert len(proxy.requests) == 1
+
+
+def test_a_clock_that_is_wrong_is_told(storage: ObjectStorage[TcWire], proxy: FaultProxy) -> None:
+    body = b"<Error><Code>RequestTimeTooSkewed</Code><Message>The clocks differ.</Message></Error>"
+    proxy.faults = [Fault("answer", status=403, body=body)]
+    with raised(AuthenticationFailed, reason="The clocks differ. (RequestTimeTooSkewed)") as caught:
+        storage.check()
+    assert caught.value.hint == "set this machine's clock"
 
 
 def test_a_part_whose_answer_has_no_etag_is_not_taken_for_there(

@@ -1,9 +1,11 @@
-"""Checksums as `mbk.ports.storage.ObjectInfo` tells them, computed without any library: slow, and independent."""
+"""Checksums as `mbk.ports.storage.ObjectInfo` tells them; the CRCs computed without any library: slow, and independent."""
 
 from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
+
+import xxhash
 
 #: Width in bits and reflected polynomial; all begin with ones and end inverted.
 _CRCS = {
@@ -15,6 +17,8 @@ _CRCS = {
 
 def checksum(kind: str, data: bytes) -> str:
     """Lower-case hexadecimal digits, the most significant byte first."""
+    if kind == "xxh128":
+        return xxhash.xxh3_128_hexdigest(data)
     if kind not in _CRCS:
         return hashlib.new(kind, data, usedforsecurity=False).hexdigest()
     width, polynomial = _CRCS[kind]

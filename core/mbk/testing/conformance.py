@@ -12,11 +12,12 @@ from mbk.testing.listing import Listing
 from mbk.testing.options import Options
 from mbk.testing.parts import Parts
 from mbk.testing.reading import Reading
+from mbk.testing.versions import Versions
 from mbk.testing.whole import Whole
 from mbk.testing.writing import Writing
 
 
-class StorageConformance(Listing, Keys, Reading, Writing, Deleting, Copying, Parts, Options, Whole):
+class StorageConformance(Listing, Keys, Reading, Writing, Deleting, Copying, Parts, Options, Versions, Whole):
     """Subclass it as ``class TestAcme(StorageConformance)`` with a fixture ``storage``, and let pytest collect it."""
 
 

@@ -101,6 +101,11 @@ class Kit:
         del storage, key
         return False
 
+    def keep_versions(self, storage: Storage) -> bool:
+        """Makes the bucket keep old versions from now on; False where there is no way."""
+        del storage
+        return False
+
     def options_of(self, storage: Storage, key: str) -> WriteOptions | None:
         """The options that the service itself says the object has, asked past the storage; None where there is no way."""
         del storage, key

@@ -25,12 +25,16 @@ class Listing(Kit):
         ]
 
     def test_l2_a_prefix_is_a_directory(self, storage: Storage, prefix: str) -> None:
-        """L2. The prefix ``46/`` matches neither ``460/…`` nor ``46``-something, nor is it matched without case."""
+        """L2. The prefix ``46/`` matches neither ``460/…`` nor ``46``-something, nor is it matched without case. Where ``partial_prefixes`` are declared, ``46`` matches all three in a listing."""
         for name in ("46/a", "460/a", "46-a", "4/6/a", "x/46/a", "d/K/a", "d/k/a"):
             put(storage, prefix + name)
         assert keys_of(storage, f"{prefix}46/") == [f"{prefix}46/a"]
         assert keys_of(storage, f"{prefix}d/K/") == [f"{prefix}d/K/a"]
         assert level_of(storage, f"{prefix}46/") == [f"{prefix}46/a"]
+        if storage.capabilities.partial_prefixes:
+            assert keys_of(storage, f"{prefix}46") == [
+                f"{prefix}{name}" for name in ("46-a", "46/a", "460/a")
+            ]
 
     def test_l3_a_missing_prefix_is_empty(self, storage: Storage, prefix: str) -> None:
         """L3. A prefix without objects yields nothing and is no error, also where an object has that name."""

@@ -36,6 +36,7 @@ from mbk.ports.storage import (
     Location,
     MultipartUpload,
     ObjectInfo,
+    ObjectVersion,
     Receipt,
     Storage,
     WriteOptions,
@@ -46,6 +47,7 @@ EVERYTHING = Capabilities(
     part_copy=True,
     conditional_write=True,
     multipart=True,
+    partial_prefixes=True,
     checksums=frozenset({"md5", "sha256"}),
     write_options=WRITE_OPTIONS,
     min_part_size=1,
@@ -77,7 +79,11 @@ class StoredUpload:
 
 @dataclass(eq=False, slots=True)
 class Bucket:
+    """``versioned``: what is replaced or deleted is kept in ``old``, with a mark for each deletion."""
+
     objects: dict[str, StoredObject] = field(default_factory=dict)
+    versioned: bool = False
+    old: list[ObjectVersion] = field(default_factory=list)
     uploads: list[StoredUpload] = field(default_factory=list)
 
 
@@ -110,7 +116,7 @@ class MemoryStorage:
     """One bucket of a :class:`MemoryService`; without one, the bucket of a service of its own.
 
     ``fault`` is called before each primitive with its name (``check list stat read chunk write delete copy multipart
-    put_part copy_part complete abort clean``) and its key or prefix. For ``delete`` an :class:`~mbk.errors.MbkError`
+    put_part copy_part complete abort clean versions delete_versions``) and its key or prefix. For ``delete`` an :class:`~mbk.errors.MbkError`
     becomes that key's entry in `DeleteFailed`; ``chunk`` precedes each chunk of a read.
 
     Objects of the storage class `ARCHIVE` cannot be read, and those under a retention cannot be deleted until it ends.
@@ -269,6 +275,27 @@ class MemoryStorage:
             self.bucket.uploads[:] = kept
         return removed
 
+    def versions(self, prefix: str) -> Iterator[ObjectVersion]:
+        self.fault("versions", prefix)
+        with self.service.lock:
+            current = [
+                ObjectVersion(key=key, version=item.info.etag or "", is_current=True)
+                for key, item in self.bucket.objects.items()
+                if key.startswith(prefix)
+            ]
+            old = [version for version in self.bucket.old if version.key.startswith(prefix)]
+        yield from (*current, *old)
+
+    def delete_versions(self, versions: Iterable[ObjectVersion]) -> None:
+        self.fault("delete_versions", "")
+        gone = {(version.key, version.version) for version in versions}
+        with self.service.lock:
+            kept = [version for version in self.bucket.old if (version.key, version.version) not in gone]
+            self.bucket.old[:] = kept
+            for key, item in [*self.bucket.objects.items()]:
+                if (key, item.info.etag) in gone:
+                    del self.bucket.objects[key]
+
     # What the primitives above are made of, for subclasses that break one of them on purpose.
 
     def reference(self) -> MemoryRef:
@@ -296,7 +323,15 @@ class MemoryStorage:
                     place=self._location,
                     until=retention.until,
                 )
+            if self._keep(key):
+                self.bucket.old.append(ObjectVersion(key=key, version=f"v{next(_VERSIONS)}"))
             self.bucket.objects.pop(key, None)
+
+    def _keep(self, key: str) -> bool:
+        found = self.bucket.objects.get(key) if self.bucket.versioned else None
+        if found is not None:
+            self.bucket.old.append(ObjectVersion(key=key, version=found.info.etag or ""))
+        return found is not None
 
     def check_options(self, options: WriteOptions) -> None:
         require_options(options, self.capabilities, self._location)
@@ -322,6 +357,7 @@ class MemoryStorage:
             storage_class=options.storage_class,
         )
         with self.service.lock:
+            self._keep(key)
             self.bucket.objects[key] = StoredObject(data, info, options)
         return info
 

@@ -6,6 +6,7 @@ import pytest
 
 from mbk.errors import MbkError, ObjectNotFound, Unsupported
 from mbk.ports.storage import Storage
+from mbk.testing.checksums import checksum
 from mbk.testing.copying import foreign_storage
 from mbk.testing.kit import Kit, content, in_threads, needs, part_size, put, sample
 
@@ -112,8 +113,10 @@ class Parts(Kit):
             upload.copy_part(3, other_storage, f"{prefix}from", offset=2 * size + 10, length=size - 10)
             upload.put_part(2, own)
             upload.copy_part(1, other_storage, f"{prefix}from", offset=7, length=size)
-            upload.complete()
-        assert content(storage, f"{prefix}to") == data[7 : size + 7] + own + data[2 * size + 10 :]
+            told = upload.complete()
+        whole = data[7 : size + 7] + own + data[2 * size + 10 :]
+        assert content(storage, f"{prefix}to") == whole
+        assert dict(told.checksums) == {kind: checksum(kind, whole) for kind in told.checksums}
 
     def test_m8_parts_that_cannot_be_copied(self, storage: Storage, prefix: str) -> None:
         """M8. `copy_part` of a missing object is `ObjectNotFound`, from a storage of another kind `Unsupported`."""

@@ -30,6 +30,13 @@ class MatchesPrefixesByCharacters(MemoryStorage):
 
 
 @caught_by("L2")
+class MatchesWholeNamesOnly(MemoryStorage):
+    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
+        whole = not prefix or prefix.endswith("/")
+        return super().list(prefix if whole else f"{prefix}/", start_after=start_after)
+
+
+@caught_by("L2")
 class MatchesPrefixesWithoutCase(MemoryStorage):
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
         yield from super().list(prefix, start_after=start_after)

@@ -111,14 +111,14 @@ class KeepsTheConnectionOfAnAbandonedStream(Pooled):
         self.taken -= 1
 
 
-@caught_by("R8")
+@caught_by("M7", "R8")
 class TellsChecksumsInBase64(MemoryStorage):
     def digests(self, data: bytes) -> dict[str, str]:
         digests = super().digests(data)
         return {kind: b64encode(bytes.fromhex(value)).decode() for kind, value in digests.items()}
 
 
-@caught_by("R8")
+@caught_by("M7", "R8")
 class TellsTheChecksumOfTheFirstPart(MemoryStorage):
     def digests(self, data: bytes) -> dict[str, str]:
         return super().digests(data[: 1024 * 1024])

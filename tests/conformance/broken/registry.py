@@ -75,6 +75,11 @@ class OfMemory(StorageConformance):
         storage.put(key, b"x", WriteOptions(storage_class=ARCHIVE))
         return True
 
+    def keep_versions(self, storage: Storage) -> bool:
+        assert isinstance(storage, MemoryStorage)
+        storage.bucket.versioned = True
+        return True
+
     def options_of(self, storage: Storage, key: str) -> WriteOptions:
         assert isinstance(storage, MemoryStorage)
         return storage.get(key).options
