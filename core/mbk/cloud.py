@@ -109,7 +109,7 @@ def _data(answer: bytes, place: str) -> Mapping[str, Any]:
     """The service also returns 200 for refused requests: ``code`` in the body tells them apart."""
     try:
         body = json.loads(answer)
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
         raise MilvusError(
@@ -136,7 +136,7 @@ def _refusal(
 ) -> MilvusError | AuthenticationFailed | MilvusUnavailable:
     try:
         said = json.loads(answer).get("message", "")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         said = ""
     reason = _line(str(said)) or http.client.responses.get(status, "")
     if status in _LOGIN:

@@ -5,26 +5,34 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from mbk.about import TOOL
-from mbk.model.options import CopyOptions, CreateOptions, MigrateOptions, StandbyOptions
+from mbk.errors import ConfigError, MbkError
+from mbk.model.addresses import Address
+from mbk.model.options import CopyOptions, CreateOptions, MigrateOptions, StandbyOptions, VerifyOptions
+from mbk.model.states import Depth
+from mbk.registry.reference import OwnPlace, OwnReference, Reference, References
 
 if TYPE_CHECKING:
-    from mbk.config.schema import Settings
+    from mbk.config.schema import Settings, StorageChoice
     from mbk.engine.runtime.budget import Budget
     from mbk.engine.runtime.context import Context
+    from mbk.engine.runtime.executor import Executor
     from mbk.engine.runtime.limits import Limits
     from mbk.engine.runtime.pace import Pace
     from mbk.engine.runtime.run import Run
+    from mbk.engine.runtime.steering import Steering
     from mbk.model.declared import Options
     from mbk.model.operations import Operation
+    from mbk.model.rates import Bandwidth, RequestRate
     from mbk.ports.cloud import Volume
     from mbk.ports.metastore import MetaStore
     from mbk.ports.milvus.server import Milvus
     from mbk.ports.replicate import OpenReplication, Replication
-    from mbk.ports.storage import Storage
+    from mbk.ports.storage import Location, Storage, StorageRef
     from mbk.registry.registry import Registry
 
 
@@ -41,6 +49,8 @@ class Connections:
         self._metastore: MetaStore | None = None
         self._storage: Storage | None = None
         self._backup: Storage | None = None
+        self._steering: Steering | None = None
+        self._references = References()
         self._lock = threading.RLock()
 
     def __enter__(self) -> Self:
@@ -56,6 +66,7 @@ class Connections:
         with self._lock:
             opened = (self._milvus, self._metastore, self._storage, self._backup)
             self._milvus = self._metastore = self._storage = self._backup = None
+            self._references = References()
         for item in opened:
             if item is not None:
                 item.close()
@@ -100,12 +111,25 @@ class Connections:
                 self._metastore = EtcdMetaStore(milvus.etcd_endpoints, milvus.etcd_root_path)
             return self._metastore
 
+    def _milvus_place(self) -> Location | None:
+        """None if the plugin or the settings of Milvus' storage cannot be used: not every operation needs it."""
+        try:
+            return self.storage.location
+        except MbkError:
+            return None
+
+    def _metastore_if_any(self) -> MetaStore | None:
+        try:
+            return self.metastore
+        except ConfigError:
+            return None
+
     @property
     def storage(self) -> Storage:
         """Where Milvus keeps its data."""
         with self._lock:
             if self._storage is None:
-                self._storage = self.registry.open(self.settings.storage)
+                self._storage = self._opened("storage")
             return self._storage
 
     @property
@@ -113,17 +137,84 @@ class Connections:
         """Where the backups are."""
         with self._lock:
             if self._backup is None:
-                self._backup = self.registry.open(self.settings.backup_storage)
+                self._backup = self._opened("backup_storage")
             return self._backup
 
-    def _backup_storage_at(self, *, path: str, bucket: str) -> Storage:
-        """Another root path or bucket of the backup storage; the caller closes it."""
-        choice = self.settings.backup_storage
-        changes = {"root_path": path, "bucket": bucket}
-        values = {**choice.values, **{name: value for name, value in changes.items() if value}}
-        return self.registry.open(choice.model_copy(update={"values": values}))
+    def _opened(self, side: Literal["storage", "backup_storage"]) -> Storage:
+        """Opens a side of the configuration."""
+        choice: StorageChoice = getattr(self.settings, side)
+        return self._remembered(choice, OwnReference(side))
+
+    @contextmanager
+    def _place(self, address: Address, *, inside: bool, **changes: str) -> Iterator[Storage]:
+        """The storage in which an address lies, as `choice_for` has it; closed afterwards.
+
+        ``changes``: values other than the configured ones, if they are not empty.
+        """
+        from mbk.registry.places import choice_for
+
+        given = {name: value for name, value in changes.items() if value}
+        choice = choice_for(address, self.settings, self.registry, inside=inside, changes=given)
+        try:
+            storage = self._remembered(choice, OwnPlace(address, inside, given))
+        except ConfigError as error:
+            of_the_url = any(item.key == address.url for item in error.problems)
+            if not address.scheme or address.profile or of_the_url:
+                raise
+            hint = f"what is missing can stand in a profile: profiles.NAME in the configuration, and NAME@{address.scheme}://..."
+            raise ConfigError(error.source, error.problems, hint=hint) from error
+        with closing(storage):
+            try:
+                yield storage
+            finally:
+                self._references.discard(storage)
+
+    def _remembered(self, choice: StorageChoice, own: StorageRef) -> Storage:
+        """Opens a storage, and remembers how workers do. ``own``: with what they have themselves."""
+        storage = self.registry.open(choice)
+        if self.settings.transfer.dask_credentials == "own" and self.settings.transfer.executor == "dask":
+            self._references.add(storage, own)
+        elif self.registry.is_installed(choice.type):
+            self._references.add(storage, Reference(choice))
+        return storage
+
+    def _ends(self, backup: str, options: CopyOptions, stack: ExitStack) -> tuple[Storage, Storage]:
+        """Where a backup is copied from, and where to."""
+
+        def opened(address: Address, *, inside: bool, **changes: str) -> Storage:
+            if address.scheme or address.profile or any(changes.values()):
+                return stack.enter_context(self._place(address, inside=inside, **changes))
+            return self.backup_storage
+
+        source, target = Address.of_backup(backup).without_slash, options.destination
+        return (
+            opened(source, inside=False),
+            opened(target, inside=target.is_directory, root_path=options.path, bucket=options.bucket),
+        )
 
     # -- what the engine gets ------------------------------------------------------------------------------------
+
+    def _steered(self, allowed: Budget, options: Options | None = None) -> tuple[Budget, Steering]:
+        """What the run may use, and what it shares of that: with all runs of the session what is configured, with none
+        what its own options say instead.
+        """
+        from mbk.engine.runtime.steering import Steering
+
+        rate: RequestRate | None = getattr(options, "max_rate", None)
+        bandwidth: Bandwidth | None = getattr(options, "max_bandwidth", None)
+        if rate is not None or bandwidth is not None:
+            own = replace(
+                allowed,
+                max_rate=allowed.max_rate if rate is None else rate.limit,
+                max_bandwidth=allowed.max_bandwidth
+                if bandwidth is None
+                else replace(bandwidth, zone=allowed.max_bandwidth.zone),
+            )
+            return own, Steering(own)
+        with self._lock:
+            if self._steering is None:
+                self._steering = Steering(allowed)
+            return allowed, self._steering
 
     def _limits(self) -> Limits:
         from mbk.engine.runtime.limits import BackupLimits, Limits, RestoreLimits, TransferLimits
@@ -132,7 +223,9 @@ class Connections:
         transfer, backup, restore = self.settings.transfer, self.settings.backup, self.settings.restore
         return Limits(
             transfer=TransferLimits(
-                mode=transfer.mode, part_threshold=transfer.multipart_copy_threshold_mib * MIB
+                mode=transfer.mode,
+                part_threshold=transfer.multipart_copy_threshold_mib * MIB,
+                executor=self._executor(),
             ),
             backup=BackupLimits(pause_gc=backup.pause_gc, gc_seconds=backup.gc_pause_seconds),
             restore=RestoreLimits(
@@ -143,9 +236,33 @@ class Connections:
             ),
         )
 
+    def _executor(self) -> Executor | None:
+        """What copies, unless the threads of this process do."""
+        transfer, references = self.settings.transfer, self._references.of
+        match transfer.executor:
+            case "threads":
+                return None
+            case "processes":
+                from mbk.workers.processes import Processes, cores
+
+                return Processes(transfer.workers or cores(), references)
+            case "dask":
+                from mbk.workers.cluster import Dask
+
+                return Dask(
+                    references=references,
+                    scheduler=transfer.dask_scheduler,
+                    scheduler_file=transfer.dask_scheduler_file,
+                    tls=(transfer.dask_tls_ca, transfer.dask_tls_cert, transfer.dask_tls_key),
+                    workers=transfer.workers or 1,
+                    patience=transfer.dask_patience,
+                    tells=transfer.dask_credentials == "send",
+                    allow_plain=transfer.dask_allow_plain,
+                )
+
     @contextmanager
     def _context(
-        self, operation: Operation, options: Options, run: Run, *, id: str = ""
+        self, operation: Operation, name: str, options: Options, run: Run, *, id: str = ""
     ) -> Iterator[Context]:
         """What the operation needs. Connections opened only for it are closed with it."""
         from mbk.engine.runtime.context import ClusterContext, Context, CopyContext, StandbyContext
@@ -153,30 +270,38 @@ class Connections:
         given: dict[str, Any] = {
             "run": run,
             "id": id,
-            "backup_storage": self.backup_storage,
             "limits": self._limits(),
             "pace": self.pace,
             "tool": TOOL,
+            "milvus_place": self._milvus_place()
+            if {"backup", "other backup"} & {*operation.writes}
+            else None,
         }
         with ExitStack() as stack:
-            if "milvus" in operation.needs:
+            if isinstance(options, CopyOptions):
+                source, target = self._ends(name, options, stack)
+                yield CopyContext(**given, backup_storage=source, target=target)
+                return
+            given["backup_storage"] = self.backup_storage
+            needs_milvus = "milvus" in operation.needs or _is_drill(options)
+            if needs_milvus:
                 given |= {
-                    "milvus": self.milvus,
+                    "milvus": run.retry.briefly("connect to Milvus", lambda: self.milvus),
                     "storage": self.storage,
                     "rpc_channel": self.settings.milvus.rpc_channel_name,
                 }
             match options:
                 case CreateOptions(index_extra=True):
                     yield ClusterContext(**given, metastore=self.metastore)
-                case CopyOptions():
-                    target = self._backup_storage_at(path=options.path, bucket=options.bucket)
-                    yield CopyContext(**given, target=stack.enter_context(closing(target)))
+                case CreateOptions(resume=True):
+                    # Whether the begun run asked for index extras is known once its manifest is read.
+                    yield ClusterContext(**given, metastore=self._metastore_if_any())
                 case StandbyOptions():
                     yield StandbyContext(**given, open_log=self._open_log(options))
                 case MigrateOptions():
                     yield self._cloud_context(given)
                 case _:
-                    yield ClusterContext(**given) if "milvus" in operation.needs else Context(**given)
+                    yield ClusterContext(**given) if needs_milvus else Context(**given)
 
     def _cloud_context(self, given: dict[str, Any]) -> Context:
         from mbk.cloud import ZillizCloud
@@ -199,13 +324,22 @@ class Connections:
         return open_log
 
 
+def _is_drill(options: Options) -> bool:
+    return isinstance(options, VerifyOptions) and options.depth is Depth.DRILL
+
+
 def budget(settings: Settings, *, restores: bool) -> Budget:
     """What a run may use at the same time, as configured; ``restores``: it writes to Milvus."""
-    from mbk.engine.runtime.budget import Budget
+    from mbk.engine.runtime.budget import COPIES, Budget
 
+    transfer = settings.transfer
     return Budget(
-        copies=settings.transfer.concurrency,
-        parts=settings.transfer.concurrency,
+        copies=transfer.concurrency or COPIES,
+        parts=transfer.concurrency or COPIES,
+        adaptive=transfer.concurrency is None,
+        max_rate=transfer.max_rate.limit,
+        max_bandwidth=replace(transfer.max_bandwidth, zone=transfer.time_zone),
+        memory=transfer.memory,
         collections=settings.restore.collections if restores else settings.backup.collections,
         segments=settings.backup.segments,
     )

@@ -27,6 +27,8 @@
     │   ├── StorageUnavailable         retryable
     │   └── MilvusUnavailable          retryable
     ├── VerificationFailed          8  a size or a number of rows differs from the expected one
+    │   ├── DamageFound                `verify` found something wrong; carries the report
+    │   └── RowsWrong                  no collection was restored with the rows that it must have; carries the report
     ├── StorageError                1
     │   ├── Throttled                  retryable
     │   ├── TransferInterrupted        retryable; a stream broke in the middle
@@ -38,8 +40,10 @@
     ├── MilvusError                 1  the server reported an error
     │   ├── RateLimited                retryable
     │   └── ImportFailed               an import job failed; carries the server's reason
-    ├── InvalidBackup               1  the backup's files are damaged, incomplete or of an unknown format
+    ├── InvalidBackup               1  the backup's files are incomplete, cannot be decoded, or have an unknown format
+    │   └── DamagedBackup           8  a file of the backup is lost, or differs from what was recorded
     ├── Busy                        1  another run is writing this backup, or restoring into this collection
+    │   └── LeaseLost                  another run took over while this one stood still
     └── Interrupted               130  Ctrl-C, SIGTERM or hang-up
 
 No message, argument or attribute of an error ever contains a secret.
@@ -89,8 +93,15 @@ class MbkError(Exception):
 
         Raise it ``from error.__cause__``, so that its cause is shown and not the error a second time.
         """
-        given_up = _rebuild(type(self), self.args, {**self.__dict__, "retryable": False})
-        return cast("Self", given_up).with_traceback(self.__traceback__)
+        return self._with(retryable=False)
+
+    def passing(self) -> Self:
+        """The same error, retryable, for a caller that knows that the call may be repeated. Raise it as `final`."""
+        return self._with(retryable=True)
+
+    def _with(self, *, retryable: bool) -> Self:
+        changed = _rebuild(type(self), self.args, {**self.__dict__, "retryable": retryable})
+        return cast("Self", changed).with_traceback(self.__traceback__)
 
     def __str__(self) -> str:
         return f"{self.message}: {self.hint}" if self.hint else self.message
@@ -246,6 +257,26 @@ class VerificationFailed(MbkError):
     exit_code = 8
 
 
+class DamageFound(VerificationFailed):
+    """`verify` found something wrong. ``report`` is its `VerifyReport`, with the findings."""
+
+    def __init__(
+        self, sentence: str, *, report: object, code: str = "", hint: str | None = None, **facts: object
+    ) -> None:
+        super().__init__(sentence, code=code, hint=hint, retryable=None, **facts)
+        self.report = report
+
+
+class RowsWrong(VerificationFailed):
+    """No collection of a restore has the rows that it must have. ``report`` is the command's report."""
+
+    def __init__(
+        self, sentence: str, *, report: object, code: str = "", hint: str | None = None, **facts: object
+    ) -> None:
+        super().__init__(sentence, code=code, hint=hint, retryable=None, **facts)
+        self.report = report
+
+
 class StorageError(MbkError):
     pass
 
@@ -290,6 +321,10 @@ class DeleteFailed(StorageError):
         super().__init__(sentence, code=code, hint=hint, retryable=retryable, **facts)
         self.failures = failures
 
+    def naming(self, failures: dict[str, str]) -> Self:
+        """The same error, for the keys of several batches. Raise it as `final`."""
+        return cast("Self", _rebuild(type(self), self.args, {**self.__dict__, "failures": failures}))
+
 
 class MilvusError(MbkError):
     """The server returned an error. ``server_code`` is the server's own, 0 if it sent none."""
@@ -320,7 +355,15 @@ class InvalidBackup(MbkError):
     pass
 
 
+class DamagedBackup(InvalidBackup):
+    exit_code = 8
+
+
 class Busy(MbkError):
+    pass
+
+
+class LeaseLost(Busy):
     pass
 
 

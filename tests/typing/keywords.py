@@ -11,6 +11,8 @@ from pathlib import Path
 from mbk.model import options
 from mbk.model.declared import Options
 
+#: As `ruff format` has it.
+LINE = 110
 PATH = Path(__file__).parents[2] / "core/mbk/model/keywords.py"
 #: Of the others every option is a parameter of the method.
 KINDS: tuple[type[Options], ...] = (options.CreateOptions, options.RestoreOptions)
@@ -72,7 +74,13 @@ def _imports(used: set[str]) -> Iterator[str]:
     found["mbk.model.options"] -= {*dir(builtins)}
     for ours in (False, True):
         for module in sorted(name for name in found if name.startswith("mbk.") is ours):
-            yield f"from {module} import {', '.join(sorted(found[module]))}"
+            names = sorted(found[module])
+            line = f"from {module} import {', '.join(names)}"
+            yield from (
+                [line]
+                if len(line) <= LINE
+                else [f"from {module} import (", *(f"    {n}," for n in names), ")"]
+            )
         yield ""
 
 

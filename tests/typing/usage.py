@@ -24,13 +24,19 @@ def good(session: mbk.Session) -> None:
     plan: mbk.Plan = session.plan("delete", "nightly")
     gone: int = session.delete("nightly")
     session.copy("nightly", path="elsewhere")
+    session.copy("archive@nightly", "weekly", checksum="full")
+    sizes: list[int | None] = [entry.size for entry in session.ls("nightly", recursive=True)]
     session.l0compact("nightly", "flat", force=True)
     info: mbk.BackupInfo = session.get("nightly", detail=True)
     rows: int = sum(part.rows for item in info.collections for part in item.partitions)
     started: mbk.MigrationReport = session.migrate("nightly", "in01")
     session.restore_secondary("nightly", source="a", target="b")
     names: list[str] = [backup.name for backup in session.list() if backup.state == "complete"]
-    assert len(outcomes) == gone + rows + (plan.objects or 0) or started.job in names or mbk.__version__
+    assert (
+        len(outcomes) + len(sizes) == gone + rows + (plan.objects or 0)
+        or started.job in names
+        or mbk.__version__
+    )
 
 
 def bad(session: mbk.Session) -> None:
