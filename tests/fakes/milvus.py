@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from typing import Any
 
-from mbk.errors import CollectionNotFound, ImportFailed, MilvusError
+from mbk.errors import AlreadyExists, CollectionExists, CollectionNotFound, ImportFailed, MilvusError
 from mbk.model.layout import segment_prefixes
 from mbk.model.records import (
     ALL_PARTITIONS,
@@ -55,10 +55,17 @@ from tests.fakes.rows import (
 
 #: Of a 2.3 server.
 V2_3 = frozenset(
-    {Feature.DATABASES, Feature.COUNT, Feature.ALIASES, Feature.FLUSHES_DELETES, Feature.DELETE_TIMES}
+    {
+        Feature.DATABASES,
+        Feature.COUNT,
+        Feature.ALIASES,
+        Feature.FLUSHES_DELETES,
+        Feature.DELETE_TIMES,
+        Feature.RENAME,
+    }
 )
 #: Of a 2.4 server: deletes live in segments of their own.
-V2_4 = V2_3 | {Feature.L0_SEGMENTS, Feature.REST_IMPORT, Feature.HYBRID_END_TS}
+V2_4 = V2_3 | {Feature.L0_SEGMENTS, Feature.L0_IMPORT, Feature.REST_IMPORT, Feature.HYBRID_END_TS}
 #: Of a late 2.5 server.
 V2_5 = V2_4 | {
     Feature.DESCRIBE_DATABASE, Feature.RBAC_BACKUP, Feature.SEGMENT_DETAIL, Feature.REPLICATE_POSITION,
@@ -66,7 +73,7 @@ V2_5 = V2_4 | {
 #: Of a late 2.6 server.
 V2_6 = (V2_5 - {Feature.REPLICATE_POSITION}) | {
     Feature.FLUSH_ALL, Feature.COLLECTION_GC_PAUSE, Feature.MULTI_L0_IMPORT, Feature.FUNCTION_CHECK_SWITCH,
-    Feature.ADD_FIELD, Feature.PACKED_SEGMENTS, Feature.REPLICATE_STREAM,
+    Feature.ADD_FIELD, Feature.PACKED_SEGMENTS, Feature.REPLICATE_STREAM, Feature.STREAMING,
 }  # fmt: skip
 
 
@@ -111,7 +118,7 @@ class FakeMilvus(Newer):
         self._storage = storage
         self._objects = Objects(storage)
         self._ids = itertools.count(first_id)
-        self._clock = itertools.count(463267588014080003)
+        self._clock = itertools.count(463267588014080003, 1 << 18)
         self._databases = {"default": 1}
         self._collections: dict[tuple[str, str], Collection] = {}
         self._jobs: dict[str, ImportState] = {}
@@ -126,16 +133,21 @@ class FakeMilvus(Newer):
             has_collection=self.has_collection,
             describe=self.describe,
         )
-        self.rows = Role(count=self.row_count)
+        self.rows = Role(count=self.row_count, having=self.having)
         self.points = Role(
-            flush=self.flush, flush_all=self.flush_all, replicate_position=self.replicate_position
+            now=self.now,
+            flush=self.flush,
+            flush_all=self.flush_all,
+            replicate_position=self.replicate_position,
         )
         self.segments = Role(persistent=self.persistent_segments, logs=self.segment_logs)
         self.gc = Role(pause=self.pause_gc, resume=self.resume_gc)
         self.access = Role(read=self.read_rbac, restore=self.restore_rbac, encryption_key=self.encryption_key)
         self.definitions = Role(
             schema_problems=self.schema_problems,
+            unsendable=lambda *_args, **_named: (),
             create_database=self.create_database,
+            drop_database=self.drop_database,
             create_collection=self.create_collection,
             alter_collection=self.alter_collection,
             alter_field=self.alter_field,
@@ -146,6 +158,8 @@ class FakeMilvus(Newer):
             drop_index=self.drop_index,
             index_states=self.index_states,
             create_alias=self.create_alias,
+            alter_alias=self.alter_alias,
+            rename_collections=self.rename_collections,
             load=self.load,
             load_progress=self.load_progress,
             release=self.release,
@@ -183,7 +197,8 @@ class FakeMilvus(Newer):
         flush: bool = True,
     ) -> None:
         collection = self._collections[database, name]
-        collection.growing.append((partition, list(keys)))
+        rows = [(key, next(self._clock), f"text {key}") for key in keys]
+        collection.growing.append((partition, rows))
         if flush:
             self._seal(collection)
 
@@ -256,17 +271,17 @@ class FakeMilvus(Newer):
 
     def has_collection(self, database: str, collection: str) -> bool:
         self._called("has_collection", collection)
-        return (database, collection) in self._collections
+        return self._find(database, collection) is not None
 
     def describe(self, database: str, collection: str) -> CollectionInfo:
         self._called("describe", collection)
         found = self._get(database, collection)
         return CollectionInfo(
             database,
-            collection,
+            found.name,
             found.id,
             CollectionSchema(
-                name=collection,
+                name=found.name,
                 description=found.schema.description,
                 fields=list(found.schema.fields),
                 properties=list(found.schema.properties),
@@ -291,6 +306,12 @@ class FakeMilvus(Newer):
             len(self.visible_rows(collection, database=database)) if Feature.COUNT in self.features else None
         )
 
+    def having(
+        self, database: str, collection: str, key: str, values: Sequence[int | str]
+    ) -> list[int | str]:
+        self._called("having", f"{collection} {key}")
+        return [found for found, _ in self.visible_rows(collection, database=database) if found in values]
+
     # -- backing up ----------------------------------------------------------------------------------------------
 
     def flush(
@@ -303,10 +324,17 @@ class FakeMilvus(Newer):
     ) -> FlushPoint:
         self._called("flush", collection)
         found = self._get(database, collection)
+        before = frozenset(segment.id for segment in found.segments if not segment.is_l0)
         self._seal(found)
+        after = frozenset(segment.id for segment in found.segments if not segment.is_l0)
         now = next(self._clock)
         channel = self._channel(found)
-        return FlushPoint(1767225601, {channel: position(channel, now)}, {channel: now})
+        return FlushPoint(
+            1767225601, {channel: position(channel, now)}, {channel: now}, now, after - before, before
+        )
+
+    def now(self) -> int:
+        return next(self._clock)
 
     def persistent_segments(self, database: str, collection: str) -> list[SegmentInfo]:
         self._called("segments", collection)
@@ -325,6 +353,12 @@ class FakeMilvus(Newer):
         self._called("create_database", name)
         self._databases.setdefault(name, next(self._ids))
 
+    def drop_database(self, name: str) -> None:
+        self._called("drop_database", name)
+        if any(database == name for database, _ in self._collections):
+            raise MilvusError(f"database {name} is not empty", code="test")
+        self._databases.pop(name, None)
+
     def schema_problems(self, schema: CollectionSchema) -> Sequence[str]:
         self._called("schema_problems", schema.name)
         return self.problems.get(schema.name, ())
@@ -340,15 +374,23 @@ class FakeMilvus(Newer):
         properties: Sequence[KeyValue] = (),
     ) -> None:
         self._called("create_collection", schema.name)
-        if (database, schema.name) in self._collections:
-            raise MilvusError(f"collection {schema.name} exists")
+        if self._find(database, schema.name) is not None:
+            raise CollectionExists(f"collection {schema.name} exists")
         names = [f"_default_{number}" for number in range(partitions)] or ["_default"]
         made = self.add(schema.name, database=database, partitions=names)
         made.schema, made.shards = schema, shards
 
     def drop_collection(self, database: str, collection: str) -> None:
         self._called("drop_collection", collection)
-        self._get(database, collection)
+        found = self._find(database, collection)
+        if found is None:
+            return
+        if found.name != collection:
+            raise MilvusError(f"cannot drop the collection via alias = {collection}")
+        if found.aliases and Feature.RBAC_BACKUP in self.features:
+            raise MilvusError(
+                f"unable to drop the collection [{collection}] because it has associated aliases"
+            )
         del self._collections[database, collection]
 
     def create_partition(self, database: str, collection: str, partition: str) -> None:
@@ -382,14 +424,44 @@ class FakeMilvus(Newer):
         self._get(database, collection).loaded = True
 
     def load_progress(self, database: str, collection: str) -> int:
+        self._called("load_progress", collection)
         return 100
 
     def release(self, database: str, collection: str) -> None:
+        self._called("release", collection)
         self._get(database, collection).loaded = False
 
     def create_alias(self, database: str, collection: str, alias: str) -> None:
         self._called("create_alias", alias)
-        self._get(database, collection).aliases.append(alias)
+        owner = self._find(database, alias)
+        found = self._get(database, collection)
+        if owner is not None and owner is not found:
+            raise AlreadyExists(f"{alias} is alias to another collection: {owner.name}: alias already exist")
+        if owner is None:
+            found.aliases.append(alias)
+
+    def alter_alias(self, database: str, collection: str, alias: str) -> None:
+        self._called("alter_alias", alias)
+        found, owner = self._get(database, collection), self._find(database, alias)
+        if owner is None or alias not in owner.aliases:
+            raise MilvusError(f"alias not found[database={database}][alias={alias}]")
+        owner.aliases.remove(alias)
+        found.aliases.append(alias)
+
+    def rename_collections(self, database: str, names: Sequence[tuple[str, str]]) -> None:
+        for collection, name in names:
+            self.rename_collection(database, collection, name)
+
+    def rename_collection(self, database: str, collection: str, name: str) -> None:
+        self._called("rename_collection", collection)
+        if self._find(database, name) is not None:
+            raise MilvusError(f"duplicated new collection name {database}:{name}")
+        found = self._get(database, collection)
+        if found.name != collection:
+            raise MilvusError(f"unsupported use an alias to rename collection, alias:{collection}")
+        del self._collections[database, collection]
+        found.name = name
+        self._collections[database, name] = found
 
     def start_import(self, request: ImportRequest) -> str:
         self._called("start_import", request.collection)
@@ -448,7 +520,8 @@ class FakeMilvus(Newer):
         deltas = rest[0] if rest else {}
         rows: list[tuple[int, int, str]] = []
         for name, prefix in inserts.items():
-            deleted = newest_deletes(self._objects.deletes(deltas[name]) if name in deltas else [])
+            deletes = self._objects.deletes(deltas[name]) if name in deltas else []
+            deleted = newest_deletes(item for item in deletes if item[1] <= (request.end_ts or item[1]))
             rows += [row for row in self._objects.rows(prefix) if deleted.get(row[0], 0) <= row[1]]
         if request.end_ts:
             rows = [row for row in rows if row[1] <= request.end_ts]
@@ -471,8 +544,7 @@ class FakeMilvus(Newer):
     def _seal(self, collection: Collection) -> None:
         with self._lock:
             growing, collection.growing = collection.growing, []
-            for partition, keys in growing:
-                rows = [(key, next(self._clock), f"text {key}") for key in keys]
+            for partition, rows in growing:
                 self._write_segment(collection, collection.partitions[partition], rows)
 
     def _write_segment(
@@ -527,10 +599,17 @@ class FakeMilvus(Newer):
         self.calls.append((call, what))
 
     def _get(self, database: str, collection: str) -> Collection:
-        try:
-            return self._collections[database, collection]
-        except KeyError:
-            raise CollectionNotFound(f"collection {database}.{collection} does not exist") from None
+        found = self._find(database, collection)
+        if found is None:
+            raise CollectionNotFound(f"collection {database}.{collection} does not exist")
+        return found
+
+    def _find(self, database: str, name: str) -> Collection | None:
+        """By its name or an alias."""
+        aliased = (
+            item for item in self._collections.values() if item.database == database and name in item.aliases
+        )
+        return self._collections.get((database, name)) or next(aliased, None)
 
     @staticmethod
     def _channel(collection: Collection) -> str:

@@ -52,7 +52,7 @@ class Collection:
     partitions: dict[str, int]
     shards: int = 1
     segments: list[Segment] = field(default_factory=list)
-    growing: list[tuple[str, list[int]]] = field(default_factory=list)
+    growing: list[tuple[str, list[tuple[int, int, str]]]] = field(default_factory=list)
     indexes: list[IndexInfo] = field(default_factory=list)
     aliases: list[str] = field(default_factory=list)
     loaded: bool = False

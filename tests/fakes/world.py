@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mbk.engine.operations import create, restore
+import msgspec
+
+from mbk.engine.operations import create, delete, restore
 from mbk.engine.repository.catalog import Catalog
 from mbk.engine.runtime.budget import Budget
 from mbk.engine.runtime.context import ClusterContext
@@ -16,8 +19,9 @@ from mbk.engine.runtime.pace import ImportPace, LeasePace, Pace, SnapshotPace
 from mbk.engine.runtime.retry import RetryPolicy
 from mbk.engine.runtime.run import Run
 from mbk.model.events import Event
-from mbk.model.options import CreateOptions, RestoreOptions
-from mbk.model.reports import RunReport
+from mbk.model.layout import is_record
+from mbk.model.options import CreateOptions, DeleteOptions, RestoreOptions
+from mbk.model.reports import DeletionReport, RunReport
 from mbk.model.selection import Renaming, Selection
 from mbk.ports.metastore import MetaStore
 from mbk.ports.milvus.values import Feature
@@ -30,9 +34,10 @@ AT_ONCE = Pace(
     listing=0.001,
     index=0.001,
     load=0.001,
+    drain=0.0,
     retry=QUICK,
-    lease=LeasePace(settle=0.001),
-    imports=ImportPace(first=0.001, last=0.001),
+    lease=LeasePace(settle=0.001, handover=0.001),
+    imports=ImportPace(first=0.001, last=0.001, look=0.001),
     snapshots=SnapshotPace(first=0.001, poll=0.001),
 )
 
@@ -139,8 +144,26 @@ class World:
                 return restore.preview(context, restore.plan(context, name, chosen)).report()
             return restore.execute(context, name, chosen)
 
+    def delete(self, name: str = "nightly", **options: Any) -> DeletionReport:
+        context = self.context()
+        with context.run.command("delete", name):
+            return delete.execute(context, name, DeleteOptions(**options))
+
     def catalog(self) -> Catalog:
         return Catalog(self.backup, self.run())
+
+    def edit(self, change: Callable[[dict[str, Any]], None], name: str = "nightly") -> None:
+        """Changes the tree in ``full_meta.json`` of a backup, which becomes one without a record, as other tools make them."""
+        place = f"backup/{name}/meta/"
+        tree = json.loads(self.backed_up[f"{place}full_meta.json"])
+        tree.pop("mbk", None)
+        change(tree)
+        manifest = self.catalog().read_manifest(name).begun()
+        for protection in manifest.protection.values():
+            protection.point = 0
+        self.backup.write(f"{place}full_meta.json", [json.dumps(tree).encode()])
+        self.backup.write(f"{place}mbk.json", [msgspec.json.encode(manifest)])
+        self.backup.delete([key for key in self.backed_up if is_record(key.removeprefix(place))])
 
     def objects(self, bucket: str, prefix: str = "") -> dict[str, bytes]:
         found = self.service.buckets[bucket].objects

@@ -263,7 +263,8 @@ class Collections(Part):
         if found.name != request.oldName:
             raise Refused(f"unsupported use an alias to rename collection, alias:{request.oldName}")
         check_name(request.newName, "collection")
-        if request.newName in target.collections:
+        taken = {name for item in target.collections.values() for name in (item.name, *item.aliases)}
+        if request.newName in taken:
             raise Refused(
                 f"duplicated new collection name {target.name}:{request.newName} with other collection name or alias"
             )

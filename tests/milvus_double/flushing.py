@@ -25,8 +25,6 @@ from tests.milvus_double.state import (
     GROWING,
     SEALED,
     Collection,
-    Delete,
-    Key,
     Segment,
     State,
 )
@@ -36,9 +34,10 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def flush(state: State, found: Collection, timestamp: int) -> list[Segment]:
-    """Everything acknowledged is persistent afterwards, and every channel's checkpoint is ``timestamp``.
+    """Everything acknowledged is persistent afterwards, and every channel's checkpoint is ``timestamp``, once nothing of
+    that time is under way any more (`pass_time`).
 
-    Returns the data segments that were sealed.
+    Returns the data segments that were sealed. What is under way gets a segment that is not among them.
     """
     sealed = [item for item in found.segments.values() if item.state in (GROWING, SEALED)]
     for segment in sealed:
@@ -48,12 +47,26 @@ def flush(state: State, found: Collection, timestamp: int) -> list[Segment]:
         else:
             del found.segments[segment.id]
     sealed = [segment for segment in sealed if segment.rows]
+    _flush_deletes(state, found, sealed)
+    found.flushing = timestamp
+    pass_time(state, found)
+    return sealed
+
+
+def pass_time(state: State, found: Collection) -> None:
+    """Ends the flush that is under way, if nothing of its time is."""
+    if found.flushing and state.has_passed(found, found.flushing):
+        if state.sync_deletes:
+            _flush_deletes(state, found, [])
+        found.checkpoints = dict.fromkeys(found.channels, found.flushing)
+        found.flushing = 0
+
+
+def _flush_deletes(state: State, found: Collection, sealed: Iterable[Segment]) -> None:
     if state.version.has("l0_segments"):
         seal_deletes(state, found)
     else:
         _write_to_segments(state, found, found.persistent_segments() if state.sync_deletes else sealed)
-    found.checkpoints = dict.fromkeys(found.channels, timestamp)
-    return sealed
 
 
 def _write_to_segments(state: State, found: Collection, segments: Iterable[Segment]) -> None:
@@ -61,17 +74,25 @@ def _write_to_segments(state: State, found: Collection, segments: Iterable[Segme
     targets = list(segments)
     for segment in targets:
         keys = {row.pk for row in segment.rows}
-        mine: dict[Key, Delete] = {
-            item.delete.pk: item.delete
+        mine = [
+            item.delete
             for item in found.buffered_deletes
             if item.channel == segment.channel
             and item.partition_id in (ALL_PARTITIONS, segment.partition_id)
             and item.delete.pk in keys
-        }
+        ]
         if mine:
-            write_deletes(state, found, segment, list(mine.values()))
+            write_deletes(state, found, segment, mine)
     if state.sync_deletes:
-        found.buffered_deletes.clear()
+        growing = {
+            (segment.channel, row.pk)
+            for segment in found.live_segments()
+            if segment.state in (GROWING, SEALED)
+            for row in segment.rows
+        }
+        found.buffered_deletes = [
+            item for item in found.buffered_deletes if (item.channel, item.delete.pk) in growing
+        ]
 
 
 class Flushing(Part):
@@ -80,7 +101,7 @@ class Flushing(Part):
         answer = milvus.FlushResponse(db_name=call.database)
         version = self.state.version
         for name, collection in found.items():
-            before = [segment.id for segment in collection.persistent_segments()]
+            before = [item.id for item in collection.persistent_segments() if not item.is_l0]
             timestamp = self.state.clock.now()
             sealed = flush(self.state, collection, timestamp)
             answer.coll_segIDs[name].data.extend(segment.id for segment in sealed)
@@ -102,6 +123,7 @@ class Flushing(Part):
         flushed = all(segment is None or segment.state != GROWING for segment in segments)
         if request.collection_name and request.flush_ts:
             found = self.state.collection(call.database, request.collection_name)
+            pass_time(self.state, found)
             flushed = flushed and all(at >= request.flush_ts for at in found.checkpoints.values())
         return milvus.GetFlushStateResponse(flushed=flushed)
 
@@ -129,6 +151,8 @@ class Flushing(Part):
         version = self.state.version
         if version.number < (2, 3, 0):
             return milvus.GetFlushAllStateResponse(flushed=not request.flush_all_ts)
+        for found in self.state.collections.values():
+            pass_time(self.state, found)
         boundary = max([request.flush_all_ts, *request.flush_all_tss.values()])
         if version.has("flush_all_messages") and not boundary:
             raise invalid("flush_all_tss is required: invalid parameter")
@@ -190,7 +214,10 @@ class Flushing(Part):
             if request.collectionID
             else self.state.collection(call.database, request.collection_name)
         )
-        made = compact(self.state, found)
+        chosen = {segment.id for segment in found.persistent_segments()}
+        if self.state.compaction_seconds:
+            self.state.wait(self.state.compaction_seconds)
+        made = compact(self.state, found, among=chosen)
         return milvus.ManualCompactionResponse(
             compactionID=self.state.clock.new_id(), compactionPlanCount=len(made)
         )

@@ -74,7 +74,8 @@ class Imports:
     """The import side of one server.
 
     ``seconds`` is how long a job takes; 0 for as long as reading lasts. ``disk_full`` makes jobs fail that do not ask to
-    skip the quota. ``max_jobs`` is ``dataCoord.import.maxImportJobNum``. 2.2 and 2.3 run one job at a time.
+    skip the quota. ``l0_enabled`` is ``dataCoord.import.enableL0Import``, ``max_jobs`` ``dataCoord.import.maxImportJobNum``.
+    2.2 and 2.3 run one job at a time.
     """
 
     def __init__(self, state: State, faults: Faults | None = None) -> None:
@@ -82,6 +83,7 @@ class Imports:
         self.faults = faults or Faults()
         self.seconds = 0.0
         self.disk_full = False
+        self.l0_enabled = not state.version.has("l0_import_disabled")
         self.max_jobs = MANY
         workers = 4 if state.version.has("import_v2") else 1
         self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="import")
@@ -98,6 +100,12 @@ class Imports:
         """A job that runs from now on, or `Refused`. ``job_id`` as replication names it; 0 for a new one."""
         with self.state.lock:
             collection = self.state.collection(wanted.database, wanted.collection)
+            if wanted.l0 and not self.l0_enabled and not job_id:
+                # Whether replication is refused, too, is not known.
+                raise import_failed(
+                    "l0 import is disabled (dataCoord.import.enableL0Import=false); "
+                    "fold L0 deletes into data segment deltalogs before restore"
+                )
             plan = self._plan_v2 if self.state.version.has("import_v2") else self._plan_classic
             run = plan(wanted, collection)
             job = ImportJob(

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from tests.milvus_double import codec
 from tests.milvus_double.state import (
@@ -183,19 +183,34 @@ def drop_segments(state: State, segments: Iterable[Segment]) -> None:
             state.dropped.append(segment)
 
 
-def compact(state: State, collection: Collection) -> list[Segment]:
-    """Merges the flushed data segments of each partition and channel into one, all deletes applied, L0 gone.
+def compact(state: State, collection: Collection, *, among: Container[int] | None = None) -> list[Segment]:
+    """Merges the flushed data segments of each partition and channel into one, all flushed deletes applied.
+
+    ``among``: the ids of those to merge; None: all. L0 segments are gone afterwards, but for those whose keys are still in growing segments or under way.
 
     The old segments are dropped at once, their objects stay: a backup may have listed them before.
     """
-    old = [segment for segment in collection.persistent_segments() if not segment.is_l0]
-    l0 = [segment for segment in collection.persistent_segments() if segment.is_l0]
+    candidates = [item for item in collection.persistent_segments() if among is None or item.id in among]
+    old = [segment for segment in candidates if not segment.is_l0]
+    growing = {
+        row.pk
+        for segment in collection.live_segments()
+        if not (segment.is_l0 or segment.persistent)
+        for row in segment.rows
+    }
+    l0 = [
+        segment
+        for segment in candidates
+        if segment.is_l0
+        and not state.under_way.get(collection.id)
+        and not any(delete.pk in growing for delete in segment.deletes)
+    ]
     places: dict[tuple[int, str], list[Segment]] = {}
     for segment in old:
         places.setdefault((segment.partition_id, segment.channel), []).append(segment)
     made = []
     for (partition_id, channel), sources in places.items():
-        rows = [row for segment in sources for row in state.live_rows(collection, segment)]
+        rows = [row for segment in sources for row in state.live_rows(collection, segment, persistent=True)]
         if rows:
             rows.sort(key=lambda row: row.pk)
             merged = write_segment(state, collection, partition_id, channel, rows)

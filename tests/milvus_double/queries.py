@@ -122,6 +122,7 @@ def _dynamic(found: Collection, row: Row) -> dict[str, Any]:
 class Queries(Part):
     def Query(self, request: milvus.QueryRequest, call: Call) -> milvus.QueryResults:
         found = self.state.collection(call.database, request.collection_name)
+        self.state.wait_for(found, self.state.clock.now())
         given = params(request.query_params)
         limit, offset = int(given.get("limit") or 0), int(given.get("offset") or 0)
         if limit + offset > MAX_WINDOW:

@@ -48,7 +48,8 @@ class Rows(Part):
         columns = self._columns(found, request)
         keys = self._keys(found, columns, request.num_rows)
         timestamp = self.state.clock.now()
-        self._add(found, columns, keys, request, timestamp)
+        with self.state.sent(found, timestamp):
+            self._add(found, columns, keys, request, timestamp)
         return milvus.MutationResult(
             IDs=ids(keys), succ_index=range(len(keys)), insert_cnt=len(keys), timestamp=timestamp
         )
@@ -65,11 +66,12 @@ class Rows(Part):
             columns = self._columns(found, request, keep_keys=True)
         keys = self._keys(found, columns, request.num_rows, given=not found.key_field.autoID)
         old = columns[found.key_field.fieldID] if found.key_field.autoID else keys
-        timestamp = self.state.clock.now()
-        self._buffer(found, old, self._partition_of_deletes(found, request.partition_name), timestamp)
         if found.key_field.autoID:
             columns[found.key_field.fieldID] = list(keys)
-        self._add(found, columns, keys, request, timestamp)
+        timestamp = self.state.clock.now()
+        with self.state.sent(found, timestamp):
+            self._buffer(found, old, self._partition_of_deletes(found, request.partition_name), timestamp)
+            self._add(found, columns, keys, request, timestamp)
         return milvus.MutationResult(
             IDs=ids(keys),
             succ_index=range(len(keys)),
@@ -91,7 +93,8 @@ class Rows(Part):
             names = [request.partition_name] if request.partition_name else []
             keys = [row.pk for row in selected(self.state, found, request.expr, names, values)]
         timestamp = self.state.clock.now()
-        self._buffer(found, keys, self._partition_of_deletes(found, request.partition_name), timestamp)
+        with self.state.sent(found, timestamp):
+            self._buffer(found, keys, self._partition_of_deletes(found, request.partition_name), timestamp)
         version = self.state.version.number
         answer = milvus.MutationResult(IDs=ids(keys) if version < (2, 3, 0) else None, delete_cnt=len(keys))
         answer.IDs.SetInParent()

@@ -16,6 +16,7 @@ import grpc
 from pymilvus.grpc_gen import milvus_pb2_grpc
 
 from mbk.ports.storage import Storage
+from tests.client_cache import forget_servers
 from tests.milvus_double.calls import METHODS, Hook, Part, handlers
 from tests.milvus_double.collections import Collections
 from tests.milvus_double.databases import Aliases, Databases, Server
@@ -192,6 +193,7 @@ class MilvusDouble:
         server = grpc.server(workers, options=_OPTIONS)
         milvus_pb2_grpc.add_MilvusServiceServicer_to_server(servicer, server)
         self._port = server.add_insecure_port(f"{LOOPBACK}:{port}")
+        forget_servers()
         server.start()
         opening.callback(lambda: server.stop(0.2).wait())
 

@@ -19,9 +19,12 @@ Fields 0 (row id) and 1 (timestamp) are `Row.row_id` and `Row.timestamp`, and th
 
 from __future__ import annotations
 
+import random
 import threading
+import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -180,6 +183,8 @@ class Collection:
     segments: dict[int, Segment] = field(default_factory=dict)
     buffered_deletes: list[BufferedDelete] = field(default_factory=list)
     checkpoints: dict[str, int] = field(default_factory=dict)
+    #: The time of a flush for which something is still under way; 0: none.
+    flushing: int = 0
     loaded: bool = False
     replicas: int = 0
     max_field_id: int = 0
@@ -268,11 +273,50 @@ class State:
         self.rows_per_log = 10_000
         #: 2.2 only: a flush also writes the deletes of older segments, as ``dataNode.segment.syncPeriod`` makes it do.
         self.sync_deletes = version.has("flush_persists_deletes")
+        #: Before 2.6: how many seconds at most a row or a delete is under way between getting its time and its segment.
+        self.under_way_seconds = 0.0
+        #: How long a compaction takes that a client asks for: what it merges is chosen when it begins.
+        self.compaction_seconds = 0.0
+        #: Collection id -> the times of what is under way.
+        self.under_way: dict[int, list[int]] = {}
         self._next_channel = 0
 
     def key(self, *parts: object) -> str:
         """The key of an object below the root path."""
         return "/".join(str(part) for part in (self.root, *parts) if part != "")
+
+    # -- what is under way -----------------------------------------------------------------------------------------
+
+    @contextmanager
+    def sent(self, collection: Collection, timestamp: int) -> Iterator[None]:
+        """Something of that time is under way, and arrives with the end of the block. Others may call meanwhile."""
+        if not self.under_way_seconds or self.version.has("streaming"):
+            yield
+            return
+        times = self.under_way.setdefault(collection.id, [])
+        times.append(timestamp)
+        self.wait(random.uniform(0, self.under_way_seconds))
+        try:
+            yield
+        finally:
+            times.remove(timestamp)
+
+    def has_passed(self, collection: Collection, timestamp: int) -> bool:
+        """Whether everything up to that time has arrived: then the time tick of the channels is beyond it."""
+        return all(time > timestamp for time in self.under_way.get(collection.id, ()))
+
+    def wait_for(self, collection: Collection, timestamp: int) -> None:
+        """As a strongly consistent query does."""
+        while not self.has_passed(collection, timestamp):
+            self.wait(0.001)
+
+    def wait(self, seconds: float) -> None:
+        """Lets others call meanwhile: every call holds the lock once."""
+        self.lock.release()
+        try:
+            time.sleep(seconds)
+        finally:
+            self.lock.acquire()
 
     # -- finding ---------------------------------------------------------------------------------------------------
 
@@ -330,12 +374,15 @@ class State:
                     found[row.pk] = row
         return found
 
-    def live_rows(self, collection: Collection, segment: Segment) -> list[Row]:
-        """The rows of a segment that no delete of anywhere reaches, in their order, older versions of a key too."""
-        gone = self._deletes_on(collection, segment)
+    def live_rows(self, collection: Collection, segment: Segment, *, persistent: bool = False) -> list[Row]:
+        """The rows of a segment that no delete of anywhere reaches, in their order, older versions of a key too.
+
+        ``persistent``: deletes that were not flushed yet do not count.
+        """
+        gone = self._deletes_on(collection, segment, persistent=persistent)
         return [row for row in segment.rows if gone.get(row.pk, 0) <= row.timestamp]
 
-    def _deletes_on(self, collection: Collection, segment: Segment) -> dict[Key, int]:
+    def _deletes_on(self, collection: Collection, segment: Segment, *, persistent: bool) -> dict[Key, int]:
         found: dict[Key, int] = {}
 
         def add(deletes: Iterable[Delete]) -> None:
@@ -349,7 +396,7 @@ class State:
         add(
             item.delete
             for item in collection.buffered_deletes
-            if _reaches(item.partition_id, item.channel, segment)
+            if not persistent and _reaches(item.partition_id, item.channel, segment)
         )
         return found
 

@@ -134,6 +134,7 @@ SINCE: dict[str, Version] = {
     # import v2 in DataCoord, with `skip_disk_quota_check`, L0 imports, and strict checks.
     "import_v2": (2, 4, 0),
     "l0_segments": (2, 4, 0),
+    "l0_import_disabled": (3, 0, 0),  # dataCoord.import.enableL0Import=false (run: 3.0.0)
     "segment_level": (2, 4, 0),  # GetPersistentSegmentInfo.level
     "several_vectors": (2, 4, 0),
     "analyzers": (2, 5, 0),
@@ -171,6 +172,9 @@ SINCE: dict[str, Version] = {
     "encryption": (2, 6, 0),
     "multi_l0_import": (2, 6, 5),
     "collection_gc_pause": (2, 6, 8),
+    # The log gives rows their times, in the order in which it takes them; before, a proxy gives a row its time first and its
+    # segment later (milvus: internal/proxy/task_insert.go).
+    "streaming": (2, 6, 0),
     "function_check_switch": (2, 6, 8),
     "flush_all_messages": (2, 6, 11),  # FlushAllResponse.flush_all_msgs, cluster_info
     "l0_import_race_fixed": (2, 6, 12),  # milvus#48114

@@ -20,7 +20,7 @@ from tests.servers.process import HOST
 SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Reduce your request rate</Message></Error>"
 HOP_BY_HOP = {"connection", "transfer-encoding", "keep-alive"}
 
-Action = Literal["answer", "reset", "cut", "lose", "stall"]
+Action = Literal["answer", "reset", "cut", "lose", "stall", "shorten"]
 
 
 @dataclass(slots=True)
@@ -29,7 +29,8 @@ class Fault:
 
     ``answer``: ``status`` and ``body`` instead of the server's. ``reset``: the connection breaks, the server never
     hears of it. ``lose``: the server acts, its answer does not arrive. ``cut``: the answer breaks after ``after``
-    bytes of its body. ``stall``: no answer until the proxy is closed.
+    bytes of its body. ``stall``: no answer until the proxy is closed, or for ``seconds``. ``shorten``: the body lacks its
+    last byte, and its length says so.
     """
 
     action: Action
@@ -40,6 +41,7 @@ class Fault:
     status: int = 503
     body: bytes = SLOW_DOWN
     after: int = 0
+    seconds: float | None = None
     seen: int = field(default=0, init=False)
 
     def strikes(self, request: Request) -> bool:
@@ -128,7 +130,8 @@ class Handler(BaseHTTPRequestHandler):
             case "reset":
                 self._break()
             case "stall":
-                self.proxy.closing.wait()
+                assert fault
+                self.proxy.closing.wait(fault.seconds)
                 self._break()
             case _:
                 self._forward(body, fault)
@@ -160,6 +163,8 @@ class Handler(BaseHTTPRequestHandler):
             if fault and fault.action == "lose":
                 self._break()
                 return
+            if fault and fault.action == "shorten":
+                content = content[:-1]
             cut = fault.after if fault and fault.action == "cut" else None
             self.answer(answer.status, answer.getheaders(), content, cut=cut)
         finally:

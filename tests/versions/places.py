@@ -17,7 +17,7 @@ from tests.e2e.site import local_storage
 from tests.milvus_double.server import MilvusDouble
 
 #: The double has little to do.
-QUICK = Pace(index=0.02, load=0.02, imports=ImportPace(first=0.02, last=0.02))
+QUICK = Pace(index=0.02, load=0.02, drain=0.0, imports=ImportPace(first=0.02, last=0.02))
 
 
 @dataclass(frozen=True, slots=True)

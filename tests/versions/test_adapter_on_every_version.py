@@ -191,12 +191,17 @@ def test_what_was_written_is_imported_with_its_deletes(
     else:
         for file in data:
             finished(played, ask([file]))
+    refused = played.has("l0_import_disabled")
     for file in deletes:
-        finished(played, ask([file], l0=True))
+        if refused:
+            with pytest.raises(Unsupported):
+                played.client.imports.start(ask([file], l0=True))
+        else:
+            finished(played, ask([file], l0=True))
     index = IndexInfo(field_name="vector", params={"index_type": "FLAT", "metric_type": "L2"})
     played.client.definitions.create_index("default", name, index)
     played.client.definitions.load("default", name)
-    assert played.client.rows.count("default", name) == ROWS - len(DELETED)
+    assert played.client.rows.count("default", name) == ROWS - (0 if refused else len(DELETED))
     assert played.client.definitions.load_progress("default", name) == 100
 
 

@@ -13,7 +13,7 @@ import pytest
 from pymilvus import DataType, Function, FunctionType, MilvusClient
 
 from mbk.demo.embedded import EmbeddedMilvus
-from mbk.errors import MissingDependency, Unsupported
+from mbk.errors import DamagedBackup, MissingDependency, Unsupported
 from tests.e2e.data import Clients, Coll, assert_same
 from tests.e2e.milvus_servers import STABLE_SEGMENTS, milvus_2_2, milvus_local
 from tests.e2e.site import Site, local_storage, make_site
@@ -119,6 +119,34 @@ def test_what_a_killed_run_left_is_not_taken_for_whole(newer: Newer, old: Client
         session.settings = settings
         session.restore("down", suffix="_two", filter=f"{coll}_two", rebuild_index=True)
     assert_same(coll, replace(coll, clients=old, name=f"{coll.name}_two"), rows=coll.rows())
+
+
+@pytest.mark.parametrize("newer", ["v2.6.12"], indirect=True, scope="module")
+def test_a_flipped_bit_in_a_column_group_or_a_delta_is_refused_by_our_own_reader(
+    newer: Newer, old: Clients
+) -> None:
+    """A converted segment has other bytes, which nobody could compare with anything afterwards."""
+    coll = newer.colls[0]
+    below = newer.place.config.parent / "backups" / "down" / "binlogs"
+    with newer.site.session() as session:
+        found = session.get("down").document["collection_backups"]
+    number = next(item["collection_id"] for item in found if item["collection_name"] == coll.name)
+    logs = {kind: sorted((below / kind / str(number)).rglob("*")) for kind in ("insert_log", "delta_log")}
+    groups = {path.parent.name: path for path in logs["insert_log"] if path.is_file()}
+    deltas = [path for path in logs["delta_log"] if path.is_file()]
+    assert len(groups) > 1
+    for path in (*groups.values(), deltas[0]):
+        content = path.read_bytes()
+        path.write_bytes(
+            content[: len(content) // 2]
+            + bytes([content[len(content) // 2] ^ 8])
+            + content[len(content) // 2 + 1 :]
+        )
+        with newer.site.session() as session, raised(DamagedBackup, "object-damaged") as caught:
+            session.restore("down", suffix="_flipped", filter=f"{coll}_flipped")
+        assert str(caught.value.facts["key"]).endswith(f"/{path.name}")
+        path.write_bytes(content)
+    assert not old[coll.database].has_collection(f"{coll.name}_flipped")
 
 
 @pytest.mark.parametrize("version", ["v2.4.23", "v2.6.12"])
