@@ -42,7 +42,8 @@ class Clients:
 
     @property
     def databases(self) -> list[str]:
-        return list(self["default"].list_databases())
+        """Sorted: the server promises no order."""
+        return sorted(self["default"].list_databases())
 
     def database(self, name: str) -> str:
         """Makes the database where it is not there yet."""

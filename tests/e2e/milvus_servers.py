@@ -18,6 +18,7 @@ from pathlib import Path
 
 from mbk.demo.embedded import EmbeddedMilvus, S3Target
 from mbk.demo.wheel import default_cache
+from tests.client_cache import forget_servers
 
 OLD_VERSION = "2.2.16"
 QUICK: Mapping[str, object] = {
@@ -47,6 +48,7 @@ SYNC_DELETES: Mapping[str, object] = {"dataNode.segment.syncPeriod": 3}
 @contextmanager
 def milvus_local(home: Path, *settings: Mapping[str, object]) -> Iterator[EmbeddedMilvus]:
     """A running 2.3.5 with its data in ``server.storage_root``. ``settings`` add to `QUICK`, the last wins."""
+    forget_servers()
     with EmbeddedMilvus(home, overrides=_merged(QUICK, *settings), grace=GRACE) as server:
         yield server
 
@@ -54,6 +56,7 @@ def milvus_local(home: Path, *settings: Mapping[str, object]) -> Iterator[Embedd
 @contextmanager
 def milvus_on_s3(home: Path, storage: S3Target, *settings: Mapping[str, object]) -> Iterator[EmbeddedMilvus]:
     """A running 2.3.5 with its data on S3; it creates the bucket. rclone wants an access key of 3 or more characters."""
+    forget_servers()
     with EmbeddedMilvus(home, storage=storage, overrides=_merged(QUICK, *settings), grace=GRACE) as server:
         yield server
 
@@ -62,6 +65,7 @@ def milvus_on_s3(home: Path, storage: S3Target, *settings: Mapping[str, object])
 def milvus_2_2(home: Path, *settings: Mapping[str, object]) -> Iterator[EmbeddedMilvus]:
     """A running 2.2.16 with its data in ``server.storage_root``; it cannot use S3, and knows only L2 and IP."""
     overrides = _merged(QUICK, SYNC_DELETES, *settings)
+    forget_servers()
     with EmbeddedMilvus(home, wheel=wheel_of(OLD_VERSION), overrides=overrides, grace=GRACE) as server:
         yield server
 

@@ -141,7 +141,7 @@ def test_create_and_restore_go_server_side_exactly_where_a_policy_lets_them(
     for report, way, source in zip((created, restored), ways, (DATA, BACKUPS), strict=True):
         assert set(report["transfer"]["objects"]) == {way}
         reason = report["transfer"]["streamed_because"]
-        assert (source in reason and "AccessDenied" in reason) if way == "stream" else reason is None
+        assert (source in reason and "may not copy" in reason) if way == "stream" else reason is None
 
 
 #: Keys of one side that do not open its bucket.
@@ -215,7 +215,7 @@ def test_a_right_that_is_missing_leaves_no_backup_that_looks_whole(
 def test_no_secret_is_logged_at_debug(
     site: Site, service: Service, coll: Coll, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither by the shell nor by the SDK within a program that logs everything."""
+    """Neither by the shell nor by a library within a program that logs everything."""
     told = site.mbk("-v", "create", "-n", "quiet", "--filter", str(coll))
     told_by_shell = log_of(site) + told.stdout + told.stderr
     assert "quiet" in log_of(site)
@@ -223,7 +223,7 @@ def test_no_secret_is_logged_at_debug(
     with site.session() as session:
         report = session.create("quiet_too", filter=str(coll))
     records = "\n".join(f"{record.getMessage()} {record.args!r}" for record in caplog.records)
-    assert len(records) > 10_000
+    assert any(record.name == "mbk.requests" for record in caplog.records), "no request is in the log"
     for secret in (service.alice.secret_key, service.bob.secret_key):
         assert secret not in told_by_shell + records + repr(report) + repr(session.settings)
 

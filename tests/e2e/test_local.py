@@ -88,6 +88,23 @@ def test_a_row_that_was_deleted_and_inserted_again_within_its_segment_comes_back
     assert_same(coll, coll.moved("coll_back"), rows=coll.rows())
 
 
+def test_segments_that_are_imported_as_one_keep_their_rows_and_those_with_deletes_their_own(
+    clients: Clients, site: Site
+) -> None:
+    coll = data.plain(clients, clients.database("small"), "coll", rows=0, loaded=False)
+    for start in range(0, 400, 100):
+        coll.insert(data.plain_rows(range(start, start + 100)))
+        coll.flush()
+    coll.delete([50, 51])
+    coll.flush()
+    coll.load()
+    with site.session() as session:
+        session.create("small", filter=str(coll))
+        session.restore("small", suffix="_back", rebuild_index=True)
+    assert len(coll.rows()) == 398
+    assert_same(coll, coll.moved("coll_back"), rows=coll.rows())
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_rows_and_search_results_are_the_same_after_a_restore(
     kind: str, world: World, restored: object
@@ -416,11 +433,11 @@ def test_a_program_sees_what_happens(site: Site, simple: Coll, fresh: str) -> No
     assert percents == sorted(percents)
 
 
-def test_the_end_of_a_collection_that_never_ran_is_told(site: Site, simple: Coll, clients: Clients) -> None:
-    """One that is named and not there fails, the others are in the backup: exit code 3."""
-    answer: Any = site.json("create", "-n", "named", "--filter", f"{simple},simple.nowhere", code=3)
+def test_a_collection_that_is_named_and_not_there_is_told(site: Site, simple: Coll, clients: Clients) -> None:
+    """Before anything is written; the others are backed up if that is what the user wants."""
+    create = ("create", "-n", "named", "--filter", f"{simple},simple.nowhere")
+    assert "simple.nowhere" in site.mbk(*create, code=4).stderr
+    assert "named" not in [item["name"] for item in site.json("list")]
+    answer: Any = site.json(*create, "--allow-missing")
     outcomes = {item["source"]: item["outcome"] for item in answer["collections"]}
-    assert outcomes == {"simple.coll": "done", "simple.nowhere": "failed"}
-    (line,) = [item for item in site.json("list") if item["name"] == "named"]
-    assert line["state"] == "partial"
-    assert "simple.nowhere" in line["reason"]
+    assert outcomes["simple.coll"] == "done"

@@ -49,7 +49,7 @@ def test_a_backup_with_damaged_metadata_is_told_and_can_be_deleted(
     damage(backups / "damaged" / "meta")
     place = make(backup=local_storage(backups))
     for command in (("get", "-n", "damaged"), place.restore("damaged", "_damaged")):
-        assert "damaged/meta/full_meta.json" in place.shell.complaint(*command, code=1)
+        assert "damaged/meta/full_meta.json" in place.shell.complaint(*command, code=8)
     place.assert_nothing_of("_damaged")
     assert place.shell.states()[GOOD] == "complete"
     place.shell.run("delete", "-n", "damaged", "--yes")
@@ -64,12 +64,16 @@ def test_a_listing_names_the_backup_that_it_cannot_read(make: Make, good: Path, 
     assert make(backup=local_storage(backups)).shell.states() == {"damaged": "unreadable", GOOD: "complete"}
 
 
-def test_a_damaged_file_of_mbks_own_stops_nothing(make: Make, good: Path, tmp_path: Path) -> None:
+def test_a_damaged_file_of_mbks_own_is_told_by_everything_that_reads_the_backup(
+    make: Make, good: Path, tmp_path: Path
+) -> None:
     shutil.copytree(good / GOOD, tmp_path / "backups" / GOOD)
     truncate("mbk.json")(tmp_path / "backups" / GOOD / "meta")
     place = make()
-    assert place.shell.states() == {GOOD: "complete"}
-    place.assert_restores(GOOD, "_without_own")
+    assert place.shell.states() == {GOOD: "unreadable"}
+    for command in (("get", "-n", GOOD), place.restore(GOOD, "_damaged")):
+        assert "meta/mbk.json" in place.shell.complaint(*command, code=8)
+    place.assert_nothing_of("_damaged")
 
 
 def test_a_backup_without_full_meta_is_incomplete_everywhere(make: Make, good: Path, tmp_path: Path) -> None:
@@ -95,5 +99,5 @@ def test_a_backup_that_lost_an_object_is_told_before_the_first_change(
     shutil.copytree(good / GOOD, tmp_path / "backups" / GOOD)
     shutil.rmtree(next((tmp_path / "backups" / GOOD).glob("binlogs/insert_log/*/*/*")))
     place = make()
-    assert "no data of segment" in place.shell.complaint(*place.restore(GOOD, "_lost"), code=1)
+    assert "insert_log" in place.shell.complaint(*place.restore(GOOD, "_lost"), code=8)
     place.assert_nothing_of("_lost")

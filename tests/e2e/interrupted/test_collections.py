@@ -67,6 +67,6 @@ def test_a_backup_that_lost_objects_is_refused_before_anything_is_changed(
     held.store.client().delete_objects(
         Bucket=BUCKET, Delete={"Objects": [{"Key": key} for key in keys if key.startswith(f"{segment}/")]}
     )
-    line = held.site.mbk("restore", "-n", name, "-s", "_lost", code=1).stderr.strip()
+    line = held.site.mbk("restore", "-n", name, "-s", "_lost", code=8).stderr.strip()
     assert len(line.splitlines()) == 1
     assert not small.moved("small_lost").exists()
