@@ -10,32 +10,39 @@ listing as it is drawn from shows what planning, copying and verifying hold, not
 
 from __future__ import annotations
 
+import hashlib
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from mbk.engine.operations import create as create_backup
 from mbk.engine.operations import restore as restore_backup
 from mbk.engine.repository import codec as metafiles
 from mbk.engine.repository.catalog import Catalog
+from mbk.engine.repository.record import encode_record
 from mbk.engine.repository.spool import SegmentSpool
 from mbk.engine.runtime.context import ClusterContext
 from mbk.engine.runtime.run import Run
 from mbk.model import records as meta
+from mbk.model.layout import record_file
+from mbk.model.objects import ObjectRecord
 from mbk.model.options import CreateOptions, RestoreOptions
 from mbk.model.selection import Renaming
 from mbk.ports.milvus.values import SegmentInfo
-from mbk.ports.storage import Capabilities, Level, Location, ObjectInfo, Receipt, Storage
+from mbk.ports.storage import PLAIN, Capabilities, Level, Location, ObjectInfo, Receipt, Storage
 from mbk_local.storage import LocalStorage
 from tests.fakes.milvus import FakeMilvus
 from tests.fakes.rows import schema
 
 MIB = 1024 * 1024
-SIZE = 4096
+#: Of every object: what costs time here is their number.
+SIZE = 64
 COLLECTION, PARTITION, FIRST = 460000000000000001, 460000000000000002, 460000000000001000
 NAME = "million"
 
@@ -56,6 +63,15 @@ class Shape:
                 yield f"{field if field < 2 else 98 + field}/{base + log * self.fields + field}"
 
 
+def content(segment: int, file: str) -> bytes:
+    return f"{segment}/{file}".encode().ljust(SIZE)
+
+
+def etag(segment: int, file: str) -> str:
+    """The digest of an object, as a service tells it: it compresses as badly as any."""
+    return hashlib.md5(content(segment, file), usedforsecurity=False).hexdigest()
+
+
 class Invented:
     """A bucket that invents listings, believes copies, and keeps what is written below ``meta/`` in a directory."""
 
@@ -63,7 +79,7 @@ class Invented:
         self.shape = shape
         self.kept = LocalStorage(directory)
         self.location = Location("invented", "", bucket, root=root)
-        self.capabilities = Capabilities(server_side_copy=True)
+        self.capabilities = Capabilities(server_side_copy=True, partial_prefixes=True)
         self.backup = backup
 
     def check(self, *, create: bool = False) -> None:
@@ -73,30 +89,41 @@ class Invented:
         pass
 
     def list_level(self, prefix: str = "") -> Level:
-        return self.kept.list_level(prefix)
+        if prefix.endswith("insert_log/") and not self.backup:
+            return Level(prefixes=(f"{prefix}{COLLECTION}/",))
+        below = self.kept.list_level(prefix)
+        data = f"{self.location.root}{NAME}/"
+        begun = prefix == data and below
+        return replace(below, prefixes=(*below.prefixes, f"{data}binlogs/")) if begun else below
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
+        if "delta_log/" in prefix:
+            return
         if "insert_log/" not in prefix:
             yield from self.kept.list(prefix, start_after=start_after)
             return
         head, _, rest = prefix.partition("insert_log/")
         parts = rest.strip("/").split("/")
-        # Of a segment, its partition's directory, or the whole collection.
-        chosen = range(self.shape.segments) if len(parts) < 3 else [int(parts[2]) - FIRST]
+        # Of segments whose ids begin alike, their partition's directory, or the whole collection.
+        alike = "/".join([*parts[2:], ""]) if rest.endswith("/") else "".join(parts[2:])
+        chosen = [n for n in range(self.shape.segments) if f"{FIRST + n}/".startswith(alike)]
         for segment in chosen:
             number = FIRST + segment
             group = f"{number}/" if self.backup else ""
             place = f"{head}insert_log/{COLLECTION}/{PARTITION}/{group}{number}/"
             for file in self.shape.files(segment):
-                yield ObjectInfo(f"{place}{file}", SIZE)
+                yield ObjectInfo(f"{place}{file}", SIZE, etag=etag(segment, file))
 
     def stat(self, key: str) -> ObjectInfo:
         return self.kept.stat(key)
 
     def read(self, key: str, *, offset: int = 0, length: int | None = None):
-        return self.kept.read(key, offset=offset, length=length)
+        if "insert_log/" not in key:
+            return self.kept.read(key, offset=offset, length=length)
+        segment, field, log = key.split("/")[-3:]
+        return nullcontext(iter([content(int(segment) - FIRST, f"{field}/{log}")]))
 
-    def write(self, key: str, chunks, *, size: int | None = None) -> ObjectInfo:
+    def write(self, key: str, chunks, *, size: int | None = None, options=PLAIN) -> ObjectInfo:
         return self.kept.write(key, chunks, size=size)
 
     write_if_absent = write
@@ -149,7 +176,7 @@ def write(shape: Shape, directory: Path) -> str:
     """The metadata alone: segments into the spool, all files out of it."""
     with SegmentSpool() as spool:
         for number in range(shape.segments):
-            spool.add(_segment(shape, number))
+            spool.add(_segment(shape, number), _objects(shape, number))
         parts = [
             (
                 meta.CollectionHead(
@@ -167,9 +194,11 @@ def write(shape: Shape, directory: Path) -> str:
         place = catalog.layout("alone")
         catalog.write(place.meta("backup_meta.json"), lambda: metafiles.encode_backup_head(backup))
         catalog.write(place.meta("segment_meta.json"), lambda: metafiles.encode_segments(parts, spool))
+        where = place.meta(record_file("a" * 32))
+        catalog.write(where, lambda: encode_record("invented", [COLLECTION], spool))
         catalog.write(place.meta("full_meta.json"), lambda: metafiles.encode_full(backup, parts, spool))
-    size = sum(catalog.find("alone").files.values())
-    return f"{size / MIB:,.0f} MiB of JSON"
+    size, record = catalog.meta_size("alone"), catalog.find("alone").files[record_file("a" * 32)].size
+    return f"{size / MIB:,.0f} MiB of metadata, the record {record / shape.binlogs:.1f} bytes an object"
 
 
 def _segment(shape: Shape, number: int) -> meta.Segment:
@@ -190,6 +219,13 @@ def _segment(shape: Shape, number: int) -> meta.Segment:
     )
 
 
+def _objects(shape: Shape, number: int) -> Iterator[ObjectRecord]:
+    place = f"binlogs/insert_log/{COLLECTION}/{PARTITION}/{FIRST + number}/{FIRST + number}"
+    for file in shape.files(number):
+        tag = etag(number, file)
+        yield ObjectRecord(f"{place}/{file}", SIZE, tag, {"md5": tag})
+
+
 def listing(shape: Shape, directory: Path) -> str:
     """`mbk list` of a bucket with this backup in it."""
     found = list(Catalog(storages(shape, directory)[1], Run()).summaries())
@@ -200,6 +236,16 @@ def read(shape: Shape, directory: Path) -> str:
     """The reader's view of ``full_meta.json``, as `get` and `restore` begin."""
     backup = Catalog(storages(shape, directory)[1], Run()).read(NAME)
     return f"{sum(len(part.segment_backups) for part in backup.collection_backups[0].partition_backups):,} segments"
+
+
+def read_record(shape: Shape, directory: Path) -> str:
+    """The record of objects: fetched, checked, unpacked, and every object of it decoded."""
+    catalog = Catalog(storages(shape, directory)[1], Run())
+    record = catalog.open_record(catalog.committed(NAME))
+    if record is None:
+        return "no record"
+    with record:
+        return f"{sum(1 for _ in record.objects()):,} objects"
 
 
 def plan_restore(shape: Shape, directory: Path) -> str:
@@ -222,6 +268,7 @@ STEPS = {
     "write metadata": write,
     "list": listing,
     "read metadata": read,
+    "read the record": read_record,
     "plan a restore": plan_restore,
 }
 
