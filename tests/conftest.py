@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,6 +16,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda *_: None)
+
+
+@pytest.fixture(autouse=True)
+def _levels_of_logs() -> Iterator[None]:
+    """Gives the levels back that a test's commands set, so that no test is deaf for what another one has run."""
+    levels = {logger: logger.level for logger in (logging.getLogger(), logging.getLogger("mbk"))}
+    yield
+    for logger, level in levels.items():
+        logger.setLevel(level)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
