@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
 from mbk.cli.main import cli
-from mbk.cli.options import Documented
+from mbk.cli.options import Documented, PlainArgument
 from mbk.jobs.params import PARAMS, Params
 from mbk.model.operations import OPERATIONS, Operation
 
@@ -24,15 +24,16 @@ _SIDES = {
     "cloud": "Zilliz Cloud",
     "backup": "the backup",
     "other backup": "another backup",
+    "result": "what the backup says of its verification",
 }
 
 
 def written(page: str) -> str:
     """The page of the command line with its tables as they must be."""
     page = _with_table(page, "What a command touches", _touched())
-    for name, operation in OPERATIONS.items():
+    for operation in OPERATIONS.values():
         if rows := [*_options(operation)]:
-            page = _with_table(page, f"mbk {name}", ["| option | meaning |", "|---|---|", *rows])
+            page = _with_table(page, f"mbk {operation.command}", ["| option | meaning |", "|---|---|", *rows])
     return page
 
 
@@ -81,28 +82,30 @@ def _with_table(page: str, title: str, lines: Iterable[str]) -> str:
 def _touched() -> Iterator[str]:
     yield "| command | talks to | changes |"
     yield "|---|---|---|"
-    for name, item in OPERATIONS.items():
+    for item in OPERATIONS.values():
         needs, writes = (
             ", ".join(_SIDES[side] for side in sides) or "nothing" for sides in (item.needs, item.writes)
         )
-        yield f"| `{name}` | {needs} | {writes} |"
+        yield f"| `{item.command}` | {needs} | {writes} |"
 
 
 def _options(operation: Operation) -> Iterator[str]:
-    command = cli.get_command(click.Context(cli), operation.name)
+    command = cli.get_command(click.Context(cli), operation.command)
     assert command is not None
-    options = [option for option in command.params if isinstance(option, Documented)]
+    options = [option for option in command.params if isinstance(option, Documented | PlainArgument)]
     for option in sorted(options, key=lambda option: option.hidden):
         yield f"| {_spelled(option)} | {_meant(option)} |"
 
 
-def _spelled(option: Documented) -> str:
+def _spelled(option: Documented | PlainArgument) -> str:
+    if isinstance(option, PlainArgument):
+        return f"`{(option.metavar or '').strip('[]')}`"
     flags = sorted(option.opts, key=len, reverse=True) + option.secondary_opts
     takes = (option.metavar or "").strip("[]").replace("|", "\\|")
     return ", ".join(f"`{flag}`" for flag in flags) + (f" `{takes}`" if takes else "")
 
 
-def _meant(option: Documented) -> str:
+def _meant(option: Documented | PlainArgument) -> str:
     text, _, default = (option.help or "").partition("[default: ")
     text = _escaped(text.strip())
     text += "" if text.endswith(".") else "."
