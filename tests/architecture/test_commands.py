@@ -40,8 +40,13 @@ def test_every_folder_of_tests_is_run() -> None:
     folders = {
         f"tests/{path.relative_to(ROOT / 'tests').parts[0]}" for path in ROOT.glob("tests/**/test_*.py")
     }
-    run = PYPROJECT["tool"]["pytest"]["ini_options"]["testpaths"]
-    assert {*run} == folders - {"tests/fixtures"}
+    run = {*PYPROJECT["tool"]["pytest"]["ini_options"]["testpaths"]}
+    # Sweeps that take an hour have an environment of their own, and a sample among the ordinary tests.
+    alone = {"tests/robustness"}
+    assert run | alone == folders - {"tests/fixtures"}
+    assert not run & alone
+    environments = (ROOT / "tox.ini").read_text(encoding="utf-8")
+    assert all(f"{{posargs:{folder}}}" in environments for folder in alone)
 
 
 def test_the_installed_entry_points_are_those_of_the_sources() -> None:

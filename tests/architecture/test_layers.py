@@ -38,8 +38,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"engine.runtime", "engine.formats", "engine.formats.binlog", "engine.formats.snapshot"},
     # Operations name no format: they find them in `known`.
     "engine.operations": _VALUES | _BELOW_FORMATS | {"engine.formats", "engine.formats.known"},
-    "connections": _BELOW_SESSION,
-    "session": _BELOW_SESSION | {"connections"},
+    # What starts and finds worker processes; what they do is the engine's.
+    "workers": _VALUES | {"engine.runtime"},
+    "connections": _BELOW_SESSION | {"workers"},
+    "prices": {"errors", "model", "ports"},
+    "session": _BELOW_SESSION | {"connections", "prices"},
     "observe": _VALUES,
     "jobs": _BELOW_SESSION | {"session"},
     "demo": _BELOW_SESSION | {"session"},
@@ -57,13 +60,17 @@ EVERYWHERE = {"about"}
 PLUGINS_MAY_IMPORT = ("mbk.plugin", "mbk.ports", "mbk.errors", "mbk.hookimpl")
 # The parts of mbk.plugin that are made for plugins, as docs/reference/hooks.md tells; the others are core's own.
 TOOLBOX = (
+    "mbk.plugin.batches",
+    "mbk.plugin.buckets",
     "mbk.plugin.conditions",
     "mbk.plugin.external",
     "mbk.plugin.fields",
     "mbk.plugin.failures",
     "mbk.plugin.headers",
+    "mbk.plugin.http",
     "mbk.plugin.keys",
     "mbk.plugin.objects",
+    "mbk.plugin.refusals",
     "mbk.plugin.roles",
     "mbk.plugin.streams",
     "mbk.plugin.transport",
@@ -74,7 +81,7 @@ TOOLBOX = (
 WEB_FRAMEWORK = {"fastapi", "starlette", "uvicorn"}
 
 # The records on disk are msgspec's: it decodes and checks a million of them in seconds.
-ON_DISK = ("mbk.model.records", "mbk.model.manifest")
+ON_DISK = ("mbk.model.records", "mbk.model.manifest", "mbk.model.objects")
 
 # A plugin may build on another one of this distribution only for a reason of its vendor's.
 BUILDS_ON = {
@@ -112,6 +119,7 @@ RULE_NUMBER = re.compile(r"^test_[a-z]\d+(?=_)")  # of the conformance kit, wher
 MAY_NAME_VENDORS = {
     "core/mbk/milvus/snapshots.py": "Milvus' own message has a field 'target_s3_path', whatever the storage",
     "core/mbk/plugin/external.py": "the schemes of URIs are Milvus' own words, whatever the storage",
+    "core/mbk/engine/transfer/digests.py": "the fastest library of this checksum is called google_crc32c",
     "core/mbk/config/v1.py": "the classic configuration calls its storage section 'minio'",
     "core/mbk/demo/server_config.py": "writes Milvus' own configuration file, whose keys these are",
     "core/mbk/demo/embedded.py": "starts Milvus on the storage that its configuration names",
@@ -214,3 +222,16 @@ def test_the_engine_reads_no_environment_prints_nothing_and_never_exits() -> Non
         module.path for module in CORE if part(module.name) == "engine" and forbidden.search(module.text)
     ]
     assert wrong == []
+
+
+def test_the_engine_passes_no_layer_by_to_make_a_request() -> None:
+    """Rates, retries and the fence are layers around a storage: `reach` goes through them, `ability` past them."""
+    harmless = {"MilvusReachable", "Guarding"}
+    past = {
+        (module.name, kind)
+        for module in CORE
+        if module.name.startswith("mbk.engine.") and module.name != "mbk.engine.runtime.layer"
+        for kind in re.findall(r"\bability\([^()]*?(\w+)\)", module.text)
+    }
+    assert past
+    assert {kind for _, kind in past} <= harmless

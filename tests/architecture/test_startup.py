@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +69,14 @@ def test_listing_the_installed_storages_imports_none_of_them() -> None:
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert {"local", "minio", "s3", "aws"} <= set(run.stdout.split())
     assert not set(run.stderr.split()) & HEAVY
+
+
+def test_listing_backups_loads_nothing_of_milvus(tmp_path: Path) -> None:
+    config = tmp_path / "backup.yaml"
+    config.write_text(f"minio:\n  storageType: local\n  backupRootPath: {tmp_path}/backups\n")
+    (tmp_path / "backups").mkdir()
+    code = f"import mbk; print(*mbk.connect({str(config)!r}).list()); {LOADED}"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(run.stderr.split())
+    assert "mbk_local" in loaded
+    assert not loaded & {"pymilvus", "grpc", "mbk.milvus", "mbk.ports.milvus", "mbk.api", "boto3", "numpy"}

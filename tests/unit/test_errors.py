@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pickle
+from inspect import signature
 
 import pytest
 
-from mbk.errors import BackupNotFound, MbkError, MilvusError
+from mbk import errors
+from mbk.errors import BackupNotFound, ConfigError, MbkError, MilvusError, Problem
 from mbk.model.selection import CollectionName
 
 
@@ -23,6 +25,27 @@ def test_an_error_without_a_code_has_that_of_its_class() -> None:
 def test_facts_are_plain_for_programs_in_other_processes() -> None:
     error = MbkError("{collection} is gone", collection=CollectionName("db", "docs"))
     assert pickle.loads(pickle.dumps(error)).facts == {"collection": "db.docs"}
+
+
+#: Those that plugins and the copier raise.
+CLASSES = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, MbkError)]
+
+
+def made(kind: type[MbkError]) -> MbkError:
+    """An error of this class, with all that its class adds, as a worker meets it."""
+    if kind is ConfigError:
+        return ConfigError("there", [Problem("a.key", "is wrong", "mend it")], hint="look")
+    more = {"report": {"done": 1}, "failures": {"a": "b"}, "server_code": 7, "retryable": True}
+    taken = {name: value for name, value in more.items() if name in signature(kind.__init__).parameters}
+    return kind("{key} is wrong", code="wrong", hint="mend {key}", **taken, key="a")
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_an_error_of_any_class_comes_whole_from_another_process(kind: type[MbkError]) -> None:
+    error = made(kind)
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is kind
+    assert (str(again), again.args, vars(again)) == (str(error), error.args, vars(error))
 
 
 @pytest.mark.parametrize("text", ["{", "{0}", "{other}", "{key.nothing}", "{'json': [1]}"])

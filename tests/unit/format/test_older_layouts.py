@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
-from mbk.errors import InvalidBackup, UsageError
+from mbk.errors import DamagedBackup, InvalidBackup, UsageError
 from tests.fakes.milvus import V2_3, V2_4
 from tests.fakes.world import World
 from tests.fixtures.backups.builder import COLLECTION, PARTITION, OldBackup
@@ -141,15 +142,68 @@ def test_binlogs_that_cannot_be_read_for_a_server_without_l0_are_told_before_any
 def test_binlogs_without_ids_and_one_delta_entry_a_file_are_read(world: World, old: OldBackup) -> None:
     """Before v0.5.4 no log_id, and each delta file had an entry of its own, its id in ``fieldID``."""
     entries = [
-        {"fieldID": number, "binlogs": [{"log_path": f"files/delta_log/1/2/3/{number}", "log_size": 3}]}
+        {"fieldID": number, "binlogs": [{"log_path": f"files/delta_log/1/2/3/{number}", "log_size": 2}]}
         for number in (7, 8)
     ]
+    for number in (7, 8):
+        old.put(f"binlogs/delta_log/{COLLECTION}/{PARTITION}/440101/440101/{number}", b"[]")
     old.segment(
         440101, range(4), group=440101, deltalogs=entries, statslogs=[{"fieldID": 100, "binlogs": []}]
     )
     old.commit()
     world.restore("old")
     assert keys(world) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("kind", ["insert_log", "delta_log"])
+@pytest.mark.parametrize("ids", [True, False], ids=["with log ids", "with paths only"])
+def test_an_object_that_the_metadata_lists_must_be_there(
+    ids: bool, kind: str, world: World, old: OldBackup
+) -> None:
+    """Without a record, names and sizes are compared with the lists of the segments."""
+    old.segment(440101, range(5), deletes=[2], group=440101)
+    old.segments[-1] |= lists(world, 440101, ids=ids)
+    old.commit()
+    world.restore("old", suffix="_whole")
+    assert keys(world, "docs_whole") == [0, 1, 3, 4]
+    assert "backup-without-record" in world.notices
+    key = next(key for key in world.backed_up if f"/{kind}/" in key)
+    data = world.backed_up[key]
+    for change in (lambda: world.backup.delete([key]), lambda: world.backup.write(key, [data[:-1]])):
+        change()
+        with raised(DamagedBackup, "backup-objects-differ") as caught:
+            world.restore("old")
+        assert "/".join(key.split("/")[-2:]) in str(caught.value)
+        assert "default.docs" not in world.milvus.names
+
+
+@pytest.mark.parametrize("kind", ["insert_log", "delta_log"])
+def test_an_object_that_no_list_names_is_not_imported(kind: str, world: World, old: OldBackup) -> None:
+    old.segment(440101, range(5), deletes=[2], group=440101)
+    old.segments[-1] |= lists(world, 440101)
+    old.commit()
+    for key in [key for key in world.backed_up if f"/{kind}/" in key]:
+        directory, _, log = key.rpartition("/")
+        twice = world.backed_up[key] if kind == "insert_log" else b"[[0, 900000000000000000]]"
+        world.backup.write(f"{directory}/{int(log) + 1000}", [twice])
+    world.restore("old")
+    assert keys(world) == [0, 1, 3, 4]
+    assert "extra-objects" in world.notices
+
+
+def lists(world: World, segment: int, *, ids: bool = True) -> dict[str, Any]:
+    """The lists of a segment's files, as a tool records them."""
+    found: dict[str, Any] = {"binlogs": [], "deltalogs": []}
+    for key, data in world.backed_up.items():
+        if f"/{segment}/" in key:
+            parts = key.split("/")
+            log = {"log_path": f"files/{key}", "log_size": len(data)} | (
+                {"log_id": int(parts[-1])} if ids else {}
+            )
+            inserted = "insert_log" in parts
+            entry = {"fieldID": int(parts[-2 if inserted else -1]), "binlogs": [log]}
+            found["binlogs" if inserted else "deltalogs"].append(entry)
+    return found
 
 
 def test_a_key_built_by_textual_replacement_is_found_by_listing(world: World, old: OldBackup) -> None:

@@ -161,7 +161,7 @@ def test_list_shows_every_state(world: World) -> None:
     put(world, {"full_meta.json": example.FULL}, "without_backup_meta")
     put(world, {"full_meta.json": example.FULL, "backup_meta.json": example.HEAD,
                 "mbk.json": {"failed": {"default.docs": "why"}}}, "partial")  # fmt: skip
-    put(world, {"mbk.json": {"started": "2026-01-02T03:04:05+00:00"}}, "begun")
+    put(world, {"mbk.json": {"name": "begun", "started": "2026-01-02T03:04:05+00:00"}}, "begun")
     put(world, {"mbk.json": {}, **example.LEVELS}, "killed_while_committing")
     put(world, {"full_meta.json": b"{", "backup_meta.json": b"{"}, "broken")
     world.backup.write("backup/leftovers/binlogs/insert_log/1/2/3/3/0/4", [b"x"])
@@ -173,7 +173,6 @@ def test_list_shows_every_state(world: World) -> None:
         "broken": "unreadable",
         "complete": "complete",
         "killed_while_committing": "incomplete",
-        "leftovers": "incomplete",
         "partial": "partial",
         "without_backup_meta": "complete",
     }
@@ -182,7 +181,7 @@ def test_list_shows_every_state(world: World) -> None:
     assert "broken/meta/backup_meta.json" in found["broken"].reason
     assert found["begun"].created is not None
     assert found["begun"].created.year == 2026
-    assert "--resume" in found["leftovers"].reason
+    assert "--resume" in found["begun"].reason
 
 
 def test_with_an_empty_root_milvus_own_directory_is_no_backup() -> None:
@@ -193,10 +192,10 @@ def test_with_an_empty_root_milvus_own_directory_is_no_backup() -> None:
     assert list(listed(world)) == ["nightly"]
     before = world.objects("milvus", "files/")
     with pytest.raises(BackupNotFound):
-        world.catalog().delete("files")
+        world.delete("files")
     with pytest.raises(BackupNotFound):
         world.catalog().read("files")
-    world.catalog().delete("nightly")
+    world.delete("nightly")
     assert world.objects("milvus") == before
 
 
@@ -211,7 +210,7 @@ def test_directories_that_no_backup_can_have_do_not_disturb_a_listing() -> None:
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/", "../other"])
 def test_a_name_that_is_a_path_reaches_nothing(world: World, name: str) -> None:
     world.backup.write("other/meta/full_meta.json", [b"{}"])
-    for use in (world.catalog().read, world.catalog().delete, world.restore):
+    for use in (world.catalog().read, world.delete, world.restore):
         with pytest.raises(MbkError) as caught:
             use(name)
         assert caught.value.exit_code == 2
@@ -221,7 +220,7 @@ def test_a_name_that_is_a_path_reaches_nothing(world: World, name: str) -> None:
 def test_a_name_that_begins_like_another_is_another(world: World) -> None:
     put(world, {"full_meta.json": example.FULL}, "night")
     put(world, {"full_meta.json": example.FULL}, "nightly")
-    world.catalog().delete("night")
+    world.delete("night")
     assert list(listed(world)) == ["nightly"]
     with pytest.raises(BackupNotFound):
         world.catalog().read("nightl")

@@ -12,6 +12,7 @@ from mbk.engine.repository import codec as metafiles
 from mbk.engine.repository.codec import head
 from mbk.engine.repository.spool import SegmentSpool
 from mbk.model import records as meta
+from mbk.model.layout import is_record
 from mbk.model.manifest import Manifest
 from mbk.model.records import (
     BackupExtras,
@@ -37,7 +38,9 @@ def filled(**world: Any) -> World:
 
 def meta_files(world: World) -> dict[str, Any]:
     return {
-        key.rsplit("/", 1)[1]: json.loads(data) for key, data in world.backed_up.items() if "/meta/" in key
+        key.rsplit("/", 1)[1]: json.loads(data)
+        for key, data in world.backed_up.items()
+        if "/meta/" in key and key.endswith(".json")
     }
 
 
@@ -57,8 +60,10 @@ def test_metadata_follows_the_data_and_full_meta_is_last() -> None:
     world.create()
     assert written[0] == "meta/mbk.json"
     data = [index for index, key in enumerate(written) if key.startswith("binlogs/")]
-    assert written[max(data) + 1 :] == [
-        "meta/mbk.json",
+    manifest, record, *others = written[max(data) + 1 :]
+    assert manifest == "meta/mbk.json"
+    assert is_record(record.removeprefix("meta/"))
+    assert others == [
         "meta/backup_meta.json",
         "meta/collection_meta.json",
         "meta/partition_meta.json",
@@ -96,7 +101,9 @@ def test_objects_lie_where_the_format_wants_them_and_nothing_else_does() -> None
         "100",
         "101",
     }
-    assert set(world.backed_up) - binlogs == {
+    records = {key for key in world.backed_up if is_record(key.removeprefix("backup/nightly/meta/"))}
+    assert len(records) == 1
+    assert set(world.backed_up) - binlogs - records == {
         f"backup/nightly/meta/{file}_meta.json"
         for file in ("backup", "collection", "partition", "segment", "full")
     } | {"backup/nightly/meta/mbk.json"}
@@ -252,7 +259,7 @@ def test_enums_are_numbers() -> None:
 def spool_of(*segments: dict[str, Any]) -> SegmentSpool:
     spool = SegmentSpool()
     for segment in segments:
-        spool.add(msgspec.convert(segment, Segment))
+        spool.add(msgspec.convert(segment, Segment), ())
     return spool
 
 
