@@ -66,6 +66,8 @@ def stream(service: Service, bucket: str, key: str, pieces: Iterator[Data], term
         *(200, 201),
         headers={"Content-Type": "application/json", "X-Upload-Content-Type": CONTENT_TYPE},
         body=json.dumps(resource_with(terms.options)).encode(),
+        # The service drops uploads that nobody goes on with.
+        repeatable=True,
     )
     upload = _ResumableUpload(service, required(answer.headers, "Location"))
     try:

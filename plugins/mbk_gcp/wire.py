@@ -141,7 +141,8 @@ class GcpWire:
 
     def start(self, key: str, terms: Terms) -> Upload:
         headers = {"Content-Type": CONTENT_TYPE, **headers_with(terms.options)}
-        upload_id, when = started(self._xml("POST", key, "uploads", headers=headers))
+        # One whose answer is lost is dropped with all that are unfinished.
+        upload_id, when = started(self._xml("POST", key, "uploads", headers=headers, repeatable=True))
         return Upload(key=key, id=upload_id, terms=terms, started=when)
 
     def put_part(self, upload: Upload, number: int, data: Data) -> str:
@@ -160,7 +161,7 @@ class GcpWire:
         return Receipt(checksums=checksums(told_crc32c(answer.headers.get("x-goog-hash", "")), None))
 
     def abort(self, upload: Upload) -> bool:
-        self._xml("DELETE", upload.key, of_upload(upload))
+        self._xml("DELETE", upload.key, of_upload(upload), repeatable=True)
         return True
 
     def unfinished(self, prefix: str, marker: Marker) -> Unfinished:

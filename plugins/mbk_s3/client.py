@@ -129,7 +129,8 @@ class Client:
         return self._copied("CopyPartResult", CopySource, members)
 
     def create_multipart_upload(self, **members: Any) -> Members:
-        answer = self._send("POST", members, query={"uploads": ""})
+        # An upload whose answer is lost is dropped with all that are unfinished.
+        answer = self._send("POST", members, query={"uploads": ""}, repeatable=True)
         return {**_told(answer), **_content(answer)}
 
     def upload_part(self, *, Body: Data, **members: Any) -> Members:

@@ -11,10 +11,15 @@ from dataclasses import dataclass, field
 
 from tests.servers.process import HOST
 
-#: Instead of an answer: closes without one; hears no request before the next answer; hangs until the server is closed.
+#: Instead of an answer: closes without one; hears no request before the next answer, or hears the next one late, when
+#: whoever sends it has long been waiting; hangs until the server is closed.
 CLOSE = b"<close>"
 DEAF = b"<deaf>"
+SLOW = b"<slow>"
 HANG = b"<hang>"
+
+#: Longer than a slice of a wait for the network (`mbk.ports.waiting`).
+_LATE = 0.8
 
 
 @dataclass(slots=True)
@@ -80,6 +85,9 @@ def _serve(
         for reply in script:
             if reply == DEAF:
                 deaf = True
+                continue
+            if reply == SLOW:
+                server.closing.wait(_LATE)
                 continue
             if not deaf and not _heard(server, incoming, number):
                 return

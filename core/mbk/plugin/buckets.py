@@ -104,8 +104,9 @@ class BucketRequests:
         return self.send("PUT", key, headers=typed, body=data, repeatable=repeatable)
 
     def start(self, key: str, headers: Mapping[str, str]) -> str:
-        """The id of a new upload."""
-        answer = self.send("POST", key, [("uploads", "")], {"Content-Type": CONTENT_TYPE, **headers})
+        """The id of a new upload. One whose answer is lost is dropped with all that are unfinished."""
+        typed = {"Content-Type": CONTENT_TYPE, **headers}
+        answer = self.send("POST", key, [("uploads", "")], typed, repeatable=True)
         return str(required(texts(parsed(answer.content)), "UploadId"))
 
     def part(

@@ -8,11 +8,14 @@ import select
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from typing import TypeAlias
 
 from mbk.plugin.http.answers import LARGEST_HEAD, Head, parsed
-from mbk.plugin.http.dialling import is_in_the_kernel
+from mbk.plugin.http.dialling import WAITED, is_in_the_kernel
 from mbk.plugin.http.failures import AnswerTimedOut, BadAnswer, ConnectionLost, SendingFailed
+from mbk.ports.waiting import SLICE, Ask, patiently
 
 Data: TypeAlias = bytes | bytearray | memoryview
 
@@ -26,6 +29,8 @@ _AT_ONCE = 1024 * 1024
 _RECORD = 16 * 1024
 #: A body up to this many bytes goes out in one call with its head; copying it costs less than a second call.
 _JOINED = 16 * 1024
+#: What TLS is given at once: it says nothing of its progress amid a call, and this much passes within a time-out on any line.
+_PIECE = 256 * 1024
 #: Answers before the answer (100, 102, 103); who sends more has gone astray.
 _INTERIM = 8
 _CHUNK_SIZE = re.compile(rb"[0-9a-fA-F]{1,15}")
@@ -33,13 +38,16 @@ _LONGEST_LINE = 4096
 
 
 class Connection:
-    """Of one thread at a time. Whatever raises leaves it unusable: close it. ``patience``: seconds for the headers of an
-    answer, once they have begun.
+    """Of one thread at a time. Whatever raises leaves it unusable: close it. ``patience``: seconds for each wait, and for
+    the headers of an answer, once they have begun.
+
+    The socket has a short time-out (`mbk.plugin.http.dialling.Dialler`): after each, ``ask`` may end the wait.
     """
 
     def __init__(self, sock: socket.socket, *, patience: float = math.inf) -> None:
         self._sock = sock
         self._patience = patience
+        self.ask: Ask = patiently
         self._buffer = b""
         self._at = 0
         self._whole = socket.MSG_WAITALL if is_in_the_kernel(sock) else 0
@@ -48,8 +56,7 @@ class Connection:
         self._poll = select.poll() if hasattr(select, "poll") else None
         if self._poll is not None:
             self._poll.register(sock, select.POLLIN)
-        #: Requests answered so far, and when the last was, by `time.monotonic`.
-        self.answered = 0
+        #: When the last request was answered, by `time.monotonic`.
         self.since = 0.0
 
     def is_dead(self) -> bool:
@@ -65,26 +72,80 @@ class Connection:
         pending: Callable[[], int] | None = getattr(self._sock, "pending", None)
         return pending is not None and pending() > 0
 
-    def send(self, head: bytes, body: Data) -> None:
-        """Raises `SendingFailed` where not all of it went out."""
+    def answer_to(self, request: bytes, body: Data, *, bodiless: bool) -> Head:
+        """Sends a request, and reads the head of its answer. Raises `SendingFailed`; `NotTaken` where not all of it went out.
+
+        A service may refuse a request before it took the whole of it, and then close the connection, or let it stand.
+        """
         try:
-            if len(body) <= _JOINED:
-                self._sock.sendall(head + body if body else head)
+            early = self._send(request, body, bodiless=bodiless)
+        except ConnectionLost as exc:
+            with suppress(SendingFailed):
+                return _refusal(self.head(bodiless=bodiless))
+            raise NotTaken(str(exc)) from exc.__cause__
+        return self.head(bodiless=bodiless) if early is None else _refusal(early)
+
+    def _send(self, request: bytes, body: Data, *, bodiless: bool) -> Head | None:
+        """Returns the head of an answer that was there before all of the request was sent."""
+        if len(body) <= _JOINED:
+            return self._pushed(request + body if body else request, bodiless)
+        return self._pushed(request, bodiless) or self._pushed(body, bodiless)
+
+    def _pushed(self, data: Data, bodiless: bool) -> Head | None:
+        left, since = memoryview(data), 0.0
+        while left:
+            try:
+                sent = self._sock.send(left if self._whole else left[:_PIECE])
+            except WAITED as exc:
+                since = self._waited(since, exc)
+                if self._is_answering() and (head := self._next_head(bodiless)).status >= 200:
+                    return head
+            except OSError as exc:
+                raise _failed(exc) from exc
             else:
-                self._sock.sendall(head)
-                self._sock.sendall(body)
-        except OSError as exc:
+                left, since = left[sent:], 0.0
+        return None
+
+    def _waited(self, since: float, exc: OSError) -> float:
+        """After a slice in which nothing moved; returns since when. ``since`` 0: it was the first."""
+        now = time.monotonic()
+        since = since or now - min(SLICE, self._patience)
+        if now - since >= self._patience:
             raise _failed(exc) from exc
+        self.ask(since)
+        return since
+
+    def _is_answering(self) -> bool:
+        """Whether bytes of an answer are there. TLS has messages of its own: only reading tells."""
+        is_there = self.is_dead()
+        if self._whole or not is_there or self._at < len(self._buffer):
+            return is_there
+        usual = self._sock.gettimeout()
+        self._sock.settimeout(0)
+        try:
+            data = self._sock.recv(_HEAD)
+        except OSError:
+            return False
+        finally:
+            self._sock.settimeout(usual)
+        if not data:
+            raise ConnectionLost("the connection was closed")
+        self._buffer = self._buffer[self._at :] + data
+        self._at = 0
+        return True
 
     def head(self, *, bodiless: bool) -> Head:
         """The head of the next answer. Raises `SendingFailed`; `ConnectionLost` where it did not even begin."""
         for _ in range(_INTERIM):
-            head = parsed(self._raw_head(), bodiless=bodiless)
+            head = self._next_head(bodiless)
             if head.status >= 200:
                 return head
             if head.status == 101:
                 break
         raise BadAnswer("the service answers with interim answers only")
+
+    def _next_head(self, bodiless: bool) -> Head:
+        return parsed(self._raw_head(), bodiless=bodiless)
 
     @property
     def is_silent(self) -> bool:
@@ -176,15 +237,29 @@ class Connection:
         return b"".join(pieces)
 
     def _received(self, size: int, flags: int) -> bytes:
-        try:
-            # Sockets of TLS know no flags.
-            return self._sock.recv(size, flags) if flags else self._sock.recv(size)
-        except OSError as exc:
-            raise _failed(exc) from exc
+        since = 0.0
+        while True:
+            try:
+                # Sockets of TLS know no flags.
+                return self._sock.recv(size, flags) if flags else self._sock.recv(size)
+            except WAITED as exc:
+                since = self._waited(since, exc)
+            except OSError as exc:
+                raise _failed(exc) from exc
+
+
+class NotTaken(ConnectionLost):
+    """The connection ended while the request went out: all of it did not arrive, so none of it was done."""
+
+
+def _refusal(early: Head) -> Head:
+    """The head of an answer to a part of a request. Nobody can have done what was not asked yet."""
+    if early.status < 300:
+        raise BadAnswer("the service reported success before it had the whole request")
+    return replace(early, keeps=False)
 
 
 def _failed(exc: OSError) -> SendingFailed:
-    # BlockingIOError is the time-out of a socket that waits in the kernel.
-    if isinstance(exc, TimeoutError | BlockingIOError):
+    if isinstance(exc, WAITED):
         return AnswerTimedOut("timed out waiting for the answer")
     return ConnectionLost("the connection was closed")

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import select
 import socket
 import struct
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from mbk.plugin.http.answers import LARGEST_HEAD, parsed
 from mbk.plugin.http.failures import BadAnswer, BadProxy, BadTrust, ConnectTimedOut, NoProxy, NotConnected
 from mbk.plugin.http.origin import Origin, Proxy
+from mbk.ports.waiting import SLICE, Ask, patiently
 
 if TYPE_CHECKING:
     import ssl
+
+T = TypeVar("T")
+
+#: What a call of a socket raises when its time-out is over: its own, or that of the kernel.
+WAITED = (TimeoutError, BlockingIOError)
+#: A connection that is not made yet, as Unix and Windows say it.
+_CONNECTING = (errno.EINPROGRESS, errno.EWOULDBLOCK)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,17 +77,20 @@ class Dialler:
         if self.proxy is not None and self.proxy.tls:
             raise BadProxy("a proxy that is itself reached by https is not supported")
 
-    def dial(self) -> socket.socket:
-        """A socket that waits at most the read time-out in each call. Raises `NotConnected`."""
+    def dial(self, ask: Ask = patiently) -> socket.socket:
+        """A socket each of whose calls waits at most a slice of the read time-out: see `WAITED`.
+
+        Raises `NotConnected`, and what ``ask`` raises.
+        """
         address = self.origin.address if self.proxy is None else (self.proxy.host, self.proxy.port)
         try:
-            sock = socket.create_connection(address, timeout=self.timeouts.connect)
+            sock = self._connected(address, ask)
         except (OSError, ValueError) as exc:  # ValueError: a host that can be no name
             raise self._unreached(exc) from exc
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            return self._ready(sock)
+            return self._ready(sock, ask)
         except TimeoutError as exc:
             sock.close()
             raise ConnectTimedOut("timed out while connecting") from exc
@@ -89,6 +104,33 @@ class Dialler:
             sock.close()
             raise
 
+    def _connected(self, address: tuple[str, int], ask: Ask) -> socket.socket:
+        """To the first of the host's addresses that takes it; its error is told where none does."""
+        failure: OSError = OSError("the host has no address")
+        for family, kind, number, _, where in socket.getaddrinfo(*address, type=socket.SOCK_STREAM):
+            sock = socket.socket(family, kind, number)
+            try:
+                self._connect(sock, where, ask)
+            except OSError as exc:
+                sock.close()
+                failure = exc
+            except BaseException:
+                sock.close()
+                raise
+            else:
+                return sock
+        raise failure
+
+    def _connect(self, sock: socket.socket, where: tuple[object, ...], ask: Ask) -> None:
+        sock.settimeout(0)
+        error = sock.connect_ex(where)
+        if error in _CONNECTING:
+            _within(self.timeouts.connect, lambda: _require_answered(sock), ask)
+            error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            raise OSError(error, os.strerror(error))
+        sock.settimeout(min(SLICE, self.timeouts.connect))
+
     def _unreached(self, exc: Exception) -> NotConnected:
         if self.proxy is not None:
             return NoProxy(f"proxy {self.proxy.host}:{self.proxy.port} cannot be reached")
@@ -96,20 +138,27 @@ class Dialler:
             return ConnectTimedOut("timed out while connecting")
         return NotConnected("could not connect")
 
-    def _ready(self, sock: socket.socket) -> socket.socket:
+    def _ready(self, sock: socket.socket, ask: Ask) -> socket.socket:
         if self.trust is None or not self.origin.tls:
-            _wait_in_the_kernel(sock, self.timeouts.read)
+            _wait_in_the_kernel(sock, min(SLICE, self.timeouts.read))
             return sock
         if self.proxy is not None:
             try:
-                self._tunnel(sock, self.proxy)
+                self._tunnel(sock, self.proxy, ask)
             except (TimeoutError, ConnectionError, BadAnswer) as exc:
                 raise NoProxy(f"proxy {self.proxy.host}:{self.proxy.port} does not connect") from exc
-        secured = self.trust.wrap_socket(sock, server_hostname=self.origin.host)
-        secured.settimeout(self.timeouts.read)
+        secured = self.trust.wrap_socket(
+            sock, server_hostname=self.origin.host, do_handshake_on_connect=False
+        )
+        try:
+            _within(self.timeouts.connect, secured.do_handshake, ask)
+        except BaseException:
+            secured.close()
+            raise
+        secured.settimeout(min(SLICE, self.timeouts.read))
         return secured
 
-    def _tunnel(self, sock: socket.socket, proxy: Proxy) -> None:
+    def _tunnel(self, sock: socket.socket, proxy: Proxy, ask: Ask) -> None:
         host, port = self.origin.address
         target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         authorization = f"Proxy-Authorization: {proxy.authorization}\r\n" if proxy.authorization else ""
@@ -117,13 +166,37 @@ class Dialler:
         raw = b""
         # Byte by byte, so that nothing of the TLS behind it is taken.
         while not raw.endswith(b"\r\n\r\n"):
-            byte = sock.recv(1)
+            byte = _within(self.timeouts.connect, lambda: sock.recv(1), ask)
             if not byte or len(raw) >= LARGEST_HEAD:
                 raise NoProxy("the proxy closed the connection")
             raw += byte
         status = parsed(raw[:-4], bodiless=True).status
         if not 200 <= status < 300:
             raise NoProxy(f"the proxy refused to connect, with status {status}")
+
+
+def _within(seconds: float, call: Callable[[], T], ask: Ask) -> T:
+    """Calls again what ran into its own, shorter time-out."""
+    since = time.monotonic()
+    while True:
+        try:
+            return call()
+        except WAITED:
+            if time.monotonic() - since >= seconds:
+                raise
+            ask(since)
+
+
+def _require_answered(sock: socket.socket) -> None:
+    """Waits for a slice until it is known whether a connection came about."""
+    if hasattr(select, "poll"):
+        poll = select.poll()  # knows any number of sockets
+        poll.register(sock, select.POLLOUT)
+        answered = bool(poll.poll(SLICE * 1000))
+    else:
+        answered = any(select.select([], [sock], [sock], SLICE))
+    if not answered:
+        raise TimeoutError("timed out")
 
 
 def _wait_in_the_kernel(sock: socket.socket, seconds: float) -> None:

@@ -8,14 +8,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mbk.plugin.http.answers import Head, Headers
-from mbk.plugin.http.connection import Connection, Data
+from mbk.plugin.http.connection import Connection, Data, NotTaken
 from mbk.plugin.http.dialling import Dialler, Timeouts
-from mbk.plugin.http.failures import BadAnswer, ConnectionLost, SendingFailed
+from mbk.plugin.http.failures import BadAnswer, ConnectionLost
 from mbk.plugin.http.origin import Origin, Proxy
+from mbk.ports.waiting import asked
 
 if TYPE_CHECKING:
     import ssl
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 KEPT = 256
 #: Services and the balancers before them close what was idle for 5 s to some minutes; a minute saves most handshakes.
 IDLE = 60.0
-#: A connection that answered this many seconds ago or less is taken to live, where the request can be sent again if it
-#: does not: to look costs a tenth of a small request.
+#: A connection that answered this many seconds ago or less is taken to live, for the request is sent again if it does not:
+#: to look costs a tenth of a small request.
 FRESH = 1.0
 #: An answer that is not streamed: a page of 1,000 keys of 1 KiB, encoded, takes 7 MiB.
 LARGEST = 64 * 1024 * 1024
@@ -97,8 +98,9 @@ class Sender:
 
         Host and Content-Length are added, ``headers`` may not have them; ``Accept-Encoding: identity``, where they have none.
         Header names are those of the documents, as `Content-Type`. ``streamed``: the body of an
-        answer of success is left to be read. ``repeatable``: sending it twice does no harm (by default GET and HEAD);
-        then it is sent again, once and on a fresh connection, if a kept one ends before it answers.
+        answer of success is left to be read. ``repeatable``: sending it twice does no harm (by default GET and HEAD).
+        Then it goes out on a kept connection, and once more on a new one if that ends before it answers. Any other goes
+        out on a new one: nobody could tell whether a service that closes a kept one has heard it.
 
         Raises `SendingFailed` and its kinds, `ValueError` where the request cannot be written as HTTP.
         """
@@ -119,15 +121,17 @@ class Sender:
     ) -> Answer:
         head = self._head(method, target, headers, len(body))
         again = method in _REPEATABLE if repeatable is None else repeatable
-        kept = self._take(fresh=FRESH if again else 0.0)
+        kept = self._take() if again else None
         if kept is not None:
             try:
                 return self._exchange(kept, method, head, body, streamed=streamed)
-            except _NotTaken:
+            except NotTaken:
                 pass
             except ConnectionLost:
-                if not again or not kept.is_silent:
+                if not kept.is_silent:
                     raise
+        elif not again:
+            self._make_room()
         return self._exchange(self._dialled(), method, head, body, streamed=streamed)
 
     def close(self) -> None:
@@ -151,8 +155,9 @@ class Sender:
     def _exchange(
         self, connection: Connection, method: str, head: bytes, body: Data, *, streamed: bool
     ) -> Answer:
+        connection.ask = asked()
         try:
-            answered = _answered(connection, head, body, bodiless=method == "HEAD")
+            answered = connection.answer_to(head, body, bodiless=method == "HEAD")
             stream = Stream(connection, answered, self._give_back)
             if streamed and 200 <= answered.status < 300:
                 return Answer(answered.status, answered.headers, stream=stream)
@@ -162,27 +167,35 @@ class Sender:
             raise
 
     def _dialled(self) -> Connection:
-        return Connection(self._dialler.dial(), patience=self._dialler.timeouts.read)
+        return Connection(self._dialler.dial(asked()), patience=self._dialler.timeouts.read)
 
-    def _take(self, *, fresh: float) -> Connection | None:
-        if self._process != os.getpid():
-            self._kept, self._process = deque(), os.getpid()
+    def _make_room(self) -> None:
+        """For a new connection, though others are idle: as many remain."""
+        self._of_this_process()
+        with suppress(IndexError):
+            self._kept.popleft().close()
+
+    def _take(self) -> Connection | None:
+        self._of_this_process()
         while True:
             try:
                 connection = self._kept.pop()
             except IndexError:
                 return None
             idle = time.monotonic() - connection.since
-            if idle < self._idle and (idle < fresh or not connection.is_dead()):
+            if idle < self._idle and (idle < FRESH or not connection.is_dead()):
                 return connection
             connection.close()
+
+    def _of_this_process(self) -> None:
+        if self._process != os.getpid():
+            self._kept, self._process = deque(), os.getpid()
 
     def _give_back(self, connection: Connection) -> None:
         if len(self._kept) >= self._limit or not connection.is_ready():
             connection.close()
             return
         connection.since = time.monotonic()
-        connection.answered += 1
         self._kept.append(connection)
         self._drop_the_oldest(connection.since)
 
@@ -201,22 +214,6 @@ class Sender:
                 self._kept.pop().close()
             except IndexError:
                 return
-
-
-class _NotTaken(ConnectionLost):
-    """The connection ended while the request went out: all of it did not arrive, so none of it was done."""
-
-
-def _answered(connection: Connection, request: bytes, body: Data, *, bodiless: bool) -> Head:
-    """Sends the request and reads the head of its answer."""
-    try:
-        connection.send(request, body)
-    except ConnectionLost as exc:
-        # A service may answer, and close, before it took the whole request.
-        with suppress(SendingFailed):
-            return replace(connection.head(bodiless=bodiless), keeps=False)
-        raise _NotTaken(str(exc)) from exc.__cause__
-    return connection.head(bodiless=bodiless)
 
 
 class Stream:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import ssl
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
+import trustme
 
 from mbk.errors import StorageError, StorageUnavailable
 from mbk.plugin.http import (
@@ -27,17 +30,26 @@ from mbk.plugin.http import (
     body_of,
     kind_of,
     reason_of,
+    trusting,
 )
 from mbk.plugin.http.connection import Connection
+from mbk.plugin.http.dialling import Dialler
 from mbk.plugin.wire import WireError
+from mbk.ports.waiting import asking
 from tests.servers.process import HOST, free_port
-from tests.servers.scripted import CLOSE, DEAF, HANG, Scripted, answer, scripted
+from tests.servers.scripted import CLOSE, DEAF, HANG, SLOW, Scripted, answer, scripted
 
 MIB = 1024 * 1024
+
+TwoSides: TypeAlias = tuple[ssl.SSLContext | None, ssl.SSLContext | None]
 
 
 def sender(server: Scripted, **more: Any) -> Sender:
     return Sender(Origin(host=HOST, port=server.port, tls=False), **more)
+
+
+def secure(server: Scripted, trust: ssl.SSLContext | None) -> Sender:
+    return Sender(Origin(host=HOST, port=server.port, tls=trust is not None), trust=trust)
 
 
 def got(sending: Sender, method: str = "GET", body: bytes = b"", **more: Any) -> Answer:
@@ -222,23 +234,49 @@ def test_a_failure_is_read_whole_though_streaming_was_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    "first", [[answer(), CLOSE], [answer()]], ids=["closes on the request", "has closed before"]
+    "first",
+    [[answer(), CLOSE], [answer()], [answer(), DEAF, CLOSE]],
+    ids=["closes on the request", "has closed before", "closes amid the request"],
 )
-def test_a_dead_connection_is_replaced_where_that_is_safe(first: Sequence[bytes]) -> None:
+@pytest.mark.parametrize("size", [4, 32 * MIB], ids=["small", "half sent"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST", "DELETE"])
+def test_a_dead_connection_is_replaced_where_that_is_safe(
+    first: Sequence[bytes], method: str, size: int
+) -> None:
     with scripted(first, [answer(b"again")]) as server:
         sending = sender(server)
         got(sending)
-        assert got(sending, "PUT", b"data", repeatable=True).content == b"again"
-    assert server.requests[-1][2] == b"data"
+        assert got(sending, method, b"x" * size, repeatable=True).content == b"again"
+    assert server.requests[-1][2] == b"x" * size
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST", "PATCH", "DELETE"])
+@pytest.mark.parametrize("size", [0, 4, 8 * MIB])
+def test_what_must_not_be_sent_twice_is_not_risked_on_a_kept_connection(method: str, size: int) -> None:
+    """A service may close right after an answer, without having said so."""
+    with scripted([answer(), CLOSE], [answer(b"once")]) as server:
+        sending = sender(server)
+        got(sending)
+        assert got(sending, method, bytes(size), repeatable=False).content == b"once"
+    assert server.connections == [0, 1]
 
 
 def test_a_request_that_may_have_been_heard_is_not_sent_again() -> None:
-    with scripted([answer(), CLOSE], [answer(b"again")]) as server:
+    with scripted([answer()], [CLOSE], [answer(b"again")]) as server:
         sending = sender(server)
         got(sending)
         with pytest.raises(ConnectionLost):
             got(sending, "POST", b"data")
-    assert server.connections == [0, 0]
+    assert server.connections == [0, 1]
+
+
+def test_idle_connections_do_not_become_more_by_requests_on_new_ones() -> None:
+    with scripted([answer()] * 9) as server:
+        sending = sender(server)
+        for _ in range(3):
+            got(sending, "POST")
+        assert [got(sending).status for _ in range(3)] == [200] * 3
+    assert server.connections == [0, 1, 2, 2, 2, 2]
 
 
 def test_a_connection_that_idled_too_long_is_closed() -> None:
@@ -255,6 +293,70 @@ def test_an_answer_before_the_whole_request_is_an_answer() -> None:
     with scripted([DEAF, refusal]) as server, suppress(ConnectionLost):
         assert got(sender(server), "PUT", bytes(32 * MIB)).status == 403
     assert server.requests == []
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "TLS"])
+def tls(request: pytest.FixtureRequest) -> TwoSides:
+    """Of a server, and of those who trust it."""
+    if not request.param:
+        return None, None
+    authority = trustme.CA()
+    theirs, ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert(HOST).configure_cert(theirs)
+    authority.configure_trust(ours)
+    return theirs, ours
+
+
+@pytest.mark.parametrize("interim", [b"", b"HTTP/1.1 100 Continue\r\n\r\n"])
+def test_a_service_that_refuses_early_and_then_does_nothing_is_heard(tls: TwoSides, interim: bytes) -> None:
+    refusal = answer(b"<Error/>", status="403 Forbidden")
+    with scripted([DEAF, interim + refusal, HANG], tls=tls[0]) as server:
+        refused = got(secure(server, tls[1]), "PUT", bytes(64 * MIB), repeatable=True)
+    assert (refused.status, refused.content) == (403, b"<Error/>")
+
+
+def test_a_slow_service_gets_the_whole_body(tls: TwoSides) -> None:
+    with scripted([SLOW, answer(b"done")], tls=tls[0]) as server:
+        assert got(secure(server, tls[1]), "PUT", b"x" * (16 * MIB)).content == b"done"
+    assert server.requests[0][2] == b"x" * (16 * MIB)
+
+
+def test_a_wait_ends_when_whoever_waits_is_told_to_stop(tls: TwoSides) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(since: float) -> None:
+        assert since <= time.monotonic()
+        raise Stop
+
+    before = asking(stop)
+    try:
+        for script, body in (
+            ([HANG], b""),
+            ([answer(b"xy")[:-1], HANG], b""),
+            ([DEAF, HANG], bytes(64 * MIB)),
+        ):
+            with scripted(script, tls=tls[0]) as server, pytest.raises(Stop):
+                got(secure(server, tls[1]), "PUT", body)
+    finally:
+        asking(before)
+
+
+def test_connecting_ends_when_whoever_connects_is_told_to_stop() -> None:
+    def stop(since: float) -> None:
+        raise KeyError
+
+    with socket.create_server((HOST, 0)) as silent:
+        port = silent.getsockname()[1]
+        origin = Origin(host=HOST, port=port)
+        with pytest.raises(KeyError):
+            Dialler(origin=origin, proxy=None, trust=trusting(), timeouts=Timeouts()).dial(stop)
+
+
+def test_success_before_the_whole_request_is_none() -> None:
+    for raw in ([DEAF, answer(b"<html>")], [DEAF, answer(b"<html>"), HANG]):
+        with scripted(raw) as server, pytest.raises((BadAnswer, ConnectionLost)):
+            got(sender(server), "PUT", bytes(64 * MIB))
 
 
 def test_nothing_is_waited_for_without_limit() -> None:
