@@ -9,6 +9,7 @@ import pytest
 
 from mbk.errors import Throttled
 from mbk.plugin.senders import AT_ONCE, Senders
+from tests.limits import no_more_threads
 
 
 def test_parts_go_up_at_once_and_no_more_are_held_than_that() -> None:
@@ -78,3 +79,11 @@ def test_what_was_closed_can_be_used_again() -> None:
         senders.send(lambda number, _data, sent=sent: sent.append(number), [b"a", b"b"])
         assert sorted(sent) == [1, 2]
         senders.close()
+
+
+def test_without_threads_parts_go_up_one_after_the_other() -> None:
+    senders, sent = Senders(), list[tuple[int, bytes]]()
+    with no_more_threads():
+        senders.send(lambda number, data: sent.append((number, bytes(data))), [b"a", b"b", b"c"] * 4)
+    assert sent == [(number + 1, b"abc"[number % 3 : number % 3 + 1]) for number in range(12)]
+    senders.close()

@@ -37,6 +37,7 @@ from tests.servers.scripted import CLOSE, Scripted, answer, scripted
 
 #: Loading the service's description takes most of the time of making a client.
 SESSION = botocore.session.Session()
+ETAG = 'ETag: "d41d8cd98f00b204e9800998ecf8427e"'
 KEYS = {"access_key_id": "an-id", "secret_access_key": "a-secret"}
 
 
@@ -354,7 +355,7 @@ def test_temporary_keys_are_asked_for_with_each_request(monkeypatch: pytest.Monk
 
 
 def test_a_conditional_write_is_never_sent_twice() -> None:
-    with scripted([answer(), CLOSE], [answer()]) as server:
+    with scripted([answer(b"", ETAG)], [CLOSE], [answer(b"", ETAG)]) as server:
         storage = opened(server)
         storage.write("warm", [b"x"])
         client = storage.wrapped.client

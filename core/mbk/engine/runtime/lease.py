@@ -349,7 +349,8 @@ def hold(
 def holding(lease: Lease, lost: Callable[[], None]) -> Iterator[None]:
     """Around the work under a lease. A run that lost it says so, whatever it made of that, and never succeeds."""
     try:
-        yield
+        with lease.run.stopping():
+            yield
         _look(lease)
         lease.done = True
     except MbkError as error:

@@ -85,6 +85,8 @@ class Pool:
                 self._offer(work)
                 if not drawn:
                     return
+                if not self._threads and work.entered():
+                    work.drain()
                 work.wait(min(wake, drawn))
                 while work.results:
                     drawn -= 1
@@ -111,20 +113,22 @@ class Pool:
             for _ in range(min(queued - woken, self.workers - len(self._threads))):
                 if not self._start():
                     break
+            if work.offered and not self._threads:
+                self._offered.remove(work)
+                work.offered = False
 
     def _start(self) -> bool:
-        """False where the system gives no further thread, as in a container with a limit: those that are there do the work."""
+        """False where the system gives no further thread, as in a container with a limit: those that are there do the work,
+        and without any whoever gives it.
+        """
         name = f"{self._name}_{len(self._threads)}"
         thread = threading.Thread(target=self._serve, name=name, daemon=True)
-        self._threads.append(thread)
         try:
             thread.start()
         except RuntimeError:
-            self._threads.remove(thread)
-            if not self._threads:
-                raise
-            self.workers = len(self._threads)
+            self.workers = max(1, len(self._threads))
             return False
+        self._threads.append(thread)
         return True
 
     def _serve(self) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from mbk.engine.runtime.budget import Budget
 from mbk.engine.runtime.failures import cancelled
+from mbk.engine.runtime.patience import Patience
 from mbk.engine.runtime.retry import Retrier, RetryPolicy
 from mbk.engine.runtime.steering import Brakes, Steering
 from mbk.errors import MbkError, filled, plain
@@ -20,6 +21,7 @@ class Run:
 
     What ``emit`` raises fails the step that sent the event. ``cancelled`` may be the caller's, to stop the run from
     outside. ``budget``: what it may use at a time. ``steering``: what it shares of that with other runs, if with any.
+    ``patience``: that of the run after which this one tidies up.
     """
 
     def __init__(
@@ -30,6 +32,7 @@ class Run:
         cancelled: threading.Event | None = None,
         budget: Budget | None = None,
         steering: Steering | None = None,
+        patience: Patience | None = None,
     ) -> None:
         self._listener = emit
         self.policy = policy or RetryPolicy()
@@ -37,6 +40,7 @@ class Run:
         self.cancelled = cancelled or threading.Event()
         self.budget = budget or Budget()
         self.steering = steering or Steering(self.budget)
+        self.patience = patience or Patience(self.cancelled)
         self.brakes = Brakes()
         self.notices: list[str] = []
         self.retry = Retrier(self.emit, self.cancelled, policy=self.policy)
@@ -69,8 +73,14 @@ class Run:
         self.emit(PhaseStarted(phase=phase, collection=collection))
 
     def afterwards(self) -> Run:
-        """For tidying up: the same events, and not cancelled when this run is."""
-        return Run(self.emit, policy=self.policy, budget=self.budget, steering=self.steering)
+        """For tidying up: the same events, and not cancelled when this run is, but then it waits for no silent service."""
+        return Run(
+            self.emit,
+            policy=self.policy,
+            budget=self.budget,
+            steering=self.steering,
+            patience=self.patience,
+        )
 
     def check_cancelled(self) -> None:
         if self.cancelled.is_set():
@@ -78,8 +88,18 @@ class Run:
 
     def sleep(self, seconds: float) -> None:
         """Waits; raises `Interrupted` as soon as the run is cancelled."""
-        if self.cancelled.wait(seconds):
-            raise cancelled()
+        with self.stopping():
+            if self.cancelled.wait(seconds):
+                raise cancelled()
+
+    @contextmanager
+    def stopping(self) -> Iterator[None]:
+        """Around what Ctrl-C may meet: it cancels the run before anything is tidied up."""
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit):
+            self.cancelled.set()
+            raise
 
     @contextmanager
     def command(self, command: str, name: str) -> Iterator[None]:

@@ -26,6 +26,7 @@ from mbk.ports.storage import (
     Storage,
     WriteOptions,
 )
+from mbk.ports.waiting import asking
 
 #: Objects in one page of a listing, with nearly every service.
 PAGE = 1000
@@ -65,6 +66,7 @@ class SteeredStorage(Layer):
         )
         self._brakes = run.brakes
         self._stop = run.cancelled
+        self._patience = run.patience
         self._urgent = urgent
 
     def check(self, *, create: bool = False) -> None:
@@ -131,7 +133,7 @@ class SteeredStorage(Layer):
         feed.ticket = self.enter()
         try:
             self.ask()
-            return write(key, chunks if plain else feed, size=size, options=options)
+            return self.patiently(write, key, chunks if plain else feed, size=size, options=options)
         except BaseException as error:
             outcome = Outcome.OTHER if error is feed.error else outcome_of(error)
             raise
@@ -141,9 +143,11 @@ class SteeredStorage(Layer):
     @contextmanager
     def multipart(self, key: str, *, options: WriteOptions = PLAIN) -> Iterator[MultipartUpload]:
         """Leaving it aborts what is not complete, and waits for nobody."""
+        upload = self.wrapped.multipart(key, options=options)
         with ExitStack() as stack:
-            upload = self.wrapped.multipart(key, options=options)
-            yield _SteeredUpload(self.request(stack.enter_context, upload), self)
+            begun = self.request(upload.__enter__)
+            stack.push(lambda *raised: self.patiently(upload.__exit__, *raised))
+            yield _SteeredUpload(begun, self)
 
     def delete(self, keys: Iterable[str]) -> None:
         if self._requests is None:
@@ -183,12 +187,23 @@ class SteeredStorage(Layer):
         try:
             if self._requests is not None:
                 self.ask()
-            result = call(*args, **kwargs)
+            result = self.patiently(call, *args, **kwargs)
         except BaseException as error:
             self.leave(ticket, outcome_of(error))
             raise
         self._flow.leave(ticket, Outcome.SERVED)
         return result
+
+    def patiently(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """A call that gives up a silent service as soon as the run is told to stop."""
+        before = asking(self._patience.for_call())
+        try:
+            return call(*args, **kwargs)
+        except (KeyboardInterrupt, SystemExit):
+            self._stop.set()
+            raise
+        finally:
+            asking(before)
 
     def read_bytes(self, count: int) -> None:
         if self._reads is not None and self._reads.take(count, self._stop, urgent=self._urgent):
@@ -249,7 +264,7 @@ class _SteeredReading:
         try:
             self._storage.ask()
             self._opened = self._open()
-            return self._storage.taken(self._opened.__enter__())
+            return self._storage.taken(self._storage.patiently(self._opened.__enter__))
         except BaseException as error:
             self._storage.leave(self._ticket, outcome_of(error))
             raise
@@ -331,4 +346,4 @@ class _SteeredUpload:
 
     def abort(self) -> None:
         """Waits for nobody: it is never cancelled with the work."""
-        self._wrapped.abort()
+        self._storage.patiently(self._wrapped.abort)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager
+from functools import partial
 
 from mbk.engine.runtime.run import Run
 from mbk.ports.storage import MIB, Reader
+from mbk.ports.threads import Threads
 
 #: Large enough that reading it takes longer than its request, and what most storages cut a streamed object into.
 RANGE = 8 * MIB
@@ -29,15 +30,11 @@ class Ahead:
         self._storage = storage
         self._run = run
         self._length = length
-        self._lock = threading.Lock()
-        self._pool: ThreadPoolExecutor | None = None
+        self._threads = Threads(THREADS, "mbk-ahead")
 
     def close(self) -> None:
         """Ends the threads; a later object makes new ones."""
-        with self._lock:
-            pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.shutdown()
+        self._threads.close()
 
     def chunks(self, key: str, size: int) -> Iterator[bytes]:
         """The object's bytes in order; a range that breaks is read again.
@@ -46,16 +43,19 @@ class Ahead:
         has ended or was closed. Of an object that is longer than ``size`` some of the bytes past it are given, too.
         """
         waiting: deque[Future[list[bytes]]] = deque()
-        pool = self._threads()
         try:
             for offset in range(0, size, self._length):
-                waiting.append(pool.submit(self._read, key, offset, is_last=offset + self._length >= size))
+                is_last = offset + self._length >= size
+                waiting.append(self._threads.submit(partial(self._read, key, offset, is_last=is_last)))
                 if len(waiting) == AT_ONCE:
                     yield from waiting[0].result()
                     waiting.popleft()
             while waiting:
                 yield from waiting[0].result()
                 waiting.popleft()
+        except (KeyboardInterrupt, SystemExit):
+            self._run.cancelled.set()
+            raise
         finally:
             for future in waiting:
                 future.cancel()
@@ -77,9 +77,3 @@ class Ahead:
             if count > self._length:
                 break
         return found
-
-    def _threads(self) -> ThreadPoolExecutor:
-        with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="mbk-ahead")
-            return self._pool

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -10,6 +11,7 @@ from mbk.engine.runtime.retry import Retrier, RetryPolicy
 from mbk.engine.runtime.run import Run
 from mbk.errors import Interrupted, MbkError, MilvusError, PermissionDenied, StorageUnavailable, Throttled
 from mbk.model.events import Event, RunFinished
+from tests.limits import no_more_threads
 
 
 class ListingBroke(Exception):
@@ -219,15 +221,27 @@ def test_where_the_system_gives_no_more_threads_those_that_are_there_do_the_work
 
     def work(number: int) -> int:
         if not number:
-            threading.stack_size(1 << 46)  # more than there are addresses: no further thread can be had
+            limit.enter_context(no_more_threads())
             begun.set()
         return number
 
-    try:
-        with Pool(4, threading.Event()) as pool:
-            assert sorted(pool.map(work, items())) == [*range(9)]
-    finally:
-        threading.stack_size(0)
+    with ExitStack() as limit, Pool(4, threading.Event()) as pool:
+        assert sorted(pool.map(work, items())) == [*range(9)]
+
+
+def test_where_the_system_gives_no_thread_at_all_whoever_has_the_work_does_it() -> None:
+    with no_more_threads(), Pool(4, threading.Event()) as pool:
+        for _ in range(2):
+            assert sorted(pool.map(lambda number: 2 * number, range(50))) == [*range(0, 100, 2)]
+            assert len(pool.gather(str, [*range(20)])) == 20
+        with pytest.raises(ZeroDivisionError):
+            pool.run(lambda number: 1 // number, [1, 0])
+    seen: list[str] = []
+    with Pool(4, threading.Event(), name="later") as pool:
+        with no_more_threads():
+            pool.run(print, [1])
+        pool.run(lambda _: seen.append(threading.current_thread().name), range(9))
+    assert {name[:5] for name in seen} == {"later"}
 
 
 def test_a_closed_pool_takes_no_work() -> None:

@@ -12,6 +12,7 @@ from mbk.engine.transfer.ahead import AT_ONCE, Ahead
 from mbk.errors import Interrupted, PermissionDenied, StorageUnavailable
 from mbk.testing import MemoryService, MemoryStorage
 from tests.fakes.world import QUICK
+from tests.limits import no_more_threads
 
 #: Of a range, in bytes.
 RANGE = 1000
@@ -48,6 +49,15 @@ def test_the_bytes_come_in_order(size: int, storage: MemoryStorage, ahead: Ahead
     data = bytes_of(size)
     storage.write("key", [data])
     assert b"".join(ahead.chunks("key", size)) == data
+
+
+def test_without_threads_the_ranges_are_read_one_after_the_other(
+    storage: MemoryStorage, ahead: Ahead
+) -> None:
+    data = bytes_of(9 * RANGE)
+    storage.write("key", [data])
+    with no_more_threads():
+        assert b"".join(ahead.chunks("key", len(data))) == data
 
 
 def test_no_more_ranges_are_held_than_are_promised(storage: MemoryStorage, ahead: Ahead) -> None:

@@ -155,10 +155,10 @@ class Staging:
         self._clean(f"{self.prefix}{INSERT_LOG}/", f"{self.prefix}{DELTA_LOG}/")
 
     def _clean(self, *prefixes: str) -> None:
-        fresh = Run()
+        after = self._run.afterwards()
         try:
             for prefix in prefixes:
-                delete_below(self._storage, prefix, fresh)
+                delete_below(self._storage, prefix, after)
                 self._storage.clean(prefix)
         except MbkError as error:
             self._run.notice(
