@@ -1,4 +1,4 @@
-"""Copying from one open file to another: blocks are shared where they can be, else copied by the kernel, else read.
+"""Copying from one open file to another: by the kernel, which shares blocks where it can, else by reading and writing.
 
 What a pair of files can do is found by trying: it depends on both file systems, the kernel and a container's rules.
 """
@@ -8,17 +8,15 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import threading
 
 import xxhash
 
 from mbk.errors import StorageError
 
-if sys.platform == "linux":
-    import fcntl
-
 CHUNK = 1024 * 1024
-#: The kernel's number on all but a few architectures, where the call then fails as if there was no sharing.
-_FICLONE = 0x40049409
+#: Read and hashed at a time: no more than the second cache of a core holds.
+_HASHED = 256 * 1024
 #: The pair of files, the file system or a container's seccomp rules cannot; the next way may.
 _REFUSED = {
     errno.EXDEV,
@@ -34,22 +32,10 @@ _REFUSED = {
 _AT_ONCE = 1 << 30
 
 
-def copy_whole(source: int, target: int, *, size: int) -> None:
-    """Fills a new file with the first ``size`` bytes of another, which has no fewer."""
-    if _shared(source, target):
-        made = os.fstat(target).st_size
-        if made < size:
-            raise _truncated()
-        if made > size:
-            os.ftruncate(target, size)
-        return
-    copy_range(source, target, offset=0, length=size)
-
-
 def copy_range(source: int, target: int, *, offset: int, length: int) -> None:
     """Appends ``length`` bytes from ``offset`` of one open file to another. Each way goes on where the one before ended.
 
-    A kernel may copy fewer bytes than it was asked to, and some answer 0 in the middle of a file.
+    On XFS, Btrfs and some shares the first way shares blocks: no bytes move. A kernel may copy fewer bytes than it was asked to, and some answer 0 in the middle of a file.
     """
     end = offset + length
     for way in (_copied, _sent, _written):
@@ -70,28 +56,36 @@ def add_to(digest: xxhash.xxh3_128, descriptor: int, length: int) -> None:
 
     After a copy they come out of the page cache: 1 GiB took 0.15 s, and blocks that are shared stay shared.
     """
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    while length:
-        data = os.read(descriptor, min(CHUNK, length))
+    done = 0
+    while done < length:
+        data = _read(descriptor, done, length - done)
         if not data:
             raise _truncated()
         digest.update(data)
-        length -= len(data)
+        done += len(data)
 
 
-def _shared(source: int, target: int) -> bool:
-    """Whether the new file shares all blocks of the other one: no bytes move. XFS, Btrfs and some shares can."""
-    if sys.platform != "linux":
-        return False
-    try:
-        fcntl.ioctl(target, _FICLONE, source)
-    except OSError as exc:
-        return _refused(exc)
-    return True
+class _Buffer(threading.local):
+    """Of one thread: memory that is in the cache of its core, and need not be asked of the system again for each file."""
+
+    def __init__(self) -> None:
+        self.memory = memoryview(bytearray(_HASHED))
+
+
+_buffer = _Buffer()
+
+
+def _read(descriptor: int, offset: int, length: int) -> bytes | memoryview:
+    """Some of so many bytes, which are there until the next call of this thread; none at the end of the file."""
+    if not hasattr(os, "preadv"):
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        return os.read(descriptor, min(_HASHED, length))
+    memory = _buffer.memory[:length]
+    return memory[: os.preadv(descriptor, [memory], offset)]
 
 
 def _copied(source: int, target: int, offset: int, length: int) -> int:
-    """How many bytes the kernel copied or shared; 0 if it cannot, as between most pairs of file systems."""
+    """How many bytes the kernel copied or shared; 0 if it cannot, as between many pairs of file systems."""
     if not hasattr(os, "copy_file_range"):
         return 0
     try:

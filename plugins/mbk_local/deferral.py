@@ -2,8 +2,8 @@
 
 fsync of each file and each directory took three to five times as long as copying 4,000 files of 256 KiB on ext4.
 
-A file in the prefix's directory says that its files are not durable yet, and since which boot of the machine. Once
-they are, it is removed. While the machine runs nothing is lost, whoever is killed. If it is found after a crash of the
+A file in the prefix's directory says that its files are not durable yet, and since which boot of the machine. It is
+locked for all of them as long as their writer is there (:mod:`mbk_local.locks`). Once they are durable, it is removed. While the machine runs nothing is lost, whoever is killed. If it is found after a crash of the
 machine, each file below the prefix may have lost its bytes, and they are all removed.
 """
 
@@ -47,7 +47,7 @@ class Deferrals:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def cover(self, key: str) -> bool:
-        return any(key.startswith(prefix) for prefix in tuple(self._markers))
+        return key.startswith(tuple(self._markers))
 
     def begin(self, prefix: str, directory: Path) -> None:
         boot = _boot() if self.can(self.tree.root) else b""
@@ -56,7 +56,7 @@ class Deferrals:
         marker = directory / MARKER
         if _is_in_doubt(marker, boot):
             _discard(directory)
-        self.tree.make(directory)
+        self.tree.make(str(directory))
         descriptor = os.open(marker, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         try:
             os.ftruncate(descriptor, 0)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 if sys.platform != "win32":
@@ -20,14 +19,14 @@ if sys.platform != "win32":
 _OLD = 24 * 60 * 60.0
 
 
-def taken(descriptor: int, path: Path) -> bool:
+def taken(descriptor: int, path: str) -> bool:
     """Locks a new file. False if it has been removed meanwhile, by `is_left_behind`'s caller: make another one."""
     if sys.platform == "win32":
         return True
     with suppress(OSError):
         fcntl.flock(descriptor, fcntl.LOCK_EX)
     try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))  # noqa: PTH116 - for each new file
     except FileNotFoundError:
         return False
 
@@ -39,20 +38,12 @@ def locked(descriptor: int) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-@contextmanager
-def kept(descriptor: int) -> Iterator[None]:
-    """The lock of the open file lasts to the end of the block, also when the descriptor is closed in it."""
-    if sys.platform == "win32":
-        yield
-        return
-    same: int | None = None
-    with suppress(OSError):  # no descriptor left: the lock ends a moment early
-        same = os.dup(descriptor)
-    try:
-        yield
-    finally:
-        if same is not None:
-            os.close(same)
+def kept(descriptor: int) -> int:
+    """Another descriptor that keeps the open file's lock when the first one is closed; negative where there is none."""
+    if sys.platform != "win32":
+        with suppress(OSError):  # no descriptor left: the lock ends a moment early
+            return os.dup(descriptor)
+    return -1
 
 
 def is_left_behind(path: Path, *, old: float = _OLD) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from uuid import uuid4
+from secrets import token_hex
 
 #: In a directory whose files are not durable yet, see `mbk_local.deferral`.
 MARKER = ".mbk-unsettled"
@@ -13,7 +13,7 @@ _TEMPORARY = re.compile(r"\.mbk-[0-9a-f]{32}\.tmp")
 
 
 def temporary_name() -> str:
-    return f".mbk-{uuid4().hex}.tmp"
+    return f".mbk-{token_hex(16)}.tmp"
 
 
 def is_temporary(name: str) -> bool:

@@ -66,7 +66,7 @@ class LocalUpload:
             raise upload_empty(self._key, self._target.tree.root)
         digest = xxhash.xxh3_128()
         with (
-            self._target.tree.replacing(self._path, durable=self._durable) as target,
+            self._target.new(self._key, durable=self._durable) as target,
             translating(self._path),
         ):
             for part in parts:

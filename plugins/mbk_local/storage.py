@@ -25,9 +25,9 @@ from mbk.ports.storage import (
     Storage,
     WriteOptions,
 )
-from mbk_local.copying import CHUNK, add_to, copy_whole, write_all
+from mbk_local.copying import CHUNK, add_to, copy_range, write_all
 from mbk_local.deferral import Deferrals, syncs_together
-from mbk_local.directory import BACKEND, CAPABILITIES, Directory, object_info
+from mbk_local.directory import BACKEND, CAPABILITIES, Directory, object_info, receipt
 from mbk_local.errors import translating
 from mbk_local.files import Tree, open_for_reading
 from mbk_local.locks import is_left_behind
@@ -147,19 +147,17 @@ class LocalStorage:
 
     def copy(self, source: Storage, source_key: str, key: str, *, options: WriteOptions = PLAIN) -> Receipt:
         self._require_plain(options)
-        origin = Directory.of(source)
-        path = self._directory.path(key)
-        descriptor, size = origin.open_object(source_key)
+        descriptor, size = Directory.of(source).open_object(source_key)
         try:
             subject, durable = self._directory.subject(key), not self._deferrals.cover(key)
-            with self._tree.replacing(path, durable=durable) as target, translating(subject):
-                copy_whole(descriptor, target, size=size)
+            with self._directory.new(key, durable=durable) as target, translating(subject):
+                copy_range(descriptor, target, offset=0, length=size)
                 digest = xxhash.xxh3_128()
                 add_to(digest, descriptor, size)
-                made = object_info(key, os.fstat(target), digest)
+                made = os.fstat(target)
         finally:
             os.close(descriptor)
-        return Receipt(size=made.size, etag=made.etag, modified=made.modified, checksums=made.checksums)
+        return receipt(made, digest)
 
     def multipart(self, key: str, *, options: WriteOptions = PLAIN) -> MultipartUpload:
         self._require_plain(options)
@@ -192,9 +190,8 @@ class LocalStorage:
         require_options(options, CAPABILITIES, self._location)
 
     def _write(self, key: str, chunks: Iterable[bytes], size: int | None, *, exclusive: bool) -> ObjectInfo:
-        path, durable = self._directory.path(key), not self._deferrals.cover(key)
-        written = 0
-        with self._tree.replacing(path, exclusive=exclusive, durable=durable) as descriptor:
+        durable, written = not self._deferrals.cover(key), 0
+        with self._directory.new(key, exclusive=exclusive, durable=durable) as descriptor:
             for chunk in chunks:
                 with translating(self._directory.subject(key)):
                     write_all(descriptor, chunk)
@@ -222,6 +219,8 @@ class LocalStorage:
             entries = list(os.scandir(directory))
         except (FileNotFoundError, NotADirectoryError):
             return 0
+        if any(entry.name == MARKER and not chosen(Path(entry.path)) for entry in entries):
+            return 0  # its writer is at work, and locks nothing else below
         for entry in entries:
             path = Path(entry.path)
             is_directory = entry.is_dir(follow_symlinks=False)
@@ -233,8 +232,7 @@ class LocalStorage:
                         removed += 1
             elif entry.name == MARKER:
                 with suppress(FileNotFoundError):
-                    if chosen(path):
-                        removed += self._deferrals.clean(path)
+                    removed += self._deferrals.clean(path)
             elif is_directory:
                 removed += self._clean(path, chosen)
         if removed:
@@ -269,12 +267,18 @@ def _whole(path: str, size: int) -> bytes:
     return data
 
 
-def _walk(directory: str | Path, prefix: str) -> Iterator[ObjectInfo]:
-    for entry, key in _entries(directory, prefix):
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(entry.path, f"{key}/")
-        elif info := _entry_info(entry, key):
-            yield info
+def _walk(directory: str, prefix: str) -> Iterator[ObjectInfo]:
+    """One directory is open on each level, and none is read ahead."""
+    levels = [_entries(directory, prefix)]
+    while levels:
+        for entry, key in levels[-1]:
+            if entry.is_dir(follow_symlinks=False):
+                levels.append(_entries(entry.path, f"{key}/"))
+                break
+            if info := _entry_info(entry, key):
+                yield info
+        else:
+            levels.pop()
 
 
 def _holds_any(directory: str) -> bool:

@@ -16,6 +16,7 @@ from mbk.plugin.wrapper import StorageWrapper
 from mbk.ports.storage import Storage
 from mbk.registry.reference import Reference
 from mbk.testing import StorageConformance
+from mbk_local import kernel
 from mbk_local.storage import LocalStorage
 
 IMMUTABLE = 0x10
@@ -67,6 +68,14 @@ class TestLocalWrapped(TestLocal):
     @pytest.fixture
     def missing_storage(self, tmp_path: Path) -> Storage:
         return StorageWrapper(LocalStorage(tmp_path / "not" / "yet"))
+
+
+class TestLocalWithoutLinux(TestLocal):
+    """Where the kernel has no call that opens a file and follows no link, such as macOS or a strict container."""
+
+    @pytest.fixture(autouse=True)
+    def elsewhere(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(kernel, "called", lambda *_: -1)
 
 
 def set_immutable(path: Path, on: bool) -> bool:

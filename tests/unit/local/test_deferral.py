@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,20 @@ def test_a_run_that_goes_on_is_not_tidied_away(root: Path) -> None:
     storage.close()
     assert opened(root).tidy("backup/") == 1
     assert keys(root) == MADE
+
+
+def test_what_a_run_that_goes_on_is_writing_is_not_tidied_away(root: Path) -> None:
+    storage = opened(root)
+    storage.defer("backup/data/")
+
+    def chunks() -> Iterator[bytes]:
+        yield b"one"
+        assert opened(root).tidy("") == 0
+        assert opened(root).tidy("backup/data/") == 0
+        yield b"two"
+
+    storage.write("backup/data/a/b", chunks())
+    assert keys(root) == ["backup/data/a/b"]
 
 
 def test_bytes_that_the_disk_lost_are_never_believed_again(

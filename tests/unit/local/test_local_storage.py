@@ -32,7 +32,7 @@ from mbk.errors import (
 )
 from mbk.plugin.wrapper import StorageWrapper
 from mbk.ports.storage import Level, Tidying, ability
-from mbk_local import mbk_storage_backends
+from mbk_local import kernel, mbk_storage_backends
 from mbk_local.copying import CHUNK
 from mbk_local.errors import MEANINGS, ONE_NAME, translated, translating
 from mbk_local.locks import is_left_behind
@@ -143,6 +143,14 @@ def outside(tmp_path: Path, root: Path) -> Path:
     return outside
 
 
+@pytest.fixture(params=["linux", "elsewhere"])
+def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With and without the kernel's calls that follow no link."""
+    if request.param == "elsewhere":
+        monkeypatch.setattr(kernel, "called", lambda *_: -1)
+
+
+@pytest.mark.usefixtures("system")
 @pytest.mark.parametrize("key", ["dir/secret", "file", "dir", "dangling"])
 def test_links_are_not_read(outside: Path, storage: LocalStorage, key: str) -> None:
     with raised(InvalidKey, "symbolic-link"):
@@ -154,6 +162,7 @@ def test_links_are_not_read(outside: Path, storage: LocalStorage, key: str) -> N
     assert names(outside) == ["secret"]
 
 
+@pytest.mark.usefixtures("system")
 @pytest.mark.parametrize("key", ["dir/secret", "dir/new", "file", "dangling", "dir/deep/er"])
 def test_links_are_not_written_through(outside: Path, storage: LocalStorage, key: str) -> None:
     storage.write("source", [b"x"])
@@ -166,6 +175,22 @@ def test_links_are_not_written_through(outside: Path, storage: LocalStorage, key
         storage.multipart(key)
     assert names(outside) == ["secret"]
     assert (outside / "secret").read_bytes() == b"secret"
+
+
+@pytest.mark.usefixtures("system")
+def test_a_directory_that_became_a_link_is_not_written_through(
+    tmp_path: Path, root: Path, storage: LocalStorage
+) -> None:
+    """The storage has written there before."""
+    storage.write("a/b/c", [b"x"])
+    (root / "a/b").rename(tmp_path / "outside")
+    (root / "a/b").symlink_to(tmp_path / "outside")
+    for write in (storage.write, storage.write_if_absent):
+        with raised(InvalidKey, "symbolic-link"):
+            write("a/b/d", [b"x"])
+    with raised(InvalidKey, "symbolic-link"):
+        storage.copy(storage, "a/b/c", "a/d")
+    assert names(tmp_path / "outside") == ["c"]
 
 
 def test_links_are_not_deleted_through(outside: Path, storage: LocalStorage) -> None:
@@ -300,6 +325,7 @@ def test_a_glance_shows_the_objects_of_a_directory_and_the_files_asked_for(
         storage.glance("link/", {"one"})
 
 
+@pytest.mark.usefixtures("system")
 def test_what_is_no_regular_file_is_no_object(root: Path, storage: LocalStorage) -> None:
     os.mkfifo(root / "pipe")
     assert list(storage.list()) == []
@@ -307,6 +333,7 @@ def test_what_is_no_regular_file_is_no_object(root: Path, storage: LocalStorage)
         content(storage, "pipe")
 
 
+@pytest.mark.usefixtures("system")
 def test_writers_and_deleters_of_one_directory_do_not_meet(storage: LocalStorage) -> None:
     """The directory is made and removed all the time: no write may fail for it."""
 
