@@ -20,10 +20,21 @@ R = TypeVar("R")
 
 
 class Pool:
-    """Worker threads that several threads may share. A worker must not give work to its own pool."""
+    """Worker threads that several threads may share. A worker must not give work to its own pool.
 
-    def __init__(self, workers: int, cancelled: threading.Event, *, name: str = "mbk") -> None:
+    ``useful``: how many can do something now, where that may be fewer than ``workers``; further ones begin once it grows.
+    """
+
+    def __init__(
+        self,
+        workers: int,
+        cancelled: threading.Event,
+        *,
+        name: str = "mbk",
+        useful: Callable[[], int] | None = None,
+    ) -> None:
         self.workers = workers
+        self._useful = useful
         self._cancelled = cancelled
         self._name = name
         self._threads: list[threading.Thread] = []
@@ -73,7 +84,7 @@ class Pool:
         self, function: Callable[[T], R], items: Iterable[T], *, window: int, wake: int
     ) -> Iterator[R]:
         """``window``: items drawn and not yet given back as results. ``wake``: how many results wake the caller."""
-        work = _Work(function, self._cancelled)
+        work = _Work(function, self._cancelled, self._widen)
         source, drawn = iter(items), 0
         try:
             while True:
@@ -110,12 +121,24 @@ class Pool:
             woken = min(queued, self._idle)
             self._idle -= woken
             self._changed.notify(woken)
-            for _ in range(min(queued - woken, self.workers - len(self._threads))):
+            for _ in range(min(queued - woken, self._lacking())):
                 if not self._start():
                     break
             if work.offered and not self._threads:
                 self._offered.remove(work)
                 work.offered = False
+
+    def _lacking(self) -> int:
+        workers = self.workers if self._useful is None else min(self.workers, self._useful())
+        return workers - len(self._threads)
+
+    def _widen(self) -> None:
+        """Starts one more where more have become useful; called by those that work, while there is more to do."""
+        if self._useful is None or len(self._threads) >= self.workers:
+            return
+        with self._changed:
+            if not self._closed and not self._idle and self._lacking() > 0:
+                self._start()
 
     def _start(self) -> bool:
         """False where the system gives no further thread, as in a container with a limit: those that are there do the work,
@@ -161,13 +184,16 @@ class Pool:
 class _Work(Generic[T, R]):
     """One call of `Pool.map`: a queue that its caller fills and the workers empty."""
 
-    def __init__(self, function: Callable[[T], R], cancelled: threading.Event) -> None:
+    def __init__(
+        self, function: Callable[[T], R], cancelled: threading.Event, widen: Callable[[], None]
+    ) -> None:
         self.queue: deque[T] = deque()
         self.results: deque[R] = deque()
         #: Whether the pool's workers look here.
         self.offered = False
         self._function = function
         self._cancelled = cancelled
+        self._widen = widen
         self._error: BaseException | None = None
         self._ended = False
         self._running = 0
@@ -185,6 +211,8 @@ class _Work(Generic[T, R]):
     def drain(self) -> None:
         try:
             while (item := self._item()) is not None:
+                if self.queue:
+                    self._widen()
                 self.results.append(self._function(item[0]))
                 if 0 < self._wanted <= len(self.results):
                     self._tell()

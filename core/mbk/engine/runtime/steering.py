@@ -19,6 +19,11 @@ from mbk.ports.storage import Location
 BYTE_BURST = 0.25
 
 
+#: Threads that prepare or end a request while others wait for their answers. Too few, and fewer are in flight than may be,
+#: which then never grow; too many wait for turns, which costs as much as the request itself.
+BETWEEN = 8
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
     """What the requests to one storage pass; None where nothing limits. ``reads`` and ``writes`` are counted in bytes."""
@@ -58,11 +63,16 @@ class Steering:
                 self._gates[place] = self._made()
             return self._gates[place]
 
+    def workers(self, *locations: Location) -> Callable[[], int]:
+        """Tells how many threads can make requests to these storages now, counting those between two requests."""
+        flows = [gate.flow for gate in {self.gate(location): None for location in locations}]
+        return lambda: sum(flow.limit for flow in flows) + BETWEEN
+
     def _made(self) -> Gate:
         budget = self._budget
         rate = budget.max_rate
         return Gate(
-            flow=Concurrency(budget.copies, adaptive=budget.adaptive),
+            flow=Concurrency(budget.copies, adaptive=budget.adaptive, clock=self._clock),
             requests=None if rate is None else TokenBucket(lambda: rate, clock=self._clock),
             reads=self._reads,
             writes=self._writes,

@@ -44,9 +44,10 @@ class Transfer:
         budget = run.budget
         self._destination = destination
         self._run = run
-        self._pool = Pool(budget.copies, run.cancelled, name="mbk-copy")
+        useful = run.steering.workers(source.location, destination.location)
+        self._pool = Pool(budget.copies, run.cancelled, name="mbk-copy", useful=useful)
         # A pool of its own: a worker that copies a large object waits for its parts.
-        self._parts = Pool(budget.parts, run.cancelled, name="mbk-part")
+        self._parts = Pool(budget.parts, run.cancelled, name="mbk-part", useful=useful)
         self._room = Room(budget.memory, run.cancelled)
         proof = Proof(source, destination, run)
         pair = Pair(source=source, destination=destination, run=run, limits=limits)

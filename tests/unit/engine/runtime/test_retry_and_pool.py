@@ -373,3 +373,19 @@ def test_workers_are_spread_over_those_who_have_work() -> None:
             thread.join()
     assert sorted(begun[:4]) == ["0", "1", "2", "3"]
     assert len(begun) == 200
+
+
+def test_threads_begin_as_they_become_useful() -> None:
+    useful, met = 1, threading.Barrier(3)
+
+    def wait(number: int) -> int:
+        nonlocal useful
+        if number < 2:
+            useful += 1
+        else:
+            met.wait(timeout=60)
+        return threading.get_ident()
+
+    with Pool(8, threading.Event(), useful=lambda: useful) as pool:
+        threads = pool.gather(wait, range(8))
+    assert len(set(threads)) == 3

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pickle
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heapreplace
+from random import Random
 from typing import Any
 
 import pytest
@@ -99,11 +100,19 @@ def test_a_cancelled_run_waits_for_no_token() -> None:
 
 
 class Service:
-    """Answers each request after one unit of time; what is more than ``most`` at once is refused after a tenth of it."""
+    """Answers each request after one unit of time; what is more than ``most`` at once is refused after a tenth of it.
 
-    def __init__(self, flow: Concurrency, most: int) -> None:
-        self.flow, self.most = flow, most
+    ``queues``: none is refused, and what is more than ``most`` at once waits for its turn. ``takes``: units of time for the
+    request of this number.
+    """
+
+    def __init__(
+        self, most: int, *, queues: bool = False, takes: Callable[[int], float] = lambda _: 1.0
+    ) -> None:
         self.now = 0.0
+        self.flow, self.most = Concurrency(128, adaptive=True, clock=lambda: self.now), most
+        self._takes = takes
+        self._turns: list[float] | None = [0.0] * most if queues else None
         self.served = self.refused = self._requests = self._serving = 0
         #: When each ends, its number, and whether it is refused.
         self._running: list[tuple[float, int, bool, Ticket]] = []
@@ -126,9 +135,18 @@ class Service:
         self._requests += 1
         ticket = self.flow.enter(threading.Event(), thread=self._requests)
         assert ticket is not None
-        refused = self._serving >= self.most
+        refused = self._turns is None and self._serving >= self.most
         self._serving += not refused
-        heappush(self._running, (self.now + (0.1 if refused else 1), self._requests, refused, ticket))
+        heappush(self._running, (self._until(refused=refused), self._requests, refused, ticket))
+
+    def _until(self, *, refused: bool) -> float:
+        if refused:
+            return self.now + 0.1
+        if self._turns is None:
+            return self.now + self._takes(self._requests)
+        until = max(self.now, self._turns[0]) + self._takes(self._requests)
+        heapreplace(self._turns, until)
+        return until
 
     def _end(self, ticket: Ticket, *, refused: bool) -> None:
         self.flow.leave(ticket, Outcome.REFUSED if refused else Outcome.SERVED)
@@ -139,18 +157,39 @@ class Service:
 
 @pytest.mark.parametrize("most", [3, 16, 50, 100])
 def test_concurrency_settles_near_what_the_storage_can_do(most: int) -> None:
-    service = Service(Concurrency(128, adaptive=True), most)
+    service = Service(most)
     service.serve(200 * most)
     assert service.now < 200 / 0.9, "the beginning included"
     assert service.refused < 0.2 * service.served
 
 
 def test_concurrency_grows_to_its_maximum_within_a_few_round_trips() -> None:
-    service = Service(Concurrency(128, adaptive=True), 1000)
+    service = Service(1000)
     assert service.flow.limit == START
-    service.serve(128)
+    service.serve(1000)
     assert service.flow.limit == 128
-    assert service.now <= 5
+    assert service.now <= 20
+
+
+@pytest.mark.parametrize("most", [6, 16, 50])
+def test_it_does_not_grow_beyond_what_makes_the_storage_faster(most: int) -> None:
+    service = Service(most, queues=True)
+    service.serve(400 * most)
+    assert service.now < 400 / 0.9, "the beginning included"
+    assert service.flow.limit < 4 * most
+
+
+def test_objects_of_many_sizes_do_not_hold_it_down() -> None:
+    random = Random(7)
+    service = Service(1000, takes=lambda _: random.paretovariate(1.5))
+    service.serve(4000)
+    assert service.flow.limit == 128
+
+
+def test_what_is_slow_for_a_while_is_found_to_be_fast_again() -> None:
+    service = Service(1000, takes=lambda number: 50.0 if 20 < number < 60 else 1.0)
+    service.serve(3000)
+    assert service.flow.limit == 128
 
 
 def test_it_does_not_grow_while_fewer_requests_are_made() -> None:
@@ -161,7 +200,7 @@ def test_it_does_not_grow_while_fewer_requests_are_made() -> None:
 
 
 def test_a_hundred_refusals_at_once_halve_it_once() -> None:
-    service = Service(Concurrency(128, adaptive=True), 1000)
+    service = Service(1000)
     service.serve(1000)
     service.refuse_all()
     assert service.flow.limit == 64

@@ -380,7 +380,7 @@ def test_a_resume_compares_the_checksums_that_both_storages_tell(
 
 def test_what_configuration_asks_for_at_once_is_given() -> None:
     """All objects are under way together, or this waits in vain."""
-    pair = Pair(one_service=False, budget=Budget(copies=100))
+    pair = Pair(one_service=False, budget=Budget(copies=100, adaptive=False))
     together = threading.Barrier(100)
 
     def fault(operation: str, _key: str) -> None:
