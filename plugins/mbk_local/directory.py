@@ -33,6 +33,7 @@ CAPABILITIES = Capabilities(
     part_copy=True,
     conditional_write=True,
     multipart=True,
+    partial_prefixes=True,
     min_part_size=1,
     delete_batch=DELETE_BATCH,
 )

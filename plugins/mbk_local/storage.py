@@ -83,9 +83,10 @@ class LocalStorage:
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
         self._tree.require()
-        for info in _walk(self._directory.place(prefix), prefix):
-            if info.key > start_after:
-                yield info
+        above, slash, start = prefix.rpartition("/")
+        below = above + slash
+        found = _walk(self._directory.place(below), below, start)
+        yield from (info for info in found if info.key > start_after) if start_after else found
 
     def list_level(self, prefix: str = "") -> Level:
         self._tree.require()
@@ -267,9 +268,9 @@ def _whole(path: str, size: int) -> bytes:
     return data
 
 
-def _walk(directory: str, prefix: str) -> Iterator[ObjectInfo]:
-    """One directory is open on each level, and none is read ahead."""
-    levels = [_entries(directory, prefix)]
+def _walk(directory: str, prefix: str, start: str) -> Iterator[ObjectInfo]:
+    """Of what begins with ``start`` in the directory. One directory is open on each level, and none is read ahead."""
+    levels = [_entries(directory, prefix, start)]
     while levels:
         for entry, key in levels[-1]:
             if entry.is_dir(follow_symlinks=False):
@@ -291,8 +292,9 @@ def _holds_any(directory: str) -> bool:
     )
 
 
-def _entries(directory: str | Path, prefix: str) -> Iterator[tuple[os.DirEntry[str], str]]:
-    """The names in a directory that can be part of a key. A directory that vanished meanwhile has none."""
+def _entries(directory: str, prefix: str, start: str = "") -> Iterator[tuple[os.DirEntry[str], str]]:
+    """The names in a directory that can be part of a key, of those that begin with ``start``. A directory that vanished
+    meanwhile has none."""
     with translating(directory):
         try:
             entries = os.scandir(directory)
@@ -301,6 +303,8 @@ def _entries(directory: str | Path, prefix: str) -> Iterator[tuple[os.DirEntry[s
         with entries:
             for entry in entries:
                 name = entry.name
+                if not name.startswith(start):
+                    continue
                 if not is_reserved(name) and (name.isascii() or _is_text(name)):
                     yield entry, prefix + name
 

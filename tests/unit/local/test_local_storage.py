@@ -287,7 +287,7 @@ def test_a_failed_write_leaves_no_directories(root: Path, storage: LocalStorage)
     assert names(root) == []
 
 
-@pytest.mark.parametrize("prefix", ["a", "a/../", "../", "/", "a//"])
+@pytest.mark.parametrize("prefix", ["a/../", "../", "/", "a//", "../a", "/a"])
 def test_what_is_no_prefix_is_refused(root: Path, storage: LocalStorage, prefix: str) -> None:
     leftover = root / temporary_name()
     leftover.touch()

@@ -15,6 +15,7 @@ from mbk.ports.storage import ObjectInfo, Receipt
 OWN = "xxh128"
 #: The only kind that an etag can be.
 MD5 = "md5"
+_LENGTH = 32
 _DIGITS = re.compile(r"[0-9a-fA-F]{32}")
 
 
@@ -84,8 +85,12 @@ def sure(told: ObjectInfo | Receipt) -> Mapping[str, str]:
     return {kind: value for kind, value in told.checksums.items() if kind != MD5}
 
 
-@lru_cache(maxsize=1024)
 def digest(etag: str | None) -> str | None:
     """The etag in lower case if it is an MD5 digest; None for any other."""
-    bare = (etag or "").strip('"')
+    return None if etag is None or len(etag) < _LENGTH else _digest(etag)
+
+
+@lru_cache(maxsize=1024)
+def _digest(etag: str) -> str | None:
+    bare = etag.strip('"')
     return bare.lower() if _DIGITS.fullmatch(bare) else None

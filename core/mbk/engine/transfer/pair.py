@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from mbk.engine.runtime.budget import Budget
 from mbk.engine.runtime.limits import TransferLimits
 from mbk.engine.runtime.run import Run
 from mbk.ports.storage import Storage
+
+#: Objects, and groups of them, that are copied at once between file systems, unless the configuration says how many: a copy
+#: is work of this machine and waits for nobody, and threads beyond its cores and disks only stand in line for the interpreter.
+FILES = 8
+
+
+def within(budget: Budget, source: Storage, destination: Storage) -> Budget:
+    """What of the budget is worth using between these storages."""
+    if not (budget.adaptive and source.location.mount and destination.location.mount):
+        return budget
+    return replace(
+        budget,
+        copies=min(budget.copies, FILES),
+        parts=min(budget.parts, FILES),
+        segments=min(budget.segments, FILES),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

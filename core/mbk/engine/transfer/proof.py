@@ -100,10 +100,11 @@ class Proof:
 
     def learn(self, told: ObjectInfo | Receipt, size: int) -> None:
         """Of an object of ``size`` bytes."""
-        kinds = {*sure(told)} | ({ETAG} if digest(told.etag) else set())
         known = self._told[size.bit_length()]
-        if not kinds <= known:
-            known |= kinds
+        if digest(told.etag):
+            known.add(ETAG)
+        if told.checksums:
+            known.update(sure(told))
 
     def stored(self, item: CopyItem, known: Known, told: ObjectInfo | Receipt) -> Known:
         """What is known of a copy with what the destination tells of it: a receipt, an entry of a listing.
@@ -114,17 +115,17 @@ class Proof:
             raise size_differs(item, told.size or 0, self._destination.location)
         # Of bytes that passed through, the digest that was made counts, not what the source's etag may be.
         etag = None if known.how in HASHED else item.etag
-        digests = {**item.checksums, **known.digests}
+        digests = _both(item.checksums, known.digests)
         found = match(digests, etag, told)
-        if found is Match.DIFFERENT or match(known.told, None, told) is Match.DIFFERENT:
+        if found is Match.DIFFERENT or (known.told and match(known.told, None, told) is Match.DIFFERENT):
             raise self._difference(item)
         if found is Match.DOUBTFUL:
             known = self._settled(item, known)
-            digests = {**item.checksums, **known.digests}
+            digests = _both(item.checksums, known.digests)
         return Known(
             how=known.how,
             digests=digests,
-            told={**known.told, **sure(told)},
+            told=_both(known.told, sure(told)),
             proven=known.proven or found is Match.PROVEN,
         )
 
@@ -195,6 +196,10 @@ class Proof:
             return digest_of(self._destination, item.key, kind, self._run)
         except ObjectNotFound as error:
             raise missing(item, self._destination.location) from error
+
+
+def _both(digests: Mapping[str, str], more: Mapping[str, str]) -> Mapping[str, str]:
+    return {**digests, **more} if digests and more else digests or more
 
 
 def digest_of(storage: Storage, key: str, kind: str, run: Run) -> str:

@@ -15,7 +15,7 @@ from mbk.engine.transfer.arrival import Arrivals
 from mbk.engine.transfer.copier import Copier
 from mbk.engine.transfer.executors.away import Away
 from mbk.engine.transfer.items import CONVERT, Arrived, CopyItem, Known
-from mbk.engine.transfer.pair import Pair
+from mbk.engine.transfer.pair import Pair, within
 from mbk.engine.transfer.proof import Proof
 from mbk.engine.transfer.tally import Tally
 from mbk.engine.transfer.tries import TRIES, tell_again, tried
@@ -41,7 +41,7 @@ class Transfer:
         records: bool = False,
         full: bool = False,
     ) -> None:
-        budget = run.budget
+        budget = within(run.budget, source, destination)
         self._destination = destination
         self._run = run
         useful = run.steering.workers(source.location, destination.location)

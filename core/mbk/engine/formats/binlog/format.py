@@ -27,7 +27,7 @@ from mbk.engine.runtime.pool import Pool
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer.items import CopyItem
 from mbk.engine.transfer.load import copying
-from mbk.engine.transfer.pair import Pair
+from mbk.engine.transfer.pair import Pair, within
 from mbk.engine.transfer.transfer import Transfer
 from mbk.model.layout import BackupLayout
 from mbk.model.options import CreateOptions, Strategy
@@ -162,8 +162,9 @@ class BinlogBackup:
             )
             if self._has_data:
                 transfer.prepare()
+            budget = within(context.run.budget, context.storage, context.backup_storage)
             segment_pool = stack.enter_context(
-                Pool(self.context.run.budget.segments, context.run.cancelled, name="mbk-segment")
+                Pool(budget.segments, context.run.cancelled, name="mbk-segment")
             )
             pause_gc = stack.enter_context(self._gc_pause())
             work.points.begin(work.infos, work.pool, listing=True)
