@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -16,7 +16,7 @@ from mbk.engine.backup.gc_pause import Lease
 from mbk.engine.backup.point import PointTaker
 from mbk.engine.formats.binlog.details import SegmentDetails
 from mbk.engine.formats.binlog.discover import SegmentFiles, SegmentGone, discover
-from mbk.engine.formats.binlog.groups import PAGE, Group, grouped, listed, place_of
+from mbk.engine.formats.binlog.groups import PAGE, Group, grouped, listed
 from mbk.engine.formats.binlog.orphans import SegmentUnclear
 from mbk.engine.formats.binlog.versions import refuse_manifests
 from mbk.engine.repository.collections import CollectionBackup, collection_record, label_of, partition_records
@@ -226,10 +226,12 @@ class CollectionWorker:
     ) -> Iterator[Group]:
         """Drawn while earlier ones are copied; of a server that lists files, these are asked for as they are needed."""
         context, logs = self.context, self._logs(info, segments, fields)
-        segments = sorted(segments, key=place_of)
-        for start in range(0, len(segments), AHEAD):
-            batch = self.details.complete(info, segments[start : start + AHEAD])
-            yield from grouped(info.id, batch, context.storage, context.backup_storage, logs=logs)
+        groups = grouped(info.id, segments, context.storage, context.backup_storage, logs=logs)
+        for some in _batches(groups):
+            found = self.details.complete(info, [segment for group in some for segment in group.segments])
+            whole = {segment.id: segment for segment in found}
+            for group in some:
+                yield replace(group, segments=[whole[segment.id] for segment in group.segments])
 
     def _logs(self, info: CollectionInfo, segments: Sequence[SegmentInfo], fields: frozenset[int]) -> int:
         """How many logs a segment has about: one a field, or as one in the middle where there are many segments."""
@@ -284,6 +286,20 @@ class CollectionWorker:
             for logs in segments.values()
             for entry in (*logs.inserts, *logs.deltas)
         }
+
+
+def _batches(groups: Iterable[Group]) -> Iterator[list[Group]]:
+    """Of so many groups that they have `AHEAD` segments. Groups are made of all segments: batches of these would be listed
+    by less than what their neighbours have in common."""
+    batch, count = list[Group](), 0
+    for group in groups:
+        batch.append(group)
+        count += len(group.segments)
+        if count >= AHEAD:
+            yield batch
+            batch, count = [], 0
+    if batch:
+        yield batch
 
 
 def segments_now(context: ClusterContext, info: CollectionInfo) -> list[SegmentInfo]:
