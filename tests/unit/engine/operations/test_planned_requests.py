@@ -26,11 +26,15 @@ RENEWALS = 1
 
 @pytest.fixture
 def world() -> World:
-    world = World()
+    return filled(World(), segments=3)
+
+
+def filled(world: World, *, segments: int) -> World:
+    """Two collections of so many segments each."""
     for name in ("docs", "logs"):
         world.milvus.add(name)
-        for first in (0, 10, 20):
-            world.milvus.insert(name, range(first, first + 6))
+        for number in range(segments):
+            world.milvus.insert(name, range(10 * number, 10 * number + 6))
             world.milvus.points.flush("default", name)
     return world
 
@@ -173,11 +177,21 @@ def test_a_verification_asks_as_deep_as_it_looks(
     assert told(plan) == wanted
 
 
-def test_a_restore_that_milvus_reads_in_place_moves_nothing(world: World) -> None:
+@pytest.mark.parametrize(
+    ("same", "segments", "staged"), [(True, 1, False), (True, 3, True), (False, 1, True), (False, 3, True)]
+)
+def test_a_restore_tells_what_is_copied_before_milvus_imports_it(
+    same: bool, segments: int, staged: bool
+) -> None:
+    """Milvus reads a backup in its own bucket where it is, but for small segments, which are imported together."""
+    world = filled(World(same=same), segments=segments)
     world.create()
     context = world.context()
-    options = RestoreOptions.of(None, {"suffix": "_back"})
-    plan = restore.preview(context, restore.plan(context, "nightly", options))
-    staged = {flow.way: flow.objects for flow in plan.flows}
-    in_place = world.storage.location.readable_by_same_milvus(world.backup.location)
-    assert staged == ({} if in_place else {"server": plan.objects})
+    plan = restore.preview(
+        context, restore.plan(context, "nightly", RestoreOptions.of(None, {"suffix": "_b"}))
+    )
+    seen = watched(world.storage, world.backup, about="restore-temp")
+    world.restore(suffix="_b")
+    copies = seen["milvus", "copy"]
+    assert (copies > 0) == staged
+    assert told(plan) == ({("storage", "copy"): copies} if staged else {})

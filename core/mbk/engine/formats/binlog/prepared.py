@@ -11,7 +11,7 @@ from mbk.engine.formats.binlog.checks import DataChecks, Places, segments_of
 from mbk.engine.formats.binlog.contents import Reading
 from mbk.engine.formats.binlog.conversion import Conversion
 from mbk.engine.formats.binlog.expected import losses
-from mbk.engine.formats.binlog.import_plan import GroupLimits
+from mbk.engine.formats.binlog.import_plan import GroupLimits, stages
 from mbk.engine.formats.binlog.inventory import Inventory, opened
 from mbk.engine.formats.binlog.late import LateConverter, require_converter
 from mbk.engine.formats.binlog.places import SegmentPlaces, scan
@@ -53,14 +53,15 @@ class PreparedRestore:
             size=sum(place.size for place in found.places.values()),
             rows=sum({segment.segment_id: segment.num_of_rows for segment in data}.values()),
             notes=tuple(losses(task, found)),
-            flow=self._staged(found),
+            flow=self._staged(task, found),
         )
 
-    def _staged(self, found: SegmentPlaces) -> Flow | None:
-        """What is copied before Milvus can import it; None where Milvus reads it in the backup.
-
-        Milvus' own storage may still get copies of small segments that are imported together.
-        """
+    def _staged(self, task: RestoreTask, found: SegmentPlaces) -> Flow | None:
+        """What is copied before Milvus imports it; None where Milvus reads all of it in the backup."""
+        groups = [group for stage in stages(task.record, found, self._group_limits()) for group in stage]
+        places = [place for group in groups if group.staged for place in group.places]
+        if not places:
+            return None
         context = self.context
         pair = Pair(
             source=context.backup_storage,
@@ -68,14 +69,11 @@ class PreparedRestore:
             run=context.run,
             limits=context.limits.transfer,
         )
-        if pair.destination.location.readable_by_same_milvus(pair.source.location):
-            return None
-        first = next((place.insert for place in found.places.values() if place.insert), "")
-        some = listing.objects(pair.source, context.run, first) if first else []
+        some = listing.objects(pair.source, context.run, places[0].insert or places[0].delta)
         return replace(
             copying(((entry.key, entry.size) for entry in some), pair, "backups", "storage"),
-            objects=sum(place.objects for place in found.places.values()),
-            size=sum(place.size for place in found.places.values()),
+            objects=sum(place.objects for place in places),
+            size=sum(place.size for place in places),
         )
 
     @contextmanager
