@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 
 from mbk.engine.runtime.run import Run
@@ -59,10 +60,9 @@ def _object_itself(storage: Storage, prefix: str) -> Entry:
         found = storage.stat(prefix.removesuffix("/"))
     except ObjectNotFound:
         raise NotFound(
-            "nothing lies in {location} at {path}",
+            "nothing lies at {place}",
             code="nothing-listed",
-            location=storage.location,
-            path=prefix.removeprefix(storage.location.root).removesuffix("/") or prefix.removesuffix("/"),
+            place=replace(storage.location, root=prefix),
             hint="list what is above it, or see `mbk list` for the backups",
         ) from None
     return _entry(found, found.key.rpartition("/")[2])
