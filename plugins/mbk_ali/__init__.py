@@ -1,4 +1,4 @@
-"""Alibaba Cloud OSS storages for mbk; oss2 makes what a run asks for once."""
+"""Alibaba Cloud OSS storages for mbk, without its SDK."""
 
 from __future__ import annotations
 
@@ -20,8 +20,6 @@ def mbk_storage_backends() -> Iterator[StorageBackend]:
         summary="Alibaba Cloud OSS",
         settings=_settings,
         open=_open,
-        extra="mbk[ali]",
-        requires=("oss2",),
         schemes=("oss",),
     )
 

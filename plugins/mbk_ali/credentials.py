@@ -12,11 +12,10 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
-import requests
-from oss2.credentials import Credentials  # noqa: TID253  loaded only with an opened storage
-
-from mbk.plugin.roles import Role, keys_of_environment, no_keys
+from mbk.plugin.http import SendingFailed
+from mbk.plugin.roles import Keys, Role, fetched, fetched_document, keys_of_environment, no_keys
 
 if TYPE_CHECKING:
     from mbk_ali.settings import AliSettings
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 METADATA = "http://100.100.100.200"
 STS = "https://sts.aliyuncs.com"
 ROLES = "/latest/meta-data/ram/security-credentials/"
-#: Longer than a metadata service or STS takes to answer.
-SECONDS = 10
 #: Id, secret, token.
 VARIABLES = (
     ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET", "OSS_SESSION_TOKEN"),
@@ -34,58 +31,44 @@ VARIABLES = (
 TOKEN_FILE = "ALIBABA_CLOUD_OIDC_TOKEN_FILE"
 
 
-class Provider:
-    """What the SDK asks for credentials before each request."""
-
-    def __init__(self, keys: Callable[[], Credentials]) -> None:
-        self._keys = keys
-
-    def get_credentials(self) -> Credentials:
-        return self._keys()
-
-
-def provider(settings: AliSettings) -> Provider:
-    """What signs this storage's requests. Asks nobody: the first request does."""
-    keys = settings.static_keys or (None if settings.use_iam else keys_of_environment(VARIABLES))
-    if keys:
-        credentials = Credentials(*keys)
-        return Provider(lambda: credentials)
+def source(settings: AliSettings) -> Callable[[], Keys]:
+    """What gives this storage's keys, each time before they are used. Asks nobody: its first call does."""
+    if settings.static_keys:
+        given: Keys | None = Keys(*settings.static_keys)
+    else:
+        given = None if settings.use_iam else keys_of_environment(VARIABLES)
+    if given:
+        lasting = given
+        return lambda: lasting
     endpoint = settings.iam_endpoint.rstrip("/")
     if os.environ.get(TOKEN_FILE):
-        return _of_role(lambda: of_service_account(endpoint or STS))
+        return _role(lambda: of_service_account(endpoint or STS))
     if settings.use_iam:
-        return _of_role(lambda: of_instance(endpoint or METADATA))
+        return _role(lambda: of_instance(endpoint or METADATA))
     raise no_keys(settings.bucket, settings.endpoint, VARIABLES[0])
 
 
-def _of_role(fetch: Callable[[], Mapping[str, Any]]) -> Provider:
+def _role(fetch: Callable[[], Mapping[str, Any]]) -> Callable[[], Keys]:
     """``fetch`` returns the credentials as the service spells them."""
 
-    def fetched() -> tuple[Credentials, float]:
+    def told() -> tuple[Keys, float]:
         answer = fetch()
         expires = datetime.strptime(answer["Expiration"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-        keys = (answer["AccessKeyId"], answer["AccessKeySecret"], answer["SecurityToken"])
-        return Credentials(*keys), expires.timestamp()
+        keys = Keys(answer["AccessKeyId"], answer["AccessKeySecret"], answer["SecurityToken"])
+        return keys, expires.timestamp()
 
-    return Provider(Role(fetched, name="RAM role").keys)
+    return Role(told, name="RAM role").keys
 
 
 def of_instance(metadata: str) -> Mapping[str, Any]:
     """The credentials of the ECS instance's only role."""
     headers = {}
-    with suppress(requests.RequestException):
-        answer = requests.put(
-            f"{metadata}/latest/api/token",
-            headers={"X-aliyun-ecs-metadata-token-ttl-seconds": "60"},
-            timeout=SECONDS,
-        )
-        if answer.ok:
-            headers["X-aliyun-ecs-metadata-token"] = answer.text
-    role = _answer(requests.get(f"{metadata}{ROLES}", headers=headers, timeout=SECONDS)).text.strip()
-    credentials: Mapping[str, Any] = _answer(
-        requests.get(f"{metadata}{ROLES}{role}", headers=headers, timeout=SECONDS)
-    ).json()
-    return credentials
+    with suppress(SendingFailed):
+        asked = {"X-aliyun-ecs-metadata-token-ttl-seconds": "60"}
+        token = fetched("PUT", f"{metadata}/latest/api/token", asked)
+        headers["X-aliyun-ecs-metadata-token"] = token
+    role = fetched("GET", f"{metadata}{ROLES}", headers).strip()
+    return fetched_document("GET", f"{metadata}{ROLES}{role}", headers)
 
 
 def of_service_account(sts: str) -> Mapping[str, Any]:
@@ -102,11 +85,7 @@ def of_service_account(sts: str) -> Mapping[str, Any]:
         "Format": "JSON",
         "Timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
-    answer = _answer(requests.post(f"{sts}/", params=call, data=question, timeout=SECONDS))
-    credentials: Mapping[str, Any] = answer.json()["Credentials"]
+    typed = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = fetched_document("POST", f"{sts}/?{urlencode(call)}", typed, urlencode(question).encode())
+    credentials: Mapping[str, Any] = answer["Credentials"]
     return credentials
-
-
-def _answer(response: requests.Response) -> requests.Response:
-    response.raise_for_status()
-    return response

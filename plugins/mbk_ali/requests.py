@@ -9,7 +9,7 @@ from urllib.parse import quote
 from mbk.plugin.buckets import BucketRequests
 from mbk.plugin.http import Answer, Origin, sender_to
 from mbk.plugin.refusals import Refused, refused
-from mbk_ali.credentials import provider
+from mbk_ali.credentials import source
 from mbk_ali.settings import AliSettings
 from mbk_ali.signing import signer
 
@@ -24,7 +24,8 @@ def requests_of(settings: AliSettings) -> BucketRequests:
         sender=sender_to(Origin(host=host, port=settings.port, tls=settings.tls), settings.ca_cert),
         path=f"/{settings.bucket}/" if by_path else "/",
         encode=_encoded,
-        sign=signer(settings.bucket, settings.signing_region, provider(settings).get_credentials),
+        sign=signer(settings.bucket, settings.signing_region, source(settings)),
+        mark="x-oss-request-id",
         refused=_refused,
     )
 

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any
 from urllib.parse import quote
 
 from mbk.plugin.buckets import Query, Sign, encoded
 from mbk.plugin.headers import http_date
+from mbk.plugin.roles import Keys
 
 ALGORITHM = "OSS4-HMAC-SHA256"
 #: The bytes of a body are not part of what is signed.
@@ -23,30 +23,26 @@ UNSIGNED = "UNSIGNED-PAYLOAD"
 #: Of the query, what V1 signs of the requests that are made here.
 SUBRESOURCES = frozenset({"continuation-token", "delete", "partNumber", "uploadId", "uploads"})
 
-#: The SDK's credentials, asked for before each request.
-Keys = Callable[[], Any]
 
-
-def signer(bucket: str, region: str, keys: Keys) -> Sign:
+def signer(bucket: str, region: str, keys: Callable[[], Keys]) -> Sign:
     """``region`` empty: V1, which newer accounts refuse."""
 
     def sign(method: str, key: str, query: Query, headers: Mapping[str, str]) -> Mapping[str, str]:
         held = keys()
-        token = held.get_security_token()
-        given = {**headers, "x-oss-security-token": token} if token else headers
+        token = {"x-oss-security-token": held.token} if held.token else {}
+        given = {**headers, **token}
         path = f"/{bucket}/{key}"
-        who = held.get_access_key_id(), held.get_access_key_secret()
         if region:
-            added = signed_v4(who, region, method, path, query, given, int(time.time()))
+            added = signed_v4(held, region, method, path, query, given, int(time.time()))
         else:
-            added = signed_v1(who, method, path, query, given, int(time.time()))
-        return {**added, "x-oss-security-token": token} if token else added
+            added = signed_v1(held, method, path, query, given, int(time.time()))
+        return {**added, **token}
 
     return sign
 
 
 def signed_v4(
-    who: tuple[str, str],
+    who: Keys,
     region: str,
     method: str,
     path: str,
@@ -63,12 +59,12 @@ def signed_v4(
     canonical = f"{method}\n{quote(path, safe='/~')}\n{asked}\n{signed}\n\n{UNSIGNED}"
     scope = f"{stamp[:8]}/{region}/oss/aliyun_v4_request"
     text = f"{ALGORITHM}\n{stamp}\n{scope}\n{sha256(canonical.encode()).hexdigest()}"
-    signature = hmac.digest(_signing_key(who[1], stamp[:8], region), text.encode(), "sha256").hex()
-    return {**own, "Authorization": f"{ALGORITHM} Credential={who[0]}/{scope}, Signature={signature}"}
+    signature = hmac.digest(_signing_key(who.secret, stamp[:8], region), text.encode(), "sha256").hex()
+    return {**own, "Authorization": f"{ALGORITHM} Credential={who.id}/{scope}, Signature={signature}"}
 
 
 def signed_v1(
-    who: tuple[str, str], method: str, path: str, query: Query, headers: Mapping[str, str], at: int
+    who: Keys, method: str, path: str, query: Query, headers: Mapping[str, str], at: int
 ) -> dict[str, str]:
     """As `signed_v4`."""
     date = http_date(at)
@@ -85,8 +81,8 @@ def signed_v1(
             f"{path}?{asked}" if asked else path,
         ]
     )
-    signature = base64.b64encode(hmac.digest(who[1].encode(), text.encode(), "sha1")).decode()
-    return {"Date": date, "Authorization": f"OSS {who[0]}:{signature}"}
+    signature = base64.b64encode(hmac.digest(who.secret.encode(), text.encode(), "sha1")).decode()
+    return {"Date": date, "Authorization": f"OSS {who.id}:{signature}"}
 
 
 def _is_signed(name: str) -> bool:

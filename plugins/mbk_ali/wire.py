@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
 from urllib.parse import quote, unquote
 
-from mbk.errors import Unsupported
-from mbk.plugin.buckets import BucketRequests, Element, parsed
-from mbk.plugin.conditions import error_in_success
+from mbk.plugin.buckets import BucketRequests, Element, result
+from mbk.plugin.conditions import answer_unreadable
 from mbk.plugin.external import external_spec, external_uri_by_key
 from mbk.plugin.headers import byte_range, info_of, receipt_of, required
 from mbk.plugin.http import Answer
 from mbk.plugin.keys import fault_of_path
-from mbk.plugin.wire import Body, Data, Marker, Page, Part, Terms, Unfinished, Upload, WireError, bare
+from mbk.plugin.wire import Body, Data, Marker, Page, Part, Terms, Unfinished, Upload, bare
 from mbk.ports.storage import ObjectInfo, Receipt, Storage, WriteOptions
-from mbk_ali.client import connect
 from mbk_ali.errors import TRANSLATION
 from mbk_ali.options import conditions, copied_with, written_with
 from mbk_ali.requests import requests_of
@@ -46,19 +42,12 @@ class AliWire:
     def requests(self) -> BucketRequests:
         return requests_of(self.settings)
 
-    @cached_property
-    def client(self) -> Any:
-        """The SDK's bucket, for what a run asks for once."""
-        return connect(self.settings)
-
     def open(self) -> None:
         _ = self.requests
 
     def close(self) -> None:
         if "requests" in vars(self):
             self.requests.sender.close()
-        if "client" in vars(self):
-            self.client.session.session.close()
 
     def fault_of_key(self, key: str) -> str:
         """help.aliyun.com, "Object naming conventions"."""
@@ -92,7 +81,7 @@ class AliWire:
         return theirs.backend == BACKEND and (near or theirs.endpoint == self.settings.endpoint)
 
     def create_bucket(self) -> None:
-        self.client.create_bucket()
+        self.requests.create()
 
     def page(
         self, prefix: str, *, level: bool = False, token: str = "", start_after: str = "", limit: int = 0
@@ -119,6 +108,7 @@ class AliWire:
     def put(self, key: str, data: bytes, terms: Terms) -> Receipt:
         headers = {**conditions(terms), **written_with(terms.options)}
         answer = self.requests.put(key, data, headers, repeatable=not terms.if_absent)
+        required(answer.headers, "ETag")
         return receipt_of(answer.headers, PREFIX)
 
     def start(self, key: str, terms: Terms) -> Upload:
@@ -145,26 +135,19 @@ class AliWire:
         return receipt_of(answer.headers, PREFIX)
 
     def abort(self, upload: Upload) -> bool:
-        self.client.abort_multipart_upload(upload.key, upload.id)
+        self.requests.abort(upload)
         return True
 
     def unfinished(self, prefix: str, marker: Marker) -> Unfinished:
-        page = self.client.list_multipart_uploads(
-            prefix=prefix, key_marker=marker[0], upload_id_marker=marker[1]
-        )
-        following = (page.next_key_marker, page.next_upload_id_marker)
-        return Unfinished(
-            uploads=[(upload.key, upload.upload_id) for upload in page.upload_list],
-            next=following if page.is_truncated else None,
-        )
+        return self.requests.unfinished(prefix, marker)
 
     def delete(self, key: str) -> None:
-        self.requests.send("DELETE", key, repeatable=True)
+        self.requests.remove(key)
 
     def delete_batch(self, keys: Sequence[str]) -> Mapping[str, str]:
         """OSS names the keys that it deleted, and gives no reasons for the others."""
         answer = self.requests.delete(keys, quiet=False, query=[("encoding-type", "url")])
-        deleted = _deleted(parsed(answer.content)) if answer.content.strip() else frozenset()
+        deleted = _deleted(result(answer)) if answer.content.strip() else frozenset()
         return {key: "" for key in keys if key not in deleted}
 
     def copy_object(self, source: Storage, source_key: str, key: str, options: WriteOptions) -> Receipt:
@@ -188,16 +171,5 @@ def _etag(answer: Answer) -> str:
 
 
 def _require_result(answer: Answer, element: str) -> None:
-    """The status comes before the work is done.
-
-    A service that is not OSS does not even know the header that names a source, and stores an empty object.
-    """
-    body = answer.content
-    if element.encode() in body:
-        return
-    if b"<Error>" in body:
-        told = re.search(rb"<Message>([^<]*)", body)
-        raise error_in_success(told[1].decode(errors="replace") if told else "no reason given")
-    raise WireError(
-        Unsupported, "the answer has no {element}: is it OSS?", code="service-unknown", element=element
-    )
+    if result(answer).tag != element:
+        raise answer_unreadable(f"a {element}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from binascii import a2b_base64
 from collections.abc import Mapping
 
-from mbk.errors import ObjectNotFound
+from mbk.errors import ObjectNotFound, Unsupported
 from mbk.plugin.headers import moment, required
 from mbk.plugin.wire import WireError, bare
 from mbk.ports.storage import ObjectInfo, Receipt
@@ -30,6 +30,18 @@ def require_object(headers: Mapping[str, str]) -> None:
     """Of the answer to a HEAD or a GET."""
     if headers.get(f"{_MARK}{DIRECTORY}") == "true" or f"{_MARK}{DISCARDING}" in headers:
         raise WireError(ObjectNotFound, "it is a directory, not an object", code="key-is-directory")
+
+
+def require_copied(headers: Mapping[str, str]) -> None:
+    """The copy was asked for as one that ends before its answer begins; some servers copy afterwards all the same."""
+    status = headers.get("x-ms-copy-status", "")
+    if status != "success":
+        raise WireError(
+            Unsupported,
+            "the service does not copy before it answers (copy status {status!r})",
+            code="copy-pending",
+            status=status,
+        )
 
 
 def info_of(key: str, headers: Mapping[str, str]) -> ObjectInfo:

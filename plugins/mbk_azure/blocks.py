@@ -8,26 +8,19 @@ the other fails.
 from __future__ import annotations
 
 import base64
-from contextlib import suppress
-from typing import Any
 from uuid import uuid4
 
-from azure.core import MatchConditions  # noqa: TID253  loaded only with an opened storage
-from azure.core.exceptions import (  # noqa: TID253  loaded only with an opened storage
-    HttpResponseError,
-    ResourceModifiedError,
-    ResourceNotFoundError,
-)
-
 from mbk.errors import ObjectExists, ObjectNotFound
+from mbk.plugin.headers import required
+from mbk.plugin.refusals import Refused
 from mbk.plugin.wire import bare
 from mbk_azure.answers import DISCARDING
-from mbk_azure.documents import Item
-from mbk_azure.errors import TRANSLATION, code_of
+from mbk_azure.documents import Item, block_list, blocks
+from mbk_azure.errors import code_of, kind_of
+from mbk_azure.service import Service
 
 #: https://learn.microsoft.com/azure/storage/blobs/scalability-targets
 MAX_BLOCKS = 50_000
-IF_MISSING = {"match_condition": MatchConditions.IfMissing}
 
 _MARK = "mark:"
 
@@ -56,7 +49,7 @@ def left_at(item: Item) -> str | None:
     return None if int(item.properties.get("Content-Length") or 0) else ""
 
 
-def drop(blob: Any, upload: str) -> bool:
+def drop(service: Service, key: str, upload: str) -> bool:
     """Drops the blocks that wait where no object is, if all are of the upload; an empty ``upload``: whosever they are.
 
     The service has no request for that. Only a write drops blocks, so an empty list of them is committed and the empty
@@ -64,32 +57,48 @@ def drop(blob: Any, upload: str) -> bool:
     touched. Blocks that wait beside an object stay until that is written anew, or for a week.
     """
     if upload.startswith(_MARK):
-        _delete_mark(blob, upload.removeprefix(_MARK))
+        _delete_mark(service, key, upload.removeprefix(_MARK))
         return True
-    if not _only_blocks_wait(blob, upload):
+    if not _only_blocks_wait(service, key, upload):
         return False
+    headers = {"Content-Type": "application/xml", "If-None-Match": "*", f"x-ms-meta-{DISCARDING}": "true"}
     try:
-        mark = blob.commit_block_list([], metadata={DISCARDING: "true"}, **IF_MISSING)
-    except HttpResponseError as exc:
-        # The SDK has one class for every 409: only an object there means that nothing is to be dropped.
-        if TRANSLATION.kind_of(exc) is not ObjectExists:
+        mark = service.send(
+            "PUT", key, 201, query=(("comp", "blocklist"),), headers=headers, body=block_list(())
+        )
+    except Refused as exc:
+        # Only an object there means that nothing is to be dropped.
+        if kind_of(exc) is not ObjectExists:
             raise
         return False
-    _delete_mark(blob, str(bare(mark["etag"])))
+    _delete_mark(service, key, str(bare(required(mark.headers, "ETag"))))
     return True
 
 
-def _only_blocks_wait(blob: Any, upload: str) -> bool:
+def _only_blocks_wait(service: Service, key: str, upload: str) -> bool:
     try:
-        committed, waiting = blob.get_block_list("all")
-    except HttpResponseError as exc:
+        answer = service.send("GET", key, 200, query=(("comp", "blocklist"), ("blocklisttype", "all")))
+    except Refused as exc:
         # No object, or one of another kind, such as an append blob, which has no blocks.
-        if TRANSLATION.kind_of(exc) is ObjectNotFound or code_of(exc) == "InvalidBlobType":
+        if kind_of(exc) is ObjectNotFound or code_of(exc) == "InvalidBlobType":
             return False
         raise
-    return bool(waiting) and not committed and all(block.id.startswith(upload) for block in waiting)
+    committed, waiting = blocks(answer.content)
+    return bool(waiting) and not committed and all(_decoded(name).startswith(upload) for name in waiting)
 
 
-def _delete_mark(blob: Any, etag: str) -> None:
-    with suppress(ResourceModifiedError, ResourceNotFoundError):
-        blob.delete_blob(etag=f'"{etag}"', match_condition=MatchConditions.IfNotModified)
+def _decoded(name: str) -> str:
+    """An id of a block as `block_id` has it; what another tool named in another way stays as it is."""
+    try:
+        return base64.b64decode(name).decode()
+    except ValueError:
+        return name
+
+
+def _delete_mark(service: Service, key: str, etag: str) -> None:
+    try:
+        service.send("DELETE", key, 202, headers={"If-Match": f'"{etag}"'}, repeatable=True)
+    except Refused as exc:
+        # It is gone, or an object was written in its place.
+        if kind_of(exc) not in (ObjectNotFound, ObjectExists):
+            raise

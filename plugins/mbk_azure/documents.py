@@ -29,13 +29,17 @@ class Listed:
     next: str
 
 
-def listed(content: bytes) -> Listed:
-    """`WireError` where it is cut off, or no listing."""
+def parsed(content: bytes) -> ElementTree.Element:
     try:
         # The service begins with a mark of the byte order.
-        root = ElementTree.fromstring(content)
+        return ElementTree.fromstring(content)
     except ElementTree.ParseError as exc:
         raise answer_unreadable("XML") from exc
+
+
+def listed(content: bytes) -> Listed:
+    """`WireError` where it is cut off, or no listing."""
+    root = parsed(content)
     blobs = root.find("Blobs")
     if blobs is None:
         raise answer_unreadable("a listing")
@@ -44,6 +48,18 @@ def listed(content: bytes) -> Listed:
         prefixes=[_name(entry) for entry in blobs.iterfind("BlobPrefix")],
         next=root.findtext("NextMarker") or "",
     )
+
+
+def blocks(content: bytes) -> tuple[list[str], list[str]]:
+    """The encoded ids of an object's blocks: those that it is made of, and those that wait."""
+    root = parsed(content)
+    if root.tag != "BlockList":
+        raise answer_unreadable("a list of blocks")
+    return _ids(root, "CommittedBlocks"), _ids(root, "UncommittedBlocks")
+
+
+def _ids(root: ElementTree.Element, kind: str) -> list[str]:
+    return [entry.findtext("Name") or "" for entry in root.iterfind(f"{kind}/Block")]
 
 
 def block_list(ids: Iterable[str]) -> bytes:

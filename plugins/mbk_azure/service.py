@@ -8,10 +8,12 @@ from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
 from mbk.plugin.batches import Call, Said, answers_of, batch_of
+from mbk.plugin.conditions import answer_foreign
 from mbk.plugin.http import Answer, Origin, sender_to
 from mbk.plugin.refusals import Refused, refused
 from mbk.plugin.wire import Data
 from mbk_azure.authorization import Query, Request, authorization_of, encoded
+from mbk_azure.errors import masked
 
 if TYPE_CHECKING:
     from mbk_azure.settings import AzureSettings
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 #: One that the SDK knows and not its newest, for private clouds are slower; cold tiers need 2021-12-02.
 VERSION = "2026-02-06"
 _OWN = {"User-Agent": "mbk", "x-ms-version": VERSION}
+#: Of every answer of the service.
+_MARK = "x-ms-request-id"
 _NONE: Mapping[str, str] = {}
 
 
@@ -52,11 +56,12 @@ class Service:
         answer = self._sent(request, body, how)
         if answer.status == 401 and self._authorization.renew(answer.headers.get("WWW-Authenticate", "")):
             answer = self._sent(request, body, how)
-        if answer.status in (status, 206):
+        is_success = answer.status in (status, 206)
+        if is_success and _MARK in answer.headers:
             return answer
         if answer.stream:
             answer.stream.close()
-        raise _refused(answer)
+        raise answer_foreign(_MARK) if is_success else _refused(answer)
 
     def delete(self, keys: Sequence[str]) -> list[Said]:
         """Statuses and bodies of the answers for each key, in their order; fewer where the service could not read the batch.
@@ -97,4 +102,4 @@ def _refused(answer: Answer) -> Refused:
     """A HEAD has no body: its code stands in a header. Of the message the first line, the others are ids."""
     said = refused(answer)
     code = said.code or answer.headers.get("x-ms-error-code", "")
-    return Refused(answer.status, code, said.message.strip().partition("\n")[0])
+    return Refused(answer.status, code, masked(said.message.strip().partition("\n")[0]))

@@ -10,16 +10,18 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from mbk.errors import BucketNotFound
+from mbk.plugin.failures import Translation
 from mbk.plugin.headers import byte_range
 from mbk.plugin.http import body_of
 from mbk.plugin.keys import fault_of_length
 from mbk.plugin.refusals import Refused
 from mbk.plugin.wire import Body, Data, Marker, Page, Part, Terms, Unfinished, Upload, WireError
 from mbk.ports.storage import ObjectInfo, Receipt, Storage, WriteOptions, ability
-from mbk_azure.answers import info_of, is_hidden, listed_info, md5, receipt_of, require_object
+from mbk_azure import errors
+from mbk_azure.answers import info_of, is_hidden, listed_info, md5, receipt_of, require_copied, require_object
 from mbk_azure.blocks import drop, encoded_id, left_at, new_upload
 from mbk_azure.documents import Listed, block_list, listed
-from mbk_azure.errors import TRANSLATION, code_of
+from mbk_azure.errors import code_of
 from mbk_azure.external import spec, uri
 from mbk_azure.options import encrypted_with, require_encrypted, written_on, written_with
 from mbk_azure.service import Service
@@ -27,7 +29,7 @@ from mbk_azure.settings import NAME, AzureSettings
 from mbk_azure.signing import Signer, SignsReads
 
 if TYPE_CHECKING:
-    from azure.storage.blob import BlobServiceClient, ContainerClient
+    from azure.storage.blob import BlobServiceClient
 
 DELETE_BATCH = 256
 MAX_KEY_BYTES = 1024
@@ -41,12 +43,20 @@ _REFUSED = re.compile(r"[\x00-\x1f\x7f\\]|(?:^|/)\.\.?(?:/|$)")
 class AzureWire:
     """See :class:`mbk.plugin.wire.Wire` and `CopiesFrom` there; also :class:`mbk.ports.storage.MilvusReachable`."""
 
-    failures = TRANSLATION
-
     def __init__(self, settings: AzureSettings) -> None:
         self.settings = settings
         self._lock = Lock()
         self._sdk: BlobServiceClient | None = None
+
+    @cached_property
+    def failures(self) -> Translation:
+        """With a key or a signature the SDK is not loaded."""
+        connection = self.settings.connection
+        if connection.key or connection.sas:
+            return errors.TRANSLATION
+        from mbk_azure import sdk_errors
+
+        return sdk_errors.TRANSLATION
 
     @cached_property
     def requests(self) -> Service:
@@ -58,17 +68,13 @@ class AzureWire:
 
     @property
     def service(self) -> BlobServiceClient:
-        """The SDK's client of the account, for what a run asks for once."""
+        """The SDK's client of the account, for the delegation keys of an identity."""
         with self._lock:
             if self._sdk is None:
                 from mbk_azure.client import connect
 
                 self._sdk = connect(self.settings)
             return self._sdk
-
-    @property
-    def container(self) -> ContainerClient:
-        return self.service.get_container_client(self.settings.bucket)
 
     def open(self) -> None:
         _ = self.requests
@@ -91,12 +97,10 @@ class AzureWire:
         return spec(self.settings)
 
     def create_bucket(self) -> None:
-        from azure.core.exceptions import ResourceExistsError
-
         try:
-            self.container.create_container()
-        except ResourceExistsError as exc:
-            # The SDK has one class for every 409: a container that is being deleted is none.
+            self.requests.send("PUT", None, 201, query=(("restype", "container"),))
+        except Refused as exc:
+            # A container that is being deleted is none.
             if code_of(exc) != "ContainerAlreadyExists":
                 raise
 
@@ -186,7 +190,7 @@ class AzureWire:
         return receipt_of(answer.headers)
 
     def abort(self, upload: Upload) -> bool:
-        return drop(self.service.get_blob_client(self.settings.bucket, upload.key), upload.id)
+        return drop(self.requests, upload.key, upload.id)
 
     def unfinished(self, prefix: str, marker: Marker) -> Unfinished:
         page = self._listing(prefix=prefix, marker=marker[0], include="metadata,uncommittedblobs")
@@ -216,6 +220,7 @@ class AzureWire:
         headers = {**origin, **written_with(options)}
         with self._telling_the_container():
             answer = self.requests.send("PUT", key, 202, headers=headers, repeatable=True)
+        require_copied(answer.headers)
         require_encrypted(answer.headers, options)
         return receipt_of(answer.headers)
 
@@ -240,7 +245,7 @@ class AzureWire:
                 BucketNotFound,
                 "container {bucket!r} does not exist",
                 code="bucket-missing",
-                hint=TRANSLATION.bucket_hint,
+                hint=errors.TRANSLATION.bucket_hint,
                 bucket=self.settings.bucket,
             ) from exc
 

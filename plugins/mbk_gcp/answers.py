@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from binascii import a2b_base64, b2a_base64
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -45,17 +45,19 @@ class Resource(msgspec.Struct, rename="camel"):
 
 
 class Listing(msgspec.Struct, rename="camel"):
-    """A page."""
+    """A page. The last of an empty bucket has nothing but its ``kind``."""
 
+    kind: Literal["storage#objects"]
     items: list[Resource] = []
     prefixes: list[str] = []
     next_page_token: str = ""
 
 
 class Rewrite(msgspec.Struct, rename="camel"):
-    """A round of a rewrite: a token while it is not done, then the object."""
+    """A round of a rewrite: a token while it is not done, then the object. The service writes sizes as text."""
 
     done: bool = False
+    total_bytes_rewritten: int = 0
     rewrite_token: str = ""
     resource: Resource | None = None
 

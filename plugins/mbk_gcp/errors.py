@@ -74,7 +74,7 @@ def _told(text: str) -> tuple[str, str]:
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError:
-        return "", text
+        return "", "" if "<" in text else text
     return root.findtext("{*}Code") or "", root.findtext("{*}Details") or root.findtext("{*}Message") or ""
 
 
@@ -97,9 +97,7 @@ def _by_answer(exc: Refused) -> type[ours.MbkError]:
 
 def reason(exc: BaseException) -> str:
     """What went wrong, on one line and short. URLs are left out: an upload's holds its session's secret."""
-    return one_line(
-        f"{exc.message} ({exc.name})".strip() if isinstance(exc, Refused) else http.reason_of(exc)
-    )
+    return one_line(str(exc) if isinstance(exc, Refused) else http.reason_of(exc))
 
 
 def _hint(exc: BaseException) -> str | None:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from xml.etree import ElementTree
 
 from mbk.plugin.conditions import answer_unreadable, error_in_success
+from mbk.plugin.headers import required
 from mbk.plugin.http import Answer
 from mbk.plugin.wire import Marker, Part, Unfinished, Upload
 
@@ -33,7 +34,8 @@ def of_listing(prefix: str, marker: Marker) -> str:
 def started(answer: Answer) -> tuple[str, datetime | None]:
     """The id of an upload that was started, and when that was by the service's clock."""
     date = answer.headers.get("Date")
-    return _text(parsed(answer), "UploadId"), parsedate_to_datetime(date) if date else None
+    upload_id = _text(parsed(answer), "UploadId")
+    return required({"UploadId": upload_id}, "UploadId"), parsedate_to_datetime(date) if date else None
 
 
 def unfinished(answer: Answer) -> Unfinished:
@@ -61,8 +63,11 @@ def parsed(answer: Answer) -> ElementTree.Element:
         root = ElementTree.fromstring(answer.content)
     except ElementTree.ParseError as exc:
         raise answer_unreadable("XML") from exc
-    if root.tag.rpartition("}")[2] == "Error":
+    name = root.tag.rpartition("}")[2]
+    if name == "Error":
         raise error_in_success(_text(root, "Code"))
+    if not name.endswith("Result"):
+        raise answer_unreadable("a result")
     return root
 
 

@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 import google_crc32c
 
-from mbk.errors import ObjectNotFound, TransferInterrupted, Unsupported, UsageError
+from mbk.errors import ObjectNotFound, StorageError, TransferInterrupted, Unsupported, UsageError
+from mbk.plugin.conditions import answer_foreign, require_empty
 from mbk.plugin.external import external_spec, external_uri
 from mbk.plugin.headers import byte_range, required
 from mbk.plugin.http import Answer, body_of
@@ -33,11 +34,15 @@ from mbk_gcp.upload import CONTENT_TYPE, put, stream
 #: https://cloud.google.com/storage/docs/batch: no more than 100 calls in a batch.
 DELETE_BATCH = 100
 MAX_KEY_BYTES = 1024
+#: A header of every answer with an object's bytes.
+HASHES = "x-goog-hash"
+#: Rounds of a rewrite without a byte more: the service writes at least 1 MiB in each, so one already is odd.
+IDLE_ROUNDS = 10
 
 #: White space that nobody reads is a fifth of a page.
-_OF_PAGE = f"prettyPrint=false&fields=items({FIELDS}),prefixes,nextPageToken"
+_OF_PAGE = f"prettyPrint=false&fields=kind,items({FIELDS}),prefixes,nextPageToken"
 _OF_OBJECT = f"prettyPrint=false&fields={FIELDS}"
-_OF_ROUND = f"prettyPrint=false&fields=done,rewriteToken,resource({FIELDS})"
+_OF_ROUND = f"prettyPrint=false&fields=done,totalBytesRewritten,rewriteToken,resource({FIELDS})"
 
 
 class GcpWire:
@@ -130,7 +135,12 @@ class GcpWire:
         # 416: the range begins past the end.
         statuses = (206, 416) if ranged else (200,)
         answer = self.service.send("GET", target, *statuses, headers=headers, streamed=True)
-        return None if answer.status == 416 else _body(answer, ranged)
+        if answer.status == 416:
+            return None
+        if HASHES not in answer.headers and answer.stream is not None:
+            answer.stream.close()
+            raise answer_foreign(HASHES)
+        return _body(answer, ranged)
 
     def put(self, key: str, data: bytes, terms: Terms) -> Receipt:
         return put(self.service, self.settings.bucket, key, data, terms)
@@ -158,10 +168,10 @@ class GcpWire:
         """The XML API tells another etag than the JSON API, so it is left out."""
         answer = self._xml("POST", upload.key, of_upload(upload), body=listed(parts))
         parsed(answer)
-        return Receipt(checksums=checksums(told_crc32c(answer.headers.get("x-goog-hash", "")), None))
+        return Receipt(checksums=checksums(told_crc32c(answer.headers.get(HASHES, "")), None))
 
     def abort(self, upload: Upload) -> bool:
-        self._xml("DELETE", upload.key, of_upload(upload), repeatable=True)
+        require_empty(self._xml("DELETE", upload.key, of_upload(upload), repeatable=True))
         return True
 
     def unfinished(self, prefix: str, marker: Marker) -> Unfinished:
@@ -169,7 +179,8 @@ class GcpWire:
         return unfinished(self._xml("GET", None, of_listing(prefix, marker)))
 
     def delete(self, key: str) -> None:
-        self.service.send("DELETE", object_path(self.settings.bucket, key), *(200, 204), repeatable=True)
+        path = object_path(self.settings.bucket, key)
+        require_empty(self.service.send("DELETE", path, *(200, 204), repeatable=True))
 
     def delete_batch(self, keys: Sequence[str]) -> Mapping[str, str]:
         answers = zip(keys, deleted(self.service, self.settings.bucket, keys), strict=True)
@@ -185,8 +196,8 @@ class GcpWire:
         # A resource replaces the source's metadata, which for ours is this.
         asked = resource_with(options)
         resource = {**asked, "contentType": CONTENT_TYPE} if asked else {}
-        token = ""
-        while True:
+        token, rewritten, idle = "", -1, 0
+        while idle < IDLE_ROUNDS:
             following = f"&rewriteToken={quote(token, safe='')}" if token else ""
             answer = self._post(f"{origin}/rewriteTo{target}?{query}{following}", resource, repeatable=True)
             told = read(answer, Rewrite)
@@ -195,6 +206,15 @@ class GcpWire:
             token = told.rewrite_token
             if not token:
                 raise WireError(TransferInterrupted, "the answer is incomplete", code="answer-incomplete")
+            idle = 0 if told.total_bytes_rewritten > rewritten else idle + 1
+            rewritten = max(rewritten, told.total_bytes_rewritten)
+        raise WireError(
+            StorageError,
+            "the service makes no progress with it: {rewritten} bytes after {rounds} further rounds",
+            code="rewrite-stuck",
+            rewritten=rewritten,
+            rounds=idle,
+        )
 
     def _post(self, target: str, document: Mapping[str, object], *, repeatable: bool = False) -> Answer:
         body = json.dumps(document).encode() if document else b""
@@ -214,7 +234,7 @@ def _is_gone(status: int, body: str) -> bool:
 
 def _body(answer: Answer, span: str) -> Body:
     body = body_of(answer, span)
-    told = told_crc32c(answer.headers.get("x-goog-hash", "")) if answer.status == 200 else None
+    told = told_crc32c(answer.headers.get(HASHES, "")) if answer.status == 200 else None
     return replace(body, read=_checked(body.read, body.length, told)) if told else body
 
 

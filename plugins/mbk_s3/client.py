@@ -11,6 +11,7 @@ from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
 
+from mbk.plugin.conditions import require_empty
 from mbk.plugin.http import Answer
 from mbk.plugin.refusals import Refused
 from mbk.plugin.wire import Data
@@ -114,7 +115,7 @@ class Client:
         return _told(self._send("PUT", members, Body, payload, repeatable=not once))
 
     def delete_object(self, **members: Any) -> None:
-        self._send("DELETE", members, repeatable=True)
+        require_empty(self._send("DELETE", members, repeatable=True))
 
     def delete_objects(self, *, Delete: Mapping[str, Any], **members: Any) -> Members:
         body = documents.deletion(Delete["Objects"])
@@ -142,7 +143,7 @@ class Client:
         return {**_told(answer), **_content(answer)}
 
     def abort_multipart_upload(self, **members: Any) -> None:
-        self._send("DELETE", members, repeatable=True)
+        require_empty(self._send("DELETE", members, repeatable=True))
 
     def create_bucket(self, **members: Any) -> None:
         region = members.get("CreateBucketConfiguration", {}).get("LocationConstraint")

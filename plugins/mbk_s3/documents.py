@@ -10,6 +10,7 @@ from urllib.parse import unquote_plus
 from xml.etree import ElementTree
 
 from mbk.errors import StorageUnavailable
+from mbk.plugin.conditions import NOT_THE_SERVICE
 from mbk.plugin.wire import WireError
 
 #: What an answer says, by the SDK's names.
@@ -29,18 +30,26 @@ _NAMES = frozenset({"Key", "Prefix", "KeyMarker", "NextKeyMarker", "Delimiter", 
 
 
 def parsed(body: bytes) -> tuple[str, Members]:
-    """The name of the document and its members. `WireError` where it is cut off, or no XML."""
+    """The name of the document and its members. `WireError` where it is cut off, no XML, or none of S3."""
     try:
         # Whitespace keeps the connection alive while the service works.
         root = ElementTree.fromstring(body.strip())
     except (ElementTree.ParseError, ValueError):
         raise unreadable() from None
-    members = _members(root)
-    return _name(root), members if isinstance(members, dict) else {}
+    name, members = _name(root), _members(root)
+    # Of all answers that S3 gives; a page of a proxy may be XML, too.
+    if not name.endswith("Result") and name != "Error":
+        raise unreadable()
+    return name, members if isinstance(members, dict) else {}
 
 
 def unreadable() -> WireError:
-    return WireError(StorageUnavailable, "the answer is incomplete, or not from S3", code="answer-not-s3")
+    return WireError(
+        StorageUnavailable,
+        "the answer is incomplete, or not from S3",
+        code="answer-not-s3",
+        hint=NOT_THE_SERVICE,
+    )
 
 
 def decoded(members: Members) -> Members:

@@ -133,7 +133,7 @@ class S3Wire:
         return ObjectInfo(
             key,
             required(answer, "ContentLength"),
-            bare(answer.get("ETag")),
+            bare(required(answer, "ETag")),
             answer.get("LastModified"),
             checksums(answer),
             class_of(answer),
@@ -148,6 +148,11 @@ class S3Wire:
                 return None
             raise
         body = answer["Body"]
+        try:
+            required(answer, "ETag")
+        except WireError:
+            body.close()
+            raise
         return checked_body(
             answer.get("ContentLength"), ranged, answer.get("ContentRange"), read=body.read, close=body.close
         )
@@ -295,7 +300,9 @@ def _listed(item: Mapping[str, Any]) -> ObjectInfo:
 
 def _receipt(answer: Mapping[str, Any]) -> Receipt:
     return Receipt(
-        etag=bare(answer.get("ETag")), modified=answer.get("LastModified"), checksums=checksums(answer)
+        etag=bare(required(answer, "ETag")),
+        modified=answer.get("LastModified"),
+        checksums=checksums(answer),
     )
 
 

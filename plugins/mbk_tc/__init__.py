@@ -1,4 +1,4 @@
-"""Tencent Cloud COS storages for mbk; cos-python-sdk-v5 makes what a run asks for once."""
+"""Tencent Cloud COS storages for mbk, without its SDK."""
 
 from __future__ import annotations
 
@@ -20,8 +20,6 @@ def mbk_storage_backends() -> Iterator[StorageBackend]:
         summary="Tencent Cloud COS",
         settings=_settings,
         open=_open,
-        extra="mbk[tc]",
-        requires=("qcloud_cos",),
         schemes=("cos",),
     )
 

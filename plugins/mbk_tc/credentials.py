@@ -6,16 +6,14 @@ variables are those of coscli, of Tencent Cloud's SDKs and of TKE.
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import requests
-
-from mbk.plugin.roles import Role, keys_of_environment, no_keys
+from mbk.plugin.roles import Keys, Role, fetched, fetched_document, keys_of_environment, no_keys
 
 if TYPE_CHECKING:
     from mbk_tc.settings import TcSettings
@@ -23,8 +21,6 @@ if TYPE_CHECKING:
 METADATA = "http://metadata.tencentyun.com"
 STS = "https://sts.tencentcloudapi.com"
 ROLES = "/latest/meta-data/cam/security-credentials/"
-#: Longer than a metadata service or STS takes to answer.
-SECONDS = 10
 #: Id, secret, token.
 VARIABLES = (
     ("COS_SECRET_ID", "COS_SECRET_KEY", "COS_SESSION_TOKEN"),
@@ -33,20 +29,14 @@ VARIABLES = (
 TOKEN_FILE = "TKE_WEB_IDENTITY_TOKEN_FILE"
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    secret_id: str
-    secret_key: str = field(repr=False)
-    token: str = field(default="", repr=False)
-
-
-def source(settings: TcSettings) -> Callable[[], Credentials]:
+def source(settings: TcSettings) -> Callable[[], Keys]:
     """What gives this storage's keys, each time before they are used. Asks nobody: its first call does."""
-    given = settings.static_keys
-    if given is None and not settings.use_iam:
-        given = keys_of_environment(VARIABLES)
+    if settings.static_keys:
+        given: Keys | None = Keys(*settings.static_keys)
+    else:
+        given = None if settings.use_iam else keys_of_environment(VARIABLES)
     if given:
-        lasting = Credentials(*given)
+        lasting = given
         return lambda: lasting
     base = settings.iam_endpoint.rstrip("/")
     if os.environ.get(TOKEN_FILE):
@@ -56,27 +46,27 @@ def source(settings: TcSettings) -> Callable[[], Credentials]:
     return _role(lambda: of_instance(base or METADATA))
 
 
-def _role(fetch: Callable[[], Mapping[str, Any]]) -> Callable[[], Credentials]:
+def _role(fetch: Callable[[], Mapping[str, Any]]) -> Callable[[], Keys]:
     """``fetch`` returns the keys as the services spell them."""
 
-    def fetched() -> tuple[Credentials, float]:
+    def told() -> tuple[Keys, float]:
         answer = fetch()
         names = ("TmpSecretId", "TmpSecretKey", "Token")
-        return Credentials(*(answer[name] for name in names)), float(answer["ExpiredTime"])
+        return Keys(*(answer[name] for name in names)), float(answer["ExpiredTime"])
 
-    return Role(fetched, name="CAM role").keys
+    return Role(told, name="CAM role").keys
 
 
 def of_instance(metadata: str) -> Mapping[str, Any]:
     """The credentials of the CVM instance's role."""
-    role = _answer(requests.get(f"{metadata}{ROLES}", timeout=SECONDS)).text.strip()
-    credentials: Mapping[str, Any] = _answer(requests.get(f"{metadata}{ROLES}{role}", timeout=SECONDS)).json()
-    return credentials
+    role = fetched("GET", f"{metadata}{ROLES}").strip()
+    return fetched_document("GET", f"{metadata}{ROLES}{role}")
 
 
 def of_service_account(sts: str, region: str) -> Mapping[str, Any]:
     """The credentials of the role that the environment names, for the OIDC token that the cluster mounts."""
     headers = {
+        "Content-Type": "application/json",
         "Authorization": "SKIP",
         "X-TC-Action": "AssumeRoleWithWebIdentity",
         "X-TC-Version": "2018-08-13",
@@ -90,11 +80,6 @@ def of_service_account(sts: str, region: str) -> Mapping[str, Any]:
         "RoleSessionName": "mbk",
         "DurationSeconds": 7200,
     }
-    answer = _answer(requests.post(f"{sts}/", headers=headers, json=question, timeout=SECONDS))
-    response = answer.json()["Response"]
+    answer = fetched_document("POST", f"{sts}/", headers, json.dumps(question).encode())
+    response = answer["Response"]
     return {**response["Credentials"], "ExpiredTime": response["ExpiredTime"]}
-
-
-def _answer(response: requests.Response) -> requests.Response:
-    response.raise_for_status()
-    return response

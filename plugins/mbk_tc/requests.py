@@ -23,6 +23,7 @@ def requests_of(settings: TcSettings) -> BucketRequests:
         path="/",
         encode=encoded_key,
         sign=signer(named, source(settings)),
+        mark="x-cos-request-id",
         refused=_refused,
     )
 

@@ -10,7 +10,7 @@ from hashlib import sha1
 from urllib.parse import quote
 
 from mbk.plugin.buckets import Query, Sign
-from mbk_tc.credentials import Credentials
+from mbk.plugin.roles import Keys
 
 #: Seconds that a signature holds, and that it holds before now: the clocks of two machines may differ.
 VALID = 10_000
@@ -18,7 +18,7 @@ EARLY = 60
 _SIGNED = ("content-md5", "content-type", "range")
 
 
-def signer(host: str, keys: Callable[[], Credentials]) -> Sign:
+def signer(host: str, keys: Callable[[], Keys]) -> Sign:
     """``host`` is the value of the Host header, empty where that is not signed."""
 
     def sign(method: str, key: str, query: Query, headers: Mapping[str, str]) -> Mapping[str, str]:
@@ -37,16 +37,16 @@ def signer(host: str, keys: Callable[[], Credentials]) -> Sign:
 
 
 def authorization(
-    keys: Credentials, method: str, key: str, query: Query, headers: Mapping[str, str], when: str
+    keys: Keys, method: str, key: str, query: Query, headers: Mapping[str, str], when: str
 ) -> str:
     """``headers`` by lower-case names: all of them are signed. ``when``: two times by the epoch."""
     asked = sorted((_quoted(name).lower(), _quoted(value)) for name, value in query)
     told = sorted((_quoted(name), _quoted(value)) for name, value in headers.items())
     document = f"{method.lower()}\n/{key}\n{_joined(asked)}\n{_joined(told)}\n"
     text = f"sha1\n{when}\n{sha1(document.encode(), usedforsecurity=False).hexdigest()}\n"
-    signature = hmac.digest(_signing_key(keys.secret_key, when), text.encode(), "sha1").hex()
+    signature = hmac.digest(_signing_key(keys.secret, when), text.encode(), "sha1").hex()
     return (
-        f"q-sign-algorithm=sha1&q-ak={keys.secret_id}&q-sign-time={when}&q-key-time={when}"
+        f"q-sign-algorithm=sha1&q-ak={keys.id}&q-sign-time={when}&q-key-time={when}"
         f"&q-header-list={_names(told)}&q-url-param-list={_names(asked)}&q-signature={signature}"
     )
 

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
 
-from qcloud_cos.cos_exception import CosServiceError  # noqa: TID253  loaded only with an opened storage
-
-from mbk.plugin.buckets import BucketRequests, parsed, texts
+from mbk.plugin.buckets import BucketRequests, result, texts
 from mbk.plugin.external import external_spec, external_uri_by_key
 from mbk.plugin.headers import byte_range, info_of, receipt_of, required
 from mbk.plugin.http import Answer
 from mbk.plugin.keys import fault_of_path
-from mbk.plugin.refusals import refused
+from mbk.plugin.refusals import Refused
 from mbk.plugin.wire import Body, Data, Marker, Page, Part, Terms, Unfinished, Upload
 from mbk.ports.storage import ObjectInfo, Receipt, Storage, WriteOptions
-from mbk_tc.client import Clients
-from mbk_tc.errors import TRANSLATION, code_of
+from mbk_tc.errors import TRANSLATION
 from mbk_tc.options import conditions, copied_with, written_with
 from mbk_tc.requests import encoded_key, requests_of
 from mbk_tc.settings import TcSettings, region_of
@@ -43,23 +39,12 @@ class TcWire:
     def requests(self) -> BucketRequests:
         return requests_of(self.settings)
 
-    @cached_property
-    def _clients(self) -> Clients:
-        return Clients(self.settings)
-
-    @property
-    def client(self) -> Any:
-        """The SDK's client, with credentials that are valid now, for what a run asks for once."""
-        return self._clients.current()
-
     def open(self) -> None:
         _ = self.requests
 
     def close(self) -> None:
         if "requests" in vars(self):
             self.requests.sender.close()
-        if "_clients" in vars(self):
-            self._clients.close()
 
     def fault_of_key(self, key: str) -> str:
         """cloud.tencent.com, "Object overview"."""
@@ -93,9 +78,9 @@ class TcWire:
 
     def create_bucket(self) -> None:
         try:
-            self.client.create_bucket(Bucket=self.settings.bucket)
-        except CosServiceError as exc:
-            if code_of(exc) != "BucketAlreadyOwnedByYou":
+            self.requests.create()
+        except Refused as exc:
+            if exc.name != "BucketAlreadyOwnedByYou":
                 raise
 
     def page(
@@ -120,6 +105,7 @@ class TcWire:
     def put(self, key: str, data: bytes, terms: Terms) -> Receipt:
         headers = {**conditions(terms), **written_with(terms.options)}
         answer = self.requests.put(key, data, headers, repeatable=not terms.if_absent)
+        required(answer.headers, "ETag")
         return receipt_of(answer.headers, PREFIX)
 
     def start(self, key: str, terms: Terms) -> Upload:
@@ -142,26 +128,17 @@ class TcWire:
         return receipt_of(_told(self.requests.complete(upload, parts, conditions(upload.terms))), PREFIX)
 
     def abort(self, upload: Upload) -> bool:
-        self.client.abort_multipart_upload(**self._of(upload))
+        self.requests.abort(upload)
         return True
 
     def unfinished(self, prefix: str, marker: Marker) -> Unfinished:
-        page = self.client.list_multipart_uploads(
-            Bucket=self.settings.bucket, Prefix=prefix, KeyMarker=marker[0], UploadIdMarker=marker[1]
-        )
-        found = page.get("Upload") or ()
-        return Unfinished(
-            uploads=[(required(upload, "Key"), required(upload, "UploadId")) for upload in found],
-            next=(required(page, "NextKeyMarker"), required(page, "NextUploadIdMarker"))
-            if page.get("IsTruncated") == "true"
-            else None,
-        )
+        return self.requests.unfinished(prefix, marker)
 
     def delete(self, key: str) -> None:
-        self.requests.send("DELETE", key, repeatable=True)
+        self.requests.remove(key)
 
     def delete_batch(self, keys: Sequence[str]) -> Mapping[str, str]:
-        answer = parsed(self.requests.delete(keys, quiet=True).content)
+        answer = result(self.requests.delete(keys, quiet=True))
         errors = [texts(error) for error in answer.iterfind("Error")]
         return {
             required(error, "Key"): f"{error.get('Message') or 'no reason given'} ({error.get('Code')})"
@@ -173,12 +150,6 @@ class TcWire:
         headers = {**copied_with(options), "x-cos-copy-source": _origin(source, source_key)}
         return receipt_of(_told(self.requests.send("PUT", key, headers=headers, repeatable=True)), PREFIX)
 
-    def _target(self, key: str) -> dict[str, str]:
-        return {"Key": key, "Bucket": self.settings.bucket}
-
-    def _of(self, upload: Upload) -> dict[str, str]:
-        return {"UploadId": upload.id, **self._target(upload.key)}
-
 
 def _origin(source: Storage, key: str) -> str:
     """Host and key of the source. A default port is left out, as it is in a Host header."""
@@ -188,8 +159,6 @@ def _origin(source: Storage, key: str) -> str:
 
 def _told(answer: Answer) -> dict[str, str]:
     """What an answer of success tells of the object, whose body may still tell that it failed."""
-    found = texts(parsed(answer.content))
-    if "ETag" not in found:
-        raise refused(answer)
+    etag = required(texts(result(answer)), "ETag")
     checksum = f"{PREFIX}hash-crc64ecma"
-    return {"ETag": found["ETag"], checksum: answer.headers.get(checksum, "")}
+    return {"ETag": etag, checksum: answer.headers.get(checksum, "")}

@@ -56,15 +56,6 @@ class TestOssFaults(FaultConformance):
         return ProxyNetwork(proxy, S3_REQUESTS, S3_ANSWERS, safe="")
 
 
-def test_nothing_is_told_but_by_the_error(
-    storage: ObjectStorage[AliWire], proxy: FaultProxy, caplog: pytest.LogCaptureFixture
-) -> None:
-    proxy.faults = [Fault("reset")]
-    with pytest.raises(StorageUnavailable), caplog.at_level("DEBUG"):
-        storage.write("a", [b"x"])
-    assert [record for record in caplog.records if record.name.startswith("oss2")] == []
-
-
 def test_an_answer_that_is_not_a_listing_is_never_taken_for_an_empty_one(
     storage: ObjectStorage[AliWire], proxy: FaultProxy
 ) -> None:

@@ -58,7 +58,7 @@ def storage(account: Account, proxy: FaultProxy) -> Iterator[ObjectStorage[Azure
     storage = open_storage(AzureSettings(**account.settings(BUCKET)))
     yield storage
     proxy.faults = []
-    storage.delete([*storage.wrapped.container.list_blob_names()])
+    storage.delete([*storage.wrapped.service.get_container_client(storage.location.bucket).list_blob_names()])
     storage.clean("")
     storage.close()
 

@@ -21,7 +21,7 @@ from mbk.ports.storage import MIB
 from mbk.testing import FaultConformance
 from mbk_gcp.settings import GcpSettings
 from mbk_gcp.storage import open_storage
-from mbk_gcp.wire import GcpWire
+from mbk_gcp.wire import IDLE_ROUNDS, GcpWire
 from tests.raising import raised
 from tests.servers.faults import Fault, FaultProxy, Handler, fault_proxy
 from tests.servers.gcs import ANSWERS, REQUESTS, GcsServer, gcs
@@ -85,6 +85,15 @@ def test_a_large_copy_takes_several_rounds(storage: GcpStorage, server: GcsServe
     storage.copy(storage, "from", "to")
     assert content(server, "to") == data
     assert len([path for _, path in server.requests if "/rewriteTo/" in path]) == 4
+
+
+def test_a_copy_that_makes_no_progress_is_given_up(storage: GcpStorage, server: GcsServer) -> None:
+    storage.write("from", [b"x" * 1000])
+    server.rewrite_bytes = 0
+    with raised(StorageError, "rewrite-stuck", rewritten=0, rounds=IDLE_ROUNDS) as caught:
+        storage.copy(storage, "from", "to")
+    assert not caught.value.retryable
+    assert len([path for _, path in server.requests if "/rewriteTo/" in path]) == IDLE_ROUNDS + 1
 
 
 def test_a_copy_that_breaks_between_rounds_shows_nothing(

@@ -56,15 +56,6 @@ class TestCosFaults(FaultConformance):
         return ProxyNetwork(proxy, {**S3_REQUESTS, "list": Requests("GET", "max-keys")}, S3_ANSWERS)
 
 
-def test_nothing_is_told_but_by_the_error(
-    storage: ObjectStorage[TcWire], proxy: FaultProxy, caplog: pytest.LogCaptureFixture
-) -> None:
-    proxy.faults = [Fault("reset")]
-    with pytest.raises(StorageUnavailable), caplog.at_level("DEBUG"):
-        storage.write("a", [b"x"])
-    assert [record for record in caplog.records if record.name.startswith("qcloud_cos")] == []
-
-
 def test_an_answer_that_is_not_a_listing_is_never_taken_for_an_empty_one(
     storage: ObjectStorage[TcWire], proxy: FaultProxy
 ) -> None:

@@ -17,11 +17,11 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 from mbk.errors import TransferInterrupted
-from mbk.plugin.conditions import answer_unreadable
+from mbk.plugin.conditions import answer_foreign, answer_unreadable, require_empty
 from mbk.plugin.headers import class_of, required
 from mbk.plugin.http import Answer, Sender, body_of
-from mbk.plugin.refusals import Refused
-from mbk.plugin.wire import Body, Data, Page, Part, Upload, WireError, bare
+from mbk.plugin.refusals import Refused, refused
+from mbk.plugin.wire import Body, Data, Marker, Page, Part, Unfinished, Upload, WireError, bare
 from mbk.ports.storage import ObjectInfo, WriteOptions
 
 #: Names and values that are not encoded yet; an empty value stands for a name alone.
@@ -38,13 +38,14 @@ _NONE: Mapping[str, str] = {}
 class BucketRequests:
     """``path`` comes before the keys, ``/`` or ``/bucket/``; ``encode`` makes a path of a key. Thread-safe.
 
-    ``refused`` reads an answer of an error. Every method raises what it returns, and what the sender raises.
+    ``mark``: a header of every answer of the service. ``refused`` reads an answer of an error. Every method raises what it returns, and what the sender raises.
     """
 
     sender: Sender
     path: str
     encode: Callable[[str], str]
     sign: Sign
+    mark: str
     refused: Callable[[Answer], Refused]
 
     def send(
@@ -65,7 +66,11 @@ class BucketRequests:
         signed = {"User-Agent": "mbk", **headers, **self.sign(method, key, query, headers)}
         answer = self.sender.send(method, target, signed, body, streamed=streamed, repeatable=repeatable)
         if answer.status < 300:
-            return answer
+            if self.mark in answer.headers:
+                return answer
+            if answer.stream is not None:
+                answer.stream.close()
+            raise answer_foreign(self.mark)
         said = self.refused(answer)
         if answer.status < 400 and not said.message:
             # By the name that `mbk.plugin.transport` has a hint for.
@@ -75,9 +80,8 @@ class BucketRequests:
     def page(self, following: str, query: Query) -> Page:
         """Of a listing; ``following`` is the element that names the next one. Empty values of the query are left out."""
         asked = [("encoding-type", "url"), *(pair for pair in query if pair[1])]
-        listing = parsed(self.send("GET", "", asked).content)
-        # XML cannot contain every character.
-        name = unquote if listing.findtext("EncodingType") == "url" else str
+        listing = result(self.send("GET", "", asked))
+        name = _names(listing)
         told = texts(listing)
         truncated = told.get("IsTruncated")
         if truncated not in ("true", "false") or (truncated == "true" and not told.get(following)):
@@ -107,7 +111,7 @@ class BucketRequests:
         """The id of a new upload. One whose answer is lost is dropped with all that are unfinished."""
         typed = {"Content-Type": CONTENT_TYPE, **headers}
         answer = self.send("POST", key, [("uploads", "")], typed, repeatable=True)
-        return str(required(texts(parsed(answer.content)), "UploadId"))
+        return str(required(texts(result(answer)), "UploadId"))
 
     def part(
         self, upload: Upload, number: int, data: Data = b"", headers: Mapping[str, str] = _NONE
@@ -124,6 +128,32 @@ class BucketRequests:
         document = f"<CompleteMultipartUpload>{listed}</CompleteMultipartUpload>".encode()
         typed = {"Content-Type": "application/xml", **headers}
         return self.send("POST", upload.key, [("uploadId", upload.id)], typed, document)
+
+    def abort(self, upload: Upload) -> None:
+        require_empty(self.send("DELETE", upload.key, [("uploadId", upload.id)], repeatable=True))
+
+    def unfinished(self, prefix: str, marker: Marker) -> Unfinished:
+        asked = [
+            ("prefix", prefix),
+            ("key-marker", marker[0]),
+            ("upload-id-marker", marker[1]),
+            ("encoding-type", "url"),
+        ]
+        listing = result(self.send("GET", "", [("uploads", ""), *(pair for pair in asked if pair[1])]))
+        name, told = _names(listing), texts(listing)
+        uploads = [texts(item) for item in listing.iterfind("Upload")]
+        following = name(told.get("NextKeyMarker", "")), told.get("NextUploadIdMarker", "")
+        return Unfinished(
+            uploads=[(name(required(item, "Key")), required(item, "UploadId")) for item in uploads],
+            next=following if required(told, "IsTruncated") == "true" else None,
+        )
+
+    def create(self) -> None:
+        """The bucket."""
+        self.send("PUT", "")
+
+    def remove(self, key: str) -> None:
+        require_empty(self.send("DELETE", key, repeatable=True))
 
     def delete(self, keys: Sequence[str], *, quiet: bool, query: Query = ()) -> Answer:
         """``quiet``: the service tells only of those that it could not delete."""
@@ -153,6 +183,16 @@ def parsed(content: bytes) -> Element:
     return root
 
 
+def result(answer: Answer) -> Element:
+    """The document of an answer of success, which may be one of an error all the same: the answer began before the work."""
+    root = parsed(answer.content)
+    if root.tag == "Error":
+        raise refused(answer)
+    if not root.tag.endswith("Result"):
+        raise answer_unreadable("a result")
+    return root
+
+
 def texts(element: Element) -> dict[str, str]:
     """What its elements say, by their names."""
     return {child.tag: child.text or "" for child in element}
@@ -173,6 +213,11 @@ def written_with(options: WriteOptions, prefix: str, *, by: str, named: str) -> 
     if options.tags:
         asked[f"{prefix}tagging"] = urlencode(options.tags, quote_via=quote)
     return asked
+
+
+def _names(listing: Element) -> Callable[[str], str]:
+    """Reads the names of a listing: XML cannot contain every character."""
+    return unquote if listing.findtext("EncodingType") == "url" else str
 
 
 def _listed(item: Mapping[str, str], name: Callable[[str], str]) -> ObjectInfo:

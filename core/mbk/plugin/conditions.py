@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mbk.errors import (
     BucketNotFound,
     DeleteFailed,
@@ -13,6 +15,15 @@ from mbk.errors import (
 )
 from mbk.plugin.failures import BUCKET_MISSING, OBJECT_EXISTS, OBJECT_MISSING, WireError, facts_of
 from mbk.ports.storage import PLAIN, Capabilities, WriteOptions
+
+if TYPE_CHECKING:
+    from mbk.plugin.http import Answer
+
+
+#: Of an answer of success that the service itself cannot have given.
+NOT_THE_SERVICE = (
+    "check the address and the port, and whether a proxy or a login page answers instead of the service"
+)
 
 
 def bucket_missing(place: object) -> BucketNotFound:
@@ -83,7 +94,35 @@ def require_options(options: WriteOptions, capabilities: Capabilities, storage: 
 
 def answer_unreadable(form: str) -> WireError:
     """An answer of success whose body is not what the service documents: a proxy's page, half a document."""
-    return WireError(StorageUnavailable, "the answer is not {form}", code="answer-unreadable", form=form)
+    return WireError(
+        StorageUnavailable,
+        "the answer is not {form}",
+        code="answer-unreadable",
+        hint=NOT_THE_SERVICE,
+        form=form,
+    )
+
+
+def answer_foreign(mark: str) -> WireError:
+    """An answer of success without what the service marks all of its answers with."""
+    return WireError(
+        StorageUnavailable,
+        "somebody else answered: there is no {mark}",
+        code="answer-foreign",
+        hint=NOT_THE_SERVICE,
+        mark=mark,
+    )
+
+
+def require_empty(answer: Answer) -> None:
+    """Of a deletion that succeeded: services say nothing more of it, and whoever sends a page is none."""
+    if answer.content.strip():
+        raise answer_unreadable("that of a deletion")
+
+
+def listing_repeats() -> WireError:
+    """A listing that does not come to an end: the service ignores the marker that it gave."""
+    return WireError(StorageError, "the service gives the same page again", code="listing-repeats")
 
 
 def error_in_success(error: str) -> WireError:

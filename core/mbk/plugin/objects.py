@@ -28,6 +28,7 @@ from mbk.plugin.conditions import (
     require_options,
     wrong_size,
 )
+from mbk.plugin.paging import Onwards
 from mbk.plugin.senders import Senders
 from mbk.plugin.streams import counted, cut, part_sizes
 from mbk.plugin.uploads import PartsUpload, made
@@ -167,11 +168,12 @@ class ObjectStorage(Generic[AnyWire]):
 
     def versions(self, prefix: str) -> Iterator[ObjectVersion]:
         """See `mbk.ports.storage.Versioned`."""
-        wire = self._versioned()
+        wire, onwards = self._versioned(), Onwards()
         marker: Marker | None = BEGINNING
         while marker is not None:
             with self._calls.on_bucket("list the versions of"):
                 page = wire.versions(prefix, marker)
+                onwards.require(page.next, page.versions[:1])
             yield from page.versions
             marker = page.next
 
@@ -208,10 +210,12 @@ class ObjectStorage(Generic[AnyWire]):
     # -- reading -------------------------------------------------------------------------------------------------
 
     def _pages(self, prefix: str, *, level: bool = False, start_after: str = "") -> Iterator[Page]:
-        token = ""
+        token, onwards = "", Onwards()
         while True:
             with self._calls.on_bucket("list"):
                 page = self._wire.page(prefix, level=level, token=token, start_after=start_after)
+                # Some services name a prefix on each page that its objects reach to.
+                onwards.require(page.next, page.objects[:1])
             yield page
             if not page.next:
                 return
@@ -350,10 +354,12 @@ class ObjectStorage(Generic[AnyWire]):
         return ""
 
     def _unfinished(self, prefix: str) -> Iterator[tuple[str, str]]:
+        onwards = Onwards()
         marker: Marker | None = BEGINNING
         while marker is not None:
             with self._calls.on_bucket("list the unfinished uploads of"):
                 page = self._wire.unfinished(prefix, marker)
+                onwards.require(page.next, page.uploads[:1])
             yield from (found for found in page.uploads if found[0].startswith(prefix))
             marker = page.next
 

@@ -1,16 +1,24 @@
-"""For SDKs that do not find keys themselves: those of the environment, and those of a role, fetched anew in time."""
+"""Where keys come from when none are set: the environment, and a role, whose keys are fetched anew in time."""
 
 from __future__ import annotations
 
+import json
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
 from threading import Lock
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+from urllib.parse import urlsplit
 
 from mbk.errors import AuthenticationFailed
+from mbk.plugin.http import Origin, SendingFailed, Timeouts, sender_to
 
-Keys = TypeVar("Keys")
+Held = TypeVar("Held")
+
+#: Longer than a metadata service or a token service takes to answer.
+_PATIENCE = Timeouts(connect=10.0, read=10.0)
 
 #: Temporary credentials are replaced this many seconds before they expire, so that no request outlives its own.
 MARGIN = 300
@@ -18,7 +26,16 @@ MARGIN = 300
 PAUSE = 30
 
 
-class Role(Generic[Keys]):
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What requests are signed with; ``token`` is empty but for temporary keys."""
+
+    id: str
+    secret: str = field(repr=False)
+    token: str = field(default="", repr=False)
+
+
+class Role(Generic[Held]):
     """Keys of a role, fetched when they are first needed. Thread-safe.
 
     ``fetch`` asks the service and returns the keys, and when they expire (seconds since 1970). What it raises because
@@ -27,14 +44,14 @@ class Role(Generic[Keys]):
     ``name`` is the vendor's word for its roles, ``RAM role``.
     """
 
-    def __init__(self, fetch: Callable[[], tuple[Keys, float]], *, name: str) -> None:
+    def __init__(self, fetch: Callable[[], tuple[Held, float]], *, name: str) -> None:
         self._fetch = fetch
         self._name = name
         self._lock = Lock()
-        self._held: tuple[Keys, float] | None = None
+        self._held: tuple[Held, float] | None = None
         self._again = 0.0
 
-    def keys(self) -> Keys:
+    def keys(self) -> Held:
         """Valid for some minutes."""
         with self._lock:
             now = time.time()
@@ -42,7 +59,7 @@ class Role(Generic[Keys]):
                 self._held = self._renewed()
             return self._held[0]
 
-    def _renewed(self) -> tuple[Keys, float]:
+    def _renewed(self) -> tuple[Held, float]:
         try:
             return self._fetch()
         except Exception as exc:
@@ -60,12 +77,36 @@ class Role(Generic[Keys]):
             ) from exc
 
 
-def keys_of_environment(variables: Iterable[tuple[str, str, str]]) -> tuple[str, str, str] | None:
-    """Id, secret and token (empty for none) by the first of the triples of variables whose id and secret are set."""
+class NoKeys(SendingFailed):
+    """A metadata service or a token service answered, and gave no keys."""
+
+
+def fetched(method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> str:
+    """The text of an answer of success of a metadata service or a token service. Raises `SendingFailed`."""
+    parts = urlsplit(url)
+    origin = Origin(host=parts.hostname or "", port=parts.port, tls=parts.scheme == "https")
+    target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+    with closing(sender_to(origin, timeouts=_PATIENCE)) as sender:
+        answer = sender.send(method, target, {"Accept": "*/*", **(headers or {})}, body, repeatable=True)
+    if answer.status != 200:
+        raise NoKeys(f"the service of the role answered with status {answer.status}")
+    return answer.content.decode()
+
+
+def fetched_document(
+    method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes = b""
+) -> Mapping[str, Any]:
+    """As `fetched`, of JSON."""
+    document: Mapping[str, Any] = json.loads(fetched(method, url, headers, body))
+    return document
+
+
+def keys_of_environment(variables: Iterable[tuple[str, str, str]]) -> Keys | None:
+    """By the first of the triples of variables whose id and secret are set."""
     for names in variables:
         key, secret, token = (os.environ.get(name, "") for name in names)
         if key and secret:
-            return key, secret, token
+            return Keys(key, secret, token)
     return None
 
 

@@ -35,7 +35,8 @@ from mbk.errors import (
 from mbk.plugin.failures import Place
 from mbk.plugin.refusals import Refused
 from mbk.plugin.wire import WireError
-from mbk_azure.errors import FOREIGN, TRANSLATION, masked, scrub, translate
+from mbk_azure.errors import masked
+from mbk_azure.sdk_errors import FOREIGN, TRANSLATION, scrub, translate
 
 PLACE = Place("a-container", "core.windows.net:443", "an-account")
 SIGNED = "/a-container/key?se=2030-01-01&sp=r&sig=c2VjcmV0%2Bsecret%3D"

@@ -161,6 +161,40 @@ def test_pages_that_are_empty_in_the_middle_are_no_end() -> None:
     assert (level.objects, level.prefixes) == ((found,), ("d/",))
 
 
+@pytest.mark.parametrize(
+    "pages",
+    [
+        [Page(objects=[ObjectInfo("a", 1)], next="0")],
+        [Page(next="1"), Page(next="1")],
+        [Page(next="1"), *(Page(objects=[ObjectInfo(f"{n}", 1)], next=f"{n % 7 + 1}") for n in range(1, 8))],
+        [Page(objects=[ObjectInfo("a", 1), ObjectInfo("b", 1)], next=f"{number + 1}") for number in range(3)],
+    ],
+    ids=["the same page", "empty pages", "a circle of pages", "the same page under other markers"],
+)
+def test_a_listing_without_an_end_is_refused(pages: list[Page]) -> None:
+    wire = Wire()
+    wire.pages = pages
+    for listing in (opened(wire).list, opened(wire).list_level):
+        with raised(StorageError, "listing-repeats", bucket="b") as caught:
+            list(listing())
+        assert not caught.value.retryable
+
+
+def test_unfinished_uploads_without_an_end_are_refused() -> None:
+    class Circling(Wire):
+        def unfinished(self, prefix: str, marker: Marker) -> Unfinished:
+            return Unfinished(uploads=[("p/a", "1")], next=("p/a", "1"))
+
+    with raised(StorageError, "listing-repeats"):
+        opened(Circling()).clean("p/")
+
+
+def test_a_listing_of_many_pages_comes_to_its_end() -> None:
+    wire = Wire()
+    wire.pages = [Page(objects=[ObjectInfo(f"{n:03}", 1)], next=f"{n + 1}") for n in range(500)] + [Page()]
+    assert len(list(opened(wire).list())) == 500
+
+
 def test_an_object_that_is_too_large_is_refused_before_it_is_read() -> None:
     def chunks() -> Iterator[bytes]:
         pytest.fail("the chunks were asked for")

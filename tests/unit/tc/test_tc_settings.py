@@ -16,6 +16,7 @@ from mbk.errors import ConfigError, InvalidKey
 from mbk.ports.storage import GIB, MIB
 from mbk.registry.values import settings_of
 from mbk_tc import mbk_storage_backends
+from mbk_tc.requests import requests_of
 from mbk_tc.settings import TcSettings
 from mbk_tc.storage import open_storage
 
@@ -52,9 +53,9 @@ def test_where_requests_go(given: dict[str, Any], endpoint: str, tls: bool, regi
         ({"address": "localhost", "port": 8080, "use_ssl": False}, "http://localhost:8080/a/b"),
     ],
 )
-def test_the_sdk_asks_that_host(given: dict[str, Any], url: str) -> None:
-    client = open_storage(TcSettings(bucket="bucket-1", **KEYS, **given)).wrapped.client
-    assert client.get_conf().uri("bucket-1", "a/b") == url
+def test_an_object_is_asked_for_at_that_host(given: dict[str, Any], url: str) -> None:
+    asked = requests_of(TcSettings(bucket="bucket-1", **KEYS, **given))
+    assert f"{asked.sender.origin}{asked.path}{asked.encode('a/b')}" == url
 
 
 def test_the_classic_file_works_as_it_stands() -> None:
@@ -147,10 +148,10 @@ def test_settings_travel_to_another_process() -> None:
 
 def test_it_is_offered_under_every_spelling_without_loading_the_sdk() -> None:
     [backend] = mbk_storage_backends()
-    assert (backend.name, backend.extra) == ("tc", "mbk[tc]")
+    assert (backend.name, backend.extra, backend.requires) == ("tc", "", ())
     assert backend.aliases == ("tencent", "cos")
     code = (
         "import sys, mbk_tc; [b.settings() for b in mbk_tc.mbk_storage_backends()];"
-        "sys.exit(any(m.startswith(('qcloud_cos', 'requests', 'urllib3')) for m in sys.modules))"
+        "sys.exit(any(m.startswith(('requests', 'urllib3')) for m in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
