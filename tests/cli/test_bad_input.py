@@ -174,6 +174,15 @@ def test_ctrl_c_while_milvus_does_not_answer_ends_the_run(tmp_path: Path, local:
     assert user.states() == {}
 
 
+def test_one_signal_ends_a_run_whose_storage_is_silent(s3: S3Server, tmp_path: Path) -> None:
+    user = make(tmp_path, bucket(s3, "mine"))
+    s3.client().put_object(Bucket="mine", Key="b/nightly/meta/backup_meta.json", Body=b"{}")
+    with fault_proxy(s3.port, Fault("stall", method="GET", target="meta", times=100)) as proxy:
+        command = user.start("--set", f"milvus.storage.port={proxy.port}", "list")
+        command.until_true(lambda: any("meta" in request.target for request in proxy.requests), "request")
+        assert command.interrupted(SIGINT) == "interrupted"
+
+
 def test_a_third_ctrl_c_does_not_wait_for_a_server_that_has_stalled(tmp_path: Path, s3: S3Server) -> None:
     user = make(tmp_path, bucket(s3, "mine"))
     s3.client().put_object(Bucket="mine", Key="b/nightly/meta/backup_meta.json", Body=b"{}")

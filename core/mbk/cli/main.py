@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 import click
@@ -21,6 +21,8 @@ from mbk.errors import ConfigError, Interrupted, MbkError
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 _CHAIN_LIMIT = 20
+#: What the interpreter says where the system gives the process no further thread.
+_NO_THREAD = "can't start new thread"
 
 
 @click.group(
@@ -62,7 +64,7 @@ def main(args: Sequence[str] | None = None) -> int:
         _chain(exc, app)
         return INTERRUPTED
     except Exception as exc:  # noqa: BLE001 - the last resort: no traceback reaches a user
-        return _internal(exc, app)
+        return _no_threads(app) if _NO_THREAD in str(exc) else _internal(exc, app)
 
 
 def _forget_interrupt() -> None:
@@ -120,6 +122,12 @@ def _line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
+def _no_threads(app: App) -> int:
+    from mbk.engine.runtime.threads import no_threads
+
+    return _reported(no_threads(), app)
+
+
 def _internal(error: Exception, app: App) -> int:
     import logging
 
@@ -164,7 +172,9 @@ def _orderly_stop() -> Iterator[None]:
     except ValueError:  # not the main thread: a program that calls main() keeps its own handlers
         before = {}
     watcher = threading.Thread(target=_watch, args=(counter,), name="mbk-signals", daemon=True)
-    watcher.start()
+    # Without it, where no thread can be had, the first signal stops the run all the same.
+    with suppress(RuntimeError):
+        watcher.start()
     try:
         yield
     finally:
@@ -173,7 +183,8 @@ def _orderly_stop() -> Iterator[None]:
         if before:
             signal.set_wakeup_fd(-1)
         os.close(signalled)
-        watcher.join()
+        if watcher.ident is not None:
+            watcher.join()
         os.close(counter)
 
 

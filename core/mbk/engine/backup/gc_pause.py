@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from mbk.engine.runtime.run import Run
+from mbk.engine.runtime.threads import started
 from mbk.errors import MbkError, Unsupported
 from mbk.ports.milvus.roles import GcPause
 from mbk.ports.milvus.server import Milvus
@@ -107,7 +108,7 @@ def gc_paused(gc: GcPause, run: Run, *, seconds: int, collection_id: int | None 
     renewer = threading.Thread(target=lease.keep, name="mbk-gc-pause", daemon=True)
     try:
         if lease.begin():
-            renewer.start()
+            started(renewer)
         yield lease
     finally:
         lease.end()

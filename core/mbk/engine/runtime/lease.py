@@ -32,6 +32,7 @@ from mbk.engine.runtime.pace import LeasePace
 from mbk.engine.runtime.retried import retried
 from mbk.engine.runtime.run import Run
 from mbk.engine.runtime.sign import Sign
+from mbk.engine.runtime.threads import started
 from mbk.errors import (
     AccessError,
     Busy,
@@ -111,8 +112,14 @@ class Lease:
             refused = isinstance(error, MbkError) and not isinstance(error, (Interrupted, Unreachable))
             self._let_go(left=not refused)
             raise
-        self._thread = threading.Thread(target=self._renew, name="mbk-lease", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._renew, name="mbk-lease", daemon=True)
+        try:
+            self._thread = started(thread)
+        except MbkError:
+            with suppress(MbkError):
+                self._remove()
+            self._let_go(left=False)
+            raise
 
     def _create(self) -> bool:
         """False if there is a lease, of whomever."""

@@ -30,6 +30,7 @@ from mbk.errors import (
     Busy,
     Interrupted,
     LeaseLost,
+    MbkError,
     ObjectNotFound,
     PermissionDenied,
     StorageFull,
@@ -40,6 +41,7 @@ from mbk.ports.storage import Capabilities, ObjectInfo, Storage
 from mbk.testing import MemoryService, MemoryStorage
 from mbk_local.storage import LocalStorage
 from tests.fakes.world import World
+from tests.limits import no_more_threads
 from tests.raising import raised
 
 T = TypeVar("T")
@@ -125,6 +127,14 @@ def test_the_second_is_told_who_is_busy_and_can_go_on_afterwards(storage: Storag
     with hold(storage, "nightly", "deletion", Run(), pace=QUICK):
         pass
     assert not leases(storage)
+
+
+def test_without_a_thread_that_renews_it_there_is_no_lease(storage: Storage) -> None:
+    with no_more_threads(), raised(MbkError, "threads-exhausted"), hold(storage, "nightly", "create", Run()):
+        pass
+    assert leases(storage) == []
+    with hold(storage, "nightly", "create", Run()):
+        assert leases(storage) == [key(storage, "nightly")]
 
 
 def test_nothing_is_left_of_a_lease_on_a_directory(tmp_path: Path) -> None:
