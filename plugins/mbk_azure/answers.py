@@ -38,7 +38,7 @@ def require_copied(headers: Mapping[str, str]) -> None:
     if status != "success":
         raise WireError(
             Unsupported,
-            "the service does not copy before it answers (copy status {status!r})",
+            "the service answered before the copy was done (status {status!r})",
             code="copy-pending",
             status=status,
         )

@@ -210,7 +210,7 @@ class GcpWire:
             rewritten = max(rewritten, told.total_bytes_rewritten)
         raise WireError(
             StorageError,
-            "the service makes no progress with it: {rewritten} bytes after {rounds} further rounds",
+            "the service makes no progress: {rewritten} bytes after {rounds} further rounds",
             code="rewrite-stuck",
             rewritten=rewritten,
             rounds=idle,

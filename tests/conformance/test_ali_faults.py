@@ -44,6 +44,10 @@ def storage(account: oss.OssAccount, proxy: FaultProxy) -> Iterator[ObjectStorag
     storage.close()
 
 
+#: Of every answer of the service.
+MARK = (("x-oss-request-id", "1"),)
+
+
 class TestOssFaults(FaultConformance):
     @pytest.fixture
     def storage(self, account: oss.OssAccount, proxy: FaultProxy) -> Iterator[ObjectStorage[AliWire]]:
@@ -74,12 +78,15 @@ def test_a_redirect_is_not_followed(storage: ObjectStorage[AliWire], proxy: Faul
     assert len(proxy.requests) == 1
 
 
-def test_a_service_that_is_not_oss_is_found_out_by_its_first_copy(
-    storage: ObjectStorage[AliWire], proxy: FaultProxy
+@pytest.mark.parametrize(
+    ("headers", "code"), [((), "answer-foreign"), (MARK, "answer-unreadable")], ids=["not OSS", "OSS"]
+)
+def test_a_copy_whose_answer_tells_nothing_is_none(
+    storage: ObjectStorage[AliWire], proxy: FaultProxy, headers: tuple[tuple[str, str], ...], code: str
 ) -> None:
     storage.write("a", [b"x"])
-    proxy.faults = [Fault("answer", method="PUT", status=200, body=b"")]
-    with raised(Unsupported, "service-unknown", bucket=BUCKET, element="CopyObjectResult"):
+    proxy.faults = [Fault("answer", method="PUT", status=200, body=b"", headers=headers)]
+    with raised(StorageUnavailable, code, bucket=BUCKET):
         storage.copy(storage, "a", "copy")
 
 
@@ -95,7 +102,7 @@ def test_a_part_whose_answer_has_no_etag_is_not_taken_for_there(
     storage: ObjectStorage[AliWire], proxy: FaultProxy
 ) -> None:
     with storage.multipart("a") as upload:
-        proxy.faults = [Fault("answer", method="PUT", status=200, body=b"")]
+        proxy.faults = [Fault("answer", method="PUT", status=200, body=b"", headers=MARK)]
         with raised(StorageUnavailable, "member-missing", key="a", member="ETag"):
             upload.put_part(1, b"x")
 

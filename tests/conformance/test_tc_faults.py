@@ -44,6 +44,10 @@ def storage(account: cos.CosAccount, proxy: FaultProxy) -> Iterator[ObjectStorag
     storage.close()
 
 
+#: Of every answer of the service.
+MARK = (("x-cos-request-id", "1"),)
+
+
 class TestCosFaults(FaultConformance):
     @pytest.fixture
     def storage(self, account: cos.CosAccount, proxy: FaultProxy) -> Iterator[ObjectStorage[TcWire]]:
@@ -86,7 +90,7 @@ def test_a_part_whose_answer_has_no_etag_is_not_taken_for_there(
     storage: ObjectStorage[TcWire], proxy: FaultProxy
 ) -> None:
     with storage.multipart("a") as upload:
-        proxy.faults = [Fault("answer", method="PUT", status=200, body=b"")]
+        proxy.faults = [Fault("answer", method="PUT", status=200, body=b"", headers=MARK)]
         with raised(StorageUnavailable, "member-missing", key="a", member="ETag"):
             upload.put_part(1, b"x")
 

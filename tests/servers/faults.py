@@ -27,7 +27,7 @@ Action = Literal["answer", "reset", "cut", "lose", "stall", "shorten"]
 class Fault:
     """What happens to requests whose method and target (``/path?query``) match, after ``skip`` of them, ``times`` times.
 
-    ``answer``: ``status`` and ``body`` instead of the server's. ``reset``: the connection breaks, the server never
+    ``answer``: ``status``, ``headers`` and ``body`` instead of the server's. ``reset``: the connection breaks, the server never
     hears of it. ``lose``: the server acts, its answer does not arrive. ``cut``: the answer breaks after ``after``
     bytes of its body. ``stall``: no answer until the proxy is closed, or for ``seconds``. ``shorten``: the body lacks its
     last byte, and its length says so.
@@ -40,6 +40,7 @@ class Fault:
     times: int = 1
     status: int = 503
     body: bytes = SLOW_DOWN
+    headers: tuple[tuple[str, str], ...] = ()
     after: int = 0
     seconds: float | None = None
     seen: int = field(default=0, init=False)
@@ -126,7 +127,7 @@ class Handler(BaseHTTPRequestHandler):
         match fault.action if fault else None:
             case "answer":
                 assert fault
-                self.answer(fault.status, [("Content-Type", "application/xml")], fault.body)
+                self.answer(fault.status, [("Content-Type", "application/xml"), *fault.headers], fault.body)
             case "reset":
                 self._break()
             case "stall":

@@ -107,7 +107,7 @@ def answer_foreign(mark: str) -> WireError:
     """An answer of success without what the service marks all of its answers with."""
     return WireError(
         StorageUnavailable,
-        "somebody else answered: there is no {mark}",
+        "the answer does not come from the service: it has no {mark}",
         code="answer-foreign",
         hint=NOT_THE_SERVICE,
         mark=mark,

@@ -2,95 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
-from typing import Any, Final, TypeVar, cast
+from collections.abc import Callable, Iterator
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
-from mbk.ports.storage import (
-    PLAIN,
-    Capabilities,
-    Level,
-    Location,
-    MultipartUpload,
-    ObjectInfo,
-    Receipt,
-    Storage,
-    WriteOptions,
-    ability,
-)
+from mbk.ports.around import Around
+from mbk.ports.storage import PLAIN, MultipartUpload, ObjectInfo, Receipt, Storage, WriteOptions, ability
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Ability = TypeVar("Ability")
 
 #: Calls of abilities whose answers are listings: it takes requests to iterate over them, none to call.
 _LISTINGS: Final = frozenset({"versions"})
 
 
-class Layer:
-    """See :class:`mbk.ports.storage.Storage`. A storage of the engine around another one, which plugins never see.
+class Layer(Around):
+    """A storage of the engine around another one, which plugins never see.
 
     What it adds to the calls of an ability of what is below, a subclass says in `within` and `listed`.
     """
 
-    def __init__(self, wrapped: Storage) -> None:
-        self.wrapped = wrapped
-
     def __repr__(self) -> str:
         return repr(self.wrapped)
 
-    @property
-    def location(self) -> Location:
-        return self.wrapped.location
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return self.wrapped.capabilities
-
-    def check(self, *, create: bool = False) -> None:
-        self.wrapped.check(create=create)
-
-    def close(self) -> None:
-        self.wrapped.close()
-
-    def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
-        return self.wrapped.list(prefix, start_after=start_after)
-
-    def list_level(self, prefix: str = "") -> Level:
-        return self.wrapped.list_level(prefix)
-
-    def stat(self, key: str) -> ObjectInfo:
-        return self.wrapped.stat(key)
-
-    def read(
-        self, key: str, *, offset: int = 0, length: int | None = None
-    ) -> AbstractContextManager[Iterator[bytes]]:
-        return self.wrapped.read(key, offset=offset, length=length)
-
-    def write(
-        self, key: str, chunks: Iterable[bytes], *, size: int | None = None, options: WriteOptions = PLAIN
-    ) -> ObjectInfo:
-        return self.wrapped.write(key, chunks, size=size, options=options)
-
-    def write_if_absent(
-        self, key: str, chunks: Iterable[bytes], *, size: int | None = None, options: WriteOptions = PLAIN
-    ) -> ObjectInfo:
-        return self.wrapped.write_if_absent(key, chunks, size=size, options=options)
-
-    def multipart(
-        self, key: str, *, options: WriteOptions = PLAIN
-    ) -> AbstractContextManager[MultipartUpload]:
-        return self.wrapped.multipart(key, options=options)
-
-    def delete(self, keys: Iterable[str]) -> None:
-        self.wrapped.delete(keys)
-
-    def clean(self, prefix: str) -> int:
-        return self.wrapped.clean(prefix)
-
     def can_copy_from(self, other: Storage) -> bool:
-        return self.wrapped.can_copy_from(peeled(other))
+        return super().can_copy_from(peeled(other))
 
     def copy(self, source: Storage, source_key: str, key: str, *, options: WriteOptions = PLAIN) -> Receipt:
-        return self.wrapped.copy(peeled(source), source_key, key, options=options)
+        return super().copy(peeled(source), source_key, key, options=options)
 
     def within(self, _name: str, call: Callable[[], Any], /) -> Any:
         """Makes a call of an ability, by its name."""
@@ -99,6 +38,38 @@ class Layer:
     def listed(self, _name: str, entries: Callable[[], Iterator[Any]], /) -> Iterator[Any]:
         """A listing of an ability, by its name."""
         return entries()
+
+
+class UploadLayer:
+    """See :class:`mbk.ports.storage.MultipartUpload`. What a layer puts around one of ``key``; it is left by whoever opened it."""
+
+    def __init__(self, wrapped: MultipartUpload, key: str) -> None:
+        self._wrapped = wrapped
+        self._key = key
+
+    def __enter__(self) -> MultipartUpload:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+    def put_part(self, number: int, data: bytes) -> None:
+        self.within(f"write part {number} of {self._key}", self._wrapped.put_part, number, data)
+
+    def copy_part(self, number: int, source: Storage, key: str, *, offset: int, length: int) -> None:
+        copy: Callable[..., None] = self._wrapped.copy_part
+        source = peeled(source)
+        self.within(f"copy part {number} of {key}", copy, number, source, key, offset=offset, length=length)
+
+    def complete(self) -> ObjectInfo:
+        return self.within(f"complete {self._key}", self._wrapped.complete)
+
+    def abort(self) -> None:
+        self._wrapped.abort()
+
+    def within(self, _what: str, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Makes a request of the upload."""
+        return call(*args, **kwargs)
 
 
 def reach(storage: Storage, kind: type[Ability]) -> Ability | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
-from mbk.engine.runtime.layer import Layer, peeled
+from mbk.engine.runtime.layer import Layer, UploadLayer
 from mbk.engine.runtime.retry import Retrier
 from mbk.engine.runtime.run import Run
 from mbk.engine.runtime.steered import steered
@@ -164,7 +164,7 @@ class RetriedStorage(Layer):
             upload = self._call(
                 f"start {key}", lambda: stack.enter_context(self.wrapped.multipart(key, options=options))
             )
-            yield _RetriedUpload(upload, key, self._call)
+            yield _RetriedUpload(upload, key, self._retry)
 
     def delete(self, keys: Iterable[str]) -> None:
         """Keys that the service refused are tried again: why it did is text, which nobody can tell to be for a moment."""
@@ -188,9 +188,7 @@ class RetriedStorage(Layer):
         return self._call(f"clean {prefix}", self.wrapped.clean, prefix)
 
     def copy(self, source: Storage, source_key: str, key: str, *, options: WriteOptions = PLAIN) -> Receipt:
-        return self._call(
-            f"copy {source_key}", self.wrapped.copy, peeled(source), source_key, key, options=options
-        )
+        return self._call(f"copy {source_key}", super().copy, source, source_key, key, options=options)
 
     def within(self, name: str, call: Callable[[], Any], /) -> Any:
         return self._call(_words(name, self), call)
@@ -209,40 +207,13 @@ def _words(call: str, storage: Storage) -> str:
     return f"{call.replace('_', ' ')} of {storage.location}"
 
 
-class _RetriedUpload:
-    """See :class:`mbk.ports.storage.MultipartUpload`; it is left by whoever opened it."""
+class _RetriedUpload(UploadLayer):
+    def __init__(self, wrapped: MultipartUpload, key: str, retry: Retrier) -> None:
+        super().__init__(wrapped, key)
+        self._retry = retry
 
-    def __init__(self, wrapped: MultipartUpload, key: str, call: Callable[..., Any]) -> None:
-        self._wrapped = wrapped
-        self._key = key
-        self._call = call
-
-    def __enter__(self) -> MultipartUpload:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        pass
-
-    def put_part(self, number: int, data: bytes) -> None:
-        self._call(f"write part {number} of {self._key}", self._wrapped.put_part, number, data)
-
-    def copy_part(self, number: int, source: Storage, key: str, *, offset: int, length: int) -> None:
-        self._call(
-            f"copy part {number} of {key}",
-            self._wrapped.copy_part,
-            number,
-            peeled(source),
-            key,
-            offset=offset,
-            length=length,
-        )
-
-    def complete(self) -> ObjectInfo:
-        info: ObjectInfo = self._call(f"complete {self._key}", self._wrapped.complete)
-        return info
-
-    def abort(self) -> None:
-        self._wrapped.abort()
+    def within(self, what: str, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._retry.or_once(what, call, *args, **kwargs)
 
 
 #: Calls that start something anew each time: after a lost answer their caller looks for what they started.

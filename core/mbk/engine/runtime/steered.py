@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 from mbk.engine.runtime.concurrency import Outcome, Ticket, outcome_of
-from mbk.engine.runtime.layer import Layer
+from mbk.engine.runtime.layer import Layer, UploadLayer
 from mbk.engine.runtime.run import Run
 from mbk.errors import DeleteFailed
 from mbk.ports.storage import (
@@ -147,7 +147,7 @@ class SteeredStorage(Layer):
         with ExitStack() as stack:
             begun = self.request(upload.__enter__)
             stack.push(lambda *raised: self.patiently(upload.__exit__, *raised))
-            yield _SteeredUpload(begun, self)
+            yield _SteeredUpload(begun, key, self)
 
     def delete(self, keys: Iterable[str]) -> None:
         if self._requests is None:
@@ -320,30 +320,18 @@ class _Feed:
             yield chunk
 
 
-class _SteeredUpload:
-    """See :class:`mbk.ports.storage.MultipartUpload`; it is left by whoever opened it."""
-
-    def __init__(self, wrapped: MultipartUpload, storage: SteeredStorage) -> None:
-        self._wrapped = wrapped
+class _SteeredUpload(UploadLayer):
+    def __init__(self, wrapped: MultipartUpload, key: str, storage: SteeredStorage) -> None:
+        super().__init__(wrapped, key)
         self._storage = storage
-
-    def __enter__(self) -> MultipartUpload:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        pass
 
     def put_part(self, number: int, data: bytes) -> None:
         self._storage.write_bytes(len(data))
-        self._storage.request(self._wrapped.put_part, number, data)
-
-    def copy_part(self, number: int, source: Storage, key: str, *, offset: int, length: int) -> None:
-        copy: Callable[..., Any] = self._wrapped.copy_part
-        self._storage.request(copy, number, source, key, offset=offset, length=length)
-
-    def complete(self) -> ObjectInfo:
-        return self._storage.request(self._wrapped.complete)
+        super().put_part(number, data)
 
     def abort(self) -> None:
-        """Waits for nobody: it is never cancelled with the work."""
-        self._storage.patiently(self._wrapped.abort)
+        """Waits for no turn: it is never cancelled with the work."""
+        self._storage.patiently(super().abort)
+
+    def within(self, _what: str, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._storage.request(call, *args, **kwargs)
