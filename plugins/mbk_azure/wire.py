@@ -183,10 +183,7 @@ class AzureWire:
         headers = {"Content-Type": "application/xml", **written_on(upload.terms)}
         body = block_list(encoded_id(upload.id, part.number) for part in parts)
         query = (("comp", "blocklist"),)
-        again = not upload.terms.if_absent
-        answer = self.requests.send(
-            "PUT", upload.key, 201, query=query, headers=headers, body=body, repeatable=again
-        )
+        answer = self.requests.send("PUT", upload.key, 201, query=query, headers=headers, body=body)
         return receipt_of(answer.headers)
 
     def abort(self, upload: Upload) -> bool:

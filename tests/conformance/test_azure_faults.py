@@ -63,6 +63,10 @@ def storage(account: Account, proxy: FaultProxy) -> Iterator[ObjectStorage[Azure
     storage.close()
 
 
+#: Of every answer of the service.
+MARK = (("x-ms-request-id", "1"),)
+
+
 class TestAzureFaults(FaultConformance):
     @pytest.fixture
     def storage(self, account: Account) -> Iterator[ObjectStorage[AzureWire]]:
@@ -147,7 +151,7 @@ def test_a_listing_that_is_not_the_services_is_worth_another_try(
         b"",
         b"<E><Blobs><Blob><Name/></Blob></Blobs></E>",
     ):
-        proxy.faults = [Fault("answer", status=200, body=body)]
+        proxy.faults = [Fault("answer", status=200, body=body, headers=MARK)]
         with raised(StorageUnavailable, "answer-unreadable"):
             list(storage.list())
 
@@ -167,7 +171,10 @@ def test_empty_pages_are_no_end(
         list(next(pages))
         marker = str(pages.continuation_token)
     # The first two requests are answered by empty pages with the marker of the second page.
-    proxy.faults = [Fault("answer", target="comp=list", status=200, body=PAGE % marker.encode(), times=2)]
+    proxy.faults = [
+        Fault("answer", target="comp=list", status=200, body=PAGE % following, headers=MARK)
+        for following in (b"first", marker.encode())
+    ]
     before = len(proxy.requests)
     listed = storage.list_level("dir/").objects if level else storage.list("dir/")
     assert sorted(info.key for info in listed) == keys[2:]
@@ -283,7 +290,13 @@ def test_a_batch_that_the_service_cannot_read_is_deleted_singly(
     for key in ("a", "b"):
         storage.write(key, [b"x"])
     proxy.faults = [
-        Fault("answer", method="POST", status=202, body=b"--batch\r\nHTTP/1.1 400 No\r\n\r\n--batch--")
+        Fault(
+            "answer",
+            method="POST",
+            status=202,
+            body=b"--batch\r\nHTTP/1.1 400 No\r\n\r\n--batch--",
+            headers=MARK,
+        )
     ]
     storage.delete(["a", "b"])
     assert list(storage.list()) == []
