@@ -8,9 +8,11 @@ import time
 from mbk.engine.runtime.failures import cancelled
 from mbk.ports.waiting import Ask
 
-#: Seconds that tidying up may wait for an answer after a run was told to stop: a service that works answers what is asked
-#: of it then within one, and people wait for the end of the run.
-TIDYING = 1.5
+#: Seconds that tidying up may wait for an answer after a run was told to stop: a service that works deletes a thousand
+#: objects within some seconds, and people wait for the end of the run.
+TIDYING = 5.0
+#: As much where a request was under way in vain when the stop came: an abort and a lease's end are answered within one.
+SUSPECTED = 1.5
 
 
 class Patience:
@@ -22,7 +24,7 @@ class Patience:
 
     def __init__(self, stop: threading.Event) -> None:
         self._stop = stop
-        self._in_vain = False
+        self._tidying = TIDYING
 
     def for_call(self) -> Ask:
         """Who is asked in a call that begins now; raises `Interrupted`."""
@@ -30,9 +32,10 @@ class Patience:
 
     def _while_working(self, since: float) -> None:  # noqa: ARG002  one slice without a byte is enough
         if self._stop.is_set():
+            self._tidying = min(self._tidying, SUSPECTED)
             raise cancelled()
 
     def _while_tidying(self, since: float) -> None:
-        if self._in_vain or time.monotonic() - since >= TIDYING:
-            self._in_vain = True
+        if time.monotonic() - since >= self._tidying:
+            self._tidying = 0.0
             raise cancelled()
