@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -25,6 +26,8 @@ _LISTS = {
     "DeleteMarker": "DeleteMarkers",
     "Error": "Errors",
 }
+#: What all answers of S3 are called, and one of rclone's: a page of a proxy may be XML, too.
+_OF_SERVICE = re.compile(r"\w+Result|Error|InitiateMultipartUpload")
 _TRUTHS = frozenset({"IsTruncated", "IsLatest"})
 _NAMES = frozenset({"Key", "Prefix", "KeyMarker", "NextKeyMarker", "Delimiter", "StartAfter"})
 
@@ -37,8 +40,7 @@ def parsed(body: bytes) -> tuple[str, Members]:
     except (ElementTree.ParseError, ValueError):
         raise unreadable() from None
     name, members = _name(root), _members(root)
-    # Of all answers that S3 gives; a page of a proxy may be XML, too.
-    if not name.endswith("Result") and name != "Error":
+    if not _OF_SERVICE.fullmatch(name):
         raise unreadable()
     return name, members if isinstance(members, dict) else {}
 
