@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from mbk.plugin.http import SendingFailed
-from mbk.plugin.roles import Keys, Role, fetched, fetched_document, keys_of_environment, no_keys
+from mbk.plugin.roles import Keys, fetched, fetched_document, source_of
 
 if TYPE_CHECKING:
     from mbk_ali.settings import AliSettings
@@ -32,32 +32,23 @@ TOKEN_FILE = "ALIBABA_CLOUD_OIDC_TOKEN_FILE"
 
 
 def source(settings: AliSettings) -> Callable[[], Keys]:
-    """What gives this storage's keys, each time before they are used. Asks nobody: its first call does."""
-    if settings.static_keys:
-        given: Keys | None = Keys(*settings.static_keys)
-    else:
-        given = None if settings.use_iam else keys_of_environment(VARIABLES)
-    if given:
-        lasting = given
-        return lambda: lasting
+    """See `source_of`."""
     endpoint = settings.iam_endpoint.rstrip("/")
-    if os.environ.get(TOKEN_FILE):
-        return _role(lambda: of_service_account(endpoint or STS))
-    if settings.use_iam:
-        return _role(lambda: of_instance(endpoint or METADATA))
-    raise no_keys(settings.bucket, settings.endpoint, VARIABLES[0])
+    named = bool(os.environ.get(TOKEN_FILE))
+    return source_of(
+        settings,
+        VARIABLES,
+        by_token=(lambda: _told(of_service_account(endpoint or STS))) if named else None,
+        by_machine=lambda: _told(of_instance(endpoint or METADATA)),
+        role="RAM role",
+    )
 
 
-def _role(fetch: Callable[[], Mapping[str, Any]]) -> Callable[[], Keys]:
-    """``fetch`` returns the credentials as the service spells them."""
-
-    def told() -> tuple[Keys, float]:
-        answer = fetch()
-        expires = datetime.strptime(answer["Expiration"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-        keys = Keys(answer["AccessKeyId"], answer["AccessKeySecret"], answer["SecurityToken"])
-        return keys, expires.timestamp()
-
-    return Role(told, name="RAM role").keys
+def _told(answer: Mapping[str, Any]) -> tuple[Keys, float]:
+    """Of credentials as the services spell them."""
+    expires = datetime.strptime(answer["Expiration"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    keys = Keys(answer["AccessKeyId"], answer["AccessKeySecret"], answer["SecurityToken"])
+    return keys, expires.timestamp()
 
 
 def of_instance(metadata: str) -> Mapping[str, Any]:

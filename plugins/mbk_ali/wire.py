@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from urllib.parse import quote, unquote
 
-from mbk.plugin.buckets import BucketRequests, Element, result
+from mbk.plugin.buckets import BucketWire, Element, result
 from mbk.plugin.conditions import answer_unreadable
 from mbk.plugin.external import external_spec, external_uri_by_key
 from mbk.plugin.headers import byte_range, info_of, receipt_of, required
 from mbk.plugin.http import Answer
 from mbk.plugin.keys import fault_of_path
-from mbk.plugin.wire import Body, Data, Marker, Page, Part, Terms, Unfinished, Upload, bare
+from mbk.plugin.wire import Body, Data, Page, Part, Terms, Upload, bare
 from mbk.ports.storage import ObjectInfo, Receipt, Storage, WriteOptions
 from mbk_ali.errors import TRANSLATION
 from mbk_ali.options import conditions, copied_with, written_with
@@ -30,24 +29,14 @@ PREFIX = "x-oss-"
 STANDARD_RANGES = {"x-oss-range-behavior": "standard"}
 
 
-class AliWire:
+class AliWire(BucketWire):
     """See :class:`mbk.plugin.wire.Wire` and `CopiesFrom` there; also :class:`mbk.ports.storage.MilvusReachable`."""
 
     failures = TRANSLATION
 
     def __init__(self, settings: AliSettings) -> None:
+        super().__init__(lambda: requests_of(settings))
         self.settings = settings
-
-    @cached_property
-    def requests(self) -> BucketRequests:
-        return requests_of(self.settings)
-
-    def open(self) -> None:
-        _ = self.requests
-
-    def close(self) -> None:
-        if "requests" in vars(self):
-            self.requests.sender.close()
 
     def fault_of_key(self, key: str) -> str:
         """help.aliyun.com, "Object naming conventions"."""
@@ -108,7 +97,6 @@ class AliWire:
     def put(self, key: str, data: bytes, terms: Terms) -> Receipt:
         headers = {**conditions(terms), **written_with(terms.options)}
         answer = self.requests.put(key, data, headers, repeatable=not terms.if_absent)
-        required(answer.headers, "ETag")
         return receipt_of(answer.headers, PREFIX)
 
     def start(self, key: str, terms: Terms) -> Upload:
@@ -133,16 +121,6 @@ class AliWire:
         answer = self.requests.complete(upload, parts, conditions(upload.terms))
         _require_result(answer, "CompleteMultipartUploadResult")
         return receipt_of(answer.headers, PREFIX)
-
-    def abort(self, upload: Upload) -> bool:
-        self.requests.abort(upload)
-        return True
-
-    def unfinished(self, prefix: str, marker: Marker) -> Unfinished:
-        return self.requests.unfinished(prefix, marker)
-
-    def delete(self, key: str) -> None:
-        self.requests.remove(key)
 
     def delete_batch(self, keys: Sequence[str]) -> Mapping[str, str]:
         """OSS names the keys that it deleted, and gives no reasons for the others."""

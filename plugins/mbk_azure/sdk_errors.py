@@ -19,12 +19,13 @@ from mbk.errors import (
 )
 from mbk.plugin import http
 from mbk.plugin.failures import Translation, WireError, is_lasting, kind_of_class, one_line, words_of_system
-from mbk_azure import errors
 from mbk_azure.codes import HINTS
-from mbk_azure.errors import masked
+from mbk_azure.errors import FOREIGN as FOREIGN_ANYWAY
+from mbk_azure.errors import hint_of, kind_of, masked, refused_of
+from mbk_azure.errors import reason_of as reason_of_answer
 
 #: As `mbk_azure.errors.FOREIGN`, with the SDK's own.
-FOREIGN = (*errors.FOREIGN, sdk.AzureError, requests.RequestException, urllib3.HTTPError)
+FOREIGN = (*FOREIGN_ANYWAY, sdk.AzureError, requests.RequestException, urllib3.HTTPError)
 
 _TOLD: tuple[type[BaseException], ...] = (*FOREIGN, WireError)
 
@@ -62,8 +63,8 @@ def scrub(exc: BaseException) -> None:
 
 
 def _kind(exc: BaseException) -> type[MbkError]:
-    if errors.refused_of(exc) is not None or isinstance(exc, http.SendingFailed | http.Misconfigured):
-        return errors.kind_of(exc)
+    if refused_of(exc) is not None or isinstance(exc, http.SendingFailed | http.Misconfigured):
+        return kind_of(exc)
     if is_lasting(exc):
         return Unreachable
     if type(exc) is sdk.HttpResponseError and isinstance(exc.inner_exception, Exception):
@@ -73,8 +74,8 @@ def _kind(exc: BaseException) -> type[MbkError]:
 
 def reason_of(exc: BaseException) -> str:
     """What went wrong, on one line and short, without request ids and the URL."""
-    if errors.refused_of(exc) is not None or isinstance(exc, http.SendingFailed | http.Misconfigured):
-        return errors.reason_of(exc)
+    if refused_of(exc) is not None or isinstance(exc, http.SendingFailed | http.Misconfigured):
+        return reason_of_answer(exc)
     if isinstance(exc, sdk.ServiceResponseError):
         text = "the connection was closed, or no answer came"
     elif isinstance(exc, sdk.ServiceRequestError):
@@ -87,7 +88,7 @@ def reason_of(exc: BaseException) -> str:
 def _hint(exc: BaseException) -> str | None:
     if isinstance(exc, sdk.ServiceRequestError):
         return "check the account's name, the address and the port"
-    return errors.hint_of(exc) or (HINTS["chain"] if isinstance(exc, sdk.ClientAuthenticationError) else None)
+    return hint_of(exc) or (HINTS["chain"] if isinstance(exc, sdk.ClientAuthenticationError) else None)
 
 
 class _Masking(Translation):

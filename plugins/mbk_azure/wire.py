@@ -17,11 +17,10 @@ from mbk.plugin.keys import fault_of_length
 from mbk.plugin.refusals import Refused
 from mbk.plugin.wire import Body, Data, Marker, Page, Part, Terms, Unfinished, Upload, WireError
 from mbk.ports.storage import ObjectInfo, Receipt, Storage, WriteOptions, ability
-from mbk_azure import errors
 from mbk_azure.answers import info_of, is_hidden, listed_info, md5, receipt_of, require_copied, require_object
 from mbk_azure.blocks import drop, encoded_id, left_at, new_upload
 from mbk_azure.documents import Listed, block_list, listed
-from mbk_azure.errors import code_of
+from mbk_azure.errors import TRANSLATION, code_of
 from mbk_azure.external import spec, uri
 from mbk_azure.options import encrypted_with, require_encrypted, written_on, written_with
 from mbk_azure.service import Service
@@ -53,10 +52,10 @@ class AzureWire:
         """With a key or a signature the SDK is not loaded."""
         connection = self.settings.connection
         if connection.key or connection.sas:
-            return errors.TRANSLATION
-        from mbk_azure import sdk_errors
+            return TRANSLATION
+        from mbk_azure.sdk_errors import TRANSLATION as with_sdk
 
-        return sdk_errors.TRANSLATION
+        return with_sdk
 
     @cached_property
     def requests(self) -> Service:
@@ -242,7 +241,7 @@ class AzureWire:
                 BucketNotFound,
                 "container {bucket!r} does not exist",
                 code="bucket-missing",
-                hint=errors.TRANSLATION.bucket_hint,
+                hint=TRANSLATION.bucket_hint,
                 bucket=self.settings.bucket,
             ) from exc
 

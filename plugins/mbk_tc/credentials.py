@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mbk.plugin.roles import Keys, Role, fetched, fetched_document, keys_of_environment, no_keys
+from mbk.plugin.roles import Keys, fetched, fetched_document, source_of
 
 if TYPE_CHECKING:
     from mbk_tc.settings import TcSettings
@@ -30,31 +30,20 @@ TOKEN_FILE = "TKE_WEB_IDENTITY_TOKEN_FILE"
 
 
 def source(settings: TcSettings) -> Callable[[], Keys]:
-    """What gives this storage's keys, each time before they are used. Asks nobody: its first call does."""
-    if settings.static_keys:
-        given: Keys | None = Keys(*settings.static_keys)
-    else:
-        given = None if settings.use_iam else keys_of_environment(VARIABLES)
-    if given:
-        lasting = given
-        return lambda: lasting
+    """See `source_of`."""
     base = settings.iam_endpoint.rstrip("/")
-    if os.environ.get(TOKEN_FILE):
-        return _role(lambda: of_service_account(base or STS, settings.home_region))
-    if not settings.use_iam:
-        raise no_keys(settings.bucket, settings.endpoint, VARIABLES[0])
-    return _role(lambda: of_instance(base or METADATA))
+    region = settings.home_region
+    by_token = (
+        (lambda: _told(of_service_account(base or STS, region))) if os.environ.get(TOKEN_FILE) else None
+    )
+    by_machine: Callable[[], tuple[Keys, float]] = lambda: _told(of_instance(base or METADATA))  # noqa: E731
+    return source_of(settings, VARIABLES, by_token=by_token, by_machine=by_machine, role="CAM role")
 
 
-def _role(fetch: Callable[[], Mapping[str, Any]]) -> Callable[[], Keys]:
-    """``fetch`` returns the keys as the services spell them."""
-
-    def told() -> tuple[Keys, float]:
-        answer = fetch()
-        names = ("TmpSecretId", "TmpSecretKey", "Token")
-        return Keys(*(answer[name] for name in names)), float(answer["ExpiredTime"])
-
-    return Role(told, name="CAM role").keys
+def _told(answer: Mapping[str, Any]) -> tuple[Keys, float]:
+    """Of credentials as the services spell them."""
+    names = ("TmpSecretId", "TmpSecretKey", "Token")
+    return Keys(*(answer[name] for name in names)), float(answer["ExpiredTime"])
 
 
 def of_instance(metadata: str) -> Mapping[str, Any]:

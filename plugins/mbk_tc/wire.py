@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 
-from mbk.plugin.buckets import BucketRequests, result, texts
+from mbk.plugin.buckets import BucketWire, result, texts
 from mbk.plugin.external import external_spec, external_uri_by_key
 from mbk.plugin.headers import byte_range, info_of, receipt_of, required
 from mbk.plugin.http import Answer
 from mbk.plugin.keys import fault_of_path
 from mbk.plugin.refusals import Refused
-from mbk.plugin.wire import Body, Data, Marker, Page, Part, Terms, Unfinished, Upload
+from mbk.plugin.wire import Body, Data, Page, Part, Terms, Upload
 from mbk.ports.storage import ObjectInfo, Receipt, Storage, WriteOptions
 from mbk_tc.errors import TRANSLATION
 from mbk_tc.options import conditions, copied_with, written_with
@@ -27,24 +26,14 @@ PAGE = 1000
 PREFIX = "x-cos-"
 
 
-class TcWire:
+class TcWire(BucketWire):
     """See :class:`mbk.plugin.wire.Wire` and `CopiesFrom` there; also :class:`mbk.ports.storage.MilvusReachable`."""
 
     failures = TRANSLATION
 
     def __init__(self, settings: TcSettings) -> None:
+        super().__init__(lambda: requests_of(settings))
         self.settings = settings
-
-    @cached_property
-    def requests(self) -> BucketRequests:
-        return requests_of(self.settings)
-
-    def open(self) -> None:
-        _ = self.requests
-
-    def close(self) -> None:
-        if "requests" in vars(self):
-            self.requests.sender.close()
 
     def fault_of_key(self, key: str) -> str:
         """cloud.tencent.com, "Object overview"."""
@@ -105,7 +94,6 @@ class TcWire:
     def put(self, key: str, data: bytes, terms: Terms) -> Receipt:
         headers = {**conditions(terms), **written_with(terms.options)}
         answer = self.requests.put(key, data, headers, repeatable=not terms.if_absent)
-        required(answer.headers, "ETag")
         return receipt_of(answer.headers, PREFIX)
 
     def start(self, key: str, terms: Terms) -> Upload:
@@ -126,16 +114,6 @@ class TcWire:
 
     def complete(self, upload: Upload, parts: Sequence[Part]) -> Receipt:
         return receipt_of(_told(self.requests.complete(upload, parts, conditions(upload.terms))), PREFIX)
-
-    def abort(self, upload: Upload) -> bool:
-        self.requests.abort(upload)
-        return True
-
-    def unfinished(self, prefix: str, marker: Marker) -> Unfinished:
-        return self.requests.unfinished(prefix, marker)
-
-    def delete(self, key: str) -> None:
-        self.requests.remove(key)
 
     def delete_batch(self, keys: Sequence[str]) -> Mapping[str, str]:
         answer = result(self.requests.delete(keys, quiet=True))

@@ -10,6 +10,7 @@ import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from hashlib import md5
 from typing import TypeAlias
 from urllib.parse import quote, unquote, urlencode
@@ -105,7 +106,9 @@ class BucketRequests:
 
     def put(self, key: str, data: bytes, headers: Mapping[str, str], *, repeatable: bool) -> Answer:
         typed = {"Content-Type": CONTENT_TYPE, **headers}
-        return self.send("PUT", key, headers=typed, body=data, repeatable=repeatable)
+        answer = self.send("PUT", key, headers=typed, body=data, repeatable=repeatable)
+        required(answer.headers, "ETag")
+        return answer
 
     def start(self, key: str, headers: Mapping[str, str]) -> str:
         """The id of a new upload. One whose answer is lost is dropped with all that are unfinished."""
@@ -164,6 +167,34 @@ class BucketRequests:
         digest = base64.b64encode(md5(document, usedforsecurity=False).digest()).decode()
         headers = {"Content-Type": "application/xml", "Content-MD5": digest}
         return self.send("POST", "", [("delete", ""), *query], headers, document, repeatable=True)
+
+
+class BucketWire:
+    """The part of an `mbk.plugin.wire.Wire` that needs no words of the vendor's. ``made`` makes its requests, and sends nothing."""
+
+    def __init__(self, made: Callable[[], BucketRequests]) -> None:
+        self._made = made
+
+    @cached_property
+    def requests(self) -> BucketRequests:
+        return self._made()
+
+    def open(self) -> None:
+        _ = self.requests
+
+    def close(self) -> None:
+        if "requests" in vars(self):
+            self.requests.sender.close()
+
+    def abort(self, upload: Upload) -> bool:
+        self.requests.abort(upload)
+        return True
+
+    def unfinished(self, prefix: str, marker: Marker) -> Unfinished:
+        return self.requests.unfinished(prefix, marker)
+
+    def delete(self, key: str) -> None:
+        self.requests.remove(key)
 
 
 def encoded(query: Query) -> str:

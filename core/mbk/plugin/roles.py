@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from mbk.errors import AuthenticationFailed
@@ -99,6 +99,45 @@ def fetched_document(
     """As `fetched`, of JSON."""
     document: Mapping[str, Any] = json.loads(fetched(method, url, headers, body))
     return document
+
+
+class Keyed(Protocol):
+    """Settings that may hold keys: id, secret and token ("" for none), or want those of the machine's role."""
+
+    @property
+    def static_keys(self) -> tuple[str, str, str] | None: ...
+    @property
+    def use_iam(self) -> bool: ...
+    @property
+    def bucket(self) -> str: ...
+    @property
+    def endpoint(self) -> str: ...
+
+
+def source_of(
+    settings: Keyed,
+    variables: Sequence[tuple[str, str, str]],
+    *,
+    by_token: Callable[[], tuple[Keys, float]] | None,
+    by_machine: Callable[[], tuple[Keys, float]],
+    role: str,
+) -> Callable[[], Keys]:
+    """What gives a storage's keys, each time before they are used: those of the settings, else of the environment's
+    ``variables``, else of a role. Asks nobody: its first call does.
+
+    ``by_token`` exchanges the token of a pod, None where the environment names none; ``by_machine`` asks the metadata
+    service. Both as `Role` has them, and ``role`` is its name. `AuthenticationFailed` where there is nothing.
+    """
+    if given := settings.static_keys:
+        lasting: Keys | None = Keys(*given)
+    else:
+        lasting = None if settings.use_iam else keys_of_environment(variables)
+    if lasting is not None:
+        keys = lasting
+        return lambda: keys
+    if by_token is None and not settings.use_iam:
+        raise no_keys(settings.bucket, settings.endpoint, variables[0])
+    return Role(by_token or by_machine, name=role).keys
 
 
 def keys_of_environment(variables: Iterable[tuple[str, str, str]]) -> Keys | None:

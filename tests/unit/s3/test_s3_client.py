@@ -277,7 +277,7 @@ REGION = "<Region>eu-west-9</Region>"
     ids=["307", "301", "400"],
 )
 def test_the_region_that_the_service_tells_is_used_from_then_on(told: bytes) -> None:
-    with scripted([told, answer(b"x")], [answer(b"x"), answer(b"x")]) as server:
+    with scripted([told, answer(b"x", ETAG)], [answer(b"x", ETAG), answer(b"x", ETAG)]) as server:
         storage = opened(server)
         for _ in range(2):
             assert content(storage) == b"x"
@@ -322,7 +322,7 @@ def test_options_of_a_write_are_header_fields_that_are_signed() -> None:
         "x-amz-object-lock-mode": "GOVERNANCE",
         "x-amz-object-lock-retain-until-date": "2030-01-02T03:04:05Z",
     }
-    with scripted([answer(b"", "x-amz-server-side-encryption-aws-kms-key-id: k1")]) as server:
+    with scripted([answer(b"", ETAG, "x-amz-server-side-encryption-aws-kms-key-id: k1")]) as server:
         all_of_them = frozenset({"storage_class", "encryption_key", "tags", "retention"})
         opened(server, write_options=all_of_them).write("k", [b"x"], options=options)
     head = server.requests[0][1]
@@ -345,7 +345,7 @@ class _Credentials:
 
 def test_temporary_keys_are_asked_for_with_each_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(botocore.session.Session, "get_credentials", lambda self: _Credentials())
-    with scripted([answer(b"x")] * 3) as server:
+    with scripted([answer(b"x", ETAG)] * 3) as server:
         storage = opened(server, access_key_id="", secret_access_key="", use_iam=True)
         for _ in range(3):
             storage.write("k", [b"x"])
