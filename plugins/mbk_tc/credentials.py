@@ -32,12 +32,15 @@ TOKEN_FILE = "TKE_WEB_IDENTITY_TOKEN_FILE"
 def source(settings: TcSettings) -> Callable[[], Keys]:
     """See `source_of`."""
     base = settings.iam_endpoint.rstrip("/")
-    region = settings.home_region
-    by_token = (
-        (lambda: _told(of_service_account(base or STS, region))) if os.environ.get(TOKEN_FILE) else None
-    )
-    by_machine: Callable[[], tuple[Keys, float]] = lambda: _told(of_instance(base or METADATA))  # noqa: E731
-    return source_of(settings, VARIABLES, by_token=by_token, by_machine=by_machine, role="CAM role")
+
+    def by_token() -> tuple[Keys, float]:
+        return _told(of_service_account(base or STS, settings.home_region))
+
+    def by_machine() -> tuple[Keys, float]:
+        return _told(of_instance(base or METADATA))
+
+    exchanged = by_token if os.environ.get(TOKEN_FILE) else None
+    return source_of(settings, VARIABLES, by_token=exchanged, by_machine=by_machine, role="CAM role")
 
 
 def _told(answer: Mapping[str, Any]) -> tuple[Keys, float]:

@@ -52,15 +52,17 @@ def test_the_first_error_ends_it_and_nothing_is_sent_afterwards() -> None:
 
 @pytest.mark.parametrize("error", [ZeroDivisionError(), KeyboardInterrupt()])
 def test_what_the_iterable_raises_passes_once_the_parts_under_way_have_ended(error: BaseException) -> None:
-    going = threading.Event()
+    begun, going = threading.Event(), threading.Event()
     ended: list[int] = []
 
     def put_part(number: int, data: bytes) -> None:
+        begun.set()
         going.wait(10)
         ended.append(number)
 
     def pieces() -> Iterator[bytes]:
         yield b"a"
+        assert begun.wait(10)
         threading.Timer(0.05, going.set).start()
         raise error
 
