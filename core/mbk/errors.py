@@ -53,8 +53,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Self, cast
+
+from mbk.frozen import frozen
 
 _PLAIN = (str, int, float, type(None))
 
@@ -139,7 +140,7 @@ class UsageError(MbkError):
     exit_code = 2
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Problem:
     """One thing wrong with the settings: ``key`` as the user wrote it, what is wrong, what to write instead."""
 

@@ -18,10 +18,11 @@ import re
 import secrets
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from mbk.errors import ConfigError, Problem
+from mbk.frozen import frozen
 
 LOG2N, R, P = 14, 8, 1
 _NAME = re.compile(r"[\w.@-]{1,64}")
@@ -30,7 +31,7 @@ _USER = re.compile(r"scrypt:(\d{1,2}):(\d{1,2}):(\d{1,2}):([0-9a-f]{32}):([0-9a-
 _KEY = "server.authFile"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Password:
     log2n: int
     r: int
@@ -46,7 +47,7 @@ class Password:
 _NOBODY = Password(LOG2N, R, P, bytes(16), bytes(32))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Credentials:
     """``tokens``: name to digest. Stretching a password is slow by design, so the digest of one that matched is cached."""
 

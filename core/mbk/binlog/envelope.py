@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from mbk.binlog.blob import Blob, Window
 from mbk.errors import InvalidBackup, UsageError
+from mbk.frozen import frozen
 
 MAGIC = 0xFFFABC
 INSERT, DELETE = 1, 2
@@ -30,7 +31,7 @@ _DESCRIPTOR = 0
 _HEAD = 64 << 10
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Descriptor:
     """The description in a file. ``field_id`` is -1 and ``data_type`` 20 (String) in a delta log."""
 
@@ -44,7 +45,7 @@ class Descriptor:
     extras: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Event:
     """``payload`` is a parquet file."""
 

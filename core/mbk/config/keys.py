@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from mbk.config import parse as p
+from mbk.frozen import frozen
 
 PRIMARY, BACKUP = "storage", "backup_storage"
 #: The section of further storages, each with a name; the values of one have targets such as ``profiles.archive.bucket``.
 PROFILES = "profiles"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Key:
     """``stored`` False: checked, but not a field of `Settings`; the help says what it does instead."""
 
@@ -225,7 +226,7 @@ KEYS: Mapping[str, Key] = _Keys(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Name:
     """A dialect's name of a target: ``key`` in the file, older spellings, the environment variable.
 

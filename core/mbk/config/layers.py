@@ -13,11 +13,12 @@ from mbk.config import parse as p
 from mbk.config.keys import KEYS, Dialect, Name
 from mbk.config.source import Flat
 from mbk.errors import Problem
+from mbk.frozen import frozen
 
 Source = Literal["default", "inherited", "file", "environment", "set", "flag"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Origin:
     """Where a setting comes from: the layer, and the key as the user wrote it (``""`` for a default)."""
 
@@ -25,7 +26,7 @@ class Origin:
     key: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Given:
     """One setting of a layer, before parsing."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -20,9 +19,10 @@ from mbk.config.sides import choose
 from mbk.config.v1 import V1
 from mbk.config.v2 import V2
 from mbk.errors import ConfigError, Problem
+from mbk.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LoadedConfig:
     """``path`` None: no file. ``origins``: target (``milvus.port``) to the origin of its value, without defaults."""
 

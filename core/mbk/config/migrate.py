@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ from mbk.config.show import value_of
 from mbk.config.source import DEFAULT_NAME, VERSION_KEY
 from mbk.config.v2 import V2
 from mbk.errors import ConfigError, Problem
+from mbk.frozen import frozen
 from mbk.model.rates import Bandwidth, RequestRate
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Migration:
     """``text`` of the v2 file, which may contain secrets. ``dropped``: keys without a counterpart, each with the reason.
 

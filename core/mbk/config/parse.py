@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from mbk.frozen import frozen
 from mbk.model.rates import Bandwidth, RequestRate
 from mbk.model.rates import time_zone as known_zone
 
@@ -103,7 +103,7 @@ def time_zone(raw: str) -> str | None:
     return known_zone(raw.strip()).key if raw.strip() else None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Bandwidths:
     """Bytes a second: one rate, several with their hours separated by ``;``, or a list of either or of sections."""
 
@@ -114,7 +114,7 @@ class Bandwidths:
         return Bandwidth.of(items) if items else None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Listing:
     """A YAML list or a comma-separated text."""
 
@@ -127,7 +127,7 @@ class Listing:
         return tuple(text for item in items if (text := str(item).strip())) or None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Choice:
     """One of a dialect's own words, each for a value. The first word of a value is the one to write."""
 

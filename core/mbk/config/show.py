@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import SecretStr
@@ -12,11 +11,12 @@ from mbk.config.keys import KEYS, Name
 from mbk.config.layers import Origin, Source
 from mbk.config.load import LoadedConfig, dialect_of
 from mbk.config.schema import Settings, StorageChoice
+from mbk.frozen import frozen
 
 MASK = "******"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Row:
     """``parameter`` is the dialect's key, ``source_key`` the key, variable or flag that set the value.
 

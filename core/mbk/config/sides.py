@@ -10,7 +10,6 @@ storage at the same address.
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import SecretStr
@@ -18,6 +17,7 @@ from pydantic import SecretStr
 from mbk.config.keys import BACKUP, PRIMARY, PROFILES, Dialect
 from mbk.config.layers import Origin
 from mbk.config.schema import StorageChoice
+from mbk.frozen import frozen
 
 _ENDPOINT = ("address", "port", "region")
 #: Each credential, and the kind that it is part of.
@@ -36,7 +36,7 @@ _KINDS = {
 _OF_ANY_TYPE = frozenset({"bucket", "root_path"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Value:
     value: Any
     origin: Origin
@@ -45,7 +45,7 @@ class _Value:
 _Side = dict[str, _Value]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sides:
     """``origins``: target to origin, for every value of all choices. ``untyped``: profiles without a storage type."""
 

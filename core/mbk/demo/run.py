@@ -7,7 +7,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from mbk.config.load import load
 from mbk.config.schema import MilvusSettings, Settings
 from mbk.demo.embedded import EmbeddedMilvus
 from mbk.errors import CollectionExists, MilvusError, UsageError, VerificationFailed
+from mbk.frozen import frozen
 from mbk.model.reports import RunReport
 from mbk.session import OnEvent, Session, connect
 
@@ -31,7 +31,7 @@ _FIELDS = ["pk", "random", "var", "embeddings"]
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DemoResult:
     """``rows`` were compared and are identical. ``directory`` contains the files; None on the user's own server."""
 
@@ -47,7 +47,7 @@ class DemoResult:
     restore_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Stage:
     settings: Settings
     backup: str

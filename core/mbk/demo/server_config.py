@@ -7,9 +7,11 @@ import re
 import socket
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
+
+from mbk.frozen import frozen
 
 LOOPBACK = "127.0.0.1"
 ROLES = ("rootCoord", "queryCoord", "queryNode", "indexCoord", "indexNode", "dataCoord", "dataNode")
@@ -23,7 +25,7 @@ _FIRST_PORT = 15000
 _RANGE_FILE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class S3Target:
     """The S3 endpoint and bucket that a Milvus keeps its data in. Milvus creates the bucket itself.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from mbk.frozen import frozen
 
 EXCERPT_LINES = 20
 REASON_LENGTH = 200
@@ -16,7 +17,7 @@ _ERROR = re.compile(r"\[error=(?:\"((?:[^\"\\]|\\.)*)\"|([^\]]*))\]")
 _FOLLOWERS = ("find no available", "empty grpc client", "leader changed")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ServerReport:
     """``reason`` is one line; ``excerpt`` the lines around it. Both are empty if there is no output."""
 

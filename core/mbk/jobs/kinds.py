@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from mbk.errors import BackupExists, BackupNotFound
+from mbk.frozen import frozen
 from mbk.jobs.params import PARAMS, Params
 from mbk.model.declared import Options
 from mbk.model.events import Event
@@ -26,7 +27,7 @@ from mbk.session import Session
 FINDINGS = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Work:
     """One attempt of a job. ``job`` is as the previous attempt left it; ``resume``: there was one."""
 
@@ -49,7 +50,7 @@ class Work:
         return _done(report)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Done:
     """``report`` if the collections have outcomes; ``result`` is passed on as it is."""
 
@@ -57,7 +58,7 @@ class Done:
     result: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Kind:
     """``run`` makes one attempt, the first or a later one."""
 

@@ -8,8 +8,7 @@ ddl_callbacks_alter_collection_add_field.go.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from mbk.frozen import frozen
 from mbk.milvus.schema import MAX_FIELD_ID, NAMESPACE, is_server_made, sent_fields
 from mbk.model.records import CollectionSchema, FieldSchema, StructArrayFieldSchema, as_dict
 
@@ -19,14 +18,14 @@ META = "$meta"
 Item = FieldSchema | StructArrayFieldSchema
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Later:
     """One change after creation: a field or an array of structs to add; None: enable dynamic fields."""
 
     item: Item | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Plan:
     """``fields`` and ``structs`` are created with the collection, ``later`` is added in that order.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -19,6 +18,7 @@ from google.protobuf import (  # noqa: TID253  only a replication loads this
     message_factory,
 )
 
+from mbk.frozen import frozen
 from mbk.milvus.proto import common
 from mbk.model.layout import physical_channel
 
@@ -73,7 +73,7 @@ _MESSAGES: Mapping[str, tuple[tuple[str, int, str], ...]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Kind:
     """The number and the version of a message type."""
 

@@ -7,17 +7,18 @@ import json
 import socket
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from mbk.errors import ConfigError, MilvusError, MilvusUnavailable, Problem
+from mbk.frozen import frozen
 
 SECONDS = 10.0
 _MAX_ANSWER = 64 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """``place`` is the URL, for errors; ``body`` the text of the answer."""
 
@@ -46,7 +47,7 @@ class Answer:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Port:
     """``endpoint``: a URL or ``host:port``; ``setting`` and ``name`` describe it in errors.
 

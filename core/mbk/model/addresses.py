@@ -8,9 +8,9 @@ Pure text: which storage answers to a scheme is the registry's to say.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from mbk.errors import UsageError
+from mbk.frozen import frozen
 
 #: The scheme of what is written as a path.
 FILE = "file"
@@ -19,7 +19,7 @@ _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _HOST_AND_PORT = re.compile(r"[\w.-]+:\d+|\[[0-9a-fA-F:]+\](?::\d+)?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Address:
     """``scheme`` in lower case; empty: ``path`` is a name, or a name and a path below it, or empty.
 

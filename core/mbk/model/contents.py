@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any, Self
 
+from mbk.frozen import frozen
 from mbk.model.records import DEFAULT_DATABASE
 from mbk.model.reports import Verification
 from mbk.model.states import BackupState, Depth
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class BackupPartition:
     """``size`` in bytes; ``rows`` are those of its data segments, before deletes."""
 
@@ -23,7 +24,7 @@ class BackupPartition:
     rows: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class BackupIndex:
     field: str
     name: str
@@ -31,7 +32,7 @@ class BackupIndex:
     params: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Protection:
     """How a collection was protected: the scope of its consistency point (``all``, ``own`` or ``none``), its time as text,
     and whether Milvus' garbage collection was paused. ``point``: the hybrid timestamp up to which the backup is known to
@@ -43,7 +44,7 @@ class Protection:
     point: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class BackupCollection:
     """``size`` in bytes. ``partitions`` are set with ``detail`` only; ``protection`` if mbk made the backup."""
 
@@ -60,7 +61,7 @@ class BackupCollection:
     protection: Protection | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class BackupInfo:
     """One backup. Without a commit only name, id, state, times and reason are known.
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar
 from enum import StrEnum
 from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
 from mbk.errors import UsageError
+from mbk.frozen import frozen
 
 #: How the text after a flag is read: as it is, as JSON, as JSON in a file, or as one of the classic tool's filters.
 Form = Literal["text", "json", "file", "collections", "databases", "by_database"]
@@ -18,7 +19,7 @@ Form = Literal["text", "json", "file", "collections", "databases", "by_database"
 LONGEST_TEXT = 65_536
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Also:
     """Another spelling on the command line, hidden in its help.
 
@@ -36,7 +37,7 @@ class Also:
     excludes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Option:
     """``help`` is one line for all interfaces; ``more`` follows it in the reference (Markdown).
 
@@ -75,7 +76,7 @@ class Option:
         return self.help.rstrip(".") + "." + (f" Default: {self.default}." if self.default else "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Declared:
     """A field with its declaration. ``is_stored`` False: it sets other fields (`InitVar`)."""
 
@@ -171,7 +172,7 @@ class Declared:
         return "a number" if self.is_number else "a string"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Options:
     """The options of one operation: the annotated fields of a subclass."""
 

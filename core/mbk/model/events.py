@@ -7,18 +7,19 @@ Events are delivered one at a time, in an order that makes sense for each collec
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar
 
+from mbk.frozen import frozen
 from mbk.model.states import CollectionState
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Event:
     kind: ClassVar[str] = "event"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class RunStarted(Event):
     """``command`` is ``create``, ``restore``, ``delete`` …; ``name`` the backup."""
 
@@ -27,7 +28,7 @@ class RunStarted(Event):
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class RunFinished(Event):
     """``error`` is None, or one line that says why the run failed."""
 
@@ -38,7 +39,7 @@ class RunFinished(Event):
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class PhaseStarted(Event):
     """A named phase of the work on one collection (or on everything, ``collection`` empty): flush, copy, import …"""
 
@@ -47,7 +48,7 @@ class PhaseStarted(Event):
     collection: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class WorkPlanned(Event):
     """More work was planned: ``objects`` and ``size`` add to the totals of the progress."""
 
@@ -57,7 +58,7 @@ class WorkPlanned(Event):
     size: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ObjectCopied(Event):
     """``how`` is ``server`` (server-side copy), ``stream`` (through this process) ``convert`` (written in another form)
     or ``kept`` (copied by an earlier run)."""
@@ -69,7 +70,7 @@ class ObjectCopied(Event):
     how: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ObjectVerified(Event):
     """An object of a backup was read and checked; ``key`` is relative to the backup's prefix."""
 
@@ -79,7 +80,7 @@ class ObjectVerified(Event):
     size: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ImportProgressed(Event):
     """An import job made progress; ``percent`` only grows, 100 when it is done. ``rows`` as reported by the server."""
 
@@ -90,7 +91,7 @@ class ImportProgressed(Event):
     rows: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CollectionFinished(Event):
     """``outcome`` as in the report."""
 
@@ -100,7 +101,7 @@ class CollectionFinished(Event):
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class RetryScheduled(Event):
     """Attempt ``attempt`` (from 1) failed with a retryable error; the next one follows after ``delay`` seconds."""
 
@@ -111,7 +112,7 @@ class RetryScheduled(Event):
     error: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Notice(Event):
     """Something the user should know that does not stop the run. ``code`` and the names of ``facts`` are stable, for
     programs and tests."""

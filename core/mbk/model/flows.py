@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
+
+from mbk.frozen import frozen
 
 #: The storages of a plan, by their part in it: Milvus' own, the backups', and where a backup is copied to.
 Side = Literal["storage", "backups", "target"]
@@ -27,7 +29,7 @@ METADATA = 10
 AROUND_PARTS = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Flow:
     """Objects that go from one side to another; with the way ``read`` they go to this process only.
 
@@ -50,7 +52,7 @@ class Flow:
         return 0 if self.way == "server" else self.size
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Requests:
     """How many requests of each kind one side gets."""
 

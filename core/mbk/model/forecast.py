@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from mbk.frozen import frozen
 from mbk.model.flows import Flow, RequestKind, Requests, Side, Way
 from mbk.model.plans import Plan
 
@@ -13,7 +14,7 @@ GIB = 1024**3
 KEPT: Mapping[str, Side] = {"create": "backups", "copy": "target"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Speed:
     """What was measured with some objects of a flow: ``objects`` and ``size`` (bytes) in ``seconds``, the ``way`` they went."""
 
@@ -31,7 +32,7 @@ class Speed:
         return self.seconds * max(by_objects, by_size)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Prices:
     """List prices of one service, in ``currency``, as they were ``as_of`` (year and month).
 
@@ -53,7 +54,7 @@ class Prices:
         return sum(number * self.per_thousand.get(kind, 0.0) / 1000 for kind, number in side.counts.items())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Cost:
     """What one side charges: ``run`` for its requests, ``month`` for keeping what the run leaves, and ``outside`` for what
     is read from it, if this process runs outside of the service's region."""
@@ -67,7 +68,7 @@ class Cost:
     outside: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Forecast:
     """``seconds`` for moving objects, None if that was not measured; not what Milvus takes to flush, import and index.
 

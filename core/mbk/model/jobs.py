@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from mbk.frozen import frozen
 from mbk.model.states import CollectionState, JobState
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Progress:
     """``percent`` only grows. Totals cover the work planned so far; sizes are bytes."""
 
@@ -22,7 +23,7 @@ class Progress:
     retries: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CollectionProgress:
     """One collection of a job. Times are unix seconds, 0 if unknown."""
 
@@ -40,7 +41,7 @@ class CollectionProgress:
     finished: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Failure:
     """An error as it is reported: ``kind`` is the name of its class in :mod:`mbk.errors`."""
 
@@ -51,7 +52,7 @@ class Failure:
     exit_code: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Job:
     """``name`` is the backup, ``params`` the parameters of the job's kind. Times are unix seconds.
 

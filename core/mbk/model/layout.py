@@ -6,8 +6,8 @@ See docs/reference/backup-format.md#keys-and-ids.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from mbk.frozen import frozen
 from mbk.model.records import ALL_PARTITIONS
 
 INSERT_LOG = "insert_log"
@@ -29,7 +29,7 @@ VERIFYING = "verifying.json"
 RESTORE_TEMP = "restore-temp-"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BackupLayout:
     """The keys of one backup. ``root`` is the backup side's prefix (empty or ending with ``/``)."""
 
@@ -115,7 +115,7 @@ def is_record(file: str) -> bool:
     return _RECORD.fullmatch(file) is not None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InsertKey:
     collection: int
     partition: int
@@ -124,7 +124,7 @@ class InsertKey:
     log: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeltaKey:
     collection: int
     partition: int

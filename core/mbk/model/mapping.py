@@ -8,15 +8,15 @@ restores those collections, one without restores all. Anything else is not resto
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from mbk.errors import UsageError
+from mbk.frozen import frozen
 from mbk.model.declared import unknown_key, wrong_type
 from mbk.model.records import DEFAULT_DATABASE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CollectionMapping:
     """``shards`` 0 and ``description`` None: as in the backup."""
 
@@ -26,7 +26,7 @@ class CollectionMapping:
     description: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class DatabaseMapping:
     """``collections`` empty: all of the database, under their own names. ``properties``: also those of the database."""
 

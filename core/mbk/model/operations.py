@@ -7,9 +7,10 @@ included: options classes and the modules that plan and run are only named here,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
+
+from mbk.frozen import frozen
 
 if TYPE_CHECKING:
     from mbk.model.declared import Options
@@ -21,7 +22,7 @@ Side = Literal["milvus", "storage", "backups", "cloud"]
 Written = Literal["milvus", "storage", "backup", "other backup", "cloud", "result"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Question:
     """The confirmation before something is destroyed, and why ``--yes`` is required without a terminal.
 
@@ -32,7 +33,7 @@ class Question:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Operation:
     """``summary`` is its line in ``mbk --help``, ``more`` follows it in its own help.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import InitVar, dataclass, field
+from dataclasses import InitVar, field
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from mbk.errors import UsageError
+from mbk.frozen import frozen
 from mbk.model.addresses import Address
 from mbk.model.declared import Also, Option, Options, conflict, empty_list, unknown_key, wrong_type
 from mbk.model.mapping import DatabaseMapping, parse_mapping
@@ -247,7 +248,7 @@ def _old_filters(collections: str, names: str, instead: str, *excludes: str) -> 
     )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CreateOptions(Options):
     """``selection`` is the result of ``filter`` and ``exclude``; the engine reads nothing else.
 
@@ -371,7 +372,7 @@ class CreateOptions(Options):
         _choose(self, "selection", filter=filter, exclude=exclude)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class RestoreOptions(Options):
     """``selection`` is matched against the names after renaming, ``source_selection`` against those in the backup.
 
@@ -651,7 +652,7 @@ def _choose(options: CreateOptions | RestoreOptions, target: str, **given: Chose
     object.__setattr__(options, target, selection_of(selection, target))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class DeleteOptions(Options):
     versions: Annotated[
         bool,
@@ -674,7 +675,7 @@ class DeleteOptions(Options):
     max_bandwidth: MaxBandwidth = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CopyOptions(Options):
     """The destination; at least one must be given. ``path`` and ``bucket`` are for one that is no URL."""
 
@@ -749,7 +750,7 @@ class CopyOptions(Options):
         return source, self.destination.name or source
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class LsOptions(Options):
     where: Annotated[
         str,
@@ -775,7 +776,7 @@ class LsOptions(Options):
     ] = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class MigrateOptions(Options):
     cluster: Annotated[
         str,
@@ -783,7 +784,7 @@ class MigrateOptions(Options):
     ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class L0CompactOptions(Options):
     """``output`` empty: ``{name}_l0compacted``."""
 
@@ -809,7 +810,7 @@ class L0CompactOptions(Options):
     checksum: Comparing = "auto"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class StandbyOptions(Options):
     """The ids of the two clusters in the replication."""
 
@@ -835,7 +836,7 @@ class StandbyOptions(Options):
     ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class VerifyOptions(Options):
     """``sample``: percent of the objects to read; another part every day. ``record``: make the record of objects."""
 
@@ -891,14 +892,14 @@ class VerifyOptions(Options):
             )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class GetOptions(Options):
     detail: Annotated[
         bool, Option(flags=("--detail", "-d"), help="Also partitions, segments and their files.")
     ] = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ListOptions(Options):
     collection: Annotated[
         str,
@@ -910,6 +911,6 @@ class ListOptions(Options):
     ] = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CheckOptions(Options):
     """No options."""

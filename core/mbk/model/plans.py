@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from mbk.frozen import frozen
 from mbk.model.flows import Flow, Requests
 from mbk.model.reports import CollectionOutcome, RunReport
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Plan:
     """``location``: the backup that is made, read or deleted, without credentials. ``target``: where its rows or objects
     go, if elsewhere.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING
+
+from mbk.frozen import frozen
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -29,7 +31,7 @@ _SPAN = re.compile(r"(\S+?)\s*-\s*(\S+)\s+(.+)")
 _EXPECTED = "a rate such as 50MiB/s, 400Mbit/s or unlimited"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RequestRate:
     """At most so many requests a second to each storage; None: as many as it likes."""
 
@@ -49,7 +51,7 @@ class RequestRate:
         return UNLIMITED if self.limit is None else f"{self.limit:g}/s"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Window:
     """From ``start`` to before ``end``, in minutes after midnight, over midnight where the end is not later.
 
@@ -69,7 +71,7 @@ class Window:
         return f"{_clock(self.start)}-{_clock(self.end)} {_written(self.limit)}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Bandwidth:
     """The bytes a second that may be read, and that may be written: ``otherwise``, but in a window what that one says.
 

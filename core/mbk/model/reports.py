@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 
 from mbk.errors import InvalidName
+from mbk.frozen import frozen
 from mbk.model.states import BackupState, CollectionState, Depth, FindingKind
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
@@ -41,7 +42,7 @@ def compacted_name(name: str) -> str:
     return f"{name}_l0compacted"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Verification:
     """When and how deep a backup was verified, and how many findings there were. ``sample``: percent of the objects read."""
 
@@ -51,7 +52,7 @@ class Verification:
     sample: int = 100
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BackupSummary:
     """One line of a listing. ``reason`` says why a backup is not complete.
 
@@ -69,7 +70,7 @@ class BackupSummary:
     verified: Verification | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CollectionOutcome:
     """The result of one collection. ``source`` and ``target`` are ``db.coll`` (equal in a backup).
 
@@ -88,7 +89,7 @@ class CollectionOutcome:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TransferStats:
     """Objects and bytes by the way they were copied, and why any were streamed.
 
@@ -105,7 +106,7 @@ class TransferStats:
     concurrency: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunReport:
     """The result of a command that works on collections. ``location`` is the location of the backup, without credentials."""
 
@@ -135,7 +136,7 @@ class RunReport:
         return sum(item.size for item in self.collections)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CheckResult:
     """One line of ``mbk check``: what was checked, whether it is ``ok``, the details. ``hint`` says how to fix it.
 
@@ -150,7 +151,7 @@ class CheckResult:
     exit_code: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MigrationReport:
     """The result of ``migrate``: ``job`` is the service's, ``size`` in bytes. The service continues on its own."""
 
@@ -163,7 +164,7 @@ class MigrationReport:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeletionReport:
     """The result of ``delete``: the numbers of deleted objects, of deleted old versions of objects, and of objects below the
     prefix that do not belong to the backup and stay."""
@@ -174,7 +175,7 @@ class DeletionReport:
     others: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finding:
     """Something wrong with a backup. ``key`` is relative to the backup's prefix, empty where it concerns no single object.
 
@@ -189,7 +190,7 @@ class Finding:
     rows: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class VerifiedCollection:
     """One collection of a verified backup. Sizes in bytes.
 
@@ -211,7 +212,7 @@ class VerifiedCollection:
     findings: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class VerifyReport:
     """The result of `verify`. ``location`` is that of the backup, without credentials.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from mbk.errors import InvalidName, UsageError
+from mbk.frozen import frozen
 from mbk.model.declared import conflict
 from mbk.model.records import DEFAULT_DATABASE
 
@@ -96,7 +97,7 @@ class Item:
         return cls(database, collection, partition or "*")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Selection:
     """The selected databases, collections and partitions. Without anything to include it selects all.
 
@@ -303,7 +304,7 @@ def _is_single(item: Item) -> bool:
     return _is_name(item.database) and _is_name(item.collection)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Renaming:
     """How source names become target names. Rules for collections win over rules for databases; a suffix excludes rules."""
 

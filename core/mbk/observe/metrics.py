@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -14,6 +13,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from mbk.errors import MbkError
+from mbk.frozen import frozen
 from mbk.model.contents import BackupInfo
 from mbk.model.events import Event
 from mbk.model.jobs import Job
@@ -66,7 +66,7 @@ class ServerMetrics:
         self._newest.renew()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Jobs(Collector):
     counts: Callable[[], Mapping[tuple[str, str], int]]
 

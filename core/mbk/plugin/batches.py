@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
+from mbk.frozen import frozen
 from mbk.plugin.http import Answer
 
 #: Status and body of one answer.
@@ -16,7 +17,7 @@ _STATUS = re.compile(rb"^HTTP/1\.[01] ([0-9]{3})", re.MULTILINE)
 _BOUNDARY = re.compile(r'boundary="?([^";]+)')
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Call:
     """One request without a body; ``target`` is encoded."""
 

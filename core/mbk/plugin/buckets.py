@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from hashlib import md5
@@ -18,6 +17,7 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 from mbk.errors import TransferInterrupted
+from mbk.frozen import frozen
 from mbk.plugin.conditions import answer_foreign, answer_unreadable, require_empty
 from mbk.plugin.headers import class_of, required
 from mbk.plugin.http import Answer, Sender, body_of
@@ -35,7 +35,7 @@ CONTENT_TYPE = "application/octet-stream"
 _NONE: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class BucketRequests:
     """``path`` comes before the keys, ``/`` or ``/bucket/``; ``encode`` makes a path of a key. Thread-safe.
 

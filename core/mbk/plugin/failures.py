@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any
 
 from mbk.errors import (
@@ -18,6 +17,7 @@ from mbk.errors import (
     Unreachable,
     filled,
 )
+from mbk.frozen import frozen
 from mbk.ports.storage import Location
 
 _LASTING = ("CERTIFICATE_VERIFY_FAILED", "WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "doesn't match")
@@ -29,7 +29,7 @@ OBJECT_EXISTS = "object {key!r} already exists in {place}"
 _CANNOT = "cannot {doing} {where}: {reason}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """Where a call goes, for messages. With ``account`` the bucket is a container of it."""
 
@@ -71,7 +71,7 @@ class WireError(Exception):
         self.facts = facts
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Translation:
     """What a vendor's exceptions mean. ``foreign`` are translated, all others pass: they are not the SDK's.
 

@@ -7,12 +7,13 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import field
 from threading import Lock
 from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from mbk.errors import AuthenticationFailed
+from mbk.frozen import frozen
 from mbk.plugin.http import Origin, SendingFailed, Timeouts, sender_to
 
 Held = TypeVar("Held")
@@ -26,7 +27,7 @@ MARGIN = 300
 PAUSE = 30
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Keys:
     """What requests are signed with; ``token`` is empty but for temporary keys."""
 

@@ -14,10 +14,11 @@ A plugin that offers no storage but observes or wraps (throttling, tracing, faul
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pluggy
+
+from mbk.frozen import frozen
 
 if TYPE_CHECKING:
     from mbk.model.events import Event
@@ -32,7 +33,7 @@ hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StorageBackend:
     """One kind of storage, as its plugin declares it. Making the record must import no SDK and do no I/O.
 

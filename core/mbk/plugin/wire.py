@@ -7,10 +7,10 @@ batches of deletes, guards of copies, conditional writes, rules of keys, and the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeAlias, runtime_checkable
 
+from mbk.frozen import frozen
 from mbk.plugin.failures import Translation
 from mbk.plugin.failures import WireError as WireError
 from mbk.ports.storage import PLAIN, ObjectInfo, ObjectVersion, Receipt, Storage, WriteOptions
@@ -22,7 +22,7 @@ Marker = tuple[str, str]
 BEGINNING: Marker = ("", "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Page:
     """One answer to a listing. ``next`` is the token of the next page, empty after the last one.
 
@@ -34,7 +34,7 @@ class Page:
     next: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Body:
     """The body of an answer. ``read`` gives at most so many bytes, and none at its end; ``length`` in bytes as announced."""
 
@@ -43,7 +43,7 @@ class Body:
     close: Callable[[], object]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Terms:
     """What a new object is written under. ``if_absent``: only where the key has none (`ObjectExists`)."""
 
@@ -51,7 +51,7 @@ class Terms:
     options: WriteOptions = PLAIN
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Upload:
     """One multipart upload. ``started`` by the service's clock, where its finished object cannot be told by its etag."""
 
@@ -61,7 +61,7 @@ class Upload:
     started: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Part:
     """A part that the service took; ``size`` in bytes."""
 
@@ -70,7 +70,7 @@ class Part:
     size: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Unfinished:
     """One page of the uploads that were neither completed nor aborted: keys and ids. ``next`` is None after the last."""
 
@@ -78,7 +78,7 @@ class Unfinished:
     next: Marker | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class VersionPage:
     """One page of versions. ``next`` is None after the last."""
 

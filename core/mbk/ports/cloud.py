@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any, Protocol
 
+from mbk.frozen import frozen
 
-@dataclass(frozen=True, slots=True)
+
+@frozen
 class Volume:
     """A place for uploads with temporary credentials.
 

@@ -14,9 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Literal, Protocol, TypeVar, runtime_checkable
+
+from mbk.frozen import frozen
 
 #: A plugin that implements an older version is refused when its storage is opened, with what to change.
 PORT_VERSION = 2
@@ -26,7 +28,7 @@ GIB = 1024 * MIB
 TIB = 1024 * GIB
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Location:
     """Where a storage is, without credentials: two locations can be compared and printed.
 
@@ -78,7 +80,7 @@ def _nothing() -> Mapping[str, str]:
     return _NOTHING
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ObjectInfo:
     """One object of a listing, a stat or a write; ``size`` in bytes. What the service did not tell is None or empty.
 
@@ -94,7 +96,7 @@ class ObjectInfo:
     storage_class: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Receipt:
     """What the service told of an object that it made or copied: None or empty where it told nothing.
 
@@ -107,7 +109,7 @@ class Receipt:
     checksums: Mapping[str, str] = field(default_factory=_nothing, hash=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Level:
     """What lies directly below a prefix: the objects, and the common prefixes (each ends with ``/``) of all others."""
 
@@ -118,7 +120,7 @@ class Level:
         return bool(self.objects or self.prefixes)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Retention:
     """Until ``until`` (with a zone) nobody may delete or replace the object; ``governance`` can be lifted by those allowed to."""
 
@@ -126,7 +128,7 @@ class Retention:
     until: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class WriteOptions:
     """How an object is to be kept. Each option that is set must be named by ``Capabilities.write_options``.
 
@@ -151,7 +153,7 @@ WRITE_OPTIONS = frozenset({"retention", "storage_class", "encryption_key", "tags
 PLAIN = WriteOptions()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Capabilities:
     """What a storage can do and its limits, as data. Sizes in bytes; None means no limit worth knowing.
 
@@ -335,7 +337,7 @@ def ability(storage: object, kind: type[Ability]) -> Ability | None:
     return layer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ObjectVersion:
     """One version of an object, or a mark that it was deleted. ``is_current``: what reading the key returns now."""
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Literal
+
+from mbk.frozen import frozen
 
 if TYPE_CHECKING:
     from mbk.config.schema import StorageChoice
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     from mbk.ports.storage import Storage, StorageRef
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reference:
     """A :class:`mbk.ports.storage.StorageRef`: what a user chose, which another process opens with its own plugins.
 
@@ -32,7 +34,7 @@ class Reference:
         return Registry().open(self.choice)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OwnReference:
     """A :class:`mbk.ports.storage.StorageRef` without a secret: a side of the configuration that the other process has."""
 
@@ -47,7 +49,7 @@ class OwnReference:
         return Registry().open(choice)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OwnPlace:
     """As `OwnReference`, of the place of an address (`mbk.registry.places.choice_for`)."""
 

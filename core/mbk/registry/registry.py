@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 from mbk.errors import BrokenPlugin, MbkError, UnknownStorage
+from mbk.frozen import frozen
 from mbk.plugin.spec import PLUGIN_GROUP, STORAGE_GROUP, StorageBackend, hookimpl
 from mbk.registry import discovery
 from mbk.registry.discovery import Entry
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PluginInfo:
     """One line of ``mbk plugins``. ``kind`` is ``storage``, or ``plugin`` for one that observes or wraps.
 
@@ -49,7 +49,7 @@ class PluginInfo:
     kind: str = "storage"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Offer:
     """A storage, with the name of its plugin for messages."""
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import pytest
 
 from mbk.errors import AuthenticationFailed, PermissionDenied, StorageUnavailable, Unreachable, Unsupported
+from mbk.frozen import frozen
 from mbk.ports.storage import Storage
 from mbk.testing.kit import Kit, content, keys_of, put
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Sharing:
     """Two accounts: ``destination`` may read nothing of ``source``'s bucket until ``allow`` is called."""
 

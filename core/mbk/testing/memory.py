@@ -13,6 +13,7 @@ from uuid import uuid4
 from weakref import WeakValueDictionary
 
 from mbk.errors import MbkError, ObjectArchived, PermissionDenied, StorageError
+from mbk.frozen import frozen
 from mbk.plugin.conditions import (
     bucket_missing,
     delete_failed,
@@ -63,7 +64,7 @@ _VERSIONS = count(1)
 ARCHIVE = "ARCHIVE"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoredObject:
     data: bytes
     info: ObjectInfo
@@ -101,7 +102,7 @@ class MemoryService:
 _SERVICES: WeakValueDictionary[str, MemoryService] = WeakValueDictionary()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MemoryRef:
     """A :class:`mbk.ports.storage.StorageRef`, in this process only and as long as the service is there."""
 

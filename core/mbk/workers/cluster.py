@@ -17,7 +17,6 @@ import uuid
 from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import urlsplit
@@ -26,6 +25,7 @@ from mbk.about import __version__
 from mbk.engine.runtime.executor import Job
 from mbk.engine.runtime.run import Run
 from mbk.errors import ConfigError, MbkError, MissingDependency, Problem, Unreachable, UsageError
+from mbk.frozen import frozen
 from mbk.ports.storage import Storage, StorageRef
 from mbk.workers.task import Answer, Ticket, busy, forget, work
 
@@ -55,7 +55,7 @@ SAFE = frozenset({"tls", "wss", "inproc"})
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Dask:
     """An `Executor`. ``scheduler``: its address; empty: it stands in ``scheduler_file``. ``tls``: the PEM files of the
     authority, of the certificate and of its key, as far as they are set.

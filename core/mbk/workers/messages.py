@@ -5,13 +5,14 @@ Both pipes belong to these two processes alone, so that secrets may go through t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from mbk.errors import MbkError
+from mbk.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Start:
     """The first message. ``job`` is a pickled `mbk.engine.runtime.executor.Job`, ``level`` that of the log."""
 
@@ -19,36 +20,36 @@ class Start:
     level: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Work:
     number: int
     batch: Any
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cancel:
     """What is being done ends soon."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Close:
     """Nothing follows."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Refused:
     """The process cannot do the job."""
 
     error: MbkError
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Worked:
     number: int
     done: Any
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Logged:
     name: str
     level: int

@@ -17,13 +17,13 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from mbk.engine.runtime.executor import Job
 from mbk.engine.runtime.failures import cancelled
 from mbk.engine.runtime.run import Run
 from mbk.errors import MbkError
+from mbk.frozen import frozen
 from mbk.ports.storage import Storage, StorageRef
 from mbk.workers.messages import Cancel, Close, Logged, Refused, Start, Work, Worked
 
@@ -46,7 +46,7 @@ class _Lost(Exception):
     """The process ended with work in hand."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Processes:
     """An `Executor`: ``count`` processes. ``references`` knows what opens a storage elsewhere."""
 

@@ -11,12 +11,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from mbk.about import __version__
 from mbk.engine.runtime.executor import Bench
 from mbk.errors import MbkError
+from mbk.frozen import frozen
 
 #: Seconds between two looks at whether a task is still wanted.
 LOOK = 0.5
@@ -24,7 +25,7 @@ LOOK = 0.5
 IDLE = 600.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ticket:
     """One batch, with the job it belongs to: pickled, so that a worker of another version need not read them.
 
@@ -37,7 +38,7 @@ class Ticket:
     batch: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """``done`` is what the bench made of the batch; ``refusal`` says why ``worker`` can do none."""
 

@@ -12,6 +12,7 @@ from mbk.engine.repository.timeline import moment, position
 from mbk.engine.runtime.pool import Pool
 from mbk.engine.runtime.run import Run
 from mbk.errors import MilvusError, NotFound, Unsupported
+from mbk.frozen import frozen
 from mbk.model.layout import physical_channel
 from mbk.model.manifest import ALL, NONE, OWN, Protection
 from mbk.model.options import Strategy
@@ -20,7 +21,7 @@ from mbk.ports.milvus.server import Milvus
 from mbk.ports.milvus.values import CollectionInfo, Feature, FlushAllPoint, FlushPoint, SegmentInfo
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Taken:
     """One collection's consistency point. ``rows`` were counted before the flush, None if they could not be.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from mbk.engine.runtime.messages import notice_unmatched, partitions_not_selectable
 from mbk.engine.runtime.run import Run
 from mbk.errors import CollectionNotFound, Interrupted, MbkError, NotFound
+from mbk.frozen import frozen
 from mbk.model.records import Database
 from mbk.model.selection import CollectionName, Selection
 from mbk.ports.milvus.server import Milvus
@@ -16,7 +17,7 @@ from mbk.ports.milvus.values import CollectionInfo
 CHECK_FILTER = "check --filter; with --allow-missing what does not exist is left out"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Inventory:
     """``missing``: collections that were named but do not exist. ``idle``: filter items that match nothing."""
 

@@ -6,11 +6,11 @@ The argument, for each way of flushing, is in docs/explanation/consistency.md#wh
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from mbk.engine.repository.timeline import MILLISECOND, whole_milliseconds
 from mbk.engine.runtime.run import Run
 from mbk.errors import MbkError
+from mbk.frozen import frozen
 from mbk.ports.milvus.server import Milvus
 from mbk.ports.milvus.values import CollectionInfo, Feature, FlushPoint, SegmentInfo
 
@@ -28,7 +28,7 @@ SETTLED = 1.0
 TICK = 0.005
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ListedPoint:
     """A point of one collection and its segments, listed after the flush.
 
@@ -74,7 +74,7 @@ def late_segments(before: Iterable[SegmentInfo], segments: Iterable[SegmentInfo]
     return sorted(ids(segments) - ids(before))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PointTaker:
     """Takes points. It keeps nothing: several threads may use it. ``attempts``: how often a compaction may interfere."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from mbk.engine.backup.flush import ConsistencyPoints
@@ -19,6 +19,7 @@ from mbk.engine.repository.spool import SegmentSpool
 from mbk.engine.restore.plan import RestoreTask
 from mbk.engine.runtime.context import ClusterContext, Context
 from mbk.engine.runtime.pool import Pool
+from mbk.frozen import frozen
 from mbk.model.flows import Flow
 from mbk.model.layout import BackupLayout
 from mbk.model.manifest import Protection
@@ -33,7 +34,7 @@ from mbk.ports.replicate import OpenReplication
 from mbk.ports.storage import ObjectInfo, Storage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Estimate:
     """Current objects, bytes and rows of one collection; None where only Milvus itself will know. ``notes``: for people.
 
@@ -63,7 +64,7 @@ class Estimate:
 # -- making a backup ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class BackupWork:
     """What a format needs to back up the collections of one run. ``pool`` works on collections; ``id`` and ``name`` are
     the backup's; ``before``: collections (``db.coll``) of which an earlier run of this backup left something in Milvus.
@@ -129,7 +130,7 @@ class BackupFormat(Protocol):
 # -- restoring one -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class RestoreWork:
     """A backup and what to restore of it. ``rows``: collection id -> exact row count. ``catalog``: where it is read from.
     ``protection``: collection id -> how it was protected, if mbk made the backup."""
@@ -238,7 +239,7 @@ class Compaction(Protocol):
         """Makes and commits backup ``output``, whose name this run has taken."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Clusters:
     """``source`` and ``target``: the ids of two clusters; ``open`` opens the target's log for messages of the source."""
 

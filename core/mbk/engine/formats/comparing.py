@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from mbk.engine.runtime.retry import twice
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer.digests import Digest, cheapest
 from mbk.engine.transfer.reading import chunks_of
 from mbk.engine.transfer.same import Vouch, vouched
 from mbk.errors import DamagedBackup, ObjectNotFound
+from mbk.frozen import frozen
 from mbk.model.objects import ObjectRecord
 from mbk.ports.storage import ObjectInfo, Storage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Comparison:
     """Several threads may call it. ``here``: the record was made where the objects lie. ``everything``: also objects that
     the storage vouches for are read."""

@@ -12,6 +12,7 @@ from mbk.engine.runtime.run import Run
 from mbk.engine.transfer.digests import cheapest
 from mbk.engine.transfer.reading import Content, ObjectReader
 from mbk.errors import AccessError, InvalidBackup, ObjectArchived, ObjectNotFound, UsageError
+from mbk.frozen import frozen
 from mbk.model.events import ObjectVerified
 from mbk.model.layout import BackupLayout
 from mbk.model.objects import ObjectRecord
@@ -26,7 +27,7 @@ T = TypeVar("T")
 ENCRYPTED = "binlog-encrypted"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Objects:
     """The objects of one collection, by key relative to the backup's prefix: which it must have, and which are there."""
 
@@ -34,7 +35,7 @@ class Objects:
     present: Mapping[str, ObjectInfo]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Unit:
     """Objects that are checked together: those of a segment, None for objects of no segment that the metadata knows."""
 
@@ -59,7 +60,7 @@ class Checked:
     digests: dict[str, Mapping[str, str]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class UnitReader:
     """Reads the objects of one unit, one after the other; what is wrong with one is a finding of ``checked``.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from mbk.engine.formats.known import FORMATS
 from mbk.engine.runtime.executor import Executor
@@ -20,6 +20,7 @@ from mbk.engine.transfer.pair import Pair
 from mbk.engine.transfer.probe import DATA, Probe, ask
 from mbk.engine.transfer.transfer import Transfer
 from mbk.errors import AccessError, BucketNotFound, MbkError, Unreachable, Unsupported, WrongStorage
+from mbk.frozen import frozen
 from mbk.model.layout import INSERT_LOG
 from mbk.model.records import DEFAULT_DATABASE
 from mbk.model.reports import CheckResult
@@ -31,7 +32,7 @@ from mbk.ports.storage import Storage
 GC_LEASE = 1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Check:
     """``milvus``, ``storage`` and ``backup`` open what they name; each is called only when needed."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import msgspec
 
@@ -29,6 +29,7 @@ from mbk.engine.transfer.pair import Pair
 from mbk.engine.transfer.same import Same, compare
 from mbk.engine.transfer.transfer import Transfer
 from mbk.errors import BackupExists, BucketNotFound, InvalidBackup, ObjectNotFound, UsageError
+from mbk.frozen import frozen
 from mbk.model import layout
 from mbk.model.events import ObjectCopied, WorkPlanned
 from mbk.model.flows import requests_of
@@ -45,7 +46,7 @@ from mbk.ports.storage import ObjectInfo, Storage
 _RESULTS = frozenset({layout.VERIFIED, layout.VERIFYING})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class There:
     """What lies at the destination: nothing, or a copy of the same backup, complete or not.
 
@@ -59,7 +60,7 @@ class There:
     earlier: Earlier | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CopyPlan:
     """``name`` is that of the copy. ``items``: every object that is copied; ``written``: the metadata that gets the new name.
 

@@ -11,7 +11,7 @@ import base64
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from msgspec import structs
 
@@ -43,6 +43,7 @@ from mbk.engine.runtime.messages import notice_bucket_missing
 from mbk.engine.runtime.pool import Pool
 from mbk.engine.transfer.load import together
 from mbk.errors import BucketNotFound, CollectionNotFound, MbkError, NotFound, PartialFailure, UsageError
+from mbk.frozen import frozen
 from mbk.model.flows import METADATA, Flow, Requests, Side, requests_of
 from mbk.model.manifest import CREATE, Manifest, now
 from mbk.model.options import CreateOptions, Strategy
@@ -53,7 +54,7 @@ from mbk.model.selection import CollectionName, Selection
 from mbk.ports.milvus.values import CollectionInfo, Feature, FlushAllPoint
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CreatePlan:
     """``infos``: descriptions of the collections to back up. ``outcomes``: those of the others, ``errors`` by label. ``present``: collections
     that the backup to be completed already contains."""
@@ -237,7 +238,7 @@ def _present(catalog: Catalog, name: str) -> frozenset[CollectionName]:
     return frozenset(CollectionName(item.db_name, item.collection_name) for item in records)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Descriptions:
     """Describes all collections before the first flush. A dropped one is reported and does not stop the rest."""
 
@@ -298,7 +299,7 @@ class _Descriptions:
 # -- running -----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Create:
     """One run that holds the lease."""
 

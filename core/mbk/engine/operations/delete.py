@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from mbk.engine.repository.catalog import Catalog
 from mbk.engine.repository.removal import Found, Remover, some
 from mbk.engine.runtime.context import Context
 from mbk.engine.runtime.fenced import writing_backup
 from mbk.engine.runtime.lease import hold
+from mbk.frozen import frozen
 from mbk.model.options import DeleteOptions
 from mbk.model.plans import Plan
 from mbk.model.reports import DeletionReport
 from mbk.ports.storage import Storage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class DeletePlan:
     """``found``: what belongs to the backup, and what else lies below its prefix and stays."""
 

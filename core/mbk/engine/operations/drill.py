@@ -10,7 +10,6 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from mbk.engine.formats.verifying import Verifying
 from mbk.engine.operations import restore
@@ -19,6 +18,7 @@ from mbk.engine.runtime.context import ClusterContext
 from mbk.engine.runtime.failures import concerns_everything
 from mbk.engine.runtime.lease import hold
 from mbk.errors import InvalidBackup, MbkError, PartialFailure
+from mbk.frozen import frozen
 from mbk.model.layout import BackupLayout
 from mbk.model.mapping import CollectionMapping, DatabaseMapping
 from mbk.model.options import RestoreOptions
@@ -48,7 +48,7 @@ _INDEXES = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Drilled:
     """``rows``: ``db.coll`` of the backup -> the rows that were counted."""
 
@@ -56,7 +56,7 @@ class Drilled:
     findings: list[Finding]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Drill:
     """``verifying`` tells which rows there must be."""
 

@@ -22,6 +22,7 @@ from mbk.engine.transfer.digests import cheapest
 from mbk.engine.transfer.reading import RECORDED, ObjectReader
 from mbk.engine.transfer.same import Vouch, vouched
 from mbk.errors import AccessError, ObjectNotFound
+from mbk.frozen import frozen
 from mbk.model import layout
 from mbk.model.events import CollectionFinished, WorkPlanned
 from mbk.model.layout import BackupLayout
@@ -36,7 +37,7 @@ READ = 32
 _BESIDE = frozenset({layout.VERIFIED, layout.VERIFYING})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Inspected:
     """One collection, by its ``id``; ``findings`` are about it."""
 

@@ -7,7 +7,7 @@ leaves an incomplete backup, which `delete` removes and ``--force`` replaces.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import msgspec
 
@@ -21,13 +21,14 @@ from mbk.engine.runtime.context import Context
 from mbk.engine.runtime.fenced import writing_backup
 from mbk.engine.runtime.lease import hold
 from mbk.errors import UsageError
+from mbk.frozen import frozen
 from mbk.model.manifest import L0COMPACT, now
 from mbk.model.options import L0CompactOptions
 from mbk.model.plans import Plan, total
 from mbk.model.reports import RunReport, check_name, compacted_name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class L0CompactPlan:
     """Backup ``output`` is made from ``source``. ``replaces``: an existing backup ``output`` is deleted first."""
 

@@ -24,6 +24,7 @@ from mbk.engine.transfer.items import CopyItem
 from mbk.engine.transfer.transfer import Transfer
 from mbk.engine.transfer.verify import verify
 from mbk.errors import AccessError, StorageFull
+from mbk.frozen import frozen
 from mbk.model.events import WorkPlanned
 from mbk.model.options import MigrateOptions
 from mbk.model.plans import Plan
@@ -36,7 +37,7 @@ from mbk.ports.storage import ObjectInfo, Storage
 MARGIN = timedelta(minutes=10)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class MigratePlan:
     """``path``: where the backup goes in the volume; ``items``: all its objects."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from mbk.engine.formats.base import Format, RestoreFormat, RestoreWork, RestoreWorker
 from mbk.engine.formats.known import of_backup
@@ -32,6 +32,7 @@ from mbk.engine.runtime.pool import Pool
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer.load import together
 from mbk.errors import InvalidBackup, MbkError, PartialFailure, RowsWrong, UsageError, VerificationFailed
+from mbk.frozen import frozen
 from mbk.model.events import CollectionFinished
 from mbk.model.flows import Flow, Requests, Side, requests_of
 from mbk.model.options import RestoreOptions
@@ -46,7 +47,7 @@ _AGAIN = "the others are done; run again with --filter for these"
 _LASTING = "the others are done; the report says what these need, the same restore would fail again"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class RestorePlan:
     """``standings``: how each target stands, and whether an earlier run of this restore began with it."""
 
@@ -135,7 +136,7 @@ def _leftovers(context: ClusterContext, chosen: _Chosen) -> Aftermath | None:
 # -- planning ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class _Chosen:
     name: str
     options: RestoreOptions
@@ -206,7 +207,7 @@ def _plan(context: ClusterContext, chosen: _Chosen) -> RestorePlan:
 # -- running -----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Restore:
     """One run that holds the leases of its targets."""
 

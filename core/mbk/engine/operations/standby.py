@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 from mbk.engine.formats.base import Clusters, StandbyRestore
 from mbk.engine.formats.known import of_backup
 from mbk.engine.repository.catalog import Catalog
 from mbk.engine.runtime.context import StandbyContext
+from mbk.frozen import frozen
 from mbk.model.options import StandbyOptions
 from mbk.model.plans import Plan, total
 from mbk.model.records import Backup
 from mbk.model.reports import RunReport
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class StandbyPlan:
     name: str
     backup: Backup

@@ -30,6 +30,7 @@ from mbk.engine.runtime.fenced import writing_backup
 from mbk.engine.runtime.lease import hold
 from mbk.engine.transfer.load import reading, together
 from mbk.errors import Busy, DamageFound, Interrupted, InvalidBackup, MbkError, UsageError
+from mbk.frozen import frozen
 from mbk.model import layout
 from mbk.model.flows import Flow, requests_of
 from mbk.model.manifest import StoredFinding, VerifiedResult, VerifyProgress
@@ -47,7 +48,7 @@ _SALVAGE = "restore what is whole with --salvage, and use another backup for the
 _REMOVE = "the backup can be restored; remove these objects if nothing needs them"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Subject:
     """A committed backup that is verified. ``mark`` changes with every change of what is in it."""
 
@@ -65,7 +66,7 @@ class Subject:
         return detailed_collections(self.catalog, self.committed)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class VerifyPlan:
     """``planned``: what each collection must have. ``read``: what is read of all; ``asked``: how many objects are asked about."""
 

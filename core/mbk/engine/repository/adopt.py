@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from mbk.engine.repository.catalog import Catalog
 from mbk.engine.repository.codec import head
 from mbk.engine.repository.collections import CollectionBackup
 from mbk.engine.repository.detailed import DetailedCollection, read_detailed
 from mbk.engine.repository.spool import SegmentSpool
+from mbk.frozen import frozen
 from mbk.model.manifest import Manifest
 from mbk.model.records import CollectionHead, Database, PartitionHead, Rbac
 from mbk.model.reports import CollectionOutcome
 from mbk.model.states import CollectionState
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Adopted:
     """``manifest``: the one with which the run that completes the backup starts."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from itertools import islice
 from time import monotonic
@@ -37,6 +37,7 @@ from mbk.errors import (
     UsageError,
     VerificationFailed,
 )
+from mbk.frozen import frozen
 from mbk.model import layout
 from mbk.model.layout import BackupLayout
 from mbk.model.manifest import FileDigest, Manifest, Verified
@@ -71,7 +72,7 @@ OUTAGES = (Unreachable, AuthenticationFailed)
 _NOTHING: Mapping[str, FileDigest] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stored:
     """What exists under a name: the metadata files by name.
 
@@ -94,7 +95,7 @@ class Stored:
         return layout.MANIFEST in self.files or any(map(layout.is_record, self.files))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Committed:
     """A committed backup whose metadata files are those that were written."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 
 from msgspec import structs
@@ -19,13 +18,14 @@ from mbk.engine.repository.spool import SegmentSpool, Shelf
 from mbk.engine.runtime.layer import reach
 from mbk.engine.runtime.run import Run
 from mbk.errors import BackupExists, BackupNotFound, InvalidBackup, ObjectExists, Unsupported
+from mbk.frozen import frozen
 from mbk.model import layout
 from mbk.model.manifest import CREATE, FileDigest, Manifest
 from mbk.model.records import BackupExtras, Mark
 from mbk.ports.storage import Deferring, Location, Storage
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Begun:
     """What a run of `create` finds under its name. ``partial``: a committed backup without some collections, which the run
     adds; ``incomplete``: one that was never committed, which it resumes. ``manifest`` is that backup's.
@@ -46,7 +46,7 @@ def nothing_begun(name: str, location: Location) -> BackupNotFound:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NewRecord:
     """The record of ``objects`` objects that a commit, with an id of its own, is about to write."""
 
@@ -63,7 +63,7 @@ class NewRecord:
         return Mark(commit=self.commit, record=self.digest.sha256, objects=self.objects, failed=failed)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BackupFiles:
     """The files of one backup in progress."""
 

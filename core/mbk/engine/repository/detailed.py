@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -13,6 +12,7 @@ from msgspec import field
 from mbk.engine.repository import codec as metafiles
 from mbk.engine.repository.catalog import Catalog, Committed
 from mbk.errors import InvalidBackup
+from mbk.frozen import frozen
 from mbk.model.layout import FULL_META, SEGMENT_META
 from mbk.model.records import (
     DEFAULT_DATABASE,
@@ -61,7 +61,7 @@ class _Backup(BackupExtras):
     collection_backups: list[msgspec.Raw] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Detailed:
     """``extras`` is the root without its collections."""
 

@@ -12,7 +12,6 @@ import threading
 import zlib
 from array import array
 from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
-from dataclasses import dataclass
 from types import TracebackType
 
 import msgspec
@@ -20,6 +19,7 @@ import msgspec
 from mbk.engine.repository.spool import IN_MEMORY, SegmentSpool
 from mbk.engine.runtime.decoding import Undecodable, decoded
 from mbk.errors import DamagedBackup
+from mbk.frozen import frozen
 from mbk.model.objects import ObjectRecord
 from mbk.model.records import Record as Line
 from mbk.ports.storage import Location
@@ -68,7 +68,7 @@ def _lines(location: str, collections: Iterable[int], spool: SegmentSpool) -> It
         yield from spool.read_objects(collection)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Place:
     start: int
     length: int

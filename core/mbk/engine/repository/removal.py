@@ -22,6 +22,7 @@ from mbk.errors import (
     MbkError,
     Unsupported,
 )
+from mbk.frozen import frozen
 from mbk.model import layout
 from mbk.model.layout import BackupLayout
 from mbk.model.manifest import DELETE, Manifest, now
@@ -48,7 +49,7 @@ class Found:
     others: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Backup:
     """``files``: the names of its metadata files. ``belongs``: whether a key, relative to the prefix, is one of its own."""
 

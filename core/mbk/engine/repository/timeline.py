@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from mbk.errors import InvalidBackup
+from mbk.frozen import frozen
 from mbk.model.layout import physical_channel
 from mbk.model.records import Backup, Collection
 from mbk.model.wire import Message
@@ -24,7 +24,7 @@ _PROPERTIES, _KEY, _VALUE = 3, 1, 2
 _TIME_TICK = "_tt"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ConsistencyPoint:
     """Channel, virtual or physical, -> hybrid timestamp of the flush; or one ``common`` timestamp for all channels.
 

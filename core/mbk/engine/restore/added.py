@@ -7,20 +7,21 @@ collection has the id that is in it.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import msgspec
 
 from mbk.engine.repository import codec as metafiles
 from mbk.engine.runtime.context import ClusterContext
 from mbk.errors import InvalidBackup, ObjectNotFound
+from mbk.frozen import frozen
 from mbk.model.manifest import Added, now
 from mbk.model.selection import CollectionName
 
 PREFIX = ".mbk/added/"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AddedBackups:
     """What is recorded of backup ``backup_id``."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from mbk.engine.restore.added import AddedBackups
 from mbk.engine.restore.likeness import differences
@@ -20,6 +20,7 @@ from mbk.errors import (
     Unsupported,
     UsageError,
 )
+from mbk.frozen import frozen
 from mbk.model.options import RestoreOptions
 from mbk.model.records import DEFAULT_DATABASE
 from mbk.model.selection import CollectionName
@@ -122,7 +123,7 @@ def with_collections(context: ClusterContext, plan: RestorePlan, options: Restor
     return replace(plan, tasks=tasks)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TargetChecks:
     """The targets of one restore of backup ``name``, whose id is ``backup_id``."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import msgspec
 
@@ -17,11 +16,12 @@ from mbk.engine.restore.journal import JournalFile, restore_temp
 from mbk.engine.restore.plan import RestoreTask
 from mbk.engine.runtime.context import ClusterContext
 from mbk.errors import InvalidBackup, ObjectNotFound
+from mbk.frozen import frozen
 from mbk.model.layout import MANIFEST, RESTORE_TEMP
 from mbk.model.manifest import Ended
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ending:
     """That of the restore of backup ``name`` into the targets of ``tasks``."""
 

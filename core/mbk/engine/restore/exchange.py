@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from mbk.engine.restore.journal import JournalFile
 from mbk.engine.restore.plan import RestoreTask
@@ -19,13 +18,14 @@ from mbk.engine.restore.target import PATIENCE, Target, TargetKept
 from mbk.engine.runtime.context import ClusterContext
 from mbk.engine.runtime.run import Run
 from mbk.errors import Interrupted, MbkError, MilvusError, Unreachable
+from mbk.frozen import frozen
 from mbk.model.records import LOADED, NOT_LOADED
 from mbk.model.selection import CollectionName
 from mbk.ports.milvus.server import Milvus
 from mbk.ports.milvus.values import CollectionInfo
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rename:
     """The collection of id ``of`` is called ``name`` and gets the name ``new``."""
 
@@ -57,7 +57,7 @@ def _id(milvus: Milvus, database: str, name: str) -> int:
     return milvus.inventory.describe(database, name).id
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Exchange:
     """That of one task, for one thread."""
 

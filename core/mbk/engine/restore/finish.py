@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from mbk.engine.restore.plan import RestoreTask
 from mbk.engine.runtime.failures import concerns_everything
 from mbk.engine.runtime.pace import Pace, growing
 from mbk.engine.runtime.run import Run
 from mbk.errors import MbkError, MilvusError
+from mbk.frozen import frozen
 from mbk.model.options import RestoreOptions
 from mbk.model.records import LOADED
 from mbk.ports.milvus.server import Milvus
@@ -18,7 +18,7 @@ from mbk.ports.milvus.server import Milvus
 _Step = tuple[str, Callable[[RestoreTask], None], Callable[[str, MbkError], None]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finish:
     """The data is imported by now: a failure here is a notice and undoes nothing."""
 

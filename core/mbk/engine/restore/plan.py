@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import msgspec
 
 from mbk.engine.runtime.messages import partitions_not_selectable
 from mbk.errors import CollectionNotFound, InvalidBackup, InvalidName, NotFound, UsageError
+from mbk.frozen import frozen
 from mbk.model.mapping import CollectionMapping, DatabaseMapping
 from mbk.model.options import RestoreOptions
 from mbk.model.records import DEFAULT_DATABASE, Backup, Collection, Database
@@ -24,7 +25,7 @@ _NAMED_AT_MOST = 10
 _MILVUS_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]{0,254}")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RestoreTask:
     """One collection to restore: its record, its name in the backup, its name in the target, its zone key.
 
@@ -47,7 +48,7 @@ class RestoreTask:
         return CollectionName(self.target.database, self.beside or self.target.collection)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RestorePlan:
     """``databases`` have their target names; those that exist already are left alone.
 

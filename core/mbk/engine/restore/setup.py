@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 
 from mbk.engine.restore.exchange import Rename, rename
 from mbk.engine.restore.plan import RestorePlan
@@ -12,13 +11,14 @@ from mbk.engine.restore.schema import database_properties
 from mbk.engine.restore.standing import Standing
 from mbk.engine.runtime.run import Run
 from mbk.errors import AlreadyExists
+from mbk.frozen import frozen
 from mbk.model.options import RestoreOptions
 from mbk.model.selection import CollectionName
 from mbk.ports.milvus.server import Milvus
 from mbk.ports.milvus.values import Feature
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RestoreSetup:
     milvus: Milvus
     run: Run

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from mbk.engine.restore.journal import JournalFile, restore_temp
 from mbk.engine.restore.plan import RestoreTask
 from mbk.engine.runtime.context import ClusterContext
 from mbk.errors import CollectionExists, UsageError
+from mbk.frozen import frozen
 from mbk.model.options import RestoreOptions
 from mbk.model.selection import CollectionName
 from mbk.ports.milvus.values import CollectionInfo, Feature
@@ -51,7 +52,7 @@ def existing(
     return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Standing:
     """``present``: the id of the collection under the name, 0 for none. ``begun``: by an earlier run of this restore, and ``resumable``: what it made can be completed.
 
@@ -68,7 +69,7 @@ class Standing:
     moved: CollectionInfo | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Standings:
     """``present``: the targets that exist."""
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from mbk.engine.restore.journal import JournalFile
 from mbk.engine.restore.plan import RestoreTask
 from mbk.engine.restore.schema import target_indexes, target_properties, target_schema, target_shards
 from mbk.engine.runtime.run import Run
 from mbk.errors import AlreadyExists, CollectionNotFound, MbkError, MilvusError, RateLimited
+from mbk.frozen import frozen
 from mbk.model.manifest import Loaded
 from mbk.model.options import RestoreOptions
 from mbk.model.records import LOADED, NOT_LOADED
@@ -28,7 +29,7 @@ class TargetKept(BaseException):
         self.cause = cause
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Target:
     """The target of one task, for one thread. The journal records whose it is, so that a later run can resume."""
 

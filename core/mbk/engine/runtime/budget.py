@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Self
 
 from mbk.engine.runtime.failures import cancelled
+from mbk.frozen import frozen
 from mbk.model.rates import Bandwidth
 from mbk.ports.storage import MIB
 
@@ -29,7 +30,7 @@ READERS = 8
 LOOK = 0.5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Budget:
     """The limits of one run, from which pools and transfers take their sizes. Object sizes and ``memory`` in bytes.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from mbk.engine.runtime.limits import Limits
 from mbk.engine.runtime.pace import Pace
 from mbk.engine.runtime.retried import retried, retried_milvus
 from mbk.engine.runtime.run import Run
+from mbk.frozen import frozen
 from mbk.ports.cloud import Cloud, Volume
 from mbk.ports.metastore import MetaStore
 from mbk.ports.milvus.server import Milvus
@@ -16,7 +17,7 @@ from mbk.ports.replicate import OpenReplication
 from mbk.ports.storage import Location, Storage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Context:
     """For operations that only need backups. ``tool`` is recorded as the creator of a new backup, ``id`` as its id; an
     empty id means a new one. ``milvus_place``: where Milvus keeps its data, None if that is not known.
@@ -41,7 +42,7 @@ class Context:
             object.__setattr__(self, "milvus", retried_milvus(self.milvus, self.run))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ClusterContext(Context):
     """For operations that need a running Milvus. ``storage`` is Milvus' own.
 
@@ -55,21 +56,21 @@ class ClusterContext(Context):
     rpc_channel: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CopyContext(Context):
     """``target`` is the storage to copy to."""
 
     target: Storage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class StandbyContext(ClusterContext):
     """``milvus`` and ``storage`` belong to the standby; ``open_log`` opens its log for messages of the source."""
 
     open_log: OpenReplication
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CloudContext(Context):
     """``open_volume`` opens the storage of a volume. ``batch``: objects between two checks of the credentials' expiry."""
 

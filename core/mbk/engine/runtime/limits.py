@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from mbk.engine.runtime.executor import Executor
+from mbk.frozen import frozen
 from mbk.ports.storage import GIB, MIB
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class TransferLimits:
     """``mode`` is ``auto``, ``direct`` or ``streaming``; objects from ``part_threshold`` bytes on are copied in parts.
     ``executor``: the workers that copy; None: the threads of this process."""
@@ -28,7 +29,7 @@ class TransferLimits:
             self.executor.require()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class BackupLimits:
     """``gc_seconds``: how long one pause of garbage collection lasts unless renewed."""
 
@@ -36,7 +37,7 @@ class BackupLimits:
     gc_seconds: int = 3600
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class RestoreLimits:
     """``import_jobs``: jobs running at once; ``max_segments`` and ``max_group_size`` (bytes): upper bounds of one job.
     ``keep_temp``: keep staged copies after the restore."""
@@ -47,7 +48,7 @@ class RestoreLimits:
     keep_temp: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Limits:
     transfer: TransferLimits = field(default_factory=TransferLimits)
     backup: BackupLimits = field(default_factory=BackupLimits)

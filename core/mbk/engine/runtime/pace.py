@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 
 from mbk.engine.runtime.retry import RetryPolicy
+from mbk.frozen import frozen
 
 #: How much later than it happened the end of something is noticed, as a part of the time that it took.
 _LATE = 0.05
@@ -20,7 +21,7 @@ def growing(first: float, last: float) -> Iterator[float]:
         pause = min(last, pause * (1 + _LATE))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class LeasePace:
     """``beat``: pause between renewals; ``expiry``: a lease unchanged for this long counts as abandoned (several beats).
 
@@ -37,7 +38,7 @@ class LeasePace:
     abandoned: timedelta = timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class SnapshotPace:
     """How patient a run is with snapshots that Milvus exports or restores.
 
@@ -54,7 +55,7 @@ class SnapshotPace:
     drop: float = 10.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ImportPace:
     """How patient a restore is with import jobs.
 
@@ -74,7 +75,7 @@ class ImportPace:
     restarts: int = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Pace:
     """``listing``: pause before segments are listed again because compaction replaced some; each further one is longer by
     as much. ``first``, ``index`` and ``load``: the shortest, and the longest pauses between polls after a restore. ``drain``: what queries of a loaded collection get

@@ -20,13 +20,14 @@ from typing import ParamSpec, TypeVar
 
 from mbk.engine.runtime.failures import cancelled
 from mbk.errors import InvalidBackup, MbkError, MilvusError, Throttled
+from mbk.frozen import frozen
 from mbk.model.events import Event, RetryScheduled
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RetryPolicy:
     """``attempts`` per call, pauses from ``first`` to ``ceiling`` seconds, a ``budget`` of retries for the run.
 

@@ -13,9 +13,10 @@ import re
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from mbk.frozen import frozen
 
 try:
     import fcntl
@@ -27,7 +28,7 @@ _NAME = re.compile(r"mbk-run-([0-9a-f]{32})\.lock")
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sign:
     """The sign of one run of this process, as long as the descriptor is open."""
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from mbk.engine.runtime.budget import Budget
 from mbk.engine.runtime.concurrency import Concurrency
 from mbk.engine.runtime.tokens import TokenBucket
+from mbk.frozen import frozen
 from mbk.model.rates import Bandwidth
 from mbk.ports.storage import Location
 
@@ -24,7 +24,7 @@ BYTE_BURST = 0.25
 BETWEEN = 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Gate:
     """What the requests to one storage pass; None where nothing limits. ``reads`` and ``writes`` are counted in bytes."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from mbk.engine.transfer.digests import sure
+from mbk.frozen import frozen
 from mbk.model.objects import ObjectRecord
 from mbk.ports.storage import ObjectInfo
 
@@ -20,7 +21,7 @@ HASHED = frozenset({STREAM, CONVERT})
 _NOTHING: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CopyItem:
     """One object to copy from ``source_key`` to ``key``.
 
@@ -44,7 +45,7 @@ class CopyItem:
         return cls(source_key=entry.key, key=key, size=entry.size, etag=entry.etag, checksums=sure(entry))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Known:
     """What is known of a copy's bytes: their digests by kind, as `mbk.ports.storage.CHECKSUMS` has them.
 
@@ -63,7 +64,7 @@ class Known:
         return {**self.told, **self.digests} if self.told else self.digests
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Arrived:
     """A copy that is there, as ``entry`` of a listing begun after it was made, with all that is ``known`` of it."""
 

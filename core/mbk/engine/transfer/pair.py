@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from mbk.engine.runtime.budget import Budget
 from mbk.engine.runtime.limits import TransferLimits
 from mbk.engine.runtime.run import Run
+from mbk.frozen import frozen
 from mbk.ports.storage import Storage
 
 #: Objects, and groups of them, that are copied at once between file systems, unless the configuration says how many: a copy
@@ -26,7 +27,7 @@ def within(budget: Budget, source: Storage, destination: Storage) -> Budget:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Pair:
     """Several threads may use it, as they may use what is in it."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 
 from mbk.engine.runtime.run import Run
 from mbk.errors import (
@@ -20,6 +19,7 @@ from mbk.errors import (
     Unsupported,
     VerificationFailed,
 )
+from mbk.frozen import frozen
 from mbk.model.reports import CheckResult
 from mbk.ports.storage import Storage
 
@@ -38,7 +38,7 @@ def ask(what: str, question: Callable[[], str], *, optional: str = "") -> CheckR
         return CheckResult(what, False, error.message, error.hint, exit_code=error.exit_code)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Probe:
     """The probe objects of one storage, below their own prefix in its root."""
 

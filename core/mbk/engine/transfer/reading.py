@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from mbk.engine.runtime.budget import Room
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer.digests import MD5, OWN, Digests, cheapest
+from mbk.frozen import frozen
 from mbk.ports.storage import MIB, Reader
 
 #: Objects up to this size are in memory while they are parsed; of larger ones the parser reads its parts once more.
@@ -21,7 +22,7 @@ HELD = 6
 RECORDED = frozenset({OWN, MD5})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Content:
     """An object that was read. ``size`` is how many bytes came; ``fetch(offset, length)`` returns some of them."""
 
@@ -31,7 +32,7 @@ class Content:
     digests: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ObjectReader:
     """Several threads may call it. ``room``: the memory that they share."""
 

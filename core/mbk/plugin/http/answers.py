@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import ItemsView, Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 
+from mbk.frozen import frozen
 from mbk.plugin.http.failures import BadAnswer
 
 #: Services answer with less than 4 KiB of headers; one that has more than this has gone astray.
@@ -41,7 +41,7 @@ class Headers(Mapping[str, str]):
         return len(self._values)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Head:
     """``length`` of the body in bytes, None where it is chunked or ends with the connection."""
 

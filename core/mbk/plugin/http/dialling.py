@@ -10,9 +10,9 @@ import struct
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from mbk.frozen import frozen
 from mbk.plugin.http.answers import LARGEST_HEAD, parsed
 from mbk.plugin.http.failures import BadAnswer, BadProxy, BadTrust, ConnectTimedOut, NoProxy, NotConnected
 from mbk.plugin.http.origin import Origin, Proxy
@@ -29,7 +29,7 @@ WAITED = (TimeoutError, BlockingIOError)
 _CONNECTING = (errno.EINPROGRESS, errno.EWOULDBLOCK)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Timeouts:
     """In seconds. ``connect`` for each of TCP, the proxy's answer and TLS; ``read`` for each wait amid a request."""
 
@@ -62,7 +62,7 @@ def _bundle() -> str | None:
     return certifi.where()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Dialler:
     """Makes connected sockets to one origin. Thread-safe."""
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import base64
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import field
 from urllib.parse import unquote, urlsplit
 
+from mbk.frozen import frozen
 from mbk.plugin.http.failures import BadProxy
 
 _DEFAULT_PORTS = {True: 443, False: 80}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Origin:
     """Scheme, host and port of a service; an IPv6 address without brackets. ``port`` None: that of the scheme."""
 
@@ -36,7 +37,7 @@ class Origin:
         return f"{'https' if self.tls else 'http'}://{self.authority}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Proxy:
     """An HTTP proxy. ``authorization`` is the value of the header Proxy-Authorization, empty for none."""
 

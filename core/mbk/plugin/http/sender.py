@@ -8,9 +8,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mbk.frozen import frozen
 from mbk.plugin.http.answers import Head, Headers
 from mbk.plugin.http.connection import Connection, Data, NotTaken
 from mbk.plugin.http.dialling import Dialler, Timeouts
@@ -36,7 +36,7 @@ _REPEATABLE = frozenset({"GET", "HEAD"})
 _WITH_BODY = frozenset({"PUT", "POST", "PATCH"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """``content`` is the whole body; of a streamed answer of success it is empty, and ``stream`` is the body."""
 

@@ -6,9 +6,10 @@ Names are plain; ``database`` is ``default`` on servers without databases.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 
+from mbk.frozen import frozen
 from mbk.model.records import CollectionSchema, IndexInfo, KeyValue
 
 
@@ -54,13 +55,13 @@ class Feature(Enum):
     HYBRID_END_TS = "hybrid end_ts"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PartitionInfo:
     id: int
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CollectionInfo:
     """What a server says of a collection. ``load_state`` is one of the strings of the format (``NotLoad`` …).
 
@@ -91,7 +92,7 @@ class CollectionInfo:
     update_timestamp: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FlushPoint:
     """A collection's flush boundary: ``seal_seconds`` unix seconds, ``checkpoints`` vchannel -> ``msgpb.MsgPosition``.
 
@@ -108,7 +109,7 @@ class FlushPoint:
     persistent: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FlushAllPoint:
     """One boundary over every collection. All maps are by physical channel.
 
@@ -121,7 +122,7 @@ class FlushAllPoint:
     physical_channels: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SegmentLogs:
     """The exact files of one segment: ``insert_logs`` field id (or column group, when packed) -> log ids."""
 
@@ -130,7 +131,7 @@ class SegmentLogs:
     delta_logs: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SegmentInfo:
     """A persistent (flushed or flushing) segment. ``insert_logs``: field id -> log ids, None where the server cannot tell."""
 
@@ -153,7 +154,7 @@ class ImportPhase(Enum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ImportState:
     """``percent`` 0-100 as reported; ``rows`` imported so far where reported; ``reason`` for failed jobs."""
 
@@ -163,7 +164,7 @@ class ImportState:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ImportRequest:
     """One import job. ``files``: for each import file its paths, ``(insert,)``, ``(insert, delta)`` or ``(delta,)`` for L0.
 
@@ -183,7 +184,7 @@ class ImportRequest:
     rest: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SnapshotState:
     """A snapshot being exported or restored. ``metadata_uri``, ``files`` and ``size`` (bytes) of a completed export."""
 
@@ -195,7 +196,7 @@ class SnapshotState:
     size: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class IndexState:
     """``indexed_rows`` of ``total_rows`` are indexed; ``failed`` holds the server's reason, ``""`` for one that did not fail."""
 

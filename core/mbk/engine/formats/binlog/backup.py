@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 
 from msgspec.structs import replace as replace_fields
@@ -26,6 +26,7 @@ from mbk.engine.runtime.pool import Pool
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer.transfer import Transfer
 from mbk.errors import CollectionNotFound, MilvusError, ObjectNotFound
+from mbk.frozen import frozen
 from mbk.model.events import WorkPlanned
 from mbk.model.layout import BackupLayout
 from mbk.model.options import Strategy
@@ -42,7 +43,7 @@ LISTINGS = 4
 AHEAD = 256
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CollectionWorker:
     """Backs up one collection a call; several threads may call it.
 

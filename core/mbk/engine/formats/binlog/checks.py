@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from mbk.engine.formats.binlog.conversion import Conversion
 from mbk.engine.formats.binlog.places import SegmentPlaces
@@ -13,6 +12,7 @@ from mbk.engine.formats.binlog.versions import PACKED
 from mbk.engine.repository.timeline import ConsistencyPoint, consistency_point
 from mbk.engine.restore.plan import RestoreTask
 from mbk.errors import UsageError
+from mbk.frozen import frozen
 from mbk.model.manifest import Protection
 from mbk.model.options import RestoreOptions
 from mbk.model.records import Backup, SegmentHead
@@ -25,7 +25,7 @@ Places = Mapping[CollectionName, SegmentPlaces]
 _VERSION = re.compile(r"v?(\d+)\.(\d+)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class DataChecks:
     """``places``: where the segments of each target are; empty if only definitions are restored. ``protection`` as in
     `RestoreWork`."""

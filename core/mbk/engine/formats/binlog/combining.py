@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
+from mbk.frozen import frozen
 from mbk.ports.storage import MIB
 
 #: Bytes of one directory. Milvus' own segments are larger, and what a directory costs is little beside reading so much.
@@ -19,7 +19,7 @@ TOGETHER = 128 * MIB
 _FIRST_LOG = 10**9
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SegmentLogs:
     """``logs``: keys below the segment's directory, ``{field}/{log}``. ``size`` in bytes. ``deletes``: it has delta logs."""
 

@@ -42,6 +42,7 @@ from mbk.engine.runtime.pool import Pool
 from mbk.engine.transfer import listing
 from mbk.engine.transfer.items import CopyItem
 from mbk.engine.transfer.transfer import Transfer
+from mbk.frozen import frozen
 from mbk.model import layout
 from mbk.model.events import CollectionFinished, WorkPlanned
 from mbk.model.layout import BackupLayout
@@ -61,7 +62,7 @@ from mbk.model.states import CollectionState
 READ = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class BinlogCompaction:
     """One run of `l0compact` on backup ``source``; ``id`` is the new backup's."""
 

@@ -16,6 +16,7 @@ from mbk.engine.runtime.run import Run
 from mbk.engine.transfer import listing
 from mbk.engine.transfer.items import Arrived
 from mbk.errors import InvalidBackup
+from mbk.frozen import frozen
 from mbk.ports.storage import ObjectInfo, Storage
 
 #: Parses an object of a segment; `InvalidBackup` if it is not what its key says.
@@ -126,7 +127,7 @@ class Contents:
         return spot_of(key.removeprefix(self.prefix))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Reading:
     """How the contents of a backup's collections are read in one run. ``depth`` as the option ``verify`` of a restore."""
 

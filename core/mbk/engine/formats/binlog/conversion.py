@@ -7,12 +7,12 @@ The import plan says what is needed (`ImportGroup.conversion`); staging calls a 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Flag, auto
 from typing import Protocol
 
 from mbk.engine.formats.binlog.contents import Contents
 from mbk.engine.formats.binlog.places import Place
+from mbk.frozen import frozen
 from mbk.model.records import CollectionSchema, SegmentHead
 
 
@@ -36,7 +36,7 @@ def folding(conversion: Conversion) -> Conversion:
     return (conversion | Conversion.FOLD_L0) & ~Conversion.CUT_L0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ConversionJob:
     """The segments of one import, to be written below ``insert`` and ``delta`` in Milvus' storage.
 

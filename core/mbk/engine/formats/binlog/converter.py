@@ -24,6 +24,7 @@ from mbk.engine.transfer.items import CopyItem
 from mbk.engine.transfer.transfer import Transfer
 from mbk.engine.transfer.verify import verify
 from mbk.errors import InvalidBackup
+from mbk.frozen import frozen
 from mbk.model.events import WorkPlanned
 from mbk.model.records import CollectionSchema, SegmentHead
 from mbk.ports.storage import Storage
@@ -37,7 +38,7 @@ _SYSTEM = {inserts.ROW_ID: (5, False), inserts.TIMESTAMP: (5, False)}
 _NO_KEYS = b"{}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Column:
     """How a field is written."""
 

@@ -6,7 +6,6 @@ Imports pyarrow: import this module when it is needed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from mbk.binlog.arrow import pc
@@ -15,6 +14,7 @@ from mbk.binlog.deltas import TS
 from mbk.engine.formats.binlog.places import Place
 from mbk.engine.formats.binlog.rows import Source, primary_key
 from mbk.engine.runtime.pool import Pool
+from mbk.frozen import frozen
 from mbk.model.records import ALL_PARTITIONS, CollectionSchema, SegmentHead
 
 #: Segments whose keys are read at once: decoding holds the interpreter lock, and each keeps its keys in memory.
@@ -23,7 +23,7 @@ READ = 4
 Located = tuple[SegmentHead, Place]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rows:
     """``imported``: without those that a delete log of their own segment deletes; ``live``: without those of L0 segments, too."""
 
@@ -31,7 +31,7 @@ class Rows:
     live: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class RowCount:
     """Of one collection. ``end``: the hybrid timestamp of a segment after which nothing counts, 0: no limit."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
 from mbk.engine.formats.binlog.contents import Contents
 from mbk.engine.formats.binlog.known import segments_in
@@ -11,6 +10,7 @@ from mbk.engine.formats.binlog.places import Place, SegmentPlaces
 from mbk.engine.restore.plan import RestoreTask
 from mbk.engine.runtime.run import Run
 from mbk.errors import DamagedBackup, InvalidBackup, MissingDependency, UsageError
+from mbk.frozen import frozen
 from mbk.model.options import RestoreOptions
 from mbk.model.records import SegmentHead, as_dict
 
@@ -21,7 +21,7 @@ NAMED = 20
 Located = tuple[SegmentHead, Place]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Expected:
     """``imported``: the rows that the import jobs must report; ``live`` those that a query must see, None if unknown.
 
@@ -39,7 +39,7 @@ class Expected:
         return self.live if folded and self.exact and self.live is not None else self.imported
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Expecting:
     """For one run. ``counted``: collection id -> rows that a query counted. ``cuts_exactly``: the server cuts at the very
     timestamp that it is given."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence, Set
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -29,6 +28,7 @@ from mbk.engine.transfer.items import CopyItem
 from mbk.engine.transfer.load import copying
 from mbk.engine.transfer.pair import Pair, within
 from mbk.engine.transfer.transfer import Transfer
+from mbk.frozen import frozen
 from mbk.model.layout import BackupLayout
 from mbk.model.options import CreateOptions, Strategy
 from mbk.model.records import ALL_PARTITIONS, Backup
@@ -84,7 +84,7 @@ class BinlogFormat:
         return BinlogStandby.of(context, catalog, backup, clusters)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BinlogBackup:
     context: ClusterContext
     options: CreateOptions

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import groupby
 
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer import listing
+from mbk.frozen import frozen
 from mbk.model import layout
 from mbk.ports.milvus.values import SegmentInfo
 from mbk.ports.storage import Lister, ObjectInfo, Storage
@@ -25,7 +26,7 @@ PAGE = 1000
 OBJECTS = 4 * PAGE
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Group:
     """Segments of one partition, at least one, in the order of their ids as text."""
 
@@ -72,7 +73,7 @@ def grouped(
         yield from Group(collection, partition, [*found]).within(most)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Logs:
     """The objects of one segment, as they were listed."""
 

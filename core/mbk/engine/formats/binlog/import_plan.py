@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from mbk.engine.formats.binlog.conversion import Conversion
 from mbk.engine.formats.binlog.places import Place, SegmentPlaces
 from mbk.engine.formats.binlog.versions import PACKED
+from mbk.frozen import frozen
 from mbk.model.records import Collection, SegmentHead
 from mbk.ports.storage import MIB
 
@@ -19,7 +20,7 @@ LARGE = 128 * MIB
 Located = tuple[SegmentHead, Place]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ImportGroup:
     """The segments of one import job. ``staged``: they must first be copied below one directory of Milvus' storage.
 
@@ -76,7 +77,7 @@ def never(_segment: int) -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GroupLimits:
     """``merge``: one job takes a directory of several segments, so merging small ones saves jobs.
 

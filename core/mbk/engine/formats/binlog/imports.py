@@ -28,6 +28,7 @@ from mbk.errors import (
     Unreachable,
     VerificationFailed,
 )
+from mbk.frozen import frozen
 from mbk.model.events import ImportProgressed
 from mbk.model.selection import CollectionName
 from mbk.ports.milvus.server import Milvus
@@ -60,7 +61,7 @@ class _Family:
     reasons: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Work:
     group: ImportGroup
     attempt: int = 1

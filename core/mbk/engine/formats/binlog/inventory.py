@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import msgspec
 
@@ -15,12 +15,13 @@ from mbk.engine.repository.catalog import Catalog, Committed
 from mbk.engine.repository.detailed import Detailed, read_detailed, read_segments
 from mbk.engine.repository.record import Record
 from mbk.engine.runtime.run import Run
+from mbk.frozen import frozen
 from mbk.model.layout import FULL_META
 from mbk.model.records import Collection, Segment
 from mbk.ports.storage import Location, Storage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Inventory:
     """Several threads may call it. ``here``: the record was made where the backup lies now.
 

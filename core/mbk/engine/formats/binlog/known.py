@@ -8,17 +8,18 @@ directories is its own.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from mbk.engine.repository.detailed import DetailedCollection
 from mbk.engine.repository.record import RecordedObjects
+from mbk.frozen import frozen
 from mbk.model.layout import DELTA_LOG, INSERT_LOG
 from mbk.model.objects import ObjectRecord
 from mbk.model.records import Binlog, Collection, Segment, SegmentHead
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Spot:
     """Where an object lies: ``directory`` is its segment's, ends with ``/``; ``name`` identifies it in every layout."""
 
@@ -68,7 +69,7 @@ class Checklist(Protocol):
         """The names of those that were not met."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Checklist:
     objects: Mapping[str, ObjectRecord]
     met: set[str] = field(default_factory=set)
@@ -81,7 +82,7 @@ class _Checklist:
         return (name for name in self.objects if name not in self.met)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Known:
     """The objects of one collection. ``prefix``: the backup's.
 

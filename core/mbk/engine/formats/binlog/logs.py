@@ -7,7 +7,6 @@ installed, that much is not parsed, and said so.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
@@ -15,6 +14,7 @@ from mbk.binlog import envelope
 from mbk.binlog.blob import Blob
 from mbk.binlog.envelope import DELETE, INSERT, Descriptor, Event
 from mbk.errors import InvalidBackup
+from mbk.frozen import frozen
 
 #: The field of the rows' timestamps, which exists in every segment.
 TIMESTAMP = 1
@@ -22,7 +22,7 @@ TIMESTAMP = 1
 Span = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Facts:
     """``owner``: the collection and the segment that the file names, None where it names none. ``rows``: of an insert log,
     or deletes of a delete log; None where they could not be counted. ``problem``: what the file contradicts itself in.

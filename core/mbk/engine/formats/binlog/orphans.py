@@ -10,11 +10,11 @@ complete blocks, and their rows must add up to the server's count.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from mbk.engine.formats.binlog.versions import PACKED
 from mbk.engine.runtime.run import Run
 from mbk.errors import InvalidBackup, MilvusError, UsageError
+from mbk.frozen import frozen
 from mbk.ports.milvus.values import SegmentInfo
 from mbk.ports.storage import ObjectInfo, Reader
 
@@ -35,7 +35,7 @@ class SegmentUnclear(MilvusError):
     """It is not certain which files belong to the segment; it may be in the middle of a write."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sorted:
     """``own`` and ``orphans`` together are all insert logs below the segment's prefix."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from mbk.binlog.blob import Blob
 from mbk.engine.formats.binlog import logs
@@ -13,11 +12,12 @@ from mbk.engine.formats.comparing import damaged
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer.reading import ranges_of
 from mbk.errors import InvalidBackup, UsageError
+from mbk.frozen import frozen
 from mbk.model.layout import DELTA_LOG
 from mbk.ports.storage import ObjectInfo, Storage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Parser:
     """Several threads may call it. ``versions``: segment -> its storage version."""
 

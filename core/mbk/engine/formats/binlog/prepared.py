@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from mbk.engine.formats.base import Estimate, RestoreWork
 from mbk.engine.formats.binlog.checks import DataChecks, Places, segments_of
@@ -28,12 +28,13 @@ from mbk.engine.transfer import listing
 from mbk.engine.transfer.load import copying
 from mbk.engine.transfer.pair import Pair
 from mbk.engine.transfer.transfer import Transfer
+from mbk.frozen import frozen
 from mbk.model.flows import Flow
 from mbk.model.selection import CollectionName
 from mbk.ports.milvus.values import Feature
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class PreparedRestore:
     """``places``: where the segments of each target are; ``points``: where each is truncated, empty if not."""
 

@@ -26,6 +26,7 @@ from mbk.engine.runtime.context import ClusterContext
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer.transfer import Transfer
 from mbk.errors import InvalidBackup, MilvusUnavailable, Unsupported, VerificationFailed
+from mbk.frozen import frozen
 from mbk.model.options import RestoreOptions
 from mbk.model.records import SegmentHead, as_dict
 from mbk.model.reports import CollectionOutcome, TransferStats
@@ -69,7 +70,7 @@ class _Restoration:
         return self.point.may_cut(segment) or bool(place.insert and place.delta)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CollectionRestorer:
     """Restores one collection a call; several threads may call it.
 

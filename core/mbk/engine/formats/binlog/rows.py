@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from mbk.binlog import deltas, inserts, packed
@@ -16,11 +15,12 @@ from mbk.engine.formats.binlog.versions import PACKED
 from mbk.engine.runtime.retry import twice
 from mbk.engine.runtime.run import Run
 from mbk.errors import InvalidBackup
+from mbk.frozen import frozen
 from mbk.model.records import CollectionSchema, FieldSchema, SegmentHead
 from mbk.ports.storage import ObjectInfo, Storage
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Source:
     """Reads segments of one collection; several threads may call it. ``contents`` says which objects belong to the backup,
     and compares each before its first byte is used.

@@ -33,6 +33,7 @@ from mbk.engine.runtime.pool import Pool
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer.transfer import Transfer
 from mbk.errors import AlreadyExists, ImportFailed, VerificationFailed
+from mbk.frozen import frozen
 from mbk.model.events import CollectionFinished, ImportProgressed
 from mbk.model.layout import RESTORE_TEMP, physical_channel
 from mbk.model.records import ALL_PARTITIONS, DEFAULT_DATABASE, NOT_LOADED, Backup, Collection
@@ -47,7 +48,7 @@ from mbk.ports.storage import Storage
 P = ParamSpec("P")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Job:
     """One import job of segments that belong together. ``id`` is derived from what it imports."""
 

@@ -18,6 +18,7 @@ from mbk.engine.repository.detailed import DetailedCollection
 from mbk.engine.runtime.pool import Pool
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer.reading import Content
+from mbk.frozen import frozen
 from mbk.model.layout import DELTA_LOG, INSERT_LOG, BackupLayout
 from mbk.model.objects import ObjectRecord
 from mbk.model.records import Backup, Binlog, FieldBinlog, Segment
@@ -26,7 +27,7 @@ from mbk.model.states import FindingKind
 from mbk.ports.storage import ObjectInfo, Storage
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LogKey:
     """The ids at the end of a key, which all writers agree on. ``field`` is None in delta logs."""
 
@@ -46,7 +47,7 @@ def log_key(key: str) -> LogKey | None:
     return LogKey(numbers[0], numbers[1] if kind == INSERT_LOG else None, numbers[-1])
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BinlogVerifying:
     """Has no state."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from mbk.engine.backup.flush import ConsistencyPoints
 from mbk.engine.formats.snapshot.jobs import (
@@ -33,6 +33,7 @@ from mbk.engine.transfer.digests import sure
 from mbk.engine.transfer.items import recorded
 from mbk.engine.transfer.proof import digest_of
 from mbk.errors import CollectionNotFound, ImportFailed, MbkError
+from mbk.frozen import frozen
 from mbk.model.events import ObjectCopied, WorkPlanned
 from mbk.model.layout import BackupLayout
 from mbk.model.manifest import NONE, OWN, Protection
@@ -48,7 +49,7 @@ from mbk.ports.storage import ObjectInfo, Storage
 PREFIX = "mbk_"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class SnapshotWorker:
     """Backs up one collection per call; several threads may call it. ``name`` is the backup's. ``full``: every file is read,
     so that its digest is recorded.

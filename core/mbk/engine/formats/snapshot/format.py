@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from mbk.engine.formats.base import (
     BackupFormat,
@@ -26,6 +25,7 @@ from mbk.engine.runtime.context import ClusterContext, Context
 from mbk.engine.runtime.pool import Pool
 from mbk.engine.transfer.probe import ask
 from mbk.errors import InvalidBackup, Unsupported, UsageError
+from mbk.frozen import frozen
 from mbk.model.layout import BackupLayout
 from mbk.model.options import CreateOptions, Strategy
 from mbk.model.records import Backup
@@ -133,7 +133,7 @@ class SnapshotFormat:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SnapshotBackupRun:
     context: ClusterContext
     external: External
@@ -184,7 +184,7 @@ class SnapshotBackupRun:
         sweep(self.context.backup_storage, place, done, self.context.run)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SnapshotRestore:
     restorer: SnapshotRestorer
     scanned: Mapping[CollectionName, CollectionOutcome]

@@ -17,6 +17,7 @@ from mbk.engine.runtime.pace import SnapshotPace
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer import listing
 from mbk.errors import ImportFailed, MbkError, MilvusError, Unsupported, VerificationFailed
+from mbk.frozen import frozen
 from mbk.model.events import ImportProgressed
 from mbk.model.layout import BackupLayout
 from mbk.model.records import SnapshotBackup
@@ -27,7 +28,7 @@ SNAPSHOT = "snapshot"
 _METADATA = re.compile(r"bundle/(?:.+/)?snapshots/\d+/metadata/\d+\.json")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class External:
     """A storage as Milvus reaches it. ``spec`` is empty if Milvus' own credentials are sufficient."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 
 from mbk.engine.formats.snapshot.jobs import External, SnapshotJob, require_bundle
@@ -22,6 +22,7 @@ from mbk.engine.restore.target import Target, TargetKept
 from mbk.engine.runtime.context import ClusterContext
 from mbk.engine.runtime.run import Run
 from mbk.errors import AlreadyExists, InvalidBackup, MbkError, Unreachable, UsageError
+from mbk.frozen import frozen
 from mbk.model.layout import BackupLayout
 from mbk.model.options import RestoreOptions
 from mbk.model.records import KeyValue, SnapshotBackup
@@ -75,7 +76,7 @@ def _refused(tasks: Sequence[RestoreTask], options: RestoreOptions) -> Iterator[
             yield f"a number of shards other than the {shards} of {task.source}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class SnapshotRestorer:
     """Restores one collection per call; several threads may call it.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from itertools import islice
 
 from mbk.engine.formats.snapshot.jobs import export_root
 from mbk.engine.formats.verifying import Unit, UnitReader
 from mbk.engine.repository.detailed import DetailedCollection
 from mbk.engine.runtime.run import Run
+from mbk.frozen import frozen
 from mbk.model.layout import BackupLayout
 from mbk.model.objects import ObjectRecord
 from mbk.model.records import Backup, SnapshotBackup
@@ -21,7 +21,7 @@ from mbk.ports.storage import ObjectInfo, Storage
 _TOGETHER = 32
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SnapshotVerifying:
     """Has no state. Older servers export all collections into one directory."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from mbk.engine.transfer.items import CopyItem, Known
 from mbk.errors import MbkError
+from mbk.frozen import frozen
 from mbk.model.events import Event
 from mbk.ports.storage import MIB
 
@@ -19,7 +20,7 @@ BYTES = 256 * MIB
 SECONDS = 20.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CopyBatch:
     """Objects to copy, all of them the ``way`` that was decided for their storages.
 
@@ -31,7 +32,7 @@ class CopyBatch:
     seconds: float = SECONDS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Copied:
     """What is ``known`` of the copies, by key, and what the worker told meanwhile. ``error`` ended the batch early.
 
@@ -44,7 +45,7 @@ class Copied:
     strain: Strain | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Strain:
     """``most``: the requests that ``worker`` had in flight at one storage at once. ``limited``: why it was not faster."""
 

@@ -6,7 +6,7 @@ import time
 import traceback
 import uuid
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import PurePath
 
 from mbk.engine.runtime.budget import Budget, Room
@@ -22,11 +22,12 @@ from mbk.engine.transfer.pair import Pair
 from mbk.engine.transfer.proof import Proof
 from mbk.engine.transfer.tally import limits_met
 from mbk.errors import ConfigError, MbkError, Problem
+from mbk.frozen import frozen
 from mbk.model.events import Event
 from mbk.ports.storage import Location, Storage, StorageRef
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Side:
     """A storage as workers open it, and where it must be."""
 
@@ -45,7 +46,7 @@ class Side:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class CopyJob:
     """A `Job`: copies from one storage to another. ``budget`` and ``policy`` are the worker's share."""
 

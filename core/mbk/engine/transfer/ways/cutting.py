@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from mbk.frozen import frozen
 from mbk.ports.storage import Capabilities
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Part:
     """Part ``number`` (from 1) is ``length`` bytes from ``offset`` on."""
 
