@@ -16,6 +16,11 @@ def temporary_name() -> str:
     return f".mbk-{token_hex(16)}.tmp"
 
 
+def is_plain(name: str) -> bool:
+    """Whether it is surely no name of ours, and surely text, as nearly all names are."""
+    return name[0] != "." and name.isascii()
+
+
 def is_temporary(name: str) -> bool:
     return _TEMPORARY.fullmatch(name) is not None
 

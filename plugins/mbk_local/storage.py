@@ -28,10 +28,10 @@ from mbk.ports.storage import (
 from mbk_local.copying import CHUNK, add_to, copy_range, write_all
 from mbk_local.deferral import Deferrals, syncs_together
 from mbk_local.directory import BACKEND, CAPABILITIES, Directory, object_info, receipt
-from mbk_local.errors import translating
+from mbk_local.errors import translated, translating
 from mbk_local.files import Tree, open_for_reading
 from mbk_local.locks import is_left_behind
-from mbk_local.names import MARKER, is_reserved, is_temporary
+from mbk_local.names import MARKER, is_plain, is_reserved, is_temporary
 from mbk_local.parts import LocalUpload
 from mbk_local.reading import Reading
 from mbk_local.removing import Removal
@@ -303,9 +303,7 @@ def _entries(directory: str, prefix: str, start: str = "") -> Iterator[tuple[os.
         with entries:
             for entry in entries:
                 name = entry.name
-                if not name.startswith(start):
-                    continue
-                if not is_reserved(name) and (name.isascii() or _is_text(name)):
+                if name.startswith(start) and (is_plain(name) or (not is_reserved(name) and _is_text(name))):
                     yield entry, prefix + name
 
 
@@ -319,9 +317,10 @@ def _is_text(name: str) -> bool:
 
 def _entry_info(entry: os.DirEntry[str], key: str) -> ObjectInfo | None:
     """None for what is no object: links, sockets, and files that vanished meanwhile."""
-    with translating(entry.path):
-        try:
-            found = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:
-            return None
+    try:
+        found = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise translated(error, entry.path) from error
     return object_info(key, found) if stat.S_ISREG(found.st_mode) else None

@@ -116,6 +116,8 @@ class Proof:
         # Of bytes that passed through, the digest that was made counts, not what the source's etag may be.
         etag = None if known.how in HASHED else item.etag
         digests = _both(item.checksums, known.digests)
+        if digests is known.digests and not told.checksums and digest(told.etag) is None:
+            return known  # it tells nothing of the bytes
         found = match(digests, etag, told)
         if found is Match.DIFFERENT or (known.told and match(known.told, None, told) is Match.DIFFERENT):
             raise self._difference(item)

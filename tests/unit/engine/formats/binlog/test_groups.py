@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from mbk.engine.formats.binlog.backup import AHEAD
 from mbk.engine.formats.binlog.groups import OBJECTS, Group, grouped, listed
 from mbk.engine.runtime.run import Run
 from mbk.ports.milvus.values import SegmentInfo
@@ -108,3 +109,17 @@ def test_a_backup_lists_its_segments_together_on_both_sides() -> None:
         len([prefix for prefix in asked if "insert_log/" in prefix and not prefix.endswith("insert_log/")])
         == 2
     )
+
+
+def test_of_many_segments_each_is_listed_once() -> None:
+    """More than are asked for at once: no listing has the segments of another one."""
+    world = World()
+    world.milvus.add("docs")
+    for number in range(AHEAD + 8):
+        world.milvus.insert("docs", [number])
+    asked: list[str] = []
+    world.storage.fault = lambda call, key: asked.append(key) if call == "list" else None
+    world.create()
+    together = [prefix for prefix in asked if "insert_log/" in prefix and not prefix.endswith("/")]
+    assert len(together) > 1
+    assert not [one for one in together for other in together if one is not other and other.startswith(one)]
