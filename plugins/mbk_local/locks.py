@@ -17,6 +17,8 @@ if sys.platform != "win32":
 
 #: In seconds. No write takes as long.
 _OLD = 24 * 60 * 60.0
+#: A look at a lock takes microseconds: a second in all is enough also where the machine is busy.
+_TRIES, _PAUSE = 100, 0.01
 
 
 def taken(descriptor: int, path: str) -> bool:
@@ -32,10 +34,18 @@ def taken(descriptor: int, path: str) -> bool:
 
 
 def locked(descriptor: int) -> None:
-    """Locks a file that this process writes, if nobody else does."""
-    if sys.platform != "win32":
-        with suppress(OSError):
+    """Locks a file that this process writes, if nobody else does; who only looks at the lock has it for a moment."""
+    if sys.platform == "win32":
+        return
+    for _ in range(_TRIES):
+        try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_PAUSE)
+        except OSError:
+            return
+        else:
+            return
 
 
 def kept(descriptor: int) -> int:

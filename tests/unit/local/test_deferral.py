@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -115,6 +117,21 @@ def test_what_a_run_that_goes_on_is_writing_is_not_tidied_away(root: Path) -> No
 
     storage.write("backup/data/a/b", chunks())
     assert keys(root) == ["backup/data/a/b"]
+
+
+def test_a_look_at_the_mark_does_not_keep_a_run_from_locking_it(root: Path) -> None:
+    """Another process looks in the moment in which the run begins."""
+    begun(root).close()
+    descriptor = os.open(root / "backup/data" / MARKER, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with ThreadPoolExecutor() as pool:
+        storage = opened(root)
+        beginning = pool.submit(storage.defer, "backup/data/")
+        os.close(descriptor)
+        beginning.result()
+    assert opened(root).tidy("backup/") == 0
+    storage.close()
+    assert opened(root).tidy("backup/") == 1
 
 
 def test_bytes_that_the_disk_lost_are_never_believed_again(
