@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -58,8 +59,10 @@ class Directory:
 
     def elements(self, key: str) -> list[str]:
         """The names on the way to the object of this key, its own last. `InvalidKey` where it is no path below the root."""
-        require_key(key, self.tree.root, _fault_of(key))
-        return key.split("/")
+        names = key.split("/")
+        if why := _fault_of(key, names):
+            require_key(key, self.tree.root, why)
+        return names
 
     def path(self, key: str) -> Path:
         """Where the object of this key is or would be. `InvalidKey` where that is not surely below the root."""
@@ -245,10 +248,9 @@ def _checksums(digest: xxhash.xxh3_128 | None) -> dict[str, str]:
     return {} if digest is None else {"xxh128": digest.hexdigest()}
 
 
-def _fault_of(key: str) -> str:
+def _fault_of(key: str, names: Sequence[str]) -> str:
     if fault := fault_of_length(key, CAPABILITIES.max_key_bytes):
         return fault
-    names = key.split("/")
     if "\0" in key or not _NO_NAMES.isdisjoint(names) or (OURS in key and any(map(is_reserved, names))):
         return "it is not a path: it contains an empty element, '.', '..', NUL or a reserved name"
     return ""

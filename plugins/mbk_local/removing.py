@@ -42,6 +42,8 @@ class Removal:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._levels: list[_Level] = []
+        #: The path of the last of them; None before it is reached.
+        self._path: Sequence[str] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -56,9 +58,12 @@ class Removal:
         if not _SUPPORTED or len(names) > _DEPTH:
             return False
         *directories, name = names
-        self._leave(self._shared(directories))
+        if directories != self._path:
+            self._path = None
+            self._leave(self._shared(directories))
         try:
             here = self._enter(directories)
+            self._path = directories
             found = os.stat(name, dir_fd=here.descriptor, follow_symlinks=False)
             if not stat.S_ISREG(found.st_mode):
                 return False

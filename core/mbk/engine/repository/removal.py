@@ -57,8 +57,11 @@ class _Backup:
     files: frozenset[str]
     belongs: Callable[[str], bool]
 
-    def owns(self, key: str) -> bool:
-        return self.belongs(key.removeprefix(self.place.prefix))
+    @property
+    def owns(self) -> Callable[[str], bool]:
+        """Whether a key below the prefix is one of its own. To be asked for once, for it is asked of every object."""
+        start, belongs = len(self.place.prefix), self.belongs
+        return lambda key: belongs(key[start:])
 
     def keys(self, *files: str) -> list[str]:
         """Of those of the metadata files that are there."""
@@ -110,10 +113,11 @@ class Remover:
         marks = [key for key in backup.keys(layout.FULL_META, layout.BACKUP_META) if key not in last]
         self._delete(marks)
         self._require_gone(name, [key for key in marks if self._catalog.exists(key)])
+        meta, owns = place.meta_prefix, backup.owns
         count = len(marks) + self._delete_all(
-            place.prefix, lambda key: backup.owns(key) and not key.startswith(place.meta_prefix)
+            place.prefix, lambda key: owns(key) and not key.startswith(meta)
         )
-        count += self._delete_all(place.meta_prefix, lambda key: backup.owns(key) and key not in last)
+        count += self._delete_all(meta, lambda key: owns(key) and key not in last)
         self._catalog.clean(place.prefix)
         left = self._look(backup, besides=last)
         self._require_gone(name, left.own, left.objects)
@@ -196,12 +200,14 @@ class Remover:
         return len(old)
 
     def _look(self, backup: _Backup, *, besides: Sequence[str] = ()) -> Found:
+        owns = backup.owns
+
         def look(entries: Iterator[ObjectInfo]) -> Found:
             found = Found()
             for entry in entries:
                 if entry.key in besides:
                     continue
-                if backup.owns(entry.key):
+                if owns(entry.key):
                     found.objects, found.size, keys = found.objects + 1, found.size + entry.size, found.own
                 else:
                     found.strangers, keys = found.strangers + 1, found.others
