@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
@@ -24,9 +25,14 @@ class Threads:
         self._most = most
         self._name = name
         self._lock = threading.Lock()
+        self._begin()
+
+    def _begin(self) -> None:
         self._idle = threading.Semaphore(0)
         self._threads: list[threading.Thread] = []
         self._queue: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        # The threads know only the queue: those that nobody closes end with the last who could use them.
+        self._finish = weakref.finalize(self, _end, self._queue)
 
     def submit(self, function: Callable[[], T]) -> Future[T]:
         """Waits inside of it as here: see `mbk.ports.waiting`."""
@@ -44,11 +50,9 @@ class Threads:
     def close(self) -> None:
         """Waits for what was given; later work makes new threads."""
         with self._lock:
-            ended, self._threads = self._threads, []
-            queue, self._queue = self._queue, SimpleQueue()
-            self._idle = threading.Semaphore(0)
-        for _ in ended:
-            queue.put(None)
+            ended, finish = self._threads, self._finish
+            self._begin()
+        finish()
         for thread in ended:
             thread.join()
 
@@ -66,7 +70,15 @@ class Threads:
 def _serve(queue: SimpleQueue[Callable[[], object] | None], idle: threading.Semaphore) -> None:
     while (work := queue.get()) is not None:
         work()
+        # Or the last work, and whoever gave it, would stay until the next.
+        del work
         idle.release()
+    _end(queue)
+
+
+def _end(queue: SimpleQueue[Callable[[], object] | None]) -> None:
+    """Each thread of the queue ends, and tells the next."""
+    queue.put(None)
 
 
 def _fulfil(future: Future[T], function: Callable[[], T]) -> None:

@@ -69,6 +69,18 @@ def test_where_no_further_thread_can_be_had_those_that_are_there_do_the_work() -
     threads.close()
 
 
+def test_threads_that_nobody_closes_end_with_whoever_had_them() -> None:
+    threads = Threads(3, "left")
+    meeting = threading.Barrier(3, timeout=10)
+    for future in [threads.submit(meeting.wait) for _ in range(3)]:
+        future.result()
+    left = [thread for thread in threading.enumerate() if thread.name.startswith("left_")]
+    del threads
+    for thread in left:
+        thread.join(10)
+    assert [thread.is_alive() for thread in left] == [False] * 3
+
+
 def test_what_was_taken_back_is_not_begun() -> None:
     threads = Threads(1, "mine")
     go = threading.Event()
