@@ -1,4 +1,4 @@
-"""Alibaba Cloud OSS storages for mbk, without its SDK."""
+"""Alibaba Cloud OSS storages for mbk."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ def mbk_storage_backends() -> Iterator[StorageBackend]:
         summary="Alibaba Cloud OSS",
         settings=_settings,
         open=_open,
+        extra="mbk[ali]",
+        requires=("oss2",),
         schemes=("oss",),
     )
 

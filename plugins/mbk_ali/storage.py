@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mbk.plugin.conditions import require_installed
 from mbk.plugin.headers import CHECKSUMS
 from mbk.plugin.objects import ObjectStorage
 from mbk.ports.storage import GIB, Capabilities, Location
@@ -14,7 +15,8 @@ MAX_PARTS = 10_000
 
 
 def open_storage(settings: AliSettings) -> ObjectStorage[AliWire]:
-    """Sends nothing."""
+    """Sends nothing. Raises `ModuleNotFoundError` where the SDK is not installed."""
+    require_installed("oss2")
     where = Location(
         BACKEND, settings.endpoint, settings.bucket, root=settings.root, region=settings.signing_region
     )

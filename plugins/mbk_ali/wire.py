@@ -70,7 +70,10 @@ class AliWire(BucketWire):
         return theirs.backend == BACKEND and (near or theirs.endpoint == self.settings.endpoint)
 
     def create_bucket(self) -> None:
-        self.requests.create()
+        # Loads the SDK, which no other request needs.
+        from mbk_ali.client import create_bucket
+
+        create_bucket(self.settings, self.requests.checked)
 
     def page(
         self, prefix: str, *, level: bool = False, token: str = "", start_after: str = "", limit: int = 0

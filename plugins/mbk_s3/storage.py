@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
+from mbk.plugin.conditions import require_installed
 from mbk.plugin.objects import ObjectStorage
 from mbk.ports.storage import GIB, TIB, Capabilities, Location
 from mbk_s3.settings import S3Settings
@@ -18,10 +17,9 @@ def open_storage(
 ) -> ObjectStorage[S3Wire]:
     """Sends nothing. ``backend`` and ``region`` are those of a service whose buckets can be reached in another way, too.
 
-    The SDK is loaded only where it is needed, but must be there: whether a storage works depends not on its keys.
+    Raises `ModuleNotFoundError` where the SDK is not installed.
     """
-    if find_spec("botocore") is None:
-        raise ModuleNotFoundError("No module named 'botocore'", name="botocore")
+    require_installed("botocore")
     return ObjectStorage(
         S3Wire(settings),
         location=Location(

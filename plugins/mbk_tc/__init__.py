@@ -1,4 +1,4 @@
-"""Tencent Cloud COS storages for mbk, without its SDK."""
+"""Tencent Cloud COS storages for mbk."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ def mbk_storage_backends() -> Iterator[StorageBackend]:
         summary="Tencent Cloud COS",
         settings=_settings,
         open=_open,
+        extra="mbk[tc]",
+        requires=("qcloud_cos",),
         schemes=("cos",),
     )
 

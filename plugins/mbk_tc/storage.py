@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mbk.plugin.conditions import require_installed
 from mbk.plugin.headers import CHECKSUMS
 from mbk.plugin.objects import ObjectStorage
 from mbk.ports.storage import GIB, MIB, Capabilities, Location
@@ -15,7 +16,8 @@ MAX_PART_SIZE = 5 * GIB
 
 
 def open_storage(settings: TcSettings) -> ObjectStorage[TcWire]:
-    """Sends nothing."""
+    """Sends nothing. Raises `ModuleNotFoundError` where the SDK is not installed."""
+    require_installed("qcloud_cos")
     return ObjectStorage(
         TcWire(settings),
         location=Location(

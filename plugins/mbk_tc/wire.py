@@ -66,8 +66,11 @@ class TcWire(BucketWire):
         )
 
     def create_bucket(self) -> None:
+        # Loads the SDK, which no other request needs.
+        from mbk_tc.client import create_bucket
+
         try:
-            self.requests.create()
+            create_bucket(self.settings, self.requests.checked)
         except Refused as exc:
             if exc.name != "BucketAlreadyOwnedByYou":
                 raise

@@ -19,12 +19,23 @@ except MbkError as exc:
 """
 
 
-@pytest.mark.parametrize("storage", ["minio", "s3", "aws"])
-def test_a_missing_sdk_is_told_as_the_pip_install_that_brings_it(bare: Bare, storage: str) -> None:
+@pytest.mark.parametrize(
+    ("storage", "package"),
+    [
+        ("minio", "boto3"),
+        ("s3", "boto3"),
+        ("aws", "boto3"),
+        ("ali", "oss2"),
+        ("tc", "cos-python-sdk-v5"),
+    ],
+)
+def test_a_missing_sdk_is_told_as_the_pip_install_that_brings_it(
+    bare: Bare, storage: str, package: str
+) -> None:
     told = bare.python(
         OPEN.format(type=storage, values={"bucket": "backups", "address": "localhost"})
     ).strip()
-    assert told == f"MissingDependency storage {storage!r} requires boto3: pip install 'mbk[{storage}]'"
+    assert told == f"MissingDependency storage {storage!r} requires {package}: pip install 'mbk[{storage}]'"
 
 
 def test_the_local_storage_needs_no_extra(bare: Bare) -> None:

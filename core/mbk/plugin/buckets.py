@@ -65,7 +65,12 @@ class BucketRequests:
         if query:
             target = f"{target}?{encoded(query)}"
         signed = {"User-Agent": "mbk", **headers, **self.sign(method, key, query, headers)}
-        answer = self.sender.send(method, target, signed, body, streamed=streamed, repeatable=repeatable)
+        return self.checked(
+            self.sender.send(method, target, signed, body, streamed=streamed, repeatable=repeatable)
+        )
+
+    def checked(self, answer: Answer) -> Answer:
+        """The same, if it is one of success and the service's own; whoever sent the request."""
         if answer.status < 300:
             if self.mark in answer.headers:
                 return answer
@@ -74,7 +79,7 @@ class BucketRequests:
             raise answer_foreign(self.mark)
         said = self.refused(answer)
         if answer.status < 400 and not said.message:
-            # By the name that `mbk.plugin.transport` has a hint for.
+            # By the name that `mbk.plugin.refusals` has a hint for.
             raise Refused(answer.status, "TooManyRedirects", "the service redirects to another endpoint")
         raise said
 
@@ -150,10 +155,6 @@ class BucketRequests:
             uploads=[(name(required(item, "Key")), required(item, "UploadId")) for item in uploads],
             next=following if required(told, "IsTruncated") == "true" else None,
         )
-
-    def create(self) -> None:
-        """The bucket."""
-        self.send("PUT", "")
 
     def remove(self, key: str) -> None:
         require_empty(self.send("DELETE", key, repeatable=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from mbk.errors import (
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
 NOT_THE_SERVICE = (
     "check the address and the port, and whether a proxy or a login page answers instead of the service"
 )
+
+
+def require_installed(module: str) -> None:
+    """Of an SDK that is loaded only where it is needed, but must be there: whether a storage works depends not on its keys,
+    nor on what a run asks of it. Raises `ModuleNotFoundError`, as an import would."""
+    if find_spec(module) is None:
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
 
 
 def bucket_missing(place: object) -> BucketNotFound:

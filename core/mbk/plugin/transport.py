@@ -1,61 +1,69 @@
-"""For SDKs that send with requests and urllib3: what the exceptions of these two mean. Needs both installed.
+"""For SDKs that send with the library requests: a session for them, and its failures as those of `mbk.plugin.http`.
 
-Those of `mbk.plugin.http` are known here, too, for plugins that send by both.
+Needs requests installed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from typing import Any
 
-import requests.exceptions as sending
-import urllib3.exceptions as http
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import NewConnectionError
 
-from mbk.errors import InvalidKey, MbkError, StorageError, StorageUnavailable, Unreachable
-from mbk.plugin import http as own
-from mbk.plugin.failures import is_lasting, kind_of_class, words_of_system
-
-#: What a vendor's plugin translates besides the exceptions of its SDK.
-FOREIGN = (http.HTTPError, OSError, ValueError)
-
-#: By the exception, the nearest ancestor first. What is not here was our mistake: `StorageError`.
-BY_CLASS: dict[type[BaseException], type[MbkError]] = {
-    sending.TooManyRedirects: StorageError,
-    sending.InvalidURL: StorageError,
-    sending.InvalidSchema: StorageError,
-    sending.MissingSchema: StorageError,
-    sending.InvalidHeader: StorageError,
-    sending.RequestException: StorageUnavailable,
-    http.HTTPError: StorageUnavailable,
-    OSError: StorageUnavailable,
-    UnicodeEncodeError: InvalidKey,
-}
-
-#: By the name of the exception.
-HINTS: dict[str, str] = {
-    "TooManyRedirects": "set the address and the region of the bucket",
-    "ConnectTimeout": "check the address, the port and the firewall",
-    "ConnectionError": "check the address and the port",
-    **own.HINTS,
-}
+from mbk.plugin.http import (
+    Answer,
+    AnswerTimedOut,
+    ConnectionLost,
+    ConnectTimedOut,
+    Headers,
+    NoProxy,
+    NotConnected,
+    SendingFailed,
+)
 
 
-def kind_of(exc: BaseException, of_vendor: Mapping[type[BaseException], type[MbkError]]) -> type[MbkError]:
-    """By `BY_CLASS` and the vendor's own additions to it."""
-    if isinstance(exc, own.SendingFailed | own.Misconfigured):
-        return own.kind_of(exc, of_vendor)
-    if isinstance(exc, sending.SSLError | http.SSLError) and is_lasting(exc):
-        return Unreachable
-    return kind_of_class(exc, {**BY_CLASS, **of_vendor})
+class _Adapter(HTTPAdapter):
+    """Trusts the given authority whatever the environment says: a session's own ``verify`` would give way to it."""
+
+    def __init__(self, ca_cert: str) -> None:
+        self._ca_cert = ca_cert
+        # One call is one attempt: the engine retries.
+        super().__init__(max_retries=0)
+
+    def send(self, *request: Any, **how: Any) -> requests.Response:
+        if self._ca_cert:
+            how["verify"] = self._ca_cert
+        return super().send(*request, **how)
 
 
-def reason_of(exc: BaseException) -> str:
-    """What went wrong. The texts of requests and urllib3 hold the addresses of objects, so they are not told."""
-    if isinstance(exc, sending.TooManyRedirects):
-        return "the service redirects to another endpoint"
-    if isinstance(exc, sending.ReadTimeout):
-        return "timed out waiting for the answer"
-    if isinstance(exc, own.SendingFailed | own.Misconfigured):
-        return own.reason_of(exc)
-    if isinstance(exc, OSError | http.HTTPError):
-        return words_of_system(exc) or "the connection was lost"
-    return str(exc)
+def session_of(ca_cert: str, check: Callable[[Answer], object]) -> requests.Session:
+    """For one attempt a request. ``check`` raises what it refuses, redirects among them, before the SDK sees the answer."""
+
+    def read(response: requests.Response, **_: object) -> None:
+        headers = Headers({name.lower(): value for name, value in response.headers.items()})
+        check(Answer(response.status_code, headers, response.content))
+
+    session = requests.Session()
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, _Adapter(ca_cert))
+    session.hooks["response"].append(read)
+    return session
+
+
+def failure_of(exc: requests.RequestException) -> SendingFailed:
+    """To be raised from it. The texts of requests hold addresses of objects, so they are not told."""
+    if isinstance(exc, requests.ConnectTimeout):
+        return ConnectTimedOut("timed out while connecting")
+    if isinstance(exc, requests.exceptions.ProxyError):
+        return NoProxy("the proxy does not connect")
+    if isinstance(exc, requests.ReadTimeout):
+        return AnswerTimedOut("timed out waiting for the answer")
+    if isinstance(exc, requests.exceptions.SSLError) or _is_unconnected(exc):
+        return NotConnected("could not connect")
+    return ConnectionLost("the connection was lost")
+
+
+def _is_unconnected(exc: requests.RequestException) -> bool:
+    return any(isinstance(getattr(arg, "reason", None), NewConnectionError) for arg in exc.args)

@@ -149,10 +149,10 @@ def test_settings_travel_to_another_process() -> None:
 
 def test_it_is_offered_under_every_spelling_without_loading_the_sdk() -> None:
     [backend] = mbk_storage_backends()
-    assert (backend.name, backend.extra, backend.requires) == ("ali", "", ())
+    assert (backend.name, backend.extra, backend.requires) == ("ali", "mbk[ali]", ("oss2",))
     assert backend.aliases == ("aliyun", "alibaba", "alicloud", "oss")
     code = (
         "import sys, mbk_ali; [b.settings() for b in mbk_ali.mbk_storage_backends()];"
-        "sys.exit(any(m.startswith(('requests', 'urllib3')) for m in sys.modules))"
+        "sys.exit(any(m.startswith(('oss2', 'requests', 'urllib3')) for m in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

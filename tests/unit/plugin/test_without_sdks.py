@@ -1,4 +1,4 @@
-"""With keys in the settings, no vendor's SDK is loaded, whatever is asked of its storage."""
+"""With keys in the settings no vendor's SDK is loaded, whatever is asked of its storage but to make a bucket."""
 
 from __future__ import annotations
 

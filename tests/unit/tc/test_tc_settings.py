@@ -148,10 +148,10 @@ def test_settings_travel_to_another_process() -> None:
 
 def test_it_is_offered_under_every_spelling_without_loading_the_sdk() -> None:
     [backend] = mbk_storage_backends()
-    assert (backend.name, backend.extra, backend.requires) == ("tc", "", ())
+    assert (backend.name, backend.extra, backend.requires) == ("tc", "mbk[tc]", ("qcloud_cos",))
     assert backend.aliases == ("tencent", "cos")
     code = (
         "import sys, mbk_tc; [b.settings() for b in mbk_tc.mbk_storage_backends()];"
-        "sys.exit(any(m.startswith(('requests', 'urllib3')) for m in sys.modules))"
+        "sys.exit(any(m.startswith(('qcloud_cos', 'requests', 'urllib3')) for m in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
