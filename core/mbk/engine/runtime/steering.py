@@ -18,10 +18,9 @@ from mbk.ports.storage import Location
 #: use meanwhile is missing later. With a fifth of it, 50 MiB/s were reached to 77 % on a busy machine, with it to 99 %.
 BYTE_BURST = 0.25
 
-
-#: Threads that prepare or end a request while others wait for their answers. Too few, and fewer are in flight than may be,
-#: which then never grow; too many wait for turns, which costs as much as the request itself.
-BETWEEN = 8
+#: Threads that prepare or end a request while others wait for their answers. With none there would seldom be as many in
+#: flight as may be, which is how it is known that more would be used; each thread that waits for its turn costs the processor.
+BETWEEN = 2
 
 
 @frozen(kw_only=True)

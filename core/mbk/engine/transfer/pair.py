@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import field, replace
 
 from mbk.engine.runtime.budget import Budget
 from mbk.engine.runtime.limits import TransferLimits
 from mbk.engine.runtime.run import Run
+from mbk.engine.transfer.items import STREAM
 from mbk.frozen import frozen
 from mbk.ports.storage import Storage
 
@@ -35,3 +37,12 @@ class Pair:
     destination: Storage
     run: Run
     limits: TransferLimits = field(default_factory=TransferLimits)
+
+    def workers(self, way: Callable[[], str | None]) -> Callable[[], int]:
+        """Tells how many threads can make requests now. ``way`` tells which way objects go: what the service copies by itself
+        is no request to its source.
+        """
+        steering = self.run.steering
+        by_server = steering.workers(self.destination.location)
+        by_stream = steering.workers(self.source.location, self.destination.location)
+        return lambda: by_stream() if way() == STREAM else by_server()

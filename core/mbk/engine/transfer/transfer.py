@@ -44,13 +44,13 @@ class Transfer:
         budget = within(run.budget, source, destination)
         self._destination = destination
         self._run = run
-        useful = run.steering.workers(source.location, destination.location)
+        pair = Pair(source=source, destination=destination, run=run, limits=limits)
+        useful = pair.workers(lambda: self._copier.way)
         self._pool = Pool(budget.copies, run.cancelled, name="mbk-copy", useful=useful)
         # A pool of its own: a worker that copies a large object waits for its parts.
         self._parts = Pool(budget.parts, run.cancelled, name="mbk-part", useful=useful)
         self._room = Room(budget.memory, run.cancelled)
         proof = Proof(source, destination, run)
-        pair = Pair(source=source, destination=destination, run=run, limits=limits)
         self._copier = Copier(pair, proof, parts=self._parts, room=self._room)
         self._arrivals = Arrivals(destination.location, proof, self._room, records=records, full=full)
         self._tally = Tally(run, destination.location)
