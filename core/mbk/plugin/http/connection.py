@@ -179,13 +179,17 @@ class Connection:
 
     def read_or_end(self, size: int) -> bytes:
         """As `read`, but empty at the end of the connection."""
-        if self._at < len(self._buffer):
-            data = self._buffer[self._at : self._at + size]
-            self._at += len(data)
-            return data
-        size = min(size, _AT_ONCE)
+        begun = self._buffer[self._at : self._at + size]
+        self._at += len(begun)
+        if len(begun) == size or (begun and not self._whole):
+            return begun
+        # What came with the head is joined to the rest: a small object is one chunk for all who handle it.
+        rest = min(size, _AT_ONCE) - len(begun)
+        if rest <= 0:
+            return begun
         self._unseen = True
-        return self._received(size, self._whole) if self._whole else self._gathered(size)
+        data = self._received(rest, self._whole) if self._whole else self._gathered(rest)
+        return begun + data if begun else data
 
     def line(self) -> bytes:
         """Up to the next end of a line, without it."""

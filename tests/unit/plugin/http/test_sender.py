@@ -215,6 +215,14 @@ def test_a_streamed_body_comes_in_pieces_and_gives_the_connection_back(size: int
     assert server.connections == [0, 0]
 
 
+def test_a_small_streamed_body_is_one_piece_though_its_beginning_came_with_the_head() -> None:
+    data = os.urandom(200_000)
+    with scripted([answer(data)]) as server:
+        stream = got(sender(server), streamed=True).stream
+        assert stream
+        assert stream.read(MIB) == data
+
+
 def test_a_streamed_body_that_is_not_read_to_its_end_costs_the_connection() -> None:
     with scripted([answer(b"x" * MIB)], [answer(b"next")]) as server:
         sending = sender(server)
