@@ -126,11 +126,12 @@ class SteeredStorage(Layer):
         size: int | None,
         options: WriteOptions,
     ) -> ObjectInfo:
-        feed = _Feed(self, chunks, is_large=size is None or size > SINGLE_WRITE)
+        feed = _Feed(self, chunks, size)
         # A list is sent again by plugins that can; what counts nothing need not be wrapped.
         plain = feed.is_at_hand and self._writes is None and self._requests is None
         outcome = Outcome.SERVED
-        feed.ticket = self.enter()
+        if feed.is_at_hand:
+            feed.ticket = self.enter()
         try:
             self.ask()
             return self.patiently(write, key, chunks if plain else feed, size=size, options=options)
@@ -279,26 +280,28 @@ class _SteeredReading:
 
 
 class _Feed:
-    """The chunks of a write, each in its turn. ``error``: what was raised instead of one. ``ticket``: that of the write.
+    """The chunks of a write of ``size`` bytes, each in its turn. ``error``: what was raised instead of one. ``ticket``: that
+    of the write.
 
-    While the next chunk is awaited the write is not in flight: other threads may have to read it from the same storage.
+    While a chunk is awaited the write is not in flight: other threads may have to read it from the same storage.
     """
 
-    def __init__(self, storage: SteeredStorage, chunks: Iterable[bytes], *, is_large: bool) -> None:
+    def __init__(self, storage: SteeredStorage, chunks: Iterable[bytes], size: int | None) -> None:
         self._storage = storage
         self._chunks = chunks
-        self._is_large = is_large
+        self._size = size
         self.is_at_hand = isinstance(chunks, (list, tuple))
         self.error: BaseException | None = None
         self.ticket: Ticket | None = None
 
     def __iter__(self) -> Generator[bytes]:
+        is_large = self._size is None or self._size > SINGLE_WRITE
         sent = parts = 0
         try:
             for chunk in self._chunks if self.is_at_hand else self._awaited():
                 for piece in self._storage.pieces(chunk):
                     sent += len(piece)
-                    if self._is_large and sent // PART > parts:
+                    if is_large and sent // PART > parts:
                         self._storage.ask(sent // PART - parts)
                         parts = sent // PART
                     yield piece
@@ -309,15 +312,19 @@ class _Feed:
             raise
 
     def _awaited(self) -> Iterator[bytes]:
-        chunks = iter(self._chunks)
-        while True:
-            self._storage.leave(self.ticket, Outcome.OTHER)
-            self.ticket = None
-            chunk = next(chunks, None)
-            self.ticket = self._storage.enter()
-            if chunk is None:
-                return
+        came, is_in_flight = 0, False
+        for chunk in self._chunks:
+            if not is_in_flight:
+                self.ticket = self._storage.enter()
             yield chunk
+            came += len(chunk)
+            # After its last byte nothing is awaited but the answer.
+            is_in_flight = came == self._size
+            if not is_in_flight:
+                self._storage.leave(self.ticket, Outcome.OTHER)
+                self.ticket = None
+        if not is_in_flight:
+            self.ticket = self._storage.enter()
 
 
 class _SteeredUpload(UploadLayer):
