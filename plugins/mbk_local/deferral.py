@@ -26,8 +26,8 @@ from mbk_local.locks import locked
 from mbk_local.names import MARKER
 
 #: ext4, XFS, Btrfs: syncfs waits for all of their bytes and names. Others may only hand them on (FUSE), or do so at
-#: close anyway (NFS).
-_SYNC_TOGETHER = frozenset({0xEF53, 0x58465342, 0x9123683E})
+#: close anyway (NFS). tmpfs is memory: it has nothing to wait for.
+_SYNC_TOGETHER = frozenset({0xEF53, 0x58465342, 0x9123683E, 0x01021994})
 #: Since this version of Linux syncfs tells that bytes could not be written.
 _TELLS_ERRORS = (5, 8)
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
