@@ -238,8 +238,8 @@ def _body(answer: Answer, span: str) -> Body:
     return replace(body, read=_checked(body.read, body.length, told)) if told else body
 
 
-def _checked(read: Callable[[int], bytes], length: int, told: str) -> Callable[[int], bytes]:
-    """The same bytes; the last are given away only when the whole is known to be right."""
+def _checked(read: Callable[[int], bytes], length: int | None, told: str) -> Callable[[int], bytes]:
+    """The same bytes; the last are given away only when the whole is known to be right (the end of all, for want of a length)."""
     checksum = google_crc32c.Checksum()
     missing = length
 
@@ -247,8 +247,9 @@ def _checked(read: Callable[[int], bytes], length: int, told: str) -> Callable[[
         nonlocal missing
         chunk = read(size)
         checksum.update(chunk)
-        missing -= len(chunk)
-        if not missing and encoded(checksum) != told:
+        missing = None if missing is None else missing - len(chunk)
+        is_whole = not chunk if missing is None else not missing
+        if is_whole and encoded(checksum) != told:
             raise WireError(
                 TransferInterrupted, "its CRC32C differs from the service's", code="checksum-differs"
             )

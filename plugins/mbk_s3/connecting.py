@@ -13,7 +13,7 @@ from mbk_s3 import errors
 from mbk_s3.addresses import address_of
 from mbk_s3.bucket import Bucket
 from mbk_s3.client import Client
-from mbk_s3.payloads import payloads_of
+from mbk_s3.payloads import Payloads
 from mbk_s3.settings import S3Settings
 from mbk_s3.signing import Keys
 
@@ -35,7 +35,7 @@ def connect(settings: S3Settings) -> Any:
         sender_to=partial(sender_to, ca_cert=settings.ca_cert or bundle, or_all=False),
         keys=keys,
     )
-    return Client(bucket, payloads_of(settings))
+    return Client(bucket, Payloads(settings))
 
 
 def failures_of(settings: S3Settings) -> Translation:

@@ -79,6 +79,8 @@ BY_CODE: dict[str, type[ours.MbkError]] = {
     "EntityTooLarge": ours.StorageError,
 }
 
+_BY_HOST = "set pathStyle to false: the service wants the bucket in the host name"
+
 HINTS: dict[str, str] = {
     **http.HINTS,
     "BadTrust": "check caCert, and the variables AWS_CA_BUNDLE and REQUESTS_CA_BUNDLE",
@@ -94,6 +96,9 @@ HINTS: dict[str, str] = {
     "ConnectTimeoutError": http.HINTS["ConnectTimedOut"],
     "InvalidObjectState": "restore it from the archive, and wait until that is done",
     "400": "if the service speaks https, set useSSL",
+    "VirtualHostDomainRequired": _BY_HOST,
+    "PathStyleDomainForbidden": _BY_HOST,
+    "SecondLevelDomainForbidden": _BY_HOST,
 }
 
 

@@ -12,7 +12,7 @@ from urllib.parse import unquote_plus
 from mbk.errors import TransferInterrupted, Unsupported
 from mbk.plugin.external import external_spec, external_uri_by_key
 from mbk.plugin.failures import Translation
-from mbk.plugin.headers import byte_range, required
+from mbk.plugin.headers import byte_range, required, size_in_range
 from mbk.plugin.http import checked_body
 from mbk.plugin.keys import fault_of_length
 from mbk.plugin.wire import (
@@ -130,9 +130,10 @@ class S3Wire:
 
     def head(self, key: str) -> ObjectInfo:
         answer = self.client.head_object(**self._target(key), ChecksumMode="ENABLED")
+        size = answer.get("ContentLength")
         return ObjectInfo(
             key,
-            required(answer, "ContentLength"),
+            self._size_of(key) if size is None else size,
             bare(required(answer, "ETag")),
             answer.get("LastModified"),
             checksums(answer),
@@ -154,8 +155,25 @@ class S3Wire:
             body.close()
             raise
         return checked_body(
-            answer.get("ContentLength"), ranged, answer.get("ContentRange"), read=body.read, close=body.close
+            answer.get("ContentLength"),
+            ranged,
+            answer.get("ContentRange"),
+            read=body.read,
+            close=body.close,
+            marks_its_end=getattr(body, "marks_its_end", False),
         )
+
+    def _size_of(self, key: str) -> int:
+        """Where a stat tells none, as behind a proxy that drops the length: by what the range of the first byte says."""
+        try:
+            answer = self.client.get_object(**self._target(key), Range="bytes=0-0")
+        except self.client.refusal as exc:
+            if code_of(exc) in ("InvalidRange", "416"):
+                return 0
+            raise
+        answer["Body"].close()
+        size = size_in_range(answer.get("ContentRange"))
+        return int(required({"ContentLength": size}, "ContentLength"))
 
     def put(self, key: str, data: bytes, terms: Terms) -> Receipt:
         request = {**self._target(key), **_condition(terms), **written_with(terms.options)}

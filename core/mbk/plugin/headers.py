@@ -41,23 +41,35 @@ def byte_range(offset: int, length: int | None) -> str:
     return f"bytes={offset}-{'' if length is None else offset + length - 1}"
 
 
-def require_range(asked: str, told: str | None, length: int) -> None:
+def require_range(asked: str, told: str | None, length: int | None) -> int | None:
     """Holds the Content-Range of an answer, and the length of its body, against a `byte_range`; an object may end before.
 
-    `WireError` where they are of other bytes.
+    The length, which a range tells where the body announces none. `WireError` where they are of other bytes.
     """
-    if asked and not _is_range(asked, told or "", length):
+    if not asked:
+        return length
+    found = _length_of_range(asked, told or "")
+    if found is None or length not in (None, found):
         raise WireError(StorageError, "the service ignored the range", code="range-ignored")
+    return found
 
 
-def _is_range(asked: str, told: str, length: int) -> bool:
+def size_in_range(told: str | None) -> int | None:
+    """Of the whole object, by the Content-Range of an answer; None where it tells none."""
+    found = _CONTENT_RANGE.fullmatch(told or "")
+    return int(found[3]) if found and found[3] != "*" else None
+
+
+def _length_of_range(asked: str, told: str) -> int | None:
+    """None where it is another range than was asked for."""
     found = _CONTENT_RANGE.fullmatch(told)
     if found is None:
-        return False
+        return None
     offset, _, end = asked.removeprefix("bytes=").partition("-")
     first, last = int(found[1]), int(found[2])
     ends = [*([int(end)] if end else []), *([int(found[3]) - 1] if found[3] != "*" else [])]
-    return first == int(offset) and last == min(ends, default=last) and length == last - first + 1
+    is_it = first == int(offset) and last == min(ends, default=last)
+    return last - first + 1 if is_it else None
 
 
 def required(answer: Mapping[str, Any], member: str) -> Any:

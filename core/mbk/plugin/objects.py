@@ -72,6 +72,7 @@ class ObjectStorage(Generic[AnyWire]):
         self._calls = Calls(wire, location)
         self._senders = Senders()
         self._probing = Lock()
+        self._takes_batches = capabilities.delete_batch > 1
 
     def __repr__(self) -> str:
         return f"<ObjectStorage {self._location}>"
@@ -223,9 +224,11 @@ class ObjectStorage(Generic[AnyWire]):
 
     def _stream(self, key: str, body: Body) -> Iterator[bytes]:
         missing = body.length
-        while missing > 0:
+        while missing is None or missing > 0:
             with self._calls.on_key("read", key, streaming=True):
-                chunk = body.read(min(CHUNK, missing))
+                chunk = body.read(CHUNK if missing is None else min(CHUNK, missing))
+            if not chunk and missing is None:
+                return
             if not chunk:
                 raise TransferInterrupted(
                     "cannot read {key!r} in {place}: {missing} of {length} bytes are missing",
@@ -235,7 +238,7 @@ class ObjectStorage(Generic[AnyWire]):
                     length=body.length,
                     **self._calls.place.facts,
                 )
-            missing -= len(chunk)
+            missing = None if missing is None else missing - len(chunk)
             yield chunk
 
     # -- writing -------------------------------------------------------------------------------------------------
@@ -312,7 +315,7 @@ class ObjectStorage(Generic[AnyWire]):
         if self._wire.fault_of_key(probe):  # too long
             probe = f"{self._location.root}{name}"
         try:
-            self._put(probe, b"", Terms(if_absent=True))
+            self._put_probe(probe)
             self._put(probe, b"", Terms(if_absent=True))
         except ObjectExists:
             return True
@@ -321,26 +324,46 @@ class ObjectStorage(Generic[AnyWire]):
                 self.delete([probe])
         return False
 
+    def _put_probe(self, key: str) -> None:
+        """`Unsupported` where the service takes the object, but not with the condition."""
+        try:
+            self._put(key, b"", Terms(if_absent=True))
+        except StorageError as refusal:
+            if refusal.retryable or isinstance(refusal, Unsupported):
+                raise
+            self._put(key, b"", Terms())
+            raise Unsupported(
+                "{place} refuses conditional writes: {reason}",
+                code="conditional-write-refused",
+                reason=refusal.facts.get("reason", refusal.message),
+                **self._calls.place.facts,
+            ) from refusal
+
     # -- deleting ------------------------------------------------------------------------------------------------
 
     def _delete_batch(self, keys: tuple[str, ...]) -> dict[str, str]:
         """Returns why, for each key that is still there."""
-        left = dict.fromkeys(keys, "")
-        # Some services refuse a batch for the sake of one key, some know no batches.
-        with suppress(PermissionDenied, Unsupported):
-            left = self._delete_together(keys)
+        left, refusal = (
+            self._delete_together(keys) if self._takes_batches else (dict.fromkeys(keys, ""), None)
+        )
         failures = {key: why or self._delete_alone(key) for key, why in left.items()}
-        return {key: why for key, why in failures.items() if why}
+        failures = {key: why for key, why in failures.items() if why}
+        if isinstance(refusal, StorageError) and not failures:
+            self._takes_batches = False
+        return failures
 
-    def _delete_together(self, keys: tuple[str, ...]) -> dict[str, str]:
-        if self._capabilities.delete_batch == 1:
-            raise Unsupported(
-                "{place} does not support batch deletes",
-                code="delete-batch-unsupported",
-                **self._calls.place.facts,
-            )
-        with self._calls.on_bucket("delete from"):
-            return {**self._wire.delete_batch(keys)}
+    def _delete_together(self, keys: tuple[str, ...]) -> tuple[dict[str, str], MbkError | None]:
+        """Why each key is left; all, without a reason, and why the batch was refused as a whole.
+
+        Some services refuse it for the sake of one key, some know no batches, and say so in many ways.
+        """
+        try:
+            with self._calls.on_bucket("delete from"):
+                return {**self._wire.delete_batch(keys)}, None
+        except (PermissionDenied, StorageError) as refusal:
+            if refusal.retryable:
+                raise
+            return dict.fromkeys(keys, ""), refusal
 
     def _delete_alone(self, key: str) -> str:
         """Why the object is still there, empty when it is not. Raises what is worth another try."""

@@ -36,9 +36,12 @@ class Page:
 
 @frozen(kw_only=True)
 class Body:
-    """The body of an answer. ``read`` gives at most so many bytes, and none at its end; ``length`` in bytes as announced."""
+    """The body of an answer. ``read`` gives at most so many bytes, and none at its end.
 
-    length: int
+    ``length`` in bytes as announced; None where a proxy between announces none, and ``read`` raises if the body breaks off.
+    """
+
+    length: int | None
     read: Callable[[int], bytes]
     close: Callable[[], object]
 

@@ -12,6 +12,7 @@ from mbk.errors import (
     PermissionDenied,
     StorageError,
     StorageUnavailable,
+    Throttled,
     Unsupported,
 )
 from mbk.plugin.failures import Translation
@@ -219,12 +220,27 @@ def test_a_reason_that_a_batch_leaves_open_is_found_out_alone() -> None:
     assert wire.asked == ["open", "batch 3", "delete a"]
 
 
-@pytest.mark.parametrize("refusal", [PermissionDenied("no"), Unsupported("no")])
-def test_a_refused_batch_is_deleted_key_by_key(refusal: Exception) -> None:
+def test_a_batch_refused_for_one_of_its_keys_is_deleted_key_by_key() -> None:
+    wire = Wire()
+    wire.batch_failures = PermissionDenied("no")
+    opened(wire, delete_batch=2).delete(["a", "b", "c"])
+    assert wire.asked == ["open", "batch 2", "delete a", "delete b", "batch 1", "delete c"]
+
+
+@pytest.mark.parametrize("refusal", [Unsupported("no"), StorageError("bad request")])
+def test_a_service_that_refuses_batches_is_asked_for_one(refusal: Exception) -> None:
     wire = Wire()
     wire.batch_failures = refusal
     opened(wire, delete_batch=2).delete(["a", "b", "c"])
-    assert wire.asked == ["open", "batch 2", "delete a", "delete b", "batch 1", "delete c"]
+    assert wire.asked == ["open", "batch 2", "delete a", "delete b", "delete c"]
+
+
+def test_a_batch_that_may_pass_another_time_is_not_taken_apart() -> None:
+    wire = Wire()
+    wire.batch_failures = Throttled("slow down")
+    with pytest.raises(Throttled):
+        opened(wire, delete_batch=2).delete(["a", "b"])
+    assert wire.asked == ["open", "batch 2"]
 
 
 def test_a_service_without_batches_is_asked_for_none() -> None:

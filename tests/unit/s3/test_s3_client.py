@@ -288,7 +288,7 @@ def test_the_region_that_the_service_tells_is_used_from_then_on(told: bytes) -> 
 @pytest.mark.parametrize(
     "told",
     [
-        answer(b"", "Location: https://elsewhere/", status="301 Moved Permanently"),
+        answer(b"", "Location: http://elsewhere/", status="301 Moved Permanently"),
         answer(b"", "x-amz-bucket-region: evil.example/", status="307 Temporary Redirect"),
         answer(error("PermanentRedirect", "<Region>us-east-1</Region>"), status="301 Moved"),
     ],

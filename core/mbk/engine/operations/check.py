@@ -17,7 +17,7 @@ from mbk.engine.transfer import listing
 from mbk.engine.transfer.executors.away import Away
 from mbk.engine.transfer.items import STREAM, CopyItem
 from mbk.engine.transfer.pair import Pair
-from mbk.engine.transfer.probe import DATA, Probe, ask
+from mbk.engine.transfer.probe import DATA, Probe, ask, ask_optional
 from mbk.engine.transfer.transfer import Transfer
 from mbk.errors import AccessError, BucketNotFound, MbkError, Unreachable, Unsupported, WrongStorage
 from mbk.frozen import frozen
@@ -78,9 +78,9 @@ class Check:
         yield ask("milvus: list collections", self._collections)
         if self.pause_gc:
             # Without a pause a backup only gives a notice, so this is only a warning.
-            yield _optional("milvus: pause garbage collection", self._gc, "backups run without it")
+            yield ask_optional("milvus: pause garbage collection", self._gc, "backups run without it")
         if Feature.REST_IMPORT in self.milvus().features:
-            yield _optional("milvus: REST", self._rest, self._without_rest())
+            yield ask_optional("milvus: REST", self._rest, self._without_rest())
 
     def _of_formats(self, storage: Storage, backup: Storage) -> Iterator[CheckResult]:
         """Errors in reaching Milvus are reported by the checks of Milvus."""
@@ -182,14 +182,6 @@ class Check:
                     if any(segment.rows and not segment.is_l0 for segment in segments):
                         return milvus.inventory.describe(database.db_name, collection)
         return None
-
-
-def _optional(what: str, question: Callable[[], str], consequence: str) -> CheckResult:
-    """A check of something optional: a failure is a warning with its consequence."""
-    result = ask(what, question, optional=consequence)
-    if result.ok:
-        return result
-    return replace(result, ok=True, warning=True, detail=f"{result.detail}: {consequence}")
 
 
 def ask_root(name: str, storage: Storage) -> CheckResult:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from mbk.engine.repository.catalog import delete_below
+from mbk.engine.repository.catalog import clean, delete_below
 from mbk.engine.runtime.context import Context
 from mbk.engine.runtime.pool import Pool
 from mbk.engine.runtime.run import Run
@@ -170,4 +170,4 @@ def _removed(storage: Storage, run: Run) -> Iterator[str]:
     finally:
         after = run.afterwards()
         delete_below(storage, prefix, after)
-        after.retry.call(f"clean {prefix}", storage.clean, prefix)
+        clean(storage, after, prefix)

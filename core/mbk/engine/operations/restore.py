@@ -14,7 +14,7 @@ from dataclasses import field, replace
 
 from mbk.engine.formats.base import Format, RestoreFormat, RestoreWork, RestoreWorker
 from mbk.engine.formats.known import of_backup
-from mbk.engine.repository.catalog import Catalog, Committed, delete_below
+from mbk.engine.repository.catalog import Catalog, Committed, clean, delete_below
 from mbk.engine.restore.added import AddedBackups
 from mbk.engine.restore.checks import TargetChecks, require_sendable, with_collections
 from mbk.engine.restore.ending import Ending
@@ -128,7 +128,7 @@ def _leftovers(context: ClusterContext, chosen: _Chosen) -> Aftermath | None:
         ending = Ending(context, chosen.name, chosen.committed.backup.id, tasks).prefix
         for prefix in (ending, *(restore_temp(storage, chosen.name, task.target) for task in tasks)):
             delete_below(storage, prefix, run)
-            storage.clean(prefix)
+            clean(storage, run, prefix)
 
     return None if context.limits.restore.keep_temp else remove
 

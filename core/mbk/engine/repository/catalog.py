@@ -589,18 +589,8 @@ class Catalog:
             raise _missing(name, self._storage.location)
 
     def clean(self, prefix: str) -> None:
-        """Removes what killed processes left below a prefix. It decides nothing: where that is not allowed, it stays."""
-        try:
-            self._storage.clean(prefix)
-        except (Interrupted, LeaseLost):
-            raise
-        except MbkError as error:
-            self._run.notice(
-                "not-cleaned",
-                "unfinished uploads below {prefix} may be left, they cannot be looked for: {reason}",
-                prefix=prefix,
-                reason=error.message,
-            )
+        """Removes what killed processes left below a prefix."""
+        clean(self._storage, self._run, prefix)
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -647,6 +637,21 @@ def _verifications(place: BackupLayout, subject: str, data: bytes | bytearray) -
     except InvalidBackup:
         return Verified(subject=subject)
     return known if known.subject == subject else Verified(subject=subject)
+
+
+def clean(storage: Storage, run: Run, prefix: str) -> None:
+    """Drops the unfinished uploads below a prefix. It decides nothing: where that is not allowed, they stay."""
+    try:
+        run.retry.call(f"clean {prefix}", storage.clean, prefix)
+    except (Interrupted, LeaseLost):
+        raise
+    except MbkError as error:
+        run.notice(
+            "not-cleaned",
+            "unfinished uploads below {prefix} may be left, they cannot be looked for: {reason}",
+            prefix=prefix,
+            reason=error.message,
+        )
 
 
 def delete_below(storage: Storage, prefix: str, run: Run) -> int:

@@ -26,7 +26,7 @@ def leftovers(name: str) -> Callable[[Lease], None]:
         data = (f"{place.data_prefix}{layout.INSERT_LOG}/", f"{place.data_prefix}{layout.DELTA_LOG}/")
         for prefix in (place.meta_prefix, *data, f"{place.prefix}bundle/"):
             delete_below(lease.storage, prefix, lease.run)
-        lease.storage.clean(place.prefix)
+        catalog.clean(place.prefix)
 
     return remove
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from mbk.engine.repository import codec as metafiles
+from mbk.engine.repository.catalog import clean
 from mbk.engine.restore.journal import JournalFile, restore_temp
 from mbk.engine.restore.plan import RestoreTask
 from mbk.engine.runtime.context import ClusterContext
@@ -61,7 +62,7 @@ class Ending:
         """The very last call of the run."""
         storage, key = self.context.storage, f"{self.prefix}{MANIFEST}"
         self.context.run.retry.call(f"delete {key}", storage.delete, [key])
-        storage.clean(self.prefix)
+        clean(storage, self.context.run, self.prefix)
 
     def _journal(self, task: RestoreTask) -> JournalFile | None:
         found = self._file(task)

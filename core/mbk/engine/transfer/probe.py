@@ -8,6 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 from mbk.engine.runtime.run import Run
 from mbk.errors import (
@@ -36,6 +37,14 @@ def ask(what: str, question: Callable[[], str], *, optional: str = "") -> CheckR
         return CheckResult(what, False, error.message, error.hint, exit_code=error.exit_code)
     except MbkError as error:
         return CheckResult(what, False, error.message, error.hint, exit_code=error.exit_code)
+
+
+def ask_optional(what: str, question: Callable[[], str], consequence: str) -> CheckResult:
+    """A check of something optional: a failure is a warning with its consequence."""
+    result = ask(what, question, optional=consequence)
+    if result.ok:
+        return result
+    return replace(result, ok=True, warning=True, detail=f"{result.detail}: {consequence}")
 
 
 @frozen
@@ -73,7 +82,14 @@ class Probe:
         finally:
             # A write that was refused may have arrived all the same.
             removed = ask(f"{name}: delete", lambda: self._remove(run))
+            cleaned = ask_optional(
+                f"{name}: unfinished uploads",
+                lambda: self._clean(run),
+                "what killed runs left of large objects stays",
+            )
         yield removed if written.ok else _not_tried(removed.what, written)
+        if written.ok:
+            yield cleaned
 
     def _of_what_is_written(self) -> Iterator[tuple[str, Callable[[], str], str]]:
         limits = self.storage.capabilities
@@ -94,10 +110,16 @@ class Probe:
         try:
             yield
         except BaseException:
-            with suppress(MbkError):
-                self._remove(run)
+            self._remove_if_possible(run)
             raise
+        with suppress(MbkError):
+            self._clean(run)
         self._remove(run)
+
+    def _remove_if_possible(self, run: Run) -> None:
+        for remove in (self._clean, self._remove):
+            with suppress(MbkError):
+                remove(run)
 
     def write(self) -> str:
         self.storage.write(self.key, [DATA], size=len(DATA))
@@ -166,11 +188,14 @@ class Probe:
             )
         return "works"
 
+    def _clean(self, run: Run) -> str:
+        run.retry.call(f"clean {self.prefix}", self.storage.clean, self.prefix)
+        return "can be found"
+
     def _remove(self, run: Run) -> str:
         """Deletes by name: permission to write need not include listing."""
         keys = [self.key, self.copied, self.parts]
         run.retry.call(f"delete {self.prefix}", self.storage.delete, keys)
-        run.retry.call(f"clean {self.prefix}", self.storage.clean, self.prefix)
         # Without permission to read this cannot be verified; the check of reading reports that.
         with suppress(ObjectNotFound, AccessError):
             self.storage.stat(self.key)

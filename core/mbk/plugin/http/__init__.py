@@ -29,6 +29,7 @@ from mbk.plugin.http.failures import (
     NoProxy,
     NotConnected,
     SendingFailed,
+    WantsTls,
     kind_of,
     reason_of,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "SendingFailed",
     "Stream",
     "Timeouts",
+    "WantsTls",
     "body_of",
     "checked_body",
     "kind_of",

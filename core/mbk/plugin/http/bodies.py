@@ -13,13 +13,18 @@ from mbk.plugin.wire import Body, WireError
 def body_of(answer: Answer, span: str) -> Body:
     """Of a streamed answer of success. ``span``: the `mbk.plugin.headers.byte_range` that was asked for.
 
-    `WireError` where it holds other bytes, or announces no length that the body could be held against.
+    `WireError` where it holds other bytes, or neither announces a length nor marks its end.
     """
     stream = answer.stream
     if stream is None:
         raise ValueError("the answer was not streamed")
     return checked_body(
-        stream.length, span, answer.headers.get("content-range"), read=stream.read, close=stream.close
+        stream.length,
+        span,
+        answer.headers.get("content-range"),
+        read=stream.read,
+        close=stream.close,
+        marks_its_end=stream.marks_its_end,
     )
 
 
@@ -30,13 +35,14 @@ def checked_body(
     *,
     read: Callable[[int], bytes],
     close: Callable[[], object],
+    marks_its_end: bool,
 ) -> Body:
     """As `body_of`, of an answer of an SDK; ``told`` is its Content-Range."""
     try:
-        if length is None:
+        if length is None and not marks_its_end:
             raise WireError(StorageError, "the answer does not tell its length", code="length-missing")
-        require_range(span, told, length)
+        known = require_range(span, told, length)
     except WireError:
         close()
         raise
-    return Body(length=length, read=read, close=close)
+    return Body(length=known, read=read, close=close)

@@ -47,6 +47,10 @@ class BadProxy(Misconfigured):
     """The proxy that the environment names cannot be used."""
 
 
+class WantsTls(Misconfigured):
+    """A plain request is answered with the way to https: by the service, or by a balancer before it."""
+
+
 class BadTrust(Misconfigured):
     """The certificates of authorities cannot be read."""
 
@@ -67,6 +71,7 @@ HINTS: dict[str, str] = {
     "NotConnected": "check the address and the port, and that the service runs",
     "NoProxy": "check the variables http_proxy, https_proxy and no_proxy",
     "BadProxy": "check the variables http_proxy, https_proxy and no_proxy",
+    "WantsTls": "set useSSL",
     "BadTrust": "check caCert, and the variables REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE",
 }
 

@@ -14,7 +14,7 @@ from mbk.frozen import frozen
 from mbk.plugin.http.answers import Head, Headers
 from mbk.plugin.http.connection import Connection, Data, NotTaken
 from mbk.plugin.http.dialling import Dialler, Timeouts
-from mbk.plugin.http.failures import BadAnswer, ConnectionLost
+from mbk.plugin.http.failures import BadAnswer, ConnectionLost, WantsTls
 from mbk.plugin.http.origin import Origin, Proxy
 from mbk.ports.waiting import asked
 
@@ -34,6 +34,7 @@ LARGEST = 64 * 1024 * 1024
 _LOG = logging.getLogger("mbk.requests")
 _REPEATABLE = frozenset({"GET", "HEAD"})
 _WITH_BODY = frozenset({"PUT", "POST", "PATCH"})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 @frozen
@@ -102,9 +103,12 @@ class Sender:
         Then it goes out on a kept connection, and once more on a new one if that ends before it answers. Any other goes
         out on a new one: nobody could tell whether a service that closes a kept one has heard it.
 
-        Raises `SendingFailed` and its kinds, `ValueError` where the request cannot be written as HTTP.
+        Raises `SendingFailed` and its kinds, `WantsTls` where a plain request is sent to https, `ValueError` where the request
+        cannot be written as HTTP.
         """
         answer = self._answer(method, target, headers, body, streamed, repeatable)
+        if answer.status in _REDIRECTS and not self.origin.tls and _leads_to_tls(answer):
+            raise WantsTls("the endpoint redirects to https")
         if _LOG.isEnabledFor(logging.DEBUG):
             # Without the query: a signature may be in it.
             _LOG.debug("%s %s at %s: %s", method, target.partition("?")[0], self.origin, answer.status)
@@ -216,6 +220,10 @@ class Sender:
                 return
 
 
+def _leads_to_tls(answer: Answer) -> bool:
+    return answer.headers.get("location", "").lower().startswith("https://")
+
+
 class Stream:
     """The body of an answer, read once, by one thread at a time. ``length`` in bytes, None where none was announced.
 
@@ -230,6 +238,11 @@ class Stream:
         self.length = head.length
         if head.length == 0:
             self._end()
+
+    @property
+    def marks_its_end(self) -> bool:
+        """Whether a body that breaks off is known for one, though no length was announced."""
+        return self._head.chunked
 
     def read(self, size: int) -> bytes:
         """At most ``size`` bytes (at least 1), none at the end. Raises `SendingFailed` where the body breaks off."""

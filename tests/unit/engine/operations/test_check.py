@@ -20,6 +20,7 @@ from mbk.errors import (
     MilvusError,
     MilvusUnavailable,
     PermissionDenied,
+    StorageError,
     StorageUnavailable,
     Throttled,
     Unsupported,
@@ -35,6 +36,7 @@ from tests.fakes.milvus import V2_3, V2_4, V2_5, FakeMilvus
 from tests.fakes.world import QUICK
 
 OPERATIONS = ("write", "list", "read", "conditional create", "server-side copy", "part copy", "delete")
+AFTERWARDS = "unfinished uploads"
 SIDES = ("milvus storage", "backup storage")
 COPIES = ("copy from milvus storage to backup storage", "copy from backup storage to milvus storage")
 DATA = "milvus storage: Milvus' data"
@@ -132,9 +134,9 @@ def test_every_operation_of_both_sides_has_an_answer_and_nothing_is_left() -> No
         "milvus: pause garbage collection",
         "milvus storage",
         DATA,
-        *(f"milvus storage: {operation}" for operation in OPERATIONS),
+        *(f"milvus storage: {operation}" for operation in (*OPERATIONS, AFTERWARDS)),
         "backup storage",
-        *(f"backup storage: {operation}" for operation in OPERATIONS),
+        *(f"backup storage: {operation}" for operation in (*OPERATIONS, AFTERWARDS)),
         *COPIES,
     ]
     assert (failed(results), warned(results)) == (set(), set())
@@ -236,6 +238,16 @@ def test_who_may_not_delete_is_told_what_is_still_there() -> None:
     assert {key.partition("/mbk_check_")[0] for key in place.objects() if key not in place.before} == {
         "backups:backup"
     }
+
+
+@pytest.mark.parametrize("error", [PermissionDenied, Unsupported, StorageError, StorageUnavailable])
+@pytest.mark.parametrize("side", SIDES)
+def test_unfinished_uploads_that_cannot_be_looked_for_are_a_warning(side: str, error: type[MbkError]) -> None:
+    place = Place()
+    place.failing(side, lambda: error("no"), "clean")
+    results = place.check()
+    assert (failed(results), warned(results)) == (set(), {f"{side}: unfinished uploads"})
+    assert place.nothing_is_left()
 
 
 def test_a_service_that_is_busy_for_a_moment_leaves_no_probe_behind() -> None:

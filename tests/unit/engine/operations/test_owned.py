@@ -445,7 +445,10 @@ def test_uploads_that_cannot_be_looked_for_do_not_decide_the_result(world: World
         if operation == "clean":
             raise PermissionDenied("ListMultipartUploads is not allowed")
 
-    world.backup.fault = fault
+    world.backup.fault = world.storage.fault = fault
+    world.restore(suffix="_back")
+    assert not world.staged
+    assert world.notices.count("not-cleaned") >= 1
     world.delete()
     assert not world.backed_up
     assert "not-cleaned" in world.notices

@@ -14,9 +14,13 @@ from mbk.engine.runtime.run import Run
 from mbk.engine.transfer.items import CopyItem
 from mbk.engine.transfer.transfer import Transfer
 from mbk.errors import (
+    InvalidKey,
     MbkError,
+    ObjectArchived,
     ObjectNotFound,
     PermissionDenied,
+    StorageError,
+    StorageFull,
     StorageUnavailable,
     Throttled,
     TransferInterrupted,
@@ -126,8 +130,10 @@ def test_objects_of_another_service_are_streamed_and_the_report_says_why() -> No
         lambda: PermissionDenied("may not read the source"),
         lambda: Unsupported("not implemented"),
         lambda: ObjectNotFound("no such bucket, says the other account"),
+        lambda: StorageError("bad request"),
+        lambda: StorageUnavailable("internal error").final(),
     ],
-    ids=["forbidden", "unsupported", "hidden"],
+    ids=["forbidden", "unsupported", "hidden", "bad", "broken"],
 )
 def test_a_refused_server_side_copy_is_tried_once_then_everything_is_streamed(
     refusal: Callable[[], MbkError],
@@ -152,6 +158,27 @@ def test_a_refused_server_side_copy_is_tried_once_then_everything_is_streamed(
     assert refusal().message not in reason
     assert [event.code for event in pair.of(Notice)] == ["streaming"]
     assert refusal().message in pair.of(Notice)[0].message
+
+
+@pytest.mark.parametrize("error", [StorageFull, InvalidKey, ObjectArchived, Throttled])
+def test_what_streaming_would_not_mend_is_told(error: type[MbkError]) -> None:
+    pair = Pair()
+    pair.destination.fault = failing("copy", lambda: error("no").final())
+    with pytest.raises(error):
+        pair.copy(pair.put(1))
+    assert not pair.of(Notice)
+
+
+def test_one_object_that_the_service_refuses_among_others_is_streamed_alone() -> None:
+    """Its parts cannot be copied, say, which the smaller ones before it did not need."""
+    pair = Pair()
+    items = pair.put(10, 10, 10, 10)
+    pair.destination.fault = failing("copy", lambda: StorageError("bad request"), key=items[2].key)
+    pair.made = Run(pair.events.append, policy=QUICK, budget=Budget(copies=1))
+    stats = pair.copy(items)
+    assert pair.arrived(items)
+    assert stats.objects == {"server": 3, "stream": 1}
+    assert [event.code for event in pair.of(Notice)] == ["streaming-some"]
 
 
 def test_a_source_object_that_is_really_gone_is_not_taken_for_a_refusal() -> None:

@@ -27,6 +27,7 @@ from mbk.plugin.http import (
     Sender,
     SendingFailed,
     Timeouts,
+    WantsTls,
     body_of,
     kind_of,
     reason_of,
@@ -476,6 +477,23 @@ def test_a_body_of_other_bytes_is_refused(raw: bytes, span: str, code: str) -> N
         with pytest.raises(WireError) as caught:
             body_of(found, span)
     assert (caught.value.kind, caught.value.code) == (StorageError, code)
+
+
+def test_a_body_in_chunks_needs_no_length() -> None:
+    """A proxy between dropped it; the end is marked."""
+    chunked = answer(b"2\r\nxy\r\n0\r\n\r\n", "Transfer-Encoding: chunked", length=False)
+    with scripted([chunked]) as server:
+        body = body_of(got(sender(server), streamed=True), "")
+        assert (body.length, body.read(10), body.read(10)) == (None, b"xy", b"")
+
+
+@pytest.mark.parametrize("status", ["301 Moved Permanently", "302 Found", "307 Temporary Redirect"])
+def test_a_plain_request_that_is_sent_to_https_is_told(status: str) -> None:
+    with (
+        scripted([answer(b"", "Location: https://service/", status=status)]) as server,
+        pytest.raises(WantsTls),
+    ):
+        got(sender(server))
 
 
 def test_headers_that_come_byte_by_byte_are_not_waited_for_for_ever() -> None:

@@ -13,7 +13,7 @@ from mbk.engine.formats.binlog.combining import SegmentLogs, arranged
 from mbk.engine.formats.binlog.contents import Contents
 from mbk.engine.formats.binlog.conversion import ConversionJob, Converter
 from mbk.engine.formats.binlog.import_plan import ImportGroup
-from mbk.engine.repository.catalog import delete_below
+from mbk.engine.repository.catalog import clean, delete_below
 from mbk.engine.restore.journal import restore_temp
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer import listing
@@ -159,7 +159,7 @@ class Staging:
         try:
             for prefix in prefixes:
                 delete_below(self._storage, prefix, after)
-                self._storage.clean(prefix)
+                clean(self._storage, after, prefix)
         except MbkError as error:
             self._run.notice(
                 "temp-left",

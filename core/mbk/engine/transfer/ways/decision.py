@@ -11,9 +11,11 @@ from collections.abc import Callable
 
 from mbk.engine.transfer.items import SERVER, STREAM, CopyItem, Known
 from mbk.engine.transfer.pair import Pair
-from mbk.errors import AccessError, MbkError, NotFound, Unsupported
+from mbk.errors import AccessError, MbkError, NotFound, StorageError, StorageUnavailable, Unsupported
 
 Way = Callable[[CopyItem], Known]
+
+_REFUSALS = (StorageError, AccessError, NotFound)
 
 
 class Decision:
@@ -36,7 +38,7 @@ class Decision:
             with self._deciding:
                 if self.way is None:
                     return self._try(item)
-        return self._by_server(item) if self.way == SERVER else self._by_stream(item)
+        return self._served(item) if self.way == SERVER else self._by_stream(item)
 
     def decide(self, way: str) -> None:
         """It was decided elsewhere."""
@@ -62,9 +64,8 @@ class Decision:
         run = self._pair.run
         try:
             known = self._by_server(item)
-        except (Unsupported, AccessError, NotFound) as refusal:
-            # A service may answer "not found" for a bucket of another account: only the source itself knows.
-            run.retry.call(f"stat {item.source_key}", self._pair.source.stat, item.source_key)
+        except (*_REFUSALS, StorageUnavailable) as refusal:
+            self._require_streamable(item, refusal)
             self._stream_from_now_on(self._short(refusal))
             run.notice(
                 "streaming", "streaming objects through this process: {reason}", reason=refusal.message
@@ -74,6 +75,31 @@ class Decision:
             self.way = SERVER
         return known
 
+    def _served(self, item: CopyItem) -> Known:
+        """Where others were copied by the service, one that it refuses (for its size, its place) is streamed alone."""
+        try:
+            return self._by_server(item)
+        except _REFUSALS as refusal:
+            if self._pair.limits.mode == "direct":
+                raise
+            self._require_streamable(item, refusal)
+            self._pair.run.notice(
+                "streaming-some",
+                "streaming some objects through this process: {reason}",
+                reason=self._short(refusal),
+            )
+            return self._by_stream(item)
+
+    def _require_streamable(self, item: CopyItem, refusal: MbkError) -> None:
+        """Raises where it is not the copying that was refused.
+
+        A service may answer "not found" for a bucket of another account, and 500 for what it cannot do: only the source
+        itself knows.
+        """
+        if isinstance(refusal, StorageError) and type(refusal) not in (StorageError, Unsupported):
+            raise refusal
+        self._pair.run.retry.call(f"stat {item.source_key}", self._pair.source.stat, item.source_key)
+
     def _short(self, refusal: MbkError) -> str:
         """What a report says of it: the notice tells the service's own words, with the keys of one object."""
         source, destination = self._pair.source.location, self._pair.destination.location
@@ -82,5 +108,7 @@ class Decision:
                 return f"the credentials of {destination} may not copy from {source}"
             case NotFound():
                 return f"{destination} does not find what is in {source}"
+            case StorageUnavailable():
+                return f"{destination} fails to copy from {source}"
             case _:
                 return f"{destination} cannot copy from {source}"
