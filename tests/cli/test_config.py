@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Run
+from mbk.errors import StorageUnavailable
+from tests.cli.conftest import Run, Session
 
 FILE = """
 milvus:
@@ -87,3 +88,65 @@ def test_a_file_that_is_not_there_is_named(run: Run) -> None:
     result = run("config", "show", "--config", "other.yaml")
     assert result.code == 2
     assert "other.yaml" in result.err
+
+
+@pytest.mark.parametrize("dialect", ["v1", "v2"])
+def test_a_written_configuration_leads_to_a_check(dialect: str, run: Run, session: Session) -> None:
+    Path("backup.yaml").unlink()
+    written = run("config", "init", "--storage", "local", "--format", dialect)
+    assert (written.code, written.out) == (0, "")
+    assert stat.S_IMODE(Path("backup.yaml").stat().st_mode) == 0o600
+    assert written.err.splitlines()[-1].strip() == "mbk check"
+    checked = run("check")
+    assert (checked.code, checked.err) == (0, "")
+    assert f"configuration: backup.yaml ({dialect})" in checked.out
+    assert session.settings.storage.type == "local"
+
+
+def test_a_configuration_is_not_overwritten_unasked(run: Run) -> None:
+    refused = run("config", "init")
+    assert refused.code == 5
+    assert "--force" in refused.err
+    assert Path("backup.yaml").read_text(encoding="utf-8") == FILE
+    assert run("config", "init", "--force").code == 0
+    assert "provider: minio" in Path("backup.yaml").read_text(encoding="utf-8")
+
+
+def test_a_configuration_that_is_not_found_by_itself_is_named_in_the_next_command(run: Run) -> None:
+    assert run("config", "init", "my file.yaml").err.rstrip().endswith("mbk --config 'my file.yaml' check")
+    assert run("config", "init", "-", "--storage", "aliyun").out.count("provider: ali") == 1
+    assert run("config", "init", "-", "--full").out.startswith("configVersion: v2")
+    assert "did you mean 'azure'" in run("config", "init", "-", "--storage", "azur").err
+
+
+@pytest.mark.parametrize("words", [(), ("config",), ("plan",), ("-v",)])
+def test_a_group_without_a_command_shows_its_help(words: tuple[str, ...], run: Run) -> None:
+    result = run(*words)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("Usage: mbk")
+    assert "Commands:" in result.err
+
+
+@pytest.mark.parametrize("command", ["list", "create", "delete x --yes", "restore x", "verify x"])
+@pytest.mark.parametrize(("text", "told"), [(None, "no configuration file found"), ("", "sets nothing")])
+def test_every_refusal_without_a_configuration_says_so(
+    command: str, text: str | None, told: str, run: Run, session: Session
+) -> None:
+    Path("backup.yaml").unlink()
+    if text is not None:
+        Path("backup.yaml").write_text(text, encoding="utf-8")
+    session.error = StorageUnavailable("cannot list bucket 'a-bucket' at localhost:9000")
+    result = run(*command.split())
+    assert result.code == 7
+    first, second = result.err.splitlines()[-2:]
+    assert first.startswith("mbk: error: cannot list bucket")
+    assert told in second
+    assert "mbk config init" in second
+
+
+def test_a_check_without_a_configuration_says_where_it_looked(run: Run, session: Session) -> None:
+    Path("backup.yaml").unlink()
+    (told,) = json.loads(run("check", "-o", "json").out)
+    assert (told["what"], told["ok"], told["warning"]) == ("configuration", True, True)
+    assert str(Path("configs/backup.yaml").absolute()) in told["detail"]
+    assert "mbk config init" in told["hint"]

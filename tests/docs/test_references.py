@@ -18,7 +18,7 @@ PAGE = re.compile(
 )
 #: How notes are called; pages of that look are only those that every repository has.
 NOTES = re.compile(r"\b[A-Z]{3,}\.md\b")
-PATH = re.compile(r"`((?:core|plugins|tests|benchmarks|configs|docs)/[\w./-]+)`")
+PATH = re.compile(r"`((?:core|plugins|tests|benchmarks|docs)/[\w./-]+)`")
 ARCHITECTURE = Page("docs/explanation/architecture.md")
 
 

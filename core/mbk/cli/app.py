@@ -14,11 +14,16 @@ if TYPE_CHECKING:
     from mbk.session import Session
 
 OUTPUTS = ("table", "json", "yaml")
+#: What to do without a configuration file.
+TO_CONFIGURE = "write one with mbk config init, or name it with --config FILE"
 
 
 @dataclass(slots=True)
 class App:
-    """``config`` None: the default file, found in the usual order. ``output`` None: the command's default."""
+    """``config`` None: the default file, found in the usual order. ``output`` None: the command's default.
+
+    ``loaded`` is what `load` returned last.
+    """
 
     config: str | None = None
     sets: list[str] = field(default_factory=list)
@@ -27,6 +32,7 @@ class App:
     output: str | None = None
     verbose: bool = False
     quiet: bool = False
+    loaded: LoadedConfig | None = None
 
     def load(self, overrides: Mapping[str, object] | None = None) -> LoadedConfig:
         """Loads the configuration and sets up logging. ``overrides`` are flags of one command. Raises `ConfigError`."""
@@ -40,6 +46,7 @@ class App:
             storage=self.storage,
             backup_storage=self.backup_storage,
         )
+        self.loaded = loaded
         configure(loaded.settings.log, quiet=self.quiet)
         if not self.quiet:
             for warning in loaded.warnings:

@@ -14,7 +14,7 @@ import click
 
 from mbk.about import __version__
 from mbk.cli import terminal
-from mbk.cli.app import App
+from mbk.cli.app import TO_CONFIGURE, App
 from mbk.cli.loading import LazyGroup, complete
 from mbk.cli.parsing import nearest, normalize
 from mbk.errors import ConfigError, Interrupted, MbkError
@@ -28,16 +28,11 @@ _NO_THREAD = "can't start new thread"
 @click.group(
     name="mbk",
     cls=LazyGroup,
-    invoke_without_command=True,
     epilog="Dashes and underscores in options are interchangeable. See also 'mbk COMMAND --help'.",
 )
 @click.version_option(__version__, message="mbk %(version)s")
-@click.pass_context
-def cli(context: click.Context) -> None:
+def cli() -> None:
     """Back up and restore Milvus over any object storage."""
-    if context.invoked_subcommand is None:
-        click.echo(context.get_help(), err=True)
-        context.exit(USAGE)
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -100,6 +95,8 @@ def _reported(error: MbkError, app: App) -> int:
         terminal.line(f"mbk: {_line(error)}")
     else:
         terminal.error(_line(error))
+    if app.loaded and app.loaded.lacks and not isinstance(error, Interrupted):
+        terminal.line(f"mbk: hint: {app.loaded.lacks}: {TO_CONFIGURE}")
     _chain(error, app)
     return error.exit_code
 

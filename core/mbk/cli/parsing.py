@@ -15,7 +15,7 @@ from mbk.model.operations import OPERATIONS
 OTHERS = {
     "plan": "Tell what a run would take: objects, requests, time and cost.",
     "server": "Serve the REST API.",
-    "config": "Show or migrate the configuration.",
+    "config": "Write, show or migrate the configuration.",
     "plugins": "List the installed storages and what they still need.",
     "demo": "Back up and restore an embedded Milvus, and compare row by row.",
     "version": "Print the version.",
@@ -121,8 +121,20 @@ class Command(_Grammar):
                 yield item
 
 
+def _help_without_command(context: click.Context) -> None:
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(click.UsageError.exit_code)
+
+
 class Group(_Grammar, click.Group):
+    """Only shows its help, as a usage error, if no command follows. The decorated function is not called."""
+
     command_class = Command
+
+    def __init__(self, *args: Any, **attributes: Any) -> None:
+        attributes["callback"] = click.pass_context(_help_without_command)
+        super().__init__(*args, invoke_without_command=True, **attributes)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         return super().get_command(ctx, ALIASES.get(cmd_name, cmd_name))

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from mbk.config import parse as p
 from mbk.config.keys import KEYS, Dialect, Name
-from mbk.config.source import Flat
+from mbk.config.source import VERSION_KEY, Flat
 from mbk.errors import Problem
 from mbk.frozen import frozen
 
@@ -37,13 +37,14 @@ class Given:
 
 @dataclass(slots=True)
 class Layers:
-    """``given``: target to the value of the highest layer."""
+    """``given``: target to the value of the highest layer. ``foreign``: keys of the file that only the other dialect has."""
 
     dialect: Dialect
     other: Dialect
     given: dict[str, Given] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
 
     def put(self, name: Name, source: Source, key: str, raw: p.Raw) -> None:
         self.given[name.target] = Given(Origin(source, key), raw, name.parser)
@@ -51,7 +52,10 @@ class Layers:
     def add_file(self, flat: Flat, where: str) -> None:
         self.problems += flat.problems
         for key in flat.unknown:
-            self.warnings.append(f"{where}: {key}: unknown key, ignored{_in_brackets(self._suggestion(key))}")
+            if self._here(key) is None:
+                self._ignore(key, where)
+            else:
+                self.foreign.append(key)
         written = {key.lower(): key for key in flat.values}
         for name in self.dialect.names:
             keys = [written[key.lower()] for key in name.keys if key.lower() in written]
@@ -133,6 +137,44 @@ class Layers:
         ):
             if value:
                 self.given[target] = Given(Origin("flag", key), value, KEYS[target].parse)
+
+    def refuse_foreign(self, where: str) -> None:
+        """To be called after all layers. What the file says of places and logins by keys of the other dialect, and nothing
+        else says, is a problem: defaults would silently take its place. The rest is ignored, with a warning.
+        """
+        lost = [key for key in self.foreign if self._is_needed(key)]
+        for key in self.foreign:
+            if key not in lost:
+                self._ignore(key, where)
+        if lost:
+            here = ", ".join(name.key for name in map(self._here, lost) if name)
+            self.problems.append(Problem(", ".join(lost), *self._misplaced(here)))
+
+    def _is_needed(self, key: str) -> bool:
+        name = self._here(key)
+        if name is None or name.target in self.given:
+            return False
+        return KEYS[name.target].side is not None or name.target.startswith("milvus.")
+
+    def _misplaced(self, here: str) -> tuple[str, str]:
+        """What is wrong with keys of the other dialect, and what to do; ``here``: their names in this one."""
+        if self.dialect.version == "v2":
+            return (
+                f"of configuration v1, but {VERSION_KEY} says v2",
+                f"remove {VERSION_KEY}, after which mbk config migrate translates the file, or write {here}",
+            )
+        return (
+            f"of configuration v2, but the file has no {VERSION_KEY}",
+            f"begin it with {VERSION_KEY}: v2, or write {here}",
+        )
+
+    def _ignore(self, key: str, where: str) -> None:
+        self.warnings.append(f"{where}: {key}: unknown key, ignored{_in_brackets(self._suggestion(key))}")
+
+    def _here(self, key: str) -> Name | None:
+        """This dialect's name of what ``key`` is in the other one."""
+        other = self.other.by_key.get(key.lower())
+        return self.dialect.by_target.get(other.target) if other else None
 
     def parsed(self) -> dict[str, Any]:
         """Target to value, for everything that is set; values that cannot be parsed are problems. Secrets are wrapped."""

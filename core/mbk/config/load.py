@@ -24,13 +24,17 @@ from mbk.frozen import frozen
 
 @frozen
 class LoadedConfig:
-    """``path`` None: no file. ``origins``: target (``milvus.port``) to the origin of its value, without defaults."""
+    """``path`` None: no file. ``origins``: target (``milvus.port``) to the origin of its value, without defaults.
+
+    ``lacks``: that no file was found, and where it was looked for, or that the file sets nothing; empty otherwise.
+    """
 
     settings: Settings
     path: Path | None
     dialect: Literal["v1", "v2"]
     warnings: tuple[str, ...]
     origins: Mapping[str, Origin]
+    lacks: str = ""
 
 
 def dialect_of(loaded: LoadedConfig) -> Dialect:
@@ -68,14 +72,23 @@ def load(
     named |= dict.fromkeys(profiles.of_environment(layers.dialect, environ, named))
     layers.problems += profiles.unfit(named)
     layers.dialect = profiles.with_profiles(layers.dialect, named)
-    layers.add_file(source.flatten(root, layers.dialect), where)
+    flat = source.flatten(root, layers.dialect, layers.other)
+    layers.add_file(flat, where)
     layers.add_environment(environ)
     layers.add_sets(sets)
     layers.add_overrides(overrides or {})
     layers.add_types(storage, backup_storage)
+    layers.refuse_foreign(where)
     settings, origins = _settings(layers, cwd, where)
     version: Literal["v1", "v2"] = "v2" if layers.dialect.version == "v2" else "v1"
-    return LoadedConfig(settings, file, version, tuple(layers.warnings), origins)
+    lacks = "" if flat.values else _lacks(file, source.places(path, environ), cwd)
+    return LoadedConfig(settings, file, version, tuple(layers.warnings), origins, lacks)
+
+
+def _lacks(file: Path | None, places: Sequence[Path], cwd: Path) -> str:
+    if file:
+        return f"configuration file {file} sets nothing"
+    return f"no configuration file found (looked for {', '.join(str(cwd / place) for place in places)})"
 
 
 def _layers(version: str, where: str) -> Layers:

@@ -29,23 +29,28 @@ class Flat:
     problems: list[Problem] = field(default_factory=list)
 
 
+def places(path: str | PathLike[str] | None, environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """Where the file is looked for: as given, then in ``$MILVUSCONF``, then in ``./configs``."""
+    given = Path(path if path is not None else DEFAULT_NAME)
+    found = [given]
+    if environ.get("MILVUSCONF"):
+        found.append(Path(environ["MILVUSCONF"]) / given.name)
+    return tuple(dict.fromkeys([*found, Path("configs") / given.name]))
+
+
 def find(path: str | PathLike[str] | None, environ: Mapping[str, str], cwd: Path) -> Path | None:
-    """The file: as given, then in ``$MILVUSCONF``, then in ``./configs``. None if none was named and none exists.
+    """The first of its places where a file is; None if none was named and none exists.
 
     Raises `ConfigError` with the searched places if a named file is in none of them.
     """
-    given = Path(path if path is not None else DEFAULT_NAME)
-    places = [given]
-    if environ.get("MILVUSCONF"):
-        places.append(Path(environ["MILVUSCONF"]) / given.name)
-    places.append(Path("configs") / given.name)
-    for place in places:
+    searched = places(path, environ)
+    for place in searched:
         if _present(cwd / place):
             return place
     if path is None:
         return None
-    looked = ", ".join(str(place) for place in dict.fromkeys(places))
-    raise ConfigError(str(given), [Problem("", f"no such configuration file (searched: {looked})")])
+    looked = ", ".join(map(str, searched))
+    raise ConfigError(str(path), [Problem("", f"no such configuration file (searched: {looked})")])
 
 
 def _present(path: Path) -> bool:
@@ -125,15 +130,16 @@ def children(root: yaml.MappingNode | None, section: str) -> list[str]:
     return [str(key.value).lower() for value in sections for key, _, _ in _pairs(value)]
 
 
-def flatten(root: yaml.MappingNode | None, dialect: Dialect) -> Flat:
+def flatten(root: yaml.MappingNode | None, dialect: Dialect, other: Dialect) -> Flat:
+    """The settings of ``dialect``. A section that only the ``other`` dialect has is unknown key by key."""
     flat = Flat()
     if root is not None:
-        _walk(root, "", dialect, flat)
+        _walk(root, "", dialect, other, flat)
     return flat
 
 
-def _walk(node: yaml.MappingNode, prefix: str, dialect: Dialect, flat: Flat) -> None:
-    """Descends only into sections of the dialect: they are finite, so a file that refers to itself is no problem."""
+def _walk(node: yaml.MappingNode, prefix: str, dialect: Dialect, other: Dialect, flat: Flat) -> None:
+    """Descends only into sections of the dialects: they are finite, so a file that refers to itself is no problem."""
     import yaml
 
     lines: dict[str, int] = {}
@@ -151,21 +157,21 @@ def _walk(node: yaml.MappingNode, prefix: str, dialect: Dialect, flat: Flat) -> 
             flat.problems.append(Problem(key, message, "keep one of them"))
             continue
         lines[key.lower()] = _line(key_node)
-        _enter(key, value, dialect, flat)
+        _enter(key, value, dialect, other, flat)
 
 
-def _enter(key: str, value: yaml.Node, dialect: Dialect, flat: Flat) -> None:
+def _enter(key: str, value: yaml.Node, dialect: Dialect, other: Dialect, flat: Flat) -> None:
     import yaml
 
     if key.lower() == VERSION_KEY.lower():
         return
     if key.lower() in dialect.sections:
         if isinstance(value, yaml.MappingNode):
-            _walk(value, key + ".", dialect, flat)
+            _walk(value, key + ".", dialect, other, flat)
         elif value.tag != _NULL:
             flat.problems.append(Problem(key, "expected a section with keys below it"))
     elif key.lower() not in dialect.by_key:
-        flat.unknown.append(key)
+        flat.unknown += _unknown(key, value, other)
     elif isinstance(value, yaml.SequenceNode):
         items = [_item(item) for item in value.value]
         if None in items:
@@ -176,6 +182,16 @@ def _enter(key: str, value: yaml.Node, dialect: Dialect, flat: Flat) -> None:
         flat.problems.append(Problem(key, "expected a value, not a section"))
     elif value.tag != _NULL:
         flat.values[key] = str(value.value)
+
+
+def _unknown(key: str, value: yaml.Node, other: Dialect) -> list[str]:
+    """The keys below a section that only the other dialect has; any other key as it is."""
+    import yaml
+
+    inner = Flat()
+    if key.lower() in other.sections and isinstance(value, yaml.MappingNode):
+        _walk(value, key + ".", other, other, inner)
+    return [*inner.values, *inner.unknown] or [key]
 
 
 def _item(node: yaml.Node) -> str | Mapping[str, str] | None:

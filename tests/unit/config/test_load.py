@@ -58,6 +58,17 @@ def test_without_any_file_the_defaults_and_the_environment_do(tmp_path: Path) ->
     assert loaded.settings.storage.values == {"bucket": "milvus-bucket", "root_path": "files"}
 
 
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "configVersion: v2\n", "milvus:\n"])
+def test_a_file_that_sets_nothing_is_told_of(load_text: Load, text: str) -> None:
+    assert load_text(text).lacks == "configuration file test.yaml sets nothing"
+
+
+def test_without_a_file_it_is_told_where_one_was_looked_for(tmp_path: Path) -> None:
+    lacks = load(environ={"MILVUSCONF": "/etc/milvus"}, cwd=tmp_path).lacks
+    for place in (tmp_path / "backup.yaml", "/etc/milvus/backup.yaml", tmp_path / "configs/backup.yaml"):
+        assert str(place) in lacks
+
+
 def test_a_named_file_that_is_nowhere_is_an_error_naming_the_places(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load("sub/my.yaml", environ={"MILVUSCONF": "conf"}, cwd=tmp_path)

@@ -76,7 +76,7 @@ def test_every_problem_of_file_environment_and_set_is_told_at_once(load_text: Lo
         ("minio: {adress: h}", "minio.adress", "did you mean minio.address?"),
         ("mino: {address: h}", "mino", "did you mean minio?"),
         ("backup: {paralelism: {copydata: 1}}", "backup.paralelism", "did you mean backup.parallelism?"),
-        ("milvus: {grpc: {port: 1}}", "milvus.grpc", "unknown key"),
+        ("log: {file: {path: a}}", "log.file.path", "use log.file.filename in v1"),
         ("transfer.concurrency: 3", "transfer.concurrency", "use backup.parallelism.copydata in v1"),
         ("something: {else: 1}", "something", "unknown key, ignored"),
     ],
@@ -87,6 +87,39 @@ def test_an_unknown_key_is_a_warning_with_the_nearest_name(
     (warning,) = load_text(text).warnings
     assert f"test.yaml: {unknown}: " in warning
     assert meant in warning
+
+
+@pytest.mark.parametrize(
+    ("text", "lost", "remedy"),
+    [
+        (
+            "configVersion: v2\nminio: {address: a.example, bucketName: b}",
+            "minio.address, minio.bucketName",
+            "write milvus.storage.address, milvus.storage.bucketName",
+        ),
+        ("configVersion: v2\nmilvus: {address: a.example}", "milvus.address", "remove configVersion"),
+        ("milvus: {storage: {rootPath: a}}", "milvus.storage.rootPath", "begin it with configVersion: v2"),
+        ("backup: {storage: {bucketName: b}}", "backup.storage.bucketName", "write minio.backupBucketName"),
+    ],
+)
+def test_places_and_logins_in_keys_of_the_other_dialect_are_refused(
+    load_text: Load, text: str, lost: str, remedy: str
+) -> None:
+    """Otherwise defaults would take their place: another server, another bucket."""
+    with pytest.raises(ConfigError) as caught:
+        load_text(text)
+    (problem,) = caught.value.problems
+    assert problem.key == lost
+    assert remedy in (problem.suggestion or "")
+
+
+def test_keys_of_the_other_dialect_are_ignored_where_their_own_name_says_it_too(load_text: Load) -> None:
+    both = "configVersion: v2\nminio: {address: old}\nmilvus: {storage: {address: new}}"
+    loaded = load_text(both)
+    assert loaded.settings.storage.values["address"] == "new"
+    (warning,) = loaded.warnings
+    assert "minio.address" in warning
+    assert "use milvus.storage.address in v2" in warning
 
 
 def test_two_names_of_one_setting_that_disagree_are_a_warning(load_text: Load) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mbk.config import samples
 from mbk.config.document import renewed
 from mbk.config.keys import KEYS
 from mbk.config.load import load
@@ -16,7 +17,6 @@ from mbk.plugin import StorageSettings
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "reference" / "configuration.md"
-SAMPLES = sorted((ROOT / "configs").glob("*.yaml"))
 
 
 def test_the_reference_page_is_in_step_with_the_tables() -> None:
@@ -24,25 +24,50 @@ def test_the_reference_page_is_in_step_with_the_tables() -> None:
     assert renewed(page) == page, f"renew it: python -m mbk.config.document {PAGE.relative_to(ROOT)}"
 
 
-@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name)
-def test_a_sample_loads_without_a_warning(path: Path) -> None:
+@pytest.mark.parametrize("kind", [*sorted(samples.types()), samples.FULL])
+def test_a_sample_loads_without_a_warning_and_means_the_same_in_both_dialects(
+    kind: str, tmp_path: Path
+) -> None:
+    loaded = {}
+    for dialect in samples.DIALECTS:
+        path = tmp_path / f"{dialect}.yaml"
+        path.write_text(samples.sample(kind, dialect), encoding="utf-8")
+        loaded[dialect] = load(path, environ={})
+        assert (loaded[dialect].dialect, loaded[dialect].warnings, loaded[dialect].lacks) == (dialect, (), "")
+    v1, v2 = (_meaning(item.settings) for item in loaded.values())
+    assert v1 == v2
+
+
+def _meaning(settings: Settings) -> dict[str, object]:
+    """Without the keys of each dialect, and without an explicit `no` to the machine's role."""
+    meant = settings.model_dump()
+    for side in ("storage", "backup_storage"):
+        values = meant[side]["values"]
+        meant[side] = {"type": meant[side]["type"], **values, "use_iam": bool(values.get("use_iam"))}
+    return meant
+
+
+def test_the_storages_of_this_project_have_a_sample() -> None:
+    assert samples.types() >= {"local", "minio", "s3", "aws", "gcp", "azure", "ali", "tc"}
+
+
+@pytest.mark.parametrize("dialect", samples.DIALECTS)
+def test_a_storage_without_a_sample_gets_one_of_its_settings(dialect: samples.Format, tmp_path: Path) -> None:
+    path = tmp_path / "backup.yaml"
+    path.write_text(
+        samples.made("acme", {"address": "host of the vault", "use_ssl": ""}, dialect), encoding="utf-8"
+    )
+    assert "host of the vault" in path.read_text(encoding="utf-8")
     loaded = load(path, environ={})
-    assert loaded.warnings == ()
-    assert loaded.dialect == ("v2" if "v2" in path.name else "v1")
+    assert (loaded.settings.storage.type, loaded.dialect, loaded.warnings) == ("acme", dialect, ())
 
 
-def test_there_is_a_sample_for_each_storage_type_that_ships() -> None:
-    types = {load(path, environ={}).settings.storage.type for path in SAMPLES}
-    assert {"local", "minio", "s3", "aws"} <= types
-    for path in SAMPLES:
-        kind = path.stem.removeprefix("backup").lstrip("-")
-        assert kind in ("", "v2", load(path, environ={}).settings.storage.type)
-
-
-@pytest.mark.parametrize("name", ["backup.yaml", "backup-v2.yaml"])
-def test_the_full_samples_hold_the_defaults(name: str) -> None:
+@pytest.mark.parametrize("dialect", samples.DIALECTS)
+def test_the_full_samples_hold_the_defaults(dialect: samples.Format, tmp_path: Path) -> None:
     """Apart from the log file, which the classic samples name and which is off by default."""
-    settings = load(ROOT / "configs" / name, environ={}).settings
+    path = tmp_path / "backup.yaml"
+    path.write_text(samples.sample(samples.FULL, dialect), encoding="utf-8")
+    settings = load(path, environ={}).settings
     exclude = {"storage", "backup_storage"}
     plain = Settings(storage=settings.storage, backup_storage=settings.backup_storage)
     with_log = plain.model_copy(update={"log": plain.log.model_copy(update={"file": "logs/backup.log"})})

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from itertools import chain
 
 import click
 
 from mbk.cli import terminal
-from mbk.cli.app import App
+from mbk.cli.app import TO_CONFIGURE, App
 from mbk.cli.choosing import help_of
 from mbk.cli.commands.config import show
 from mbk.cli.parsing import Command
@@ -28,13 +30,27 @@ def command(context: click.Context, what: str | None) -> int | None:
     app = context.ensure_object(App)
     results = []
     with app.session() as session:
-        for result in session.check():
+        for result in chain(_configuration(app), session.check()):
             results.append(result)
             if app.output not in ("json", "yaml"):
                 _print(result)
     if app.output in ("json", "yaml"):
         emit_data(results, app.output)
     return next((result.exit_code for result in results if not result.ok), 0)
+
+
+def _configuration(app: App) -> Iterator[CheckResult]:
+    """Which file was read, or that there is none and where it was looked for."""
+    if app.loaded is None:
+        return
+    lacks = app.loaded.lacks
+    yield CheckResult(
+        "configuration",
+        ok=True,
+        detail=lacks or f"{app.loaded.path} ({app.loaded.dialect})",
+        hint=TO_CONFIGURE if lacks else None,
+        warning=bool(lacks),
+    )
 
 
 def _print(result: CheckResult) -> None:
