@@ -146,6 +146,10 @@ class Session(Connections):
         """The names of all backups, as `list` tells them, in order. Faster: no file is read. Needs no Milvus."""
         return self._catalog().names()
 
+    def is_taken(self, name: str) -> bool:
+        """Whether anything lies under the name of a backup, so that no new one can have it. Needs no Milvus."""
+        return self._catalog().is_taken(name)
+
     def get(self, name: str, *, detail: bool = False) -> BackupInfo:
         """The contents of a backup; ``detail`` adds partitions and segments. Needs no Milvus.
 

@@ -42,7 +42,9 @@ def until_over(client: Client, path: str, **params: str) -> list[Any]:
 
 def held(client: Client, name: str) -> list[str]:
     view = client.get(f"{API}/get_backup", backup_name=name)["data"]
-    return sorted(f"{item['db_name']}.{item['collection_name']}" for item in view["collection_backups"])
+    return sorted(
+        f"{item['db_name']}.{item['collection_name']}" for item in view.get("collection_backups", ())
+    )
 
 
 # -- create ------------------------------------------------------------------------------------------------------
@@ -110,6 +112,8 @@ def test_an_asynchronous_create_answers_at_once_and_its_progress_only_grows(
             ["default.docs", "shop.docs"],
         ),
         ({"filter": {"": {"colls": ["notes"]}}}, ["default.notes"]),
+        ({"filter": {"shop": {"colls": []}}}, []),
+        ({"filter": {"shop": {"colls": []}, "default": {"colls": ["notes"]}}}, ["default.notes"]),
         ({"collection_names": ["notes", "shop.docs"]}, ["default.notes", "shop.docs"]),
         ({"db_collections": {"shop": []}}, ["shop.docs"]),
         ({"db_collections": '{"default": ["docs"]}'}, ["default.docs"]),
@@ -154,6 +158,41 @@ def test_no_request_makes_the_server_call_another_address(client: Client) -> Non
     assert own["msg"] == "success"
     other = client.post(f"{API}/create", {"backup_name": "b", "gc_pause_address": "http://10.0.0.1/"})
     assert "gc_pause_address is ignored" in other["msg"]
+
+
+def test_a_name_that_is_taken_is_refused_at_once(client: Client) -> None:
+    """Nobody is told that the old backup is the one that was just asked for."""
+    create(client, backup_name="nightly")
+    for asynchronous in (True, False):
+        refused = client.post(f"{API}/create", {"backup_name": "nightly", "async": asynchronous})
+        assert (refused["code"], refused["data"]) == (3, None)
+        assert "already exists" in refused["msg"]
+
+
+def test_a_failed_backup_is_asked_for_by_its_id_whatever_has_its_name_now(
+    client: Client, world: World
+) -> None:
+    def fail(operation: str, what: str) -> None:
+        raise StorageError("the disk is on fire")
+
+    world.storage.fault = fail
+    failed = client.post(f"{API}/create", {"requestId": "first", "backup_name": "nightly", "async": True})
+    until_over(client, f"{API}/get_backup", backup_id=failed["data"]["id"])
+    world.storage.fault = lambda operation, what: None
+    create(client, backup_name="nightly", requestId="second")
+    assert client.get(f"{API}/get_backup", backup_id="first")["data"]["state_code"] == 3
+    assert client.get(f"{API}/get_backup", backup_id="second")["data"]["state_code"] == 2
+    assert client.get(f"{API}/get_backup", backup_name="nightly")["data"]["id"] == "second"
+
+
+def test_an_id_that_is_used_again_is_that_of_the_new_task(client: Client) -> None:
+    create(client, backup_name="nightly", filter={"default": {"colls": ["docs"]}})
+    for suffix in ("_a", "_b"):
+        restored = restore(client, id="mine", backup_name="nightly", collection_suffix=suffix)
+        task = client.get(f"{API}/get_restore", id="mine")["data"]
+        assert task == restored
+        (collection,) = task["collection_restore_tasks"]
+        assert collection["target_collection_name"] == f"docs{suffix}"
 
 
 def test_another_root_path_for_the_backups(client: Client, world: World) -> None:

@@ -99,19 +99,31 @@ def test_nothing_is_told_without_a_token(guarded: Client, path: str, token_and_f
         {"Authorization": "Basic !!!"},
         basic("anna", "wrong"),
         basic("nobody", PASSWORD),
-        basic("ci", token),
+        basic("ci", token[:-1]),
     ):
         answer = requests.get(guarded.url + path, headers=headers, timeout=30)
         assert answer.status_code == 401, headers
-        assert "Bearer" in answer.headers["WWW-Authenticate"]
+        # Basic is what makes a browser ask for a login.
+        assert {"Bearer", "Basic"} <= {*answer.headers["WWW-Authenticate"].replace(",", " ").split()}
         assert "backup" not in answer.text
 
 
 def test_a_token_and_a_user_are_let_in(guarded: Client, token_and_file: tuple[str, str]) -> None:
     token, _ = token_and_file
     for _ in range(2):
-        for headers in ({"Authorization": f"Bearer {token}"}, basic("anna", PASSWORD)):
+        for headers in ({"Authorization": f"Bearer {token}"}, basic("anna", PASSWORD), basic("me", token)):
             assert guarded.ask("GET", "/api/v1/list", headers=headers).status_code == 200
+
+
+def test_a_browser_that_logged_in_with_a_token_is_not_used_by_other_pages(tmp_path: Path) -> None:
+    token, line = auth.new_token("ci")
+    (tmp_path / "auth").write_text(line)
+    with serving(settings(tmp_path, auth_file=str(tmp_path / "auth")), World()) as client:
+        headers = basic("me", token)
+        for path in ("/api/v1/docs/", "/api/v1/docs/doc.json", "/openapi.json"):
+            assert client.ask("GET", path, headers=headers).status_code == 200
+        foreign = {**headers, "Origin": "https://page.example"}
+        assert client.ask("POST", "/api/v1/create", data=b"{}", headers=foreign).status_code == 403
 
 
 def test_probes_need_no_token(guarded: Client) -> None:

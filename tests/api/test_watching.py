@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from mbk.api.ready import SILENT
 from mbk.errors import MilvusUnavailable, StorageError, StorageUnavailable
 from tests.api.harness import Client, docs_world, serving, settings
 from tests.fakes.world import World
@@ -63,6 +64,22 @@ def test_what_is_down_is_named_and_the_server_itself_lives(part: str, tmp_path: 
             part: "down",
         }
         assert client.get("/healthz") == {"status": "ok"}
+
+
+def test_an_answer_that_is_not_there_yet_is_not_down(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "mbk.api.ready.Readiness.answers",
+        lambda _: {"milvus": "ok", "storage": SILENT, "backup_storage": "ok"},
+    )
+    with serving(settings(tmp_path), world) as client:
+        answer = client.ask("GET", "/readyz")
+    assert (answer.status_code, answer.json()["status"], answer.json()["storage"]) == (
+        503,
+        "unknown",
+        "unknown",
+    )
 
 
 # -- metrics -----------------------------------------------------------------------------------------------------

@@ -124,7 +124,10 @@ def _own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def session(monkeypatch: pytest.MonkeyPatch) -> Session:
+    """With a configuration file, unless the test wrote one: without any, every error tells so."""
     fake = Session()
+    if not (config := Path("backup.yaml")).exists():
+        config.write_text("log: {level: info}\n", encoding="utf-8")
 
     def connect(settings: Any) -> Session:
         fake.settings = settings

@@ -6,6 +6,7 @@ import io
 
 import pytest
 
+from mbk.errors import BackupNotFound
 from mbk.model.options import DeleteOptions, RestoreOptions
 from mbk.model.reports import CollectionOutcome
 from tests.cli.conftest import Run, Session, report
@@ -24,13 +25,38 @@ def test_where_nobody_can_be_asked_yes_is_needed(
     command: tuple[str, ...], run: Run, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    session.result = report("restore", CollectionOutcome("default.a", "default.b", "done"))
     result = run(*command)
     assert result.code == 2
     assert "--yes" in result.err
-    assert session.calls == []
+    assert "MBK_YES=1" in result.err
+    assert [call[0] for call in session.calls] == [f"plan {command[0]}"]
     assert run(*command, "--yes").code == 0
     assert run(*command, "-y").code == 0
-    assert len(session.calls) == 2
+    assert len(session.calls) == 3
+
+
+@pytest.mark.parametrize("command", DESTRUCTIVE, ids=lambda command: command[0])
+def test_a_variable_confirms_for_scripts_that_cannot_be_changed(
+    command: tuple[str, ...], run: Run, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    monkeypatch.setenv("MBK_YES", "1")
+    assert run(*command).code == 0
+    assert [call[0] for call in session.calls] == [command[0]]
+    monkeypatch.setenv("MBK_YES", "0")
+    assert run(*command, "--dry-run").code == 0
+    assert run("delete", "nightly").code == 2
+
+
+@pytest.mark.parametrize("stdin", [io.StringIO, Terminal])
+def test_what_does_not_exist_is_told_before_anything_is_asked(
+    stdin: type[io.StringIO], run: Run, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", stdin(""))
+    session.error = BackupNotFound("backup 'nightly' does not exist")
+    result = run("delete", "nightly")
+    assert (result.code, result.err) == (4, "mbk: error: backup 'nightly' does not exist\n")
 
 
 @pytest.mark.parametrize(("reply", "code"), [("y\n", 0), ("n\n", 1), ("\n", 1), ("", 130)])
@@ -40,7 +66,9 @@ def test_delete_asks_on_a_terminal(
     monkeypatch.setattr("sys.stdin", Terminal(reply))
     result = run("delete", "nightly")
     assert result.code == code
-    assert session.calls == ([("delete", "nightly", DeleteOptions())] if code == 0 else [])
+    asked, *done = session.calls
+    assert asked == ("plan delete", "nightly", DeleteOptions())
+    assert done == ([("delete", "nightly", DeleteOptions())] if code == 0 else [])
     assert "nightly" in result.err
     assert result.out == ("deleted nightly: 7 objects\n" if code == 0 else "")
 

@@ -235,6 +235,7 @@ def test_a_check_prints_each_answer_and_how_to_mend_what_failed(run: Run, sessio
     result = run("check")
     assert result.code == 4
     assert result.out.splitlines() == [
+        "ok       configuration: backup.yaml (v1)",
         "ok       Milvus answers: v2.3.5",
         "warning  GC pause: 404",
         "         not on this server",
@@ -242,7 +243,13 @@ def test_a_check_prints_each_answer_and_how_to_mend_what_failed(run: Run, sessio
         "         create it",
         "failed   copy: no",
     ]
-    assert [item["ok"] for item in json.loads(run("check", "-o", "json").out)] == [True, True, False, False]
+    assert [item["ok"] for item in json.loads(run("check", "-o", "json").out)] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_a_check_with_warnings_alone_is_a_success(run: Run, session: Session) -> None:

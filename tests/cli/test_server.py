@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mbk.api.service import jobs_file
 from tests.cli.conftest import Run
 
 
@@ -18,7 +20,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     class Serving:
         url = "http://127.0.0.1:1"
 
-        def __init__(self, settings: Any) -> None:
+        def __init__(self, settings: Any, *, config: Path | None) -> None:
             seen.append(settings.server)
 
         def run(self, *, on_ready: Callable[[], None]) -> None:
@@ -72,3 +74,24 @@ def test_the_name_of_a_token_is_a_name(run: Run, served: list[Any], name: str) -
     result = run("server", f"--new-token={name}")
     assert result.code == 2
     assert not result.out
+
+
+def test_each_configuration_has_a_jobs_file_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a second server of the same user is not refused."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    files = [jobs_file("", Path(path)) for path in ("a/backup.yaml", "b/backup.yaml", "a/../a/backup.yaml")]
+    assert files[0] == files[2] != files[1]
+    assert {file.parent for file in files} == {tmp_path / "mbk"}
+    assert jobs_file("mine.db", Path("a/backup.yaml")) == Path("mine.db")
+    assert jobs_file("", None) == tmp_path / "mbk" / "jobs.db"
+
+
+def test_a_container_chooses_the_address_by_a_variable(
+    run: Run, served: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SERVER_HOST", "0.0.0.0")
+    assert run("server").code == 0
+    assert run("server", "--host", "127.0.0.2").code == 0
+    assert [item.host for item in served] == ["0.0.0.0", "127.0.0.2"]

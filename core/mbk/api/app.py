@@ -57,7 +57,7 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(backups.router(service))
     app.include_router(health.router(service))
     add_docs(app, service.base)
-    describe(app, has_credentials=bool(service.credentials), has_users=bool(service.credentials.users))
+    describe(app, has_credentials=bool(service.credentials))
     app.add_exception_handler(classic.BadBody, _bad_body)
     app.add_exception_handler(MbkError, _mbk_error)
     app.add_exception_handler(RequestValidationError, _invalid)

@@ -60,11 +60,14 @@ class Credentials:
         return bool(self.tokens or self.users)
 
     def admits(self, authorization: str) -> str | None:
-        """The name behind an ``Authorization`` header; None if unauthenticated. Several threads may call it."""
+        """The name behind an ``Authorization`` header; None if unauthenticated. Several threads may call it.
+
+        A token counts as a password, too, of whatever user: that is how a browser can send one.
+        """
         scheme, _, rest = authorization.partition(" ")
         if scheme.lower() == "bearer":
             return self._bearer(rest.strip())
-        if scheme.lower() == "basic" and self.users:
+        if scheme.lower() == "basic":
             return self._basic(rest.strip())
         return None
 
@@ -81,6 +84,8 @@ class Credentials:
             name, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
         except ValueError:
             return None
+        if (owner := self._bearer(password)) is not None or not self.users:
+            return owner
         seen = hashlib.sha256(encoded.encode()).digest()
         with self._lock:
             verified = self._verified.get(name, b"")

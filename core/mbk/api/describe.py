@@ -11,7 +11,7 @@ from mbk.api.errors import PROBLEM
 from mbk.api.v2.bodies import Problem
 
 
-def describe(app: FastAPI, *, has_credentials: bool, has_users: bool) -> None:
+def describe(app: FastAPI, *, has_credentials: bool) -> None:
     """Replaces ``app.openapi``. Errors are problems (v2) or 400 (v1), never FastAPI's own 422."""
     made: dict[str, Any] = {}
 
@@ -28,7 +28,7 @@ def describe(app: FastAPI, *, has_credentials: bool, has_users: bool) -> None:
             )
             _correct(made)
             if has_credentials:
-                _secure(made, has_users=has_users)
+                _secure(made)
         return made
 
     app.openapi = openapi  # type: ignore[method-assign]  # the way FastAPI documents
@@ -48,10 +48,8 @@ def _correct(schema: dict[str, Any]) -> None:
                 operation["responses"].pop("422", None)
 
 
-def _secure(schema: dict[str, Any], *, has_users: bool) -> None:
-    schemes = {"token": {"type": "http", "scheme": "bearer"}}
-    if has_users:
-        schemes["password"] = {"type": "http", "scheme": "basic"}
+def _secure(schema: dict[str, Any]) -> None:
+    schemes = {"token": {"type": "http", "scheme": "bearer"}, "password": {"type": "http", "scheme": "basic"}}
     schema["components"]["securitySchemes"] = schemes
     schema["security"] = [{name: []} for name in schemes]
     for path in ("/healthz", "/readyz"):

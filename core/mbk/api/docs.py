@@ -8,7 +8,7 @@ from importlib.resources.abc import Traversable
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 PATH = "/api/v1/docs/"
 _FILES = {
@@ -30,6 +30,10 @@ def add_docs(app: FastAPI, base: str) -> None:
             swagger_css_url=f"{base}{PATH}swagger-ui.css",
             swagger_favicon_url=f"{base}{PATH}favicon.png",
         )
+
+    @app.get(f"{PATH}doc.json", include_in_schema=False)
+    def description() -> JSONResponse:
+        return JSONResponse(app.openapi())
 
     @app.get(PATH.rstrip("/"), include_in_schema=False)
     @app.get(f"{PATH}index.html", include_in_schema=False)

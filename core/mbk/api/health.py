@@ -7,6 +7,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
+from mbk.api.ready import SILENT
 from mbk.api.service import Service
 from mbk.api.v2.documented import problems
 
@@ -19,7 +20,10 @@ class Health(BaseModel):
 
 
 class Ready(BaseModel):
-    """``ok`` or ``down`` for each component. Unauthenticated callers learn no more; the log has the reasons."""
+    """``ok``, ``down`` or, while there is no answer yet, ``unknown`` for each component, and the worst of these as status.
+
+    Unauthenticated callers learn no more; the log has the reasons.
+    """
 
     status: str
     milvus: str
@@ -41,11 +45,9 @@ def router(service: Service) -> APIRouter:
         summary="Milvus and both storages answer",
     )
     def readyz() -> JSONResponse:
-        parts = {
-            name: "ok" if answer == "ok" else "down" for name, answer in service.readiness.answers().items()
-        }
-        is_up = all(answer == "ok" for answer in parts.values())
-        return JSONResponse({"status": "ok" if is_up else "down", **parts}, 200 if is_up else 503)
+        parts = {name: _word(answer) for name, answer in service.readiness.answers().items()}
+        status = next((word for word in ("down", "unknown") if word in parts.values()), "ok")
+        return JSONResponse({"status": status, **parts}, 200 if status == "ok" else 503)
 
     @routes.get(
         "/metrics",
@@ -58,3 +60,7 @@ def router(service: Service) -> APIRouter:
         return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     return routes
+
+
+def _word(answer: str) -> str:
+    return {"ok": "ok", SILENT: "unknown"}.get(answer, "down")

@@ -26,6 +26,8 @@ DRAIN_BYTES = 64 * 1024
 DRAIN_SECONDS = 1.0
 #: Open to everyone: a probe has no token, and they reveal nothing but up or down.
 OPEN = frozenset({"/healthz", "/readyz"})
+#: Basic is what makes a browser ask for a name and a password, which may be a token.
+_SCHEMES = (b"Bearer", b'Basic realm="mbk: any user, the token as password", charset="UTF-8"')
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
@@ -46,7 +48,6 @@ class AccessMiddleware:
         self._credentials = credentials
         self._max_body = max_body
         self._any_host = any_host or bool(credentials)
-        self._any_origin = bool(credentials) and not credentials.users
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -68,7 +69,10 @@ class AccessMiddleware:
     def _is_ours(self, headers: dict[bytes, bytes]) -> bool:
         host = headers.get(b"host", b"").decode("latin-1")
         origin = headers.get(b"origin", b"").decode("latin-1")
-        if origin and not self._any_origin and origin.partition("://")[2] != host:
+        # A browser sends a password by itself, once somebody logged in with it, but never a token.
+        bearer = headers.get(b"authorization", b"").lower().startswith(b"bearer ")
+        own_token = bool(self._credentials) and bearer
+        if origin and not own_token and origin.partition("://")[2] != host:
             return False
         return self._any_host or _is_address(host)
 
@@ -120,8 +124,7 @@ class AccessMiddleware:
             *_HEADERS,
         ]
         if status == 401:
-            schemes = ["Bearer"] + (['Basic realm="mbk", charset="UTF-8"'] if self._credentials.users else [])
-            headers += [(b"www-authenticate", scheme.encode()) for scheme in schemes]
+            headers += [(b"www-authenticate", scheme) for scheme in _SCHEMES]
             log.warning("401 %s %s: not authenticated", scope["method"], scope["path"])
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})

@@ -31,10 +31,12 @@ INTERRUPTED = 130
 class Serving:
     """A server that listens at ``url``, and serves once `run` is called."""
 
-    def __init__(self, settings: Settings, *, open: Open = Session) -> None:
-        """Raises `UsageError` if it would be exposed without authentication or cannot listen, and `ConfigError`."""
+    def __init__(self, settings: Settings, *, config: Path | None = None, open: Open = Session) -> None:
+        """``config``: the file of the settings. Raises `UsageError` if it would be exposed without authentication or cannot
+        listen, and `ConfigError`.
+        """
         server = settings.server
-        self.service = build(settings, open=open)
+        self.service = build(settings, config=config, open=open)
         try:
             refuse_exposure(server, has_credentials=bool(self.service.credentials))
             self._server = _Server(_config(server, self.service), self.service)

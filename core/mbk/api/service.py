@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -59,15 +60,21 @@ class Service:
         self.runner.store.close()
 
 
-def build(settings: Settings, *, open: Open = Session, observers: Sequence[Observer] = ()) -> Service:
-    """Raises `ConfigError` for an invalid credentials file, `UsageError` for an unusable jobs file."""
+def build(
+    settings: Settings,
+    *,
+    config: Path | None = None,
+    open: Open = Session,
+    observers: Sequence[Observer] = (),
+) -> Service:
+    """``config``: the file of the settings. Raises `ConfigError` for an invalid credentials file, `UsageError` for an unusable jobs file."""
     server = settings.server
     credentials = auth.read(server.auth_file)
     sessions = Sessions(settings, open=open)
     metrics = ServerMetrics(lambda: sessions.reader)
     notifications = Notifications(server.on_success, server.on_failure)
     runner = Runner(
-        Store(jobs_file(server.jobs_file)),
+        Store(jobs_file(server.jobs_file, config)),
         sessions,
         concurrency=server.jobs_concurrency,
         queue=server.jobs_queue,
@@ -78,8 +85,13 @@ def build(settings: Settings, *, open: Open = Session, observers: Sequence[Obser
     return Service(settings, credentials, sessions, runner, metrics, Readiness(sessions), notifications)
 
 
-def jobs_file(configured: str) -> Path:
+def jobs_file(configured: str, config: Path | None) -> Path:
+    """The configured file, or one in the user's state directory for each configuration file."""
     if configured:
         return Path(configured)
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(state) / "mbk" / "jobs.db"
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "mbk"
+    if config is None:
+        return state / "jobs.db"
+    path = config.resolve()
+    # The name is for people, the digest tells files of one name apart.
+    return state / f"jobs-{path.stem}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}.db"

@@ -23,6 +23,8 @@ from mbk.model.reports import RunReport
 from mbk.session import Session
 
 _NAMED_AT_MOST = 10
+#: The variable that stands for ``--yes``, so that scripts for the Go tool, which never asks, need no change.
+YES = "MBK_YES"
 
 
 def command_of(operation: Operation) -> click.Command:
@@ -48,7 +50,12 @@ def _parameters(operation: Operation) -> Iterator[click.Parameter]:
     if operation.measured:
         yield from metrics_options()
     if operation.asks:
-        yield Documented(["--yes", "-y"], is_flag=True, help="Do not ask before anything is deleted.")
+        yield Documented(
+            ["--yes", "-y"],
+            is_flag=True,
+            envvar=YES,
+            help=f"Do not ask before anything is deleted.  [env: {YES}=1]",
+        )
 
 
 def _call(
@@ -71,13 +78,6 @@ def _call(
         plans.show(plan, app.output)
         return
     question = operation.asks(backup or "", options) if operation.asks and not yes else None
-    if question and not terminal.can_ask():
-        raise UsageError(
-            "{reason}",
-            code="confirmation-missing",
-            reason=question.reason,
-            hint="confirm with --yes if there is no terminal",
-        )
     with app.session() as session:
         if question and not _agreed(question, session, operation, backup, options):
             terminal.line("mbk: nothing was changed")
@@ -92,13 +92,22 @@ def _call(
 def _agreed(
     question: Question, session: Session, operation: Operation, backup: str | None, options: Options
 ) -> bool:
-    if "{targets}" not in question.text:
-        return terminal.confirm(question.text)
-    targets = [item.target for item in session.plan(operation.name, backup, options).collections]
+    """The plan comes first: what would be refused, such as a backup that does not exist, is told without a question."""
+    plan = session.plan(operation.name, backup, options)
+    targets = [item.target for item in plan.collections]
+    if "{targets}" in question.text and not targets:
+        return True
+    if not terminal.can_ask():
+        raise UsageError(
+            "{reason}",
+            code="confirmation-missing",
+            reason=question.reason,
+            variable=YES,
+            hint="confirm with --yes if there is no terminal, or with {variable}=1 in the environment",
+        )
     more = f" and {len(targets) - _NAMED_AT_MOST} more" if len(targets) > _NAMED_AT_MOST else ""
-    return not targets or terminal.confirm(
-        question.text.format(targets=", ".join(targets[:_NAMED_AT_MOST]) + more)
-    )
+    shown = ", ".join(targets[:_NAMED_AT_MOST]) + more
+    return terminal.confirm(question.text.replace("{targets}", shown))
 
 
 @contextmanager

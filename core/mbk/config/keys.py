@@ -60,7 +60,10 @@ _SETTINGS = (
     Key("server.tls_key", "PEM file of the private key"),
     Key("server.tls_client_ca", "PEM file of the authorities whose client certificates are required"),
     Key("server.max_body_size", "largest request body: bytes, or with K, M, G, T", p.size),
-    Key("server.jobs_file", "file with the jobs (SQLite); empty: `mbk/jobs.db` in the state directory"),
+    Key(
+        "server.jobs_file",
+        "file with the jobs (SQLite); empty: one for each configuration file, below `mbk` in the state directory",
+    ),
     Key("server.jobs_concurrency", "jobs that run at once", p.integer),
     Key("server.jobs_queue", "maximum number of waiting jobs; more are refused", p.integer),
     Key("server.jobs_keep_days", "days to keep finished jobs; 0: forever", p.integer),
@@ -256,7 +259,7 @@ STEERING = (
     Name("transfer.memory", "transfer.memory", "TRANSFER_MEMORY"),
 )
 SERVER = (
-    Name("server.host", "server.host"),
+    Name("server.host", "server.host", "SERVER_HOST"),
     Name("server.port", "server.port", "SERVER_PORT"),
     Name("server.auth_file", "server.authFile"),
     Name("server.allow_anonymous", "server.allowAnonymous"),

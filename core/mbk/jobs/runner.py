@@ -8,10 +8,22 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
-from mbk.errors import Busy, DamageFound, Interrupted, MbkError, PartialFailure, RowsWrong
+from mbk.errors import (
+    AccessError,
+    Busy,
+    DamageFound,
+    Interrupted,
+    MbkError,
+    NotFound,
+    PartialFailure,
+    RowsWrong,
+    StorageError,
+    Unreachable,
+)
 from mbk.jobs.failures import JobNotFound, KeyReused, QueueFull, WrongState, failure
 from mbk.jobs.kinds import KINDS, Done, Kind, Work, verification
 from mbk.jobs.params import Params
@@ -118,10 +130,15 @@ class Runner:
 
     # -- what clients ask for ------------------------------------------------------------------------------------
 
-    def submit(self, params: Params, *, id: str = "", key: str = "", digest: str = "") -> tuple[Job, bool]:
+    def submit(
+        self, params: Params, *, id: str = "", key: str = "", digest: str = "", replaces: bool = False
+    ) -> tuple[Job, bool]:
         """Stores and queues a job. Given the key of an earlier request, it returns that request's job and True.
 
-        Raises `UsageError` for invalid parameters, `KeyReused`, `QueueFull`, and `Busy` if another job uses the backup.
+        ``id``: the job's, unless another job has it; with ``replaces`` a job that has ended gives it away, and is forgotten.
+
+        Raises `UsageError` for invalid parameters, `KeyReused`, `QueueFull`, `Busy` if another job uses the backup, and
+        `BackupExists` for a new one whose name is taken.
         """
         kind = self.kinds[params.operation.job]
         name = kind.check(params)
@@ -129,9 +146,13 @@ class Runner:
             self.sessions.check_place(*place)
         path, bucket = self.sessions.normal(params.path, params.bucket)
         secret = params.model_dump(include=set(kind.secret), exclude_defaults=True)
+        if not (key and self.store.by_key(key)):
+            self._refuse_taken(params, name, path, bucket)
         with self._lock:
             if key and (earlier := self.store.by_key(key)):
                 return self._replayed(*earlier, digest), True
+            if replaces and id and id not in self._active:
+                self.store.remove(id)
             job = Job(
                 id=id if id and self.store.get(id) is None else str(uuid.uuid4()),
                 kind=kind.name,
@@ -224,6 +245,16 @@ class Runner:
                 hint="use a new key",
             )
         return self.get(id)
+
+    def _refuse_taken(self, params: Params, name: str, path: str, bucket: str) -> None:
+        """A client that polls for a backup by its name would be told of the old one. What else is wrong, the job tells."""
+        if params.operation.name_of_backup != "optional":
+            return
+        with self._lock:
+            if any(item.job.name == name for item in self._active.values()):
+                return
+        with suppress(Unreachable, AccessError, NotFound, StorageError):
+            self.sessions.refuse_existing(name, path=path, bucket=bucket)
 
     def _refuse(self, job: Job) -> None:
         """Only one job at a time writes a backup; the lease in the storage excludes other processes."""

@@ -56,6 +56,16 @@ class Sessions:
         else:
             yield self.reader
 
+    def refuse_existing(self, name: str, *, path: str = "", bucket: str = "") -> None:
+        """Raises `BackupExists` if anything lies under the name of a new backup."""
+        from mbk.engine.repository.catalog import backup_exists
+
+        with self.reading(path=path, bucket=bucket) as session:
+            if session.is_taken(name):
+                raise backup_exists(
+                    name, session.backup_storage.location, hint="use another name, or delete it first"
+                )
+
     def normal(self, path: str, bucket: str) -> tuple[str, str]:
         """Path and bucket in a form that can be compared: empty if they are the configured ones."""
         values = self.settings.backup_storage.values

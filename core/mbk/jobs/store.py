@@ -84,6 +84,13 @@ class Store:
                 (job.state, job.finished, _body(job), job.id),
             )
 
+    def remove(self, id: str) -> None:
+        """Forgets a job, if there is one of this id, with its events and its key."""
+        with self._transaction():
+            self._db.execute("DELETE FROM events WHERE job IN (SELECT number FROM jobs WHERE id = ?)", (id,))
+            self._db.execute("DELETE FROM keys WHERE job = ?", (id,))
+            self._db.execute("DELETE FROM jobs WHERE id = ?", (id,))
+
     def get(self, id: str) -> Job | None:
         return next(self._jobs("WHERE id = ?", (id,)), None)
 

@@ -17,7 +17,7 @@ OLD: dict[str, Any] = {"deprecated": True}
 
 
 class Chosen(BaseModel):
-    """The collections of one database in a filter; ``["*"]`` is all of them."""
+    """The collections of one database in a filter; ``["*"]`` is all of them, ``[]`` none: the database alone."""
 
     colls: Names = []
 
@@ -137,7 +137,7 @@ class SecondaryRequest(ClassicBody):
 
 
 def by_database(chosen: Mapping[str, Names | None]) -> dict[str, Names]:
-    """A filter by database; an empty list is the whole database, ``""`` the default one."""
+    """``db_collections`` as a filter by database; an empty list is the whole database, ``""`` the default one."""
     return {database or DEFAULT_DATABASE: list(names or ["*"]) for database, names in chosen.items()}
 
 
@@ -162,4 +162,5 @@ def merged(*filters: Mapping[str, Names]) -> dict[str, Names]:
 
 
 def chosen(filter_: Mapping[str, Chosen]) -> dict[str, Names]:
-    return {database: item.colls for database, item in filter_.items()}
+    """``filter`` by database; an empty list is the database without collections, ``""`` the default one."""
+    return {database or DEFAULT_DATABASE: item.colls or [""] for database, item in filter_.items()}

@@ -187,8 +187,9 @@ async def _answered(request_id: str, work: Callable[[], Awaitable[JSONResponse]]
 
 
 async def _submitted(service: Service, params: Params, id: str) -> Job:
+    """An id that was used before names the new job, as in the Go tool."""
     requested = id if _ID.fullmatch(id) else ""
-    job, _ = await run_in_threadpool(lambda: service.runner.submit(params, id=requested))
+    job, _ = await run_in_threadpool(lambda: service.runner.submit(params, id=requested, replaces=True))
     return job
 
 
@@ -235,10 +236,12 @@ def _listed(service: Service) -> list[dict[str, Any]]:
 
 
 def _backup(service: Service, name: str, id: str, path: str) -> dict[str, Any]:
-    """A running job shows its progress. Otherwise the storage decides, and a failed job says why."""
+    """A running job shows its progress. Otherwise the storage decides, and a failed job says why; whoever asks for the id
+    of a failed job is told of that one, even if another backup has its name.
+    """
     path, _ = service.sessions.normal(path, "")
     job = _job(service, name, id, path)
-    if job is not None and not job.state.is_over:
+    if job is not None and (not job.state.is_over or (not name and job.state is JobState.FAILED)):
         return answers.backup_of_job(job)
     with service.sessions.reading(path=path) as session:
         name = (

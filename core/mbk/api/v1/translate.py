@@ -19,9 +19,7 @@ from mbk.model.reports import default_name
 
 def backup(body: CreateRequest) -> Params:
     """Raises `UsageError` for contradictory or invalid fields."""
-    selected = (
-        by_database(chosen(body.filter)) or by_database(body.db_collections) or by_name(body.collection_names)
-    )
+    selected = chosen(body.filter) or by_database(body.db_collections) or by_name(body.collection_names)
     return made(
         "backup",
         {
@@ -47,9 +45,7 @@ def restore(body: RestoreRequest) -> Params:
         "restore",
         {
             "backup": body.backup_name,
-            "filter": by_database(chosen(plan.filter))
-            or by_database(body.db_collections_after_rename)
-            or None,
+            "filter": chosen(plan.filter) or by_database(body.db_collections_after_rename) or None,
             "source_filter": merged(by_database(body.db_collections), by_name(body.collection_names)) or None,
             "suffix": body.collection_suffix,
             "rename": body.collection_renames or None,

@@ -44,7 +44,7 @@ def command(
     from mbk.observe.tracing import export_as_the_environment_says
 
     export_as_the_environment_says()
-    serving = Serving(loaded.settings)
+    serving = Serving(loaded.settings, config=loaded.path)
     serving.run(
         on_ready=lambda: terminal.line(f"mbk: serving on {serving.url} (API: {serving.url}/api/v1/docs/)")
     )
