@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any, TypeAlias
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree
@@ -28,7 +29,6 @@ _LISTS = {
 }
 #: What all answers of S3 are called, and one of rclone's: a page of a proxy may be XML, too.
 _OF_SERVICE = re.compile(r"\w+Result|Error|InitiateMultipartUpload")
-_TRUTHS = frozenset({"IsTruncated", "IsLatest"})
 _NAMES = frozenset({"Key", "Prefix", "KeyMarker", "NextKeyMarker", "Delimiter", "StartAfter"})
 
 
@@ -39,10 +39,10 @@ def parsed(body: bytes) -> tuple[str, Members]:
         root = ElementTree.fromstring(body.strip())
     except (ElementTree.ParseError, ValueError):
         raise unreadable() from None
-    name, members = _name(root), _members(root)
+    name = _name(root.tag)
     if not _OF_SERVICE.fullmatch(name):
         raise unreadable()
-    return name, members if isinstance(members, dict) else {}
+    return name, _members(root)
 
 
 def unreadable() -> WireError:
@@ -71,35 +71,30 @@ def _decoded(name: str, value: Any) -> Any:
     return value
 
 
-def _members(element: ElementTree.Element) -> Any:
-    if not len(element):
-        return element.text or ""
+def _members(element: ElementTree.Element) -> Members:
     found: Members = {}
     for child in element:
-        name = _name(child)
-        value = _value(name, child)
-        if name in _LISTS:
-            found.setdefault(_LISTS[name], []).append(value if isinstance(value, dict) else {})
+        name, plural, value_of = _role(child.tag)
+        value: Any = _members(child) if len(child) else value_of(child.text or "")
+        if plural:
+            found.setdefault(plural, []).append(value if isinstance(value, dict) else {})
         else:
             found[name] = value
     return found
 
 
-def _value(name: str, element: ElementTree.Element) -> Any:
-    value = _members(element)
-    if not isinstance(value, str):
-        return value
-    if name in _TRUTHS:
-        return value == "true"
-    if name == "LastModified":
-        return moment(value)
-    if name == "Size":
-        return int(value) if value.isascii() and value.isdecimal() else ""
-    return value
+@lru_cache(maxsize=256)
+def _role(tag: str) -> tuple[str, str, Callable[[str], Any]]:
+    """The name of an element, that of the list which it is in (or empty), and what its text means.
+
+    A page of a listing has seven thousand elements, of a dozen names.
+    """
+    name = _name(tag)
+    return name, _LISTS.get(name, ""), _READERS.get(name, str)
 
 
-def _name(element: ElementTree.Element) -> str:
-    return str(element.tag).rpartition("}")[2]
+def _name(tag: str) -> str:
+    return tag.rpartition("}")[2]
 
 
 def moment(text: str) -> datetime | None:
@@ -109,6 +104,23 @@ def moment(text: str) -> datetime | None:
     except (ValueError, TypeError):
         return None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _size(text: str) -> int | str:
+    return int(text) if text.isascii() and text.isdecimal() else ""
+
+
+def _truth(text: str) -> bool:
+    return text == "true"
+
+
+#: Other texts are what they say.
+_READERS: dict[str, Callable[[str], Any]] = {
+    "IsTruncated": _truth,
+    "IsLatest": _truth,
+    "LastModified": moment,
+    "Size": _size,
+}
 
 
 def deletion(objects: Iterable[Mapping[str, str]]) -> bytes:
