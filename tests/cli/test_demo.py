@@ -62,6 +62,9 @@ def test_an_interrupted_demo_leaves_no_server(tmp_path: Path) -> None:
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("Milvus ")
+        assert process.stderr is not None
+        # Before anything is unpacked or started.
+        assert process.stderr.readline().startswith("mbk: a Milvus of its own")
         assert running_in(home)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)

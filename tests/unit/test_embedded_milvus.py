@@ -194,6 +194,16 @@ def test_binaries_are_unpacked_once(packed: Path, tmp_path: Path) -> None:
     assert (binaries / "milvus").stat().st_ino == marker
 
 
+def test_the_progress_of_unpacking_is_told(packed: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    wheel.unpack_server(packed, tmp_path / "cache", lines.append)
+    assert lines[0].startswith("unpacking Milvus (")
+    assert lines[-1] == "unpacking Milvus: 100%"
+    told = [*lines]
+    wheel.unpack_server(packed, tmp_path / "cache", lines.append)
+    assert lines == told
+
+
 def test_a_failed_unpack_leaves_nothing_to_believe(packed: Path, tmp_path: Path) -> None:
     (packed / "data" / "bin" / "libx.so.1.lzma").write_bytes(b"not lzma")
     with raised(MbkError, "embedded-milvus-damaged"):

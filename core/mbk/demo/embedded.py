@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
@@ -36,6 +36,8 @@ __all__ = ["EmbeddedMilvus", "S3Target", "embedded_supported"]
 GRACE_SECONDS = 3.0
 PORT_ATTEMPTS = 3
 _POLL_SECONDS = 0.1
+#: A start takes 3 to 60 seconds, by the machine: a line so often shows that it goes on.
+_TOLD_SECONDS = 5.0
 _KEPT_ENVIRONMENT = ("PATH", "HOME", "TMPDIR", "TZ", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _STATE = ("etcd", "rocksmq", "rocksmq_meta_kv", "data")
 
@@ -47,7 +49,8 @@ class EmbeddedMilvus:
     directory under which its binaries are unpacked once, as ``milvus-<version>``; by default the user's cache.
     With ``storage`` its data is on S3 (2.3 and later), otherwise in `storage_root`. ``overrides`` are dotted keys
     of ``milvus.yaml``, such as ``{"dataCoord.segment.assignmentExpiration": 200}``. ``grace``: seconds that the server
-    gets to end by itself before it is killed; no acknowledged row is lost either way.
+    gets to end by itself before it is killed; no acknowledged row is lost either way. ``tell`` is given a line of progress
+    every few seconds of a start.
 
     Raises `MilvusUnavailable` if there is no such server for the platform, `MissingDependency` if the package is not
     installed. As a context manager it starts on entry and stops on exit.
@@ -71,6 +74,7 @@ class EmbeddedMilvus:
         storage: S3Target | None = None,
         overrides: Mapping[str, object] = MappingProxyType({}),
         grace: float = GRACE_SECONDS,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.home = home.absolute()
         self.storage = storage
@@ -78,6 +82,7 @@ class EmbeddedMilvus:
         self._cache = cache
         self._overrides = dict(overrides)
         self._grace = grace
+        self._tell = tell
         self._ports: dict[str, int] = dict.fromkeys(PORT_NAMES, 0)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -127,7 +132,7 @@ class EmbeddedMilvus:
         """
         if self._process is not None:
             return
-        binaries = unpack_server(self._wheel, self._cache or default_cache())
+        binaries = unpack_server(self._wheel, self._cache or default_cache(), self._tell)
         fresh = not (self.home / "etcd").exists()
         deadline = time.monotonic() + timeout
         for _ in range(PORT_ATTEMPTS):
@@ -196,7 +201,12 @@ class EmbeddedMilvus:
 
     def _becomes_healthy(self, deadline: float, timeout: float) -> bool:
         """False when another process took one of the ports first: a role then moves elsewhere or dies."""
+        self._tell(f"starting Milvus {self.version}")
+        began = told = time.monotonic()
         while True:
+            if time.monotonic() - told > _TOLD_SECONDS:
+                told = time.monotonic()
+                self._tell(f"starting Milvus {self.version}: {told - began:.0f} s")
             healthy = self._healthy() and self._listens()
             if port_was_taken(self._console_text()):
                 return False

@@ -57,12 +57,15 @@ class _Stage:
 def run_demo(
     *,
     say: Say,
+    tell: Say = lambda _: None,
     settings: Settings | None = None,
     directory: Path | None = None,
     rows: int = ROWS,
     on_event: OnEvent | None = None,
 ) -> DemoResult:
     """Runs the demo on the server of ``settings``, or on an embedded Milvus in ``directory``.
+
+    ``say`` is given its steps once they are done, ``tell`` what is under way.
 
     The directory must be new or empty; it is kept. Raises `VerificationFailed` if a row differs, `CollectionExists` if the
     user's server has collections with these names (they are not touched), and what `EmbeddedMilvus` raises if it cannot
@@ -71,16 +74,17 @@ def run_demo(
     if settings is not None:
         from mbk.model.reports import default_name
 
-        return _play(_Stage(settings, default_name()), say=say, rows=rows, on_event=on_event)
-    with _embedded(directory, say) as stage:
-        return _play(stage, say=say, rows=rows, on_event=on_event)
+        return _play(_Stage(settings, default_name()), say=say, tell=tell, rows=rows, on_event=on_event)
+    with _embedded(directory, say, tell) as stage:
+        return _play(stage, say=say, tell=tell, rows=rows, on_event=on_event)
 
 
 @contextmanager
-def _embedded(directory: Path | None, say: Say) -> Iterator[_Stage]:
+def _embedded(directory: Path | None, say: Say, tell: Say) -> Iterator[_Stage]:
     home = _fresh(directory)
+    tell(f"a Milvus of its own, in {home}: takes about a minute, the first time two")
     began = time.monotonic()
-    with EmbeddedMilvus(home / "milvus") as server:
+    with EmbeddedMilvus(home / "milvus", tell=tell) as server:
         took = time.monotonic() - began
         say(f"Milvus {server.version} runs at {server.address}:{server.port} (started in {took:.1f} s)")
         config = home / "backup.yaml"
@@ -129,8 +133,9 @@ def _config(server: EmbeddedMilvus, backups: Path) -> str:
     return "# Written by mbk demo.\n" + yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
 
 
-def _play(stage: _Stage, *, say: Say, rows: int, on_event: OnEvent | None) -> DemoResult:
+def _play(stage: _Stage, *, say: Say, tell: Say, rows: int, on_event: OnEvent | None) -> DemoResult:
     restored = COLLECTION + SUFFIX
+    tell("loading pymilvus, which makes the rows, and connecting")
     with connect(stage.settings) as session, _client(session) as client:
         for name in (COLLECTION, restored):
             if client.has_collection(name):
@@ -140,12 +145,14 @@ def _play(stage: _Stage, *, say: Say, rows: int, on_event: OnEvent | None) -> De
                     collection=name,
                     hint="drop it if it is from an earlier demo",
                 )
+        tell(f"inserting {rows} rows into {COLLECTION}")
         _fill(client, rows)
         say(f"{COLLECTION}: {rows} rows inserted, index built, loaded")
         created = session.create(stage.backup, filter=COLLECTION, on_event=on_event)
         say(f"create -n {stage.backup}: {_summary(created)}, at {created.location}")
         report = session.restore(stage.backup, suffix=SUFFIX, rebuild_index=True, on_event=on_event)
         say(f"restore -n {stage.backup} -s {SUFFIX}: {_summary(report)}, as {restored}")
+        tell(f"loading {restored}, and comparing")
         client.load_collection(restored)
         same = _compare(client, COLLECTION, restored, rows)
     say(f"compared row by row: {same} of {rows} rows of {restored} are the same as in {COLLECTION}")

