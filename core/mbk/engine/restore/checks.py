@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from mbk.engine.restore.added import AddedBackups
-from mbk.engine.restore.likeness import differences
+from mbk.engine.restore.likeness import ARRAY, differences
 from mbk.engine.restore.plan import RestorePlan, RestoreTask, require_apart
 from mbk.engine.restore.schema import target_indexes, target_schema, target_shards
 from mbk.engine.restore.standing import Standing, Standings, existing
@@ -68,6 +68,26 @@ def require_sendable(
             backup=name,
             problems="; ".join(problems),
             hint="exclude these collections with --filter, or use another backup",
+        )
+
+
+def require_elements(name: str, tasks: Iterable[RestoreTask]) -> None:
+    """`InvalidBackup` for arrays whose elements have no type: tools that did not know arrays yet recorded none, and nothing
+    in the columns tells it.
+    """
+    lacking = [
+        f"{task.source}.{field.name}"
+        for task in tasks
+        for field in (task.record.schema.fields if task.record.schema else ())
+        if field.data_type == ARRAY and not field.element_type
+    ]
+    if lacking:
+        raise InvalidBackup(
+            "backup {backup!r} lacks the type of the elements of {fields}: the tool that made it did not know arrays yet",
+            code="element-types-missing",
+            backup=name,
+            fields=", ".join(lacking),
+            hint="create the collection as it was, and restore into it with --skip_create_collection",
         )
 
 

@@ -25,6 +25,7 @@ _TYPES = {
     22: "Array", 23: "JSON", 24: "Geometry", 25: "Text", 26: "Timestamptz", 100: "BinaryVector", 101: "FloatVector",
     102: "Float16Vector", 103: "BFloat16Vector", 104: "SparseFloatVector", 105: "Int8Vector", 106: "ArrayOfVector",
 }  # fmt: skip
+ARRAY = 22
 #: A column that allows more takes every value of one that allows less.
 _LIMITS = ("max_length", "max_capacity")
 _DIMENSION = "dim"
@@ -79,7 +80,9 @@ def _of_schemas(wanted: CollectionSchema, present: CollectionSchema, *, fills: b
 
 def _of_fields(name: str, field: FieldSchema, found: FieldSchema) -> Iterator[str]:
     yield from _differ_by_id(name, field.field_id, found.field_id)
-    yield from _differ(f"{name}: type", _type(field), _type(found))
+    # A tool that did not know arrays recorded no type of their elements.
+    if field.element_type or not field.data_type == found.data_type == ARRAY:
+        yield from _differ(f"{name}: type", _type(field), _type(found))
     yield from _differ(f"{name}: primary key", field.is_primary_key, found.is_primary_key)
     yield from _differ(f"{name}: partition key", field.is_partition_key, found.is_partition_key)
     yield from _differ(f"{name}: clustering key", field.is_clustering_key, found.is_clustering_key)

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from mbk.engine.restore.likeness import ARRAY
 from mbk.errors import AlreadyExists, CollectionExists, InvalidBackup, UsageError
 from mbk.model.records import FieldSchema, KeyValue
 from mbk.model.selection import Renaming, Selection
@@ -135,6 +136,24 @@ def test_all_differences_of_all_targets_are_told_at_once() -> None:
     assert caught.value.facts["differences"] == (
         "default.docs (price: not in the backup), other.logs (dynamic fields: yes instead of no)"
     )
+
+
+def test_arrays_of_a_tool_that_did_not_know_them_go_where_their_type_is_known() -> None:
+    """Release 0.3.3 recorded no type of their elements, and no column tells it."""
+    world = World(same=True, workers=1)
+    made = world.milvus.add("docs")
+    fields = made.schema.fields
+    fields[1] = msgspec.structs.replace(fields[1], name="tags", data_type=ARRAY, element_type=0)
+    world.milvus.insert("docs", range(4))
+    world.create()
+    with raised(InvalidBackup, "element-types-missing", fields="default.docs.tags"):
+        world.restore(renaming=Renaming.of({}, suffix="_back"))
+    assert not world.milvus.import_requests
+    world.milvus.drop_collection("default", "docs")
+    fields = world.milvus.add("docs").schema.fields
+    fields[1] = msgspec.structs.replace(fields[1], name="tags", data_type=ARRAY, element_type=5)
+    world.restore(**DOCS)
+    assert keys(world) == [0, 1, 2, 3]
 
 
 # -- twice -------------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from mbk.engine.formats.binlog.restore import CollectionRestorer
 from mbk.engine.formats.binlog.slots import Slots
 from mbk.engine.formats.differences import joined, refuse, tell_extra
 from mbk.engine.repository.timeline import ConsistencyPoint
-from mbk.engine.restore.checks import definition_problems, require_fitting
+from mbk.engine.restore.checks import definition_problems, require_elements, require_fitting
 from mbk.engine.restore.plan import RestoreTask
 from mbk.engine.runtime.context import ClusterContext
 from mbk.engine.runtime.pool import Pool
@@ -143,6 +143,8 @@ def prepare(context: ClusterContext, asked: RestoreWork) -> PreparedRestore:
         protection=asked.protection,
     )
     context.limits.transfer.require_workers()
+    if not asked.options.skip_create:
+        require_elements(asked.backup.name, asked.tasks)
     definitions = definition_problems(context.milvus, asked.tasks, asked.options)
     require_fitting(context.milvus, (*definitions, *checks.problems()))
     points = checks.points()
