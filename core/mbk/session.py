@@ -146,6 +146,24 @@ class Session(Connections):
         """The names of all backups, as `list` tells them, in order. Faster: no file is read. Needs no Milvus."""
         return self._catalog().names()
 
+    def nearby(self) -> Sequence[str]:
+        """Root paths beside that of the backups below which there are some, at most a few: for whoever finds none."""
+        from contextlib import closing
+
+        from mbk.engine.repository.nearby import holding_backups
+        from mbk.engine.runtime.run import Run
+
+        choice = self.settings.backup_storage
+        root = str(choice.values.get("root_path", "")).rstrip("/")
+        parent, slash, own = root.rpartition("/")
+        if not own:
+            return ()
+        above = parent or ("/" if slash else "." if self.backup_storage.location.mount else "")
+        values = {**choice.values, "root_path": above}
+        with closing(self.registry.open(choice.model_copy(update={"values": values}))) as storage:
+            found = holding_backups(storage, Run(self.registry.emit, policy=self.pace.retry), own)
+            return [f"{parent}{slash}{name}" for name in found]
+
     def is_taken(self, name: str) -> bool:
         """Whether anything lies under the name of a backup, so that no new one can have it. Needs no Milvus."""
         return self._catalog().is_taken(name)

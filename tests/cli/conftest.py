@@ -72,6 +72,13 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self.closed = True
 
+    @property
+    def backup_storage(self) -> MemoryStorage:
+        return MemoryStorage(root="backup/")
+
+    def nearby(self) -> Sequence[str]:
+        return ()
+
     def _asked(self, *call: Any, on_event: Callable[[Event], None] | None = None) -> None:
         self.calls.append(call)
         for event in self.events:

@@ -226,3 +226,22 @@ def test_the_module_and_the_script_are_the_same_program() -> None:
     run = subprocess.run([sys.executable, "-m", "mbk", "crate"], capture_output=True, text=True, check=False)
     assert run.returncode == 2
     assert run.stderr == "mbk: error: no such command 'crate', did you mean 'create'?: see 'mbk --help'\n"
+
+
+def test_a_mistyped_root_path_is_told_from_a_storage_without_backups(run: Run, backups: Path) -> None:
+    wrong = ("--set", f"minio.backupRootPath={backups.parent}/bakcup")
+    backups.with_name("bakcup").mkdir()
+    told = run("list", *wrong)
+    assert told.code == 0
+    assert f"no backups in local://{backups.parent}/bakcup" in told.err
+    assert f"below {backups}: check minio.backupRootPath" in told.err
+    empty = backups.with_name("alone") / "x"
+    empty.mkdir(parents=True)
+    assert "below" not in run("list", "--set", f"minio.backupRootPath={empty}").err
+
+
+@pytest.mark.parametrize("command", ["get odl", "delete odl --yes", "verify odl", "cp odl other"])
+def test_a_mistyped_backup_is_answered_with_the_nearest_one(command: str, run: Run, backups: Path) -> None:
+    told = run(*command.split())
+    assert told.code == 4
+    assert "did you mean 'old'?" in told.err

@@ -29,16 +29,20 @@ _REASON = 120
 @click.command("list", cls=Command, help=help_of(LIST), params=generated(LIST.options))
 @click.pass_obj
 def command(app: App, collection: str | None) -> None:
+    wanted = None if collection is None else CollectionName.parse(collection)
     only_names = app.quiet and app.output not in ("json", "yaml")
-    if only_names and collection is None:
+    if only_names and wanted is None:
         with app.session() as session:
             for name in session.names():
                 emit(name)
         return
     with app.session() as session:
         backups = list(session.list())
-        if collection is not None:
-            backups = list(_containing(session, backups, CollectionName.parse(collection)))
+        if not backups and app.output not in ("json", "yaml"):
+            terminal.line(_none(session))
+            return
+        if wanted is not None:
+            backups = list(_containing(session, backups, wanted))
     if app.output in ("json", "yaml"):
         emit_data(backups, app.output)
     elif only_names:
@@ -47,7 +51,23 @@ def command(app: App, collection: str | None) -> None:
     elif backups:
         emit(_table(backups))
     else:
-        terminal.line("no backups")
+        terminal.line(f"no backup contains {wanted}")
+
+
+def _none(session: Session) -> str:
+    """Where it looked, and what lies beside: a mistyped root path looks like a storage without backups."""
+    text = f"no backups in {session.backup_storage.location}"
+    try:
+        nearby = session.nearby()
+    except Interrupted:
+        raise
+    except MbkError:
+        nearby = ()
+    if not nearby:
+        return text
+    choice = session.settings.backup_storage
+    key = choice.keys.get("root_path", "root path")
+    return f"{text}; but there are some below {', '.join(nearby)}: check {key}"
 
 
 def _table(backups: Sequence[BackupSummary]) -> str:

@@ -104,16 +104,6 @@ class Committed:
     manifest: Manifest
 
 
-def _missing(name: str, location: Location) -> BackupNotFound:
-    return BackupNotFound(
-        "backup {backup!r} does not exist in {location}",
-        code="backup-missing",
-        backup=name,
-        location=location,
-        hint="see `mbk list`",
-    )
-
-
 def backup_exists(name: str, location: Location, *, hint: str) -> BackupExists:
     return BackupExists(
         "backup {backup!r} already exists in {location}",
@@ -198,7 +188,29 @@ class Catalog:
                 location=here,
                 hint="mbk does not touch it; see `mbk list` for the backups",
             )
-        raise _missing(name, here)
+        raise self._missing(name)
+
+    def _missing(self, name: str) -> BackupNotFound:
+        return BackupNotFound(
+            "backup {backup!r} does not exist in {location}",
+            code="backup-missing",
+            backup=name,
+            location=self._storage.location,
+            near=self._near(name),
+            hint="{near}see `mbk list`",
+        )
+
+    def _near(self, name: str) -> str:
+        """``did you mean …? `` if a backup has a similar name."""
+        from difflib import get_close_matches
+
+        try:
+            (near,) = get_close_matches(name, self._below_root(), n=1) or [""]
+            return f"did you mean {near!r}? " if near and self.find(near).is_backup else ""
+        except Interrupted:
+            raise
+        except MbkError:
+            return ""  # only a suggestion
 
     def is_taken(self, name: str) -> bool:
         """Whether any object exists under the name.
@@ -586,7 +598,7 @@ class Catalog:
         self.write(key, lambda: [data])
         if not self.find(name).is_committed:
             self._run.retry.call(f"delete {key}", self._storage.delete, [key])
-            raise _missing(name, self._storage.location)
+            raise self._missing(name)
 
     def clean(self, prefix: str) -> None:
         """Removes what killed processes left below a prefix."""
