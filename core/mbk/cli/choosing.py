@@ -5,22 +5,29 @@ from __future__ import annotations
 import click
 
 from mbk.cli.options import Documented, PlainArgument
+from mbk.cli.parsing import completer
 from mbk.errors import UsageError
 from mbk.model.operations import Operation
 from mbk.model.reports import check_name
 
+_BACKUPS = completer("backups")
 _RULE = "Also as a plain argument: 1 to 128 letters, digits and `_`, not beginning with a digit."
 
 
 def name_parameters(word: str = "NAME") -> list[click.Parameter]:
     """``-n NAME``, or just ``NAME``; ``word``: what the help calls it, if it can be more than a name."""
     if word == "NAME":
-        named = Documented(["--name", "-n"], metavar=word, help="Name of the backup.", more=_RULE)
-        return [named, click.Argument(["argument"], metavar=f"[{word}]", required=False)]
+        named = Documented(
+            ["--name", "-n"], metavar=word, help="Name of the backup.", more=_RULE, shell_complete=_BACKUPS
+        )
+        argument = click.Argument(["argument"], metavar=f"[{word}]", required=False, shell_complete=_BACKUPS)
+        return [named, argument]
     what, more = "The backup: its name, a URL or a directory.", "An [address](#addresses)."
     return [
-        Documented(["--name", "-n"], metavar=word, help=what, more=more),
-        PlainArgument(["argument"], metavar=f"[{word}]", required=False, help=what, more=more),
+        Documented(["--name", "-n"], metavar=word, help=what, more=more, shell_complete=_BACKUPS),
+        PlainArgument(
+            ["argument"], metavar=f"[{word}]", required=False, help=what, more=more, shell_complete=_BACKUPS
+        ),
     ]
 
 

@@ -6,6 +6,7 @@ import os
 from importlib import import_module
 
 import click
+from click.shell_completion import CompletionItem
 
 from mbk.cli.parsing import ALIASES, COMMANDS, Group
 from mbk.model.operations import OPERATIONS
@@ -37,16 +38,24 @@ class LazyGroup(Group):
             args = [" ".join(args[:2]), *args[2:]]
         return super().resolve_command(ctx, args)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """A command of two words would be offered as one."""
+        return [item for item in super().shell_complete(ctx, incomplete) if " " not in item.value]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+#: The variable by which a shell asks for completions.
+COMPLETE = "_MBK_COMPLETE"
+
+
 def complete(group: click.Command) -> int | None:
-    """Answers a shell's request for completions (``_MBK_COMPLETE``); None in an ordinary run."""
-    instruction = os.environ.get("_MBK_COMPLETE")
+    """Answers a shell's request for completions (`COMPLETE`); None in an ordinary run."""
+    instruction = os.environ.get(COMPLETE)
     if not instruction:
         return None
     from click.shell_completion import shell_complete
 
-    return shell_complete(group, {}, "mbk", "_MBK_COMPLETE", instruction)
+    return shell_complete(group, {}, "mbk", COMPLETE, instruction)

@@ -27,6 +27,7 @@ def metrics_options() -> list[click.Parameter]:
         Documented(
             ["--metrics-file"],
             metavar="FILE",
+            type=click.Path(),
             help="Write the run's metrics here for Prometheus (textfile collector); -: standard error.",
             more=needs,
         ),

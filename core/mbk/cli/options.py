@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from mbk.cli import terminal
+from mbk.cli.parsing import completer
 from mbk.errors import UsageError
 from mbk.model.declared import Also, Declared, Form, Options, empty_list
 from mbk.model.selection import CollectionName, Selection
@@ -102,7 +103,12 @@ def _kind(item: Declared) -> dict[str, Any]:
             "type": click.IntRange(min=option.minimum, max=option.maximum),
             "metavar": option.metavar or None,
         }
-    return {"metavar": option.metavar or None}
+    completed: dict[str, Any] = {}
+    if option.metavar == "LIST":
+        completed = {"shell_complete": completer("collections")}
+    elif option.form == "file":
+        completed = {"type": click.Path()}
+    return {"metavar": option.metavar or None, **completed}
 
 
 def _hidden(item: Declared, number: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import click
@@ -17,6 +17,7 @@ OTHERS = {
     "server": "Serve the REST API.",
     "config": "Write, show or migrate the configuration.",
     "plugins": "List the installed storages and what they still need.",
+    "completion": "Print what makes a shell complete the commands of mbk.",
     "demo": "Back up and restore an embedded Milvus, and compare row by row.",
     "version": "Print the version.",
 }
@@ -52,12 +53,26 @@ def _remember(context: click.Context, parameter: click.Parameter, value: Any) ->
         setattr(app, name, value)
 
 
+def completer(name: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """A function of `mbk.cli.completing`, which is imported when a shell asks."""
+
+    def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+        from mbk.cli import completing
+
+        found: list[str] = getattr(completing, name)(context, parameter, incomplete)
+        return found
+
+    return complete
+
+
 def global_options(*, hidden: bool) -> list[click.Option]:
     def option(*names: str, **attributes: Any) -> click.Option:
         return click.Option(names, expose_value=False, callback=_remember, hidden=hidden, **attributes)
 
     return [
-        option("--config", metavar="FILE", help="Configuration file.  [default: backup.yaml]"),
+        option(
+            "--config", metavar="FILE", type=click.Path(), help="Configuration file.  [default: backup.yaml]"
+        ),
         option(
             "--set",
             "sets",
@@ -65,8 +80,18 @@ def global_options(*, hidden: bool) -> list[click.Option]:
             multiple=True,
             help="Override a key; repeatable, or a comma list.",
         ),
-        option("--storage", metavar="TYPE", help="Storage type of this run, over the file's storageType."),
-        option("--backup-storage", metavar="TYPE", help="Storage type of the backup side only."),
+        option(
+            "--storage",
+            metavar="TYPE",
+            shell_complete=completer("storage_types"),
+            help="Storage type of this run, over the file's storageType.",
+        ),
+        option(
+            "--backup-storage",
+            metavar="TYPE",
+            shell_complete=completer("storage_types"),
+            help="Storage type of the backup side only.",
+        ),
         option("--output", "-o", type=click.Choice(OUTPUTS), help="Output format."),
         option("--verbose", "-v", is_flag=True, help="Also print the causes of an error."),
         option("--quiet", "-q", is_flag=True, help="Only results and errors."),

@@ -15,7 +15,7 @@ from mbk.cli.choosing import help_of
 from mbk.cli.findings import show
 from mbk.cli.metrics import counting, metrics_options
 from mbk.cli.options import Documented, generated, value_of
-from mbk.cli.parsing import Command
+from mbk.cli.parsing import Command, completer
 from mbk.cli.progress import listening
 from mbk.engine.runtime.failures import concerns_everything
 from mbk.errors import DamageFound, MbkError, UsageError
@@ -44,9 +44,10 @@ def _parameters(operation: Operation) -> Iterator[click.Parameter]:
         metavar="NAME",
         multiple=True,
         help="Name of a backup; repeatable.",
+        shell_complete=completer("backups"),
         more="Also as plain arguments.",
     )
-    yield click.Argument(["arguments"], metavar="[NAME]...", nargs=-1)
+    yield click.Argument(["arguments"], metavar="[NAME]...", nargs=-1, shell_complete=completer("backups"))
     yield Documented(
         ["--all"],
         is_flag=True,
