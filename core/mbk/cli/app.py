@@ -53,6 +53,14 @@ class App:
                 terminal.warning(str(warning))
         return loaded
 
+    def own(self, text: str, side: object) -> str:
+        """A text with the keys of the user's own dialect, and of the side of the storages that it is about."""
+        if self.loaded is None:
+            return text
+        from mbk.config.wording import in_own_keys
+
+        return in_own_keys(text, self.loaded, side)
+
     @contextmanager
     def session(self) -> Iterator[Session]:
         from mbk.session import connect

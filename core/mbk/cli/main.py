@@ -94,7 +94,8 @@ def _reported(error: MbkError, app: App) -> int:
     elif isinstance(error, Interrupted):
         terminal.line(f"mbk: {_line(error)}")
     else:
-        terminal.error(_line(error))
+        hint = app.own(error.hint, error.facts.get("side")) if error.hint else ""
+        terminal.error(_flat(f"{error.message}: {hint}" if hint else error.message))
     if app.loaded and app.loaded.lacks and not isinstance(error, Interrupted):
         terminal.line(f"mbk: hint: {app.loaded.lacks}: {TO_CONFIGURE}")
     _chain(error, app)
@@ -116,7 +117,11 @@ def _chain(error: BaseException, app: App) -> None:
 
 
 def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+    return _flat(str(error))
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _no_threads(app: App) -> int:

@@ -14,6 +14,7 @@ from mbk.cli.choosing import help_of
 from mbk.cli.commands.config import show
 from mbk.cli.parsing import Command
 from mbk.cli.render import emit, emit_data
+from mbk.engine.runtime.retried import SIDES
 from mbk.model.operations import OPERATIONS
 from mbk.model.reports import CheckResult
 
@@ -33,7 +34,7 @@ def command(context: click.Context, what: str | None) -> int | None:
         for result in chain(_configuration(app), session.check()):
             results.append(result)
             if app.output not in ("json", "yaml"):
-                _print(result)
+                _print(app, result)
     if app.output in ("json", "yaml"):
         emit_data(results, app.output)
     return next((result.exit_code for result in results if not result.ok), 0)
@@ -53,11 +54,12 @@ def _configuration(app: App) -> Iterator[CheckResult]:
     )
 
 
-def _print(result: CheckResult) -> None:
+def _print(app: App, result: CheckResult) -> None:
     mark, color = ("ok", "green") if result.ok else ("failed", "red")
     if result.ok and result.warning:
         mark, color = "warning", "yellow"
     detail = f": {result.detail}" if result.detail else ""
     emit(f"{terminal.paint(f'{mark:<7}', color, sys.stdout)}  {result.what}{detail}")
     if result.hint and mark != "ok":
-        emit(f"         {result.hint}")
+        side = next((side for side, words in SIDES.items() if result.what.startswith(words)), None)
+        emit(f"         {app.own(result.hint, side)}")

@@ -7,7 +7,7 @@ from dataclasses import field
 
 from mbk.engine.runtime.limits import Limits
 from mbk.engine.runtime.pace import Pace
-from mbk.engine.runtime.retried import retried, retried_milvus
+from mbk.engine.runtime.retried import SIDES, retried, retried_milvus
 from mbk.engine.runtime.run import Run
 from mbk.frozen import frozen
 from mbk.ports.cloud import Cloud, Volume
@@ -36,7 +36,9 @@ class Context:
     def __post_init__(self) -> None:
         for name in ("backup_storage", "storage", "target"):
             if hasattr(self, name):
-                object.__setattr__(self, name, retried(getattr(self, name), self.run))
+                # The source of a copy may lie anywhere, and so may its target.
+                side = name if name in SIDES and not isinstance(self, CopyContext) else ""
+                object.__setattr__(self, name, retried(getattr(self, name), self.run, side=side))
         if isinstance(self, ClusterContext):
             object.__setattr__(self, "milvus_place", self.storage.location)
             object.__setattr__(self, "milvus", retried_milvus(self.milvus, self.run))

@@ -16,7 +16,7 @@ from mbk.engine.runtime.layer import Layer, UploadLayer
 from mbk.engine.runtime.retry import Retrier
 from mbk.engine.runtime.run import Run
 from mbk.engine.runtime.steered import steered
-from mbk.errors import DeleteFailed, MbkError, ObjectExists
+from mbk.errors import AccessError, BucketNotFound, DeleteFailed, MbkError, ObjectExists, Unreachable
 from mbk.ports.storage import (
     PLAIN,
     Level,
@@ -37,13 +37,20 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def retried(storage: Storage, run: Run, *, urgent: bool = False) -> Storage:
+#: What users call the storages that an operation works on.
+SIDES: Final[Mapping[str, str]] = {"storage": "milvus storage", "backup_storage": "backup storage"}
+
+
+def retried(storage: Storage, run: Run, *, urgent: bool = False, side: str = "") -> Storage:
     """The storage, each of whose calls the run retries, and each of whose attempts the run's budget lets through.
 
-    ``urgent``: the budget counts the calls, but they wait for nobody.
+    ``urgent``: the budget counts the calls, but they wait for nobody. ``side``: which of the `SIDES` it is, which is said of
+    a storage that cannot be reached or entered.
     """
-    bare = storage.wrapped if isinstance(storage, RetriedStorage) else storage
-    return RetriedStorage(steered(bare, run, urgent=urgent), run.retry)
+    bare = storage
+    if isinstance(storage, RetriedStorage):
+        bare, side = storage.wrapped, side or storage.side
+    return RetriedStorage(steered(bare, run, urgent=urgent), run.retry, side)
 
 
 def retried_milvus(milvus: Milvus, run: Run) -> Milvus:
@@ -55,12 +62,18 @@ def retried_milvus(milvus: Milvus, run: Run) -> Milvus:
 class RetriedStorage(Layer):
     """See :class:`mbk.ports.storage.Storage`."""
 
-    def __init__(self, wrapped: Storage, retry: Retrier) -> None:
+    def __init__(self, wrapped: Storage, retry: Retrier, side: str = "") -> None:
         super().__init__(wrapped)
         self._retry = retry
+        self.side = side
 
     def check(self, *, create: bool = False) -> None:
-        self._retry.briefly(f"reach {self.location}", self.wrapped.check, create=create)
+        try:
+            self._retry.briefly(f"reach {self.location}", self.wrapped.check, create=create)
+        except (AccessError, BucketNotFound, Unreachable) as error:
+            if not self.side:
+                raise
+            raise error.on(self.side, SIDES[self.side]) from error.__cause__
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
         """A listing in order of keys goes on where it broke; what breaks in another one is the caller's to repeat."""
