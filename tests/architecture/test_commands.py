@@ -26,10 +26,13 @@ def test_ci_runs_the_readmes_test_command_and_nothing_else() -> None:
     assert run[2] in commands("README.md")
 
 
-def test_the_readme_has_one_line_for_the_demo_and_one_for_the_tests() -> None:
-    demo, test = commands("README.md")
+def test_the_readme_has_a_line_for_the_demo_one_for_the_tests_and_one_to_use_it() -> None:
+    demo, test, use = commands("README.md")
     assert demo.endswith("mbk demo")
     assert ".venv/bin/pytest" in test
+    extras = {*use.split("[", 1)[1].split("]", 1)[0].split(",")}
+    assert extras <= PROJECT["optional-dependencies"].keys()
+    assert commands("README.zh-CN.md") == [demo, test, use]
 
 
 def test_ci_can_be_run() -> None:
