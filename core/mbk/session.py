@@ -17,6 +17,7 @@ from mbk.model.declared import Options
 from mbk.model.events import Event
 from mbk.model.operations import OPERATIONS
 from mbk.model.options import (
+    CheckOptions,
     Checksum,
     CopyOptions,
     CreateOptions,
@@ -325,13 +326,15 @@ class Session(Connections):
         report: MigrationReport = self.run("migrate", name, options, on_event=on_event, cancelled=cancelled)
         return report
 
-    def check(self) -> Iterable[CheckResult]:
+    def check(self, command: str = "all") -> Iterable[CheckResult]:
         """Checks everything that a backup and a restore need; yields the results one by one.
 
-        Writes small probe objects below both roots and deletes them again.
+        ``command`` (create, restore, verify, delete): asks only for what that one needs. Writes small probe objects below the
+        roots that are written to, and deletes them again. `UsageError` for another command.
         """
         from mbk.engine.operations.check import Check
 
+        wanted = CheckOptions.of(None, {"command": command}).command
         yield from Check(
             milvus=lambda: self.milvus,
             storage=lambda: self.storage,
@@ -339,6 +342,7 @@ class Session(Connections):
             run=self._silent_run(),
             transfer=self._limits().transfer,
             pause_gc=self.settings.backup.pause_gc,
+            command=OPERATIONS.get(wanted),
         ).results()
 
     # -- running operations --------------------------------------------------------------------------------------

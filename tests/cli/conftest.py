@@ -117,8 +117,8 @@ class Session:
         self._asked("get", name, detail)
         return BackupInfo.of({"name": name, "state": "complete"} | self.info)
 
-    def check(self) -> Iterator[CheckResult]:
-        self._asked("check")
+    def check(self, command: str = "all") -> Iterator[CheckResult]:
+        self._asked("check", *([] if command == "all" else [command]))
         yield from self.checks
 
 

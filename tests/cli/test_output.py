@@ -252,6 +252,14 @@ def test_a_check_prints_each_answer_and_how_to_mend_what_failed(run: Run, sessio
     ]
 
 
+def test_a_check_for_one_command_asks_for_that(run: Run, session: Session) -> None:
+    assert run("check", "--for", "restore").code == 0
+    assert session.calls[-1] == ("check", "restore")
+    refused = run("check", "--for", "resore")
+    assert refused.code == 2
+    assert "restore" in refused.err
+
+
 def test_a_check_with_warnings_alone_is_a_success(run: Run, session: Session) -> None:
     session.checks = [CheckResult("GC pause", True, "404", warning=True)]
     assert run("check").code == 0

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Side = Literal["milvus", "storage", "backups", "cloud"]
 #: What it changes: one of these, the named backup, another backup, or what the named backup says of its verification.
 Written = Literal["milvus", "storage", "backup", "other backup", "cloud", "result"]
+#: What it does with a storage. ``note``: it reads, and writes what it can do without.
+Access = Literal["none", "read", "note", "write"]
 
 
 @frozen(kw_only=True)
@@ -65,6 +67,21 @@ class Operation:
     def command(self) -> str:
         """Its word on the command line."""
         return self.word or self.name
+
+    @property
+    def access_to_storage(self) -> Access:
+        """What it does with the storage that Milvus keeps its data in."""
+        if "storage" not in self.needs:
+            return "none"
+        return "write" if "storage" in self.writes else "read"
+
+    @property
+    def access_to_backups(self) -> Access:
+        if "backups" not in self.needs:
+            return "none"
+        if {"backup", "other backup"} & {*self.writes}:
+            return "write"
+        return "note" if "result" in self.writes else "read"
 
     @property
     def options(self) -> type[Options]:

@@ -20,6 +20,8 @@ from mbk.model.states import Depth
 Format = Literal["auto", "binlog", "snapshot"]
 #: How copies are compared with their source: by what passes and is told, or by reading every copy back, too.
 Checksum = Literal["auto", "full"]
+#: The commands that `mbk check` can ask for.
+CHECKED = ("all", "create", "restore", "verify", "delete")
 #: What a restore compares with the backup's record.
 Verify = Literal["auto", "none", "listing", "contents"]
 #: What a restore may leave out: properties of the collection, parameters of fields (two places) and of indexes.
@@ -913,4 +915,13 @@ class ListOptions(Options):
 
 @frozen(kw_only=True)
 class CheckOptions(Options):
-    """No options."""
+    command: Annotated[
+        str,
+        Option(
+            flags=("--for",),
+            choices=CHECKED,
+            default="all",
+            help="Ask only for what this command needs.",
+            more="What it only reads is only read, by an object that is there.",
+        ),
+    ] = "all"

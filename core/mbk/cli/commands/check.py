@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from itertools import chain
+from typing import Any
 
 import click
 
@@ -12,26 +13,29 @@ from mbk.cli import terminal
 from mbk.cli.app import TO_CONFIGURE, App
 from mbk.cli.choosing import help_of
 from mbk.cli.commands.config import show
+from mbk.cli.options import generated, value_of
 from mbk.cli.parsing import Command
 from mbk.cli.render import emit, emit_data
 from mbk.engine.runtime.retried import SIDES
 from mbk.model.operations import OPERATIONS
+from mbk.model.options import CheckOptions
 from mbk.model.reports import CheckResult
 
 
-@click.command("check", cls=Command, help=help_of(OPERATIONS["check"]))
+@click.command("check", cls=Command, help=help_of(OPERATIONS["check"]), params=generated(CheckOptions))
 @click.argument("what", type=click.Choice(["config"]), required=False)
 @click.pass_context
-def command(context: click.Context, what: str | None) -> int | None:
+def command(context: click.Context, /, what: str | None, **given: Any) -> int | None:
     """``check config`` is the old name of ``config show``."""
     if what:
         terminal.warning("'check config' is the old name of 'config show'")
         context.invoke(show)
         return None
     app = context.ensure_object(App)
+    options = value_of(CheckOptions, given)
     results = []
     with app.session() as session:
-        for result in chain(_configuration(app), session.check()):
+        for result in chain(_configuration(app), session.check(options.command)):
             results.append(result)
             if app.output not in ("json", "yaml"):
                 _print(app, result)

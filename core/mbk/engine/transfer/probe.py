@@ -70,13 +70,13 @@ class Probe:
     def parts(self) -> str:
         return f"{self.prefix}parts"
 
-    def results(self, name: str, run: Run) -> Iterator[CheckResult]:
-        """One result per operation; ``name`` is the name of the side."""
+    def results(self, name: str, run: Run, *, copies: bool = True) -> Iterator[CheckResult]:
+        """One result per operation; ``name`` is the name of the side. ``copies``: also those within it."""
         written = ask(f"{name}: write", self.write)
         try:
             yield written
             yield ask(f"{name}: list", lambda: self._list(written=written.ok))
-            for operation, question, optional in self._of_what_is_written():
+            for operation, question, optional in self._of_what_is_written(copies=copies):
                 what = f"{name}: {operation}"
                 yield ask(what, question, optional=optional) if written.ok else _not_tried(what, written)
         finally:
@@ -91,7 +91,7 @@ class Probe:
         if written.ok:
             yield cleaned
 
-    def _of_what_is_written(self) -> Iterator[tuple[str, Callable[[], str], str]]:
+    def _of_what_is_written(self, *, copies: bool) -> Iterator[tuple[str, Callable[[], str], str]]:
         limits = self.storage.capabilities
         whole = limits.server_side_copy and limits.max_copy_size is None
         yield "read", self.read, ""
@@ -100,6 +100,8 @@ class Probe:
             self._conditional,
             "concurrent runs under one backup name are not detected",
         )
+        if not copies:
+            return
         yield "server-side copy", self._copy, "copies within it pass through this process"
         large = "large objects are copied whole" if whole else "large objects are streamed"
         yield "part copy", self._part_copy, large
@@ -124,6 +126,11 @@ class Probe:
     def write(self) -> str:
         self.storage.write(self.key, [DATA], size=len(DATA))
         return "works"
+
+    def note(self, run: Run) -> str:
+        """Writes the probe and removes it."""
+        with self.removed(run):
+            return self.write()
 
     def read(self, key: str = "") -> str:
         with self.storage.read(key or self.key) as chunks:

@@ -25,6 +25,7 @@ from mbk.errors import (
     Throttled,
     Unsupported,
 )
+from mbk.model.operations import OPERATIONS as COMMANDS
 from mbk.model.reports import CheckResult
 from mbk.ports.milvus.server import Milvus
 from mbk.ports.milvus.values import Feature
@@ -94,6 +95,7 @@ class Place:
         milvus: Callable[[], Milvus] | None = None,
         storage: Callable[[], Storage] | None = None,
         backup: Callable[[], Storage] | None = None,
+        command: str = "all",
     ) -> dict[str, CheckResult]:
         run = Run(policy=QUICK)
         check = Check(
@@ -102,6 +104,7 @@ class Place:
             backup or (lambda: self.backup),
             run,
             TransferLimits(),
+            command=COMMANDS.get(command),
         )
         return {result.what: result for result in check.results()}
 
@@ -517,3 +520,124 @@ def test_a_busy_service_is_asked_again_when_it_is_cleaned_up() -> None:
     place.failing("milvus storage", lambda: Throttled("slow down"), "clean", times=1)
     assert failed(place.check()) == set()
     assert place.nothing_is_left()
+
+
+# -- for one command -----------------------------------------------------------------------------------------------
+
+WRITING = ("write", "write_if_absent", "copy", "copy_part", "multipart", "complete", "delete", "clean")
+
+
+def refusing_writes(place: Place, side: str) -> None:
+    place.failing(side, lambda: PermissionDenied("read only"), *WRITING)
+
+
+def with_a_backup(place: Place) -> Place:
+    for size in (90, 7):
+        place.backup.write(f"backup/nightly/binlogs/insert_log/1/2/3/3/4/{size}", [bytes(size)])
+    place.before = place.objects()
+    return place
+
+
+@pytest.mark.parametrize(
+    ("command", "read_only"),
+    [("create", SIDES[0]), ("restore", SIDES[1]), ("verify", SIDES[1])],
+)
+def test_what_a_command_only_reads_may_be_read_only(command: str, read_only: str) -> None:
+    place = with_a_backup(Place())
+    assert failed(place.check()) == set()
+    refusing_writes(place, read_only)
+    assert f"{read_only}: write" in failed(place.check())
+    results = place.check(command=command)
+    assert failed(results) == set()
+    assert results[f"{read_only}: read"].detail == "works"
+    assert place.nothing_is_left()
+
+
+@pytest.mark.parametrize(
+    ("command", "written"), [("create", SIDES[1]), ("restore", SIDES[0]), ("delete", SIDES[1])]
+)
+def test_what_a_command_writes_must_be_written(command: str, written: str) -> None:
+    place = with_a_backup(Place())
+    refusing_writes(place, written)
+    assert f"{written}: write" in failed(place.check(command=command))
+
+
+def test_each_command_is_asked_for_its_own_needs() -> None:
+    place = with_a_backup(Place())
+    to_backups, to_milvus = COPIES
+    asked = {
+        command: [*place.check(command=command)] for command in ("create", "restore", "verify", "delete")
+    }
+    milvus = ["milvus", "milvus: list collections"]
+    read, written = ("list", "read"), (*OPERATIONS, AFTERWARDS)
+    deletes = [name for name in written if "copy" not in name]
+    source = ["milvus storage", DATA, *(f"milvus storage: {name}" for name in read)]
+    assert asked == {
+        "create": [
+            *milvus,
+            "milvus: pause garbage collection",
+            *source,
+            "backup storage",
+            *(f"backup storage: {name}" for name in written),
+            to_backups,
+        ],
+        "restore": [
+            *milvus,
+            "milvus storage",
+            DATA,
+            *(f"milvus storage: {name}" for name in written),
+            "backup storage",
+            *(f"backup storage: {name}" for name in read),
+            to_milvus,
+        ],
+        "verify": ["backup storage", *(f"backup storage: {name}" for name in (*read, "write"))],
+        "delete": ["backup storage", *(f"backup storage: {name}" for name in deletes)],
+    }
+
+
+def test_a_copy_from_where_nothing_may_be_written_is_one_of_the_smallest_object_there() -> None:
+    place = with_a_backup(Place())
+    place.asked.clear()
+    assert place.check(command="restore")[COPIES[1]].detail == "server side"
+    assert place.check(command="create")[COPIES[0]].detail == "server side"
+    read = {key for side, call, key in place.asked if (side, call) == (SIDES[1], "read")}
+    assert {key for key in read if "nightly" in key} == {"backup/nightly/binlogs/insert_log/1/2/3/3/4/7"}
+    assert place.nothing_is_left()
+
+
+def test_where_nothing_is_to_be_read_yet_that_is_said() -> None:
+    place = Place(rows=False)
+    results = place.check(command="restore")
+    assert failed(results) == set()
+    assert {"backup storage: read", COPIES[1]} <= warned(results)
+    assert "once there is something" in results["backup storage: read"].detail
+    assert failed(place.check(command="create")) == set()
+
+
+def test_a_result_that_cannot_be_kept_is_a_warning() -> None:
+    place = with_a_backup(Place())
+    refusing_writes(place, SIDES[1])
+    results = place.check(command="verify")
+    assert warned(results) == {"backup storage: write"}
+    assert "results are not kept" in results["backup storage: write"].detail
+
+
+@pytest.mark.parametrize("command", ["restore", "verify", "delete"])
+def test_a_bucket_that_only_create_makes_must_be_there_for_the_others(command: str) -> None:
+    place = Place()
+    absent = MemoryStorage(place.backup.service, "not-yet", root="backup/")
+    results = place.check(backup=lambda: absent, command=command)
+    assert failed(results) == {"backup storage"}
+    assert warned(place.check(backup=lambda: absent, command="create")) == {"backup storage"}
+
+
+@pytest.mark.parametrize("command", ["verify", "delete"])
+def test_what_needs_no_milvus_does_not_ask_it(command: str) -> None:
+    def away() -> Milvus:
+        raise MilvusUnavailable("does not answer")
+
+    assert failed(with_a_backup(Place()).check(milvus=away, storage=_nothing, command=command)) == set()
+
+
+def _nothing() -> Storage:
+    raise StorageUnavailable("not to be opened")
