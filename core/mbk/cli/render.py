@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -92,8 +94,34 @@ def _numeric(cells: Sequence[str]) -> bool:
     return bool(values) and all(map(_NUMBER.fullmatch, values))
 
 
-def size(count: int) -> str:
-    """Bytes for a human: ``1.4 GiB``."""
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table; ``spare``: how early it is left out where there is no room, 0 never."""
+
+    title: str
+    cells: Sequence[str]
+    spare: int = 0
+
+
+def fitted(columns: Sequence[Column]) -> str:
+    """A table. On a terminal, as many of the columns as fit into its width; elsewhere all of them."""
+    left = list(columns)
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    while (
+        room is not None and _total(left) > room and (spare := max(left, key=lambda item: item.spare)).spare
+    ):
+        left.remove(spare)
+    return table([item.title for item in left], zip(*(item.cells for item in left), strict=True))
+
+
+def _total(columns: Sequence[Column]) -> int:
+    return sum(max(map(_width, (item.title, *item.cells))) + 2 for item in columns) - 2
+
+
+def size(count: int | None) -> str:
+    """Bytes for a human: ``1.4 GiB``, or ``-`` if they are unknown."""
+    if count is None:
+        return "-"
     value = float(count)
     for unit in _UNITS:
         if value < 1024 or unit == _UNITS[-1]:
@@ -105,6 +133,19 @@ def size(count: int) -> str:
 def counted(count: int, what: str) -> str:
     """``1 object``, ``2 objects``."""
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def duration(seconds: float | None) -> str:
+    """``4.2 s``, ``12 s``, ``3 min 5 s``, ``2 h 40 min``, ``5 d 3 h``, or ``-`` if it is unknown."""
+    if seconds is None:
+        return "-"
+    if seconds < 59.5:
+        return f"{seconds:.0f} s" if seconds >= 9.95 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
 
 def moment(when: datetime | None) -> str:
@@ -152,7 +193,7 @@ def _outcomes(collections: Sequence[CollectionOutcome], *, renamed: bool) -> str
         row = [item.source, *([item.target] if renamed else []), item.outcome]
         if counts_known:
             row += [count(item.rows_expected), *([count(item.rows_present)] if renamed else [])]
-        rows.append([*row, str(item.objects), size(item.size), f"{item.seconds:.1f} s"])
+        rows.append([*row, count(item.objects), size(item.size), f"{item.seconds:.1f} s"])
     return table(header, rows)
 
 

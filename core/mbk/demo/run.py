@@ -182,7 +182,7 @@ def _play(stage: _Stage, *, say: Say, tell: Say, rows: int, on_event: OnEvent | 
 
 
 def _summary(report: RunReport) -> str:
-    objects = sum(item.objects for item in report.collections)
+    objects = sum(item.objects or 0 for item in report.collections)
     present = [item.rows_present for item in report.collections if item.rows_present is not None]
     rows = f"{sum(present)} rows, " if present else ""
     return f"{rows}{objects} objects, {report.size / 1024:.1f} KiB in {report.seconds:.1f} s"

@@ -46,7 +46,8 @@ class Protection:
 
 @frozen(kw_only=True)
 class BackupCollection:
-    """``size`` in bytes. ``partitions`` are set with ``detail`` only; ``protection`` if mbk made the backup."""
+    """``size`` in bytes. ``partitions``, ``rows`` (of its data segments, before deletes) and ``l0_segments`` are set with
+    ``detail`` only; ``protection`` if mbk made the backup."""
 
     database: str
     name: str
@@ -59,13 +60,22 @@ class BackupCollection:
     indexes: tuple[BackupIndex, ...]
     partitions: tuple[BackupPartition, ...]
     protection: Protection | None
+    rows: int | None = None
+    l0_segments: int | None = None
+
+    @property
+    def segments(self) -> int | None:
+        """All that it has; None without ``detail``."""
+        if self.l0_segments is None:
+            return None
+        return self.l0_segments + sum(part.segments for part in self.partitions)
 
 
 @frozen(kw_only=True)
 class BackupInfo:
     """One backup. Without a commit only name, id, state, times and reason are known.
 
-    ``size`` and ``meta_size`` in bytes; ``started`` and ``finished`` None if they were not recorded. ``failed``: collections
+    ``size`` and ``meta_size`` in bytes, None where they are not known; ``started`` and ``finished`` None if they were not recorded. ``failed``: collections
     that are not in it, as ``db.coll``, with the reason. ``verified``: its last verification, None without one. ``document`` is everything under the classic tool's names, as
     ``mbk get`` prints it: plain JSON values without secrets.
     """
@@ -73,8 +83,8 @@ class BackupInfo:
     name: str
     id: str
     state: BackupState
-    size: int
-    meta_size: int
+    size: int | None
+    meta_size: int | None
     milvus_version: str
     format: str
     started: datetime | None
@@ -94,8 +104,8 @@ class BackupInfo:
             name=document["name"],
             id=document.get("id", ""),
             state=BackupState(document["state"]),
-            size=document.get("size", 0),
-            meta_size=document.get("meta_size", 0),
+            size=document.get("size"),
+            meta_size=document.get("meta_size"),
             milvus_version=document.get("milvus_version", ""),
             format=document.get("format", ""),
             started=_moment(document.get("started", "")),
@@ -112,6 +122,8 @@ class BackupInfo:
 
 def _collection(item: Mapping[str, Any]) -> BackupCollection:
     schema, protection = item.get("schema") or {}, item.get("protection")
+    partitions = tuple(map(_partition, item.get("partition_backups") or ()))
+    detailed = "partition_backups" in item
     return BackupCollection(
         database=item.get("db_name") or DEFAULT_DATABASE,
         name=item.get("collection_name", ""),
@@ -122,8 +134,10 @@ def _collection(item: Mapping[str, Any]) -> BackupCollection:
         aliases=tuple(item.get("aliases") or ()),
         fields=tuple(entry.get("name", "") for entry in schema.get("fields") or ()),
         indexes=tuple(map(_index, item.get("index_infos") or ())),
-        partitions=tuple(map(_partition, item.get("partition_backups") or ())),
+        partitions=partitions,
         protection=Protection(**protection) if protection else None,
+        rows=sum(part.rows for part in partitions) if detailed else None,
+        l0_segments=len(item.get("l0_segments") or ()) if detailed else None,
     )
 
 

@@ -52,6 +52,14 @@ class FileDigest(Record):
     md5: str = ""
 
 
+class Totals(Record):
+    """What a committed backup contains. ``rows``: those that a query counted, where the count is exact, else those of the
+    data segments, before deletes; None if nobody knows."""
+
+    collections: int = 0
+    rows: int | None = None
+
+
 class Earlier(Record):
     """What a committed backup was before the run that is completing it; the fields of `Manifest`."""
 
@@ -60,6 +68,7 @@ class Earlier(Record):
     rows: dict[str, int] = field(default_factory=dict)
     protection: dict[str, Protection] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    totals: Totals | None = None
 
 
 class Manifest(Record):
@@ -76,6 +85,7 @@ class Manifest(Record):
     commit is written, if an older one is there.
     ``asked``: the options of `create` that were chosen, by name; ``filter`` and ``exclude`` as text. A run that completes
     the backup goes on with them. Empty if an older mbk wrote it.
+    ``totals``: so that a listing need not read the rest; None if an older mbk wrote it.
     """
 
     version: int = 1
@@ -95,10 +105,11 @@ class Manifest(Record):
     commit: str = ""
     files: dict[str, FileDigest] = field(default_factory=dict)
     earlier: Earlier | None = None
+    totals: Totals | None = None
 
     def begun(self) -> Manifest:
         """For another backup, or another run: without what belongs to one commit."""
-        return structs.replace(self, finished="", commit="", files={}, earlier=None)
+        return structs.replace(self, finished="", commit="", files={}, earlier=None, totals=None)
 
     def as_earlier(self) -> Earlier:
         return Earlier(**{name: getattr(self, name) for name in Earlier.__struct_fields__})

@@ -11,6 +11,7 @@ from mbk.errors import UsageError
 from mbk.frozen import frozen
 from mbk.model.addresses import Address
 from mbk.model.declared import Also, Option, Options, conflict, empty_list, unknown_key, wrong_type
+from mbk.model.listings import SortKey
 from mbk.model.mapping import DatabaseMapping, parse_mapping
 from mbk.model.rates import Bandwidth, RequestRate
 from mbk.model.reports import check_name
@@ -911,6 +912,34 @@ class ListOptions(Options):
             help="Only backups that contain this collection (coll or db.coll).",
         ),
     ] = ""
+    since: Annotated[
+        str,
+        Option(
+            flags=("--since",),
+            metavar="AGE",
+            help="Only backups begun since then: 36h, 7d, 2w, or a date such as 2026-11-30.",
+            more="A date is in UTC and may have a time: `2026-11-30T02:00`. Backups of an unknown time are left out.",
+        ),
+    ] = ""
+    latest: Annotated[
+        bool,
+        Option(
+            flags=("--latest",),
+            help="Only the newest complete backup.",
+            more="Of those that the other options leave. `mbk list --latest -q` prints its name.",
+        ),
+    ] = False
+    sort: Annotated[
+        str,
+        Option(
+            flags=("--sort",),
+            choices=get_args(SortKey),
+            accepts="SortKey",
+            help="How they are sorted.",
+            default="name",
+            more="By name from a to z, by anything else the newest, longest or largest first; what is unknown comes last.",
+        ),
+    ] = "name"
 
 
 @frozen(kw_only=True)

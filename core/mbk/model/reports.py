@@ -54,34 +54,46 @@ class Verification:
 
 @frozen
 class BackupSummary:
-    """One line of a listing. ``reason`` says why a backup is not complete.
+    """One line of a listing. ``reason`` says why a backup is not complete. What is not known is None.
 
-    ``size`` in bytes, ``created`` in UTC if known. ``verified``: the last verification of it as it is now, None without one.
+    ``size`` in bytes. ``created``: when it was begun, in UTC; where its tool did not record that, when its metadata was
+    written. ``finished`` likewise, if recorded. ``rows``: before deletes, where they were not counted. ``verified``: the last verification of it as it is now.
     """
 
     name: str
     state: BackupState
-    size: int = 0
+    size: int | None = None
     milvus_version: str = ""
     id: str = ""
     format: str = ""
     created: datetime | None = None
     reason: str = ""
     verified: Verification | None = None
+    finished: datetime | None = None
+    collection_count: int | None = None
+    rows: int | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took, None where that was not recorded."""
+        if self.created is None or self.finished is None:
+            return None
+        return (self.finished - self.created).total_seconds()
 
 
 @frozen
 class CollectionOutcome:
     """The result of one collection. ``source`` and ``target`` are ``db.coll`` (equal in a backup).
 
-    ``rows_expected`` and ``rows_present`` are None if they could not be counted. ``error`` is one line, for failed ones.
+    ``objects`` and ``size`` (bytes) are None where nobody knows, as of a failed one; ``rows_expected`` and ``rows_present`` if
+    they could not be counted. ``error`` is one line, for failed ones.
     """
 
     source: str
     target: str
     outcome: CollectionState
-    objects: int = 0
-    size: int = 0
+    objects: int | None = None
+    size: int | None = None
     rows_expected: int | None = None
     rows_present: int | None = None
     seconds: float = 0.0
@@ -133,7 +145,7 @@ class RunReport:
 
     @property
     def size(self) -> int:
-        return sum(item.size for item in self.collections)
+        return sum(item.size or 0 for item in self.collections)
 
 
 @frozen

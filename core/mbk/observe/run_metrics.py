@@ -90,7 +90,7 @@ class RunMetrics:
             if item.outcome == CollectionState.DONE:
                 database, _, name = item.source.partition(".")
                 moment.labels(database, name).set(self._began)
-                size.labels(database, name).set(item.size)
+                size.labels(database, name).set(item.size or 0)
 
 
 def _state(outcome: RunReport | BaseException) -> JobState:

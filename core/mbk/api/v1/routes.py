@@ -226,7 +226,7 @@ def _listed(service: Service) -> list[dict[str, Any]]:
             for key, value in (
                 ("id", item.id),
                 ("name", item.name),
-                ("size", item.size),
+                ("size", item.size or 0),
                 ("milvus_version", item.milvus_version),
             )
             if value or key == "size"

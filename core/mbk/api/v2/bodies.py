@@ -11,6 +11,7 @@ from mbk.api.errors import problem, status_by_name
 from mbk.jobs.kinds import KINDS
 from mbk.model.contents import BackupInfo
 from mbk.model.jobs import Job
+from mbk.model.plans import total
 from mbk.model.reports import BackupSummary, Verification
 from mbk.model.states import BackupState, JobState
 
@@ -96,10 +97,13 @@ class BackupBody(_Body):
     name: str
     id: str
     state: str
-    size: int
+    size: int | None = Field(description="in bytes; null where it is not known, as of an incomplete backup")
     milvus_version: str
     format: str
     created_at: datetime | None
+    finished_at: datetime | None = None
+    collection_count: int | None = None
+    rows: int | None = Field(default=None, description="before deletes, where they were not counted")
     reason: str
     labels: dict[str, str]
     verified: VerificationBody | None = None
@@ -187,6 +191,9 @@ def backup_body(summary: BackupSummary) -> BackupBody:
         milvus_version=summary.milvus_version,
         format=summary.format,
         created_at=summary.created,
+        finished_at=summary.finished,
+        collection_count=summary.collection_count,
+        rows=summary.rows,
         reason=summary.reason,
         labels=dict(getattr(summary, "labels", None) or {}),
         verified=_verification(summary.verified),
@@ -203,6 +210,9 @@ def backup_detail(info: BackupInfo) -> BackupDetail:
         milvus_version=info.milvus_version,
         format=info.format,
         created_at=info.started,
+        finished_at=info.finished,
+        collection_count=None if info.state is BackupState.INCOMPLETE else len(info.collections),
+        rows=total([item.rows for item in info.collections]),
         reason="the backup is incomplete" if info.state is BackupState.INCOMPLETE else "",
         labels=dict(info.labels),
         verified=_verification(info.verified),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from mbk.cli.app import App
 from mbk.cli.choosing import chosen_name, help_of, name_parameters
 from mbk.cli.options import generated
 from mbk.cli.parsing import Command
-from mbk.cli.render import counted, emit, emit_data, moment, size, table
-from mbk.model.contents import BackupInfo, Protection
+from mbk.cli.render import Column, count, counted, emit, emit_data, fitted, moment, size, table
+from mbk.model.contents import BackupCollection, BackupInfo, BackupPartition, Protection
 from mbk.model.operations import OPERATIONS
+from mbk.model.states import BackupState
 
 GET = OPERATIONS["get"]
 
@@ -28,23 +31,55 @@ def command(app: App, name: str | None, argument: str | None, detail: bool | Non
 
 
 def _print_table(info: BackupInfo) -> None:
-    rows = [
-        (
-            f"{item.database}.{item.name}",
-            size(item.size),
-            ", ".join(index.type for index in item.indexes) or "-",
-            item.load_state or "-",
-            _consistency(item.protection),
-        )
-        for item in info.collections
-    ]
-    if rows:
-        emit(table(("COLLECTION", "SIZE", "INDEXES", "LOADED", "BOUNDARY"), rows))
+    """With partitions where they were asked for."""
+    if info.collections:
+        emit(_collections(info.collections))
+    partitions = [(item, part) for item in info.collections for part in item.partitions]
+    if partitions:
+        emit("")
+        emit(_partitions(partitions))
+        emit("")
     version = info.milvus_version or "unknown"
     if info.verified is not None:
         found = counted(info.verified.findings, "finding") if info.verified.findings else "nothing wrong"
         emit(f"verified {moment(info.verified.at)} ({info.verified.depth}): {found}")
-    emit(f"{info.name}: {counted(len(rows), 'collection')}, {size(info.size)}, Milvus {version}")
+    emit(f"{info.name}: {_number(info)}, {size(info.size)}, Milvus {version}")
+    if info.reason:
+        emit(f"{info.state}: {info.reason}")
+
+
+def _number(info: BackupInfo) -> str:
+    known = info.collections or info.state is not BackupState.INCOMPLETE
+    return counted(len(info.collections), "collection") if known else "- collections"
+
+
+def _collections(collections: Sequence[BackupCollection]) -> str:
+    columns = [
+        Column("COLLECTION", [_label(item) for item in collections]),
+        Column("SIZE", [size(item.size) for item in collections]),
+        Column("INDEXES", [", ".join(index.type for index in item.indexes) or "-" for item in collections]),
+        Column("LOADED", [item.load_state or "-" for item in collections]),
+        Column("BOUNDARY", [_consistency(item.protection) for item in collections]),
+    ]
+    if any(item.partitions for item in collections):
+        columns[1:1] = [
+            Column("PARTITIONS", [str(len(item.partitions)) for item in collections]),
+            Column("SEGMENTS", [count(item.segments) for item in collections]),
+            Column("L0", [count(item.l0_segments) for item in collections]),
+            Column("ROWS", [count(item.rows) for item in collections]),
+        ]
+    return fitted(columns)
+
+
+def _partitions(found: Sequence[tuple[BackupCollection, BackupPartition]]) -> str:
+    rows = [
+        (_label(item), part.name, str(part.segments), str(part.rows), size(part.size)) for item, part in found
+    ]
+    return table(("COLLECTION", "PARTITION", "SEGMENTS", "ROWS", "SIZE"), rows)
+
+
+def _label(item: BackupCollection) -> str:
+    return f"{item.database}.{item.name}"
 
 
 def _consistency(protection: Protection | None) -> str:

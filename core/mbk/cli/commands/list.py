@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
 
 import click
 
 from mbk.cli import terminal
 from mbk.cli.app import App
 from mbk.cli.choosing import help_of
-from mbk.cli.options import generated
+from mbk.cli.options import generated, value_of
 from mbk.cli.parsing import Command
-from mbk.cli.render import counted, emit, emit_data, moment, size, table
+from mbk.cli.render import Column, count, counted, duration, emit, emit_data, fitted, moment, size
 from mbk.errors import AuthenticationFailed, Interrupted, MbkError, Unreachable
+from mbk.model.listings import moment_since, sorted_by
 from mbk.model.operations import OPERATIONS
+from mbk.model.options import ListOptions
 from mbk.model.reports import BackupSummary
 from mbk.model.selection import CollectionName
 from mbk.model.states import BackupState
@@ -28,30 +33,34 @@ _REASON = 120
 
 @click.command("list", cls=Command, help=help_of(LIST), params=generated(LIST.options))
 @click.pass_obj
-def command(app: App, collection: str | None) -> None:
-    wanted = None if collection is None else CollectionName.parse(collection)
+def command(app: App, /, **given: Any) -> None:
+    if given["collection"] is not None:
+        CollectionName.parse(given["collection"])  # an empty name does not list everything
+    options = value_of(ListOptions, given)
     only_names = app.quiet and app.output not in ("json", "yaml")
-    if only_names and wanted is None:
-        with app.session() as session:
+    now = datetime.now(UTC)
+    with app.session() as session:
+        if only_names and options == ListOptions():
             for name in session.names():
                 emit(name)
-        return
-    with app.session() as session:
-        backups = list(session.list())
-        if not backups and app.output not in ("json", "yaml"):
+            return
+        every = list(session.list())
+        if not (every or only_names or app.output in ("json", "yaml")):
             terminal.line(_none(session))
             return
-        if wanted is not None:
-            backups = list(_containing(session, backups, wanted))
+        backups = _chosen(session, every, options, now)
+        where = str(session.backup_storage.location)
     if app.output in ("json", "yaml"):
         emit_data(backups, app.output)
     elif only_names:
         for backup in backups:
             emit(backup.name)
-    elif backups:
-        emit(_table(backups))
     else:
-        terminal.line(f"no backup contains {wanted}")
+        if backups:
+            emit(_table(backups, now))
+        what = "backup" if options == ListOptions(sort=options.sort) else "matching backup"
+        # On standard error: a program that reads the table gets nothing else.
+        terminal.line(f"{counted(len(backups), what) if backups else f'no {what}s'} in {where}")
 
 
 def _none(session: Session) -> str:
@@ -70,24 +79,47 @@ def _none(session: Session) -> str:
     return f"{text}; but there are some below {', '.join(nearby)}: check {key}"
 
 
-def _table(backups: Sequence[BackupSummary]) -> str:
-    rows = [
-        (
-            item.name,
-            item.state,
-            size(item.size),
-            item.milvus_version or "-",
-            moment(item.created),
-            _verified(item),
-            textwrap.shorten(item.reason, _REASON, placeholder=" …") if item.reason else "",
-        )
-        for item in backups
+def _chosen(
+    session: Session, found: Iterable[BackupSummary], options: ListOptions, now: datetime
+) -> list[BackupSummary]:
+    begin = moment_since(options.since, now) if options.since else None
+    name = CollectionName.parse(options.collection) if options.collection else None
+    if begin is not None:
+        found = [item for item in found if item.created is not None and item.created >= begin]
+    if options.latest:
+        found = sorted_by("created", (item for item in found if item.state == BackupState.COMPLETE))
+    if name is not None:
+        found = _containing(session, found, name)
+    return sorted_by(options.sort, islice(found, 1) if options.latest else found)
+
+
+def _table(backups: Sequence[BackupSummary], now: datetime) -> str:
+    """Where a terminal is too narrow for all columns, those with the highest numbers are left out."""
+    columns = [
+        Column("NAME", [item.name for item in backups]),
+        Column("STATE", [item.state for item in backups]),
+        Column("SIZE", [size(item.size) for item in backups]),
+        Column("MILVUS", [item.milvus_version or "-" for item in backups], 4),
+        Column("CREATED", [moment(item.created) for item in backups], 5),
+        Column("AGE", [_age(item, now) for item in backups]),
+        Column("TOOK", [duration(item.seconds) for item in backups], 3),
+        Column("COLLECTIONS", [count(item.collection_count) for item in backups], 2),
+        Column("ROWS", [count(item.rows) for item in backups], 1),
     ]
-    header = ("NAME", "STATE", "SIZE", "MILVUS", "CREATED", "VERIFIED", "REASON")
     # The last two only where there is anything to tell.
-    told = [any(item.verified for item in backups), any(item.reason for item in backups)]
-    columns = [*range(5), *(place for place, shown in zip((5, 6), told, strict=True) if shown)]
-    return table([header[place] for place in columns], [[row[place] for place in columns] for row in rows])
+    if any(item.verified for item in backups):
+        columns.append(Column("VERIFIED", [_verified(item) for item in backups]))
+    if any(item.reason for item in backups):
+        columns.append(Column("REASON", [_reason(item) for item in backups]))
+    return fitted(columns)
+
+
+def _age(item: BackupSummary, now: datetime) -> str:
+    return duration(max(0.0, (now - item.created).total_seconds())) if item.created else "-"
+
+
+def _reason(item: BackupSummary) -> str:
+    return textwrap.shorten(item.reason, _REASON, placeholder=" …") if item.reason else ""
 
 
 def _verified(item: BackupSummary) -> str:
@@ -102,7 +134,7 @@ def _verified(item: BackupSummary) -> str:
 
 def _containing(
     session: Session, backups: Iterable[BackupSummary], name: CollectionName
-) -> Iterable[BackupSummary]:
+) -> Iterator[BackupSummary]:
     for backup in backups:
         if backup.state != BackupState.COMPLETE:
             continue

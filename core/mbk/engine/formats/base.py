@@ -48,14 +48,14 @@ class Estimate:
     flow: Flow | None = None
 
     def planned(self, source: str, target: str) -> CollectionOutcome:
-        """The line of a plan; a note says that the objects are unknown, since outcomes count them from 0."""
+        """The line of a plan; a note says why its objects are unknown."""
         unknown = ("the objects are known once Milvus has exported them",) if self.objects is None else ()
         return CollectionOutcome(
             source,
             target,
             CollectionState.PLANNED,
-            objects=self.objects or 0,
-            size=self.size or 0,
+            objects=self.objects,
+            size=self.size,
             rows_expected=self.rows,
             notes=(*unknown, *self.notes),
         )

@@ -139,8 +139,8 @@ def preview(context: ClusterContext, plan: CreatePlan) -> Plan:
         milvus_version=context.milvus.version,
         resumes=plan.begun.partial or plan.begun.incomplete,
         collections=(*planned, *plan.outcomes),
-        objects=None if unknown else sum(item.objects for item in planned),
-        size=None if unknown else sum(item.size for item in planned),
+        objects=total([item.objects for item in planned]),
+        size=total([item.size for item in planned]),
         rows=total([item.rows_expected for item in planned]),
         flows=flows,
         requests=() if unknown else _requests(flows, planned),
@@ -149,10 +149,10 @@ def preview(context: ClusterContext, plan: CreatePlan) -> Plan:
 
 
 def _requests(flows: tuple[Flow, ...], planned: Sequence[CollectionOutcome]) -> tuple[Requests, ...]:
-    listed: list[tuple[Side, int]] = [("storage", item.objects) for item in planned]
+    listed: list[tuple[Side, int]] = [("storage", item.objects or 0) for item in planned]
     return requests_of(
         flows,
-        listed=[*listed, *(("backups", item.objects) for item in planned)],
+        listed=[*listed, *(("backups", item.objects or 0) for item in planned)],
         written=[("backups", METADATA)],
     )
 

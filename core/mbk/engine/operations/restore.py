@@ -83,8 +83,8 @@ def preview(context: ClusterContext, plan: RestorePlan) -> Plan:
         milvus_version=context.milvus.version,
         resumes=any(standing.resumable for standing in plan.standings.values()),
         collections=tuple(planned),
-        objects=sum(item.objects for item in planned),
-        size=sum(item.size for item in planned),
+        objects=total([item.objects for item in planned]),
+        size=total([item.size for item in planned]),
         rows=total([item.rows_expected for item in planned]),
         flows=flows,
         requests=_requests(flows, planned),
@@ -97,9 +97,9 @@ def preview(context: ClusterContext, plan: RestorePlan) -> Plan:
 
 def _requests(flows: tuple[Flow, ...], planned: Sequence[CollectionOutcome]) -> tuple[Requests, ...]:
     """What is staged is listed in the backup, and again where it arrived."""
-    listed: list[tuple[Side, int]] = [("backups", item.objects) for item in planned]
+    listed: list[tuple[Side, int]] = [("backups", item.objects or 0) for item in planned]
     if flows:
-        listed += [("storage", item.objects) for item in planned]
+        listed += [("storage", item.objects or 0) for item in planned]
     return requests_of(flows, listed=listed)
 
 

@@ -45,8 +45,8 @@ def preview(context: StandbyContext, plan: StandbyPlan) -> Plan:
         milvus_version=context.milvus.version,
         resumes=plan.standby.resumed,
         collections=tuple(planned),
-        objects=sum(item.objects for item in planned),
-        size=sum(item.size for item in planned),
+        objects=total([item.objects for item in planned]),
+        size=total([item.size for item in planned]),
         rows=total([item.rows_expected for item in planned]),
         notices=tuple(context.run.notices),
     )

@@ -36,7 +36,7 @@ from mbk.model.flows import Flow, requests_of
 from mbk.model.manifest import StoredFinding, VerifiedResult, VerifyProgress
 from mbk.model.objects import ObjectRecord
 from mbk.model.options import VerifyOptions
-from mbk.model.plans import Plan
+from mbk.model.plans import Plan, total
 from mbk.model.reports import CollectionOutcome, Finding, VerifiedCollection, VerifyReport
 from mbk.model.states import CollectionState, Depth, FindingKind
 
@@ -94,7 +94,7 @@ def plan(context: Context, name: str, options: VerifyOptions) -> VerifyPlan:
             milvus_version=backup.milvus_version,
             planned=tuple(planned),
             read=together(read),
-            asked=sum(item.objects for item in planned) if options.depth is Depth.DIGESTS else 0,
+            asked=sum(item.objects or 0 for item in planned) if options.depth is Depth.DIGESTS else 0,
         )
 
 
@@ -106,12 +106,12 @@ def preview(context: Context, plan: VerifyPlan) -> Plan:
         location=f"{context.backup_storage.location}/{plan.name}",
         milvus_version=plan.milvus_version,
         collections=plan.planned,
-        objects=sum(item.objects for item in plan.planned),
-        size=sum(item.size for item in plan.planned),
+        objects=total([item.objects for item in plan.planned]),
+        size=total([item.size for item in plan.planned]),
         flows=plan.read,
         requests=requests_of(
             plan.read,
-            listed=[("backups", item.objects) for item in plan.planned],
+            listed=[("backups", item.objects or 0) for item in plan.planned],
             asked=[("backups", plan.asked)],
             written=[("backups", 1)],
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from time import monotonic
 from typing import TypeVar
@@ -459,7 +459,7 @@ class Catalog:
             raise
         except MbkError as error:
             return BackupSummary(name, BackupState.UNREADABLE, reason=error.message)
-        created = _moment(manifest.started)
+        created = _moment(manifest.started) or _written(stored)
         if not stored.is_committed:
             return BackupSummary(
                 name,
@@ -481,6 +481,9 @@ class Catalog:
             id=head.id,
             format=head.format,
             created=created,
+            finished=_moment(manifest.finished),
+            collection_count=manifest.totals.collections if manifest.totals else None,
+            rows=manifest.totals.rows if manifest.totals else None,
             reason="; ".join(f"{collection}: {why}" for collection, why in manifest.failed.items()),
             verified=self._verified(stored, manifest.commit or head.id),
         )
@@ -715,3 +718,10 @@ def _moment(text: str) -> datetime | None:
         return datetime.fromisoformat(text)
     except ValueError:
         return None
+
+
+def _written(stored: Stored) -> datetime | None:
+    """When the metadata was written, which another tool records nowhere else."""
+    file = layout.FULL_META if layout.FULL_META in stored.files else layout.BACKUP_META
+    found = stored.files.get(file)
+    return found.modified.astimezone(UTC) if found is not None and found.modified is not None else None

@@ -20,8 +20,9 @@ from mbk.engine.runtime.run import Run
 from mbk.errors import BackupExists, BackupNotFound, InvalidBackup, ObjectExists, Unsupported
 from mbk.frozen import frozen
 from mbk.model import layout
-from mbk.model.manifest import CREATE, FileDigest, Manifest
-from mbk.model.records import BackupExtras, Mark
+from mbk.model.manifest import CREATE, FileDigest, Manifest, Totals
+from mbk.model.plans import total
+from mbk.model.records import Backup, BackupExtras, Mark
 from mbk.ports.storage import Deferring, Location, Storage
 
 
@@ -177,7 +178,13 @@ class BackupFiles:
             digests = {record.name: record.digest}
             digests |= {file: digest_of(chunks()) for file, chunks in files.items()}
             earlier = before.as_earlier() if before is not None else None
-            manifest = structs.replace(manifest, commit=record.commit, files=digests, earlier=earlier)
+            manifest = structs.replace(
+                manifest,
+                commit=record.commit,
+                files=digests,
+                earlier=earlier,
+                totals=_totals(manifest, parts, spool, told=level_files),
+            )
             self.catalog.write_manifest(self.name, manifest)
             for file, chunks in {record.name: record.chunks, **files}.items():
                 self.run.check_cancelled()
@@ -207,6 +214,7 @@ class BackupFiles:
                 commit=record.commit,
                 files={record.name: record.digest, **levels, layout.FULL_META: last},
                 earlier=before.as_earlier(),
+                totals=_totals_of(committed.backup),
             )
             self.catalog.write_manifest(self.name, manifest)
             self.catalog.write(self.place.meta(record.name), record.chunks, digest=record.digest)
@@ -260,3 +268,26 @@ class BackupFiles:
         ]
         if stale:
             self.run.retry.call(f"delete {stale[0]}", self.storage.delete, stale)
+
+
+def _totals(
+    manifest: Manifest, parts: Sequence[CollectionParts], spool: SegmentSpool, *, told: bool
+) -> Totals:
+    """``told``: the segments are in the spool, with their rows."""
+    ids = [collection.collection_id for collection, _ in parts]
+    stored = {number: spool.rows(number) if told else None for number in ids}
+    return Totals(
+        collections=len(ids),
+        rows=total([manifest.rows.get(str(number), stored[number]) for number in ids]),
+    )
+
+
+def _totals_of(backup: Backup) -> Totals:
+    segments = (
+        segment
+        for collection in backup.collection_backups
+        for partition in collection.partition_backups
+        for segment in partition.segment_backups
+    )
+    rows = sum(segment.num_of_rows for segment in segments if not segment.is_l0)
+    return Totals(collections=len(backup.collection_backups), rows=rows)

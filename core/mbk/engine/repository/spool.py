@@ -82,6 +82,7 @@ class SegmentSpool:
         self._segments: Shelf[tuple[int, int]] = Shelf()
         self._objects: Shelf[int] = Shelf()
         self._counts: defaultdict[int, int] = defaultdict(int)
+        self._rows: defaultdict[int, int] = defaultdict(int)
         self._lock = threading.Lock()
 
     def __enter__(self) -> SegmentSpool:
@@ -98,6 +99,8 @@ class SegmentSpool:
         place = segment.collection_id, segment.partition_id
         self._segments.add(place, b"," + msgspec.json.encode(segment))
         self.add_objects(segment.collection_id, objects)
+        with self._lock:
+            self._rows[segment.collection_id] += 0 if segment.is_l0 else segment.num_of_rows
 
     def add_objects(self, collection: int, objects: Iterable[ObjectRecord]) -> None:
         entries = iter(objects)
@@ -114,6 +117,7 @@ class SegmentSpool:
         self._objects.drop(collection)
         with self._lock:
             self._counts.pop(collection, None)
+            self._rows.pop(collection, None)
 
     def read(self, collection: int, partition: int) -> Iterator[bytes]:
         """Encoded segments, each after a comma; the pieces are cut anywhere."""
@@ -127,3 +131,8 @@ class SegmentSpool:
         """The number of objects of a collection."""
         with self._lock:
             return self._counts.get(collection, 0)
+
+    def rows(self, collection: int) -> int:
+        """The rows of its data segments, before deletes."""
+        with self._lock:
+            return self._rows.get(collection, 0)
