@@ -44,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "prices": {"errors", "model", "ports"},
     "session": _BELOW_SESSION | {"connections", "prices"},
     "observe": _VALUES,
-    "jobs": _BELOW_SESSION | {"session"},
+    "jobs": _BELOW_SESSION | {"session", "observe"},
     "demo": _BELOW_SESSION | {"session"},
     "api": _BELOW_SESSION | {"session", "jobs", "observe"},
     "cli": _BELOW_SESSION | {"session", "demo", "api", "observe"},

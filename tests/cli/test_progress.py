@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
+import time
 
-from mbk.cli.progress import Listener
+import pytest
+
+from mbk.cli.app import App
+from mbk.cli.progress import listening
 from mbk.errors import CollectionNotFound
 from mbk.model.events import (
     CollectionFinished,
     ImportProgressed,
     Notice,
     ObjectCopied,
+    PhaseStarted,
     RetryScheduled,
     RunFinished,
-    WorkPlanned,
+    RunStarted,
+    WorkExpected,
 )
 from tests.cli.conftest import Run, Session
 
@@ -27,21 +35,29 @@ SHOWN = """
     from mbk.model.events import *
 
     with listening(App(quiet={quiet})) as listener:
-        listener(PhaseStarted(phase="copy", collection="default.a"))
-        listener(WorkPlanned(collection="default.a", objects=4, size=4 * 1024))
+        listener(RunStarted(command="restore", name="nightly"))
+        time.sleep(0.3)
+        for name in ("default.a", "default.b"):
+            listener(PhaseStarted(phase="waiting", collection=name))
+            listener(WorkExpected(collection=name, objects=4, size=4 * 1024, jobs=2))
+        listener(PhaseStarted(phase="stage", collection="default.a"))
         for number in range(2):
             listener(ObjectCopied(collection="default.a", key=str(number), size=1024, how="server"))
-        time.sleep(0.2)
-        listener(ImportProgressed(collection="default.a", job="1", percent=40))
+        time.sleep(0.3)
+        listener(PhaseStarted(phase="import", collection="default.a"))
+        listener(ImportProgressed(collection="default.a", job="1", percent=100))
         listener(Notice(code="n", message="look here"))
         listener(RetryScheduled(what="copy", attempt=1, delay=0.5, error="slow down"))
+        time.sleep(0.3)
+        listener(PhaseStarted(phase="index", collection="default.a"))
+        listener(IndexProgressed(collection="default.a", rows=1200, total=3000))
         time.sleep(0.3)
 """
 
 
-def on_a_terminal(code: str) -> str:
+def on_a_terminal(code: str, *, columns: int = 120, **variables: str) -> str:
     ours, theirs = os.openpty()
-    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "140"}
+    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": str(columns)} | variables
     with subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code)], stderr=theirs, env=environment
     ) as process:
@@ -60,31 +76,85 @@ def on_a_terminal(code: str) -> str:
     return seen.decode()
 
 
-def test_a_terminal_shows_bytes_objects_jobs_and_the_phase() -> None:
-    seen = on_a_terminal(SHOWN.format(quiet=False))
+@pytest.mark.parametrize("columns", [80, 120])
+def test_a_terminal_shows_what_is_under_way_and_how_much_there_is_of_it(columns: int) -> None:
+    """From the first moment on; bytes, objects, collections, imports and indexes, each of a total that was known before."""
+    seen = on_a_terminal(SHOWN.format(quiet=False), columns=columns)
     for text in (
-        "copy default.a",
-        "2.0/4.0 KiB",
-        "2/4 objects",
-        "0/1 jobs",
+        "restore nightly: connect",
+        "2.0/8.0 KiB  2/8 objects",
+        "0/2 collections",
+        "1/4 import jobs",
+        "1/2 jobs",
+        "1200/3000 rows",
         "look here",
         "slow down; attempt 2",
     ):
         assert text in seen, text
+    assert "left" not in seen
+    lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen).replace("\r", "\n").splitlines()
+    assert max(map(len, lines)) < columns
+
+
+def test_no_color_is_no_color() -> None:
+    assert not re.search(r"\x1b\[[0-9;]*m", on_a_terminal(SHOWN.format(quiet=False), NO_COLOR="1"))
 
 
 def test_quiet_shows_nothing_on_a_terminal() -> None:
     assert on_a_terminal(SHOWN.format(quiet=True)) == ""
 
 
-def test_a_pipe_sees_no_bar(run: Run, session: Session) -> None:
-    session.events = [
-        WorkPlanned(collection="default.a", objects=1, size=1),
-        ObjectCopied(collection="default.a", key="k", size=1, how="server"),
-        RetryScheduled(what="copy", attempt=1, delay=0.5, error="slow down"),
-        ImportProgressed(collection="default.a", job="1", percent=1),
+EVENTS = [
+    RunStarted(command="create", name="nightly"),
+    PhaseStarted(phase="inventory"),
+    WorkExpected(collection="default.a", objects=2, size=3 * 1024),
+    WorkExpected(collection="default.b", objects=1, size=1024),
+    PhaseStarted(phase="copy", collection="default.a"),
+    ObjectCopied(collection="default.a", key="k", size=1024, how="server"),
+    PhaseStarted(phase="copy", collection="default.b"),
+    RetryScheduled(what="copy", attempt=1, delay=0.5, error="slow down"),
+    PhaseStarted(phase="commit"),
+]
+
+
+def test_a_pipe_sees_a_line_for_each_phase(run: Run, session: Session) -> None:
+    session.events = [*EVENTS]
+    told = re.sub(r"nightly: [0-9.]+ s|, [0-9.]+ KiB/s", "", run("create").err).splitlines()
+    assert told == [
+        "mbk: create : connect",
+        "mbk: create : inventory",
+        "mbk: create : copy: 0/2 collections",
+        "mbk: create : commit: 25 %, 1.0/4.0 KiB, 1/3 objects, 0/2 collections",
     ]
-    assert run("create").err == ""
+
+
+def test_a_pipe_is_not_silent_for_long(capsys: pytest.CaptureFixture[str]) -> None:
+    with listening(App(progress="plain"), every=0.01) as listener:
+        listener(RunStarted(command="restore", name="nightly"))
+        listener(WorkExpected(collection="default.a", jobs=2))
+        listener(PhaseStarted(phase="import", collection="default.a"))
+        for _ in range(1000):
+            listener(ImportProgressed(collection="default.a", job="1", percent=100))
+            time.sleep(0.01)
+            if (err := capsys.readouterr().err).endswith("1/2 import jobs\n"):
+                break
+    assert "restore nightly: " in err
+
+
+@pytest.mark.parametrize("options", [("--progress", "none"), ("-q",)])
+def test_progress_can_be_left_out(options: tuple[str, ...], run: Run, session: Session) -> None:
+    session.events = [*EVENTS]
+    assert run("create", *options).err == ""
+
+
+def test_programs_read_progress_as_json(run: Run, session: Session) -> None:
+    session.events = [*EVENTS]
+    told = [json.loads(line) for line in run("create", "--progress", "json").err.splitlines()]
+    assert [item["phase"] for item in told] == ["connect", "inventory", "copy", "commit", "commit"]
+    last = told[-1]
+    assert (last["schema_version"], last["kind"], last["run"]) == (1, "progress", "create nightly")
+    assert (last["bytes"], last["bytes_total"], last["objects"], last["objects_total"]) == (1024, 4096, 1, 3)
+    assert (last["collections"], last["collections_total"], last["seconds_left"]) == (0, 2, None)
 
 
 def test_a_notice_names_its_collection_once(run: Run, session: Session) -> None:
@@ -118,11 +188,3 @@ def test_a_failure_beside_which_the_run_goes_on_is_told_at_once(run: Run, sessio
         "mbk: warning: default.b: b is gone",
         "mbk: error: two collections are gone",
     ]
-
-
-def test_totals_grow_as_work_becomes_known() -> None:
-    listener = Listener()
-    for _ in range(3):
-        listener(WorkPlanned(collection="a", objects=2, size=10))
-        listener(ObjectCopied(collection="a", key="k", size=5, how="kept"))
-    assert (listener.total_objects, listener.total_bytes, listener.objects, listener.bytes) == (6, 30, 3, 15)

@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 OUTPUTS = ("table", "json", "yaml")
 #: What to do without a configuration file.
 TO_CONFIGURE = "write one with mbk config init, or name it with --config FILE"
+#: How a run that lasts is watched.
+PROGRESS = ("auto", "plain", "json", "none")
 
 
 @dataclass(slots=True)
 class App:
     """``config`` None: the default file, found in the usual order. ``output`` None: the command's default.
 
-    ``loaded`` is what `load` returned last.
+    ``loaded`` is what `load` returned last. ``progress`` auto: drawn on a terminal, plain lines elsewhere.
     """
 
     config: str | None = None
@@ -33,6 +35,7 @@ class App:
     verbose: bool = False
     quiet: bool = False
     loaded: LoadedConfig | None = None
+    progress: str = "auto"
 
     def load(self, overrides: Mapping[str, object] | None = None) -> LoadedConfig:
         """Loads the configuration and sets up logging. ``overrides`` are flags of one command. Raises `ConfigError`."""

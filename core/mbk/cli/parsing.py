@@ -8,7 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from mbk.cli.app import OUTPUTS, App
+from mbk.cli.app import OUTPUTS, PROGRESS, App
 from mbk.model.operations import OPERATIONS
 
 #: Commands that are not operations on backups, each in its own module, with its line in ``mbk --help``.
@@ -93,6 +93,11 @@ def global_options(*, hidden: bool) -> list[click.Option]:
             help="Storage type of the backup side only.",
         ),
         option("--output", "-o", type=click.Choice(OUTPUTS), help="Output format."),
+        option(
+            "--progress",
+            type=click.Choice(PROGRESS),
+            help="How a run is watched: drawn on a terminal and as lines elsewhere, lines, JSON, or not at all.",
+        ),
         option("--verbose", "-v", is_flag=True, help="Also print the causes of an error."),
         option("--quiet", "-q", is_flag=True, help="Only results and errors."),
     ]

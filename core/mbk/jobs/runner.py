@@ -27,13 +27,14 @@ from mbk.errors import (
 from mbk.jobs.failures import JobNotFound, KeyReused, QueueFull, WrongState, failure
 from mbk.jobs.kinds import KINDS, Done, Kind, Work, verification
 from mbk.jobs.params import Params
-from mbk.jobs.progress import Meter, outcomes
+from mbk.jobs.progress import outcomes
 from mbk.jobs.sessions import Sessions
 from mbk.jobs.store import Store
 from mbk.model.events import CollectionFinished, Event, Notice, PhaseStarted
 from mbk.model.jobs import CollectionProgress, Job, Progress
 from mbk.model.reports import RunReport, VerifyReport
 from mbk.model.states import JobState
+from mbk.observe.meter import Meter
 
 log = logging.getLogger(__name__)
 #: Seconds between two records of a running job's progress: as often as a person watching it can use.

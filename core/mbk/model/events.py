@@ -59,6 +59,21 @@ class WorkPlanned(Event):
 
 
 @frozen(kw_only=True)
+class WorkExpected(Event):
+    """About what one collection takes altogether (``collection`` empty: everything), as far as it is known by now.
+
+    It replaces what was told of it before. `WorkPlanned` tells it exactly, piece by piece, and may come to more. ``jobs``:
+    imports that Milvus is given. None: nobody knows yet.
+    """
+
+    kind: ClassVar[str] = "work.expected"
+    collection: str
+    objects: int | None = None
+    size: int | None = None
+    jobs: int = 0
+
+
+@frozen(kw_only=True)
 class ObjectCopied(Event):
     """``how`` is ``server`` (server-side copy), ``stream`` (through this process) ``convert`` (written in another form)
     or ``kept`` (copied by an earlier run)."""
@@ -82,13 +97,44 @@ class ObjectVerified(Event):
 
 @frozen(kw_only=True)
 class ImportProgressed(Event):
-    """An import job made progress; ``percent`` only grows, 100 when it is done. ``rows`` as reported by the server."""
+    """An import job made progress; ``percent`` only grows, 100 when it is done. ``rows`` as reported by the server.
+
+    ``failed``: it came to nothing, and other jobs take over its segments.
+    """
 
     kind: ClassVar[str] = "import.progressed"
     collection: str
     job: str
     percent: int
     rows: int = 0
+    failed: bool = False
+
+
+@frozen(kw_only=True)
+class IndexProgressed(Event):
+    """``rows`` of ``total`` are indexed, over all indexes of the collection, as reported by the server."""
+
+    kind: ClassVar[str] = "index.progressed"
+    collection: str
+    rows: int
+    total: int
+
+
+@frozen(kw_only=True)
+class LoadProgressed(Event):
+    """A collection is being loaded; 100 when it is."""
+
+    kind: ClassVar[str] = "load.progressed"
+    collection: str
+    percent: int
+
+
+@frozen(kw_only=True)
+class ObjectsDeleted(Event):
+    """So many objects of a backup were deleted."""
+
+    kind: ClassVar[str] = "objects.deleted"
+    objects: int
 
 
 @frozen(kw_only=True)

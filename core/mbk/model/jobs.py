@@ -12,7 +12,10 @@ from mbk.model.states import CollectionState, JobState
 
 @frozen(kw_only=True)
 class Progress:
-    """``percent`` only grows. Totals cover the work planned so far; sizes are bytes."""
+    """``percent`` only grows. Totals cover the work known so far; sizes are bytes. ``jobs``: imports that Milvus has done.
+
+    ``rate``: bytes a second, lately. ``seconds_left``: until the last byte; None as long as that would be a guess.
+    """
 
     percent: int = 0
     phase: str = ""
@@ -21,6 +24,12 @@ class Progress:
     bytes: int = 0
     bytes_total: int = 0
     retries: int = 0
+    collections: int = 0
+    collections_total: int = 0
+    jobs: int = 0
+    jobs_total: int = 0
+    rate: int = 0
+    seconds_left: int | None = None
 
 
 @frozen(kw_only=True)

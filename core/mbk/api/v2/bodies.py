@@ -42,6 +42,12 @@ class ProgressBody(_Body):
     bytes: int
     bytes_total: int
     retries: int
+    collections: int = Field(default=0, description="that have ended")
+    collections_total: int = 0
+    jobs: int = Field(default=0, description="imports that Milvus has done")
+    jobs_total: int = 0
+    rate: int = Field(default=0, description="bytes a second, lately")
+    seconds_left: int | None = Field(default=None, description="null as long as it would be a guess")
 
 
 class CollectionBody(_Body):

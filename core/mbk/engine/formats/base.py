@@ -117,6 +117,9 @@ class BackupFormat(Protocol):
     def estimate(self, info: CollectionInfo) -> Estimate:
         """What there is to back up; changes nothing."""
 
+    def expect(self, info: CollectionInfo) -> Estimate:
+        """About what there is to back up, for a few requests whatever its size."""
+
     def begun(self, infos: Sequence[CollectionInfo], before: Collection[str]) -> tuple[str, ...]:
         """Collections (``db.coll``) that the manifest must name before the work starts."""
 

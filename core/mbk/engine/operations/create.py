@@ -44,6 +44,7 @@ from mbk.engine.runtime.pool import Pool
 from mbk.engine.transfer.load import together
 from mbk.errors import BucketNotFound, CollectionNotFound, MbkError, NotFound, PartialFailure, UsageError
 from mbk.frozen import frozen
+from mbk.model.events import WorkExpected
 from mbk.model.flows import METADATA, Flow, Requests, Side, requests_of
 from mbk.model.manifest import CREATE, Manifest, now
 from mbk.model.options import CreateOptions, Strategy
@@ -382,11 +383,28 @@ class _Create:
                 before=before.manifest.snapshots,
                 resume=plan.options.resume,
             )
+            self._expect(pool)
             with plan.format.work(work) as worker:
                 done = outcomes.gather(
                     worker, plan.infos, pool, fail_fast=plan.options.fail_fast, undo=spool.drop
                 )
             return done, worker.left, worker.stats
+
+    def _expect(self, pool: Pool) -> None:
+        """Tells about how much there is of all collections before the first byte of any is copied."""
+        run = self.context.run
+        run.phase("inventory")
+
+        def one(info: CollectionInfo) -> None:
+            try:
+                told = self.plan.format.expect(info)
+            except MbkError as error:
+                if concerns_everything(error):
+                    raise
+                return  # its own turn shows what is wrong
+            run.emit(WorkExpected(collection=label_of(info), objects=told.objects, size=told.size))
+
+        pool.run(one, self.plan.infos)
 
     def _commit(
         self,

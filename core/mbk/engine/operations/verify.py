@@ -32,11 +32,13 @@ from mbk.engine.transfer.load import reading, together
 from mbk.errors import Busy, DamageFound, Interrupted, InvalidBackup, MbkError, UsageError
 from mbk.frozen import frozen
 from mbk.model import layout
+from mbk.model.events import WorkExpected
 from mbk.model.flows import Flow, requests_of
 from mbk.model.manifest import StoredFinding, VerifiedResult, VerifyProgress
 from mbk.model.objects import ObjectRecord
 from mbk.model.options import VerifyOptions
 from mbk.model.plans import Plan, total
+from mbk.model.records import DEFAULT_DATABASE
 from mbk.model.reports import CollectionOutcome, Finding, VerifiedCollection, VerifyReport
 from mbk.model.states import CollectionState, Depth, FindingKind
 
@@ -265,12 +267,20 @@ class _Verification:
                 progress=progress,
                 spool=spool,
             )
+            self._tell_expected(subject)
             with progress:
                 done = [self._seen(item) for item in inspection.of(subject.collections())]
                 self._add(inspection.strays(subject.committed, {item.id for item in done}))
             if spool is not None and not self._is_damaged:
                 self._record(subject, spool)
             return [item.result for item in done], progress.resumed
+
+    def _tell_expected(self, subject: Subject) -> None:
+        """All collections, with the bytes that are read of them, before the first."""
+        share = self.options.sample if self.options.depth is Depth.CONTENTS else 0
+        for item in subject.committed.backup.collection_backups:
+            label = f"{item.db_name or DEFAULT_DATABASE}.{item.collection_name}"
+            self.context.run.emit(WorkExpected(collection=label, size=item.size * share // 100))
 
     def _record(self, subject: Subject, spool: SegmentSpool) -> None:
         context = self.context

@@ -24,6 +24,7 @@ from mbk.errors import (
 )
 from mbk.frozen import frozen
 from mbk.model import layout
+from mbk.model.events import ObjectsDeleted, WorkExpected
 from mbk.model.layout import BackupLayout
 from mbk.model.manifest import DELETE, Manifest, now
 from mbk.ports.storage import Location, ObjectInfo, ObjectVersion, Storage, Versioned
@@ -109,6 +110,9 @@ class Remover:
         place = backup.place
         if self._versions:
             next(self._old(backup), None)  # refused, if at all, before anything is deleted
+        self._run.phase("look")
+        self._run.emit(WorkExpected(collection="", objects=self._look(backup).objects))
+        self._run.phase("delete")
         last = self._last(backup)
         marks = [key for key in backup.keys(layout.FULL_META, layout.BACKUP_META) if key not in last]
         self._delete(marks)
@@ -253,6 +257,7 @@ class Remover:
     def _delete(self, keys: Sequence[str]) -> int:
         if keys:
             self._run.retry.call(f"delete {some(keys[:1], len(keys))}", self._storage.delete, keys)
+            self._run.emit(ObjectsDeleted(objects=len(keys)))
         return len(keys)
 
     def _require_gone(self, name: str, keys: Sequence[str], count: int | None = None) -> None:

@@ -10,6 +10,7 @@ from mbk.engine.runtime.pace import Pace, growing
 from mbk.engine.runtime.run import Run
 from mbk.errors import MbkError, MilvusError
 from mbk.frozen import frozen
+from mbk.model.events import IndexProgressed, LoadProgressed
 from mbk.model.options import RestoreOptions
 from mbk.model.records import LOADED
 from mbk.ports.milvus.server import Milvus
@@ -111,6 +112,13 @@ class Finish:
                     collection=task.target,
                     reason=failed.failed,
                 )
+            self.run.emit(
+                IndexProgressed(
+                    collection=str(task.target),
+                    rows=sum(state.indexed_rows for state in states),
+                    total=sum(state.total_rows for state in states),
+                )
+            )
             if all(state.finished for state in states):
                 return
             self.run.sleep(pause)
@@ -142,7 +150,9 @@ class Finish:
                 reason=error.message,
             )
         for pause in growing(self.pace.first, self.pace.load):
-            if self.milvus.definitions.load_progress(database, name) >= 100:
+            percent = self.milvus.definitions.load_progress(database, name)
+            self.run.emit(LoadProgressed(collection=str(task.target), percent=percent))
+            if percent >= 100:
                 return
             self.run.sleep(pause)
 

@@ -289,6 +289,7 @@ class Importer:
         elif state.phase is ImportPhase.FAILED:
             self._let_go(job)
             self._journal.withdraw(job.group.key)
+            self._run.emit(ImportProgressed(collection=self._label, job=job.id, percent=0, failed=True))
             self._try_again(job.work, state.reason or "the server gave no reason")
         else:
             self._watch(job, state)

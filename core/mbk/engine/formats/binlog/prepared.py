@@ -29,6 +29,7 @@ from mbk.engine.transfer.load import copying
 from mbk.engine.transfer.pair import Pair
 from mbk.engine.transfer.transfer import Transfer
 from mbk.frozen import frozen
+from mbk.model.events import WorkExpected
 from mbk.model.flows import Flow
 from mbk.model.selection import CollectionName
 from mbk.ports.milvus.values import Feature
@@ -77,9 +78,25 @@ class PreparedRestore:
             size=sum(place.size for place in places),
         )
 
+    def _tell_expected(self) -> None:
+        """What is staged and how many jobs Milvus is given, of all collections before the first byte."""
+        for task in self.asked.tasks:
+            found = self.places.get(task.target, SegmentPlaces())
+            groups = [group for stage in stages(task.record, found, self._group_limits()) for group in stage]
+            staged = [place for group in groups if group.staged for place in group.places]
+            self.context.run.emit(
+                WorkExpected(
+                    collection=str(task.target),
+                    objects=sum(place.objects for place in staged),
+                    size=sum(place.size for place in staged),
+                    jobs=len(groups),
+                )
+            )
+
     @contextmanager
     def work(self) -> Iterator[CollectionRestorer]:
         context, asked = self.context, self.asked
+        self._tell_expected()
         with (
             _opened(context, asked) as inventory,
             Pool(context.run.budget.readers, context.run.cancelled, name="mbk-verify") as pool,
