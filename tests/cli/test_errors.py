@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mbk import errors
-from mbk.errors import ConfigError, MbkError, Problem
+from mbk.errors import BackupNotFound, ConfigError, MbkError, Problem
 from tests.cli.conftest import Run, Session, report
 
 
@@ -261,3 +262,41 @@ def test_a_login_that_fails_names_the_side_and_the_key_that_was_set(
             told.err
             == "mbk: error: backup storage: no: check the secret access key (minio.backupSecretAccessKey)\n"
         )
+
+
+def test_an_error_is_one_json_object_where_results_are(run: Run, session: Session) -> None:
+    """In the words of the library: class, code, exit code, facts, hint."""
+    session.error = BackupNotFound(
+        "backup {backup!r} does not exist", code="backup-missing", backup="x", hint="see `mbk list`"
+    )
+    for options in (("-o", "json"), ("--log-format", "json")):
+        result = run("get", "x", *options)
+        told = json.loads(result.err)
+        assert result.code == told["exit_code"] == 4
+        assert (told["schema_version"], told["kind"], told["class"]) == (1, "error", "BackupNotFound")
+        assert (told["code"], told["facts"]) == ("backup-missing", {"backup": "x"})
+        assert (told["message"], told["hint"]) == ("backup 'x' does not exist", "see `mbk list`")
+
+
+@pytest.mark.parametrize(
+    "args", [("list", "--nonsense", "-o", "json"), ("-ojson", "lst"), ("get", "-o", "json")]
+)
+def test_a_wrong_command_line_is_told_as_json_too(args: tuple[str, ...], run: Run, session: Session) -> None:
+    result = run(*args)
+    told = json.loads(result.err)
+    assert (result.code, told["class"], told["exit_code"]) == (2, "UsageError", 2)
+
+
+def test_a_wrong_configuration_tells_all_its_problems_as_json(run: Run) -> None:
+    Path("bad.yaml").write_text("milvus:\n  port: none\nlog:\n  level: loud\n", encoding="utf-8")
+    told = json.loads(run("list", "--config", "bad.yaml", "-o", "json").err)
+    assert told["class"] == "ConfigError"
+    assert len(told["problems"]) == 2
+
+
+def test_a_bug_is_told_as_json_without_its_text(run: Run, session: Session) -> None:
+    session.error = ValueError("secret")
+    result = run("list", "-o", "json")
+    told = json.loads(result.err)
+    assert (result.code, told["class"]) == (1, "InternalError")
+    assert "secret" not in result.err

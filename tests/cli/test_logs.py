@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 
 from mbk.cli.logs import configure
 from mbk.config.schema import LogSettings
-from mbk.model.events import CollectionFinished, ObjectCopied, PhaseStarted
+from mbk.model.events import CollectionFinished, Notice, ObjectCopied, PhaseStarted
 from tests.cli.conftest import Run, Session
 
 
@@ -99,7 +100,7 @@ def test_the_file_tells_what_happened_in_a_run_and_the_console_does_not(run: Run
         ObjectCopied(collection="default.a", key="k", size=1, how="server"),
         CollectionFinished(collection="default.a", outcome="done"),
     ]
-    assert run("create", "--set", "log.file.filename=backup.log").err == ""
+    assert run("create", "--progress", "none", "--set", "log.file.filename=backup.log").err == ""
     written = Path("backup.log").read_text(encoding="utf-8")
     assert "phase.started phase='flush' collection='default.a'" in written
     assert "collection.finished" in written
@@ -136,3 +137,23 @@ def test_old_files_go_by_age(tmp_path: Path) -> None:
         say(text="x" * 600_000)
     assert not ancient.exists()
     assert list(tmp_path.glob("backup-*.log"))
+
+
+def test_every_line_is_an_object_if_that_is_asked_for(run: Run, session: Session) -> None:
+    session.events = [
+        PhaseStarted(phase="copy", collection="default.a"),
+        Notice(code="gc", message="no pause", collection="default.a", facts={"port": 9091}),
+    ]
+    result = run("create", "--log-format", "json", "--set", "log.file.filename=backup.log")
+    progress, notice, last = map(json.loads, result.err.splitlines())
+    assert (progress["kind"], progress["phase"], last["kind"]) == ("progress", "copy", "progress")
+    assert {key: notice[key] for key in ("schema_version", "kind", "level", "message")} == {
+        "schema_version": 1,
+        "kind": "log",
+        "level": "warning",
+        "message": "no pause",
+    }
+    assert (notice["code"], notice["collection"], notice["facts"]) == ("gc", "default.a", {"port": 9091})
+    written = [json.loads(line) for line in Path("backup.log").read_text(encoding="utf-8").splitlines()]
+    assert {item["kind"] for item in written} == {"log"}
+    assert run("create", "--progress", "none").err == "mbk: warning: default.a: no pause\n"

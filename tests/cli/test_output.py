@@ -12,7 +12,7 @@ from mbk.errors import InvalidBackup, PartialFailure, RowsWrong
 from mbk.model.contents import BackupInfo
 from mbk.model.events import CollectionFinished, Notice, ObjectCopied, PhaseStarted, WorkPlanned
 from mbk.model.operations import OPERATIONS
-from mbk.model.reports import BackupSummary, CheckResult, CollectionOutcome, TransferStats
+from mbk.model.reports import BackupSummary, CheckResult, CollectionOutcome, Todo, TransferStats
 from tests.cli.conftest import BIG, Run, Session, report
 
 BACKUPS = [
@@ -109,6 +109,18 @@ def test_get_as_a_table(run: Run, session: Session) -> None:
         "db.b          1.0 KiB  -        -       -",
         "nightly: 2 collections, 2.0 KiB, Milvus v2.3.5",
     ]
+
+
+def test_a_restore_tells_what_it_left_to_be_done(run: Run, session: Session) -> None:
+    names = ("default.a", "default.b", "default.c", "default.d")
+    todo = Todo("indexes-not-built", "the indexes were not built", "--rebuild-index", names)
+    session.result = report("restore", todo=(todo,), compared="none")
+    shown = run("restore", "nightly")
+    assert shown.out.splitlines()[-1] == (
+        "not done: the indexes were not built (default.a, default.b, default.c and 1 more): restore with --rebuild-index"
+    )
+    assert "nothing was compared with the record" in shown.out
+    assert json.loads(run("restore", "nightly", "-o", "json").out)["todo"][0]["option"] == "--rebuild-index"
 
 
 def test_get_with_detail_shows_partitions_segments_and_rows_in_a_table(run: Run, session: Session) -> None:
@@ -251,7 +263,7 @@ def test_notices_are_warnings_on_standard_error_once_each(run: Run, session: Ses
         notice,
         CollectionFinished(collection="default.a", outcome="failed", error="it was dropped"),
     ]
-    result = run("create", "-o", "json")
+    result = run("create", "-o", "json", "--progress", "none")
     assert result.err.splitlines() == [
         "mbk: warning: the server cannot pause its GC",
         "mbk: warning: default.a: it was dropped",

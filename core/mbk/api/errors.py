@@ -8,7 +8,7 @@ from typing import Any
 
 from mbk import errors
 from mbk.errors import MbkError
-from mbk.jobs.failures import KeyReused, QueueFull, WrongState, failure
+from mbk.jobs.failures import KeyReused, QueueFull, WrongState
 from mbk.model.jobs import Failure
 
 PROBLEM = "application/problem+json"
@@ -60,12 +60,15 @@ def problem(status: int, what: Failure | str) -> dict[str, Any]:
         "status": status,
         "detail": what.message,
         "retryable": what.retryable,
+        "code": what.code,
+        "exit_code": what.exit_code,
+        "facts": dict(what.facts),
     }
     return body | ({"hint": what.hint} if what.hint else {})
 
 
 def problem_of(error: MbkError) -> dict[str, Any]:
-    return problem(status_of(error), failure(error))
+    return problem(status_of(error), Failure.of(error))
 
 
 def status_by_name(kind: str) -> int:

@@ -36,6 +36,7 @@ class App:
     quiet: bool = False
     loaded: LoadedConfig | None = None
     progress: str = "auto"
+    log_format: str = "text"
 
     def load(self, overrides: Mapping[str, object] | None = None) -> LoadedConfig:
         """Loads the configuration and sets up logging. ``overrides`` are flags of one command. Raises `ConfigError`."""
@@ -50,7 +51,7 @@ class App:
             backup_storage=self.backup_storage,
         )
         self.loaded = loaded
-        configure(loaded.settings.log, quiet=self.quiet)
+        configure(loaded.settings.log, quiet=self.quiet, as_json=self.log_format == "json")
         if not self.quiet:
             for warning in loaded.warnings:
                 terminal.warning(str(warning))

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.text import Text
 
 from mbk.cli import terminal
-from mbk.cli.progress import Listener
+from mbk.cli.listener import Listener
 from mbk.cli.progress_lines import drawing
 
 _TIMES_A_SECOND = 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -17,11 +18,12 @@ from mbk.cli import terminal
 from mbk.cli.app import TO_CONFIGURE, App
 from mbk.cli.loading import LazyGroup, complete
 from mbk.cli.parsing import nearest, normalize
-from mbk.errors import ConfigError, Interrupted, MbkError
+from mbk.errors import ConfigError, Interrupted, MbkError, UsageError
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 _CHAIN_LIMIT = 20
 #: What the interpreter says where the system gives the process no further thread.
+_JSON = re.compile(r"(^| )(-o ?|--output[ =])json( |$)")
 _NO_THREAD = "can't start new thread"
 
 
@@ -38,15 +40,16 @@ def cli() -> None:
 def main(args: Sequence[str] | None = None) -> int:
     """Runs one command line and returns its exit code (docs/reference/cli.md lists them)."""
     app = App()
+    terminal.json_lines(False)
+    given = sys.argv[1:] if args is None else args
     try:
         with _orderly_stop():
             completed = complete(cli)
-            return completed if completed is not None else _run(sys.argv[1:] if args is None else args, app)
+            return completed if completed is not None else _run(given, app)
     except click.exceptions.Exit as exc:
         return exc.exit_code
     except click.UsageError as exc:
-        terminal.error(_usage(exc))
-        return USAGE
+        return _refused(_usage(exc), app, given)
     except click.ClickException as exc:
         terminal.error(exc.format_message())
         return FAILED
@@ -55,7 +58,8 @@ def main(args: Sequence[str] | None = None) -> int:
         return _reported(exc, app)
     except (KeyboardInterrupt, click.Abort) as exc:
         _forget_interrupt()
-        terminal.line("mbk: interrupted")
+        if not _told_as_json(Interrupted("interrupted", code="command-interrupted"), app):
+            terminal.line("mbk: interrupted")
         _chain(exc, app)
         return INTERRUPTED
     except Exception as exc:  # noqa: BLE001 - the last resort: no traceback reaches a user
@@ -85,8 +89,32 @@ def _usage(error: click.UsageError) -> str:
     return f"{message}: see '{path} --help'"
 
 
+def _refused(message: str, app: App, given: Sequence[str]) -> int:
+    """A command line that cannot be parsed: its options may not have been read yet."""
+    if app.output is None and _JSON.search(" ".join(given)):
+        app.output = "json"
+    if not _told_as_json(UsageError(message, code="command-line"), app):
+        terminal.error(message)
+    return USAGE
+
+
+def _told_as_json(error: BaseException, app: App) -> bool:
+    """Prints the error as one JSON object, if results or logs are JSON: for programs that read standard error."""
+    if app.output != "json" and not terminal.is_json():
+        return False
+    from dataclasses import asdict
+
+    from mbk.model.jobs import Failure
+
+    told = asdict(Failure.of(error))
+    terminal.record("error", **{"class": told.pop("kind"), **told})
+    return True
+
+
 def _reported(error: MbkError, app: App) -> int:
-    if isinstance(error, ConfigError):
+    if _told_as_json(error, app):
+        pass
+    elif isinstance(error, ConfigError):
         for problem in error.problems:
             terminal.error(f"{error.source}: {problem}")
         if error.hint:
@@ -136,7 +164,8 @@ def _internal(error: Exception, app: App) -> int:
     from mbk.cli.logs import FILE_ONLY
 
     what = ": ".join(filter(None, (type(error).__name__, _line(error))))
-    terminal.error(f"internal error, please report it: {what}: -v shows more")
+    if not _told_as_json(error, app):
+        terminal.error(f"internal error, please report it: {what}: -v shows more")
     logging.getLogger(FILE_ONLY).error("internal error", exc_info=error)
     if app.verbose:
         import traceback

@@ -8,6 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from mbk.cli import terminal
 from mbk.cli.app import OUTPUTS, PROGRESS, App
 from mbk.model.operations import OPERATIONS
 
@@ -51,6 +52,8 @@ def _remember(context: click.Context, parameter: click.Parameter, value: Any) ->
         app.sets.extend(value)
     else:
         setattr(app, name, value)
+    if name == "log_format":
+        terminal.json_lines(value == "json")
 
 
 def completer(name: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
@@ -97,6 +100,11 @@ def global_options(*, hidden: bool) -> list[click.Option]:
             "--progress",
             type=click.Choice(PROGRESS),
             help="How a run is watched: drawn on a terminal and as lines elsewhere, lines, JSON, or not at all.",
+        ),
+        option(
+            "--log-format",
+            type=click.Choice(("text", "json")),
+            help="Lines on standard error and of the log file: text, or JSON objects.",
         ),
         option("--verbose", "-v", is_flag=True, help="Also print the causes of an error."),
         option("--quiet", "-q", is_flag=True, help="Only results and errors."),

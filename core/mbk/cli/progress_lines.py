@@ -32,6 +32,8 @@ def drawing(meter: Meter, seconds: float, command: str, width: int, *, ascii: bo
     if told.bytes_total or told.objects_total:
         share = told.bytes / told.bytes_total if told.bytes_total else told.objects / told.objects_total
         yield _barred("  ", share, [*_amounts(told)], width, ascii=ascii)
+    elif told.objects:
+        yield f"  {told.objects} objects"
     if told.jobs_total:
         imported = [step for step in steps if step.phase == "import"]
         share = told.jobs / told.jobs_total
@@ -43,7 +45,8 @@ def drawing(meter: Meter, seconds: float, command: str, width: int, *, ascii: bo
 def _named(steps: list[Step], width: int) -> Iterator[str]:
     for step in steps[:NAMED]:
         amount = f"  {step.done}/{step.total}{_UNIT.get(step.phase, '')}" if step.total else ""
-        end = f"{step.phase}{amount}"
+        percent = f"  {step.percent} %" if step.percent is not None else ""
+        end = f"{step.phase}{amount}{percent}"
         yield f"    {_cut(step.collection, width - len(end) - 6)}  {end}"
     if len(steps) > NAMED:
         yield f"    and {len(steps) - NAMED} more"
@@ -53,7 +56,8 @@ _UNIT = {"index": " rows", "load": " %", "import": " jobs"}
 
 
 def _parts(told: Progress) -> Iterator[str]:
-    yield f"{told.percent} %"
+    if told.objects_total or told.jobs_total:
+        yield f"{told.percent} %"
     yield from _amounts(told, percent=False)
     yield from _collections(told)
 
@@ -66,7 +70,7 @@ def _amounts(told: Progress, *, percent: bool = True) -> Iterator[str]:
         yield f"{int(100 * min(share, 1.0)):>3} %"
     if told.bytes_total:
         yield of(told.bytes, told.bytes_total)
-    yield f"{told.objects}/{told.objects_total} objects"
+    yield f"{told.objects}/{told.objects_total} objects" if told.objects_total else f"{told.objects} objects"
     if told.rate:
         yield f"{size(told.rate)}/s"
     if told.seconds_left is not None:

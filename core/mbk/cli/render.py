@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from mbk.cli import terminal
-from mbk.model.reports import CollectionOutcome, DeletionReport, MigrationReport, RunReport
+from mbk.model.reports import CollectionOutcome, DeletionReport, MigrationReport, RunReport, Todo
 from mbk.model.states import BackupState, CollectionState
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -179,6 +179,8 @@ def report(run: RunReport, output: str | None) -> None:
         for text in (*((item.error,) if item.error else ()), *item.notes):
             emit(f"  {item.source}: {text}")
     emit(_summary(run))
+    for todo in run.todo:
+        emit(_left(todo))
 
 
 def _outcomes(collections: Sequence[CollectionOutcome], *, renamed: bool) -> str:
@@ -202,6 +204,23 @@ def count(rows: int | None) -> str:
     return "-" if rows is None else str(rows)
 
 
+#: How deep a run compared what it moved, by the option that says so.
+_COMPARED = {
+    "full": "every copy was read back and compared",
+    "none": "nothing was compared with the record of the backup",
+    "listing": "only names and sizes were compared with the record",
+    "contents": "every object was read and compared",
+}
+#: Collections that are named in a line.
+_NAMED = 3
+
+
+def _left(todo: Todo) -> str:
+    names = todo.collections
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"not done: {todo.message} ({', '.join(names[:_NAMED])}{more}): restore with {todo.option}"
+
+
 def _summary(run: RunReport) -> str:
     done = len(run.collections) - len(run.failed)
     whole = counted(len(run.collections), "collection")
@@ -220,6 +239,8 @@ def _summary(run: RunReport) -> str:
             parts.append(f"{counted(run.transfer.objects[way], 'object')} ({moved}) {words}")
     if run.transfer.streamed_because and (run.transfer.objects.get("stream") or not copied):
         parts.append(f"streamed because {run.transfer.streamed_because}")
+    if run.compared in _COMPARED:
+        parts.append(_COMPARED[run.compared])
     if run.transfer.limited_because:
         parts.append(run.transfer.limited_because)
     if run.transfer.retries:

@@ -11,6 +11,19 @@ from typing import TextIO
 import click
 
 _writers: list[Callable[[str], None]] = []
+#: Of the lines that are printed as JSON; docs/reference/output.md tells what changes it.
+SCHEMA_VERSION = 1
+_json = False
+
+
+def json_lines(on: bool) -> None:
+    """Whether each line is a JSON object from now on: ``--log-format json``."""
+    global _json
+    _json = on
+
+
+def is_json() -> bool:
+    return _json
 
 
 def colored(stream: TextIO) -> bool:
@@ -21,8 +34,35 @@ def paint(text: str, color: str, stream: TextIO) -> str:
     return click.style(text, fg=color) if colored(stream) else text
 
 
+def record(kind: str, **values: object) -> None:
+    """Prints a JSON object."""
+    import json
+
+    _print(
+        json.dumps(
+            {"schema_version": SCHEMA_VERSION, "kind": kind, **values}, ensure_ascii=False, default=str
+        )
+    )
+
+
+def log(level: str, text: str, created: float | None = None, /, **values: object) -> None:
+    """Prints a line of the log as JSON."""
+    from datetime import UTC, datetime
+
+    moment = datetime.now(UTC) if created is None else datetime.fromtimestamp(created, UTC)
+    time = moment.isoformat(timespec="milliseconds")
+    record("log", time=time, level=level, message=text.removeprefix("mbk: "), **values)
+
+
 def line(text: str) -> None:
     """Prints one line for the user. A closed standard error is ignored."""
+    if _json:
+        log("info", text)
+    else:
+        _print(text)
+
+
+def _print(text: str) -> None:
     try:
         if _writers:
             _writers[-1](text)
@@ -32,11 +72,18 @@ def line(text: str) -> None:
         pass
 
 
-def warning(text: str) -> None:
+def warning(text: str, **values: object) -> None:
+    """``values``: what a program reads of it."""
+    if _json:
+        log("warning", text, **values)
+        return
     line(f"mbk: {paint('warning', 'yellow', sys.stderr)}: {text}")
 
 
 def error(text: str) -> None:
+    if _json:
+        log("error", text)
+        return
     line(f"mbk: {paint('error', 'red', sys.stderr)}: {text}")
 
 

@@ -24,14 +24,14 @@ from mbk.errors import (
     StorageError,
     Unreachable,
 )
-from mbk.jobs.failures import JobNotFound, KeyReused, QueueFull, WrongState, failure
+from mbk.jobs.failures import JobNotFound, KeyReused, QueueFull, WrongState
 from mbk.jobs.kinds import KINDS, Done, Kind, Work, verification
 from mbk.jobs.params import Params
 from mbk.jobs.progress import outcomes
 from mbk.jobs.sessions import Sessions
 from mbk.jobs.store import Store
 from mbk.model.events import CollectionFinished, Event, Notice, PhaseStarted
-from mbk.model.jobs import CollectionProgress, Job, Progress
+from mbk.model.jobs import CollectionProgress, Failure, Job, Progress
 from mbk.model.reports import RunReport, VerifyReport
 from mbk.model.states import JobState
 from mbk.observe.meter import Meter
@@ -318,18 +318,18 @@ class Runner:
                 done = kind.run(work, params)
         except PartialFailure as exc:
             report = exc.report if isinstance(exc.report, RunReport) else None
-            ended = replace(_ended(active, Done(report, {})), state=JobState.PARTIAL, error=failure(exc))
+            ended = replace(_ended(active, Done(report, {})), state=JobState.PARTIAL, error=Failure.of(exc))
         except DamageFound as exc:
             found = verification(exc.report) if isinstance(exc.report, VerifyReport) else {}
-            ended = replace(_ended(active, Done(None, found)), state=JobState.FAILED, error=failure(exc))
+            ended = replace(_ended(active, Done(None, found)), state=JobState.FAILED, error=Failure.of(exc))
         except RowsWrong as exc:
             report = exc.report if isinstance(exc.report, RunReport) else None
-            ended = replace(_ended(active, Done(report, {})), state=JobState.FAILED, error=failure(exc))
+            ended = replace(_ended(active, Done(report, {})), state=JobState.FAILED, error=Failure.of(exc))
         except Interrupted as exc:
             state = active.verdict or JobState.INTERRUPTED
-            ended = replace(_ended(active), state=state, error=failure(exc))
+            ended = replace(_ended(active), state=state, error=Failure.of(exc))
         except Exception as exc:
-            reason = failure(exc)
+            reason = Failure.of(exc)
             if reason.kind == "InternalError":
                 log.error("job %s: internal error", job.id, exc_info=exc)
             ended = replace(_ended(active), state=active.verdict or JobState.FAILED, error=reason)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
+from mbk.errors import ConfigError, MbkError, Unreachable
 from mbk.frozen import frozen
 from mbk.model.states import CollectionState, JobState
 
@@ -52,13 +53,39 @@ class CollectionProgress:
 
 @frozen(kw_only=True)
 class Failure:
-    """An error as it is reported: ``kind`` is the name of its class in :mod:`mbk.errors`."""
+    """An error as it is reported: ``kind`` is the name of its class in :mod:`mbk.errors`, ``code`` and ``facts`` are its own.
+
+    ``problems``: each that a configuration has.
+    """
 
     kind: str
     message: str
     hint: str | None = None
     retryable: bool = False
     exit_code: int = 1
+    code: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failure:
+        """Anything but an `MbkError` is a bug: its text is omitted, it may hold a secret."""
+        if not isinstance(error, MbkError):
+            return cls(
+                kind="InternalError",
+                code="internal-error",
+                message=f"internal error ({type(error).__name__})",
+            )
+        return cls(
+            kind=type(error).__name__,
+            code=error.code,
+            message=error.message,
+            hint=error.hint,
+            retryable=error.retryable or isinstance(error, Unreachable),
+            exit_code=error.exit_code,
+            facts=error.facts,
+            problems=tuple(map(str, error.problems)) if isinstance(error, ConfigError) else (),
+        )
 
 
 @frozen(kw_only=True)

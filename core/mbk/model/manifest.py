@@ -54,9 +54,10 @@ class FileDigest(Record):
 
 class Totals(Record):
     """What a committed backup contains. ``rows``: those that a query counted, where the count is exact, else those of the
-    data segments, before deletes; None if nobody knows."""
+    data segments, before deletes; None if nobody knows. ``objects``: without the metadata."""
 
     collections: int = 0
+    objects: int = 0
     rows: int | None = None
 
 

@@ -119,8 +119,22 @@ class TransferStats:
 
 
 @frozen
+class Todo:
+    """What a run left to be done, for a person or a program to decide on: ``code`` is stable, ``option`` does it next time."""
+
+    code: str
+    message: str
+    option: str
+    collections: tuple[str, ...] = ()
+
+
+@frozen
 class RunReport:
-    """The result of a command that works on collections. ``location`` is the location of the backup, without credentials."""
+    """The result of a command that works on collections. ``location`` is the location of the backup, without credentials.
+
+    ``compared``: how deep, as the option ``checksum`` of a backup or ``verify`` of a restore; empty for others. ``todo``: what
+    matters next.
+    """
 
     command: str
     name: str
@@ -131,6 +145,8 @@ class RunReport:
     collections: tuple[CollectionOutcome, ...]
     transfer: TransferStats = field(default_factory=TransferStats)
     notices: tuple[str, ...] = ()
+    compared: str = ""
+    todo: tuple[Todo, ...] = ()
 
     @property
     def failed(self) -> tuple[CollectionOutcome, ...]:

@@ -39,12 +39,13 @@ _KEPT = "kept"
 
 @frozen
 class Step:
-    """What one collection is at: its phase, and how much of that is done, if somebody tells."""
+    """What one collection is at: its phase, and how much of that is done, if somebody tells. ``percent``: of its imports."""
 
     collection: str
     phase: str
     done: int | None = None
     total: int | None = None
+    percent: int | None = None
 
 
 class Meter:
@@ -163,6 +164,8 @@ class Meter:
         for name in {*self._expected, *self._planned, *self._done_bytes, *self._done_objects}:
             done = self._done_objects.get(name, 0), self._done_bytes.get(name, 0)
             collection = self._collections.get(name)
+            if not name and name in self._expected and self._expected[name].objects is None:
+                continue  # nobody knows how many there are
             if collection is None or _is_running(collection):
                 planned = self._planned.get(name, (0, 0))
                 told = self._expected.get(name)
@@ -253,7 +256,8 @@ class Meter:
     def _with_jobs(self, step: Step) -> Step:
         if step.phase == "import":
             done, total = self._jobs_of(step.collection)
-            return replace(step, done=done, total=total)
+            told = sum(self._imports.get(step.collection, {}).values())
+            return replace(step, done=done, total=total, percent=told // total if total else None)
         return step
 
     def _current(self) -> Mapping[str, CollectionProgress]:

@@ -29,6 +29,9 @@ class Problem(BaseModel):
     detail: str
     hint: str | None = None
     retryable: bool | None = None
+    code: str | None = Field(None, description="a stable name of the condition")
+    exit_code: int | None = Field(None, description="that of the command line")
+    facts: dict[str, Any] | None = Field(None, description="what the sentences are made of, by stable names")
     errors: list[str] | None = Field(None, description="the problems of a request, each with its place")
 
 

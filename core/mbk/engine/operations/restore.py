@@ -23,6 +23,7 @@ from mbk.engine.restore.plan import RestorePlan as Tasks
 from mbk.engine.restore.plan import RestoreTask, make_plan
 from mbk.engine.restore.setup import RestoreSetup
 from mbk.engine.restore.standing import Standing
+from mbk.engine.restore.todo import left_to_do
 from mbk.engine.runtime.claims import Aftermath, hold_targets
 from mbk.engine.runtime.context import ClusterContext
 from mbk.engine.runtime.failures import concerns_everything
@@ -237,6 +238,8 @@ class _Restore:
             collections=tuple(outcomes),
             transfer=stats,
             notices=tuple(run.notices),
+            compared="" if plan.options.meta_only else plan.options.verify,
+            todo=left_to_do(plan.tasks.tasks, plan.options, outcomes),
         )
 
     def _collections(self, worker: RestoreWorker, resumed: set[CollectionName]) -> list[CollectionOutcome]:

@@ -214,7 +214,7 @@ class BackupFiles:
                 commit=record.commit,
                 files={record.name: record.digest, **levels, layout.FULL_META: last},
                 earlier=before.as_earlier(),
-                totals=_totals_of(committed.backup),
+                totals=_totals_of(committed.backup, record.objects),
             )
             self.catalog.write_manifest(self.name, manifest)
             self.catalog.write(self.place.meta(record.name), record.chunks, digest=record.digest)
@@ -278,11 +278,12 @@ def _totals(
     stored = {number: spool.rows(number) if told else None for number in ids}
     return Totals(
         collections=len(ids),
+        objects=sum(map(spool.count, ids)),
         rows=total([manifest.rows.get(str(number), stored[number]) for number in ids]),
     )
 
 
-def _totals_of(backup: Backup) -> Totals:
+def _totals_of(backup: Backup, objects: int) -> Totals:
     segments = (
         segment
         for collection in backup.collection_backups
@@ -290,4 +291,4 @@ def _totals_of(backup: Backup) -> Totals:
         for segment in partition.segment_backups
     )
     rows = sum(segment.num_of_rows for segment in segments if not segment.is_l0)
-    return Totals(collections=len(backup.collection_backups), rows=rows)
+    return Totals(collections=len(backup.collection_backups), objects=objects, rows=rows)

@@ -18,8 +18,10 @@ from mbk.errors import (
     BackupNotFound,
     DeleteFailed,
     Interrupted,
+    InvalidBackup,
     LeaseLost,
     MbkError,
+    StorageError,
     Unsupported,
 )
 from mbk.frozen import frozen
@@ -110,9 +112,8 @@ class Remover:
         place = backup.place
         if self._versions:
             next(self._old(backup), None)  # refused, if at all, before anything is deleted
-        self._run.phase("look")
-        self._run.emit(WorkExpected(collection="", objects=self._look(backup).objects))
         self._run.phase("delete")
+        self._run.emit(WorkExpected(collection="", objects=self._recorded(backup)))
         last = self._last(backup)
         marks = [key for key in backup.keys(layout.FULL_META, layout.BACKUP_META) if key not in last]
         self._delete(marks)
@@ -139,6 +140,16 @@ class Remover:
         left.objects = count + len(last)
         left.versions = self._delete_versions(backup)
         return left
+
+    def _recorded(self, backup: _Backup) -> int | None:
+        """How many objects it has; None where that is recorded nowhere, or the file cannot be read."""
+        if layout.MANIFEST not in backup.files:
+            return None
+        try:
+            totals = self._catalog.read_manifest(backup.place.name).totals
+        except (InvalidBackup, StorageError, AccessError):
+            return None
+        return None if totals is None else totals.objects + len(backup.files)
 
     # -- what there is ---------------------------------------------------------------------------------------------
 
