@@ -49,9 +49,16 @@ def plain(value: object) -> Any:
     return msgspec.to_builtins(value, str_keys=True)
 
 
-def emit_data(value: object, output: str | None) -> None:
-    """Prints a value as YAML, or as indented JSON for any other ``output``."""
-    data = plain(value)
+def versioned(data: Any) -> Any:
+    """Plain data with the version of its schema: an object, or each of a list (docs/reference/output.md)."""
+    if isinstance(data, list):
+        return [versioned(item) for item in data]
+    return {"schema_version": terminal.SCHEMA_VERSION, **data}
+
+
+def emit_data(value: object, output: str | None, *, of_classic_tool: bool = False) -> None:
+    """Prints a value as YAML, or as indented JSON for any other ``output``. ``of_classic_tool``: its document stays as it is."""
+    data = plain(value) if of_classic_tool else versioned(plain(value))
     if output == "yaml":
         import yaml
 

@@ -27,7 +27,7 @@ def command(app: App, name: str | None, argument: str | None, detail: bool | Non
     if app.output == "table":
         _print_table(info)
     else:
-        emit_data(info.document, app.output)
+        emit_data(info.document, app.output, of_classic_tool=True)
 
 
 def _print_table(info: BackupInfo) -> None:

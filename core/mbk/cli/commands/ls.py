@@ -13,7 +13,7 @@ from mbk.cli.app import App
 from mbk.cli.choosing import help_of
 from mbk.cli.options import generated, value_of
 from mbk.cli.parsing import Command
-from mbk.cli.render import counted, emit, moment, plain, size
+from mbk.cli.render import counted, emit, moment, plain, size, versioned
 from mbk.model.listings import Entry
 from mbk.model.operations import OPERATIONS
 from mbk.model.options import LsOptions
@@ -65,7 +65,7 @@ def _json(entries: Iterable[Entry]) -> Iterator[str]:
     """One array, an element a line: it is printed while the listing goes on."""
     before = "["
     for entry in entries:
-        yield before + json.dumps(plain(entry), ensure_ascii=False)
+        yield before + json.dumps(versioned(plain(entry)), ensure_ascii=False)
         before = ","
     yield "]" if before == "," else "[]"
 
@@ -76,6 +76,8 @@ def _yaml(entries: Iterable[Entry]) -> Iterator[str]:
     is_empty = True
     for entry in entries:
         is_empty = False
-        yield yaml.safe_dump([plain(entry)], sort_keys=False, allow_unicode=True, width=1000).rstrip()
+        yield yaml.safe_dump(
+            [versioned(plain(entry))], sort_keys=False, allow_unicode=True, width=1000
+        ).rstrip()
     if is_empty:
         yield "[]"

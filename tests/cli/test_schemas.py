@@ -1,0 +1,105 @@
+"""All that is printed as JSON is as the reference says."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from mbk.errors import BackupNotFound
+from mbk.model.events import Notice, PhaseStarted, RunStarted, WorkExpected
+from mbk.model.reports import BackupSummary, CheckResult, CollectionOutcome, Todo, Verification
+from mbk.model.states import BackupState, CollectionState, Depth
+from tests.cli.conftest import Run, Session, report
+from tests.docs import schemas
+
+DOCUMENTED = schemas.FILE.read_text(encoding="utf-8")
+
+
+def test_the_reference_has_the_schema_of_what_is_printed() -> None:
+    """Fields may be added. If one was changed or taken away, that is another `SCHEMA_VERSION`."""
+    assert schemas.text() == DOCUMENTED, "on purpose? then: python -m tests.docs.schemas"
+
+
+def fits(kind: str, *told: Any) -> None:
+    """They are what the reference says of this kind, and have no field that it does not know."""
+    schema = json.loads(DOCUMENTED)
+    known = _names(schema, {"$ref": f"#/$defs/{kind}"})
+    assert told
+    for item in told:
+        jsonschema.validate(item, schema | {"$ref": f"#/$defs/{kind}"})
+        more = {"code", "facts", "collection", "logger"} if kind == "log" else set()
+        assert set(item) <= known | more
+
+
+def _names(schema: dict[str, Any], part: dict[str, Any]) -> set[str]:
+    if "$ref" in part:
+        return _names(schema, schema["$defs"][part["$ref"].removeprefix("#/$defs/")])
+    names = set(part.get("properties", {}))
+    return names.union(*(_names(schema, item) for item in part.get("allOf", ())))
+
+
+@pytest.fixture
+def full(session: Session) -> Session:
+    now = datetime.now(UTC)
+    done = CollectionOutcome("default.a", "default.a_r", CollectionState.DONE, 12, 2048, 3000, None, 1.25)
+    failed = CollectionOutcome("default.b", "default.b", CollectionState.FAILED, error="gone")
+    todo = Todo("not-loaded", "it is not loaded", "--load", ("default.a_r",))
+    session.result = report("create", done, failed, todo=(todo,), notices=("look",))
+    verified = Verification(now, Depth.CONTENTS, 3)
+    session.backups = [
+        BackupSummary("a", BackupState.COMPLETE, 5, created=now, finished=now, verified=verified, rows=3),
+        BackupSummary("b", BackupState.INCOMPLETE, reason="no full_meta.json"),
+    ]
+    session.checks = [
+        CheckResult("Milvus answers", True, "v2.3.5"),
+        CheckResult("bucket", False, hint="make it"),
+    ]
+    session.events = [
+        RunStarted(command="create", name="a"),
+        PhaseStarted(phase="copy", collection="default.a"),
+        WorkExpected(collection="default.a", objects=1, size=1),
+        Notice(code="gc", message="no pause", facts={"port": 1}),
+    ]
+    return session
+
+
+@pytest.mark.parametrize(
+    ("kind", "args"),
+    [
+        ("report", ("create", "a")),
+        ("report", ("restore", "a")),
+        ("plan", ("restore", "a", "--dry-run")),
+        ("backup", ("list",)),
+        ("deletion", ("delete", "a", "--yes")),
+        ("check", ("check",)),
+        ("storage", ("plugins",)),
+        ("config", ("config", "show")),
+        ("version", ("version",)),
+    ],
+)
+def test_results_are_as_documented(kind: str, args: tuple[str, ...], run: Run, full: Session) -> None:
+    if args[0] in ("list", "check"):
+        full.events = []
+    told = json.loads(run(*args, "-o", "json").out)
+    fits(kind, *(told if isinstance(told, list) else [told]))
+
+
+def test_a_listing_of_objects_is_as_documented(run: Run, backups: Path) -> None:
+    fits("entry", *json.loads(run("ls", "-o", "json").out))
+
+
+def test_a_verification_is_as_documented(run: Run, backups: Path) -> None:
+    fits("verification", *json.loads(run("verify", "old", "-o", "json").out))
+
+
+def test_lines_on_standard_error_are_as_documented(run: Run, full: Session) -> None:
+    full.error = BackupNotFound("backup {backup!r} is gone", code="gone", backup="a")
+    lines = [json.loads(line) for line in run("create", "a", "--log-format", "json").err.splitlines()]
+    assert {line["kind"] for line in lines} == {"progress", "log", "error"}
+    for line in lines:
+        fits(line["kind"], line)
