@@ -64,7 +64,7 @@ class Session:
     backups: list[BackupSummary] = field(default_factory=list)
     info: dict[str, Any] = field(default_factory=dict)
     checks: list[CheckResult] = field(default_factory=list)
-    backup_storage: MemoryStorage = field(default_factory=MemoryStorage)
+    backup_storage: MemoryStorage = field(default_factory=lambda: MemoryStorage(root="backup/"))
     closed: bool = False
 
     def __enter__(self) -> Session:
@@ -72,10 +72,6 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         self.closed = True
-
-    @property
-    def backup_storage(self) -> MemoryStorage:
-        return MemoryStorage(root="backup/")
 
     def nearby(self) -> Sequence[str]:
         return ()

@@ -259,8 +259,8 @@ def test_a_login_that_fails_names_the_side_and_the_key_that_was_set(
         told = run(*command.split(), "--set", "minio.backupSecretAccessKey=x")
         assert told.code == 6
         assert (
-            told.err
-            == "mbk: error: backup storage: no: check the secret access key (minio.backupSecretAccessKey)\n"
+            told.err.splitlines()[-1]
+            == "mbk: error: backup storage: no: check the secret access key (minio.backupSecretAccessKey)"
         )
 
 

@@ -86,7 +86,7 @@ def test_the_latest_backup_of_a_collection_looks_into_no_more_than_it_must(
 @pytest.mark.parametrize("since", ["yesterday", "7", "7y", "9999999d"])
 def test_an_age_that_is_none_is_refused(since: str, run: Run, session: Session) -> None:
     result = run("list", "--since", since)
-    assert (result.code, session.calls) == (2, [("list",)] if session.calls else [])
+    assert (result.code, session.calls) == (2, [])
     assert "2026-11-30" in result.err
 
 

@@ -39,6 +39,7 @@ def command(app: App, /, **given: Any) -> None:
     options = value_of(ListOptions, given)
     only_names = app.quiet and app.output not in ("json", "yaml")
     now = datetime.now(UTC)
+    begin = moment_since(options.since, now) if options.since else None
     with app.session() as session:
         if only_names and options == ListOptions():
             for name in session.names():
@@ -48,7 +49,7 @@ def command(app: App, /, **given: Any) -> None:
         if not (every or only_names or app.output in ("json", "yaml")):
             terminal.line(_none(session))
             return
-        backups = _chosen(session, every, options, now)
+        backups = _chosen(session, every, options, begin)
         where = str(session.backup_storage.location)
     if app.output in ("json", "yaml"):
         emit_data(backups, app.output)
@@ -80,9 +81,8 @@ def _none(session: Session) -> str:
 
 
 def _chosen(
-    session: Session, found: Iterable[BackupSummary], options: ListOptions, now: datetime
+    session: Session, found: Iterable[BackupSummary], options: ListOptions, begin: datetime | None
 ) -> list[BackupSummary]:
-    begin = moment_since(options.since, now) if options.since else None
     name = CollectionName.parse(options.collection) if options.collection else None
     if begin is not None:
         found = [item for item in found if item.created is not None and item.created >= begin]
