@@ -23,6 +23,7 @@ from pathlib import Path
 
 from mbk.engine.operations import create as create_backup
 from mbk.engine.operations import restore as restore_backup
+from mbk.engine.operations import verify as verify_backup
 from mbk.engine.repository import codec as metafiles
 from mbk.engine.repository.catalog import Catalog
 from mbk.engine.repository.record import encode_record
@@ -32,8 +33,9 @@ from mbk.engine.runtime.run import Run
 from mbk.model import records as meta
 from mbk.model.layout import record_file
 from mbk.model.objects import ObjectRecord
-from mbk.model.options import CreateOptions, RestoreOptions
+from mbk.model.options import CreateOptions, RestoreOptions, VerifyOptions
 from mbk.model.selection import Renaming
+from mbk.model.states import Depth
 from mbk.ports.milvus.values import SegmentInfo
 from mbk.ports.storage import PLAIN, Capabilities, Level, Location, ObjectInfo, Receipt, Storage
 from mbk_local.storage import LocalStorage
@@ -257,6 +259,14 @@ def plan_restore(shape: Shape, directory: Path) -> str:
     return f"{plan.objects:,} objects planned"
 
 
+def verify(shape: Shape, directory: Path) -> str:
+    """`mbk verify`, by the digests that the storage tells."""
+    milvus, backup = storages(shape, directory)
+    options = VerifyOptions(depth=Depth.DIGESTS)
+    report = verify_backup.execute(_context(shape, milvus, backup), NAME, options)
+    return f"{report.collections[0].vouched:,} objects vouched for"
+
+
 def _context(shape: Shape, storage: Invented, backups: Invented) -> ClusterContext:
     return ClusterContext(
         run=Run(), milvus=Server(shape, storage), storage=storage, backup_storage=backups, tool="benchmark"
@@ -270,6 +280,7 @@ STEPS = {
     "read metadata": read,
     "read the record": read_record,
     "plan a restore": plan_restore,
+    "verify": verify,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from mbk.engine.formats.verifying import Checked, Objects, Unit, UnitReader, Ver
 from mbk.engine.operations.progress import Progress
 from mbk.engine.repository.catalog import LEVEL_FILES, Committed
 from mbk.engine.repository.detailed import DetailedCollection
+from mbk.engine.repository.keyed import ListedObjects
 from mbk.engine.repository.record import Record
 from mbk.engine.repository.spool import SegmentSpool
 from mbk.engine.runtime.budget import Room
@@ -128,17 +130,21 @@ class Inspection:
 
 def present(
     context: Context, verifying: Verifying, place: BackupLayout, collection: DetailedCollection
-) -> dict[str, ObjectInfo]:
+) -> ListedObjects:
     """The objects that are there of a collection, by key relative to the backup's prefix."""
     below, prefixes = len(place.prefix), verifying.prefixes(place, collection)
-    found = listing.objects(context.backup_storage, context.run, *prefixes)
-    return {entry.key[below:]: entry for entry in found}
+    storage, run = context.backup_storage, context.run
+    return listing.consume(storage, run, lambda entries: ListedObjects(entries, below=below), *prefixes)
 
 
 def _extra(key: str, label: str) -> Finding:
     return Finding(
         FindingKind.EXTRA, "it does not belong to the backup; a restore leaves it alone", key, label
     )
+
+
+#: What is expected, and what the listing told of it.
+_Pair = tuple[ObjectRecord, ObjectInfo]
 
 
 @dataclass(slots=True)
@@ -158,13 +164,9 @@ class _CollectionInspection:
     def run(self) -> Inspected:
         run, number = self.inspection.run, self.collection.collection_id
         run.phase("compare", self.label)
-        present = self._present()
-        objects = Objects(expected=self._expected(present), present=present)
-        self._compare(objects)
-        if self.inspection.depth is Depth.CONTENTS:
-            self._read(objects)
-        elif self.inspection.depth is not Depth.LISTING:
-            self._ask(_whole(objects))
+        with self._present() as present:
+            objects = Objects(expected=self._expected(present), present=present)
+            self._inspect(objects, self._compared(objects.expected, present))
         found = len(self.findings)
         run.emit(
             CollectionFinished(
@@ -174,6 +176,16 @@ class _CollectionInspection:
             )
         )
         return Inspected(number, self._result(objects.expected), tuple(self.findings))
+
+    def _inspect(self, objects: Objects, whole: Iterator[_Pair]) -> None:
+        if self.inspection.depth is Depth.LISTING:
+            deque(whole, maxlen=0)
+        elif self.inspection.depth is Depth.CONTENTS:
+            # Of a kind that this process cannot compute: only the storage knows it.
+            self._ask(pair for pair in whole if pair[0].digests and not cheapest(pair[0].digests))
+            self._read(objects)
+        else:
+            self._ask(whole)
 
     def _result(self, expected: Mapping[str, ObjectRecord]) -> VerifiedCollection:
         return VerifiedCollection(
@@ -191,7 +203,7 @@ class _CollectionInspection:
 
     # -- names and sizes -----------------------------------------------------------------------------------------
 
-    def _present(self) -> dict[str, ObjectInfo]:
+    def _present(self) -> ListedObjects:
         inspection = self.inspection
         return present(inspection.context, inspection.verifying, inspection.place, self.collection)
 
@@ -204,16 +216,19 @@ class _CollectionInspection:
             self._find(finding.kind, finding.key, finding.detail, finding.segment, finding.rows)
         return expected
 
-    def _compare(self, objects: Objects) -> None:
-        for key, entry in objects.expected.items():
-            present = objects.present.get(key)
-            if present is None:
-                self._find(FindingKind.MISSING, key, "it is not there")
-            elif present.size != entry.size:
-                detail = f"it has {present.size} bytes instead of {entry.size}"
-                self._find(FindingKind.RESIZED, key, detail)
-        unlisted = [key for key in objects.present if key not in objects.expected]
-        self.findings += self.inspection.extra(unlisted, objects.expected, self.label)
+    def _compared(self, expected: Mapping[str, ObjectRecord], present: ListedObjects) -> Iterator[_Pair]:
+        """Finds what is missing, has another size or is too much; yields the others."""
+        there = present.checklist()
+        for entry in expected.values():
+            met = there.meet(entry.key)
+            if met is None:
+                self._find(FindingKind.MISSING, entry.key, "it is not there")
+            elif met.size != entry.size:
+                detail = f"it has {met.size} bytes instead of {entry.size}"
+                self._find(FindingKind.RESIZED, entry.key, detail)
+            else:
+                yield entry, present.told(met)
+        self.findings += self.inspection.extra(there.left(), expected, self.label)
 
     def _find(
         self, kind: FindingKind, key: str, detail: str, segment: int | None = None, rows: int | None = None
@@ -222,7 +237,7 @@ class _CollectionInspection:
 
     # -- what the storage tells ----------------------------------------------------------------------------------
 
-    def _ask(self, pairs: Iterable[tuple[ObjectRecord, ObjectInfo]]) -> None:
+    def _ask(self, pairs: Iterable[_Pair]) -> None:
         """Compares digests; the storage is asked for an object only if it tells more then than in a listing."""
         unknown = [pair for pair in pairs if self._is_unknown(*pair)]
         tells = self.inspection.storage.capabilities.checksums
@@ -235,7 +250,7 @@ class _CollectionInspection:
             self._add(checked)
             self.vouched += checked.proven
 
-    def _was_rewritten(self, pair: tuple[ObjectRecord, ObjectInfo]) -> bool:
+    def _was_rewritten(self, pair: _Pair) -> bool:
         """Whether another etag is told than when the record was made, which only reading can judge."""
         entry, present = pair
         inspection, record = self.inspection, self.inspection.record
@@ -244,7 +259,7 @@ class _CollectionInspection:
         told = bool(entry.etag and present.etag) and entry.etag != present.etag
         return here and told and cheapest(entry.digests) is not None
 
-    def _settled(self, pair: tuple[ObjectRecord, ObjectInfo]) -> Checked:
+    def _settled(self, pair: _Pair) -> Checked:
         entry, present = pair
         objects = Objects(expected={entry.key: entry}, present={entry.key: present})
         reader = self._reader(Unit(keys=(entry.key,)), objects)
@@ -266,7 +281,7 @@ class _CollectionInspection:
         inspection, record = self.inspection, self.inspection.record
         return record is not None and record.is_here(inspection.storage.location, inspection.place.name)
 
-    def _stat(self, pair: tuple[ObjectRecord, ObjectInfo]) -> tuple[ObjectRecord, ObjectInfo | None]:
+    def _stat(self, pair: _Pair) -> tuple[ObjectRecord, ObjectInfo | None]:
         entry, present = pair
         storage, run = self.inspection.storage, self.inspection.run
         try:
@@ -278,8 +293,6 @@ class _CollectionInspection:
 
     def _read(self, objects: Objects) -> None:
         inspection, number = self.inspection, self.collection.collection_id
-        # Of a kind that this process cannot compute: only the storage knows it.
-        self._ask(pair for pair in _whole(objects) if pair[0].digests and not cheapest(pair[0].digests))
         units = self._sampled(inspection.verifying.units(self.collection, objects.expected))
         left = list(inspection.progress.left(number, units))
         keys = [key for _, unit in left for key in unit.keys]
@@ -333,14 +346,6 @@ class _CollectionInspection:
             self.inspection.spool.add_objects(
                 self.collection.collection_id, _recorded(checked.digests, objects)
             )
-
-
-def _whole(objects: Objects) -> Iterator[tuple[ObjectRecord, ObjectInfo]]:
-    """The objects that are there with their sizes."""
-    for key, entry in objects.expected.items():
-        present = objects.present.get(key)
-        if present is not None and present.size == entry.size:
-            yield entry, present
 
 
 def _recorded(digests: Mapping[str, Mapping[str, str]], objects: Objects) -> Iterator[ObjectRecord]:

@@ -195,8 +195,8 @@ def _expected(context: Context, subject: Subject, collection: DetailedCollection
     if subject.record is not None:
         return subject.record.of(collection.collection_id).values()
     place = subject.committed.stored.layout
-    there = present(context, subject.verifying, place, collection)
-    return subject.verifying.listed(collection, there)[0].values()
+    with present(context, subject.verifying, place, collection) as there:
+        return subject.verifying.listed(collection, there)[0].values()
 
 
 def _sampled(subject: Subject, expected: Collection[ObjectRecord], percent: int) -> Flow:

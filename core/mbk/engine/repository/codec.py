@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from mbk.engine.repository.spool import SegmentSpool
-from mbk.engine.runtime.decoding import Undecodable, decoded
+from mbk.engine.runtime.decoding import Encoded, Undecodable, decoded
 from mbk.errors import DamagedBackup, InvalidBackup
 from mbk.model import layout
 from mbk.model.records import (
@@ -135,7 +135,7 @@ def _after_commas(items: Iterable[Iterator[bytes]]) -> Iterator[bytes]:
 # -- reading -----------------------------------------------------------------------------------------------------
 
 
-def decode(data: bytes | bytearray, kind: type[T], *, where: str) -> T:
+def decode(data: Encoded, kind: type[T], *, where: str) -> T:
     """Decodes one file; `InvalidBackup` says which file is damaged and where in it, whatever its bytes are."""
     try:
         return decoded(data, kind)
@@ -153,7 +153,7 @@ def decode_tree(data: bytes | bytearray, *, where: str) -> dict[str, Any]:
         raise _damaged(where, wrong) from wrong
 
 
-def _decode_with_nulls(data: bytes | bytearray, kind: type[T], where: str, wrong: Exception) -> T:
+def _decode_with_nulls(data: Encoded, kind: type[T], where: str, wrong: Exception) -> T:
     """A null means absent; that is too rare to pay for in every read."""
     try:
         return msgspec.convert(_without_nulls(decoded(data, object)), type=kind)
@@ -199,7 +199,7 @@ def decode_levels(read: Callable[[str], bytes | bytearray], *, where: str) -> Ba
 
     def infos(file: str, kind: type[R]) -> list[R]:
         place = f"{where}{file}"
-        return [decode(bytes(raw), kind, where=place) for raw in decode(read(file), Infos, where=place).infos]
+        return [decode(raw, kind, where=place) for raw in decode(read(file), Infos, where=place).infos]
 
     root = decode(read(layout.BACKUP_META), BackupExtras, where=f"{where}{layout.BACKUP_META}")
     backup = Backup(**{name: getattr(root, name) for name in BackupExtras.__struct_fields__})

@@ -71,18 +71,15 @@ class Detailed:
 
     def by_id(self) -> dict[int, msgspec.Raw]:
         """The collections by their ids, still encoded; `decoded` makes one of them usable."""
-        return {
-            metafiles.decode(bytes(raw), _Numbered, where=self.where).collection_id: raw
-            for raw in self.encoded
-        }
+        return {metafiles.decode(raw, _Numbered, where=self.where).collection_id: raw for raw in self.encoded}
 
     def decoded(self, raw: msgspec.Raw) -> DetailedCollection:
-        return metafiles.decode(bytes(raw), DetailedCollection, where=self.where)
+        return metafiles.decode(raw, DetailedCollection, where=self.where)
 
     def collections(self) -> Iterator[DetailedCollection]:
         """All collections, each decoded when it is reached."""
         for raw in self.encoded:
-            yield metafiles.decode(bytes(raw), DetailedCollection, where=self.where)
+            yield metafiles.decode(raw, DetailedCollection, where=self.where)
 
 
 def read_detailed(catalog: Catalog, name: str) -> Detailed:
@@ -128,7 +125,7 @@ def read_segments(catalog: Catalog, name: str) -> dict[int, list[Segment]]:
     where = catalog.layout(name).meta(SEGMENT_META)
     found: defaultdict[int, list[Segment]] = defaultdict(list)
     for raw in metafiles.decode(catalog.read_file(where), metafiles.Infos, where=where).infos:
-        segment = metafiles.decode(bytes(raw), Segment, where=where)
+        segment = metafiles.decode(raw, Segment, where=where)
         found[segment.collection_id].append(segment)
     return dict(found)
 

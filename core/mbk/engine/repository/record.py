@@ -7,16 +7,14 @@ in memory at a time.
 
 from __future__ import annotations
 
-import tempfile
-import threading
 import zlib
-from array import array
-from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 
 import msgspec
 
-from mbk.engine.repository.spool import IN_MEMORY, SegmentSpool
+from mbk.engine.repository.keyed import CHUNK, KeyedObjects, Lines, split
+from mbk.engine.repository.spool import SegmentSpool
 from mbk.engine.runtime.decoding import Undecodable, decoded
 from mbk.errors import DamagedBackup
 from mbk.frozen import frozen
@@ -29,12 +27,6 @@ from mbk.ports.storage import Location
 LEVEL = 1
 #: zlib's number for a gzip file with the largest window.
 GZIP = 31
-#: Decompressed at a time.
-CHUNK = 1024 * 1024
-#: A place of a table of objects: more numbers than a backup has objects, and above them 24 bits of the hash of the key, which
-#: spare all but one in 16 million looks at a wrong object.
-_NUMBER = (1 << 40) - 1
-_BITS = (1 << 64) - 1
 
 
 class Heading(Line):
@@ -71,8 +63,11 @@ def _lines(location: str, collections: Iterable[int], spool: SegmentSpool) -> It
 @frozen
 class _Place:
     start: int
-    length: int
+    end: int
     objects: int
+
+
+_NOWHERE = _Place(0, 0, 0)
 
 
 class Record:
@@ -80,8 +75,7 @@ class Record:
 
     def __init__(self, where: str) -> None:
         self._where = where
-        self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115 - closed by `close`
-        self._lock = threading.Lock()
+        self._lines = Lines()
         self._places: dict[int, _Place] = {}
         self.location = ""
 
@@ -108,7 +102,7 @@ class Record:
         self.close()
 
     def close(self) -> None:
-        self._file.close()
+        self._lines.close()
 
     @property
     def count(self) -> int:
@@ -124,30 +118,15 @@ class Record:
     def collections(self) -> tuple[int, ...]:
         return tuple(self._places)
 
-    def of(self, collection: int) -> RecordedObjects:
+    def of(self, collection: int) -> KeyedObjects:
         """The objects of a collection by key, relative to the backup's prefix; empty if the record has none of it."""
-        return RecordedObjects(self, collection)
+        place = self._places.get(collection, _NOWHERE)
+        return KeyedObjects(self._lines, place.start, place.end, self._decoded)
 
     def each_of(self, collection: int) -> Iterator[ObjectRecord]:
         """The objects of a collection one by one, decoded as they are drawn."""
-        return map(self._decoded, self.lines(collection))
-
-    def lines(self, collection: int) -> Iterator[bytes]:
-        """The objects of a collection as they are recorded, a line each."""
-        place = self._places.get(collection)
-        return _split(self._chunks(place)) if place is not None else iter(())
-
-    def at(self, start: int, length: int) -> ObjectRecord:
-        """The object whose line is there."""
-        with self._lock:
-            self._file.seek(start)
-            line = self._file.read(length)
-        return self._decoded(line)
-
-    def begins(self, collection: int) -> int:
-        """Where the lines of a collection begin."""
-        place = self._places.get(collection)
-        return place.start if place is not None else 0
+        place = self._places.get(collection, _NOWHERE)
+        return map(self._decoded, self._lines.between(place.start, place.end))
 
     def _decoded(self, line: bytes) -> ObjectRecord:
         try:
@@ -160,150 +139,28 @@ class Record:
         for collection in self._places:
             yield from self.each_of(collection)
 
-    def _chunks(self, place: _Place) -> Iterator[bytes]:
-        end = place.start + place.length
-        for start in range(place.start, end, CHUNK):
-            with self._lock:
-                self._file.seek(start)
-                chunk = self._file.read(min(CHUNK, end - start))
-            yield chunk
-
     def _unpack(self, chunks: Iterable[bytes]) -> None:
         """Writes the lines to disk, and notes where each collection begins."""
-        lines = _split(_inflated(chunks))
+        lines = split(_inflated(chunks))
         heading = decoded(next(lines, b""), Heading)
         self.location = heading.location
-        section, start, end, seen = Section(), 0, 0, 0
+        section, start, seen = Section(), 0, 0
         for line in lines:
             if line.startswith(b"{"):
-                self._end(section, start, end, seen)
-                section, start, seen = decoded(line, Section), end, 0
+                self._end(section, start, seen)
+                section, start, seen = decoded(line, Section), self._lines.end, 0
                 continue
-            self._file.write(line + b"\n")
-            end, seen = end + len(line) + 1, seen + 1
-        self._end(section, start, end, seen)
+            self._lines.add(line)
+            seen += 1
+        self._end(section, start, seen)
 
-    def _end(self, section: Section, start: int, end: int, seen: int) -> None:
+    def _end(self, section: Section, start: int, seen: int) -> None:
         if seen != section.objects:
             raise damaged(
                 self._where, f"{seen} objects of collection {section.collection} instead of {section.objects}"
             )
         if section.collection:
-            self._places[section.collection] = _Place(start, end - start, seen)
-
-
-class RecordedObjects(Mapping[str, ObjectRecord]):
-    """The objects of one collection by key, each decoded when it is asked for, as long as the record is open.
-
-    A million of them as objects would take 600 MiB; this takes 24 bytes for each. Several threads may call it.
-    """
-
-    def __init__(self, record: Record, collection: int) -> None:
-        self._record = record
-        self._collection = collection
-        #: Where each line begins, and where the last one ends.
-        self._starts = array("Q", [record.begins(collection)])
-        for line in record.lines(collection):
-            self._starts.append(self._starts[-1] + len(line) + 1)
-        # Open addressing: at least half of the table is free, so that few of its places have to be looked at.
-        self._mask = (1 << (2 * len(self._starts)).bit_length()) - 1
-        self._table = array("Q", bytes(8 * (self._mask + 1)))
-        #: Lines whose key comes again: the last one counts.
-        self._outdated: set[int] = set()
-        for number, entry in enumerate(record.each_of(collection)):
-            place, tag, before = self._found(entry.key)
-            if before is not None:
-                self._outdated.add(self._number(place))
-            self._table[place] = tag | (number + 1)
-
-    def __len__(self) -> int:
-        return self.numbers - len(self._outdated)
-
-    def __iter__(self) -> Iterator[str]:
-        return (entry.key for entry in self.entries())
-
-    def __getitem__(self, key: str) -> ObjectRecord:
-        _, _, entry = self._found(key)
-        if entry is None:
-            raise KeyError(key)
-        return entry
-
-    def values(self) -> ValuesView[ObjectRecord]:
-        return _Values(self)
-
-    def items(self) -> ItemsView[str, ObjectRecord]:
-        return _Items(self)
-
-    def entries(self) -> Iterator[ObjectRecord]:
-        return (entry for _, entry in self.numbered())
-
-    def checklist(self) -> RecordedChecklist:
-        return RecordedChecklist(self)
-
-    def find(self, key: str) -> tuple[int, ObjectRecord] | None:
-        """An object and its number, which is less than `numbers`."""
-        place, _, entry = self._found(key)
-        return None if entry is None else (self._number(place), entry)
-
-    @property
-    def numbers(self) -> int:
-        return len(self._starts) - 1
-
-    def numbered(self) -> Iterator[tuple[int, ObjectRecord]]:
-        for number, entry in enumerate(self._record.each_of(self._collection)):
-            if number not in self._outdated:
-                yield number, entry
-
-    def _found(self, key: str) -> tuple[int, int, ObjectRecord | None]:
-        """The place of a key in the table, the bits of its hash that are kept there, and its object, if there is one."""
-        bits = hash(key) & _BITS
-        place, tag = bits & self._mask, bits & ~_NUMBER
-        while there := self._table[place]:
-            if there & ~_NUMBER == tag:
-                number = self._number(place)
-                start, end = self._starts[number : number + 2]
-                entry = self._record.at(start, end - start)
-                if entry.key == key:
-                    return place, tag, entry
-            place = place + 1 & self._mask
-        return place, tag, None
-
-    def _number(self, place: int) -> int:
-        return (self._table[place] & _NUMBER) - 1
-
-
-class RecordedChecklist:
-    """Recorded objects that are met one by one, with a byte for each; of one thread."""
-
-    def __init__(self, objects: RecordedObjects) -> None:
-        self._objects = objects
-        self._met = bytearray(objects.numbers)
-
-    def meet(self, key: str) -> ObjectRecord | None:
-        found = self._objects.find(key)
-        if found is None:
-            return None
-        number, entry = found
-        self._met[number] = 1
-        return entry
-
-    def left(self) -> Iterator[str]:
-        """The keys of those that were not met."""
-        return (entry.key for number, entry in self._objects.numbered() if not self._met[number])
-
-
-class _Values(ValuesView[ObjectRecord]):
-    _mapping: RecordedObjects
-
-    def __iter__(self) -> Iterator[ObjectRecord]:
-        return self._mapping.entries()
-
-
-class _Items(ItemsView[str, ObjectRecord]):
-    _mapping: RecordedObjects
-
-    def __iter__(self) -> Iterator[tuple[str, ObjectRecord]]:
-        return ((entry.key, entry) for entry in self._mapping.entries())
+            self._places[section.collection] = _Place(start, self._lines.end, seen)
 
 
 def damaged(where: str, reason: str) -> DamagedBackup:
@@ -326,12 +183,3 @@ def _inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
     yield unpacker.flush()
     if not unpacker.eof:
         raise zlib.error("the file ends early")
-
-
-def _split(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    rest = b""
-    for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from lines
-    if rest:
-        yield rest

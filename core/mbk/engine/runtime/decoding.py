@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import msgspec
 
 S = TypeVar("S")
+#: `msgspec.Raw` is a part of other bytes, decoded where it lies: a copy of it may be hundreds of MiB.
+Encoded = bytes | bytearray | msgspec.Raw
 
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 _building = threading.Lock()
@@ -21,7 +23,7 @@ class Undecodable(Exception):
         self.is_json = is_json
 
 
-def decoded(data: bytes | bytearray, kind: type[S]) -> S:
+def decoded(data: Encoded, kind: type[S]) -> S:
     """``data`` as a value of this type. `Undecodable` whatever the bytes are. Several threads may call it."""
     try:
         return decoder(kind).decode(data)

@@ -12,7 +12,7 @@ from dataclasses import field
 from typing import Protocol
 
 from mbk.engine.repository.detailed import DetailedCollection
-from mbk.engine.repository.record import RecordedObjects
+from mbk.engine.repository.keyed import KeyedObjects
 from mbk.frozen import frozen
 from mbk.model.layout import DELTA_LOG, INSERT_LOG
 from mbk.model.objects import ObjectRecord
@@ -106,7 +106,7 @@ class Known:
     def checklist(self) -> Checklist:
         """The objects, to find out which of them a listing does not have."""
         objects = self.objects
-        return objects.checklist() if isinstance(objects, RecordedObjects) else _Checklist(objects)
+        return objects.checklist() if isinstance(objects, KeyedObjects) else _Checklist(objects)
 
     def is_free(self, spot: Spot) -> bool:
         free = self.free_inserts if spot.name.startswith(INSERT_LOG) else self.free_deltas
