@@ -15,7 +15,7 @@ from mbk.ports.milvus.values import Feature, FlushAllPoint, FlushPoint
 #: Seconds between polls: a small flush is done at once, for a large one a poll a second is enough.
 FIRST_WAIT = 0.05
 LONGEST_WAIT = 1.0
-#: Seconds after which a failing poll is no longer a transient error.
+#: Seconds after which a failing poll is no longer a transient error: a flush sent anew would find the same server.
 PATIENCE_SECONDS = 30.0
 #: Seconds for one poll, which the server answers from memory.
 POLL_SECONDS = 30.0
@@ -30,8 +30,9 @@ _NO_REPLICATION = 1900
 class Points:
     """Implements :class:`mbk.ports.milvus.roles.Points`."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, *, patience: float = PATIENCE_SECONDS) -> None:
         self._server = server
+        self._patience = patience
 
     def now(self) -> int:
         try:
@@ -64,7 +65,7 @@ class Points:
             answer = self._server.call("GetFlushState", state, what, database=database, timeout=POLL_SECONDS)
             return bool(answer.flushed)
 
-        _wait(finished, what, deadline, sleep)
+        _wait(finished, what, deadline, sleep, self._patience)
         positions = dict(flushed.channel_cps) or self._positions(database, collection, state.flush_ts)
         return FlushPoint(
             seal_seconds=flushed.coll_seal_times.get(collection, 0),
@@ -105,7 +106,7 @@ class Points:
         def finished() -> bool:
             return bool(self._server.call("GetFlushAllState", state, what, timeout=POLL_SECONDS).flushed)
 
-        _wait(finished, what, None, sleep)
+        _wait(finished, what, None, sleep, self._patience)
         return FlushAllPoint(
             messages={
                 name: message.SerializeToString(deterministic=True)
@@ -142,7 +143,11 @@ def _time_tick(message: Any, what: str) -> int:
 
 
 def _wait(
-    flushed: Callable[[], bool], what: str, deadline: float | None, sleep: Callable[[float], None]
+    flushed: Callable[[], bool],
+    what: str,
+    deadline: float | None,
+    sleep: Callable[[float], None],
+    patience: float,
 ) -> None:
     wait, trouble_since = FIRST_WAIT, None
     while True:
@@ -150,11 +155,11 @@ def _wait(
             if flushed():
                 return
             trouble_since = None
-        except (Unreachable, MilvusError):
+        except (Unreachable, MilvusError) as error:
             now = time.monotonic()
             trouble_since = trouble_since or now
-            if now - trouble_since > PATIENCE_SECONDS:
-                raise
+            if now - trouble_since > patience:
+                raise error.final() from error.__cause__
         if deadline is not None and time.monotonic() + wait > deadline:
             raise MilvusError(
                 "{operation}: timed out",

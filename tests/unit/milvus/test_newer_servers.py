@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
-from mbk.errors import ImportFailed, MilvusError, RateLimited, Unsupported
+from mbk.engine.backup.point import FLUSH_PATIENCE
+from mbk.engine.runtime.run import Run
+from mbk.errors import ImportFailed, MbkError, MilvusError, RateLimited, Unsupported
+from mbk.milvus.points import Points
 from mbk.milvus.proto import common, milvus
 from mbk.model.records import (
     KeyValue,
@@ -20,6 +23,7 @@ from mbk.ports.milvus.values import (
     ImportState,
     SnapshotState,
 )
+from tests.fakes.world import QUICK
 from tests.raising import raised
 from tests.unit.milvus.double import failed, serving
 from tests.unit.milvus.http_double import answering
@@ -49,6 +53,24 @@ def test_a_flush_over_everything_waits_for_the_boundary_and_keeps_it() -> None:
     assert asked == [{CHANNEL: tick}] * 3
     message = flushed_all().flush_all_msgs[CHANNEL].SerializeToString(deterministic=True)
     assert point == FlushAllPoint({CHANNEL: message}, {CHANNEL: tick}, f"{CHANNEL}_vcchan", (CHANNEL,))
+
+
+def test_a_flush_whose_end_nobody_tells_is_given_up_and_not_sent_anew() -> None:
+    sent: list[str] = []
+
+    def flush(*call: Any) -> Any:
+        sent.append("flush")
+        return flushed_all(*call)
+
+    def state(*_: Any) -> Any:
+        return milvus.GetFlushAllStateResponse(status=failed("node is down", code=1, retriable=True))
+
+    run = Run(policy=QUICK)
+    with serving("v2.6.11", FlushAll=flush, GetFlushAllState=state) as client:
+        points = Points(client._server, patience=0)
+        with pytest.raises(MbkError, match="node is down"):
+            run.retry.patiently(FLUSH_PATIENCE, "flush all", points.flush_all, sleep=lambda _: None)
+    assert sent == ["flush"]
 
 
 @pytest.mark.parametrize(
