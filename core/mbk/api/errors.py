@@ -8,7 +8,7 @@ from typing import Any
 
 from mbk import errors
 from mbk.errors import MbkError
-from mbk.jobs.failures import KeyReused, QueueFull, WrongState
+from mbk.jobs.failures import JobsFileUnusable, KeyReused, QueueFull, WrongState
 from mbk.model.jobs import Failure
 
 PROBLEM = "application/problem+json"
@@ -18,6 +18,8 @@ _STATUS: tuple[tuple[type[MbkError], int], ...] = (
     (QueueFull, 429),
     (WrongState, 409),
     (KeyReused, 422),
+    (JobsFileUnusable, 500),
+    (errors.StorageFull, 507),
     (errors.UsageError, 400),
     (errors.NotFound, 404),
     (errors.AlreadyExists, 409),
@@ -36,8 +38,10 @@ TITLES = {
     413: "Content too large",
     422: "Unprocessable content",
     429: "Too many requests",
+    500: "Internal error",
     502: "Milvus or the storage failed",
     503: "Milvus or the storage is unreachable",
+    507: "Insufficient storage",
 }
 
 

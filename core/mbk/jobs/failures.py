@@ -18,5 +18,9 @@ class WrongState(MbkError):
     """The job's state does not allow this request."""
 
 
+class JobsFileUnusable(MbkError):
+    """The file of the jobs cannot be read or written."""
+
+
 class KeyReused(errors.UsageError):
     """An idempotency key was reused for a different request."""

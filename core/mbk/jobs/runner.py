@@ -106,9 +106,12 @@ class Runner:
         """Takes over the jobs of an earlier server: running ones become interrupted, queued ones are queued again."""
         self._forget()
         for job in self.store.running():
-            self._close(replace(job, state=JobState.INTERRUPTED, finished=time.time()))
+            state = job.state if job.state.is_over else JobState.INTERRUPTED
+            self._close(replace(job, state=state, finished=time.time()))
         for job in self.store.waiting():
-            if job.has_secret:
+            if job.state.is_over:  # its record is damaged
+                self._close(job)
+            elif job.has_secret:
                 self._close(replace(job, state=JobState.INTERRUPTED, finished=time.time()))
             else:
                 with self._lock:

@@ -13,7 +13,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from mbk.errors import MbkError, UsageError
+from mbk.errors import MbkError, StorageFull, UsageError
+from mbk.jobs.failures import JobsFileUnusable
 from mbk.model.jobs import CollectionProgress, Failure, Job, Progress
 from mbk.model.states import CollectionState, JobState
 
@@ -43,12 +44,14 @@ class Store:
         self._lock_file = _locked(path)
         try:
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._db.text_factory = _text
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
             self._prepare()
+            self._require_whole()
         except sqlite3.Error as exc:
             os.close(self._lock_file)
-            raise MbkError(
+            raise JobsFileUnusable(
                 "cannot open the jobs file {path}: {reason}",
                 code="jobs-file-unusable",
                 path=path,
@@ -96,9 +99,8 @@ class Store:
 
     def by_key(self, key: str) -> tuple[str, str] | None:
         """The digest and the job id stored under an idempotency key."""
-        with self._lock:
-            row = self._db.execute("SELECT digest, job FROM keys WHERE key = ?", (key,)).fetchone()
-        return (row[0], row[1]) if row else None
+        rows = self._rows("SELECT digest, job FROM keys WHERE key = ?", (key,))
+        return (rows[0][0], rows[0][1]) if rows else None
 
     def page(
         self,
@@ -123,6 +125,7 @@ class Store:
         return list(self._jobs(f"{where}ORDER BY number DESC LIMIT ?", (*values, limit)))
 
     def waiting(self) -> list[Job]:
+        """Damaged ones are failed, whatever they were."""
         return list(self._jobs("WHERE state = ? ORDER BY number", (JobState.QUEUED,)))
 
     def running(self) -> list[Job]:
@@ -130,8 +133,7 @@ class Store:
 
     def counts(self) -> dict[tuple[str, str], int]:
         """The number of jobs by kind and state."""
-        with self._lock:
-            rows = self._db.execute("SELECT kind, state, COUNT(*) FROM jobs GROUP BY kind, state").fetchall()
+        rows = self._rows("SELECT kind, state, COUNT(*) FROM jobs GROUP BY kind, state")
         return {(kind, state): count for kind, state, count in rows}
 
     def forget(self, *, before: float) -> int:
@@ -165,22 +167,38 @@ class Store:
 
     def events(self, job: Job, *, after: int = 0, limit: int = 200) -> list[tuple[int, str, str]]:
         """Number, kind and data (JSON) of a job's events after number ``after``."""
-        with self._lock:
-            return self._db.execute(
-                "SELECT number, kind, data FROM events WHERE job = ? AND number > ? ORDER BY number LIMIT ?",
-                (job.number, after, limit),
-            ).fetchall()
+        return self._rows(
+            "SELECT number, kind, data FROM events WHERE job = ? AND number > ? ORDER BY number LIMIT ?",
+            (job.number, after, limit),
+        )
 
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _jobs(self, rest: str, values: Sequence[Any]) -> Iterator[Job]:
+        columns = "number, body, id, kind, name, created, finished"
+        for number, body, *known in self._rows(f"SELECT {columns} FROM jobs {rest}", values):
+            try:
+                yield _job(number, body)
+            except (ValueError, TypeError, KeyError, AttributeError):
+                yield _damaged(number, *known)
+
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        """`JobsFileUnusable` if the file cannot be read."""
         with self._lock:
-            rows = self._db.execute(f"SELECT number, body FROM jobs {rest}", values).fetchall()
-        yield from (_job(number, body) for number, body in rows)
+            try:
+                return self._db.execute(query, values).fetchall()
+            except sqlite3.Error as exc:
+                raise JobsFileUnusable(
+                    "cannot read the jobs file {path}: {reason}",
+                    code="jobs-file-unreadable",
+                    path=self.path,
+                    reason=exc,
+                    hint="move it away, or set server.jobs.file to another path",
+                ) from exc
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """Raises `MbkError` if the file cannot be written, for example on a full disk."""
+        """`StorageFull` on a full disk, `JobsFileUnusable` if the file cannot be written otherwise."""
         with self._lock:
             try:
                 self._db.execute("BEGIN IMMEDIATE")
@@ -188,16 +206,26 @@ class Store:
                 self._db.execute("COMMIT")
             except sqlite3.Error as exc:
                 self._roll_back()
-                raise MbkError(
-                    "cannot write the jobs file {path}: {reason}",
-                    code="jobs-file-write-failed",
-                    path=self.path,
-                    reason=exc,
-                    hint="check the free disk space",
-                ) from exc
+                raise self._not_written(exc) from exc
             except BaseException:
                 self._roll_back()
                 raise
+
+    def _not_written(self, exc: sqlite3.Error) -> MbkError:
+        if exc.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            return StorageFull(
+                "cannot write the jobs file {path}: the disk is full",
+                code="jobs-file-full",
+                path=self.path,
+                hint="make room, or set server.jobs.file to another path",
+            )
+        return JobsFileUnusable(
+            "cannot write the jobs file {path}: {reason}",
+            code="jobs-file-write-failed",
+            path=self.path,
+            reason=exc,
+            hint="check the disk, or set server.jobs.file to another path",
+        )
 
     def _roll_back(self) -> None:
         with suppress(sqlite3.Error):
@@ -214,6 +242,12 @@ class Store:
             )
         self._db.executescript(_TABLES)
         self._db.execute(f"PRAGMA user_version = {SCHEMA}")
+
+    def _require_whole(self) -> None:
+        """A page of garbage is told at the start, not by the request that comes upon it."""
+        (found,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise sqlite3.DatabaseError(" ".join(str(found).split()))
 
 
 def _locked(path: Path) -> int:
@@ -254,6 +288,30 @@ def _body(job: Job) -> str:
 def _collection(plain: Mapping[str, Any]) -> CollectionProgress:
     read = {"state": CollectionState(plain["state"]), "notes": tuple(plain["notes"])}
     return CollectionProgress(**{**plain, **read})
+
+
+def _text(raw: bytes) -> str:
+    """One damaged text does not hide the rows beside it."""
+    return raw.decode(errors="replace")
+
+
+def _damaged(number: int, id: str, kind: str, name: str, created: float, finished: float) -> Job:
+    """What is known of a job whose record cannot be read."""
+    return Job(
+        id=id,
+        number=number,
+        kind=kind,
+        name=name,
+        params={},
+        state=JobState.FAILED,
+        created=created,
+        finished=finished or created,
+        error=Failure(
+            kind=JobsFileUnusable.__name__,
+            message="the record of this job in the jobs file is damaged",
+            hint="whether the backup is complete: mbk get -n NAME",
+        ),
+    )
 
 
 def _job(number: int, body: str) -> Job:

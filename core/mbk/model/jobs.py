@@ -128,5 +128,13 @@ class Job:
 
 #: Failures that a retry does not fix.
 HOPELESS = frozenset(
-    {"UsageError", "InvalidName", "BackupExists", "BackupNotFound", "InvalidBackup", "CollectionExists"}
+    {
+        "UsageError",
+        "InvalidName",
+        "BackupExists",
+        "BackupNotFound",
+        "InvalidBackup",
+        "CollectionExists",
+        "JobsFileUnusable",
+    }
 )
