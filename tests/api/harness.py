@@ -14,6 +14,7 @@ import requests
 
 from mbk.api.server import Serving
 from mbk.api.service import Service
+from mbk.api.waits import Waits
 from mbk.config.schema import ServerSettings, Settings, StorageChoice
 from mbk.ports.milvus.server import Milvus
 from mbk.ports.storage import Storage
@@ -153,11 +154,16 @@ class Client:
 
 @contextmanager
 def serving(
-    config: Settings, world: World | Callable[[], World], *, secrets: tuple[str, ...] = (), **client: Any
+    config: Settings,
+    world: World | Callable[[], World],
+    *,
+    secrets: tuple[str, ...] = (),
+    waits: Waits = Waits(),  # noqa: B008 - frozen
+    **client: Any,
 ) -> Iterator[Client]:
     """Serves until the block ends. ``world`` may be another one from one call to the next."""
     here = (lambda: world) if isinstance(world, World) else world
-    server = Serving(config, open=lambda given: WorldSession(given, here))
+    server = Serving(config, open=lambda given: WorldSession(given, here), waits=waits)
     ready = threading.Event()
     thread = threading.Thread(target=server.run, kwargs={"on_ready": ready.set})
     thread.start()

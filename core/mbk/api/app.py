@@ -20,6 +20,7 @@ from mbk.api.middleware import AccessMiddleware
 from mbk.api.service import Service
 from mbk.api.v1 import routes as classic
 from mbk.api.v2 import backups, jobs
+from mbk.api.waits import Waits
 from mbk.errors import MbkError
 
 DESCRIPTION = (
@@ -67,13 +68,14 @@ def create_app(service: Service) -> FastAPI:
     return app
 
 
-def create_server_app(service: Service) -> AccessMiddleware:
+def create_server_app(service: Service, waits: Waits = Waits()) -> AccessMiddleware:  # noqa: B008 - frozen
     """The application behind the middleware: what the server serves."""
     server = service.settings.server
     return AccessMiddleware(
         create_app(service),
         credentials=service.credentials,
         max_body=server.max_body_size,
+        body_seconds=waits.body,
         # A browser presents a client certificate by itself, too, but only to the host that the certificate was issued for.
         any_host=server.allow_anonymous or bool(server.tls_client_ca),
     )

@@ -43,10 +43,19 @@ class AccessMiddleware:
     rebinding cannot point here (``Host``).
     """
 
-    def __init__(self, app: App, *, credentials: Credentials, max_body: int, any_host: bool = False) -> None:
+    def __init__(
+        self,
+        app: App,
+        *,
+        credentials: Credentials,
+        max_body: int,
+        body_seconds: float,
+        any_host: bool = False,
+    ) -> None:
         self._app = app
         self._credentials = credentials
         self._max_body = max_body
+        self._body_seconds = body_seconds
         self._any_host = any_host or bool(credentials)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,11 +86,21 @@ class AccessMiddleware:
         return self._any_host or _is_address(host)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        received = 0
+        received, is_whole = 0, False
+        until = asyncio.get_running_loop().time() + self._body_seconds
 
         async def counted() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, is_whole
+            if is_whole:  # the next message is that the client went away
+                return await receive()
+            try:
+                async with asyncio.timeout_at(until):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(
+                    408, "the body did not come to its end", {"Connection": "close"}
+                ) from None
+            is_whole = not message.get("more_body")
             received += len(message.get("body", b""))
             if received > self._max_body:
                 raise HTTPException(413, self._too_large)

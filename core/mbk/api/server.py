@@ -18,6 +18,7 @@ import uvicorn
 
 from mbk.api.app import create_server_app
 from mbk.api.service import Service, build
+from mbk.api.waits import Waits, protocol
 from mbk.config.schema import ServerSettings, Settings
 from mbk.errors import ConfigError, Problem, UsageError
 from mbk.jobs.sessions import Open
@@ -31,7 +32,14 @@ INTERRUPTED = 130
 class Serving:
     """A server that listens at ``url``, and serves once `run` is called."""
 
-    def __init__(self, settings: Settings, *, config: Path | None = None, open: Open = Session) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        config: Path | None = None,
+        open: Open = Session,
+        waits: Waits = Waits(),  # noqa: B008 - frozen
+    ) -> None:
         """``config``: the file of the settings. Raises `UsageError` if it would be exposed without authentication or cannot
         listen, and `ConfigError`.
         """
@@ -39,7 +47,7 @@ class Serving:
         self.service = build(settings, config=config, open=open)
         try:
             refuse_exposure(server, has_credentials=bool(self.service.credentials))
-            self._server = _Server(_config(server, self.service), self.service)
+            self._server = _Server(_config(server, self.service, waits), self.service)
             self._listener = _listen(server)
         except BaseException:
             self.service.stop()
@@ -128,7 +136,7 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def _config(server: ServerSettings, service: Service) -> uvicorn.Config:
+def _config(server: ServerSettings, service: Service, waits: Waits) -> uvicorn.Config:
     if server.debug:
         logging.getLogger("uvicorn.access").setLevel(logging.INFO)
     tls = {}
@@ -140,7 +148,8 @@ def _config(server: ServerSettings, service: Service) -> uvicorn.Config:
     if server.tls_client_ca:
         tls |= {"ssl_ca_certs": _file(server.tls_client_ca, "server.tls.clientCA")}
     config = uvicorn.Config(
-        create_server_app(service),
+        create_server_app(service, waits),
+        http=protocol(waits),
         lifespan="on",
         log_config=None,
         access_log=server.debug,
