@@ -308,6 +308,7 @@ def _damaged(number: int, id: str, kind: str, name: str, created: float, finishe
         finished=finished or created,
         error=Failure(
             kind=JobsFileUnusable.__name__,
+            code="job-damaged",
             message="the record of this job in the jobs file is damaged",
             hint="whether the backup is complete: mbk get -n NAME",
         ),
