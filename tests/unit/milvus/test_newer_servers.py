@@ -68,7 +68,7 @@ def test_a_flush_whose_end_nobody_tells_is_given_up_and_not_sent_anew() -> None:
     run = Run(policy=QUICK)
     with serving("v2.6.11", FlushAll=flush, GetFlushAllState=state) as client:
         points = Points(client._server, patience=0)
-        with pytest.raises(MbkError, match="node is down"):
+        with pytest.raises(MbkError):
             run.retry.patiently(FLUSH_PATIENCE, "flush all", points.flush_all, sleep=lambda _: None)
     assert sent == ["flush"]
 
