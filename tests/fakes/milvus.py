@@ -13,7 +13,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from copy import copy
+from copy import copy, deepcopy
 from typing import Any
 
 from mbk.errors import AlreadyExists, CollectionExists, CollectionNotFound, ImportFailed, MilvusError
@@ -215,6 +215,12 @@ class FakeMilvus(Newer):
             mine = [delete for delete in deletes if delete[0] in own]
             if mine:
                 self._write_deltas(collection, segment, mine)
+
+    def become(self, other: FakeMilvus) -> None:
+        """Takes over what ``other`` is now and holds, but for its objects: those are in its storage."""
+        for name, own in vars(self).items():
+            if name not in ("fault", "_storage", "_objects", "_lock") and not isinstance(own, Role):
+                setattr(self, name, deepcopy(getattr(other, name)))
 
     def compact(self, name: str, *, database: str = "default") -> None:
         """Replaces each partition's data segments by one new segment, and the garbage collector is quick."""

@@ -26,6 +26,7 @@ from mbk.model.selection import Renaming, Selection
 from mbk.ports.metastore import MetaStore
 from mbk.ports.milvus.values import Feature
 from mbk.testing import MemoryService, MemoryStorage
+from mbk.testing.memory import Bucket
 from tests.fakes.milvus import V2_3, FakeMilvus
 
 QUICK = RetryPolicy(first=0.0001, ceiling=0.0001)
@@ -81,6 +82,18 @@ class World:
         self.backup = MemoryStorage(self.service, "milvus" if self.same else "backups", root=self.backup_root)
         # The server's own way to the bucket: no test's fault is in it.
         self.milvus = FakeMilvus(MemoryStorage(self.service, "milvus", root="files/"), features=self.features)
+
+    def copy(self) -> World:
+        """Another world in which everything is as it is here now, and which nothing that happens here changes.
+
+        What a test puts in place of a method stays behind; so do the faults.
+        """
+        twin = replace(self, service=MemoryService(), events=[*self.events])
+        for name, bucket in self.service.buckets.items():
+            assert not bucket.uploads, f"unfinished in {name}: {bucket.uploads}"
+            twin.service.buckets[name] = Bucket(dict(bucket.objects), bucket.versioned, [*bucket.old])
+        twin.milvus.become(self.milvus)
+        return twin
 
     def live(self, life: Life) -> None:
         """From now on every operation of the tool is counted by ``life``."""

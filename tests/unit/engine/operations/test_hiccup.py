@@ -59,16 +59,14 @@ def backed_up(features: frozenset[Feature], *, same: bool = False) -> World:
     return world
 
 
-def survives(
-    ready: Callable[[], World], work: Callable[[World], object], right: Callable[[World], bool]
-) -> None:
-    world, whole = ready(), Hiccup()
+def survives(ready: World, work: Callable[[World], object], right: Callable[[World], bool]) -> None:
+    world, whole = ready.copy(), Hiccup()
     live(world, whole)
     work(world)
     assert right(world)
     assert whole.operations > 5
     for instant in range(1, whole.operations + 1):
-        world, hiccup = ready(), Hiccup(instant)
+        world, hiccup = ready.copy(), Hiccup(instant)
         live(world, hiccup)
         try:
             work(world)
@@ -100,13 +98,13 @@ def restored(world: World) -> bool:
 
 @VERSIONS
 def test_create(features: frozenset[Feature]) -> None:
-    survives(lambda: filled(features), World.create, complete)
+    survives(filled(features), World.create, complete)
 
 
 @VERSIONS
 @pytest.mark.parametrize("same", [True, False], ids=["same bucket", "other bucket"])
 def test_restore(features: frozenset[Feature], same: bool) -> None:
-    survives(lambda: backed_up(features, same=same), lambda world: world.restore(suffix="_back"), restored)
+    survives(backed_up(features, same=same), lambda world: world.restore(suffix="_back"), restored)
 
 
 def test_a_restore_that_replaces() -> None:
@@ -114,7 +112,7 @@ def test_a_restore_that_replaces() -> None:
         keys = [key for key, _ in world.milvus.visible_rows("docs")]
         return keys == [0, 2, 3, 4, 5, 6, 7, 8, 10, 11] and not world.staged and not leases(world)
 
-    survives(lambda: backed_up(V2_4), lambda world: world.restore(drop_existing=True), replaced)
+    survives(backed_up(V2_4), lambda world: world.restore(drop_existing=True), replaced)
 
 
 def context(world: World) -> Context:
@@ -125,7 +123,7 @@ def context(world: World) -> Context:
 
 def test_delete() -> None:
     survives(
-        lambda: backed_up(V2_4),
+        backed_up(V2_4),
         lambda world: delete.execute(context(world), "nightly", DeleteOptions()),
         lambda world: not world.backed_up,
     )
@@ -152,12 +150,12 @@ def test_copy() -> None:
             CopyOptions(path="other"),
         )
 
-    survives(lambda: backed_up(V2_4), work, copied)
+    survives(backed_up(V2_4), work, copied)
 
 
 def test_list_and_get() -> None:
     survives(
-        lambda: backed_up(V2_4),
+        backed_up(V2_4),
         lambda world: (list(world.catalog().summaries()), world.catalog().read("nightly")),
         complete,
     )

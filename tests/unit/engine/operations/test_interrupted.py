@@ -48,14 +48,13 @@ def ready(*, same: bool) -> World:
 
 @pytest.mark.parametrize("same", [True, False], ids=["same bucket", "other bucket"])
 def test_an_interrupted_restore_leaves_no_half_collection_and_no_copies(same: bool) -> None:
-    world = ready(same=same)
-    world.create()
-    whole = Life()
+    backed_up = ready(same=same)
+    backed_up.create()
+    world, whole = backed_up.copy(), Life()
     world.live(whole)
     world.restore(suffix="_back")
     for instant in range(1, whole.operations + 1):
-        world = ready(same=same)
-        world.create()
+        world = backed_up.copy()
         world.live(CtrlC(ends_at=instant))
         with pytest.raises(STOPPED):
             world.restore(suffix="_back")

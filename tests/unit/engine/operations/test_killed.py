@@ -99,12 +99,9 @@ def test_a_create_killed_at_any_instant_is_resumed_to_the_same_backup(features: 
 def test_a_restore_killed_at_any_instant_is_repeated_without_loss_or_doubling(
     features: Features, same: bool
 ) -> None:
-    def ready() -> World:
-        world = filled(features, same=same, workers=1)
-        world.create()
-        return world
-
-    undisturbed = ready()
+    backed_up = filled(features, same=same, workers=1)
+    backed_up.create()
+    undisturbed = backed_up.copy()
     whole = Life()
     undisturbed.live(whole)
     undisturbed.restore(suffix="_back")
@@ -112,7 +109,7 @@ def test_a_restore_killed_at_any_instant_is_repeated_without_loss_or_doubling(
     assert not before
 
     for instant in range(1, whole.operations + 1):
-        world = ready()
+        world = backed_up.copy()
         world.live(Life(ends_at=instant))
         with pytest.raises(Killed):
             world.restore(suffix="_back")
@@ -129,20 +126,17 @@ def test_a_restore_killed_at_any_instant_is_repeated_without_loss_or_doubling(
 
 @pytest.mark.parametrize("same", [True, False], ids=["same bucket", "other bucket"])
 def test_rows_added_to_a_collection_by_a_killed_restore_are_never_doubled_unnoticed(same: bool) -> None:
-    def ready() -> World:
-        world = filled(V2_3, same=same, workers=1)
-        world.create()
-        for name, database in (("docs", "default"), ("logs", "other")):
-            world.milvus.add(f"{name}_back", database=database)
-        return world
-
-    undisturbed = ready()
+    backed_up = filled(V2_3, same=same, workers=1)
+    backed_up.create()
+    for name, database in (("docs", "default"), ("logs", "other")):
+        backed_up.milvus.add(f"{name}_back", database=database)
+    undisturbed = backed_up.copy()
     whole = Life()
     undisturbed.live(whole)
     undisturbed.restore(suffix="_back", skip_create=True)
     told = 0
     for instant in range(1, whole.operations + 1):
-        world = ready()
+        world = backed_up.copy()
         world.live(Life(ends_at=instant))
         with pytest.raises(Killed):
             world.restore(suffix="_back", skip_create=True)
@@ -175,16 +169,15 @@ def finish(world: World) -> None:
 
 
 def test_a_delete_killed_at_any_instant_leaves_no_committed_ruin_and_can_be_repeated() -> None:
-    whole = Life()
-    world = filled(V2_3, same=True)
-    world.create()
+    backed_up = filled(V2_3, same=True)
+    backed_up.create()
+    world, whole = backed_up.copy(), Life()
     world.live(whole)
     world.delete("nightly")
     assert not world.backed_up
 
     for instant in range(1, whole.operations + 1):
-        world = filled(V2_3, same=True)
-        world.create()
+        world = backed_up.copy()
         world.live(Life(ends_at=instant))
         with pytest.raises(Killed):
             world.delete("nightly")

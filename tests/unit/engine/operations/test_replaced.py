@@ -221,14 +221,15 @@ def test_killed_at_any_call_a_replacing_restore_leaves_the_old_or_the_new_collec
     features: frozenset[Feature], same: bool
 ) -> None:
     options = {"drop_existing": True, "rebuild_index": True}
-    undisturbed, whole = ready(features, same=same), Life()
+    begin = ready(features, same=same)
+    undisturbed, whole = begin.copy(), Life()
     undisturbed.live(whole)
     undisturbed.restore(**options)
     undisturbed.live(Life())
     assert replaced(undisturbed)
 
     for instant in range(1, whole.operations + 1):
-        world = ready(features, same=same)
+        world = begin.copy()
         world.live(Life(ends_at=instant))
         with pytest.raises(Killed):
             world.restore(**options)

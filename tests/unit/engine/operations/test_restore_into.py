@@ -202,20 +202,17 @@ def test_rows_that_are_there_already_are_told() -> None:
 
 @pytest.mark.parametrize("options", [{"suffix": "_back"}, {"skip_create": True}], ids=["created", "added"])
 def test_a_restore_killed_in_its_last_calls_ends_well_when_repeated(options: dict[str, Any]) -> None:
-    def fresh() -> World:
-        world = emptied()
-        if "skip_create" in options:
-            world.milvus.drop_collection("other", "logs")
-            world.milvus.add("logs", database="other")
-        return world
-
-    world, whole = fresh(), Life()
+    begin = emptied()
+    if "skip_create" in options:
+        begin.milvus.drop_collection("other", "logs")
+        begin.milvus.add("logs", database="other")
+    world, whole = begin.copy(), Life()
     world.live(whole)
     world.restore(**options)
     suffix = options.get("suffix", "")
     removed = 0
     for instant in range(whole.operations - 25, whole.operations):
-        world = fresh()
+        world = begin.copy()
         world.live(Life(ends_at=instant))
         with pytest.raises(Killed):
             world.restore(**options)

@@ -228,11 +228,11 @@ def completed(world: World, life: Life) -> None:
 
 
 def test_what_is_true_of_a_partial_backup_stays_true_until_the_completing_run_has_committed() -> None:
-    whole = Life()
-    completed(partial(), whole)
+    begin, whole = partial(), Life()
+    completed(begin.copy(), whole)
     states = set()
     for instant in range(1, whole.operations + 1):
-        world = partial()
+        world = begin.copy()
         completed(world, Life(ends_at=instant))
         found = world.catalog().committed("nightly")
         names = {item.collection_name for item in found.backup.collection_backups}
