@@ -300,3 +300,38 @@ def test_a_bug_is_told_as_json_without_its_text(run: Run, session: Session) -> N
     told = json.loads(result.err)
     assert (result.code, told["class"]) == (1, "InternalError")
     assert "secret" not in result.err
+
+
+def test_nothing_follows_an_error_that_is_told_as_json(run: Run, session: Session) -> None:
+    """Not that there was no configuration, nor its causes: a program reads the last line."""
+    Path("backup.yaml").unlink()
+    cause = OSError("connection reset")
+    session.error = BackupNotFound("gone", hint="see `mbk list`")
+    session.error.__cause__ = cause
+    told = json.loads(run("get", "x", "-o", "json").err)
+    assert told["hint"].startswith("see `mbk list`; no configuration file found")
+    assert "mbk config init" in told["hint"]
+    first, last = run("get", "x", "-v", "-o", "json").err.splitlines()
+    assert "connection reset" in first
+    assert json.loads(last)["class"] == "BackupNotFound"
+
+
+def test_hints_for_programs_have_the_keys_of_the_file_too(
+    run: Run, backups: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise errors.AuthenticationFailed("no", hint="check the secret access key")
+
+    monkeypatch.setattr("mbk_local.storage.LocalStorage.check", refuse)
+    told = json.loads(run("list", "-o", "json", "--set", "minio.backupSecretAccessKey=x").err)
+    assert told["hint"] == "check the secret access key (minio.backupSecretAccessKey)"
+    assert told["facts"] == {"side": "backup_storage"}
+
+
+def test_of_several_backups_each_error_is_an_object(run: Run, backups: Path) -> None:
+    result = run("verify", "old", "none", "nothing", "-o", "json")
+    errors_of = [json.loads(line) for line in result.err.splitlines() if line.startswith("{")]
+    assert [item["facts"]["backup"] for item in errors_of] == ["none", "nothing"]
+    assert {item["exit_code"] for item in errors_of} == {result.code} == {4}
+    assert [item["name"] for item in json.loads(result.out)] == ["old"]
+    assert run("verify", "old", "none").err.splitlines()[-1] == "mbk: error: 1 of 2 backups failed"

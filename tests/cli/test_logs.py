@@ -12,6 +12,7 @@ import pytest
 
 from mbk.cli.logs import configure
 from mbk.config.schema import LogSettings
+from mbk.errors import BackupNotFound
 from mbk.model.events import CollectionFinished, Notice, ObjectCopied, PhaseStarted
 from tests.cli.conftest import Run, Session
 
@@ -156,4 +157,19 @@ def test_every_line_is_an_object_if_that_is_asked_for(run: Run, session: Session
     assert (notice["code"], notice["collection"], notice["facts"]) == ("gc", "default.a", {"port": 9091})
     written = [json.loads(line) for line in Path("backup.log").read_text(encoding="utf-8").splitlines()]
     assert {item["kind"] for item in written} == {"log"}
+    assert {"event": "phase.started", "phase": "copy", "collection": "default.a"} in [
+        item["facts"] for item in written
+    ]
     assert run("create", "--progress", "none").err == "mbk: warning: default.a: no pause\n"
+
+
+def test_the_configuration_asks_for_objects_and_an_option_for_the_contrary(
+    run: Run, session: Session
+) -> None:
+    session.error = BackupNotFound("gone")
+    asked = ("get", "a", "--set", "log.format=json")
+    assert json.loads(run(*asked).err)["class"] == "BackupNotFound"
+    assert run(*asked, "--log-format", "text").err == "mbk: error: gone\n"
+    told = run("get", "a", "--set", "log.format=xml")
+    assert told.code == 2
+    assert "log.format" in told.err

@@ -24,7 +24,8 @@ PROGRESS = ("auto", "plain", "json", "none")
 class App:
     """``config`` None: the default file, found in the usual order. ``output`` None: the command's default.
 
-    ``loaded`` is what `load` returned last. ``progress`` auto: drawn on a terminal, plain lines elsewhere.
+    ``loaded`` is what `load` returned last. ``progress`` auto: drawn on a terminal, plain lines elsewhere. ``log_format``
+    None: as the configuration says.
     """
 
     config: str | None = None
@@ -36,7 +37,7 @@ class App:
     quiet: bool = False
     loaded: LoadedConfig | None = None
     progress: str = "auto"
-    log_format: str = "text"
+    log_format: str | None = None
 
     def load(self, overrides: Mapping[str, object] | None = None) -> LoadedConfig:
         """Loads the configuration and sets up logging. ``overrides`` are flags of one command. Raises `ConfigError`."""
@@ -51,7 +52,9 @@ class App:
             backup_storage=self.backup_storage,
         )
         self.loaded = loaded
-        configure(loaded.settings.log, quiet=self.quiet, as_json=self.log_format == "json")
+        self.log_format = self.log_format or loaded.settings.log.format
+        terminal.json_lines(self.log_format == "json")
+        configure(loaded.settings.log, quiet=self.quiet)
         if not self.quiet:
             for warning in loaded.warnings:
                 terminal.warning(str(warning))

@@ -132,5 +132,6 @@ def _record(event: Event) -> None:
         case _:
             level = logging.INFO
     if _log.isEnabledFor(level):
-        values = " ".join(f"{item.name}={getattr(event, item.name)!r}" for item in fields(event))
-        _log.log(level, "%s %s", event.kind, values)
+        facts = {item.name: getattr(event, item.name) for item in fields(event)}
+        values = " ".join(f"{name}={value!r}" for name, value in facts.items())
+        _log.log(level, "%s %s", event.kind, values, extra={"facts": {"event": event.kind, **facts}})

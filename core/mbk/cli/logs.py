@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,19 +52,12 @@ class JsonFormatter(logging.Formatter):
     """An object a line, as on standard error; a traceback is in ``exception``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        import json
-
-        told: dict[str, object] = {
-            "schema_version": terminal.SCHEMA_VERSION,
-            "kind": "log",
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "message": record.getMessage(),
-            "logger": record.name,
-        }
+        facts = getattr(record, "facts", None)
+        more: dict[str, object] = {"facts": facts} if facts else {}
         if record.exc_info:
-            told["exception"] = self.formatException(record.exc_info)
-        return json.dumps(told, ensure_ascii=False)
+            more["exception"] = self.formatException(record.exc_info)
+        level, text = record.levelname.lower(), record.getMessage()
+        return terminal.log_line(level, text, record.created, logger=record.name, **more)
 
 
 def _is_own(record: logging.LogRecord) -> bool:
@@ -73,10 +65,10 @@ def _is_own(record: logging.LogRecord) -> bool:
     return record.name.startswith(("mbk", "uvicorn"))
 
 
-def configure(settings: LogSettings, *, quiet: bool = False, as_json: bool = False) -> None:
+def configure(settings: LogSettings, *, quiet: bool = False) -> None:
     """Sends mbk's records of the chosen level, and other libraries' warnings, where the settings say.
 
-    The console gets those warnings at ``debug`` only. ``as_json``: the lines of the file are JSON objects.
+    The console gets those warnings at ``debug`` only. The lines of the file are JSON objects where those of the console are.
     """
     root = logging.getLogger()
     while _installed:
@@ -88,12 +80,12 @@ def configure(settings: LogSettings, *, quiet: bool = False, as_json: bool = Fal
     root.setLevel(max(level, logging.WARNING))
     # Without any handler logging would print warnings by itself.
     console = ConsoleHandler(logging.ERROR if quiet else level) if settings.console else logging.NullHandler()
-    for handler in (console, *_files(settings, as_json=as_json)):
+    for handler in (console, *_files(settings)):
         root.addHandler(handler)
         _installed.append(handler)
 
 
-def _files(settings: LogSettings, *, as_json: bool) -> Iterator[logging.Handler]:
+def _files(settings: LogSettings) -> Iterator[logging.Handler]:
     if not settings.file:
         return
     from mbk.cli.logfile import RotatingFile
@@ -110,5 +102,5 @@ def _files(settings: LogSettings, *, as_json: bool) -> Iterator[logging.Handler]
     except OSError as exc:
         terminal.warning(f"cannot write the log file {path}: {exc.strerror or exc}")
         return
-    handler.setFormatter(JsonFormatter() if as_json else logging.Formatter(_FORMAT))
+    handler.setFormatter(JsonFormatter() if terminal.is_json() else logging.Formatter(_FORMAT))
     yield handler

@@ -16,14 +16,15 @@ import click
 from mbk.about import __version__
 from mbk.cli import terminal
 from mbk.cli.app import TO_CONFIGURE, App
+from mbk.cli.failing import chain, flat, line, own_hint, told_as_json
 from mbk.cli.loading import LazyGroup, complete
 from mbk.cli.parsing import nearest, normalize
 from mbk.errors import ConfigError, Interrupted, MbkError, UsageError
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
-_CHAIN_LIMIT = 20
-#: What the interpreter says where the system gives the process no further thread.
+#: Asks for JSON, in a command line that could not be parsed.
 _JSON = re.compile(r"(^| )(-o ?|--output[ =])json( |$)")
+#: What the interpreter says where the system gives the process no further thread.
 _NO_THREAD = "can't start new thread"
 
 
@@ -58,9 +59,9 @@ def main(args: Sequence[str] | None = None) -> int:
         return _reported(exc, app)
     except (KeyboardInterrupt, click.Abort) as exc:
         _forget_interrupt()
-        if not _told_as_json(Interrupted("interrupted", code="command-interrupted"), app):
+        if not told_as_json(Interrupted("interrupted", code="command-interrupted"), app):
             terminal.line("mbk: interrupted")
-        _chain(exc, app)
+            chain(exc, app)
         return INTERRUPTED
     except Exception as exc:  # noqa: BLE001 - the last resort: no traceback reaches a user
         return _no_threads(app) if _NO_THREAD in str(exc) else _internal(exc, app)
@@ -93,63 +94,36 @@ def _refused(message: str, app: App, given: Sequence[str]) -> int:
     """A command line that cannot be parsed: its options may not have been read yet."""
     if app.output is None and _JSON.search(" ".join(given)):
         app.output = "json"
-    if not _told_as_json(UsageError(message, code="command-line"), app):
+    if not told_as_json(UsageError(message, code="command-line"), app):
         terminal.error(message)
     return USAGE
 
 
-def _told_as_json(error: BaseException, app: App) -> bool:
-    """Prints the error as one JSON object, if results or logs are JSON: for programs that read standard error."""
-    if app.output != "json" and not terminal.is_json():
-        return False
-    from dataclasses import asdict
-
-    from mbk.model.jobs import Failure
-
-    told = asdict(Failure.of(error))
-    terminal.record("error", **{"class": told.pop("kind"), **told})
-    return True
-
-
 def _reported(error: MbkError, app: App) -> int:
-    if _told_as_json(error, app):
-        pass
-    elif isinstance(error, ConfigError):
+    lacks = _lacks(error, app)
+    if told_as_json(error, app, lacks=lacks):
+        return error.exit_code
+    if isinstance(error, ConfigError):
         for problem in error.problems:
             terminal.error(f"{error.source}: {problem}")
         if error.hint:
             terminal.line(f"mbk: hint: {error.hint}")
     elif isinstance(error, Interrupted):
-        terminal.line(f"mbk: {_line(error)}")
+        terminal.line(f"mbk: {line(error)}")
     else:
-        hint = app.own(error.hint, error.facts.get("side")) if error.hint else ""
-        terminal.error(_flat(f"{error.message}: {hint}" if hint else error.message))
-    if app.loaded and app.loaded.lacks and not isinstance(error, Interrupted):
-        terminal.line(f"mbk: hint: {app.loaded.lacks}: {TO_CONFIGURE}")
-    _chain(error, app)
+        hint = own_hint(error.hint, error.facts, app)
+        terminal.error(flat(f"{error.message}: {hint}" if hint else error.message))
+    if lacks:
+        terminal.line(f"mbk: hint: {lacks}")
+    chain(error, app)
     return error.exit_code
 
 
-def _chain(error: BaseException, app: App) -> None:
-    """With ``-v``: the causes of an error and its notes, one line each."""
-    if not app.verbose:
-        return
-    for _ in range(_CHAIN_LIMIT):
-        for note in getattr(error, "__notes__", ()):
-            terminal.line(note)
-        cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-        if cause is None:
-            return
-        terminal.line(f"  caused by {type(cause).__name__}: {_line(cause)}")
-        error = cause
-
-
-def _line(error: BaseException) -> str:
-    return _flat(str(error))
-
-
-def _flat(text: str) -> str:
-    return " ".join(text.split())
+def _lacks(error: MbkError, app: App) -> str:
+    """That no configuration was read, which is often why there was an error."""
+    if not (app.loaded and app.loaded.lacks) or isinstance(error, Interrupted):
+        return ""
+    return f"{app.loaded.lacks}: {TO_CONFIGURE}"
 
 
 def _no_threads(app: App) -> int:
@@ -163,10 +137,11 @@ def _internal(error: Exception, app: App) -> int:
 
     from mbk.cli.logs import FILE_ONLY
 
-    what = ": ".join(filter(None, (type(error).__name__, _line(error))))
-    if not _told_as_json(error, app):
-        terminal.error(f"internal error, please report it: {what}: -v shows more")
+    what = ": ".join(filter(None, (type(error).__name__, line(error))))
     logging.getLogger(FILE_ONLY).error("internal error", exc_info=error)
+    if told_as_json(error, app):
+        return FAILED
+    terminal.error(f"internal error, please report it: {what}: -v shows more")
     if app.verbose:
         import traceback
 

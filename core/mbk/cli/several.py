@@ -12,6 +12,7 @@ import click
 from mbk.cli import plans, terminal
 from mbk.cli.app import App
 from mbk.cli.choosing import help_of
+from mbk.cli.failing import is_for_programs, line, told_as_json
 from mbk.cli.findings import show
 from mbk.cli.metrics import counting, metrics_options
 from mbk.cli.options import Documented, generated, value_of
@@ -79,12 +80,13 @@ class _Results:
     error: MbkError | None = None
     failed: int = 0
 
-    def add(self, name: str, error: MbkError, *, alone: bool) -> None:
+    def add(self, name: str, error: MbkError, app: App, *, alone: bool) -> None:
         self.failed += 1
-        if isinstance(error, DamageFound) and isinstance(error.report, VerifyReport):
-            self.reports.append(error.report)
-        elif not alone:
-            terminal.error(f"{name}: {' '.join(str(error).split())}")
+        report = error.report if isinstance(error, DamageFound) else None
+        if isinstance(report, VerifyReport):
+            self.reports.append(report)
+        if not (alone or told_as_json(error, app, backup=name) or report):
+            terminal.error(f"{name}: {line(error)}")
         if self.error is None or error.exit_code > self.error.exit_code:
             self.error = error
 
@@ -121,14 +123,14 @@ def _call(
             except MbkError as error:
                 if concerns_everything(error):
                     raise
-                results.add(backup, error, alone=len(names) == 1)
+                results.add(backup, error, app, alone=len(names) == 1)
         run.reports = tuple(results.reports)
     if results.plans:
         for plan in results.plans:
             plans.show(plan, app.output)
     elif results.reports or not results.error:
         show(results.reports, app.output)
-    _end(results, len(names))
+    _end(results, len(names), app)
 
 
 @contextmanager
@@ -168,10 +170,11 @@ def _names(session: Session, named: list[str], *, every: bool) -> list[str]:
     return list(dict.fromkeys(named))
 
 
-def _end(results: _Results, count: int) -> None:
+def _end(results: _Results, count: int, app: App) -> None:
     if results.error is None:
         return
     if count == 1:
         raise results.error
-    terminal.error(f"{results.failed} of {count} backups failed")
+    if not is_for_programs(app):  # which have read an error of each
+        terminal.error(f"{results.failed} of {count} backups failed")
     raise click.exceptions.Exit(results.error.exit_code)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -36,22 +36,28 @@ def paint(text: str, color: str, stream: TextIO) -> str:
 
 def record(kind: str, **values: object) -> None:
     """Prints a JSON object."""
-    import json
-
-    _print(
-        json.dumps(
-            {"schema_version": SCHEMA_VERSION, "kind": kind, **values}, ensure_ascii=False, default=str
-        )
-    )
+    _print(_object(kind, values))
 
 
 def log(level: str, text: str, created: float | None = None, /, **values: object) -> None:
     """Prints a line of the log as JSON."""
+    _print(log_line(level, text, created, **values))
+
+
+def log_line(level: str, text: str, created: float | None = None, /, **values: object) -> str:
+    """A line of the log as JSON; ``created`` in unix seconds, None for now."""
     from datetime import UTC, datetime
 
     moment = datetime.now(UTC) if created is None else datetime.fromtimestamp(created, UTC)
     time = moment.isoformat(timespec="milliseconds")
-    record("log", time=time, level=level, message=text.removeprefix("mbk: "), **values)
+    return _object("log", {"time": time, "level": level, "message": text.removeprefix("mbk: "), **values})
+
+
+def _object(kind: str, values: Mapping[str, object]) -> str:
+    import json
+
+    told = {"schema_version": SCHEMA_VERSION, "kind": kind, **values}
+    return json.dumps(told, ensure_ascii=False, default=str)
 
 
 def line(text: str) -> None:

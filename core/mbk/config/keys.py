@@ -40,6 +40,7 @@ class Key:
 _SETTINGS = (
     Key("log.level", "`debug`, `info`, `warn`, `error`, `panic` or `fatal`", p.lower),
     Key("log.console", "write the log to standard error", p.boolean),
+    Key("log.format", "lines on standard error and of the log file: `text`, or `json`", p.lower),
     Key("log.file", "also write the log to this file; empty: no file"),
     Key("log.max_size_mib", "size in MiB at which the log file is rotated; 0: never", p.integer),
     Key("log.max_days", "days to keep rotated log files; 0: forever", p.integer),

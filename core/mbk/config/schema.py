@@ -22,6 +22,7 @@ class LogSettings(_Frozen):
 
     level: Literal["debug", "info", "warn", "error", "panic", "fatal"] = "info"
     console: bool = True
+    format: Literal["text", "json"] = "text"
     file: str = ""
     max_size_mib: int = Field(300, ge=0)
     max_days: int = Field(0, ge=0)

@@ -22,6 +22,7 @@ RENAMED = {"azure": {"access_key_id": "account_name", "secret_access_key": "acco
 _SETTINGS = (
     Name("log.level", "log.level"),
     Name("log.console", "log.console"),
+    Name("log.format", "log.format"),
     Name("log.file", "log.file.filename", aliases=("log.file.rootPath",)),
     Name("log.max_size_mib", "log.file.maxSize"),
     Name("log.max_days", "log.file.maxDays"),

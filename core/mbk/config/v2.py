@@ -9,6 +9,7 @@ from mbk.config.v1 import DEFAULT_TYPE, SPELLINGS
 _SETTINGS = (
     Name("log.level", "log.level"),
     Name("log.console", "log.console"),
+    Name("log.format", "log.format"),
     Name("log.file", "log.file.path"),
     Name("log.max_size_mib", "log.file.maxSizeMiB"),
     Name("log.max_days", "log.file.maxDays"),

@@ -198,6 +198,7 @@ def test_every_key_and_every_variable_reaches_its_setting(dialect: Any, load_tex
     sample = {"boolean": "true", "integer": "7", "port": "7", "size": "7", "url": "http://x:1", "host": "x"}
     words = {
         "log.level": "error",
+        "log.format": "json",
         "transfer.mode": "direct",
         "server.max_body_size": "2K",
         "transfer.max_rate": "200",

@@ -117,6 +117,7 @@ def some_value(name: Name, rng: random.Random) -> str:
     by_target = {
         "milvus.tls_mode": ["0", "1"],
         "log.level": ["debug", "WARN"],
+        "log.format": ["text", "JSON"],
         "transfer.mode": ["true", "false"],
         "transfer.executor": ["threads", "processes", "Dask"],
         "transfer.dask_credentials": ["send", "own"],
