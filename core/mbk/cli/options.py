@@ -86,7 +86,8 @@ def _declarations(item: Declared) -> Sequence[str]:
 
 
 def _help(item: Declared) -> str:
-    text, default = item.option.help, item.option.default
+    text = item.option.help
+    default = item.option.default or (item.default if item.choices else "")
     shown = text if item.option.flags or item.option.plain else f"Do not {text[:1].lower()}{text[1:]}"
     return f"{shown}  [default: {default}]" if default else shown
 

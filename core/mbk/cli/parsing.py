@@ -10,6 +10,7 @@ from click.core import ParameterSource
 
 from mbk.cli import terminal
 from mbk.cli.app import OUTPUTS, PROGRESS, App
+from mbk.cli.helping import Helpful
 from mbk.model.operations import OPERATIONS
 
 #: Commands that are not operations on backups, each in its own module, with its line in ``mbk --help``.
@@ -95,23 +96,26 @@ def global_options(*, hidden: bool) -> list[click.Option]:
             shell_complete=completer("storage_types"),
             help="Storage type of the backup side only.",
         ),
-        option("--output", "-o", type=click.Choice(OUTPUTS), help="Output format."),
+        option(
+            "--output", "-o", type=click.Choice(OUTPUTS), help="Output format.  [default: table; get: json]"
+        ),
         option(
             "--progress",
             type=click.Choice(PROGRESS),
-            help="How a run is watched: drawn on a terminal and as lines elsewhere, lines, JSON, or not at all.",
+            help="How a run is watched: drawn on a terminal and as lines elsewhere, lines, JSON, or not at all.  "
+            "[default: auto]",
         ),
         option(
             "--log-format",
             type=click.Choice(("text", "json")),
-            help="Lines on standard error and of the log file: text, or JSON objects.",
+            help="Lines on standard error and of the log file: text, or JSON objects.  [default: text]",
         ),
         option("--verbose", "-v", is_flag=True, help="Also print the causes of an error."),
         option("--quiet", "-q", is_flag=True, help="Only results and errors."),
     ]
 
 
-class _Grammar(click.Command):
+class _Grammar(Helpful):
     """Takes the global options in any position, unless the command has its own option with that name."""
 
     def __init__(self, *args: Any, **attributes: Any) -> None:

@@ -19,7 +19,7 @@ from mbk.cli.render import emit, emit_data
     "directory",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Directory for its files; new or empty.",
+    help="Directory for its files; new or empty.  [default: a temporary one]",
 )
 @click.option(
     "--use-config", is_flag=True, help="Run on the Milvus of your configuration (implied by --config)."

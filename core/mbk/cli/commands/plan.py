@@ -45,7 +45,7 @@ def _parameters(operation: Operation) -> Iterator[click.Parameter]:
     yield Documented(
         ["--probe/--no-probe"],
         default=True,
-        help="Measure the speed with some of the objects.",
+        help="Measure the speed with some of the objects.  [default: --probe]",
         more="Takes a few seconds. Copies go below a prefix `mbk_check_…` beside the backups, and are removed again.",
     )
     yield Documented(
