@@ -42,8 +42,8 @@ def test_a_backup_and_a_restore(client: Client, world: World) -> None:
         "default.notes": "done",
         "shop.docs": "done",
     }
-    assert job["progress"]["bytes"] == sum(item["bytes"] for item in job["collections"]) > 0
-    assert job["started_at"] <= job["finished_at"]
+    assert job["progress"]["bytes"] == sum(item["size"] for item in job["collections"]) > 0
+    assert job["started"] <= job["finished"]
     restored = client.done(kind="restore", backup="nightly", filter="docs_back", suffix="_back")
     (only,) = restored["collections"]
     assert (only["source"], only["target"]) == ("default.docs", "default.docs_back")

@@ -101,7 +101,7 @@ def test_metrics_of_jobs_copies_and_backups(world: World, tmp_path: Path) -> Non
         for database, name in (("default", "docs"), ("shop", "docs"), ("default", "notes")):
             labels = f'{{collection="{name}",database="{database}"}}'
             size = next(
-                item["bytes"] for item in made["collections"] if item["source"] == f"{database}.{name}"
+                item["size"] for item in made["collections"] if item["source"] == f"{database}.{name}"
             )
             assert found[f"mbk_newest_backup_size_bytes{labels}"] == size
             assert 0 <= found[f"mbk_newest_backup_age_seconds{labels}"] < 3600

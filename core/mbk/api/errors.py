@@ -69,7 +69,8 @@ def problem(status: int, what: Failure | str) -> dict[str, Any]:
         "exit_code": what.exit_code,
         "facts": dict(what.facts),
     }
-    return body | ({"hint": what.hint} if what.hint else {})
+    hint = {"hint": what.hint} if what.hint else {}
+    return body | hint | ({"errors": [*what.problems]} if what.problems else {})
 
 
 def problem_of(error: MbkError) -> dict[str, Any]:

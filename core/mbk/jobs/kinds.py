@@ -90,10 +90,7 @@ class Kind:
 
 def _done(report: object) -> Done:
     if isinstance(report, DeletionReport):
-        numbers = {"deleted_versions": report.deleted_versions, "others": report.others}
-        return Done(
-            None, {"deleted_objects": report.deleted_objects, **{k: v for k, v in numbers.items() if v}}
-        )
+        return Done(None, msgspec.to_builtins(report))
     if isinstance(report, VerifyReport):
         return Done(None, verification(report))
     return Done(report if isinstance(report, RunReport) else None, {})
@@ -146,7 +143,7 @@ def _delete(work: Work, params: Params) -> Done:
     except BackupNotFound:
         if not work.resume:
             raise
-        return Done(None, {"deleted_objects": 0})
+        return _done(DeletionReport(work.job.name, 0))
 
 
 _RUNS: Mapping[str, Callable[[Work, Params], Done]] = {

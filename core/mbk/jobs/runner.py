@@ -12,6 +12,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
+import msgspec
+
 from mbk.errors import (
     AccessError,
     Busy,
@@ -452,10 +454,9 @@ def _ended(active: Active, done: Done | None = None) -> Job:
             "milvus_version": report.milvus_version,
             "seconds": round(report.seconds, 3),
             "size": report.size,
-            "bytes_by_way": dict(report.transfer.bytes),
-            "streamed_because": report.transfer.streamed_because,
-            "limited_because": report.transfer.limited_because,
-            "concurrency": report.transfer.concurrency,
+            "transfer": msgspec.to_builtins(report.transfer),
+            "compared": report.compared,
+            "todo": msgspec.to_builtins(report.todo),
         }
     progress: Progress = view.progress
     return replace(

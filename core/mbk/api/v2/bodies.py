@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mbk.api.errors import problem, status_by_name
 from mbk.jobs.kinds import KINDS
 from mbk.model.contents import BackupInfo
-from mbk.model.jobs import Job
+from mbk.model.jobs import CollectionProgress, Job
 from mbk.model.plans import total
 from mbk.model.reports import BackupSummary, Verification
 from mbk.model.states import BackupState, JobState
@@ -32,7 +32,9 @@ class Problem(BaseModel):
     code: str | None = Field(None, description="a stable name of the condition")
     exit_code: int | None = Field(None, description="that of the command line")
     facts: dict[str, Any] | None = Field(None, description="what the sentences are made of, by stable names")
-    errors: list[str] | None = Field(None, description="the problems of a request, each with its place")
+    errors: list[str] | None = Field(
+        None, description="the problems of a request or of the configuration, each with its place"
+    )
 
 
 class ProgressBody(_Body):
@@ -54,14 +56,14 @@ class ProgressBody(_Body):
 
 
 class CollectionBody(_Body):
-    """One collection: ``running``, ``done``, ``failed`` or ``skipped``."""
+    """One collection. ``state``: ``running``, and what its ``outcome`` in a report is once it has ended; ``size`` so far."""
 
     source: str
     target: str
     state: str
     percent: int
     objects: int
-    bytes: int
+    size: int
     rows_expected: int | None
     rows_present: int | None
     error: str | None
@@ -75,9 +77,9 @@ class JobBody(_Body):
     state: JobState
     attempt: int
     resumable: bool
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
+    created: datetime
+    started: datetime | None
+    finished: datetime | None
     progress: ProgressBody
     collections: list[CollectionBody]
     notices: list[str]
@@ -109,8 +111,8 @@ class BackupBody(_Body):
     size: int | None = Field(description="in bytes; null where it is not known, as of an incomplete backup")
     milvus_version: str
     format: str
-    created_at: datetime | None
-    finished_at: datetime | None = None
+    created: datetime | None
+    finished: datetime | None = None
     collection_count: int | None = None
     rows: int | None = Field(default=None, description="before deletes, where they were not counted")
     reason: str
@@ -155,6 +157,8 @@ class BackupCollection(_FromValue):
     fields: list[str]
     indexes: list[IndexBody]
     partitions: list[PartitionBody]
+    rows: int | None = Field(description="before deletes")
+    segments: int | None
 
 
 class BackupDetail(BackupBody):
@@ -172,22 +176,32 @@ def job_body(job: Job) -> JobBody:
         state=job.state,
         attempt=job.attempt,
         resumable=job.is_resumable,
-        created_at=_moment(job.created),
-        started_at=_moment_if_any(job.started),
-        finished_at=_moment_if_any(job.finished),
+        created=_moment(job.created),
+        started=_moment_if_any(job.started),
+        finished=_moment_if_any(job.finished),
         progress=ProgressBody.model_validate(job.progress, from_attributes=True),
-        collections=[
-            CollectionBody.model_validate(
-                {name: getattr(item, name) for name in CollectionBody.model_fields} | {"notes": [*item.notes]}
-            )
-            for item in job.collections
-        ],
+        collections=[*map(_collection, job.collections)],
         notices=[*job.notices],
         error=Problem.model_validate(problem(status_by_name(job.error.kind), job.error))
         if job.error
         else None,
         params=dict(job.params) | (dict.fromkeys(KINDS[job.kind].secret, "***") if job.has_secret else {}),
         result=dict(job.result),
+    )
+
+
+def _collection(item: CollectionProgress) -> CollectionBody:
+    return CollectionBody(
+        source=item.source,
+        target=item.target,
+        state=item.state,
+        percent=item.percent,
+        objects=item.objects,
+        size=item.bytes,
+        rows_expected=item.rows_expected,
+        rows_present=item.rows_present,
+        error=item.error,
+        notes=[*item.notes],
     )
 
 
@@ -199,8 +213,8 @@ def backup_body(summary: BackupSummary) -> BackupBody:
         size=summary.size,
         milvus_version=summary.milvus_version,
         format=summary.format,
-        created_at=summary.created,
-        finished_at=summary.finished,
+        created=summary.created,
+        finished=summary.finished,
         collection_count=summary.collection_count,
         rows=summary.rows,
         reason=summary.reason,
@@ -218,8 +232,8 @@ def backup_detail(info: BackupInfo) -> BackupDetail:
         size=info.size,
         milvus_version=info.milvus_version,
         format=info.format,
-        created_at=info.started,
-        finished_at=info.finished,
+        created=info.started,
+        finished=info.finished,
         collection_count=None if info.state is BackupState.INCOMPLETE else len(info.collections),
         rows=total([item.rows for item in info.collections]),
         reason="the backup is incomplete" if info.state is BackupState.INCOMPLETE else "",

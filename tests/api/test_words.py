@@ -1,0 +1,78 @@
+"""`/api/v2` uses the words of the library and of the command line: of docs/reference/output.schema.json."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from typing import Any
+
+import jsonschema
+
+from mbk.model.contents import BackupCollection, BackupIndex, BackupPartition
+from mbk.model.jobs import Job
+from mbk.model.reports import BackupSummary, CollectionOutcome, Verification
+from tests.api.harness import Client
+from tests.docs import schemas
+from tests.fakes.world import World
+
+SCHEMA = json.loads(schemas.FILE.read_text(encoding="utf-8"))
+
+
+def fits(kind: str, told: Any) -> None:
+    """It is what the reference says, and has no member that it does not know."""
+    jsonschema.validate(told, SCHEMA | {"$ref": f"#/$defs/{kind}"})
+    assert set(told) <= set(SCHEMA["$defs"][kind]["properties"])
+
+
+def words(kind: type) -> set[str]:
+    return {item.name for item in fields(kind)}
+
+
+def test_a_job_tells_its_progress_and_result_as_the_command_does(client: Client) -> None:
+    made = client.done(kind="backup", name="nightly")
+    fits("Progress", made["progress"])
+    fits("TransferStats", made["result"]["transfer"])
+    assert set(made["result"]) <= set(SCHEMA["$defs"]["RunReport"]["properties"]) | {"size"}
+    assert set(made) - words(Job) == {"backup", "resumable"}
+    for item in made["collections"]:
+        assert set(item) - words(CollectionOutcome) == {"state", "percent"}
+    restored = client.done(kind="restore", backup="nightly", suffix="_back")
+    for item in restored["result"]["todo"]:
+        fits("Todo", item)
+
+
+def test_what_else_jobs_come_to_is_the_report_of_the_command(client: Client) -> None:
+    client.done(kind="backup", name="nightly")
+    verified = dict(client.done(kind="verify", backup="nightly")["result"])
+    assert verified.pop("is_whole") is True
+    fits("VerifyReport", verified)
+    fits("DeletionReport", client.done(kind="delete", backup="nightly")["result"])
+
+
+def test_backups_are_told_as_by_list(client: Client, world: World) -> None:
+    client.done(kind="backup", name="nightly")
+    client.done(kind="verify", backup="nightly")
+    (summary,) = client.get("/api/v2/backups")["items"]
+    assert set(summary) == words(BackupSummary) | {"labels"}
+    assert set(summary["verified"]) == words(Verification)
+    del summary["labels"]
+    fits("BackupSummary", summary)
+    detail = client.get("/api/v2/backups/nightly")
+    assert {name: detail[name] for name in ("name", "rows", "size", "created", "finished", "verified")} == {
+        name: summary[name] for name in ("name", "rows", "size", "created", "finished", "verified")
+    }
+    for item in detail["collections"]:
+        assert set(item) - words(BackupCollection) == {"segments"}
+        assert all(set(part) == words(BackupPartition) for part in item["partitions"])
+        assert all(set(index) == words(BackupIndex) for index in item["indexes"])
+
+
+def test_a_problem_has_what_an_error_of_the_command_has(client: Client) -> None:
+    """RFC 9457 has words of its own for the message and the class."""
+    told = client.problem(404, "GET", "/api/v2/backups/none")
+    own = {"type": "urn:mbk:backup-not-found", "title": "Backup not found", "status": 404}
+    assert told.items() >= own.items()
+    error = {name: value for name, value in told.items() if name not in own}
+    error = {"kind": "BackupNotFound", "message": error.pop("detail"), **error}
+    fits("Failure", error)
+    assert (error["exit_code"], error["facts"]["backup"]) == (4, "none")
