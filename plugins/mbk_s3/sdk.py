@@ -24,8 +24,18 @@ if TYPE_CHECKING:
     from mbk_s3.settings import S3Settings
 
 
+#: In place of what the environment names: a profile for other work must not matter here.
+_NOTHING_SHARED = {
+    "profile": (None, None, None, None),
+    "config_file": (None, None, os.devnull, None),
+    "credentials_file": (None, None, os.devnull, None),
+}
+
+
 def session_of(settings: S3Settings) -> botocore.session.Session:
-    """Its credentials chain may ask a metadata service."""
+    """Its credentials chain may ask a metadata service. With keys in the settings it reads no shared files."""
+    if settings.static_keys:
+        return botocore.session.Session(session_vars=_NOTHING_SHARED)
     session = botocore.session.Session(profile=settings.profile or None)
     if settings.use_iam and settings.iam_endpoint:
         provider = _iam_provider(session, settings)

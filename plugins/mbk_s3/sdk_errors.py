@@ -16,6 +16,14 @@ from mbk_s3 import errors
 #: As `mbk_s3.errors.FOREIGN`, with the SDK's own.
 FOREIGN = (sdk.BotoCoreError, sdk.ClientError, ResponseParserError, urllib3.HTTPError, *errors.FOREIGN)
 
+_SHARED = "or name another by the variables AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE"
+HINTS = {
+    **errors.HINTS,
+    "ProfileNotFound": "check the profile in the configuration, or that of the variable AWS_PROFILE",
+    "ConfigParseError": f"mend that file, {_SHARED}",
+    "ConfigNotFound": f"make that file, {_SHARED}",
+}
+
 #: By the SDK's exception, the nearest ancestor first. What is not here was our mistake: `StorageError`.
 BY_CLASS: dict[type[BaseException], type[ours.MbkError]] = {
     sdk.ConnectionError: ours.StorageUnavailable,
@@ -86,6 +94,6 @@ def reason_of(exc: BaseException) -> str:
 
 
 TRANSLATION = Translation.of_codes(
-    foreign=FOREIGN, kind_of=kind_of, reason_of=reason_of, code_of=errors.code_of, hints=errors.HINTS
+    foreign=FOREIGN, kind_of=kind_of, reason_of=reason_of, code_of=errors.code_of, hints=HINTS
 )
 translate = TRANSLATION.error
