@@ -91,7 +91,8 @@ class AliWire(BucketWire):
         )
 
     def head(self, key: str) -> ObjectInfo:
-        return info_of(key, self.requests.send("HEAD", key).headers, PREFIX)
+        told = self.requests.send("HEAD", key).headers
+        return info_of(key, told, PREFIX, size=lambda: self.requests.size(key, STANDARD_RANGES))
 
     def get(self, key: str, *, offset: int, length: int | None) -> Body | None:
         span = byte_range(offset, length)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from binascii import a2b_base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from mbk.errors import ObjectNotFound, Unsupported
 from mbk.plugin.headers import moment, required
@@ -44,11 +44,15 @@ def require_copied(headers: Mapping[str, str]) -> None:
         )
 
 
-def info_of(key: str, headers: Mapping[str, str]) -> ObjectInfo:
-    """Of the answer to a HEAD. The tier that an account has by default is left out."""
+def info_of(key: str, headers: Mapping[str, str], *, size: Callable[[], int]) -> ObjectInfo:
+    """Of the answer to a HEAD. The tier that an account has by default is left out.
+
+    ``size`` finds it where the answer tells no length, as behind some proxies.
+    """
+    length = headers.get("Content-Length")
     return ObjectInfo(
         key,
-        int(required(headers, "Content-Length")),
+        int(length) if length else size(),
         bare(headers.get("ETag")),
         moment(headers.get("Last-Modified")),
         md5(headers.get("Content-MD5")),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mbk.errors import BucketNotFound
 from mbk.plugin.failures import Translation
 from mbk.plugin.headers import byte_range
-from mbk.plugin.http import body_of
+from mbk.plugin.http import FIRST_BYTE, body_of, size_of
 from mbk.plugin.keys import fault_of_length
 from mbk.plugin.refusals import Refused
 from mbk.plugin.wire import Body, Data, Marker, Page, Part, Terms, Unfinished, Upload, WireError
@@ -120,7 +120,17 @@ class AzureWire:
     def head(self, key: str) -> ObjectInfo:
         answer = self.requests.send("HEAD", key, 200)
         require_object(answer.headers)
-        return info_of(key, answer.headers)
+        return info_of(key, answer.headers, size=lambda: self._size(key))
+
+    def _size(self, key: str) -> int:
+        try:
+            return size_of(
+                self.requests.send("GET", key, 206, headers={"x-ms-range": FIRST_BYTE}, streamed=True)
+            )
+        except Refused as exc:
+            if code_of(exc) in ("InvalidRange", "416"):
+                return 0
+            raise
 
     def get(self, key: str, *, offset: int, length: int | None) -> Body | None:
         span = byte_range(offset, length)

@@ -89,7 +89,8 @@ class TcWire(BucketWire):
         )
 
     def head(self, key: str) -> ObjectInfo:
-        return info_of(key, self.requests.send("HEAD", key).headers, PREFIX)
+        told = self.requests.send("HEAD", key).headers
+        return info_of(key, told, PREFIX, size=lambda: self.requests.size(key, {}))
 
     def get(self, key: str, *, offset: int, length: int | None) -> Body | None:
         return self.requests.get(key, byte_range(offset, length), {})

@@ -20,7 +20,7 @@ from mbk.errors import TransferInterrupted
 from mbk.frozen import frozen
 from mbk.plugin.conditions import answer_foreign, answer_unreadable, require_empty
 from mbk.plugin.headers import class_of, required
-from mbk.plugin.http import Answer, Sender, body_of
+from mbk.plugin.http import FIRST_BYTE, Answer, Sender, body_of, size_of
 from mbk.plugin.refusals import Refused, refused
 from mbk.plugin.wire import Body, Data, Marker, Page, Part, Unfinished, Upload, WireError, bare
 from mbk.ports.storage import ObjectInfo, WriteOptions
@@ -108,6 +108,16 @@ class BucketRequests:
                 return None
             raise
         return body_of(answer, span)
+
+    def size(self, key: str, headers: Mapping[str, str]) -> int:
+        """Of an object, where the answer to a HEAD tells none."""
+        try:
+            answer = self.send("GET", key, headers={**headers, "Range": FIRST_BYTE}, streamed=True)
+        except Refused as exc:
+            if exc.name in ("InvalidRange", "416"):
+                return 0
+            raise
+        return size_of(answer)
 
     def put(self, key: str, data: bytes, headers: Mapping[str, str], *, repeatable: bool) -> Answer:
         typed = {"Content-Type": CONTENT_TYPE, **headers}

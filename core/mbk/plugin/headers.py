@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -101,11 +101,15 @@ def moment(text: str | None) -> datetime | None:
     return parsedate_to_datetime(text)
 
 
-def info_of(key: str, headers: Mapping[str, str], prefix: str) -> ObjectInfo:
-    """Of the answer to a HEAD. ``headers`` ignore case; ``prefix`` is that of the vendor's own ones, ``x-acme-``."""
+def info_of(key: str, headers: Mapping[str, str], prefix: str, *, size: Callable[[], int]) -> ObjectInfo:
+    """Of the answer to a HEAD. ``headers`` ignore case; ``prefix`` is that of the vendor's own ones, ``x-acme-``.
+
+    ``size`` finds it where the answer tells no length, as behind some proxies.
+    """
+    length = headers.get("Content-Length")
     return ObjectInfo(
         key,
-        int(required(headers, "Content-Length")),
+        int(length) if length else size(),
         bare(headers.get("ETag")),
         moment(headers.get("Last-Modified")),
         _checksums(headers, prefix),

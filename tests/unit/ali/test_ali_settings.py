@@ -22,7 +22,7 @@ from mbk_ali.storage import open_storage
 
 KEYS = {"access_key_id": "an-id", "secret_access_key": "a-secret"}
 HANGZHOU = "oss-cn-hangzhou.aliyuncs.com"
-CONFIGS = Path(__file__).parents[3] / "configs"
+CONFIGS = Path(__file__).parents[3] / "core/mbk/config/samples/v1"
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_an_object_is_asked_for_at_that_host(given: dict[str, Any], url: str) ->
 
 
 def test_the_classic_file_works_as_it_stands() -> None:
-    choice = load(CONFIGS / "backup-ali.yaml").settings
+    choice = load(CONFIGS / "ali.yaml").settings
     [backend] = mbk_storage_backends()
     ours = settings_of(backend, choice.storage)
     theirs = settings_of(backend, choice.backup_storage)

@@ -25,7 +25,7 @@ from tests.raising import raised
 
 KEY = "c2VjcmV0LWtleQ=="
 ACCOUNT = {"account_name": "account", "account_key": KEY}
-CONFIGS = Path(__file__).parents[3] / "configs"
+CONFIGS = Path(__file__).parents[3] / "core/mbk/config/samples/v1"
 
 
 def made(**given: Any) -> AzureSettings:
@@ -197,7 +197,7 @@ def from_file(path: Path) -> tuple[AzureSettings, AzureSettings]:
 
 
 def test_the_example_file_is_what_it_says() -> None:
-    milvus, backup = from_file(CONFIGS / "backup-azure.yaml")
+    milvus, backup = from_file(CONFIGS / "azure.yaml")
     assert milvus.connection.url == "https://milvusaccount.blob.core.windows.net"
     assert backup.connection.url == "https://backupaccount.blob.core.windows.net"
     assert (milvus.bucket, backup.bucket) == ("milvus-container", "backup-container")

@@ -146,7 +146,7 @@ def test_both_names_lead_here(tmp_path: Path, name: str) -> None:
 def test_the_shipped_configuration(monkeypatch: pytest.MonkeyPatch, key_file: str) -> None:
     monkeypatch.setenv("GCP_KEY_JSON", key_file)
     monkeypatch.setenv("BACKUP_GCP_KEY_JSON", key_file)
-    settings = load(ROOT / "configs" / "backup-gcp.yaml").settings
+    settings = load(ROOT / "core/mbk/config/samples/v1/gcp.yaml").settings
     for choice, root in ((settings.storage, "file/"), (settings.backup_storage, "backup/")):
         storage = Registry().open(choice)
         assert isinstance(storage, ObjectStorage)

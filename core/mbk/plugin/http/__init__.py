@@ -12,7 +12,7 @@ cookies, encodings of contents.
 from __future__ import annotations
 
 from mbk.plugin.http.answers import Headers
-from mbk.plugin.http.bodies import body_of, checked_body
+from mbk.plugin.http.bodies import FIRST_BYTE, body_of, checked_body, size_of
 from mbk.plugin.http.dialling import Timeouts, trusting
 from mbk.plugin.http.environment import sender_to
 from mbk.plugin.http.failures import (
@@ -38,6 +38,7 @@ from mbk.plugin.http.sender import KEPT, Answer, Sender, Stream
 
 __all__ = [
     "BY_CLASS",
+    "FIRST_BYTE",
     "FOREIGN",
     "HINTS",
     "KEPT",
@@ -65,5 +66,6 @@ __all__ = [
     "proxy_of_environment",
     "reason_of",
     "sender_to",
+    "size_of",
     "trusting",
 ]

@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mbk.errors import StorageError
-from mbk.plugin.headers import require_range
+from mbk.plugin.headers import require_range, required, size_in_range
 from mbk.plugin.http.sender import Answer
 from mbk.plugin.wire import Body, WireError
+
+#: A range that every object has, unless it is empty.
+FIRST_BYTE = "bytes=0-0"
+
+
+def size_of(answer: Answer) -> int:
+    """Of the whole object, by a streamed answer with its `FIRST_BYTE`: for services whose HEAD tells no length."""
+    if answer.stream is not None:
+        answer.stream.close()
+    size = size_in_range(answer.headers.get("content-range"))
+    return int(required({"Content-Length": size}, "Content-Length"))
 
 
 def body_of(answer: Answer, span: str) -> Body:
