@@ -149,15 +149,14 @@ class Client:
         self._send("PUT", members, documents.location(region) if region else b"")
 
     def _put(self, members: Mapping[str, Any], body: Data, *, whole: bool, repeatable: bool) -> Answer:
-        """One request, or two where the service refuses the proof of the first: it did nothing then."""
-        payload = self._payloads.of_object(body, whole=whole)
-        try:
-            return self._send("PUT", members, body, payload, repeatable=repeatable)
-        except Refused as refusal:
-            if not self._payloads.learns(refusal, payload):
-                raise
-        payload = self._payloads.of_object(body, whole=whole)
-        return self._send("PUT", members, body, payload, repeatable=repeatable)
+        """One request, or as many more as the service refuses proofs: it did nothing then."""
+        while True:
+            payload = self._payloads.of_object(body, whole=whole)
+            try:
+                return self._send("PUT", members, body, payload, repeatable=repeatable)
+            except Refused as refusal:
+                if not self._payloads.learns(refusal, payload):
+                    raise
 
     def _copied(self, result: str, source: Mapping[str, str], members: Mapping[str, Any]) -> Members:
         headers = {"x-amz-copy-source": encoded(f"{source['Bucket']}/{source['Key']}")}

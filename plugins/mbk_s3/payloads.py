@@ -65,7 +65,7 @@ class Payloads:
         return Payload(payload.signed, {"Content-MD5": md5_of(body)})
 
     def learns(self, refusal: Refused, payload: Payload) -> bool:
-        """Whether the service may take the same body with another proof, which it is given from now on."""
+        """Whether the service may take the same body with another proof, which it is given from now on; of each kind once."""
         if _CRC in payload.headers and _is_not_known(refusal):
             self._crc = None
             return True

@@ -14,13 +14,14 @@ import pytest
 from mbk.errors import MbkError, StorageError, Unsupported, UsageError
 from mbk.plugin.objects import ObjectStorage
 from mbk.ports.storage import MIB
+from mbk.testing import StorageConformance
 from mbk.testing.copying import Copying
 from mbk.testing.deleting import Deleting
 from mbk.testing.kit import Kit, content, keys_of
 from mbk.testing.listing import Listing
 from mbk.testing.reading import Reading
 from mbk.testing.writing import Writing
-from mbk_s3.settings import GenericSettings
+from mbk_s3.settings import BY_NAME, GenericSettings, S3Settings
 from mbk_s3.storage import open_storage
 from mbk_s3.wire import S3Wire
 from tests.raising import raised
@@ -43,10 +44,12 @@ def _no_habits(service: S3Memory) -> Iterator[None]:
     service.buckets.update({ONE: Bucket(), TWO: Bucket()})
 
 
-def opened(service: S3Memory, *names: str, bucket: str = ONE) -> ObjectStorage[S3Wire]:
+def opened(
+    service: S3Memory, *names: str, bucket: str = ONE, profile: type[S3Settings] = GenericSettings
+) -> ObjectStorage[S3Wire]:
     """A storage of a service that has these habits from now on."""
     service.habits = habits(*names)
-    return open_storage(GenericSettings(**service.server.settings(bucket)))
+    return open_storage(profile(**service.server.settings(bucket), use_ssl=False))
 
 
 class OnHabits(Kit):
@@ -61,6 +64,35 @@ class OnHabits(Kit):
     @pytest.fixture
     def other_storage(self, service: S3Memory) -> Iterator[ObjectStorage[S3Wire]]:
         storage = opened(service, *self.habits, bucket=TWO)
+        yield storage
+        storage.close()
+
+
+#: All that one service can have at once and still do whatever a storage must.
+MANY = (
+    "no-length",
+    "bare-etags",
+    "bad-batch-delete",
+    "wants-digests",
+    "no-checksums",
+    "equal-parts",
+)
+
+
+class TestAServiceOfManyHabits(StorageConformance):
+    @pytest.fixture(params=BY_NAME)
+    def profile(self, request: pytest.FixtureRequest) -> type[S3Settings]:
+        return BY_NAME[request.param]
+
+    @pytest.fixture
+    def storage(self, service: S3Memory, profile: type[S3Settings]) -> Iterator[ObjectStorage[S3Wire]]:
+        storage = opened(service, *MANY, profile=profile)
+        yield storage
+        storage.close()
+
+    @pytest.fixture
+    def other_storage(self, service: S3Memory, profile: type[S3Settings]) -> Iterator[ObjectStorage[S3Wire]]:
+        storage = opened(service, *MANY, bucket=TWO, profile=profile)
         yield storage
         storage.close()
 
