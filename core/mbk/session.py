@@ -377,6 +377,7 @@ class Session(Connections):
             ) as run,
             self._context(declared, name, given, run, id=id) as context,
         ):
+            run.phase("plan")
             if getattr(given, "dry_run", False):
                 plan: Plan = module.preview(context, module.plan(context, name, given))
                 return plan.report()
@@ -454,6 +455,7 @@ class Session(Connections):
             ) as run,
             self._context(declared, name, given, run) as context,
         ):
+            run.phase("plan")
             yield context, module.preview(context, module.plan(context, name, given))
 
     def _catalog(self) -> Catalog:
@@ -511,6 +513,7 @@ class Session(Connections):
         run = Run(emit, policy=self.pace.retry, cancelled=cancelled, budget=allowed, steering=steering)
         try:
             with run.command(command, name):
+                run.phase("connect")
                 yield run
         except (KeyboardInterrupt, Interrupted) as stop:
             raise Interrupted(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import get_args
 
 import pytest
 import yaml
@@ -12,6 +13,7 @@ from mbk.errors import InvalidBackup, PartialFailure, RowsWrong
 from mbk.model.contents import BackupInfo
 from mbk.model.events import CollectionFinished, Notice, ObjectCopied, PhaseStarted, WorkPlanned
 from mbk.model.operations import OPERATIONS
+from mbk.model.options import Checksum, Verify
 from mbk.model.reports import BackupSummary, CheckResult, CollectionOutcome, Todo, TransferStats
 from tests.cli.conftest import BIG, Run, Session, report
 
@@ -116,10 +118,10 @@ def test_a_restore_tells_what_it_left_to_be_done(run: Run, session: Session) -> 
     todo = Todo("indexes-not-built", "the indexes were not built", "--rebuild-index", names)
     session.result = report("restore", todo=(todo,), compared="none")
     shown = run("restore", "nightly")
-    assert shown.out.splitlines()[-1] == (
-        "not done: the indexes were not built (default.a, default.b, default.c and 1 more): restore with --rebuild-index"
-    )
-    assert "nothing was compared with the record" in shown.out
+    assert shown.out.splitlines()[-2:] == [
+        "  compared with the backup's record: nothing, as --verify none says",
+        "  the indexes were not built (default.a and 3 more): do it with your client, or restore with --rebuild-index",
+    ]
     assert json.loads(run("restore", "nightly", "-o", "json").out)["todo"][0]["option"] == "--rebuild-index"
 
 
@@ -176,6 +178,7 @@ def test_a_restore_tells_rows_expected_against_rows_present(run: Run, session: S
             {"stream": 12, "convert": 1},
             {"stream": 2048, "convert": 512},
             streamed_because="the accounts differ",
+            streamed_hint="let the one read the other",
             retries=1,
             limited_because="at most 3 of 128 copies were streamed at once",
         ),
@@ -186,9 +189,37 @@ def test_a_restore_tells_rows_expected_against_rows_present(run: Run, session: S
         "default.b   default.b_r  failed          5        -        -        -  0.0 s",
         "  default.b: import failed",
         "restore nightly: 1 of 2 collections, 2.0 KiB in 1.5 s; 12 objects (2.0 KiB) streamed; "
-        "1 object (512 B) converted; streamed because the accounts differ; "
-        "at most 3 of 128 copies were streamed at once; 1 retry; from local://backups",
+        "1 object (512 B) converted; at most 3 of 128 copies were streamed at once; 1 retry; from local://backups",
+        "  streamed because the accounts differ; let the one read the other",
     ]
+
+
+@pytest.mark.parametrize("checksum", get_args(Checksum))
+def test_a_backup_tells_how_deep_it_was_compared(checksum: str, run: Run, session: Session) -> None:
+    session.result = report("create", compared=checksum)
+    assert run("create").out.splitlines()[-1].startswith("  compared with their sources: ")
+
+
+@pytest.mark.parametrize("depth", get_args(Verify))
+def test_a_restore_tells_how_deep_it_was_compared(depth: str, run: Run, session: Session) -> None:
+    session.result = report("restore", compared=depth)
+    assert run("restore", "nightly").out.splitlines()[-1].startswith("  compared with the backup's record: ")
+
+
+def test_a_report_fits_into_the_terminal(run: Run, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it does not, what matters least is left out."""
+    name = "default.a_collection_with_a_name_of_some_length"
+    session.result = report("restore", CollectionOutcome(name, name, "done", 12, 2048, 3000, 3000, 1.25))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    for columns, shown in (
+        (145, "COLLECTION TARGET OUTCOME EXPECTED PRESENT OBJECTS SIZE"),
+        (80, "TARGET OUTCOME EXPECTED PRESENT"),
+    ):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        table = run("restore", "nightly").out.splitlines()[:2]
+        assert " ".join(table[0].split()) == shown
+        assert max(map(len, table)) <= columns
 
 
 def test_a_create_for_machines_is_the_whole_report(run: Run, session: Session) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
+import struct
 import subprocess
 import sys
+import termios
 import textwrap
 import time
 
@@ -52,14 +55,23 @@ SHOWN = """
         listener(PhaseStarted(phase="index", collection="default.a"))
         listener(IndexProgressed(collection="default.a", rows=1200, total=3000))
         time.sleep(0.3)
+        listener(PhaseStarted(phase="stage", collection="default.b"))
+        listener(PhaseStarted(phase="load", collection="default.a"))
+        listener(LoadProgressed(collection="default.a", percent=50))
+        time.sleep(0.3)
 """
 
 
 def on_a_terminal(code: str, *, columns: int = 120, **variables: str) -> str:
     ours, theirs = os.openpty()
-    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": str(columns)} | variables
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     with subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code)], stderr=theirs, env=environment
+        [sys.executable, "-c", textwrap.dedent(code)],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment | {"TERM": "xterm-256color"} | variables,
     ) as process:
         os.close(theirs)
         seen = b""
@@ -86,14 +98,41 @@ def test_a_terminal_shows_what_is_under_way_and_how_much_there_is_of_it(columns:
         "0/2 collections",
         "1/4 import jobs",
         "1/2 jobs",
+        "restore nightly: index",
         "1200/3000 rows",
+        "load  50 %",
+        "restore nightly: stage, load",
         "look here",
         "slow down; attempt 2",
     ):
         assert text in seen, text
     assert "left" not in seen
-    lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen).replace("\r", "\n").splitlines()
-    assert max(map(len, lines)) < columns
+    assert max(map(len, plain(seen))) < columns
+
+
+def plain(seen: str) -> list[str]:
+    """The lines without what moves the cursor."""
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen).replace("\r", "\n").splitlines()
+
+
+@pytest.mark.parametrize("columns", [50, 80])
+def test_a_long_name_is_cut_and_every_number_stays(columns: int) -> None:
+    long = "default.a_collection_with_a_rather_long_name_which_no_terminal_of_this_width_has_room_for"
+    seen = on_a_terminal(SHOWN.format(quiet=False).replace("default.a", long), columns=columns)
+    assert max(map(len, plain(seen))) < columns
+    assert columns < 80 or "1200/3000 rows" in seen
+
+
+def test_a_dumb_terminal_gets_lines() -> None:
+    seen = on_a_terminal(SHOWN.format(quiet=False), TERM="dumb")
+    assert "\x1b" not in seen
+    assert "restore nightly: " in seen
+    assert "import: " in seen
+
+
+def test_plain_lines_can_be_asked_for_on_a_terminal() -> None:
+    code = SHOWN.format(quiet=False).replace("quiet=False", 'progress="plain"')
+    assert not re.search(r"\x1b\[[0-9;?]*[^0-9;?m]", on_a_terminal(code))
 
 
 def test_no_color_is_no_color() -> None:

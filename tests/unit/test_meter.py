@@ -14,8 +14,9 @@ from mbk.model.events import (
     WorkExpected,
     WorkPlanned,
 )
+from mbk.model.jobs import Step
 from mbk.model.states import CollectionState
-from mbk.observe.meter import Meter, Step
+from mbk.observe.meter import Meter
 
 MIB = 1024 * 1024
 
@@ -105,14 +106,14 @@ def test_import_jobs_are_known_beforehand_and_failed_ones_make_room() -> None:
     meter(ImportProgressed(collection="a", job="1", percent=100))
     meter(ImportProgressed(collection="a", job="2", percent=50))
     assert (meter.progress().jobs, meter.progress().percent) == (1, 50)
-    assert meter.steps() == (Step("a", "import", 1, 3, 50),)
+    assert meter.progress().steps == (Step("a", "import", 1, 3, 50),)
     meter(ImportProgressed(collection="a", job="2", percent=0, failed=True))
     for job in ("3", "4", "5"):
         meter(ImportProgressed(collection="a", job=job, percent=100))
     assert (meter.progress().jobs, meter.progress().jobs_total) == (4, 4)
     meter(PhaseStarted(phase="index", collection="a"))
     meter(IndexProgressed(collection="a", rows=10, total=30))
-    assert meter.steps() == (Step("a", "index", 10, 30),)
+    assert meter.progress().steps == (Step("a", "index", 10, 30),)
 
 
 def test_a_deletion_is_counted() -> None:

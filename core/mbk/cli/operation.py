@@ -79,7 +79,7 @@ def _call(
         return
     question = operation.asks(backup or "", options) if operation.asks and not yes else None
     with app.session() as session:
-        if question and not _agreed(question, session, operation, backup, options):
+        if question and not _agreed(question, session, operation, backup, options, app):
             terminal.line("mbk: nothing was changed")
             raise click.exceptions.Exit(1)
         with _reporting(app), listening(app) as listener, ExitStack() as stack:
@@ -90,10 +90,11 @@ def _call(
 
 
 def _agreed(
-    question: Question, session: Session, operation: Operation, backup: str | None, options: Options
+    question: Question, session: Session, operation: Operation, backup: str | None, options: Options, app: App
 ) -> bool:
     """The plan comes first: what would be refused, such as a backup that does not exist, is told without a question."""
-    plan = session.plan(operation.name, backup, options)
+    with listening(app, warns=False) as listener:  # the run itself warns
+        plan = session.plan(operation.name, backup, options, on_event=listener)
     targets = [item.target for item in plan.collections]
     if "{targets}" in question.text and not targets:
         return True

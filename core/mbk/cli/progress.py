@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -21,9 +20,10 @@ JSON_EVERY = 1.0
 
 
 @contextmanager
-def listening(app: App, *, every: float = LINES_EVERY) -> Iterator[Listener]:
-    """A listener for one run, whose progress is shown as asked for; ``every``: seconds between two lines of a pipe."""
-    listener = Listener(quiet=app.quiet)
+def listening(app: App, *, warns: bool = True, every: float = LINES_EVERY) -> Iterator[Listener]:
+    """A listener for one run, whose progress is shown as asked for. ``warns``: of notices and failures; ``every``: seconds between
+    two lines of a pipe."""
+    listener = Listener(quiet=app.quiet or not warns)
     with _shown(app, listener, every):
         yield listener
         listener.close()
@@ -36,7 +36,7 @@ def _shown(app: App, listener: Listener, every: float) -> AbstractContextManager
         return nullcontext()
     if app.log_format == "json":
         return _as_json(listener, every)
-    if app.progress == "auto" and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+    if app.progress == "auto" and sys.stderr.isatty() and not terminal.is_dumb():
         from mbk.cli.drawn import drawn
 
         return drawn(listener)

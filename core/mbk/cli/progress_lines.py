@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mbk.cli.render import duration, size
-from mbk.model.jobs import Progress
-from mbk.observe.meter import Meter, Step
+from mbk.model.jobs import Progress, Step
+from mbk.observe.meter import Meter
 
 #: Collections that are named at once.
 NAMED = 4
@@ -18,15 +18,16 @@ _LONGEST, _SHORTEST = 24, 8
 def summary(meter: Meter, seconds: float, *, phase: str = "") -> str:
     """``1 min 5 s: copy: 42 %, 1.2/2.9 GiB, 410/980 objects, 2/7 collections, 35.2 MiB/s, 50 s left``."""
     told = meter.progress()
+    phase = phase or _phases(told)
     parts = [*_parts(told), *_imports(told)] if told.objects or told.jobs_total else [*_collections(told)]
     details = ", ".join(parts)
-    return f"{duration(seconds)}: {phase or told.phase or 'connect'}{details and ': '}{details}"
+    return f"{duration(seconds)}: {phase}{details and ': '}{details}"
 
 
 def drawing(meter: Meter, seconds: float, command: str, width: int, *, ascii: bool = False) -> Iterator[str]:
     """Lines of at most ``width`` cells: what is under way, how much is done, the imports, and some collections."""
-    told, steps = meter.progress(), meter.steps()
-    head = f"{command}: {told.phase or 'connect'}"
+    told = meter.progress()
+    head = f"{command}: {_phases(told)}"
     tail = ", ".join([*_collections(told), duration(seconds)])
     yield f"{_cut(head, width - len(tail) - 2)}  {tail}"
     if told.bytes_total or told.objects_total:
@@ -35,24 +36,36 @@ def drawing(meter: Meter, seconds: float, command: str, width: int, *, ascii: bo
     elif told.objects:
         yield f"  {told.objects} objects"
     if told.jobs_total:
-        imported = [step for step in steps if step.phase == "import"]
+        imported = [step for step in told.steps if step.phase == "import"]
         share = told.jobs / told.jobs_total
         yield _barred("  ", share, [*_imports(told)], width, ascii=ascii)
         yield from _named(imported, width)
-    yield from _named([step for step in steps if step.phase in ("index", "load")], width)
+    yield from _named([step for step in told.steps if step.phase in ("index", "load")], width)
+
+
+def _phases(told: Progress) -> str:
+    """All that collections are at, or what the run is."""
+    return ", ".join(dict.fromkeys(step.phase for step in told.steps)) or told.phase or "connect"
 
 
 def _named(steps: list[Step], width: int) -> Iterator[str]:
     for step in steps[:NAMED]:
-        amount = f"  {step.done}/{step.total}{_UNIT.get(step.phase, '')}" if step.total else ""
-        percent = f"  {step.percent} %" if step.percent is not None else ""
-        end = f"{step.phase}{amount}{percent}"
+        end = f"{step.phase}{_amount(step)}"
         yield f"    {_cut(step.collection, width - len(end) - 6)}  {end}"
     if len(steps) > NAMED:
         yield f"    and {len(steps) - NAMED} more"
 
 
-_UNIT = {"index": " rows", "load": " %", "import": " jobs"}
+def _amount(step: Step) -> str:
+    if not step.total:
+        return ""
+    if step.phase == "load":
+        return f"  {step.done} %"
+    percent = f"  {step.percent} %" if step.percent is not None else ""
+    return f"  {step.done}/{step.total} {_UNIT.get(step.phase, '')}{percent}"
+
+
+_UNIT = {"index": "rows", "import": "jobs"}
 
 
 def _parts(told: Progress) -> Iterator[str]:

@@ -7,7 +7,7 @@ import re
 import shutil
 import sys
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from mbk.cli import terminal
-from mbk.model.reports import CollectionOutcome, DeletionReport, MigrationReport, RunReport, Todo
+from mbk.model.reports import CollectionOutcome, DeletionReport, MigrationReport, RunReport
 from mbk.model.states import BackupState, CollectionState
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -186,24 +186,29 @@ def report(run: RunReport, output: str | None) -> None:
         for text in (*((item.error,) if item.error else ()), *item.notes):
             emit(f"  {item.source}: {text}")
     emit(_summary(run))
-    for todo in run.todo:
-        emit(_left(todo))
+    for text in _next(run):
+        emit(f"  {text}")
 
 
 def _outcomes(collections: Sequence[CollectionOutcome], *, renamed: bool) -> str:
     counts_known = any(
         item.rows_expected is not None or item.rows_present is not None for item in collections
     )
-    header = ["COLLECTION", *(["TARGET"] if renamed else []), "OUTCOME"]
-    header += (["EXPECTED", "PRESENT"] if renamed else ["ROWS"]) if counts_known else []
-    header += ["OBJECTS", "SIZE", "TIME"]
-    rows = []
-    for item in collections:
-        row = [item.source, *([item.target] if renamed else []), item.outcome]
-        if counts_known:
-            row += [count(item.rows_expected), *([count(item.rows_present)] if renamed else [])]
-        rows.append([*row, count(item.objects), size(item.size), f"{item.seconds:.1f} s"])
-    return table(header, rows)
+    columns = [Column("COLLECTION", [item.source for item in collections], 3 if renamed else 0)]
+    if renamed:
+        columns.append(Column("TARGET", [item.target for item in collections]))
+    columns.append(Column("OUTCOME", [item.outcome for item in collections]))
+    if counts_known:
+        title = "EXPECTED" if renamed else "ROWS"
+        columns.append(Column(title, [count(item.rows_expected) for item in collections], 2))
+    if counts_known and renamed:
+        columns.append(Column("PRESENT", [count(item.rows_present) for item in collections], 1))
+    columns += [
+        Column("OBJECTS", [count(item.objects) for item in collections], 5),
+        Column("SIZE", [size(item.size) for item in collections], 4),
+        Column("TIME", [f"{item.seconds:.1f} s" for item in collections], 6),
+    ]
+    return fitted(columns)
 
 
 def count(rows: int | None) -> str:
@@ -211,21 +216,33 @@ def count(rows: int | None) -> str:
     return "-" if rows is None else str(rows)
 
 
-#: How deep a run compared what it moved, by the option that says so.
-_COMPARED = {
-    "full": "every copy was read back and compared",
-    "none": "nothing was compared with the record of the backup",
-    "listing": "only names and sizes were compared with the record",
-    "contents": "every object was read and compared",
+#: How deep a run compared what it moved, and what would go deeper.
+_COPIES: Mapping[str, str] = {
+    "auto": "names, sizes, and digests where the storage tells them; --checksum full reads every copy back",
+    "full": "every copy was read back",
 }
-#: Collections that are named in a line.
-_NAMED = 3
+_RECORD: Mapping[str, str] = {
+    "none": "nothing, as --verify none says",
+    "listing": "names, sizes, and digests that the storage tells; --verify contents reads every object",
+    "auto": "names, sizes, digests, and contents where the storage vouches for none; --verify contents reads all",
+    "contents": "names, sizes, and the contents of every object",
+}
 
 
-def _left(todo: Todo) -> str:
-    names = todo.collections
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"not done: {todo.message} ({', '.join(names[:_NAMED])}{more}): restore with {todo.option}"
+def _next(run: RunReport) -> Iterator[str]:
+    """What matters next, a short line each."""
+    stats = run.transfer
+    if stats.streamed_because and (stats.objects.get("stream") or run.command != "copy"):
+        hint = f"; {stats.streamed_hint}" if stats.streamed_hint else ""
+        yield f"streamed because {stats.streamed_because}{hint}"
+    if run.command == "restore" and run.compared:
+        yield f"compared with the backup's record: {_RECORD[run.compared]}"
+    elif run.compared:
+        yield f"compared with their sources: {_COPIES[run.compared]}"
+    for todo in run.todo:
+        first, *others = todo.collections
+        more = f" and {len(others)} more" if others else ""
+        yield f"{todo.message} ({first}{more}): do it with your client, or restore with {todo.option}"
 
 
 def _summary(run: RunReport) -> str:
@@ -244,10 +261,6 @@ def _summary(run: RunReport) -> str:
         if run.transfer.objects.get(way):
             moved = size(run.transfer.bytes.get(way, 0))
             parts.append(f"{counted(run.transfer.objects[way], 'object')} ({moved}) {words}")
-    if run.transfer.streamed_because and (run.transfer.objects.get("stream") or not copied):
-        parts.append(f"streamed because {run.transfer.streamed_because}")
-    if run.compared in _COMPARED:
-        parts.append(_COMPARED[run.compared])
     if run.transfer.limited_because:
         parts.append(run.transfer.limited_because)
     if run.transfer.retries:

@@ -26,8 +26,13 @@ def is_json() -> bool:
     return _json
 
 
+def is_dumb() -> bool:
+    """Whether the terminal can do nothing but print: as editors and some consoles say of theirs."""
+    return os.environ.get("TERM") in ("dumb", "unknown")
+
+
 def colored(stream: TextIO) -> bool:
-    return not os.environ.get("NO_COLOR") and stream.isatty()
+    return not os.environ.get("NO_COLOR") and not is_dumb() and stream.isatty()
 
 
 def paint(text: str, color: str, stream: TextIO) -> str:

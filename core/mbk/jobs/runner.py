@@ -339,7 +339,7 @@ class Runner:
                 log.error("job %s: internal error", job.id, exc_info=exc)
             ended = replace(_ended(active), state=active.verdict or JobState.FAILED, error=reason)
         else:
-            progress = replace(active.meter.progress(), percent=100)
+            progress = replace(active.meter.progress(), percent=100, steps=())
             ended = replace(_ended(active, done), state=JobState.SUCCEEDED, progress=progress)
         return replace(ended, finished=time.time())
 

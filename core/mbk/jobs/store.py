@@ -15,7 +15,7 @@ from typing import Any
 
 from mbk.errors import MbkError, StorageFull, UsageError
 from mbk.jobs.failures import JobsFileUnusable
-from mbk.model.jobs import CollectionProgress, Failure, Job, Progress
+from mbk.model.jobs import CollectionProgress, Failure, Job, Progress, Step
 from mbk.model.states import CollectionState, JobState
 
 SCHEMA = 1
@@ -285,6 +285,10 @@ def _body(job: Job) -> str:
     return json.dumps(plain)
 
 
+def _progress(plain: Mapping[str, Any]) -> Progress:
+    return Progress(**{**plain, "steps": tuple(Step(**step) for step in plain.get("steps", ()))})
+
+
 def _collection(plain: Mapping[str, Any]) -> CollectionProgress:
     read = {"state": CollectionState(plain["state"]), "notes": tuple(plain["notes"])}
     return CollectionProgress(**{**plain, **read})
@@ -322,7 +326,7 @@ def _job(number: int, body: str) -> Job:
             **plain,
             "number": number,
             "state": JobState(plain["state"]),
-            "progress": Progress(**plain["progress"]),
+            "progress": _progress(plain["progress"]),
             "collections": tuple(_collection(item) for item in plain["collections"]),
             "notices": tuple(plain["notices"]),
             "error": Failure(**plain["error"]) if plain["error"] else None,

@@ -11,11 +11,24 @@ from mbk.frozen import frozen
 from mbk.model.states import CollectionState, JobState
 
 
+@frozen
+class Step:
+    """What one collection is at: its phase, and how much of that is done, if somebody tells: import jobs, rows of its indexes,
+    percent of loading. ``percent``: of its imports."""
+
+    collection: str
+    phase: str
+    done: int | None = None
+    total: int | None = None
+    percent: int | None = None
+
+
 @frozen(kw_only=True)
 class Progress:
     """``percent`` only grows. Totals cover the work known so far; sizes are bytes. ``jobs``: imports that Milvus has done.
 
-    ``rate``: bytes a second, lately. ``seconds_left``: until the last byte; None as long as that would be a guess.
+    ``rate``: bytes a second, lately; 0 while only Milvus works. ``seconds_left``: until the last byte; None as long as that would
+    be a guess. ``steps``: of the collections that are under way.
     """
 
     percent: int = 0
@@ -31,6 +44,7 @@ class Progress:
     jobs_total: int = 0
     rate: int = 0
     seconds_left: int | None = None
+    steps: tuple[Step, ...] = ()
 
 
 @frozen(kw_only=True)

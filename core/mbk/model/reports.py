@@ -103,7 +103,7 @@ class CollectionOutcome:
 
 @frozen
 class TransferStats:
-    """Objects and bytes by the way they were copied, and why any were streamed.
+    """Objects and bytes by the way they were copied, why any were streamed, and what would make the storage copy them.
 
     The ways are ``server`` (copied by the storage), ``stream`` (through this process), ``convert`` (written in another
     form) and ``kept`` (copied by an earlier run). ``limited_because`` says what the run was held to: the configured rates,
@@ -113,6 +113,7 @@ class TransferStats:
     objects: Mapping[str, int] = field(default_factory=dict)
     bytes: Mapping[str, int] = field(default_factory=dict)
     streamed_because: str | None = None
+    streamed_hint: str | None = None
     retries: int = 0
     limited_because: str | None = None
     concurrency: int = 0
@@ -125,14 +126,15 @@ class Todo:
     code: str
     message: str
     option: str
-    collections: tuple[str, ...] = ()
+    collections: tuple[str, ...]
 
 
 @frozen
 class RunReport:
     """The result of a command that works on collections. ``location`` is the location of the backup, without credentials.
 
-    ``compared``: how deep, as the option ``checksum`` of a backup or ``verify`` of a restore; empty for others. ``todo``: what
+    ``compared``: how deep, as the option ``verify`` of a restore or ``checksum`` of what copies; empty for others, and where Milvus
+    itself copied. ``todo``: what
     matters next.
     """
 

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from mbk.frozen import frozen
 from mbk.model.events import (
     CollectionFinished,
     Event,
@@ -24,7 +23,7 @@ from mbk.model.events import (
     WorkExpected,
     WorkPlanned,
 )
-from mbk.model.jobs import CollectionProgress, Progress
+from mbk.model.jobs import CollectionProgress, Progress, Step
 from mbk.model.states import CollectionState
 
 #: Where the percentage starts, and its maximum until the job is done.
@@ -33,19 +32,10 @@ STARTED, NEARLY = 1, 99
 WINDOW = 30.0
 #: A time left is told after so many seconds of moving bytes, and this part of them: before, the rate is that of a start.
 SETTLED, TOLD = 10.0, 0.02
+#: Phases in which Milvus works and no byte moves through mbk or between storages: the rate would tell nothing but the waiting.
+MILVUS_WORKS = frozenset({"flush", "snapshot", "create", "import", "index", "load", "count", "exchange"})
 #: What an earlier run has copied says nothing about how fast this one is.
 _KEPT = "kept"
-
-
-@frozen
-class Step:
-    """What one collection is at: its phase, and how much of that is done, if somebody tells. ``percent``: of its imports."""
-
-    collection: str
-    phase: str
-    done: int | None = None
-    total: int | None = None
-    percent: int | None = None
 
 
 class Meter:
@@ -106,7 +96,7 @@ class Meter:
             self._percent = max(self._percent, min(NEARLY, int(100 * self._share())))
             objects_total, bytes_total = self._totals()
             jobs, jobs_total = self._jobs()
-            rate = self._rate()
+            rate = self._rate() if self._moves(bytes_total) else 0.0
             return Progress(
                 percent=self._percent,
                 phase=self._phase,
@@ -121,6 +111,7 @@ class Meter:
                 jobs_total=jobs_total,
                 rate=round(rate),
                 seconds_left=self._left(rate, bytes_total) if jobs == jobs_total else None,
+                steps=tuple(map(self._with_jobs, self._running())),
             )
 
     def collections(self) -> tuple[CollectionProgress, ...]:
@@ -128,16 +119,6 @@ class Meter:
             return tuple(
                 replace(item, percent=int(100 * self._done(name))) if _is_running(item) else item
                 for name, item in self._current().items()
-            )
-
-    def steps(self) -> tuple[Step, ...]:
-        """What the collections that are under way are at, in the order in which they began."""
-        with self._lock:
-            return tuple(
-                self._with_jobs(step)
-                for name, step in self._steps.items()
-                if step.phase != "waiting"
-                and (name not in self._collections or _is_running(self._collections[name]))
             )
 
     def notices(self) -> tuple[str, ...]:
@@ -189,6 +170,19 @@ class Meter:
         if collection is not None and not _is_running(collection):
             return finished, finished
         return finished, max(len(jobs), told.jobs if told else 0)
+
+    def _running(self) -> list[Step]:
+        """In the order in which they began."""
+        return [
+            step
+            for name, step in self._steps.items()
+            if step.phase != "waiting" and name in self._collections and _is_running(self._collections[name])
+        ]
+
+    def _moves(self, total: int) -> bool:
+        """Whether there is something left to move, and somebody who may be moving it."""
+        phases = {step.phase for step in self._running()}
+        return not (0 < total <= self._bytes or (phases and phases <= MILVUS_WORKS))
 
     def _rate(self) -> float:
         """Bytes a second of the last `WINDOW` seconds, waits included."""

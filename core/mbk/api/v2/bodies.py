@@ -37,6 +37,16 @@ class Problem(BaseModel):
     )
 
 
+class StepBody(_Body):
+    """One collection that is under way: jobs of ``import``, rows of ``index``, percent of ``load``; null where nobody tells."""
+
+    collection: str
+    phase: str
+    done: int | None
+    total: int | None
+    percent: int | None = Field(description="of its imports")
+
+
 class ProgressBody(_Body):
     """``percent`` never decreases; totals cover what is known so far; sizes are in bytes."""
 
@@ -51,8 +61,9 @@ class ProgressBody(_Body):
     collections_total: int = 0
     jobs: int = Field(default=0, description="imports that Milvus has done")
     jobs_total: int = 0
-    rate: int = Field(default=0, description="bytes a second, lately")
+    rate: int = Field(default=0, description="bytes a second, lately; 0 while only Milvus works")
     seconds_left: int | None = Field(default=None, description="null as long as it would be a guess")
+    steps: list[StepBody] = Field(default=[], description="of the collections that are under way")
 
 
 class CollectionBody(_Body):

@@ -168,6 +168,7 @@ def execute(context: CopyContext, name: str, options: CopyOptions) -> RunReport:
         collections=tuple(_outcomes(plan, CollectionState.DONE)),
         transfer=stats,
         notices=tuple(run.notices),
+        compared=options.checksum,
     )
 
 

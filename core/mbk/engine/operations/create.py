@@ -343,7 +343,7 @@ class _Create:
             collections=(*(item.outcome for item in done), *outcomes.items),
             transfer=stats,
             notices=tuple(run.notices),
-            compared=plan.options.checksum,
+            compared="" if plan.format.by_milvus else plan.options.checksum,
         )
 
     def _manifest(self) -> Manifest:

@@ -84,6 +84,7 @@ def execute(context: Context, name: str, options: L0CompactOptions) -> RunReport
         collections=tuple(outcomes),
         transfer=stats,
         notices=tuple(context.run.notices),
+        compared=options.checksum,
     )
 
 

@@ -27,7 +27,7 @@ def _todo(done: Sequence[RestoreTask], options: RestoreOptions) -> Iterator[Todo
     if unindexed and not options.rebuild_index:
         yield Todo(
             code="indexes-not-built",
-            message="the indexes of the backup were not built, so these collections cannot be loaded or searched yet",
+            message="no index was built",
             option="--rebuild-index",
             collections=unindexed,
         )
@@ -35,7 +35,7 @@ def _todo(done: Sequence[RestoreTask], options: RestoreOptions) -> Iterator[Todo
     if unloaded and not options.load:
         yield Todo(
             code="not-loaded",
-            message="what was loaded when it was backed up is not loaded",
+            message="not loaded",
             option="--load",
             collections=unloaded,
         )

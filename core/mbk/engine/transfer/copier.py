@@ -39,6 +39,11 @@ class Copier:
         return self._decision.reason
 
     @property
+    def streams_unless(self) -> str | None:
+        """What would make the storage copy them; None if nothing would, or if it does."""
+        return self._decision.hint
+
+    @property
     def way(self) -> str | None:
         """The way that objects go, None until the first of them decided it."""
         return self._decision.way

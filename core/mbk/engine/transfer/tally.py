@@ -67,12 +67,13 @@ class Tally:
                 location=self._where,
             )
 
-    def stats(self, *, streamed_because: str | None, room: Room) -> TransferStats:
+    def stats(self, *, streamed_because: str | None, streamed_hint: str | None, room: Room) -> TransferStats:
         with self._lock:
             return TransferStats(
                 objects=dict(self._objects),
                 bytes=dict(self._bytes),
                 streamed_because=streamed_because,
+                streamed_hint=streamed_hint,
                 retries=self._run.retry.retries,
                 limited_because=limits_met(self._run, room),
                 concurrency=self._run.brakes.most,

@@ -77,7 +77,11 @@ class Transfer:
 
     @property
     def stats(self) -> TransferStats:
-        stats = self._tally.stats(streamed_because=self._copier.streams_because, room=self._room)
+        stats = self._tally.stats(
+            streamed_because=self._copier.streams_because,
+            streamed_hint=self._copier.streams_unless,
+            room=self._room,
+        )
         return stats if self._away is None else self._away.added_to(stats)
 
     def tell_unproven(self) -> None:

@@ -267,7 +267,8 @@ def test_each_collection_is_paused_while_it_is_copied(world: World) -> None:
     world.workers = 1
     world.create()
     ids = [str(world.milvus.inventory.describe("default", name).id) for name in ("docs", "logs")]
-    assert calls(world, "flush_all", "pause_gc", "segment_logs", "resume_gc") == [
+    made = calls(world, "flush_all", "pause_gc", "segment_logs", "resume_gc")
+    assert made[made.index(("flush_all", "")) :] == [
         ("flush_all", ""),
         ("pause_gc", ids[0]), ("segment_logs", ids[0]), ("resume_gc", ""),
         ("pause_gc", ids[1]), ("segment_logs", ids[1]), ("resume_gc", ""),
@@ -279,7 +280,7 @@ def test_all_segments_are_listed_right_before_and_right_after_the_flush_of_all(w
     listed = calls(world, "segments", "flush_all", "pause_gc")
     at = listed.index(("flush_all", ""))
     names = [("segments", "docs"), ("segments", "logs")]
-    assert sorted(listed[:at]) == names
+    assert sorted(listed[at - 2 : at]) == names
     assert sorted(listed[at + 1 : at + 3]) == names
 
 

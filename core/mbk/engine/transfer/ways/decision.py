@@ -19,7 +19,8 @@ _REFUSALS = (StorageError, AccessError, NotFound)
 
 
 class Decision:
-    """``way``: the one that was decided, None until then. ``reason``: why objects are streamed; None if they are not.
+    """``way``: the one that was decided, None until then. ``reason``: why objects are streamed; None if they are not. ``hint``:
+    what would make the storage copy them, if anything would.
 
     Several threads may call it."""
 
@@ -30,6 +31,7 @@ class Decision:
         self._deciding = threading.Lock()
         self.way: str | None = None
         self.reason: str | None = None
+        self.hint: str | None = None
         self._decide_without_trying()
 
     def copy(self, item: CopyItem) -> Known:
@@ -49,16 +51,19 @@ class Decision:
         if self._pair.limits.mode == "direct":
             self.way = SERVER
         elif self._pair.limits.mode == "streaming":
-            self._stream_from_now_on("the configuration asks for it")
+            self._stream_from_now_on(
+                "the configuration asks for it", "transfer.mode: auto lets the storage copy where it can"
+            )
         elif not destination.can_copy_from(source):
             self._stream_from_now_on(
                 f"{destination.location.backend} cannot copy from {source.location.backend} by itself"
                 if source.location.backend != destination.location.backend
-                else "source and destination are different services"
+                else "source and destination are different services",
+                "backups in the service that has Milvus' data are copied by that service",
             )
 
-    def _stream_from_now_on(self, reason: str) -> None:
-        self.way, self.reason = STREAM, reason
+    def _stream_from_now_on(self, reason: str, hint: str | None = None) -> None:
+        self.way, self.reason, self.hint = STREAM, reason, hint
 
     def _try(self, item: CopyItem) -> Known:
         run = self._pair.run
@@ -66,7 +71,7 @@ class Decision:
             known = self._by_server(item)
         except (*_REFUSALS, StorageUnavailable) as refusal:
             self._require_streamable(item, refusal)
-            self._stream_from_now_on(self._short(refusal))
+            self._stream_from_now_on(self._short(refusal), self._advice(refusal))
             run.notice(
                 "streaming", "streaming objects through this process: {reason}", reason=refusal.message
             )
@@ -112,3 +117,10 @@ class Decision:
                 return f"{destination} fails to copy from {source}"
             case _:
                 return f"{destination} cannot copy from {source}"
+
+    def _advice(self, refusal: MbkError) -> str | None:
+        """Copies are asked of the destination, with its credentials."""
+        if not isinstance(refusal, (AccessError, NotFound)):
+            return None
+        source, destination = self._pair.source.location, self._pair.destination.location
+        return f"let the credentials of {destination} read {source}"
