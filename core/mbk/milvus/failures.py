@@ -20,6 +20,7 @@ from mbk.errors import (
     Unsupported,
 )
 from mbk.milvus.proto import common, grpc
+from mbk.milvus.proxy import proxy_of
 
 MAX_REASON = 400
 CHECK_LOGIN = "check milvus.user and milvus.password"
@@ -199,6 +200,17 @@ def _unavailable(details: str, target: str) -> MilvusUnavailable:
     if "Socket closed" in details:
         hint = "if it uses TLS, set milvus.tlsMode"
     reason = one_line(details.rpartition("last error: ")[2]).replace(f"ipv4:{target}: ", "")
+    if proxy := proxy_of(target):
+        return MilvusUnavailable(
+            "Milvus at {address} does not respond through proxy {proxy}: {reason}",
+            code="milvus-unreachable-by-proxy",
+            address=target,
+            proxy=proxy.place,
+            reason=reason,
+            variable=proxy.variable,
+            host=target.rpartition(":")[0],
+            hint="if no proxy leads to Milvus, add {host} to the variable no_proxy; else check {variable}",
+        )
     return MilvusUnavailable(
         "Milvus at {address} does not respond: {reason}",
         code="milvus-unreachable",

@@ -13,7 +13,7 @@ from mbk.errors import (
     PermissionDenied,
     RateLimited,
 )
-from mbk.milvus.failures import MAX_REASON, check, one_line
+from mbk.milvus.failures import MAX_REASON, _unavailable, check, one_line
 from mbk.milvus.proto import common
 from tests.raising import raised
 
@@ -75,3 +75,31 @@ def test_the_server_says_what_may_be_tried_again() -> None:
 )
 def test_a_reason_is_one_short_line(reason: str, line: str) -> None:
     assert one_line(reason) == line
+
+
+REFUSED = "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:9: Connection refused"
+PROXIES = ("grpc_proxy", "https_proxy", "http_proxy", "no_grpc_proxy", "no_proxy")
+
+
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        ({"http_proxy": "http://u:secret@127.0.0.1:9"}, "through proxy 127.0.0.1:9: "),
+        ({"https_proxy": "127.0.0.1:9", "no_proxy": "example.com"}, "through proxy 127.0.0.1:9: "),
+        ({"http_proxy": "http://127.0.0.1:9", "no_proxy": "localhost, 127.0.0.1"}, "does not respond: "),
+        ({"HTTP_PROXY": "http://127.0.0.1:9"}, "does not respond: "),
+        ({}, "does not respond: "),
+    ],
+)
+def test_a_proxy_in_the_way_of_milvus_is_named(
+    environ: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """gRPC goes through one for this machine, too."""
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    error = _unavailable(REFUSED, "127.0.0.1:19530")
+    assert told in error.message
+    assert ("add 127.0.0.1 to the variable no_proxy" in str(error)) is ("proxy" in told)
+    assert "secret" not in str(error)
