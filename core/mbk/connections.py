@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from mbk.about import TOOL
 from mbk.errors import ConfigError, MbkError
-from mbk.model.addresses import Address
+from mbk.model.addresses import FILE, Address
 from mbk.model.options import CopyOptions, CreateOptions, MigrateOptions, StandbyOptions, VerifyOptions
 from mbk.model.states import Depth
 from mbk.registry.reference import OwnPlace, OwnReference, Reference, References
@@ -178,13 +178,15 @@ class Connections:
             self._references.add(storage, Reference(choice))
         return storage
 
-    def _ends(self, backup: str, options: CopyOptions, stack: ExitStack) -> tuple[Storage, Storage]:
+    def _ends(self, backup: str, options: CopyOptions, run: Run, stack: ExitStack) -> tuple[Storage, Storage]:
         """Where a backup is copied from, and where to."""
+        from mbk.engine.runtime.retried import retried
 
         def opened(address: Address, *, inside: bool, **changes: str) -> Storage:
+            storage = self.backup_storage
             if address.scheme or address.profile or any(changes.values()):
-                return stack.enter_context(self._place(address, inside=inside, **changes))
-            return self.backup_storage
+                storage = stack.enter_context(self._place(address, inside=inside, **changes))
+            return retried(storage, run, side="--bucket" if changes.get("bucket") else side_of(address))
 
         source, target = Address.of_backup(backup).without_slash, options.destination
         return (
@@ -279,7 +281,7 @@ class Connections:
         }
         with ExitStack() as stack:
             if isinstance(options, CopyOptions):
-                source, target = self._ends(name, options, stack)
+                source, target = self._ends(name, options, run, stack)
                 yield CopyContext(**given, backup_storage=source, target=target)
                 return
             given["backup_storage"] = self.backup_storage
@@ -322,6 +324,15 @@ class Connections:
             )
 
         return open_log
+
+
+def side_of(address: Address) -> str:
+    """Whose storage it is, for errors: the side of the configuration, a profile of it, or the URL itself."""
+    if address.profile:
+        return f"profiles.{address.profile}"
+    if address.scheme == FILE:
+        return address.path
+    return address.url if address.scheme else "backup_storage"
 
 
 def _is_drill(options: Options) -> bool:

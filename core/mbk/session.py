@@ -10,7 +10,7 @@ from importlib import import_module
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Unpack
 
-from mbk.connections import Connections, budget
+from mbk.connections import Connections, budget, side_of
 from mbk.errors import Interrupted, UsageError
 from mbk.model.addresses import Address
 from mbk.model.declared import Options
@@ -194,7 +194,7 @@ class Session(Connections):
         address = Address.parse(where)
         run = Run(self.registry.emit, policy=self.pace.retry)
         with self._place(address, inside=True) as opened:
-            storage = retried(opened, run)
+            storage = retried(opened, run, side=side_of(address))
             storage.check()
             below = "" if address.scheme else address.path.strip("/")
             prefix = f"{storage.location.root}{below}/" if below else storage.location.root

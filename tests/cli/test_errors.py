@@ -255,13 +255,22 @@ def test_a_login_that_fails_names_the_side_and_the_key_that_was_set(
         raise errors.AuthenticationFailed("no", hint="check the secret access key")
 
     monkeypatch.setattr("mbk_local.storage.LocalStorage.check", refuse)
-    for command in ("list", "get old", "verify old", "delete old --yes"):
+    for command in ("list", "get old", "verify old", "delete old --yes", "ls", "cp old other"):
         told = run(*command.split(), "--set", "minio.backupSecretAccessKey=x")
         assert told.code == 6
         assert (
             told.err.splitlines()[-1]
             == "mbk: error: backup storage: no: check the secret access key (minio.backupSecretAccessKey)"
         )
+
+
+def test_a_place_that_is_not_there_is_told_as_it_was_written(run: Run, backups: Path, tmp_path: Path) -> None:
+    there = f"file://{tmp_path}/nowhere"
+    for command in (f"ls {there}", f"cp {there}/old new"):
+        told = run(*command.split())
+        assert told.code == 4
+        assert told.err.splitlines()[-1].startswith(f"mbk: error: {there}")
+        assert told.err.splitlines()[-1].endswith(f"correct {command.split()[1]}")
 
 
 def test_an_error_is_one_json_object_where_results_are(run: Run, session: Session) -> None:

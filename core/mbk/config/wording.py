@@ -32,15 +32,23 @@ _DESCRIBED: Mapping[str, str] = {
     "the region": "region",
 }
 _WORDS = re.compile(rf"(?<![\w.])({'|'.join((*_SETTINGS, *_DESCRIBED))})(?![\w.])")
+_PLACE = re.compile(r"(?<![\w.])(bucketName|rootPath)(?![\w.])")
+_PROFILES = "profiles."
 _DOTTED = re.compile(r"(?<![\w.])[a-z]+(?:\.[A-Za-z]+)+")
 
 
 def in_own_keys(text: str, loaded: LoadedConfig, side: object) -> str:
-    """``side``: the storage that the text is about, ``storage`` or ``backup_storage``; anything else for none."""
-    dialect = dialect_of(loaded)
-    if side in (PRIMARY, BACKUP):
-        choice: StorageChoice = getattr(loaded.settings, str(side))
-        text = _WORDS.sub(lambda found: _named(found[0], str(side), choice, dialect), text)
+    """``side``: the storage that the text is about: ``storage``, ``backup_storage``, ``profiles.NAME``, or what says its
+    bucket and path, a URL or a flag; empty for none."""
+    dialect, side = dialect_of(loaded), str(side or "")
+    profile = (
+        loaded.settings.profiles.get(side.removeprefix(_PROFILES)) if side.startswith(_PROFILES) else None
+    )
+    if profile is not None or side in (PRIMARY, BACKUP):
+        choice: StorageChoice = profile or getattr(loaded.settings, side)
+        text = _WORDS.sub(lambda found: _named(found[0], side, choice, dialect), text)
+    elif side:
+        text = _PLACE.sub(lambda _: side, text)
     return _DOTTED.sub(lambda found: _translated(found[0], dialect), text)
 
 

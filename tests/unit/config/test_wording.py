@@ -9,6 +9,7 @@ from tests.unit.config.conftest import Load
 
 V1 = "minio: {accessKeyID: a, secretAccessKey: b}"
 V2 = "configVersion: v2\nmilvus: {storage: {auth: {accessKeyID: a, secretAccessKey: b}}}"
+PROFILE = "\nprofiles: {archive: {storageType: minio, secretAccessKey: c}}"
 SECRET = "check the secret access key"
 
 
@@ -31,6 +32,10 @@ SECRET = "check the secret access key"
         (V1, "", "check milvus.address and milvus.port", "check milvus.address and milvus.port"),
         (V2, "", "set transfer.workers lower, see docs/a.md", "set transfer.workers lower, see docs/a.md"),
         (V1, "", "check bucketName", "check bucketName"),
+        (V1 + PROFILE, "profiles.archive", SECRET, f"{SECRET} (profiles.archive.secretAccessKey)"),
+        (V1 + PROFILE, "profiles.archive", "check bucketName", "check profiles.archive.bucketName"),
+        (V1, "s3://there/x", "create it, or check bucketName", "create it, or check s3://there/x"),
+        (V1, "./there", "correct rootPath", "correct ./there"),
     ],
 )
 def test_a_hint_names_the_key_of_the_dialect_and_of_the_side(

@@ -44,8 +44,8 @@ SIDES: Final[Mapping[str, str]] = {"storage": "milvus storage", "backup_storage"
 def retried(storage: Storage, run: Run, *, urgent: bool = False, side: str = "") -> Storage:
     """The storage, each of whose calls the run retries, and each of whose attempts the run's budget lets through.
 
-    ``urgent``: the budget counts the calls, but they wait for nobody. ``side``: which of the `SIDES` it is, which is said of
-    a storage that cannot be reached or entered.
+    ``urgent``: the budget counts the calls, but they wait for nobody. ``side``: which of the `SIDES` it is, or how
+    the user called it, which is said of a storage that cannot be reached or entered.
     """
     bare = storage
     if isinstance(storage, RetriedStorage):
@@ -73,7 +73,7 @@ class RetriedStorage(Layer):
         except (AccessError, BucketNotFound, Unreachable) as error:
             if not self.side:
                 raise
-            raise error.on(self.side, SIDES[self.side]) from error.__cause__
+            raise error.on(self.side, SIDES.get(self.side, self.side)) from error.__cause__
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
         """A listing in order of keys goes on where it broke; what breaks in another one is the caller's to repeat."""
