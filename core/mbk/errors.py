@@ -81,6 +81,7 @@ class MbkError(Exception):
         retryable: bool | None = None,
         **facts: object,
     ) -> None:
+        self._templates = (sentence, hint)
         self.message = filled(sentence, facts)
         super().__init__(self.message)
         self.code = code or _words(type(self).__name__)
@@ -105,6 +106,19 @@ class MbkError(Exception):
         message, facts = f"{words}: {self.message}", {**self.facts, "side": side}
         changed = {**self.__dict__, "message": message, "facts": facts}
         return cast("Self", _rebuild(type(self), (message,), changed)).with_traceback(self.__traceback__)
+
+    def saying(self, **facts: object) -> Self:
+        """The same error with other words for some of its facts. Raise it as `final`."""
+        known = {**self.facts, **facts}
+        sentence, hint = self._templates
+        message = filled(sentence, known)
+        told = {
+            "message": message,
+            "hint": None if hint is None else filled(hint, known),
+            "facts": plain(known),
+        }
+        changed = _rebuild(type(self), (message,), {**self.__dict__, **told})
+        return cast("Self", changed).with_traceback(self.__traceback__)
 
     def _with(self, *, retryable: bool) -> Self:
         changed = _rebuild(type(self), self.args, {**self.__dict__, "retryable": retryable})

@@ -144,6 +144,13 @@ def test_every_refusal_without_a_configuration_says_so(
     assert "mbk config init" in second
 
 
+def test_a_list_without_backups_nor_configuration_says_so(run: Run, session: Session) -> None:
+    Path("backup.yaml").unlink()
+    told = run("list")
+    assert (told.code, told.out) == (0, "")
+    assert "no configuration file found" in told.err.splitlines()[-1]
+
+
 def test_a_check_without_a_configuration_says_where_it_looked(run: Run, session: Session) -> None:
     Path("backup.yaml").unlink()
     (told,) = json.loads(run("check", "-o", "json").out)

@@ -47,6 +47,53 @@ def test_an_empty_list_does_not_mean_everything(
     assert len(result.err.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    "typed", ["list --since", "list -c", "verify", "verify -n", "get", "delete --yes -n", "migrate -c"]
+)
+def test_an_empty_text_is_not_taken_for_none(typed: str, run: Run, session: Session) -> None:
+    assert run(*typed.split(), "").code == 2
+    assert session.calls == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "flag"),
+    [
+        ("create x --filter ,", "--filter is empty"),
+        ("create x -c ,", "--colls is empty"),
+        ("create x --max-rate fast", "--max-rate: "),
+        ("restore x --source_exclude ,", "--source-exclude is empty"),
+        ('restore x --skip-params {"a":1}', "--skip-params: unknown key 'a'"),
+        ("restore x -s a -r b:c", "--rename and --suffix cannot"),
+        (
+            "restore x --drop_exist_collection --skip_create_collection",
+            "--drop-exist-collection and --skip-create-",
+        ),
+        ("restore x --at-backup-time --no-cut", "--at-backup-time and --no-cut cannot"),
+        ("verify x --record --depth listing", "--record and --depth listing cannot"),
+        ("verify x --sample 0", "--sample must be"),
+    ],
+)
+def test_what_is_wrong_with_an_option_is_told_by_its_flag(typed: str, flag: str, run: Run) -> None:
+    assert run(*typed.split()).err.startswith(f"mbk: error: {flag}")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("create x --strategy bulk-flsh", "bulk_flush"),
+        ("restore x --verify lsting", "listing"),
+        ("check --for creat", "create"),
+        ("list -o jsn", "json"),
+        ("completion bsh", "bash"),
+        ("list --sort nme", "name"),
+    ],
+)
+def test_a_mistyped_choice_is_answered_with_the_nearest_one(typed: str, meant: str, run: Run) -> None:
+    told = run(*typed.split())
+    assert told.code == 2
+    assert f"did you mean {meant!r}?" in told.err
+
+
 @pytest.mark.parametrize("command", ["create", "restore"])
 def test_an_empty_object_does_not_mean_everything(command: str, run: Run, session: Session) -> None:
     assert run(command, "-n", "nightly", "-a", "{}").code == 2

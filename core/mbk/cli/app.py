@@ -68,6 +68,11 @@ class App:
 
         return in_own_keys(text, self.loaded, side)
 
+    @property
+    def lacks(self) -> str:
+        """That no configuration was read, and what to do: often why something fails or is not found. Empty otherwise."""
+        return f"{self.loaded.lacks}: {TO_CONFIGURE}" if self.loaded and self.loaded.lacks else ""
+
     @contextmanager
     def session(self) -> Iterator[Session]:
         from mbk.session import connect

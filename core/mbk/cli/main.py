@@ -15,7 +15,7 @@ import click
 
 from mbk.about import __version__
 from mbk.cli import terminal
-from mbk.cli.app import TO_CONFIGURE, App
+from mbk.cli.app import App
 from mbk.cli.failing import chain, flat, line, own_hint, told_as_json
 from mbk.cli.loading import LazyGroup, complete
 from mbk.cli.parsing import nearest, normalize
@@ -100,7 +100,7 @@ def _refused(message: str, app: App, given: Sequence[str]) -> int:
 
 
 def _reported(error: MbkError, app: App) -> int:
-    lacks = _lacks(error, app)
+    lacks = "" if isinstance(error, Interrupted) else app.lacks
     if told_as_json(error, app, lacks=lacks):
         return error.exit_code
     if isinstance(error, ConfigError):
@@ -117,13 +117,6 @@ def _reported(error: MbkError, app: App) -> int:
         terminal.line(f"mbk: hint: {lacks}")
     chain(error, app)
     return error.exit_code
-
-
-def _lacks(error: MbkError, app: App) -> str:
-    """That no configuration was read, which is often why there was an error."""
-    if not (app.loaded and app.loaded.lacks) or isinstance(error, Interrupted):
-        return ""
-    return f"{app.loaded.lacks}: {TO_CONFIGURE}"
 
 
 def _no_threads(app: App) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,12 +10,15 @@ from typing import Any, TypeVar
 import click
 
 from mbk.cli import terminal
-from mbk.cli.parsing import completer
+from mbk.cli.parsing import Choice, completer
 from mbk.errors import UsageError
 from mbk.model.declared import Also, Declared, Form, Options, empty_list
 from mbk.model.selection import CollectionName, Selection
 
 Kind = TypeVar("Kind", bound=Options)
+#: Facts of errors that are names of options.
+_NAMING = ("option", "other", "options")
+_WORD = re.compile(r"(?<![-\w])[a-z_]+")
 
 
 class Documented(click.Option):
@@ -45,7 +49,24 @@ def generated(kind: type[Options]) -> list[click.Parameter]:
 
 
 def value_of(kind: type[Kind], given: Mapping[str, Any]) -> Kind:
-    """The operation's options from the parsed ones. Raises `UsageError` for invalid or contradictory ones."""
+    """The operation's options from the parsed ones. Raises `UsageError` for invalid or contradictory ones, by their flags."""
+    try:
+        return _value_of(kind, given)
+    except UsageError as error:
+        told = {name: _in_flags(kind, str(error.facts[name])) for name in _NAMING if name in error.facts}
+        raise error.saying(**told) from error.__cause__
+
+
+def _in_flags(kind: type[Options], text: str) -> str:
+    """The text with the flags of the options that it names: as fields, or as the flags are in request bodies."""
+    flags: dict[str, str] = {}
+    for item in kind.declared():
+        if flag := _flag(item, None):
+            flags |= {item.name: flag, flag.strip("-").replace("-", "_"): flag}
+    return _WORD.sub(lambda found: flags.get(found[0], found[0]), text)
+
+
+def _value_of(kind: type[Kind], given: Mapping[str, Any]) -> Kind:
     values = {item.name: list(_values(item, given)) for item in kind.declared()}
     for item in kind.declared():
         for spelling, _ in values[item.name]:
@@ -98,7 +119,7 @@ def _kind(item: Declared) -> dict[str, Any]:
         only_off = {} if option.flags else {"flag_value": False}
         return {"is_flag": True, "default": None, **only_off}
     if item.choices:
-        return {"type": click.Choice(item.choices), "metavar": f"[{'|'.join(item.choices)}]"}
+        return {"type": Choice(item.choices), "metavar": f"[{'|'.join(item.choices)}]"}
     if item.is_number and option.read is None:
         return {
             "type": click.IntRange(min=option.minimum, max=option.maximum),
@@ -127,7 +148,7 @@ def _values(item: Declared, given: Mapping[str, Any]) -> Iterator[tuple[Also | N
         yield None, _read(item, text)
     for number, also in enumerate(item.option.also):
         if (text := given.get(_hidden(item, number))) is not None:
-            yield also, _READERS[also.form](text, also.flags[-1]) if also.metavar else also.value
+            yield also, _READERS[also.form](text, also.flags[0]) if also.metavar else also.value
 
 
 def _read(item: Declared, text: Any) -> object:

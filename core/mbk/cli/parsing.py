@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -12,6 +12,11 @@ from mbk.cli import terminal
 from mbk.cli.app import OUTPUTS, PROGRESS, App
 from mbk.cli.helping import Helpful
 from mbk.model.operations import OPERATIONS
+
+if TYPE_CHECKING:
+    _Choice = click.Choice[str]
+else:
+    _Choice = click.Choice  # not generic before click 8.2
 
 #: Commands that are not operations on backups, each in its own module, with its line in ``mbk --help``.
 OTHERS = {
@@ -69,6 +74,19 @@ def completer(name: str) -> Callable[[click.Context, click.Parameter, str], list
     return complete
 
 
+class Choice(_Choice):
+    """Its words as they are written, and the nearest one to a wrong one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as exc:
+            choices = [str(choice) for choice in self.choices]
+            near = nearest(str(value).replace("-", "_"), choices)
+            message = f"{value!r} is not one of {', '.join(choices)}{near}"
+            raise click.BadParameter(message, ctx, param) from exc
+
+
 def global_options(*, hidden: bool) -> list[click.Option]:
     def option(*names: str, **attributes: Any) -> click.Option:
         return click.Option(names, expose_value=False, callback=_remember, hidden=hidden, **attributes)
@@ -96,18 +114,16 @@ def global_options(*, hidden: bool) -> list[click.Option]:
             shell_complete=completer("storage_types"),
             help="Storage type of the backup side only.",
         ),
-        option(
-            "--output", "-o", type=click.Choice(OUTPUTS), help="Output format.  [default: table; get: json]"
-        ),
+        option("--output", "-o", type=Choice(OUTPUTS), help="Output format.  [default: table; get: json]"),
         option(
             "--progress",
-            type=click.Choice(PROGRESS),
+            type=Choice(PROGRESS),
             help="How a run is watched: drawn on a terminal and as lines elsewhere, lines, JSON, or not at all.  "
             "[default: auto]",
         ),
         option(
             "--log-format",
-            type=click.Choice(("text", "json")),
+            type=Choice(("text", "json")),
             help="Lines on standard error and of the log file: text, or JSON objects.  [default: text]",
         ),
         option("--verbose", "-v", is_flag=True, help="Also print the causes of an error."),

@@ -161,13 +161,13 @@ def _names(session: Session, named: list[str], *, every: bool) -> list[str]:
         )
     if every:
         return [item.name for item in session.list() if item.state is not BackupState.INCOMPLETE]
-    if not named:
+    if not any(named):
         raise UsageError(
             "no backup name given",
             code="backup-names-missing",
             hint="name backups, or use --all; 'mbk list' shows the names",
         )
-    return list(dict.fromkeys(named))
+    return list(dict.fromkeys(filter(None, named)))
 
 
 def _end(results: _Results, count: int, app: App) -> None:

@@ -641,7 +641,7 @@ class RestoreOptions(Options):
             # What replaces the collection must be known to be whole.
             raise conflict("drop_exist_collection", "verify none")
         if self.truncate and self.no_cut:
-            raise conflict("truncate (at-backup-time)", "no_cut")
+            raise conflict("truncate", "no_cut")
         if self.mapping and self.renaming != Renaming():
             raise conflict("a mapping (restore plan)", "suffix or rename")
 

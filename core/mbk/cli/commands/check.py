@@ -14,7 +14,7 @@ from mbk.cli.app import TO_CONFIGURE, App
 from mbk.cli.choosing import help_of
 from mbk.cli.commands.config import show
 from mbk.cli.options import generated, value_of
-from mbk.cli.parsing import Command
+from mbk.cli.parsing import Choice, Command
 from mbk.cli.render import emit, emit_data
 from mbk.engine.runtime.retried import SIDES
 from mbk.model.operations import OPERATIONS
@@ -23,7 +23,7 @@ from mbk.model.reports import CheckResult
 
 
 @click.command("check", cls=Command, help=help_of(OPERATIONS["check"]), params=generated(CheckOptions))
-@click.argument("what", type=click.Choice(["config"]), required=False)
+@click.argument("what", type=Choice(["config"]), required=False)
 @click.pass_context
 def command(context: click.Context, /, what: str | None, **given: Any) -> int | None:
     """``check config`` is the old name of ``config show``."""

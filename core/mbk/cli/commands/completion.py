@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from mbk.cli.loading import COMPLETE
-from mbk.cli.parsing import COMMANDS, Command
+from mbk.cli.parsing import COMMANDS, Choice, Command
 from mbk.cli.render import emit
 
 SHELLS = ("bash", "zsh", "fish")
@@ -18,7 +18,7 @@ configuration.
 
 
 @click.command("completion", cls=Command, help=_HELP)
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.argument("shell", type=Choice(SHELLS))
 @click.pass_context
 def command(context: click.Context, shell: str) -> None:
     from click.shell_completion import get_completion_class

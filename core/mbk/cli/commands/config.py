@@ -11,7 +11,7 @@ import click
 
 from mbk.cli import terminal
 from mbk.cli.app import App
-from mbk.cli.parsing import COMMANDS, Group
+from mbk.cli.parsing import COMMANDS, Choice, Group
 from mbk.cli.render import emit, emit_data, table
 from mbk.errors import AlreadyExists, UsageError
 
@@ -30,7 +30,7 @@ def command() -> None:
 @click.option(
     "--format",
     "dialect",
-    type=click.Choice(("v1", "v2")),
+    type=Choice(("v1", "v2")),
     default="v2",
     show_default=True,
     help="v1: for every release of the Go tool.",

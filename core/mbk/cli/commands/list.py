@@ -39,7 +39,8 @@ def command(app: App, /, **given: Any) -> None:
     options = value_of(ListOptions, given)
     only_names = app.quiet and app.output not in ("json", "yaml")
     now = datetime.now(UTC)
-    begin = moment_since(options.since, now) if options.since else None
+    # An empty age is a variable that was never set, and no wish for all of them.
+    begin = None if given["since"] is None else moment_since(given["since"], now)
     with app.session() as session:
         if only_names and options == ListOptions():
             for name in session.names():
@@ -48,6 +49,8 @@ def command(app: App, /, **given: Any) -> None:
         every = list(session.list())
         if not (every or only_names or app.output in ("json", "yaml")):
             terminal.line(_none(session))
+            if app.lacks:
+                terminal.line(f"mbk: hint: {app.lacks}")
             return
         backups = _chosen(session, every, options, begin)
         where = str(session.backup_storage.location)
