@@ -9,7 +9,7 @@
     │   ├── UnknownStorage          2  no installed plugin provides this storage type
     │   ├── BrokenPlugin            2  the selected plugin cannot be loaded
     │   ├── WrongStorage            2  the bucket or root path is not Milvus' own
-    │   └── MissingDependency       2  an SDK is not installed; the hint is the `pip install` command
+    │   └── MissingDependency       2  an SDK is not installed; the hint is the command that installs it
     ├── PartialFailure              3  some collections are done, others failed; carries the report
     ├── NotFound                    4
     │   ├── BackupNotFound

@@ -20,7 +20,6 @@ def mbk_storage_backends() -> Iterator[StorageBackend]:
         summary="Alibaba Cloud OSS",
         settings=_settings,
         open=_open,
-        extra="mbk[ali]",
         requires=("oss2",),
         schemes=("oss",),
     )

@@ -19,7 +19,6 @@ def mbk_storage_backends() -> Iterator[StorageBackend]:
         summary="Azure Blob Storage, and its emulators",
         settings=_settings,
         open=_open,
-        extra="mbk[azure]",
         requires=("azure.storage.blob", "azure.identity", "azure.core"),
         schemes=("az",),
         url=("account_name", "bucket"),

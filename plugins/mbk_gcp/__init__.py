@@ -21,7 +21,6 @@ def mbk_storage_backends() -> Iterator[StorageBackend]:
         summary="Google Cloud Storage",
         settings=_settings,
         open=_open,
-        extra="mbk[gcp]",
         requires=("google.auth", "google_crc32c", "requests", "botocore"),
     )
 

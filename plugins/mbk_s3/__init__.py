@@ -40,7 +40,6 @@ def mbk_storage_backends() -> Iterator[StorageBackend]:
             summary=profile.summary,
             settings=partial(_settings, profile.name),
             open=open_storage,
-            extra=f"mbk[{profile.name}]",
             requires=("boto3", "botocore"),
             schemes=("s3",),
             ambient=profile.is_amazon,

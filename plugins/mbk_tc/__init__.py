@@ -20,7 +20,6 @@ def mbk_storage_backends() -> Iterator[StorageBackend]:
         summary="Tencent Cloud COS",
         settings=_settings,
         open=_open,
-        extra="mbk[tc]",
         requires=("qcloud_cos",),
         schemes=("cos",),
     )

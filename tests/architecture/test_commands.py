@@ -67,5 +67,5 @@ def test_every_storage_has_an_extra_that_brings_its_sdk() -> None:
     for info in Registry(disabled=()).describe():
         if info.distribution == PROJECT["name"]:
             backend = Registry(disabled=()).backend(info.name)
-            assert not backend.requires or backend.extra == f"mbk[{info.name}]"
+            assert not backend.requires or backend.extra == f"{PROJECT['name']}[{info.name}]"
             assert not backend.requires or info.name in PROJECT["optional-dependencies"]

@@ -54,8 +54,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 ALONE = {"engine.formats.known"}
 # The library's face hands out its parts lazily.
 FACE = {"errors", "plugin", "session", "config", "model"}
-# Everybody may ask for the version, and makes values.
-EVERYWHERE = {"about", "frozen"}
+# Everybody may ask for the version, say how to install what is missing, and makes values.
+EVERYWHERE = {"about", "extras", "frozen"}
 
 PLUGINS_MAY_IMPORT = ("mbk.plugin", "mbk.ports", "mbk.errors", "mbk.hookimpl")
 # The parts of mbk.plugin that are made for plugins, as docs/reference/hooks.md tells; the others are core's own.

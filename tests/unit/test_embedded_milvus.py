@@ -167,7 +167,7 @@ def test_a_missing_package_is_mended_by_pip(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with raised(MissingDependency, "embedded-milvus-missing") as caught:
         EmbeddedMilvus(tmp_path)
-    assert caught.value.hint == "pip install 'mbk[demo]'"
+    assert caught.value.hint == "pip install milvus==2.3.5"
     said = wheel.embedded_supported()
     assert said is not None
     assert "pip install" in said

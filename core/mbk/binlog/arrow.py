@@ -9,10 +9,13 @@ try:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 except ImportError as exc:
+    from mbk.extras import to_install
+
     raise MissingDependency(
         "reading backup data requires pyarrow",
         code="pyarrow-missing",
-        hint="pip install 'mbk[parquet]'",
+        requirement=to_install("parquet"),
+        hint="pip install {requirement}",
     ) from exc
 
 __all__ = ["pa", "pc", "pq"]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def metrics_options() -> list[click.Parameter]:
     """The two options, ``metrics_file`` and ``push_gateway``."""
-    needs = "Needs `mbk[metrics]`, and never changes the result."
+    needs = "Needs prometheus-client, and never changes the result."
     return [
         Documented(
             ["--metrics-file"],
@@ -61,10 +61,13 @@ def counting(
         yield Run(listener)
         return
     if find_spec("prometheus_client") is None:
+        from mbk.extras import to_install
+
         raise MissingDependency(
             "metrics need prometheus-client",
             code="metrics-package-missing",
-            hint="pip install 'mbk[metrics]'",
+            requirement=to_install("metrics"),
+            hint="pip install {requirement}",
         )
     from mbk.observe.run_metrics import RunMetrics
 

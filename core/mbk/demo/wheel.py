@@ -18,9 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mbk.errors import MbkError, MilvusUnavailable, MissingDependency
+from mbk.extras import to_install
 
 ELSEWHERE = "use a server of your own: mbk demo --milvus-address HOST --milvus-port PORT"
-INSTALL = "pip install 'mbk[demo]'"
 _ABANDONED_AFTER = 3600.0
 
 
@@ -62,14 +62,18 @@ def locate_wheel(wheel: Path | None = None) -> Path:
         wheel = next((Path(place) for place in places if _holds_server(Path(place))), None)
         if wheel is None:
             raise MissingDependency(
-                "the embedded Milvus is not installed", code="embedded-milvus-missing", hint=INSTALL
+                "the embedded Milvus is not installed",
+                code="embedded-milvus-missing",
+                requirement=to_install("demo"),
+                hint="pip install {requirement}",
             )
     elif not _holds_server(wheel):
         raise MissingDependency(
             "{path} does not contain the package 'milvus'",
             code="embedded-milvus-not-found",
             path=wheel,
-            hint=INSTALL,
+            requirement=to_install("demo"),
+            hint="pip install {requirement}",
         )
     return wheel.resolve()
 
@@ -94,7 +98,8 @@ def wheel_version(wheel: Path) -> str:
             "cannot find the version of the package 'milvus' in {path}",
             code="embedded-milvus-unversioned",
             path=wheel,
-            hint=INSTALL,
+            requirement=to_install("demo"),
+            hint="pip install {requirement}",
         )
     return found[1]
 
@@ -129,8 +134,8 @@ def unpack_server(wheel: Path, cache: Path, tell: Callable[[str], None] = lambda
             "the package 'milvus' in {path} is damaged",
             code="embedded-milvus-damaged",
             path=wheel,
-            command=INSTALL,
-            hint="{command} --force-reinstall",
+            requirement=to_install("demo"),
+            hint="pip install {requirement} --force-reinstall",
         ) from exc
     except OSError as exc:
         reason = exc.strerror or str(exc)

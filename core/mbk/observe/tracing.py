@@ -95,6 +95,7 @@ def export_as_the_environment_says() -> bool:
     Raises `MissingDependency`.
     """
     from mbk.errors import MissingDependency
+    from mbk.extras import to_install
 
     if not any(name.startswith("OTEL_EXPORTER_OTLP_") and name.endswith("ENDPOINT") for name in os.environ):
         return False
@@ -108,7 +109,8 @@ def export_as_the_environment_says() -> bool:
         raise MissingDependency(
             "traces need the OpenTelemetry exporter",
             code="tracing-package-missing",
-            hint="pip install 'mbk[otel]'",
+            requirement=to_install("otel"),
+            hint="pip install {requirement}",
         ) from exc
     name = os.environ.get("OTEL_SERVICE_NAME", "mbk")
     provider = TracerProvider(resource=Resource.create({"service.name": name}))

@@ -40,7 +40,7 @@ class StorageBackend:
     ``name`` is canonical (lower case), ``aliases`` the other accepted spellings, ``summary`` one line for
     ``mbk plugins``. ``settings`` returns the settings class (a callable, so that pydantic is loaded only when used).
     ``open`` gets an instance of it and returns the storage; it may import the SDK and must not send a request.
-    ``extra`` is what to ``pip install`` for the SDK (``mbk[gcp]``), ``""`` when none is needed; ``requires`` are
+    ``extra`` brings the SDK (``mbk-acme[sdk]``), by default the extra of the plugin's distribution with this name; ``requires`` are
     the modules whose presence shows that it is installed.
 
     A URL names a bucket of it by its name, by an alias, or by one of ``schemes``. The first elements of the URL are the

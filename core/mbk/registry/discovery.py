@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 
 DISABLE_VARIABLE = "MBK_DISABLE_PLUGINS"
-
-_REQUIREMENT = re.compile(
-    r"\s*(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*).*\bextra\s*==\s*['\"](?P<extra>[^'\"]+)['\"]"
-)
-_EXTRA = re.compile(r"\s*(?P<name>[A-Za-z0-9._-]+)\s*\[\s*(?P<extra>[A-Za-z0-9._-]+)\s*\]")
 
 
 @dataclass(frozen=True)
@@ -44,15 +38,15 @@ class Entry:
         """``mbk-acme 1.0``, for messages."""
         return f"{self.distribution} {self.version}".strip() or self.module
 
-    def extra(self) -> str:
-        """What to ``pip install`` for the plugin's own imports: an extra of its distribution, or ``""``.
+    def extra(self, name: str = "") -> str:
+        """What brings the plugin's SDK: an extra of its distribution, or ``""``.
 
-        The extra in the entry point (``acme = "mbk_acme [sdk]"``), otherwise one with the entry point's name.
+        The extra in the entry point (``acme = "mbk_acme [sdk]"``), otherwise one called ``name``, or like the entry point.
         """
         if self.point.dist is None:
             return ""
         provided = _dist(self.point).metadata.get_all("Provides-Extra") or []
-        extras = [*self.point.extras, self.name]
+        extras = [*self.point.extras, name or self.name]
         return next((f"{self.distribution}[{extra}]" for extra in extras if extra in provided), "")
 
 
@@ -75,16 +69,3 @@ def installed(group: str) -> tuple[Entry, ...]:
 
 def is_disabled(entry: Entry, disabled: Collection[str]) -> bool:
     return bool(disabled) and (entry.name in disabled or entry.distribution.lower() in disabled)
-
-
-def packages_of(extra: str) -> tuple[str, ...]:
-    """The distributions in an extra (``mbk[gcp]``), from the installed metadata; empty if unknown."""
-    match = _EXTRA.match(extra)
-    if match is None:
-        return ()
-    try:
-        lines = distribution(match["name"]).requires or []
-    except PackageNotFoundError:
-        return ()
-    matches = (_REQUIREMENT.match(line) for line in lines)
-    return tuple(dict.fromkeys(hit["name"] for hit in matches if hit and hit["extra"] == match["extra"]))

@@ -1,13 +1,14 @@
-"""Errors for a missing SDK, with the `pip install` that provides it, and for broken plugins."""
+"""Errors for a missing SDK, with the command that installs it, and for broken plugins."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from importlib.util import find_spec
 
+from mbk import extras
 from mbk.errors import BrokenPlugin, MissingDependency
 from mbk.plugin.spec import StorageBackend
-from mbk.registry.discovery import packages_of
 
 
 def is_present(module: str) -> bool:
@@ -26,15 +27,14 @@ def belongs_to(module: str, packages: Iterable[str]) -> bool:
 
 
 def missing_dependency(storage: str, extra: str, requires: Iterable[str]) -> MissingDependency:
-    """`storage 'gcp' requires google-auth: pip install 'mbk[gcp]'`."""
-    packages = packages_of(extra) or tuple(module.replace(".", "-") for module in requires)
-    target = f"'{extra}'" if extra else " ".join(packages)
+    """`storage 'gcp' requires google-auth: pip install 'google-auth>=2.40'`."""
+    packages = extras.names(extra) or tuple(module.replace(".", "-") for module in requires)
     return MissingDependency(
         "storage {storage!r} requires {packages}",
         code="storage-sdk-missing",
         storage=storage,
         packages=", ".join(packages),
-        requirement=target,
+        requirement=extras.arguments(extra) if extra else shlex.join(packages),
         hint="pip install {requirement}",
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
@@ -255,7 +256,8 @@ class Registry:
         with self._lock:
             if entry.point.value not in self._loaded:
                 plugin = _import(entry)
-                self._loaded[entry.point.value] = self._adopt(plugin, entry.name, origin=entry.origin)
+                backends = self._adopt(plugin, entry.name, origin=entry.origin)
+                self._loaded[entry.point.value] = tuple(_with_extra(backend, entry) for backend in backends)
             return self._loaded[entry.point.value]
 
     def _adopt(self, plugin: object, name: str, *, origin: str) -> tuple[StorageBackend, ...]:
@@ -313,6 +315,12 @@ def _import(entry: Entry) -> object:
         raise broken_plugin(entry.name, entry.origin, _reason(exc)) from exc
     except Exception as exc:  # importing runs foreign code: whatever it raised, it is broken
         raise broken_plugin(entry.name, entry.origin, _reason(exc)) from exc
+
+
+def _with_extra(backend: StorageBackend, entry: Entry) -> StorageBackend:
+    """What brings the SDK is an extra of the plugin's own distribution, unless the plugin says otherwise."""
+    named = not backend.requires or backend.extra
+    return backend if named else replace(backend, extra=entry.extra(backend.name))
 
 
 def _reason(exc: BaseException) -> str:

@@ -334,10 +334,13 @@ def _require_dask() -> None:
     from importlib.util import find_spec
 
     if find_spec("distributed") is None:
+        from mbk.extras import to_install
+
         raise MissingDependency(
             "transfer.executor dask requires distributed",
             code="dask-missing",
-            hint="pip install 'mbk[dask]'",
+            requirement=to_install("dask"),
+            hint="pip install {requirement}",
         )
 
 

@@ -199,7 +199,7 @@ def test_names_that_google_refuses_are_refused_without_a_request(key: str) -> No
 
 def test_the_type_is_offered_without_loading_the_sdk() -> None:
     [backend] = mbk_storage_backends()
-    assert (backend.name, backend.aliases, backend.extra) == ("gcp", ("gcpnative",), "mbk[gcp]")
+    assert (backend.name, backend.aliases) == ("gcp", ("gcpnative",))
     code = (
         "import sys, mbk_gcp; [b.settings() for b in mbk_gcp.mbk_storage_backends()];"
         "sys.exit(any(m.startswith(('google', 'requests', 'boto', 'urllib3')) for m in sys.modules))"

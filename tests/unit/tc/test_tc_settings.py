@@ -148,7 +148,7 @@ def test_settings_travel_to_another_process() -> None:
 
 def test_it_is_offered_under_every_spelling_without_loading_the_sdk() -> None:
     [backend] = mbk_storage_backends()
-    assert (backend.name, backend.extra, backend.requires) == ("tc", "mbk[tc]", ("qcloud_cos",))
+    assert (backend.name, backend.requires) == ("tc", ("qcloud_cos",))
     assert backend.aliases == ("tencent", "cos")
     code = (
         "import sys, mbk_tc; [b.settings() for b in mbk_tc.mbk_storage_backends()];"

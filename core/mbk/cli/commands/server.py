@@ -31,11 +31,14 @@ def command(
         return
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
+        from mbk.extras import to_install
+
         raise MissingDependency(
             "the server needs {package}",
             code="server-package-missing",
             package=missing[0],
-            hint="pip install 'mbk[api]'",
+            requirement=to_install("api"),
+            hint="pip install {requirement}",
         )
     given = {"server.port": port, "server.host": host}
     loaded = app.load({key: str(value) for key, value in given.items() if value is not None})

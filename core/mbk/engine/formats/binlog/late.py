@@ -28,10 +28,13 @@ def require_converter(*, cut: bool = False) -> None:
     except MissingDependency as error:
         if not cut:
             raise
+        from mbk.extras import to_install
+
         raise MissingDependency(
             "leaving out deletes that are newer than the backup requires pyarrow on this Milvus",
             code="cut-needs-pyarrow",
-            hint="pip install 'mbk[parquet]', or restore them as well with --no-cut",
+            requirement=to_install("parquet"),
+            hint="pip install {requirement}, or restore them as well with --no-cut",
         ) from error
 
 
