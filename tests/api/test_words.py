@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import fields
-from typing import Any
-
-import jsonschema
 
 from mbk.model.contents import BackupCollection, BackupIndex, BackupPartition
 from mbk.model.jobs import Job
-from mbk.model.reports import BackupSummary, CollectionOutcome, Verification
+from mbk.model.reports import BackupSummary, CollectionOutcome, RunReport, Verification
 from tests.api.harness import Client
-from tests.docs import schemas
+from tests.docs.schemas import fits
 from tests.fakes.world import World
-
-SCHEMA = json.loads(schemas.FILE.read_text(encoding="utf-8"))
-
-
-def fits(kind: str, told: Any) -> None:
-    """It is what the reference says, and has no member that it does not know."""
-    jsonschema.validate(told, SCHEMA | {"$ref": f"#/$defs/{kind}"})
-    assert set(told) <= set(SCHEMA["$defs"][kind]["properties"])
 
 
 def words(kind: type) -> set[str]:
@@ -32,7 +20,7 @@ def test_a_job_tells_its_progress_and_result_as_the_command_does(client: Client)
     made = client.done(kind="backup", name="nightly")
     fits("Progress", made["progress"])
     fits("TransferStats", made["result"]["transfer"])
-    assert set(made["result"]) <= set(SCHEMA["$defs"]["RunReport"]["properties"]) | {"size"}
+    assert set(made["result"]) <= words(RunReport) | {"size"}
     assert set(made) - words(Job) == {"backup", "resumable"}
     for item in made["collections"]:
         assert set(item) - words(CollectionOutcome) == {"state", "percent"}

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import jsonschema
 import pytest
 
 from mbk.errors import BackupNotFound
@@ -16,31 +14,12 @@ from mbk.model.reports import BackupSummary, CheckResult, CollectionOutcome, Tod
 from mbk.model.states import BackupState, CollectionState, Depth
 from tests.cli.conftest import Run, Session, report
 from tests.docs import schemas
-
-DOCUMENTED = schemas.FILE.read_text(encoding="utf-8")
+from tests.docs.schemas import fits
 
 
 def test_the_reference_has_the_schema_of_what_is_printed() -> None:
     """Fields may be added. If one was changed or taken away, that is another `SCHEMA_VERSION`."""
-    assert schemas.text() == DOCUMENTED, "on purpose? then: python -m tests.docs.schemas"
-
-
-def fits(kind: str, *told: Any) -> None:
-    """They are what the reference says of this kind, and have no field that it does not know."""
-    schema = json.loads(DOCUMENTED)
-    known = _names(schema, {"$ref": f"#/$defs/{kind}"})
-    assert told
-    for item in told:
-        jsonschema.validate(item, schema | {"$ref": f"#/$defs/{kind}"})
-        more = {"code", "facts", "collection", "logger"} if kind == "log" else set()
-        assert set(item) <= known | more
-
-
-def _names(schema: dict[str, Any], part: dict[str, Any]) -> set[str]:
-    if "$ref" in part:
-        return _names(schema, schema["$defs"][part["$ref"].removeprefix("#/$defs/")])
-    names = set(part.get("properties", {}))
-    return names.union(*(_names(schema, item) for item in part.get("allOf", ())))
+    assert schemas.text() == schemas.documented(), "on purpose? then: python -m tests.docs.schemas"
 
 
 @pytest.fixture
@@ -77,6 +56,8 @@ def full(session: Session) -> Session:
         ("backup", ("list",)),
         ("deletion", ("delete", "a", "--yes")),
         ("check", ("check",)),
+        ("plan", ("create", "a", "--dry-run")),
+        ("plan", ("delete", "a", "--dry-run")),
         ("storage", ("plugins",)),
         ("config", ("config", "show")),
         ("version", ("version",)),
@@ -93,8 +74,22 @@ def test_a_listing_of_objects_is_as_documented(run: Run, backups: Path) -> None:
     fits("entry", *json.loads(run("ls", "-o", "json").out))
 
 
+def test_a_forecast_is_as_documented(run: Run, backups: Path) -> None:
+    told = json.loads(run("plan", "verify", "old", "--no-probe", "-o", "json").out)
+    fits("forecast", told)
+    fits("plan", told["plan"] | {"schema_version": 1, "dry_run": True})
+
+
 def test_a_verification_is_as_documented(run: Run, backups: Path) -> None:
     fits("verification", *json.loads(run("verify", "old", "-o", "json").out))
+
+
+@pytest.mark.parametrize("detail", [(), ("--detail",)])
+def test_the_document_of_a_backup_is_as_documented(detail: tuple[str, ...], run: Run, backups: Path) -> None:
+    run("verify", "old")
+    fits("document", json.loads(run("get", "old", *detail).out))
+    (backups / "old" / "meta" / "full_meta.json").unlink()
+    fits("document", json.loads(run("get", "old", *detail).out))
 
 
 def test_lines_on_standard_error_are_as_documented(run: Run, full: Session) -> None:

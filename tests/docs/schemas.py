@@ -1,9 +1,13 @@
-"""Writes the schema of all that is printed as JSON into the reference, from the values: ``python -m tests.docs.schemas``."""
+"""Writes the schema of all that is printed as JSON into the reference, from the values: ``python -m tests.docs.schemas``.
+
+`fits` holds what was printed to it.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +20,17 @@ from mbk.model.forecast import Forecast
 from mbk.model.jobs import Failure, Progress
 from mbk.model.listings import Entry
 from mbk.model.plans import Plan
+from mbk.model.records import Backup
 from mbk.model.reports import (
     BackupSummary,
     CheckResult,
     DeletionReport,
     MigrationReport,
     RunReport,
+    Verification,
     VerifyReport,
 )
+from mbk.model.states import BackupState
 from mbk.registry.registry import Registry
 
 FILE = Path(__file__).parents[2] / "docs/reference/output.schema.json"
@@ -45,6 +52,18 @@ PRINTED: Mapping[str, tuple[type, Mapping[str, Any]]] = {
     "storage": (type(Registry().describe()[0]), {}),
 }
 _SETTING: Mapping[str, tuple[type, Mapping[str, Any]]] = {"setting": (Row, {})}
+#: What ``get`` adds to the file of the classic tool; all of it is there where it is known.
+_DOCUMENT = {
+    "state": {"$ref": f"#/$defs/{BackupState.__name__}"},
+    "progress": _WHOLE,
+    "meta_size": _WHOLE,
+    "started": _TEXT,
+    "finished": _TEXT,
+    "reason": _TEXT,
+    "tool": _TEXT,
+    "failed": {"type": "object", "additionalProperties": _TEXT},
+    "verified": {"$ref": f"#/$defs/{Verification.__name__}"},
+}
 _LOG = {"time": _TEXT, "level": {"enum": ["debug", "info", "warning", "error", "critical"]}, "message": _TEXT}
 
 
@@ -68,11 +87,25 @@ def schema() -> dict[str, Any]:
     made["config"] = _whole(
         {}, {"file": _MAYBE, "settings": {"type": "array", "items": {"$ref": "#/$defs/setting"}}}
     )
+    made["document"] = _document(shared)
     made["version"] = _whole({}, dict.fromkeys(("mbk", "python", "platform"), _TEXT))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"Output of mbk, schema version {SCHEMA_VERSION}",
         "$defs": made | shared,
+    }
+
+
+def _document(shared: dict[str, Any]) -> dict[str, Any]:
+    """Where the classic tool wrote the file, a list may be null, and what is left out of a record is zero."""
+    ((whole,), records) = msgspec.json.schema_components([Backup], ref_template="#/$defs/{name}")
+    for record in records.values():
+        for value in record["properties"].values():
+            if value.get("type") in ("array", "object"):
+                value["type"] = [value["type"], "null"]
+    shared |= records
+    return {
+        "allOf": [whole, {"type": "object", "properties": _DOCUMENT, "required": ["name", "id", "state"]}]
     }
 
 
@@ -88,6 +121,37 @@ def _line(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def text() -> str:
     return json.dumps(schema(), indent=1, ensure_ascii=False) + "\n"
+
+
+@cache
+def documented() -> str:
+    """The schema as the reference has it."""
+    return FILE.read_text(encoding="utf-8")
+
+
+@cache
+def _definitions() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(documented())
+    return found
+
+
+def fits(kind: str, *told: Any) -> None:
+    """They are what the reference says of this kind, and have no member that it does not know."""
+    import jsonschema
+
+    known = _names({"$ref": f"#/$defs/{kind}"})
+    assert told
+    for item in told:
+        jsonschema.validate(item, _definitions() | {"$ref": f"#/$defs/{kind}"})
+        more = {"code", "facts", "collection", "logger"} if kind == "log" else set()
+        assert set(item) <= known | more
+
+
+def _names(part: Mapping[str, Any]) -> set[str]:
+    if "$ref" in part:
+        return _names(_definitions()["$defs"][part["$ref"].removeprefix("#/$defs/")])
+    names = set(part.get("properties", {}))
+    return names.union(*map(_names, part.get("allOf", ())))
 
 
 if __name__ == "__main__":

@@ -16,11 +16,21 @@ import mbk
 from mbk.demo.embedded import EmbeddedMilvus
 from mbk.model.reports import CollectionOutcome, RunReport
 from mbk.session import Session
+from tests.docs.schemas import fits
 from tests.servers.s3 import S3Server
 
 MINUTES = 180
 ROOT = "files"
 Tree = dict[str, Any]
+#: Command -> the kind of its output; those that are not here print a report.
+_KINDS = {
+    "list": "backup",
+    "get": "document",
+    "verify": "verification",
+    "check": "check",
+    "delete": "deletion",
+    "ls": "entry",
+}
 
 
 def local_storage(directory: Path) -> Tree:
@@ -66,7 +76,12 @@ class Site:
         return done
 
     def json(self, *words: str, code: int = 0) -> Any:
-        return json.loads(self.mbk("-o", "json", *words, code=code).stdout)
+        """What the command printed, which is as the reference says."""
+        told = json.loads(self.mbk("-o", "json", *words, code=code).stdout)
+        kind = "plan" if "--dry-run" in words else _KINDS.get(words[0], "report")
+        if told:
+            fits(kind, *(told if isinstance(told, list) else [told]))
+        return told
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
