@@ -29,6 +29,9 @@ extensions = ["myst_parser"]
 myst_heading_anchors = 4
 suppress_warnings = ["myst.directive_unknown"]
 
+highlight_language = "text"
+smartquotes = False  # what is quoted is often typed
+
 html_theme = "furo"
 html_title = f"mbk {__version__}"
 html_copy_source = False
