@@ -65,6 +65,9 @@ def test_where_the_backups_are_is_always_told(run: Run, session: Session) -> Non
         (("--since", "2w"), "a_week half nightly"),
         (("--latest",), "nightly"),
         (("--latest", "--since", "2h"), ""),
+        (("--latest", "2"), "a_week nightly"),
+        (("--latest=2", "--sort", "created"), "nightly a_week"),
+        (("--latest", "9", "--sort", "size"), "a_week nightly old"),
     ],
 )
 def test_they_are_chosen_and_sorted(

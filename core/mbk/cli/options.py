@@ -121,7 +121,9 @@ def _kind(item: Declared) -> dict[str, Any]:
     if item.choices:
         return {"type": Choice(item.choices), "metavar": f"[{'|'.join(item.choices)}]"}
     if item.is_number and option.read is None:
+        bare = {} if option.bare is None else {"is_flag": False, "flag_value": option.bare}
         return {
+            **bare,
             "type": click.IntRange(min=option.minimum, max=option.maximum),
             "metavar": option.metavar or None,
         }

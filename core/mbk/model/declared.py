@@ -46,7 +46,7 @@ class Option:
     any of them it is not on the command line.
     ``rest`` is its name in a request: empty for the field's name, None for none. ``json`` is its type there, and ``accepts``
     the name of its type as a keyword (in :mod:`mbk.model.options`), if they differ from the field's.
-    ``choices`` are the allowed strings; not needed for an enumeration.
+    ``bare``: the number that its flag alone stands for. ``choices`` are the allowed strings; not needed for an enumeration.
     ``read(value, name)`` converts the given value to the field's, or raises `UsageError`.
     A ``secret`` is never shown or stored, and is passed in a file on the command line.
     """
@@ -61,6 +61,7 @@ class Option:
     metavar: str = ""
     form: Form = "text"
     choices: tuple[str, ...] = ()
+    bare: int | None = None
     minimum: int | None = None
     maximum: int | None = None
     longest: int = LONGEST_TEXT
@@ -145,12 +146,11 @@ class Declared:
         low, high = self.option.minimum, self.option.maximum
         if (low is not None and value < low) or (high is not None and value > high):
             raise UsageError(
-                "{option} must be from {low} to {high}, not {value}",
+                "{option} must be {range}, not {value}",
                 code="option-out-of-range",
                 option=self.name,
                 value=value,
-                low=low,
-                high=high,
+                range=f"at least {low}" if high is None else f"from {low} to {high}",
             )
 
     def _choice(self, value: object) -> object:

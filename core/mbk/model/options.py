@@ -922,13 +922,16 @@ class ListOptions(Options):
         ),
     ] = ""
     latest: Annotated[
-        bool,
+        int | None,
         Option(
             flags=("--latest",),
-            help="Only the newest complete backup.",
+            metavar="[N]",
+            bare=1,
+            minimum=1,
+            help="Only the newest complete backup, or the N newest.",
             more="Of those that the other options leave. `mbk list --latest -q` prints its name.",
         ),
-    ] = False
+    ] = None
     sort: Annotated[
         str,
         Option(

@@ -93,7 +93,7 @@ def _chosen(
         found = sorted_by("created", (item for item in found if item.state == BackupState.COMPLETE))
     if name is not None:
         found = _containing(session, found, name)
-    return sorted_by(options.sort, islice(found, 1) if options.latest else found)
+    return sorted_by(options.sort, islice(found, options.latest))
 
 
 def _table(backups: Sequence[BackupSummary], now: datetime) -> str:
