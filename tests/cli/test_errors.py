@@ -265,7 +265,7 @@ def test_a_login_that_fails_names_the_side_and_the_key_that_was_set(
 
 
 def test_a_place_that_is_not_there_is_told_as_it_was_written(run: Run, backups: Path, tmp_path: Path) -> None:
-    there = f"file://{tmp_path}/nowhere"
+    there = f"{tmp_path}/nowhere"
     for command in (f"ls {there}", f"cp {there}/old new"):
         told = run(*command.split())
         assert told.code == 4

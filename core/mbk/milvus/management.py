@@ -84,5 +84,5 @@ def _collection_pause(endpoint: str, path: str, query: Mapping[str, object]) -> 
 
 
 def _get(endpoint: str, path: str, query: Mapping[str, object]) -> Answer:
-    port = Port(endpoint, setting=SETTING, name="Milvus' management port")
+    port = Port(endpoint, setting=SETTING, name="Milvus' management port", optional=True)
     return port.ask("GET", f"{path}?{urlencode(query)}")

@@ -51,6 +51,7 @@ class Answer:
 class Port:
     """``endpoint``: a URL or ``host:port``; ``setting`` and ``name`` describe it in errors.
 
+    ``optional``: many servers have none, so a refused connection is an answer and no outage.
     ``context``: for https; None trusts the system's authorities. ``server_name``: the certificate's name, if different.
     """
 
@@ -60,6 +61,7 @@ class Port:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     context: ssl.SSLContext | None = None
     server_name: str = ""
+    optional: bool = False
 
     def ask(
         self,
@@ -93,6 +95,8 @@ class Port:
         except http.client.HTTPException as exc:
             # The response is of another protocol, such as gRPC, and not printable.
             raise self._unavailable("the response is not HTTP", retryable=False) from exc
+        except ConnectionRefusedError as exc:
+            raise self._unavailable(str(exc), retryable=not self.optional) from exc
         except OSError as exc:
             raise self._unavailable(str(exc) or type(exc).__name__) from exc
         finally:

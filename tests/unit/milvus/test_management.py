@@ -96,3 +96,12 @@ def test_a_port_of_another_protocol_is_told_without_its_bytes_and_not_asked_agai
         thread.join()
     assert not caught.value.retryable
     assert str(caught.value).isprintable()
+
+
+def test_a_port_that_nobody_serves_is_not_tried_again() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(MilvusUnavailable) as caught:
+        management.pause(address, 60, collection_id=None)
+    assert not caught.value.retryable
