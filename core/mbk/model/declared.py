@@ -264,10 +264,15 @@ def _default(field: dataclasses.Field[Any]) -> object:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """``did you mean '…'?``, or ``""`` without a similar known word."""
+    match = near(word, known)
+    return f"did you mean {match!r}?" if match else ""
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """The similar known word, or ``""``."""
     from difflib import get_close_matches
 
-    matches = get_close_matches(word, list(known), n=1, cutoff=0.7)
-    return f"did you mean {matches[0]!r}?" if matches else ""
+    return next(iter(get_close_matches(word, list(known), n=1, cutoff=0.7)), "")
 
 
 def wrong_type(option: str, value: object, expected: str) -> UsageError:

@@ -5,26 +5,36 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 from dataclasses import replace
 
-from mbk.engine.runtime.messages import notice_unmatched, partitions_not_selectable
+from mbk.engine.runtime.messages import (
+    did_you_mean,
+    near_collection,
+    notice_unmatched,
+    partitions_not_selectable,
+)
 from mbk.engine.runtime.run import Run
 from mbk.errors import CollectionNotFound, Interrupted, MbkError, NotFound
 from mbk.frozen import frozen
+from mbk.model.declared import near
 from mbk.model.records import Database
 from mbk.model.selection import CollectionName, Selection
 from mbk.ports.milvus.server import Milvus
 from mbk.ports.milvus.values import CollectionInfo
 
-CHECK_FILTER = "check --filter; with --allow-missing what does not exist is left out"
+CHECK_FILTER = "{near}check --filter; with --allow-missing what does not exist is left out"
 
 
 @frozen(kw_only=True)
 class Inventory:
-    """``missing``: collections that were named but do not exist. ``idle``: filter items that match nothing."""
+    """``missing``: collections that were named but do not exist. ``idle``: filter items that match nothing.
+
+    ``near``: the question whether another one was meant by the first that is missing.
+    """
 
     databases: Sequence[Database] = ()
     names: Sequence[CollectionName] = ()
     missing: Sequence[CollectionName] = ()
     idle: Sequence[str] = ()
+    near: str = ""
 
     def without(self, present: Set[CollectionName]) -> Inventory:
         """Without the collections that the backup already contains."""
@@ -43,17 +53,16 @@ def take_inventory(
     `NotFound` for a database that was named but does not exist, which would otherwise pass for an empty one; and if the
     filter selects nothing. A glob that matches nothing is a notice; with ``allow_missing`` so is a missing database.
     """
-    candidates = [
-        database
-        for database in run.retry.call("list databases", milvus.inventory.databases)
-        if selection.wants_database(database.db_name)
-    ]
+    listed_databases = run.retry.call("list databases", milvus.inventory.databases)
+    every = [database.db_name for database in listed_databases]
+    candidates = [database for database in listed_databases if selection.wants_database(database.db_name)]
     existing = {database.db_name for database in candidates}
     for absent in sorted(selection.named_databases - existing):
         missing = NotFound(
             "database {database} does not exist",
             code="database-missing",
             database=absent,
+            near=did_you_mean(near(absent, every)),
             hint=CHECK_FILTER,
         )
         if not allow_missing:
@@ -71,11 +80,13 @@ def take_inventory(
         names += selected
         if selected or selection.wants_empty(database.db_name):
             databases.append(database)
+    absent_names = sorted(selection.named - present)
     result = Inventory(
         databases=databases,
         names=sorted(names),
-        missing=sorted(selection.named - present),
+        missing=absent_names,
         idle=selection.idle(existing, present),
+        near=did_you_mean(near_collection(absent_names[0], present, every)) if absent_names else "",
     )
     _report_idle(result, selection, run)
     return result
@@ -119,13 +130,18 @@ def require_present(inventory: Inventory, run: Run, *, allow_missing: bool) -> N
     names = ", ".join(map(str, inventory.missing))
     if len(inventory.missing) == 1:
         missing = CollectionNotFound(
-            "collection {name} does not exist", code="collection-missing", name=names, hint=CHECK_FILTER
+            "collection {name} does not exist",
+            code="collection-missing",
+            name=names,
+            near=inventory.near,
+            hint=CHECK_FILTER,
         )
     else:
         missing = CollectionNotFound(
             "these collections do not exist: {names}",
             code="collections-missing",
             names=names,
+            near=inventory.near,
             hint=CHECK_FILTER,
         )
     if not allow_missing:
@@ -152,12 +168,14 @@ def with_partitions(
         if name not in selection.named:
             return replace(info, partitions=())
         raise partitions_not_selectable(name)
-    for absent in sorted(selection.named_partitions(name) - {part.name for part in info.partitions}):
+    partitions = {part.name for part in info.partitions}
+    for absent in sorted(selection.named_partitions(name) - partitions):
         missing = NotFound(
             "{collection} has no partition {partition}",
             code="partition-missing",
             collection=name,
             partition=absent,
+            near=did_you_mean(near(absent, partitions)),
             hint=CHECK_FILTER,
         )
         if not allow_missing:

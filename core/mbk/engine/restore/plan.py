@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field, replace
 
 import msgspec
 
-from mbk.engine.runtime.messages import partitions_not_selectable
+from mbk.engine.runtime.messages import did_you_mean, near_collection, partitions_not_selectable
 from mbk.errors import CollectionNotFound, InvalidBackup, InvalidName, NotFound, UsageError
 from mbk.frozen import frozen
+from mbk.model.declared import near
 from mbk.model.mapping import CollectionMapping, DatabaseMapping
 from mbk.model.options import RestoreOptions
 from mbk.model.records import DEFAULT_DATABASE, Backup, Collection, Database
@@ -66,7 +67,7 @@ def make_plan(backup: Backup, options: RestoreOptions) -> RestorePlan:
 
     Raises `CollectionNotFound` for a collection that was named but does not exist, `NotFound` for such a database or
     partition and if nothing is selected, `InvalidName` for a new name that Milvus would refuse, `UsageError` if two
-    collections would become one.
+    collections would become one, or one that is not renamed would replace another.
     """
     offered = [*(_mapped(backup, options) if options.mapping else _renamed(backup, options))]
     tasks = [
@@ -76,7 +77,7 @@ def make_plan(backup: Backup, options: RestoreOptions) -> RestorePlan:
         if (selected := _with_partitions(task, options)).record.partition_backups or not selected.partial
     ]
     pairs = [*_database_pairs(backup, options)]
-    _require_named(tasks, backup, options)
+    _require_named(tasks, offered, backup, options)
     _require_databases(offered, pairs, backup, options)
     require_apart(tasks)
     databases = _databases(pairs, options, tasks)
@@ -84,13 +85,23 @@ def make_plan(backup: Backup, options: RestoreOptions) -> RestorePlan:
         _check_name(task.source.database, task.target.database, "database")
         _check_name(task.source.collection, task.target.collection, "collection")
     unmatched = _unmatched(offered, pairs, options)
+    unrenamed = tuple(_unrenamed(backup, options, offered))
+    if unrenamed and options.drop_existing:
+        raise UsageError(
+            "rename {item} matches no collection of backup {backup!r}",
+            code="rename-unmatched",
+            item=unrenamed[0],
+            backup=backup.name,
+            collections=_names(backup),
+            hint="what was meant would be replaced under its old name; the backup contains {collections}",
+        )
     if not tasks and not databases and not _takes_all(options):
         raise _nothing_selected(backup, unmatched)
     return RestorePlan(
         tuple(database for database in databases if database.db_name != DEFAULT_DATABASE),
         tuple(tasks),
         tuple(unmatched),
-        tuple(_unrenamed(backup, options, offered)),
+        unrenamed,
     )
 
 
@@ -226,23 +237,42 @@ def _with_partitions(task: RestoreTask, options: RestoreOptions) -> RestoreTask:
     return replace(task, record=msgspec.structs.replace(task.record, partition_backups=kept), partial=True)
 
 
+_WHICH_NAMES: Mapping[str, str] = {
+    "--filter": "{flag} takes names after renaming",
+    "--source-filter": "{flag} takes names of the backup",
+}
+
 # -- what must be there ------------------------------------------------------------------------------------------------
 
 
-def _require_named(tasks: list[RestoreTask], backup: Backup, options: RestoreOptions) -> None:
-    missing = [
-        *(options.selection.named - {task.target for task in tasks}),
-        *(options.source_selection.named - {task.source for task in tasks}),
-    ]
-    if missing:
-        raise CollectionNotFound(
-            "backup {backup!r} has no collection {collection}",
-            code="backup-collection-missing",
-            backup=backup.name,
-            collection=sorted(missing)[0],
-            collections=_names(backup),
-            hint="--filter takes names after renaming; the backup contains {collections}",
-        )
+def _require_named(
+    tasks: list[RestoreTask], offered: list[RestoreTask], backup: Backup, options: RestoreOptions
+) -> None:
+    for flag, chosen, there, known in (
+        (
+            "--filter",
+            options.selection,
+            {task.target for task in tasks},
+            {task.target for task in offered},
+        ),
+        (
+            "--source-filter",
+            options.source_selection,
+            {task.source for task in tasks},
+            {task.source for task in offered},
+        ),
+    ):
+        if missing := sorted(chosen.named - there):
+            raise CollectionNotFound(
+                "backup {backup!r} has no collection {collection}",
+                code="backup-collection-missing",
+                backup=backup.name,
+                collection=missing[0],
+                collections=_names(backup),
+                near=did_you_mean(near_collection(missing[0], known)),
+                flag=flag,
+                hint="{near}" + _WHICH_NAMES[flag] + "; the backup contains {collections}",
+            )
 
 
 def _require_databases(
@@ -254,7 +284,10 @@ def _require_databases(
     """A database may be empty, but one that is not in the backup is a typing error."""
     targets = {target.db_name for _, target in pairs} | {task.target.database for task in offered}
     sources = _sources(backup)
-    for chosen, existing in ((options.selection, targets), (options.source_selection, sources)):
+    for flag, chosen, existing in (
+        ("--filter", options.selection, targets),
+        ("--source-filter", options.source_selection, sources),
+    ):
         if absent := sorted(chosen.named_databases - existing):
             raise NotFound(
                 "backup {backup!r} has no database {database}",
@@ -262,7 +295,9 @@ def _require_databases(
                 backup=backup.name,
                 database=absent[0],
                 databases=", ".join(sorted(sources)),
-                hint="--filter takes names after renaming; the backup contains {databases}",
+                near=did_you_mean(near(absent[0], existing)),
+                flag=flag,
+                hint="{near}" + _WHICH_NAMES[flag] + "; the backup contains {databases}",
             )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mbk.engine.backup.inventory import take_inventory, with_partitions
+from mbk.engine.backup.inventory import require_present, take_inventory, with_partitions
 from mbk.engine.restore.plan import RestoreTask, make_plan
 from mbk.errors import CollectionNotFound, InvalidName, MbkError, NotFound, UsageError
 from mbk.model.events import Notice
@@ -96,6 +96,37 @@ def test_partitions_of_a_partition_key_are_no_choice(server: World) -> None:
     info.schema.fields[1].is_partition_key = True
     with raised(UsageError, "partitions-not-selectable", collection="default.docs"):
         with_partitions(info, Selection.parse("docs/y2024"), server.run())
+
+
+def choose(server: World, text: str) -> None:
+    selection, run = Selection.parse(text), server.run()
+    require_present(take_inventory(server.milvus, selection, run), run, allow_missing=False)
+    with_partitions(server.milvus.inventory.describe("default", "docs"), selection, run)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("dcos", "default.docs"),
+        ("db.dosc", "db.docs"),
+        ("logs,db.*", "db.logs"),
+        ("defalt.docs", "default.docs"),
+        ("dbb.*", "db"),
+        ("docs/y2042", "y2024"),
+    ],
+)
+def test_a_mistyped_name_is_answered_with_the_one_that_was_meant(
+    text: str, meant: str, server: World
+) -> None:
+    with pytest.raises(NotFound) as caught:
+        choose(server, text)
+    assert (caught.value.hint or "").startswith(f"did you mean {meant}? check --filter")
+
+
+def test_nothing_is_suggested_for_a_name_that_is_like_no_other(server: World) -> None:
+    with pytest.raises(NotFound) as caught:
+        choose(server, "orders")
+    assert (caught.value.hint or "").startswith("check --filter")
 
 
 # -- restoring ---------------------------------------------------------------------------------------------------------
@@ -196,6 +227,29 @@ def test_what_is_named_and_not_there_is_an_error(
     for where in ("selection", "source_selection"):
         with raised(error, code, **facts):
             plan(**{where: Selection.parse(text)})
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        ({"selection": "dcos"}, "did you mean default.docs? --filter takes names after renaming"),
+        (
+            {"source_selection": "dcos"},
+            "did you mean default.docs? --source-filter takes names of the backup",
+        ),
+        ({"selection": "defalt.*"}, "did you mean default? --filter takes names after renaming"),
+        ({"source_selection": "defalt.*"}, "did you mean default? --source-filter takes names of the backup"),
+    ],
+)
+def test_a_mistyped_name_is_answered_with_one_of_the_backup(options: dict[str, str], hint: str) -> None:
+    with pytest.raises(NotFound) as caught:
+        plan(**{name: Selection.parse(text) for name, text in options.items()})
+    assert (caught.value.hint or "").startswith(hint)
+
+
+def test_what_a_mistyped_rename_meant_is_not_replaced_under_its_old_name() -> None:
+    with raised(UsageError, "rename-unmatched", item="default.dosc"):
+        plan(renaming=Renaming.parse("dosc:new"), drop_existing=True)
 
 
 def test_a_glob_that_fits_nothing_beside_one_that_does_is_told() -> None:
