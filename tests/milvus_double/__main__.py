@@ -25,6 +25,11 @@ def main() -> None:
     parser.add_argument(
         "--write-version", type=int, choices=(1, 2, 3), help="layout of the segments (the version's own)"
     )
+    parser.add_argument(
+        "--flush-rate",
+        type=float,
+        help="flushes of a collection a second, 0 for any number (the version's own)",
+    )
     asked = parser.parse_args()
     with MilvusDouble(
         asked.version,
@@ -34,6 +39,7 @@ def main() -> None:
         management_port=asked.management_port,
         authorization=asked.authorization,
         write_version=asked.write_version,
+        flush_rate=asked.flush_rate,
     ) as double:
         lines = (
             f"Milvus      {double.version.name}",

@@ -19,10 +19,12 @@ from pymilvus.grpc_gen import common_pb2 as common
 from pymilvus.grpc_gen import milvus_pb2
 
 from tests.milvus_double.dialect import older
+from tests.milvus_double.objects import sort_flushed
 from tests.milvus_double.passwords import matches
 from tests.milvus_double.refusal import Refused, RpcFailure
 from tests.milvus_double.state import DEFAULT, State
 from tests.milvus_double.versions import ServerVersion
+from tests.milvus_double.words import input_status, plain_status
 
 METHODS = milvus_pb2.DESCRIPTOR.services_by_name["MilvusService"].methods_by_name
 #: Calls that a client makes before it has proven who it is.
@@ -76,6 +78,7 @@ def _unary(name: str, handle: Callable[..., Any], state: State, hooks: list[Hook
             for hook in list(hooks):
                 hook.before(name, request)
             with state.lock:
+                sort_flushed(state)
                 response = handle(request, call)
             if status_name:
                 getattr(response, status_name).SetInParent()
@@ -138,15 +141,12 @@ def _checked(metadata: Mapping[str, str], state: State) -> str:
 
 
 def status(refused: Refused, version: ServerVersion, rpc: str = "") -> common.Status:
-    """2.2 fills the older code alone; until 2.4 only the errors of `merr`, which end with its words, have a code."""
+    """2.2 fills the older code alone."""
     if version.number < (2, 3, 0):
         return older(refused, rpc)
-    filled = common.Status(error_code=refused.error_code, reason=refused.reason)
-    code = refused.code
-    if code == 1100 and version.number < (2, 4, 0) and "invalid parameter" not in refused.reason:
-        code, filled.error_code = 65535, common.UnexpectedError
-    filled.code, filled.retriable, filled.detail = code, refused.retriable, refused.detail
-    return filled
+    if version.has("input_errors"):
+        return input_status(refused, rpc)
+    return plain_status(refused, version, rpc)
 
 
 def refusal_answer(answer_type: Any, refused: Refused, version: ServerVersion, rpc: str = "") -> Any:

@@ -31,6 +31,7 @@ from tests.milvus_double.state import (
     Collection,
     Database,
     Partition,
+    State,
 )
 
 MAX_SHARDS = 16
@@ -39,6 +40,14 @@ DESCRIPTION = "collection.description"
 
 def pairs(values: dict[str, str]) -> list[common.KeyValuePair]:
     return [common.KeyValuePair(key=key, value=value) for key, value in values.items()]
+
+
+def by_coordinator(state: State, database: str, name: str) -> Refused:
+    """The root coordinator speaks of the database by its id, and of the time (run: 2.3.5, 2.5.27)."""
+    where = f"collection not found[database={state.database(database).id}][collection={name}]"
+    return Refused(
+        f"timestamp = {state.clock.now()}: {where}", code=100, error_code=common.CollectionNotExists
+    )
 
 
 class Collections(Part):
@@ -59,13 +68,22 @@ class Collections(Part):
         if request.collection_name in database.collections:
             return self._again(database.collections[request.collection_name], schema, shards)
         if any(request.collection_name in item.aliases for item in database.collections.values()):
-            raise Refused(
-                f"create duplicate collection with different parameters, collection: {request.collection_name}"
-            )
+            raise self._is_alias(request.collection_name, database.name)
         made = self._made(database.name, schema, shards, request, properties)
         database.collections[made.name] = made
         self.state.collections[made.id] = made
         return common.Status()
+
+    def _is_alias(self, name: str, database: str) -> Refused:
+        version = self.state.version
+        if version.has("input_errors"):
+            conflict = f"alias and collection name conflict[database={database}][alias={name}]"
+            return Refused(f"please choose a unique name: {conflict}", code=1601)
+        if version.has("fields_are_named"):
+            return Refused(
+                f"collection name [{name}] conflicts with an existing alias, please choose a unique name"
+            )
+        return Refused(f"create duplicate collection with different parameters, collection: {name}")
 
     def _database(self, call: Call) -> Database:
         try:
@@ -110,6 +128,8 @@ class Collections(Part):
             # A value that a client brings along wins, and shifts the ids of fields added later (milvus#48988).
             made.properties.setdefault(MAX_FIELD_ID, str(made.max_field_id))
             made.max_field_id = max(made.max_field_id, int(made.properties[MAX_FIELD_ID]))
+        if self.state.version.has("timezone"):
+            made.properties.setdefault("timezone", "UTC")
         names = [DEFAULT_PARTITION]
         if made.partition_key is not None:
             count = request.num_partitions or (16 if self.state.version.number >= (2, 4, 0) else 64)
@@ -123,7 +143,7 @@ class Collections(Part):
         return made
 
     def DropCollection(self, request: milvus.DropCollectionRequest, call: Call) -> common.Status:
-        if call.database not in self.state.databases and self.state.version.number < (2, 4, 0):
+        if call.database not in self.state.databases:
             return common.Status()
         database = self.state.database(call.database)
         found = database.collections.get(request.collection_name)
@@ -133,7 +153,8 @@ class Collections(Part):
             return common.Status()
         if found.aliases and self.state.version.number >= (2, 5, 0):
             raise Refused(
-                f"unable to drop the collection [{found.name}] because it has associated aliases {found.aliases}, "
+                f"unable to drop the collection [{found.name}] because it has associated aliases "
+                f"[{' '.join(found.aliases)}], "
                 "please remove all aliases before dropping the collection"
             )
         drop_segments(self.state, found.segments.values())
@@ -158,6 +179,8 @@ class Collections(Part):
         schema = shown_schema(found.schema)
         if version.has("schema_properties"):
             schema.properties.extend(pairs(found.properties))
+        if version.has("schema_says_database"):
+            schema.dbName = found.database
         answer = milvus.DescribeCollectionResponse(
             schema=schema,
             collectionID=found.id,
@@ -174,8 +197,9 @@ class Collections(Part):
         )
         if version.has("databases"):
             answer.db_name = found.database
-        if version.has("describe_database"):
-            answer.db_id = self.state.database(found.database).id
+        if version.has("update_timestamps"):
+            answer.update_timestamp = found.created
+            answer.update_timestamp_str = str(found.created)
         return answer
 
     def _described(self, request: milvus.DescribeCollectionRequest, call: Call) -> Collection:
@@ -185,6 +209,8 @@ class Collections(Part):
         try:
             return self.state.collection(call.database, request.collection_name)
         except Refused as refused:
+            if self.state.version.has("missing_by_old_code"):
+                raise self._undescribed(request.collection_name, call, refused) from refused
             inner = refused
             if refused.code == 800 and self.state.version.number < (2, 4, 0):
                 inner = no_collection(request.collection_name, call.database)
@@ -198,6 +224,18 @@ class Collections(Part):
                     db_name=call.database if self.state.version.has("databases") else "",
                 ),
             ) from refused
+
+    def _undescribed(self, name: str, call: Call, refused: Refused) -> Refused:
+        """Only the older code says that the collection is missing (run: 2.5.27, 2.6.19)."""
+        answer = milvus.DescribeCollectionResponse(collection_name=name, db_name=call.database)
+        if refused.code != 100:
+            return Refused(refused.reason, code=refused.code, error_code=refused.error_code, answer=answer)
+        return Refused(
+            f"can't find collection[database={call.database}][collection={name}]",
+            code=0,
+            error_code=common.CollectionNotExists,
+            answer=answer,
+        )
 
     def ShowCollections(
         self, request: milvus.ShowCollectionsRequest, call: Call
@@ -216,6 +254,8 @@ class Collections(Part):
             answer.collection_ids.append(item.id)
             answer.created_timestamps.append(item.created)
             answer.created_utc_timestamps.append(milliseconds(item.created))
+            if self.state.version.has("collections_have_shards"):
+                answer.shards_num.append(item.shards)
         return answer
 
     def AlterCollection(self, request: milvus.AlterCollectionRequest, call: Call) -> common.Status:
@@ -236,7 +276,7 @@ class Collections(Part):
         return common.Status()
 
     def AlterCollectionField(self, request: milvus.AlterCollectionFieldRequest, call: Call) -> common.Status:
-        found = self.state.collection(call.database, request.collection_name)
+        found = self.state.looked_up(call.database, request.collection_name)
         field = found.field_named(request.field_name)
         if field is None:
             raise Refused(f"field not found[field={request.field_name}]", code=1700)
@@ -250,34 +290,37 @@ class Collections(Part):
     def RenameCollection(self, request: milvus.RenameCollectionRequest, call: Call) -> common.Status:
         database = self.state.database(call.database)
         target = self.state.database(request.newDBName or call.database)
+        if self.state.version.has("names_checked_first"):
+            self._check_free(target, request.newName)
         try:
             found = self.state.collection(call.database, request.oldName)
         except Refused as refused:
             if refused.code != 100:
                 raise
-            # The root coordinator speaks of the database by its id, and of the time (run: 2.3.5).
-            reason = f"timestamp = {self.state.clock.now()}: collection not found[database={database.id}]"
-            raise Refused(
-                f"{reason}[collection={request.oldName}]", code=refused.code, error_code=refused.error_code
-            ) from refused
+            if self.state.version.number >= (2, 6, 0):
+                raise
+            raise by_coordinator(self.state, database.name, request.oldName) from refused
         if found.name != request.oldName:
             raise Refused(f"unsupported use an alias to rename collection, alias:{request.oldName}")
         check_name(request.newName, "collection")
-        taken = {name for item in target.collections.values() for name in (item.name, *item.aliases)}
-        if request.newName in taken:
-            raise Refused(
-                f"duplicated new collection name {target.name}:{request.newName} with other collection name or alias"
-            )
+        self._check_free(target, request.newName)
         del database.collections[found.name]
         found.name = found.schema.name = request.newName
         found.database = target.name
         target.collections[found.name] = found
         return common.Status()
 
+    def _check_free(self, database: Database, name: str) -> None:
+        taken = {name for item in database.collections.values() for name in (item.name, *item.aliases)}
+        if name in taken:
+            raise Refused(
+                f"duplicated new collection name {database.name}:{name} with other collection name or alias"
+            )
+
     def GetCollectionStatistics(
         self, request: milvus.GetCollectionStatisticsRequest, call: Call
     ) -> milvus.GetCollectionStatisticsResponse:
-        """Blind to deletes; those of L0 segments even count as rows (``GetNumRowsOfCollection`` in ``datacoord/meta.go``)."""
+        """Blind to deletes (``GetNumRowsOfCollection`` in ``datacoord/meta.go``)."""
         found = self.state.collection(call.database, request.collection_name)
         rows = sum(
             segment.row_count

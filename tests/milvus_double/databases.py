@@ -10,7 +10,7 @@ from pymilvus.grpc_gen import milvus_pb2 as milvus
 
 from tests.milvus_double.calls import Call, Part
 from tests.milvus_double.clock import milliseconds
-from tests.milvus_double.collections import pairs
+from tests.milvus_double.collections import by_coordinator, pairs
 from tests.milvus_double.refusal import Refused, no_database
 from tests.milvus_double.schemas import check_name, params
 from tests.milvus_double.state import DEFAULT, Collection, Database
@@ -68,6 +68,8 @@ class Databases(Part):
         )
 
     def AlterDatabase(self, request: milvus.AlterDatabaseRequest, call: Call) -> common.Status:
+        if not request.db_name:
+            raise Refused("alter database failed, database name does not exists")
         found = self.state.database(request.db_name or call.database)
         found.properties.update(params(request.properties))
         for key in request.delete_keys:
@@ -78,12 +80,13 @@ class Databases(Part):
 class Aliases(Part):
     def CreateAlias(self, request: milvus.CreateAliasRequest, call: Call) -> common.Status:
         check_name(request.alias, "collection alias")
-        found = self.state.collection(call.database, request.collection_name)
+        found = None if self.state.version.number >= (2, 6, 0) else self._target(request, call)
         if request.alias in self.state.database(call.database).collections:
             raise Refused(
                 f"alias and collection name conflict[database={call.database}][alias={request.alias}]",
                 code=1601,
             )
+        found = found or self._target(request, call)
         owner = self._owner(request.alias, call)
         if owner is not None and owner is not found:
             raise Refused(
@@ -95,6 +98,15 @@ class Aliases(Part):
             found.aliases.append(request.alias)
         return common.Status()
 
+    def _target(self, request: milvus.CreateAliasRequest, call: Call) -> Collection:
+        """The root coordinator of 2.5 speaks of the database by its id, and of the time (run: 2.5.27)."""
+        try:
+            return self.state.collection(call.database, request.collection_name)
+        except Refused as refused:
+            if refused.code != 100 or self.state.version.number[:2] != (2, 5):
+                raise
+            raise by_coordinator(self.state, call.database, request.collection_name) from refused
+
     def DropAlias(self, request: milvus.DropAliasRequest, call: Call) -> common.Status:
         owner = self._owner(request.alias, call)
         if owner is not None:
@@ -102,7 +114,7 @@ class Aliases(Part):
         return common.Status()
 
     def AlterAlias(self, request: milvus.AlterAliasRequest, call: Call) -> common.Status:
-        found = self.state.collection(call.database, request.collection_name)
+        found = self._altered(request, call)
         owner = self._owner(request.alias, call)
         if owner is None:
             raise self._missing(request.alias, call)
@@ -110,9 +122,19 @@ class Aliases(Part):
         found.aliases.append(request.alias)
         return common.Status()
 
+    def _altered(self, request: milvus.AlterAliasRequest, call: Call) -> Collection:
+        try:
+            return self.state.collection(call.database, request.collection_name)
+        except Refused as refused:
+            if refused.code != 100 or self.state.version.number < (2, 5, 0):
+                raise
+            reason = f"collection not found[collection={request.collection_name}]"
+            raise Refused(reason, code=100, error_code=common.CollectionNotExists) from refused
+
     def DescribeAlias(self, request: milvus.DescribeAliasRequest, call: Call) -> milvus.DescribeAliasResponse:
-        if not request.alias:
+        if not request.alias and self.state.version.number < (2, 5, 0):
             raise Refused("no input alias: missing parameter[missing_param=alias]", code=1101)
+        check_name(request.alias, "collection alias")
         owner = self._owner(request.alias, call)
         if owner is None:
             raise self._missing(request.alias, call)

@@ -10,6 +10,7 @@ GetPersistentSegmentInfo), ``internal/flushcommon/writebuffer/l0_write_buffer.go
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 from pymilvus.grpc_gen import common_pb2 as common
@@ -18,7 +19,6 @@ from pymilvus.grpc_gen import milvus_pb2 as milvus
 from tests.milvus_double.calls import Call, Part
 from tests.milvus_double.clock import milliseconds
 from tests.milvus_double.objects import compact, seal_deletes, write_deletes, write_inserts
-from tests.milvus_double.refusal import invalid
 from tests.milvus_double.state import (
     ALL_PARTITIONS,
     FLUSHED,
@@ -44,6 +44,8 @@ def flush(state: State, found: Collection, timestamp: int) -> list[Segment]:
         if segment.rows:
             write_inserts(state, found, segment, segment.rows)
             segment.state = FLUSHED
+            if state.version.has("segments_sorted"):
+                state.unsorted.append((time.monotonic() + state.sort_seconds, found.id, segment.id))
         else:
             del found.segments[segment.id]
     sealed = [segment for segment in sealed if segment.rows]
@@ -98,6 +100,7 @@ def _write_to_segments(state: State, found: Collection, segments: Iterable[Segme
 class Flushing(Part):
     def Flush(self, request: milvus.FlushRequest, call: Call) -> milvus.FlushResponse:
         found = {name: self.state.collection(call.database, name) for name in request.collection_names}
+        self.state.let_flush_in(found.values())
         answer = milvus.FlushResponse(db_name=call.database)
         version = self.state.version
         for name, collection in found.items():
@@ -114,7 +117,10 @@ class Flushing(Part):
                     position = answer.channel_cps[channel]
                     position.channel_name, position.timestamp = channel, checkpoint
                     position.msgID = checkpoint.to_bytes(8, "little")
-                    position.msgGroup = "1"
+                    if version.number < (2, 5, 0):
+                        position.msgGroup = "1"
+                    if version.has("streaming"):
+                        position.WAL_name = common.WALName.RocksMQ
         return answer
 
     def GetFlushState(self, request: milvus.GetFlushStateRequest, call: Call) -> milvus.GetFlushStateResponse:
@@ -147,22 +153,23 @@ class Flushing(Part):
     def GetFlushAllState(
         self, request: milvus.GetFlushAllStateRequest, call: Call
     ) -> milvus.GetFlushAllStateResponse:
-        """2.2 never says yes; from 2.6.11 on it wants to be asked by channel."""
+        """2.2 never says yes; who asks for nothing is told that it is flushed (run: 2.5.27, 2.6.19)."""
         version = self.state.version
         if version.number < (2, 3, 0):
             return milvus.GetFlushAllStateResponse(flushed=not request.flush_all_ts)
         for found in self.state.collections.values():
             pass_time(self.state, found)
         boundary = max([request.flush_all_ts, *request.flush_all_tss.values()])
-        if version.has("flush_all_messages") and not boundary:
-            raise invalid("flush_all_tss is required: invalid parameter")
         behind = [
             at
             for found in self.state.collections.values()
             for at in found.checkpoints.values()
             if at < boundary
         ]
-        return milvus.GetFlushAllStateResponse(flushed=not behind)
+        answer = milvus.GetFlushAllStateResponse(flushed=not behind)
+        if version.number[:2] == (2, 5):
+            answer.flush_states.extend(milvus.FlushAllState(db_name=name) for name in self.state.databases)
+        return answer
 
     def GetPersistentSegmentInfo(
         self, request: milvus.GetPersistentSegmentInfoRequest, call: Call
@@ -237,8 +244,10 @@ def _message(channel: str, timestamp: int, at: int) -> common.ImmutableMessage:
             "_tt": base36(timestamp),
             "_t": "37",
             "_v": "2",
-            "_vc": f"{channel}_vcchan",
+            "_vc": channel,
             "_lc": base36(timestamp),
+            "_h": "",
+            "_pcl": "",
         },
     )
 

@@ -124,7 +124,8 @@ def expand(listing: Listing, files: Sequence[Sequence[str]]) -> list[SegmentPath
         deltas = {_base(path): path for path in listing.level(paths[1])} if len(paths) == 2 else {}
         found += [SegmentPaths(path, deltas.get(_base(path), "")) for path in listing.level(paths[0])]
     if not found:
-        raise import_failed(f"no binlog to import, input={[list(paths) for paths in files]}")
+        shown = " ".join(f'paths:"{path}"' for paths in files for path in paths)
+        raise import_failed(f"no binlog to import, input=[{shown}]")
     if len(found) > MANY:
         raise import_failed(f"The max number of import files should not exceed {MANY}, but got {len(found)}")
     return found

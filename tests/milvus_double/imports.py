@@ -46,6 +46,8 @@ COMPLETED, FAILED = "Completed", "Failed"
 _ENDED = (COMPLETED, FAILED)
 _DURATION = re.compile(r"(\d+(\.\d+)?(ns|us|ms|s|m|h))+")
 _WRAP = (1 << 64) - 1
+#: What a hybrid timestamp may be: 2019 to 9999, in milliseconds of 1970 (``IsValidHybridTs`` in ``pkg/util/tsoutil``; run: 2.5.27).
+_VALID_MILLISECONDS = (1_546_300_800_000, 253_402_300_799_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,10 @@ class Imports:
 
     def _unknown(self, job_id: int) -> Refused:
         if self.state.version.has("import_v2"):
-            return import_failed(f"import job does not exist, jobID={job_id}")
+            reason = f"import job does not exist, jobID={job_id}"
+            if self.state.version.has("input_errors"):
+                return Refused(f"{reason}: importing data failed on server side", code=2101)
+            return import_failed(reason)
         return Refused(f"key not found[key=by-dev/meta/importtask/{job_id}]", code=1000)
 
     def _plan_classic(self, wanted: Wanted, collection: Collection) -> Callable[[ImportJob], None]:
@@ -179,8 +184,19 @@ class Imports:
         self._check_admission(wanted)
         if wanted.l0 and not wanted.backup:
             return lambda job: self._run_l0(job, wanted, collection, partition, files)
-        segments = expand(listing_of(self.state.store), files)
+        segments = self._expanded(files)
         return lambda job: self._run_backup(job, wanted, collection, partition, segments)
+
+    def _expanded(self, files: list[list[str]]) -> list[SegmentPaths]:
+        try:
+            return expand(listing_of(self.state.store), files)
+        except Refused as refused:
+            if not self.state.version.has("imports_broadcast"):
+                raise
+            refused.reason = refused.detail = (
+                f"failed to broadcast import: failed to validate import request: {refused.reason}"
+            )
+            raise
 
     def _partition(self, wanted: Wanted, collection: Collection) -> int:
         if wanted.backup:
@@ -240,7 +256,11 @@ class Imports:
                 if not self.state.version.has("import_v2"):
                     raise Refused(problem)
                 raise import_failed(f"parse {key} failed, value={value}, err={problem}")
-            return int(value) if self.state.version.hybrid_end_ts else (int(value) << 18) & _WRAP
+            if not self.state.version.hybrid_end_ts:
+                return (int(value) << 18) & _WRAP
+            if not _VALID_MILLISECONDS[0] <= int(value) >> 18 <= _VALID_MILLISECONDS[1]:
+                raise import_failed(f"{names[0]} is not a valid hybrid timestamp, value={value}")
+            return int(value)
         return None
 
     # -- running -------------------------------------------------------------------------------------------------------

@@ -27,6 +27,9 @@ _TYPES_2_4 = (
 )
 _TYPES_2_5 = "HNSW_SQ HNSW_PQ HNSW_PRQ NGRAM IVF_RABITQ RTREE MINHASH_LSH"
 _TYPES_SINCE = {(2, 2, 0): _TYPES_2_2, (2, 4, 0): _TYPES_2_4, (2, 5, 0): _TYPES_2_5}
+_INVALID_PARAMS = "[expected=valid index params][actual=invalid index params]"
+#: Which engine built it, where none is known; from 2.5 on DescribeIndex says so.
+_NO_ENGINE = (-(1 << 31), (1 << 31) - 1)
 
 
 class Indexes(Part):
@@ -79,12 +82,23 @@ class Indexes(Part):
             if self.state.version.number >= since
             for name in names.split()
         }
+        coded = self.state.version.has("fields_are_named")
         if kind and kind not in known:
-            raise Refused(f"invalid index type: {kind}")
+            reason = f"invalid index type: {kind}"
+            raise (
+                invalid(f"invalid parameter[expected=valid index][actual={reason}]")
+                if coded
+                else Refused(reason)
+            )
         if kind == "Trie" and field.data_type != DataType.VarChar:
-            raise invalid("index type not match: invalid parameter[expected=STL_SORT][actual=Trie]")
+            if not coded:
+                raise invalid("index type not match: invalid parameter[expected=STL_SORT][actual=Trie]")
+            inner = "" if self.state.version.has("input_errors") else _INVALID_PARAMS
+            raise invalid(f"TRIE are only supported on varchar field: invalid parameter{inner}")
         if field.data_type in VECTORS and kind != "AUTOINDEX" and "metric_type" not in given:
-            raise Refused("metric type not found or not supported, supported: [L2 IP COSINE]")
+            if not coded:
+                raise Refused("metric type not found or not supported, supported: [L2 IP COSINE]")
+            raise invalid(f"metric type not set for vector index: invalid parameter{_INVALID_PARAMS}")
 
     def _again(self, there: Index, name: str, given: dict[str, str]) -> common.Status:
         if there.name != name:
@@ -124,7 +138,10 @@ class Indexes(Part):
 
     def _described(self, found: Collection, index: Index) -> milvus.IndexDescription:
         rows = _rows(found)
+        newest, oldest = _NO_ENGINE if self.state.version.has("fields_are_named") else (0, 0)
         return milvus.IndexDescription(
+            max_index_version=newest,
+            min_index_version=oldest,
             index_name=index.name,
             indexID=index.id,
             field_name=index.field_name,
@@ -169,7 +186,7 @@ class Indexes(Part):
             raise RpcFailure(
                 grpc.StatusCode.INTERNAL, "runtime error: invalid memory address or nil pointer dereference"
             )
-        found = self.state.collection(call.database, request.collection_name)
+        found = self.state.looked_up(call.database, request.collection_name)
         (index,) = self._asked(found, request.index_name)
         if request.extra_params and request.delete_keys:
             raise invalid("cannot provide both DeleteKeys and ExtraParams")

@@ -18,11 +18,13 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 
 from tests.milvus_double import codec
 from tests.milvus_double.state import (
+    ALL_PARTITIONS,
     DROPPED,
     FLUSHED,
     L0,
     L1,
     LEGACY,
+    BufferedDelete,
     Collection,
     Delete,
     LogFile,
@@ -53,7 +55,8 @@ def new_segment(
         channel=channel,
         state=segment_state,
         level=normal if level is None else level,
-        storage_version=storage_version or state.write_version,
+        # Deletes alone have no layout of rows (run: 2.5.27, 2.6.19).
+        storage_version=0 if level == L0 else storage_version or state.write_version,
     )
     collection.segments[segment.id] = segment
     return segment
@@ -221,6 +224,41 @@ def compact(state: State, collection: Collection, *, among: Container[int] | Non
     return made
 
 
+def sort_flushed(state: State) -> None:
+    """Replaces each segment whose time has come by a sorted one; the objects of the old one stay until they are collected.
+
+    Deletes of the segment's own files are applied, those of L0 segments are not.
+    """
+    now = time.monotonic()
+    due = [item for item in state.unsorted if item[0] <= now]
+    state.unsorted = [item for item in state.unsorted if item[0] > now]
+    for _, collection_id, segment_id in due:
+        collection = state.collections.get(collection_id)
+        segment = collection.segments.get(segment_id) if collection else None
+        if collection is not None and segment is not None and segment.persistent:
+            _replace_sorted(state, collection, segment)
+
+
+def _replace_sorted(state: State, collection: Collection, segment: Segment) -> None:
+    gone: dict[object, int] = {}
+    for delete in segment.deletes:
+        gone[delete.pk] = max(delete.timestamp, gone.get(delete.pk, 0))
+    rows = [row for row in segment.rows if gone.get(row.pk, 0) <= row.timestamp]
+    rows.sort(key=lambda row: row.pk)
+    if rows:
+        made = write_segment(
+            state,
+            collection,
+            segment.partition_id,
+            segment.channel,
+            rows,
+            storage_version=segment.storage_version,
+        )
+        made.is_sorted = True
+        made.compaction_from = [segment.id]
+    drop_segments(state, [segment])
+
+
 def collect_garbage(state: State, *, tolerance: float = 0.0) -> int:
     """Removes the objects of segments dropped more than ``tolerance`` seconds ago, where GC is not paused.
 
@@ -253,12 +291,27 @@ def leave_orphans(state: State, segment: Segment, *, fields: int = 1) -> list[st
 
 
 def seal_deletes(state: State, collection: Collection, *, level: int = L0) -> list[Segment]:
-    """The buffered deletes as L0 segments, one for each partition and channel."""
+    """The buffered deletes as L0 segments, one for each partition and channel.
+
+    A delete that names a partition makes two: one of its partition, and one of all (run: 2.5.27, 2.6.19).
+    """
     places: dict[tuple[int, str], list[Delete]] = {}
     for item in collection.buffered_deletes:
+        if item.partition_id != ALL_PARTITIONS and _is_alone(collection, item):
+            places.setdefault((ALL_PARTITIONS, item.channel), []).append(item.delete)
         places.setdefault((item.partition_id, item.channel), []).append(item.delete)
     collection.buffered_deletes.clear()
     return [
         write_segment(state, collection, partition_id, channel, deletes=deletes, level=level)
         for (partition_id, channel), deletes in places.items()
     ]
+
+
+def _is_alone(collection: Collection, item: BufferedDelete) -> bool:
+    """Whether the delete means the same for all partitions: no other one has rows of the key."""
+    return not any(
+        row.pk == item.delete.pk
+        for segment in collection.live_segments()
+        if not segment.is_l0 and segment.partition_id != item.partition_id
+        for row in segment.rows
+    )

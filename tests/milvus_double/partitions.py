@@ -118,10 +118,11 @@ class Loading(Part):
         indexed = {index.field_id for index in found.indexes.values()}
         vectors = [field for field in found.fields if field.data_type in VECTORS]
         if missing := [field.name for field in vectors if field.fieldID not in indexed]:
-            if self.state.version.number < (2, 4, 0):
+            if self.state.version.number < (2, 4, 0) or not found.indexes:
                 raise no_index(found.name, kind="collection")
             raise Refused(
-                f"there is no vector index on field: {missing}, please create index firstly", code=700
+                f"there is no vector index on field: [{' '.join(missing)}], please create index firstly",
+                code=700,
             )
         for part in partitions:
             part.loaded = True

@@ -87,3 +87,47 @@ def is_allowed(kind: str, name: str) -> bool:
 def object_of(name: str) -> str:
     """What OperatePrivilegeV2 files a privilege under."""
     return next((kind for kind in (COLLECTION, USER) if name in _ON[kind]), GLOBAL)
+
+
+#: What each level lets do (run: 2.5.27, 2.6.19), the lowest first: a higher one has all of the lower.
+_LEVELS_OF: dict[str, tuple[str, str, str]] = {
+    "Cluster": (
+        "ListDatabases SelectOwnership SelectUser DescribeResourceGroup ListResourceGroups ListPrivilegeGroups "
+        "GetReplicateConfiguration",
+        "FlushAll TransferNode TransferReplica UpdateResourceGroups",
+        "BackupRBAC RestoreRBAC CreateDatabase DropDatabase CreateOwnership DropOwnership ManageOwnership "
+        "CreateResourceGroup DropResourceGroup UpdateUser RenameCollection CreatePrivilegeGroup DropPrivilegeGroup "
+        "OperatePrivilegeGroup UpdateReplicateConfiguration",
+    ),
+    "Database": ("ShowCollections DescribeDatabase", "AlterDatabase", "CreateCollection DropCollection"),
+    "Collection": (
+        "Query Search IndexDetail GetFlushState GetLoadState GetLoadingProgress HasPartition ShowPartitions "
+        "DescribeCollection DescribeAlias GetStatistics ListAliases GetImportProgress ListImport",
+        "Load Release Insert Delete Upsert Import Flush Compaction LoadBalance CreateIndex DropIndex CreatePartition "
+        "DropPartition AddCollectionField",
+        "CreateAlias DropAlias",
+    ),
+}
+#: Of those, what came with 2.6.
+_NEW_IN_GROUPS = frozenset(
+    {
+        "GetReplicateConfiguration",
+        "UpdateReplicateConfiguration",
+        "GetImportProgress",
+        "ListImport",
+        "AddCollectionField",
+    }
+)
+
+
+def built_in_groups(version: ServerVersion) -> dict[str, list[str]]:
+    """Group -> its privileges, as ListPrivilegeGroups shows them."""
+    found = {}
+    for level, steps in _LEVELS_OF.items():
+        held: list[str] = []
+        for name, more in zip(("ReadOnly", "ReadWrite", "Admin"), steps, strict=True):
+            held += [
+                item for item in more.split() if version.number >= (2, 6, 0) or item not in _NEW_IN_GROUPS
+            ]
+            found[level + name] = list(held)
+    return found

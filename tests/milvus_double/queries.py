@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import grpc
 from pymilvus.grpc_gen import common_pb2 as common
 from pymilvus.grpc_gen import milvus_pb2 as milvus
 from pymilvus.grpc_gen import schema_pb2
@@ -18,7 +19,7 @@ from pymilvus.grpc_gen.schema_pb2 import DataType
 from tests.milvus_double.calls import Call, Part
 from tests.milvus_double.distances import nearest
 from tests.milvus_double.expressions import Getter, Parser
-from tests.milvus_double.refusal import Refused, invalid
+from tests.milvus_double.refusal import Refused, RpcFailure, invalid
 from tests.milvus_double.schemas import params
 from tests.milvus_double.state import Collection, Key, Row, Segment, State
 from tests.milvus_double.wire import VECTORS, value_of, write_columns
@@ -137,10 +138,12 @@ class Queries(Part):
         if not request.expr.strip() and self.state.version.number < (2, 3, 0):
             raise Refused("query expression is empty")
         if not request.expr.strip() and not limit and not counting:
-            raise Refused("empty expression should be used with limit")
+            reason = "empty expression should be used with limit"
+            coded = self.state.version.has("query_errors_coded")
+            raise invalid(f"{reason}: invalid parameter") if coded else Refused(reason)
         values = template_values(request.expr_template_values)
         wanted = None if counting else self._wanted(found, request.output_fields)
-        rows = selected(self.state, found, request.expr, request.partition_names, values, older=counting)
+        rows = self._selected(found, request, values, older=counting)
         if wanted is None:
             number = schema_pb2.LongArray(data=[len(rows)])
             column = schema_pb2.FieldData(
@@ -181,6 +184,37 @@ class Queries(Part):
             else:
                 raise Refused(f"field {name} not exist")
         return wanted
+
+    def _selected(
+        self, found: Collection, request: milvus.QueryRequest, values: Mapping[str, Any], *, older: bool
+    ) -> list[Row]:
+        """From 2.5 on it is the plan that cannot be made (run: 2.5.27, 2.6.19)."""
+        try:
+            return selected(self.state, found, request.expr, request.partition_names, values, older=older)
+        except Refused as refused:
+            unreadable = refused.reason.startswith("cannot parse expression")
+            if not unreadable or not self.state.version.has("query_errors_coded"):
+                raise
+            reason = refused.reason
+            if self.state.version.has("input_errors"):
+                reason = f"{reason.replace(', error:', ':', 1)}: invalid parameter"
+            raise invalid(f"failed to create query plan: {reason}: invalid parameter") from refused
+
+    def HybridSearch(self, request: milvus.HybridSearchRequest, call: Call) -> milvus.SearchResults:
+        """No ranking: only what is refused before."""
+        self.state.looked_up(call.database, request.collection_name)
+        raise RpcFailure(grpc.StatusCode.UNIMPLEMENTED, "the double ranks nothing")
+
+    def RunAnalyzer(self, request: Any, call: Call) -> Any:
+        """As the standard analyzer does."""
+        texts = [text.decode() for text in request.placeholder]
+        results = [
+            milvus.AnalyzerResult(
+                tokens=[milvus.AnalyzerToken(token=word) for word in re.findall(r"\w+", text.lower())]
+            )
+            for text in texts
+        ]
+        return milvus.RunAnalyzerResponse(results=results)
 
     def Search(self, request: milvus.SearchRequest, call: Call) -> milvus.SearchResults:
         found = self.state.collection(call.database, request.collection_name)

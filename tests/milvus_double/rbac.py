@@ -7,6 +7,7 @@ before anything is made), ``internal/metastore/kv/rootcoord/kv_catalog.go`` (``B
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from pymilvus.grpc_gen import common_pb2 as common
@@ -14,10 +15,20 @@ from pymilvus.grpc_gen import milvus_pb2 as milvus
 
 from tests.milvus_double.calls import Call, Part
 from tests.milvus_double.passwords import hashed, matches, new_user
-from tests.milvus_double.privileges import ANY, COLLECTION, GLOBAL, OBJECTS, is_allowed, is_defined, object_of
+from tests.milvus_double.privileges import (
+    ANY,
+    COLLECTION,
+    GLOBAL,
+    OBJECTS,
+    built_in_groups,
+    is_allowed,
+    is_defined,
+    object_of,
+)
 from tests.milvus_double.rbac_words import RbacWords
 from tests.milvus_double.refusal import Refused, invalid
 from tests.milvus_double.state import State, User
+from tests.milvus_double.versions import ServerVersion
 
 ROOT = "root"
 BUILT_IN_ROLES = ("admin", "public")
@@ -167,6 +178,8 @@ class Grants(RbacPart):
         return common.Status()
 
     def OperatePrivilegeV2(self, request: Any, call: Call) -> Any:
+        if not request.HasField("role"):
+            raise invalid("the role in the request is nil: invalid parameter")
         name = request.grantor.privilege.name
         grant = (
             request.role.name,
@@ -244,9 +257,8 @@ class PrivilegeGroups(Part):
         return common.Status()
 
     def ListPrivilegeGroups(self, _request: Any, _call: Call) -> Any:
-        return milvus.ListPrivilegeGroupsResponse(
-            status=common.Status(), privilege_groups=_groups(self.state.rbac.groups)
-        )
+        listed = [*_built_in(self.state.version), *_groups(self.state.rbac.groups)]
+        return milvus.ListPrivilegeGroupsResponse(status=common.Status(), privilege_groups=listed)
 
     def OperatePrivilegeGroup(self, request: Any, _call: Call) -> Any:
         groups, name = self.state.rbac.groups, request.group_name
@@ -287,7 +299,10 @@ class WholeRbac(Part):
         return common.Status()
 
     def restore(self, meta: Any) -> None:
-        """Also what a replicated message asks for. All of it or, where anything exists or is unknown, nothing."""
+        """Also what a replicated message asks for. All of it or, where anything exists or is unknown, nothing.
+
+        Nothing at all is restored with success (run: 2.5.27, 2.6.19).
+        """
         rbac = self.state.rbac
         self._check(meta)
         rbac.roles |= {role.name for role in meta.roles}
@@ -307,8 +322,6 @@ class WholeRbac(Part):
 
     def _check(self, meta: Any) -> None:
         rbac = self.state.rbac
-        if not (meta.users or meta.roles or meta.grants or meta.privilege_groups):
-            raise Refused("empty rbac meta")
         for role in meta.roles:
             if role.name in rbac.roles:
                 raise Refused(f"role [{role.name}] already exists")
@@ -336,13 +349,19 @@ def _roles(user: User) -> list[Any]:
     return [milvus.RoleEntity(name=role) for role in sorted(user.roles)]
 
 
+def _built_in(version: ServerVersion) -> list[Any]:
+    found = built_in_groups(version) if version.has("built_in_groups") else {}
+    return [_group(name, privileges) for name, privileges in found.items()]
+
+
 def _groups(groups: dict[str, set[str]]) -> list[Any]:
-    return [
-        milvus.PrivilegeGroupInfo(
-            group_name=name, privileges=[milvus.PrivilegeEntity(name=item) for item in sorted(privileges)]
-        )
-        for name, privileges in sorted(groups.items())
-    ]
+    return [_group(name, sorted(privileges)) for name, privileges in sorted(groups.items())]
+
+
+def _group(name: str, privileges: Iterable[str]) -> Any:
+    return milvus.PrivilegeGroupInfo(
+        group_name=name, privileges=[milvus.PrivilegeEntity(name=item) for item in privileges]
+    )
 
 
 def _entity(grant: Grant, grantor: str) -> Any:

@@ -69,9 +69,9 @@ def invalid(reason: str) -> Refused:
     return Refused(reason, code=1100, error_code=common.IllegalArgument)
 
 
-def rate_limited() -> Refused:
+def rate_limited(rate: float = 1) -> Refused:
     return Refused(
-        "request is rejected by grpc RateLimiter middleware, please retry later: rate limit exceeded[rate=1]",
+        f"request is rejected by grpc RateLimiter middleware, please retry later: rate limit exceeded[rate={rate}]",
         code=8,
         error_code=common.RateLimit,
         retriable=True,

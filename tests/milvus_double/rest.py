@@ -11,10 +11,9 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pymilvus.grpc_gen import common_pb2 as common
-
 from tests.milvus_double.http_port import Answered, Asked, HttpPort, Route
 from tests.milvus_double.imports import PENDING, Imports, Wanted
+from tests.milvus_double.objects import sort_flushed
 from tests.milvus_double.passwords import matches
 from tests.milvus_double.refusal import Refused
 from tests.milvus_double.state import DEFAULT, ImportJob, LogFile, State
@@ -32,6 +31,7 @@ class Rest:
     def routes(self) -> Mapping[tuple[str, str], Route]:
         """Those that the played version has."""
         known: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
+            "/v2/vectordb/collections/list": (JOBS, self._collections),
             "/v2/vectordb/segments/describe": (SEGMENTS, self._describe_segments),
             "/v2/vectordb/jobs/import/create": (JOBS, self._create),
             "/v2/vectordb/jobs/import/describe": (JOBS, self._describe),
@@ -54,6 +54,7 @@ class Rest:
             return _error(BAD_BODY, "can only accept json format request, error: invalid body")
         try:
             with self._state.lock:
+                sort_flushed(self._state)
                 return Answered.json({"code": 0, "data": handle(asked.body)})
         except KeyError as missing:
             return _error(MISSING_PARAMETERS, f"missing required parameters, error: {missing.args[0]}")
@@ -64,6 +65,9 @@ class Rest:
         user, _, password = header.removeprefix("Bearer ").partition(":")
         known = self._state.rbac.users.get(user)
         return header.startswith("Bearer ") and known is not None and matches(known, password)
+
+    def _collections(self, body: dict[str, Any]) -> Any:
+        return list(self._state.database(body.get("dbName") or DEFAULT).collections)
 
     # -- segments ------------------------------------------------------------------------------------------------------
 
@@ -81,8 +85,9 @@ class Rest:
             "partitionID": segment.partition_id,
             "segmentID": segment.id,
             "vChannel": segment.channel,
-            "state": common.SegmentState.Name(segment.state),
-            "level": common.SegmentLevel.Name(segment.level),
+            # Numbers, as JSON of Go's enumerations (run: 2.5.27, 2.6.19).
+            "state": int(segment.state),
+            "level": int(segment.level),
             "isSorted": segment.is_sorted,
             "numRows": segment.row_count,
             "insertLogs": _logs(segment.insert_logs),

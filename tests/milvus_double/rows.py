@@ -154,6 +154,10 @@ class Rows(Part):
             raise Refused(f"undefined data type {DataType.Name(field.data_type)}")
         if field.nullable or field.HasField("default_value"):
             return [default_of(field)] * count
+        if self.state.version.has("fields_are_named"):
+            raise invalid(
+                f"fieldSchema({field.name}) has no corresponding fieldData pass in: invalid parameter"
+            )
         name = DataType.Name(field.data_type).lower()
         raise invalid(
             f"{name} field '{field.name}' is illegal, array type mismatch: "
@@ -176,11 +180,19 @@ class Rows(Part):
         if field.data_type == DataType.VarChar and limit:
             for at, value in enumerate(values):
                 if value is not None and len(value.encode()) > limit:
-                    raise invalid(
-                        f"the length ({len(value.encode())}) of {at}th string exceeds max length ({limit}): invalid "
-                        "parameter[expected=valid length string][actual=string length exceeds max length]"
-                    )
+                    raise self._too_long(field.name, at, len(value.encode()), limit)
         return values
+
+    def _too_long(self, name: str, row: int, length: int, limit: int) -> Refused:
+        if self.state.version.has("fields_are_named"):
+            return invalid(
+                f"length of varchar field {name} exceeds max length, row number: {row}, length: {length}, "
+                f"max length: {limit}: invalid parameter"
+            )
+        return invalid(
+            f"the length ({length}) of {row}th string exceeds max length ({limit}): invalid "
+            "parameter[expected=valid length string][actual=string length exceeds max length]"
+        )
 
     def _compute(self, found: Collection, columns: Columns, count: int) -> None:
         """The outputs of functions."""

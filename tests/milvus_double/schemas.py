@@ -99,7 +99,8 @@ def _all_fields(schema: schema_pb2.CollectionSchema) -> Iterator[schema_pb2.Fiel
 def check_name(name: str, kind: str) -> None:
     """The rule of ``validateName`` in ``internal/proxy/util.go``."""
     if not name.strip():
-        raise invalid(f"{kind} name should not be empty: invalid parameter")
+        what = kind if kind == "collection alias" else f"{kind} name"
+        raise invalid(f"{what} should not be empty: invalid parameter")
     if len(name) > MAX_NAME:
         raise invalid(
             f"Invalid {kind} name: {name}. the length of a {kind} name must be less than 255 characters"
@@ -116,9 +117,10 @@ def _check(schema: schema_pb2.CollectionSchema, name: str, version: ServerVersio
     if len(schema.fields) > MAX_FIELDS:
         raise invalid(f"maximum field's number should be limited to {MAX_FIELDS}")
     names = [field.name for field in schema.fields] + [struct.name for struct in schema.struct_array_fields]
-    if len(set(names)) < len(names):
-        raise invalid("duplicated field name")
-    _check_keys(schema)
+    if twice := [name for at, name in enumerate(names) if name in names[:at]]:
+        said = f" {twice[0]} found" if version.has("fields_are_named") else ""
+        raise invalid(f"duplicated field name{said}")
+    _check_keys(schema, version)
     for field in schema.fields:
         check_field(field, version, collection=name)
     for struct in schema.struct_array_fields:
@@ -137,7 +139,7 @@ def _check(schema: schema_pb2.CollectionSchema, name: str, version: ServerVersio
     _check_functions(schema, version)
 
 
-def _check_keys(schema: schema_pb2.CollectionSchema) -> None:
+def _check_keys(schema: schema_pb2.CollectionSchema, version: ServerVersion) -> None:
     if schema.external_source and not any(field.is_primary_key for field in schema.fields):
         # An external collection has rows without keys: the server counts them (3.0, docs/design-docs of milvus).
         schema.fields.add(name="__virtual_pk__", data_type=DataType.Int64, is_primary_key=True, autoID=True)
@@ -156,6 +158,8 @@ def _check_keys(schema: schema_pb2.CollectionSchema) -> None:
             )
         if what == "partition" and any(field.data_type not in _KEY_TYPES for field in marked):
             raise invalid("the data type of partition key should be Int64 or VarChar")
+        if what == "partition" and any(field.nullable for field in marked):
+            raise invalid("partition key field not support nullable: invalid parameter")
         if what == "partition" and any(field.is_primary_key for field in marked):
             raise invalid("the partition key field must not be primary field")
 
@@ -178,10 +182,10 @@ def check_field(
         raise invalid("string data type not supported yet, please use VarChar type instead")
     if not version.knows_type(kind) and version.number >= (2, 4, 0):
         # 2.3 takes every number, and only rows of such a type fail (run: 2.3.5 takes a sparse vector).
-        raise invalid(f"field data type: {kind} is not supported: valid field")
+        raise invalid(_unknown_type(kind, version))
     if kind == DataType.Array and field.element_type not in _ELEMENTS:
         raise invalid(f"element type {DataType.Name(field.element_type)} is not supported")
-    _check_params(field, given, collection)
+    _check_params(field, given, collection, version)
     if field.nullable:
         if field.is_primary_key:
             raise invalid("primary field not support null: invalid parameter")
@@ -194,31 +198,49 @@ def check_field(
             raise invalid("primary field not support default_value: invalid parameter")
 
 
-def _check_params(field: schema_pb2.FieldSchema, given: dict[str, str], collection: str) -> None:
+def _unknown_type(kind: int, version: ServerVersion) -> str:
+    expected = "Invalid field" if version.has("input_errors") else "valid field"
+    return f"invalid parameter[expected={expected}][actual=field data type: {kind} is not supported]"
+
+
+def _without_length(field: schema_pb2.FieldSchema, version: ServerVersion) -> str:
+    if version.has("input_errors"):
+        return f"the field({field.name})"
+    return f"varChar field({field.name})" if version.has("fields_are_named") else "varChar field"
+
+
+def _check_params(
+    field: schema_pb2.FieldSchema, given: dict[str, str], collection: str, version: ServerVersion
+) -> None:
     kind = int(field.data_type)
     element = int(field.element_type)
+    named = version.has("fields_are_named")
     if DataType.VarChar in (kind, element if kind == DataType.Array else 0) and "max_length" not in given:
         raise invalid(
-            f"type param(max_length) should be specified for varChar field of collection {collection}",
+            f"type param(max_length) should be specified for {_without_length(field, version)} of collection {collection}"
         )
     if kind == DataType.Array and "max_capacity" not in given:
-        raise invalid(
-            f"type param(max_capacity) should be specified for array field of collection {collection}"
-        )
+        which = f"array field {field.name}" if named else "array field"
+        raise invalid(f"type param(max_capacity) should be specified for {which} of collection {collection}")
     dense = element if kind == DataType.ArrayOfVector else kind
     if dense in VECTORS and dense != DataType.SparseFloatVector:
         try:
             dim = int(given["dim"])
         except KeyError:
+            which = f" of field {field.name}" if named else ""
             raise invalid(
-                "dimension is not defined in field type params, check type param `dim` for vector field"
+                f"dimension is not defined in field type params{which}, check type param `dim` for vector field"
             ) from None
         except ValueError:
             raise invalid(f"invalid dimension: {given['dim']}") from None
-        if not 1 <= dim <= MAX_DIMENSION * (8 if dense == DataType.BinaryVector else 1):
-            raise invalid(f"invalid dimension: {dim}. should be in range 1 ~ {MAX_DIMENSION}")
-        if dense == DataType.BinaryVector and dim % 8:
-            raise invalid(f"invalid dimension: {dim}. should be multiple of 8. ")
+        binary = dense == DataType.BinaryVector
+        least = 2 if named and not binary else 1
+        if not least <= dim <= MAX_DIMENSION * (8 if binary else 1):
+            which = f" of field {field.name}. float vector dimension" if named else "."
+            raise invalid(f"invalid dimension: {dim}{which} should be in range {least} ~ {MAX_DIMENSION}")
+        if binary and dim % 8:
+            which = f" of field {field.name}. binary vector dimension" if named else "."
+            raise invalid(f"invalid dimension: {dim}{which} should be multiple of 8. ")
 
 
 def _check_struct(struct: schema_pb2.StructArrayFieldSchema, version: ServerVersion) -> None:

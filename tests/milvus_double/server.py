@@ -24,7 +24,7 @@ from tests.milvus_double.faults import Faults
 from tests.milvus_double.flushing import Flushing
 from tests.milvus_double.imports import Imports
 from tests.milvus_double.indexes import Indexes
-from tests.milvus_double.objects import collect_garbage, compact, leave_orphans
+from tests.milvus_double.objects import collect_garbage, compact, leave_orphans, sort_flushed
 from tests.milvus_double.partitions import Loading, Partitions
 from tests.milvus_double.queries import Queries
 from tests.milvus_double.rows import Rows
@@ -39,6 +39,10 @@ _OPTIONS = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
     ("grpc.so_reuseport", 0),
+    # Milvus lets clients ping every 5 s, also between calls; gRPC's own default would send them away for it.
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_ping_strikes", 0),
 ]
 PARTS: tuple[type[Part], ...] = (
     Server,
@@ -60,7 +64,8 @@ class MilvusDouble:
 
     ``storage`` holds its data below ``root``; without one they lie in a directory, ``home`` or a temporary one, and
     ``root`` is empty then, as with Milvus' ``localStorage.path``. ``authorization`` asks for user and password
-    (``root`` and ``Milvus`` exist). Port 0 takes a free one. ``write_version`` 2 makes a 3.0 write packed segments.
+    (``root`` and ``Milvus`` exist). Port 0 takes a free one. ``write_version`` 3 makes a 3.0 write segments with manifests.
+    ``flush_rate`` is how many flushes of a collection a second are let in, 0 for any number; None as the version does.
 
     ``state`` is what it knows (take its lock), ``faults`` what goes wrong, ``imports`` how imports go, ``hooks`` see every
     call.
@@ -78,12 +83,14 @@ class MilvusDouble:
         management_port: int = 0,
         authorization: bool = False,
         write_version: int | None = None,
+        flush_rate: float | None = None,
     ) -> None:
         self.version = server_version(version)
         self.hooks: list[Hook] = []
         self._home, self._storage, self._root = home, storage, root
         self._ports = (port, rest_port, management_port)
         self._authorization, self._write_version = authorization, write_version
+        self._flush_rate = flush_rate
         self._open = ExitStack()
         self._port = 0
         self._state: State | None = None
@@ -145,6 +152,12 @@ class MilvusDouble:
         with self.state.lock:
             return compact(self.state, self.state.collection(database, collection))
 
+    def sort(self) -> None:
+        """What was flushed is replaced by sorted segments now, and not within seconds."""
+        with self.state.lock:
+            self.state.unsorted = [(0.0, *item[1:]) for item in self.state.unsorted]
+            sort_flushed(self.state)
+
     def collect_garbage(self, *, tolerance: float = 0.0) -> int:
         """Removes what was dropped, unless garbage collection is paused; returns how many objects went."""
         with self.state.lock:
@@ -163,6 +176,8 @@ class MilvusDouble:
             storage, root = self._store(opening)
             self._state = State(self.version, storage, root, write_version=self._write_version)
             self._state.authorization = self._authorization
+            if self._flush_rate is not None:
+                self._state.flush_rate = self._flush_rate
             services = Services(self._state, rest_port=rest_port, management_port=management_port)
             self._services = opening.enter_context(services)
             self.hooks.append(services.faults)

@@ -1,4 +1,4 @@
-"""Snapshots: made, exported, restored (3.0; those within one cluster also 2.6.15 and later).
+"""Snapshots: made, exported, restored (3.0; a 2.6 has none, run: 2.6.19).
 
 Sources: milvus ``internal/datacoord/snapshot_manager.go``, ``internal/proxy/snapshot_impl.go``,
 ``docs/design_docs/20251114-snapshot_design.md`` (nothing is flushed, growing segments are not in it, segments are kept

@@ -37,7 +37,14 @@ from tests.milvus_double.records import ImportJob as ImportJob
 from tests.milvus_double.records import Rbac as Rbac
 from tests.milvus_double.records import Snapshot as Snapshot
 from tests.milvus_double.records import User as User
-from tests.milvus_double.refusal import invalid, no_collection, no_database, no_partition
+from tests.milvus_double.refusal import (
+    Refused,
+    invalid,
+    no_collection,
+    no_database,
+    no_partition,
+    rate_limited,
+)
 from tests.milvus_double.versions import ServerVersion
 
 DEFAULT = "default"
@@ -46,6 +53,8 @@ ALL_PARTITIONS = -1
 LEGACY, L0, L1, L2 = 0, 1, 2, 3
 GROWING, SEALED, FLUSHED, FLUSHING = common.Growing, common.Sealed, common.Flushed, common.Flushing
 DROPPED, IMPORTING = common.Dropped, common.Importing
+#: Milvus' own defaults: 0.1 flushes of a collection a second (configs/milvus.yaml), sorting within seconds (run: 2.5.27).
+FLUSH_RATE, SORT_SECONDS = 0.1, 2.0
 
 Key = int | str
 Value = Any
@@ -128,7 +137,8 @@ class Segment:
 
     @property
     def row_count(self) -> int:
-        return len(self.deletes) if self.is_l0 else len(self.rows)
+        """As the server shows it: an L0 segment has no rows (run: 2.5.27, 2.6.19)."""
+        return len(self.rows)
 
     @property
     def keys(self) -> list[str]:
@@ -271,6 +281,13 @@ class State:
         #: How deltalogs are written: "json" or "multi_field" (both in the envelope of version 1), or "packed".
         self.delta_form = "packed" if self.write_version >= 3 else "json"
         self.rows_per_log = 10_000
+        #: How many flushes of a collection a second are let in (quotaAndLimits.flushRate.collection.max); 0: any number.
+        self.flush_rate = FLUSH_RATE if version.has("flush_limited") else 0.0
+        #: How long after its flush a segment is replaced by a sorted one.
+        self.sort_seconds = SORT_SECONDS
+        #: What is to be sorted: when (monotonic seconds), the collection and the segment.
+        self.unsorted: list[tuple[float, int, int]] = []
+        self._let_in: dict[int, float] = {}
         #: 2.2 only: a flush also writes the deletes of older segments, as ``dataNode.segment.syncPeriod`` makes it do.
         self.sync_deletes = version.has("flush_persists_deletes")
         #: Before 2.6: how many seconds at most a row or a delete is under way between getting its time and its segment.
@@ -318,6 +335,18 @@ class State:
         finally:
             self.lock.acquire()
 
+    # -- limits ----------------------------------------------------------------------------------------------------
+
+    def let_flush_in(self, collections: Iterable[Collection]) -> None:
+        """As the proxy's limiter does, before it looks at anything else."""
+        if not self.flush_rate:
+            return
+        now = time.monotonic()
+        for collection in collections:
+            if now < self._let_in.get(collection.id, 0.0) + 1 / self.flush_rate:
+                raise rate_limited(self.flush_rate)
+            self._let_in[collection.id] = now
+
     # -- finding ---------------------------------------------------------------------------------------------------
 
     def database(self, name: str) -> Database:
@@ -337,6 +366,14 @@ class State:
             if name in collection.aliases:
                 return collection
         raise no_collection(name, database or DEFAULT)
+
+    def looked_up(self, database: str, name: str) -> Collection:
+        """As some newer calls do it: they never look whether there is a name (run: 2.5.27)."""
+        if not name:
+            raise Refused(
+                "collection not found[collection=0]", code=100, error_code=common.CollectionNotExists
+            )
+        return self.collection(database, name)
 
     def collection_by_id(self, number: int) -> Collection:
         try:

@@ -2,9 +2,10 @@
 
 Everything is said by the first version that has it (``SINCE``, ``RPC_SINCE``), so that any version can be played, not only
 those of `PLAYED`. Sources: Milvus' sources, and
-docs/reference/milvus-protocol.md#milvus-22-and-23 for what was met by running 2.2.16 and 2.3.5; the releases of
-milvus-io/milvus-proto (``proto/milvus.proto``, ``proto/schema.proto``) for calls and types; others are named at their
-line. What rests on running a server is marked (run), everything else on reading.
+docs/reference/milvus-protocol.md#milvus-22-and-23 for what was met by running 2.2.16 and 2.3.5; the answers of a real
+2.5.27 and a real 2.6.19 in tests/versions/recorded; the releases of milvus-io/milvus-proto (``proto/milvus.proto``,
+``proto/schema.proto``) for calls and types; others are named at their line. What rests on running a server is marked
+(run), everything else on reading.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ RPC_SINCE: dict[str, Version] = {
     "ListPrivilegeGroups": (2, 5, 0),
     "OperatePrivilegeGroup": (2, 5, 0),
     "OperatePrivilegeV2": (2, 5, 0),
-    "RunAnalyzer": (2, 5, 11),
+    "RunAnalyzer": (2, 5, 11),  # run: 2.5.27 has it
     "AddCollectionField": (2, 6, 0),
     "AddCollectionFunction": (2, 6, 3),
     "AlterCollectionFunction": (2, 6, 3),
@@ -68,13 +69,13 @@ RPC_SINCE: dict[str, Version] = {
     "AddFileResource": (2, 6, 11),
     "RemoveFileResource": (2, 6, 11),
     "ListFileResources": (2, 6, 11),
-    "CreateSnapshot": (2, 6, 15),
-    "DropSnapshot": (2, 6, 15),
-    "ListSnapshots": (2, 6, 15),
-    "DescribeSnapshot": (2, 6, 15),
-    "RestoreSnapshot": (2, 6, 15),
-    "GetRestoreSnapshotState": (2, 6, 15),
-    "ListRestoreSnapshotJobs": (2, 6, 15),
+    "CreateSnapshot": (3, 0, 0),  # run: 2.6.19 has none
+    "DropSnapshot": (3, 0, 0),
+    "ListSnapshots": (3, 0, 0),
+    "DescribeSnapshot": (3, 0, 0),
+    "RestoreSnapshot": (3, 0, 0),
+    "GetRestoreSnapshotState": (3, 0, 0),
+    "ListRestoreSnapshotJobs": (3, 0, 0),
     "RestoreExternalSnapshot": (3, 0, 0),
     "ExportSnapshot": (3, 0, 0),
     "GetExportSnapshotState": (3, 0, 0),
@@ -102,7 +103,7 @@ TYPE_SINCE: dict[int, Version] = {
     21: (2, 2, 0),  # VarChar
     22: (2, 3, 2),  # Array; 2.2.16 has none (run)
     23: (2, 2, 9),  # JSON
-    24: (2, 6, 4),  # Geometry
+    24: (2, 6, 4),  # Geometry; and in `TYPE_ALSO`
     25: (3, 0, 0),  # Text
     26: (2, 6, 6),  # Timestamptz (milvus.io/docs/timestamptz-field.md)
     100: (2, 2, 0),  # BinaryVector
@@ -115,6 +116,10 @@ TYPE_SINCE: dict[int, Version] = {
     200: (2, 6, 4),  # ArrayOfStruct
     201: (2, 6, 4),  # Struct
 }
+
+#: Types that came to a patch of an older line, too, and until which version that line goes (run: 2.5.27 takes Geometry; the
+#: first patch that does is not known).
+TYPE_ALSO: dict[int, tuple[Version, Version]] = {24: ((2, 5, 27), (2, 6, 0))}
 
 #: Feature -> the first version that has it. The names are attributes of `ServerVersion`.
 SINCE: dict[str, Version] = {
@@ -166,8 +171,10 @@ SINCE: dict[str, Version] = {
     "segment_channel": (3, 0, 0),
     "packed_segments": (2, 6, 0),  # storage version 2 is written and imported
     "add_field": (2, 6, 0),
-    # The server's own property in DescribeCollection (milvus#48988; which patch of 2.6 is not certain).
-    "max_field_id": (2, 6, 15),
+    # The server's own property in DescribeCollection (milvus#48988; run: 2.6.19 has none).
+    "max_field_id": (3, 0, 0),
+    # A property of every collection, which came with Timestamptz (run: 2.6.19).
+    "timezone": (2, 6, 6),
     "struct_arrays": (2, 6, 4),
     "encryption": (2, 6, 0),
     "multi_l0_import": (2, 6, 5),
@@ -180,15 +187,35 @@ SINCE: dict[str, Version] = {
     "l0_import_race_fixed": (2, 6, 12),  # milvus#48114
     "external_collections": (3, 0, 0),
     "two_phase_import": (3, 0, 0),
-    "manifest_segments": (3, 0, 0),  # storage version 3 by default
-    "snapshots": (2, 6, 15),
+    # Storage version 3, with ``common.storage.useLoonFFI`` or a field of Text alone (run: 3.0.0 writes 2 by itself).
+    "manifest_segments": (3, 0, 0),
+    "snapshots": (3, 0, 0),
     "exported_snapshots": (3, 0, 0),
+    # -- how answers are worded (run: 2.5.27 and 2.6.19; the first patch that does so is not known, only its line) -----
+    "bare_version": (2, 5, 0),  # "2.5.27", where 2.4 says "v2.4.23"
+    "fields_are_named": (2, 5, 0),  # refusals of schemas say which field
+    "missing_by_old_code": (2, 5, 0),  # DescribeCollection of what is not there: code 0, CollectionNotExists
+    "names_checked_first": (
+        2,
+        5,
+        0,
+    ),  # RenameCollection looks whether the new name is free, then for the old one
+    "query_errors_coded": (2, 5, 0),  # wrong expressions have code 1100
+    "update_timestamps": (2, 5, 0),
+    "built_in_groups": (2, 5, 0),  # ListPrivilegeGroups lists them
+    "segments_sorted": (2, 5, 0),  # a flushed segment is replaced by a sorted one within seconds
+    "flush_limited": (2, 4, 0),  # quotaAndLimits.flushRate.collection.max: 0.1 (milvus: configs/milvus.yaml)
+    "imports_broadcast": (2, 6, 0),  # by the streaming service, whose words stand before a refusal
+    "input_errors": (2, 6, 19),  # nearly every refusal has code 1100, and says that the input is wrong
+    "collections_have_shards": (2, 6, 0),  # ShowCollections.shards_num
+    "schema_says_database": (2, 6, 0),
 }
 
 #: ``end_ts`` is a hybrid timestamp in these ranges, physical milliseconds elsewhere: milvus PRs 40332, 40333, 40334.
 HYBRID_END_TS: tuple[tuple[Version, Version], ...] = (((2, 4, 23), (2, 5, 0)), ((2, 5, 6), (99, 0, 0)))
 
 MANY = 1024
+FAR: Version = (99, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -208,7 +235,8 @@ class ServerVersion:
         return self.number >= RPC_SINCE.get(rpc, (2, 2, 0))
 
     def knows_type(self, data_type: int) -> bool:
-        return data_type in TYPE_SINCE and self.number >= TYPE_SINCE[data_type]
+        low, high = TYPE_ALSO.get(data_type, (FAR, FAR))
+        return low <= self.number < high or self.number >= TYPE_SINCE.get(data_type, FAR)
 
     @cached_property
     def hybrid_end_ts(self) -> bool:
@@ -216,9 +244,7 @@ class ServerVersion:
 
     @property
     def storage_version(self) -> int:
-        """The layout of the segments that it writes by itself: 1, 2 from 2.6 on, 3 from 3.0 on."""
-        if self.has("manifest_segments"):
-            return 3
+        """The layout of the segments that it writes by itself: 1, 2 from 2.6 on."""
         return 2 if self.has("packed_segments") else 1
 
     @property
@@ -237,10 +263,10 @@ class ServerVersion:
 
 
 def server_version(name: str) -> ServerVersion:
-    """``name`` as a server reports it: ``v2.5.8``, also with a tag behind (``v2.3.5-lite``)."""
+    """``v2.5.8``, also without "v", or with a tag behind (``v2.3.5-lite``); its name is as such a server reports it."""
     found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", name)
     if found is None:
         raise ValueError(f"{name!r} is no version of Milvus")
-    return ServerVersion(
-        name if name.startswith("v") else f"v{name}", (int(found[1]), int(found[2]), int(found[3]))
-    )
+    number = (int(found[1]), int(found[2]), int(found[3]))
+    bare = name.removeprefix("v")
+    return ServerVersion(bare if number >= SINCE["bare_version"] else f"v{bare}", number)

@@ -21,8 +21,6 @@ from tests.versions.places import place
 UNDER_WAY = 0.02
 COMPACTION = 1.0
 THREADS = 2
-#: Only one server can write storage version 3, which the binlog format does not hold.
-OPTIONS: dict[str, dict[str, int]] = {"v3.0.1": {"write_version": 2}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,7 @@ class Scene:
 
 @contextmanager
 def on_double(home: Path, version: str) -> Iterator[Scene]:
-    with place(home, version, **OPTIONS.get(version, {})) as found:
+    with place(home, version) as found:
         state = found.double.state
         state.under_way_seconds, state.compaction_seconds = UNDER_WAY, COMPACTION
 

@@ -169,5 +169,5 @@ def opened(directory: Path, version: str) -> Iterator[Any]:
         with milvus_local(directory / "milvus", STABLE_SEGMENTS) as server:
             yield server
     else:
-        with MilvusDouble(f"v{version}", home=directory / "milvus") as double:
+        with MilvusDouble(f"v{version}", home=directory / "milvus", flush_rate=0) as double:
             yield double

@@ -91,7 +91,10 @@ def services(directory: Path, version: str) -> Iterator[Services]:
         for bucket in (MILVUS, BACKUPS):
             service.make_bucket(bucket)
         storage = open_storage(MinioSettings(**service.settings(MILVUS), root_path=ROOT))
-        with MilvusDouble(f"v{version}", storage=storage, root=ROOT) as double, Clients(double) as clients:  # type: ignore[arg-type]  # has what a client asks for
+        with (
+            MilvusDouble(f"v{version}", storage=storage, root=ROOT, flush_rate=0) as double,
+            Clients(double) as clients,
+        ):  # type: ignore[arg-type]  # has what a client asks for
             coll = Coll(clients, "default", NAME)
             fill(coll)
             found = Services(double, service, proxy, directory, coll, rows_of(double, "default", NAME))

@@ -15,9 +15,7 @@ from tests.versions.played import Played, connected
 @pytest.fixture(scope="module", params=PLAYED)
 def played(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
     home: Path = tmp_path_factory.mktemp("milvus")
-    # Binlogs of 3.0's own layout are read through snapshots alone; the rest of it is under test here.
-    options = {"write_version": 2} if request.param.startswith("v3") else {}
-    with MilvusDouble(request.param, home=home, **options) as double, connected(double) as client:
+    with MilvusDouble(request.param, home=home, flush_rate=0) as double, connected(double) as client:
         yield Played(double, client, home)
 
 

@@ -304,7 +304,7 @@ def test_before_3_0_snapshots_do_not_leave_their_cluster(played: Played, filled:
 
 def test_a_snapshot_is_exported_and_restored_beside_its_source() -> None:
     storage = MemoryStorage(MemoryService("milvus"), "milvus")
-    with MilvusDouble("v3.0.1", storage=storage) as double, connected(double) as client:
+    with MilvusDouble("v3.0.1", storage=storage, flush_rate=0) as double, connected(double) as client:
         played = Played(double, client, Path())
         name = fill(played)
         timestamp = client.snapshots.create("default", name, "s", description="for a test")

@@ -11,14 +11,11 @@ from tests.milvus_double.versions import PLAYED
 from tests.versions.everything import described, fill, rows_of
 from tests.versions.places import Place, place
 
-#: What a 3.0 keeps by itself can only be backed up as a snapshot; the cycle of binlogs has segments of 2.6.
-WRITTEN = {"v3.0.1": {"write_version": 2}}
-
 
 @pytest.fixture(scope="module", params=PLAYED)
 def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     directory: Path = tmp_path_factory.mktemp("cycle")
-    with place(directory, request.param, **WRITTEN.get(request.param, {})) as found:
+    with place(directory, request.param) as found:
         # 2.2 writes deletes of older segments when their time comes, not when it flushes; here that time has come.
         found.double.state.sync_deletes = True
         fill(found.double)

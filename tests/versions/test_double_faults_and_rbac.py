@@ -25,7 +25,7 @@ def running(
     home: Path, version: str = "v2.6.12", **options: Any
 ) -> Iterator[tuple[MilvusDouble, MilvusServiceStub]]:
     with (
-        MilvusDouble(version, home=home, **options) as double,
+        MilvusDouble(version, home=home, flush_rate=0, **options) as double,
         grpc.insecure_channel(double.target) as channel,
     ):
         yield double, MilvusServiceStub(channel)

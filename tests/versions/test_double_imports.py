@@ -26,7 +26,7 @@ from tests.milvus_double.import_calls import ImportCalls
 from tests.milvus_double.imports import Wanted
 from tests.milvus_double.refusal import Refused
 from tests.milvus_double.services import Services
-from tests.milvus_double.state import L0, Collection, Delete, ImportJob, Row, Segment, State
+from tests.milvus_double.state import FLUSHED, L0, L1, Collection, Delete, ImportJob, Row, Segment, State
 from tests.milvus_double.versions import server_version
 
 CALL = Call()
@@ -48,7 +48,7 @@ class Played:
             FieldSchema(
                 name="v",
                 data_type=DataType.FloatVector,
-                type_params=[common.KeyValuePair(key="dim", value="1")],
+                type_params=[common.KeyValuePair(key="dim", value="2")],
             ),
         ]
         request = milvus.CreateCollectionRequest(
@@ -66,7 +66,7 @@ class Played:
                 key,
                 5000 + key,
                 self.now + number * SECOND,
-                {100: key, 101: number, 102: struct.pack("<f", key)},
+                {100: key, 101: number, 102: struct.pack("<2f", key, key)},
             )
             for number, key in enumerate(keys)
         ]
@@ -288,6 +288,22 @@ def test_end_ts_has_the_unit_of_its_version(version: str, hybrid: bool) -> None:
         assert (job.state, set(double.rows())) == ("Completed", {1, 2})
 
 
+@pytest.mark.parametrize("version", ["v2.4.23", "2.5.27", "2.6.19"])
+def test_milliseconds_are_refused_where_end_ts_is_hybrid(version: str) -> None:
+    with played(version) as double:
+        segment = double.write([1, 2, 3])
+        options = {"backup": "true", "end_ts": str(double.now >> 18)}
+        assert "end_ts is not a valid hybrid timestamp" in _refusal(double, segment, options)
+
+
+def _refusal(double: Played, segment: Segment, options: Mapping[str, str]) -> str:
+    """Whether the call refuses it or the job fails."""
+    try:
+        return double.done(double.paths(segment), options=options).reason
+    except Refused as refused:
+        return refused.reason
+
+
 def test_packed_segments_are_asked_for_by_their_version() -> None:
     with played("v2.6.12") as double:
         segment = double.write([1, 2], version=2)
@@ -453,7 +469,7 @@ def test_rest_takes_jobs_and_shows_the_files_of_segments() -> None:
         assert info["vChannel"] == double.source.channels[0]
         assert [log["fieldID"] for log in info["insertLogs"]] == [0, 1, 100, 101, 102]
         assert info["deltaLogs"][0]["logIDs"] == [segment.delta_logs[0].log_id]
-        assert (info["state"], info["level"], info["numRows"]) == ("Flushed", "L1", 2)
+        assert (info["state"], info["level"], info["numRows"]) == (FLUSHED, L1, 2)
 
         wanted = {
             "collectionName": "b",

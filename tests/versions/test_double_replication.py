@@ -89,7 +89,7 @@ class Pair:
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[Pair]:
-    with MilvusDouble("v2.6.12", home=tmp_path) as double:
+    with MilvusDouble("v2.6.12", home=tmp_path, flush_rate=0) as double:
         double.services.replication.follow(SOURCE, TARGET, THEIRS, OURS)
         with closing(sender(double)) as connected:
             yield Pair(double, connected)
@@ -184,7 +184,7 @@ def test_users_come_with_their_hashes(pair: Pair) -> None:
 
 
 def test_flush_all_of_the_source_is_taken_as_it_is(pair: Pair, tmp_path: Path) -> None:
-    with MilvusDouble("v2.6.12", home=tmp_path / "source") as source:
+    with MilvusDouble("v2.6.12", home=tmp_path / "source", flush_rate=0) as source:
         with grpc.insecure_channel(source.target) as channel:
             answer = MilvusServiceStub(channel).FlushAll(milvus.FlushAllRequest())
         physical, message = next(iter(answer.flush_all_msgs.items()))

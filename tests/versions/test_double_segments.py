@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ from tests.milvus_double.state import L0, SEALED, Collection
 from tests.versions.script import Server, Site
 
 DOCS = "docs"
+#: Types of HTTP/2 frames.
+PING, GOAWAY = 6, 7
 
 
 class Running:
@@ -75,7 +78,7 @@ class Running:
 
 @contextmanager
 def running(version: str, home: Path, **options: Any) -> Iterator[Running]:
-    with MilvusDouble(version, home=home, **options) as double:
+    with MilvusDouble(version, home=home, flush_rate=0, **options) as double:
         made = Running(double)
         yield made
         made.client.close()
@@ -109,10 +112,12 @@ def test_later_versions_write_segments_of_deletes(version: str, tmp_path: Path) 
         made.delete(26, 4, partition="other")
         assert made.objects("delta_log") == [
             "delta_log/<collection>/-1/<n>/<n>",
+            "delta_log/<collection>/-1/<n>/<n>",
             "delta_log/<collection>/<other>/<n>/<n>",
         ]
-        levels = {info.partitionID: info.num_rows for info in made.listed() if info.level == L0}
-        assert levels == {-1: 2, made.collection.partitions["other"].id: 2}
+        l0 = [info for info in made.listed() if info.level == L0]
+        assert {info.partitionID for info in l0} == {-1, made.collection.partitions["other"].id}
+        assert {(info.num_rows, info.storage_version) for info in l0} == {(0, 0)}
         # Key 4 lies in the default partition, which a delete in the other one does not reach.
         assert made.keys() == set(range(40)) - {3, 25, 26}
 
@@ -124,12 +129,12 @@ def test_packed_segments_have_a_directory_a_column_group(tmp_path: Path) -> None
         assert {info.storage_version for info in made.listed()} == {2}
 
 
-def test_3_0_writes_manifests_unless_it_is_told_otherwise(tmp_path: Path) -> None:
-    with running("v3.0.1", tmp_path / "three") as made:
+def test_3_0_writes_packed_segments_unless_it_is_told_otherwise(tmp_path: Path) -> None:
+    with running("v3.0.1", tmp_path / "three", write_version=3) as made:
         names = {key.split("/")[4] for key in made.objects("insert_log")}
         assert names == {"_data", "_metadata"}
         assert {info.storage_version for info in made.listed()} == {3}
-    with running("v3.0.1", tmp_path / "two", write_version=2) as made:
+    with running("v3.0.1", tmp_path / "two") as made:
         assert {info.storage_version for info in made.listed()} == {2}
 
 
@@ -145,6 +150,53 @@ def test_what_is_compacted_lies_there_until_garbage_collection(tmp_path: Path) -
         assert made.objects("insert_log") == before
         assert made.objects("delta_log") == []
         assert made.keys() == set(range(40)) - {3}
+
+
+@pytest.mark.parametrize("version", ["v2.4.23", "v2.5.8", "v2.6.12", "v3.0.1"])
+def test_what_is_flushed_is_sorted_within_seconds(version: str, tmp_path: Path) -> None:
+    with running(version, tmp_path) as made:
+        made.insert(range(140, 120, -1))
+        made.client.flush(DOCS)
+        before = {info.segmentID for info in made.listed()}
+        objects = set(made.objects("insert_log"))
+        made.double.state.sort_seconds = 0.0
+        made.double.sort()
+        after = made.listed()
+        sorts = version != "v2.4.23"
+        assert {info.is_sorted for info in after} == {sorts}
+        assert before.isdisjoint(info.segmentID for info in after) is sorts
+        # The old objects stay until garbage collection.
+        assert objects <= set(made.objects("insert_log"))
+        assert sum(info.num_rows for info in after) == 60
+        assert made.keys() == set(range(40)) | set(range(121, 141))
+
+
+@pytest.mark.parametrize("version", ["v2.5.8", "v2.6.12"])
+def test_a_second_flush_within_ten_seconds_is_refused(version: str, tmp_path: Path) -> None:
+    with running(version, tmp_path) as made:
+        made.double.state.flush_rate = 0.1
+        made.client.flush(DOCS)
+        answer = made.server.raw("Flush", milvus.FlushRequest(collection_names=[DOCS]))
+        assert (answer.status.code, answer.status.retriable) == (8, version == "v2.6.12")
+        assert "rate limit exceeded[rate=0.1]" in answer.status.reason
+
+
+def test_a_client_that_pings_is_not_sent_away(tmp_path: Path) -> None:
+    """HTTP/2 by hand: the pings of a client library come 10 s apart at least."""
+    ping = b"\x00\x00\x08\x06\x00\x00\x00\x00\x00" + b"mbk-ping"
+    settings = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+    with running("v2.6.12", tmp_path) as made:
+        host, _, port = made.double.target.partition(":")
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings + ping * 6)
+            frames = connection.makefile("rb")
+            answered = 0
+            while answered < 6:
+                head = frames.read(9)
+                assert len(head) == 9, "the connection was closed"
+                assert head[3] != GOAWAY
+                frames.read(int.from_bytes(head[:3]))
+                answered += head[3] == PING
 
 
 def test_paused_garbage_collection_removes_nothing(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ class Played:
             FieldSchema(
                 name="v",
                 data_type=DataType.FloatVector,
-                type_params=[common.KeyValuePair(key="dim", value="1")],
+                type_params=[common.KeyValuePair(key="dim", value="2")],
             ),
         ]
         schema = CollectionSchema(name="a", fields=fields)
@@ -53,7 +53,7 @@ class Played:
         partition = made.partition_named("_default").id
         for number, channel in enumerate(made.channels):
             keys = [number * 10 + at for at in range(3)]
-            rows = [Row(key, key, 1000 + key, {100: key, 101: struct.pack("<f", key)}) for key in keys]
+            rows = [Row(key, key, 1000 + key, {100: key, 101: struct.pack("<2f", key, key)}) for key in keys]
             objects.write_segment(
                 self.state, made, partition, channel, rows, deletes=[Delete(0, 5000)], storage_version=version
             )
@@ -144,7 +144,7 @@ def test_growing_segments_are_not_in_a_snapshot_and_its_segments_outlive_compact
         made = double.filled(1)
         objects.new_segment(
             double.state, made, made.partition_named("_default").id, made.channels[0], segment_state=2
-        ).rows = [Row(99, 99, 9, {100: 99, 101: b"4444"})]
+        ).rows = [Row(99, 99, 9, {100: 99, 101: b"44444444"})]
         double.make()
         objects.compact(double.state, made)
         objects.collect_garbage(double.state)

@@ -18,7 +18,7 @@ from tests.versions.places import Place, place
 @pytest.fixture(params=["v2.6.12", "v3.0.1"])
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """Its backup ``deleted`` has L0 segments; it imports none."""
-    with place(tmp_path, request.param, write_version=2) as found:
+    with place(tmp_path, request.param) as found:
         client = MilvusClient(uri=found.double.uri)
         schema = MilvusClient.create_schema(auto_id=False)
         schema.add_field("pk", DataType.INT64, is_primary=True)

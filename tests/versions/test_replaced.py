@@ -11,8 +11,6 @@ from tests.milvus_double.versions import PLAYED
 from tests.versions.everything import rows_of
 from tests.versions.places import place
 
-OPTIONS = {"v3.0.1": {"write_version": 2}}
-
 
 def make(client: MilvusClient, count: int, *, alias: str = "") -> None:
     schema = MilvusClient.create_schema(auto_id=False)
@@ -31,7 +29,7 @@ def make(client: MilvusClient, count: int, *, alias: str = "") -> None:
 
 @pytest.mark.parametrize("version", PLAYED)
 def test_a_collection_is_replaced_with_its_alias_and_its_load_state(version: str, tmp_path: Path) -> None:
-    with place(tmp_path, version, **OPTIONS.get(version, {})) as found, found.session() as session:
+    with place(tmp_path, version) as found, found.session() as session:
         client = MilvusClient(uri=found.double.uri)
         make(client, 20)
         saved = rows_of(found.double, "default", "docs")

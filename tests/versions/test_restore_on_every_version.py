@@ -23,7 +23,6 @@ from tests.versions.places import QUICK, Place, place
 #: Little patience.
 PACE = replace(QUICK, imports=ImportPace(first=0.02, last=0.02, patience=1.0, settle=0.1, look=0.05))
 
-OPTIONS: dict[str, dict[str, Any]] = {"v3.0.1": {"write_version": 2}}
 COLD = "cold"
 INDEX = {"field_name": "vector", "index_type": "FLAT", "metric_type": "L2"}
 
@@ -114,7 +113,7 @@ def rows(keys: range) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module", params=PLAYED)
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     directory: Path = tmp_path_factory.mktemp("restore")
-    with place(directory, request.param, **OPTIONS.get(request.param, {})) as found:
+    with place(directory, request.param) as found:
         made = Server(found)
         yield made
         made.client.close()

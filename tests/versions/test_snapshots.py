@@ -90,7 +90,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         service.make_bucket(MILVUS)
         service.make_bucket(BACKUPS)
         storage = open_storage(MinioSettings(**service.settings(MILVUS), root_path=ROOT))
-        with MilvusDouble("v3.0.1", storage=storage, root=ROOT) as double:
+        with MilvusDouble("v3.0.1", storage=storage, root=ROOT, flush_rate=0) as double:
             fill(double)
             yield Place(double, service, tmp_path_factory.mktemp("snapshots"))
 
@@ -238,7 +238,7 @@ def test_segments_with_manifests_are_nothing_for_binlogs(calm: Place) -> None:
 
 def test_an_older_server_is_told_what_it_would_need(tmp_path: Path, place: Place) -> None:
     with (
-        MilvusDouble("v2.6.12", home=tmp_path / "milvus") as older,
+        MilvusDouble("v2.6.12", home=tmp_path / "milvus", flush_rate=0) as older,
         Place(older, place.service, tmp_path).session() as session,
         raised(UsageError, "snapshot-unsupported"),
     ):

@@ -24,8 +24,7 @@ MADE = {"scalars", "empty", "vectors", "full_text"}
 def held(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A server with collections, and the backup ``nightly`` of them as binlogs."""
     directory: Path = tmp_path_factory.mktemp("verify")
-    options: dict[str, Any] = {"write_version": 2} if request.param.startswith("v3") else {}
-    with place(directory, request.param, **options) as found:
+    with place(directory, request.param) as found:
         found.double.state.sync_deletes = True
         filling = Filling(found.double)
         if filling.has("databases"):
