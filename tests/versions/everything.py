@@ -506,9 +506,6 @@ def described(double: MilvusDouble, database: str, name: str) -> Any:
         indexes = stub.DescribeIndex(milvus_pb2.DescribeIndexRequest(collection_name=name), metadata=meta)
     found.schema.name = ""
     properties = {pair.key: pair.value for pair in (*found.schema.properties, *found.properties)}
-    # mbk switches the check off while it creates and on again afterwards: the same as never said.
-    if properties.get("disable_func_runtime_check") == "false":
-        del properties["disable_func_runtime_check"]
     del found.schema.properties[:]
     return {
         "schema": str(found.schema),

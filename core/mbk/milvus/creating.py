@@ -96,17 +96,24 @@ class Creating:
         self, database: str, schema: CollectionSchema, properties: Sequence[KeyValue]
     ) -> Iterator[Sequence[KeyValue]]:
         """The properties to create with. Afterwards, even on failure, the source's setting of the check is restored."""
-        source = next((pair.value for pair in properties if pair.key == FUNCTION_CHECK_OFF), "false")
+        source = next((pair.value for pair in properties if pair.key == FUNCTION_CHECK_OFF), None)
         needed = schema.functions and Feature.FUNCTION_CHECK_SWITCH in self._server.features
-        if not needed or source.lower() == "true":
+        if not needed or (source or "").lower() == "true":
             yield properties
             return
         try:
             yield merged(properties, [KeyValue(key=FUNCTION_CHECK_OFF, value="true")])
         finally:
             if (database, schema.name) in self._unfinished:
-                pairs = [KeyValue(key=FUNCTION_CHECK_OFF, value=source)]
-                alter_collection(self._server, database, schema.name, properties=pairs)
+                self._check_functions_again(database, schema.name, source)
+
+    def _check_functions_again(self, database: str, collection: str, source: str | None) -> None:
+        """As in the source: a property that it does not have is removed, not left behind as false."""
+        if source is None:
+            alter_collection(self._server, database, collection, delete_keys=[FUNCTION_CHECK_OFF])
+        else:
+            pairs = [KeyValue(key=FUNCTION_CHECK_OFF, value=source)]
+            alter_collection(self._server, database, collection, properties=pairs)
 
     def _add_later(self, database: str, collection: str, plan: Plan) -> None:
         if not plan.later:

@@ -14,7 +14,7 @@ HEAD = 9999
 OLDEST: Version = (2, 2, 0)
 
 #: The first version with the feature, for features that this adapter uses. `Feature.DATABASES` is probed instead.
-#: docs/reference/milvus-protocol.md, "Versions and features"; adding fields: milvus-proto's ``AddCollectionField`` came with 2.6.0; snapshots: milvus PR 49092.
+#: docs/reference/milvus-protocol.md, "Versions and features"; adding fields: milvus-proto's ``AddCollectionField`` came with 2.6.0; snapshots: milvus PR 49092 (2.6.19 has none, seen there).
 #: The times of deletes: milvus issue 29162, fixed in 2.3 in December 2023 (PR 29176), too late for 2.2.16 (seen there);
 #: 2.3.5 is the first version that we tested.
 SINCE: dict[Feature, Version] = {
@@ -40,7 +40,7 @@ SINCE: dict[Feature, Version] = {
     Feature.FUNCTION_CHECK_SWITCH: (2, 6, 8),
     Feature.FLUSH_ALL: (2, 6, 11),
     Feature.REPLICATE_STREAM: (2, 6, 11),
-    Feature.SNAPSHOT: (2, 6, 15),
+    Feature.SNAPSHOT: (3, 0, 0),
     Feature.MANIFEST_SEGMENTS: (3, 0, 0),
 }
 
@@ -48,8 +48,8 @@ SINCE: dict[Feature, Version] = {
 #: (seen on 3.0.0).
 UNTIL: dict[Feature, Version] = {Feature.REPLICATE_POSITION: (2, 6, 0), Feature.L0_IMPORT: (3, 0, 0)}
 
-#: A call without side effects that shows whether a server of the right version really has the feature. 2.6.15 introduced
-#: snapshots without export, which a backup needs.
+#: A call without side effects that shows whether a server of the right version really has the feature: a build of the line
+#: may be older than the calls that a backup needs.
 PROBES: dict[Feature, str] = {Feature.SNAPSHOT: "GetExportSnapshotState"}
 
 #: The unit changed in patches of two release lines (milvus PRs 40332-40334). In doubt hybrid: an older server overflows
@@ -60,7 +60,6 @@ HYBRID_END_TS: tuple[tuple[Version, Version], ...] = (((2, 4, 23), (2, 5, 0)), (
 #: milvus-io/milvus-proto (``proto/milvus.proto``).
 WITNESSES: tuple[tuple[str, Version], ...] = (
     ("GetExportSnapshotState", (3, 0, 0)),
-    ("ListSnapshots", (2, 6, 15)),
     ("ListFileResources", (2, 6, 11)),
     ("ListPrivilegeGroups", (2, 5, 0)),
     ("DescribeDatabase", (2, 4, 3)),
