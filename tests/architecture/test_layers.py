@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "milvus": _VALUES | {"config"},
     "cloud": _VALUES | {"config"},
     "binlog": {"errors", "model"},
-    "testing": {"errors", "ports", "plugin"},
+    "testing": {"errors", "model", "ports", "plugin"},
     "engine.runtime": _VALUES,
     "engine.transfer": _VALUES | {"engine.runtime"},
     "engine.repository": _VALUES | {"engine.runtime", "engine.transfer"},
@@ -47,7 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "jobs": _BELOW_SESSION | {"session", "observe"},
     "demo": _BELOW_SESSION | {"session"},
     "api": _BELOW_SESSION | {"session", "jobs", "observe"},
-    "cli": _BELOW_SESSION | {"session", "demo", "api", "observe"},
+    "cli": _BELOW_SESSION | {"session", "demo", "api", "observe", "testing"},
     "__main__": {"cli"},
 }
 # A module that stands above the room whose folder it is in.

@@ -24,6 +24,7 @@ OTHERS = {
     "server": "Serve the REST API.",
     "config": "Write, show or migrate the configuration.",
     "plugins": "List the installed storages and what they still need.",
+    "plugin": "Make, check or list storage plugins.",
     "completion": "Print what makes a shell complete the commands of mbk.",
     "demo": "Back up and restore an embedded Milvus, and compare row by row.",
     "version": "Print the version.",
