@@ -10,10 +10,10 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 ELSEWHERE = ("https://", "http://", "mailto:")
 
 
-def anchors(page: Page) -> set[str]:
+def anchors(page: Page) -> list[str]:
     """The anchors of a page's headings, as hosts of Markdown make them."""
     headings = re.findall(r"^#+ (.*)$", page.prose, re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
 
 
 def resolves(page: Page, link: str) -> bool:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 
-from tests.docs.pages import PAGES, Block, Page
+from tests.docs.pages import PAGES, ROOT, Block, Page
+from tests.docs.test_links import anchors
 
+#: What stays in English: reference, with a summary of each page in the Chinese index, and what contributors read.
+FOR_USERS = ("README.md", "docs/index.md", "docs/tutorial/", "docs/how-to/")
+ALSO_FOR_USERS = ("docs/reference/errors.md", "docs/reference/glossary.md", "docs/explanation/security.md")
 TRANSLATED = [page for page in PAGES if page.path.endswith(".zh-CN.md")]
 COMMENT = re.compile(r"\s*#.*$", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)]+)\)")
+
+
+def is_for_users(page: Page) -> bool:
+    return page.path.startswith(FOR_USERS) or page.path in ALSO_FOR_USERS
 
 
 def english(page: Page) -> Page:
@@ -24,8 +33,17 @@ def contents(page: Page) -> list[tuple[str, str]]:
     return [content(block) for block in page.blocks]
 
 
-def links(page: Page) -> set[str]:
-    return {link.replace(".zh-CN.md", ".md") for link in LINK.findall(page.prose)}
+def links(page: Page) -> set[tuple[str, int | None]]:
+    """Where the page links to: the original of that, and which of its headings."""
+    return {destination(page, link) for link in LINK.findall(page.prose)}
+
+
+def destination(page: Page, link: str) -> tuple[str, int | None]:
+    path, _, anchor = link.partition("#")
+    if "://" in link or not anchor:
+        return link.replace(".zh-CN.md", ".md"), None
+    target = Page(os.path.relpath((ROOT / page.path).parent / path, ROOT)) if path else page
+    return path.replace(".zh-CN.md", ".md"), anchors(target).index(anchor)
 
 
 def sections(page: Page) -> list[str]:
@@ -48,5 +66,16 @@ def test_a_translation_has_the_sections_of_its_original() -> None:
     }
 
 
-def test_the_landing_pages_are_translated() -> None:
-    assert {page.path for page in TRANSLATED} >= {"README.zh-CN.md", "docs/tutorial/first-backup.zh-CN.md"}
+def test_every_page_that_users_meet_is_translated() -> None:
+    there = {page.path for page in PAGES}
+    wanted = [page for page in PAGES if is_for_users(page) and not page.path.endswith(".zh-CN.md")]
+    assert [page.path for page in wanted if page.path.replace(".md", ".zh-CN.md") not in there] == []
+
+
+def test_a_page_and_its_translation_lead_to_each_other() -> None:
+    assert [page.path for page in TRANSLATED if not leads_to(page, english(page))] == []
+    assert [page.path for page in TRANSLATED if not leads_to(english(page), page)] == []
+
+
+def leads_to(page: Page, other: Page) -> bool:
+    return f"]({other.path.rpartition('/')[2]})" in page.text
