@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
+from pathlib import Path
 
+from mbk.cli import terminal
+from mbk.cli.logs import configure
+from mbk.config.schema import LogSettings
 from mbk.model.contents import BackupCollection, BackupIndex, BackupPartition
 from mbk.model.jobs import Job
 from mbk.model.reports import BackupSummary, CollectionOutcome, RunReport, Verification
-from tests.api.harness import Client
+from tests.api.harness import Client, serving, settings
 from tests.docs.schemas import fits
 from tests.fakes.world import World
 
@@ -64,3 +69,20 @@ def test_a_problem_has_what_an_error_of_the_command_has(client: Client) -> None:
     error = {"kind": "BackupNotFound", "message": error.pop("detail"), **error}
     fits("Failure", error)
     assert (error["exit_code"], error["facts"]["backup"]) == (4, "none")
+
+
+def test_lines_of_the_log_about_jobs_have_their_facts(world: World, tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    terminal.json_lines(True)
+    try:
+        configure(LogSettings(console=False, file=str(log)))
+        with serving(settings(tmp_path), world) as client:
+            job = client.over(client.delete("/api/v2/backups/none"))
+    finally:
+        terminal.json_lines(False)
+        configure(LogSettings(console=False))
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    fits("log", *lines)
+    told = [line["facts"] for line in lines if line.get("facts", {}).get("job") == job["id"]]
+    assert [facts["state"] for facts in told] == ["running", "failed"]
+    assert (told[-1]["code"], told[-1]["exit_code"]) == ("backup-missing", 4)

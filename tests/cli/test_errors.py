@@ -288,7 +288,13 @@ def test_an_error_is_one_json_object_where_results_are(run: Run, session: Sessio
 
 
 @pytest.mark.parametrize(
-    "args", [("list", "--nonsense", "-o", "json"), ("-ojson", "lst"), ("get", "-o", "json")]
+    "args",
+    [
+        ("list", "--nonsense", "-o", "json"),
+        ("-ojson", "lst"),
+        ("get", "-o", "json"),
+        ("list", "--nonsense", "--log-format=json"),
+    ],
 )
 def test_a_wrong_command_line_is_told_as_json_too(args: tuple[str, ...], run: Run, session: Session) -> None:
     result = run(*args)

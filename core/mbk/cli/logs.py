@@ -42,7 +42,7 @@ class ConsoleHandler(logging.Handler):
         if record.name == FILE_ONLY or not (self.level <= logging.DEBUG or _is_own(record)):
             return
         if terminal.is_json():
-            terminal.log(record.levelname.lower(), record.getMessage(), record.created, logger=record.name)
+            terminal.log(record.levelname.lower(), record.getMessage(), record.created, **_more(record))
             return
         moment = time.strftime("%H:%M:%S", time.localtime(record.created))
         terminal.line(f"{moment} {record.levelname.lower()}: {record.getMessage()}")
@@ -52,12 +52,15 @@ class JsonFormatter(logging.Formatter):
     """An object a line, as on standard error; a traceback is in ``exception``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        facts = getattr(record, "facts", None)
-        more: dict[str, object] = {"facts": facts} if facts else {}
-        if record.exc_info:
-            more["exception"] = self.formatException(record.exc_info)
+        broken = {"exception": self.formatException(record.exc_info)} if record.exc_info else {}
         level, text = record.levelname.lower(), record.getMessage()
-        return terminal.log_line(level, text, record.created, logger=record.name, **more)
+        return terminal.log_line(level, text, record.created, **_more(record), **broken)
+
+
+def _more(record: logging.LogRecord) -> dict[str, object]:
+    """``facts``: what `extra` of the record named so."""
+    facts = getattr(record, "facts", None)
+    return {"logger": record.name, **({"facts": facts} if facts else {})}
 
 
 def _is_own(record: logging.LogRecord) -> bool:

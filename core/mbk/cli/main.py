@@ -23,7 +23,7 @@ from mbk.errors import ConfigError, Interrupted, MbkError, UsageError
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 #: Asks for JSON, in a command line that could not be parsed.
-_JSON = re.compile(r"(^| )(-o ?|--output[ =])json( |$)")
+_JSON = re.compile(r"(^| )(-o ?|--output[ =]|--log[-_]format[ =])json( |$)")
 #: What the interpreter says where the system gives the process no further thread.
 _NO_THREAD = "can't start new thread"
 
@@ -79,7 +79,7 @@ def _run(args: Sequence[str], app: App) -> int:
     return code if isinstance(code, int) else OK
 
 
-def _usage(error: click.UsageError) -> str:
+def _usage(error: click.UsageError) -> UsageError:
     message = error.format_message().rstrip(".")
     if isinstance(error, click.NoSuchOption):
         options = error.ctx.command.get_params(error.ctx) if error.ctx else []
@@ -87,15 +87,17 @@ def _usage(error: click.UsageError) -> str:
         message = f"no such option {error.option_name!r}{nearest(normalize(error.option_name), names)}"
     message = message[:1].lower() + message[1:]
     path = error.ctx.command_path if error.ctx else "mbk"
-    return f"{message}: see '{path} --help'"
+    return UsageError(
+        "{problem}", code="command-line", problem=message, command=path, hint="see '{command} --help'"
+    )
 
 
-def _refused(message: str, app: App, given: Sequence[str]) -> int:
+def _refused(error: UsageError, app: App, given: Sequence[str]) -> int:
     """A command line that cannot be parsed: its options may not have been read yet."""
     if app.output is None and _JSON.search(" ".join(given)):
         app.output = "json"
-    if not told_as_json(UsageError(message, code="command-line"), app):
-        terminal.error(message)
+    if not told_as_json(error, app):
+        terminal.error(str(error))
     return USAGE
 
 

@@ -305,7 +305,7 @@ class Runner:
             self._write(lambda: self.store.save(active.job))
         self._publish(active.job, "state", {"state": JobState.RUNNING, "attempt": active.job.attempt})
         self._observe("started", active.job)
-        log.info("job %s (%s of %r) runs, attempt %d", before.id, before.kind, before.name, before.attempt)
+        _log(logging.INFO, active.job, f"runs, attempt {before.attempt}")
         ended = self._attempt(active, before)
         with self._lock:
             self._finish(active, ended)
@@ -359,7 +359,7 @@ class Runner:
         self._observe("finished", job)
         level = logging.INFO if job.state is JobState.SUCCEEDED else logging.WARNING
         why = f": {job.error.message}" if job.error else ""
-        log.log(level, "job %s (%s of %r) is %s%s", job.id, job.kind, job.name, job.state, why)
+        _log(level, job, f"is {job.state}{why}")
 
     def record(self, active: Active, event: Event) -> None:
         """Stores what clients and the next server need to know; progress at most every `BEAT` seconds."""
@@ -411,6 +411,12 @@ def _not_resumable(job: Job) -> WrongState:
     return WrongState(
         "job {job} cannot be resumed: it is {state}", code="job-not-resumable", job=job.id, state=job.state
     )
+
+
+def _log(level: int, job: Job, what: str) -> None:
+    facts = {"job": job.id, "kind": job.kind, "backup": job.name, "state": job.state, "attempt": job.attempt}
+    facts |= {"code": job.error.code, "exit_code": job.error.exit_code} if job.error else {}
+    log.log(level, "job %s (%s of %r) %s", job.id, job.kind, job.name, what, extra={"facts": facts})
 
 
 def _listener(runner: Runner, active: Active) -> Callable[[Event], None]:
