@@ -112,7 +112,7 @@ def choose(server: World, text: str) -> None:
         ("logs,db.*", "db.logs"),
         ("defalt.docs", "default.docs"),
         ("dbb.*", "db"),
-        ("docs/y2042", "y2024"),
+        ("docs/_defalt", "_default"),
     ],
 )
 def test_a_mistyped_name_is_answered_with_the_one_that_was_meant(
