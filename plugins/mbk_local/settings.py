@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import ClassVar
 
 from pydantic import Field, field_validator
@@ -39,7 +40,9 @@ class LocalSettings(StorageSettings):
         }
     )
 
-    root_path: str = Field(description="the directory; a relative one starts at the working directory")
+    root_path: str = Field(
+        description="the directory; a relative one starts at the working directory, and `~` is the home directory"
+    )
     local_path: str = Field(
         "",
         description="the same directory as the Milvus process sees it, where that differs (a container's mount)",
@@ -50,4 +53,5 @@ class LocalSettings(StorageSettings):
     def _names_a_directory(cls, value: str) -> str:
         if not value.strip() or "\0" in value:
             raise ValueError("must name a directory")
-        return value
+        # No shell has read what stands in a file.
+        return os.path.expanduser(value)  # noqa: PTH111 - Path would drop a slash at the end

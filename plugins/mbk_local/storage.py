@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import stat
+import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -35,6 +36,13 @@ from mbk_local.names import MARKER, is_plain, is_reserved, is_temporary
 from mbk_local.parts import LocalUpload
 from mbk_local.reading import Reading
 from mbk_local.removing import Removal
+
+_OWNER_ALONE, _OTHERS = 0o600, 0o077
+
+
+def _keep_others_out(descriptor: int) -> None:
+    if sys.platform != "win32":
+        os.fchmod(descriptor, _OWNER_ALONE)
 
 
 class LocalStorage:
@@ -120,7 +128,7 @@ class LocalStorage:
         self, key: str, chunks: Iterable[bytes], *, size: int | None = None, options: WriteOptions = PLAIN
     ) -> ObjectInfo:
         self._require_plain(options)
-        return self._write(key, chunks, size, exclusive=False)
+        return self._write(key, chunks, size, exclusive=False, private=options.private)
 
     def write_if_absent(
         self, key: str, chunks: Iterable[bytes], *, size: int | None = None, options: WriteOptions = PLAIN
@@ -129,7 +137,7 @@ class LocalStorage:
         with suppress(ObjectNotFound):
             self.stat(key)
             raise object_exists(key, self._tree.root)
-        return self._write(key, chunks, size, exclusive=True)
+        return self._write(key, chunks, size, exclusive=True, private=options.private)
 
     def delete(self, keys: Iterable[str]) -> None:
         failures: dict[str, str] = {}
@@ -152,6 +160,8 @@ class LocalStorage:
         try:
             subject, durable = self._directory.subject(key), not self._deferrals.cover(key)
             with self._directory.new(key, durable=durable) as target, translating(subject):
+                if not os.fstat(descriptor).st_mode & _OTHERS:
+                    _keep_others_out(target)
                 copy_range(descriptor, target, offset=0, length=size)
                 digest = xxhash.xxh3_128()
                 add_to(digest, descriptor, size)
@@ -190,9 +200,13 @@ class LocalStorage:
     def _require_plain(self, options: WriteOptions) -> None:
         require_options(options, CAPABILITIES, self._location)
 
-    def _write(self, key: str, chunks: Iterable[bytes], size: int | None, *, exclusive: bool) -> ObjectInfo:
+    def _write(
+        self, key: str, chunks: Iterable[bytes], size: int | None, *, exclusive: bool, private: bool
+    ) -> ObjectInfo:
         durable, written = not self._deferrals.cover(key), 0
         with self._directory.new(key, exclusive=exclusive, durable=durable) as descriptor:
+            if private:
+                _keep_others_out(descriptor)
             for chunk in chunks:
                 with translating(self._directory.subject(key)):
                     write_all(descriptor, chunk)

@@ -237,6 +237,21 @@ def test_a_command_is_told(world: World, tmp_path: Path) -> None:
     assert seen.read_text() == "failed none"
 
 
+def test_a_command_does_not_get_the_credentials_of_the_server(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MINIO_SECRET_KEY", "hunter2")
+    monkeypatch.setenv("MBK_HOOK_TOKEN", "its own")
+    script, seen = tmp_path / "told.py", tmp_path / "seen"
+    script.write_text("import json, os, sys; json.dump(dict(os.environ), open(sys.argv[1], 'w'))")
+    with serving(settings(tmp_path, on_success=f"{sys.executable} {script} {seen}"), world) as client:
+        client.done(kind="backup", name="nightly")
+    got = json.loads(seen.read_text())
+    assert got["MBK_HOOK_TOKEN"] == "its own"
+    assert "PATH" in got
+    assert "hunter2" not in got.values()
+
+
 @pytest.mark.parametrize(
     "target", ["http://127.0.0.1:1/?token=hunter2", "false hunter2", "/no/such hunter2", "'hunter2", "500"]
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mbk.cli.logfile import RotatingFile
 from mbk.cli.logs import configure
 from mbk.config.schema import LogSettings
 from mbk.errors import BackupNotFound
@@ -127,6 +128,16 @@ def test_the_file_is_rotated_by_size_and_the_newest_old_ones_are_kept(tmp_path: 
     old = sorted(tmp_path.glob("backup-*.log"))
     assert len(old) == 2
     assert [text.read_text(encoding="utf-8").split(": ")[1][0] for text in (*old, file)] == ["3", "4", "5"]
+
+
+def test_the_file_is_for_its_owner_alone_unless_somebody_gave_it_other_rights(tmp_path: Path) -> None:
+    path = tmp_path / "mbk.log"
+    handler = RotatingFile(path, max_bytes=100, keep=0, max_age=0)
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o640)
+    handler.doRollover()
+    handler.close()
+    assert {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {0o640}
 
 
 def test_old_files_go_by_age(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ completes ``<key>: ...`` and never contains the value of a secret.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -26,6 +27,16 @@ _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 
 def text(raw: str) -> str:
     """Any text; empty means *none*, which is a value: nothing is inherited then."""
+    return raw
+
+
+def file(raw: str) -> str:
+    """A path; ``~`` at its beginning is the home directory: no shell has read what stands in a file."""
+    return os.path.expanduser(raw)  # noqa: PTH111 - Path would drop a slash at the end
+
+
+def hook(raw: str) -> str:
+    """A URL, or a command line: either may contain a token."""
     return raw
 
 
@@ -156,8 +167,21 @@ def parse(parser: Parser, raw: Raw) -> Any:
 
 
 def masked_url(value: str) -> str:
-    """``value`` without the user and password that a URL may contain."""
-    return re.sub(r"//[^/@\s]*@", "//***@", value)
+    """``value`` without what URLs may contain of secrets: user and password, also without a scheme, and the query."""
+    masked = re.sub(r"//[^/@\s]*@|(?<![^\s,])[^/@\s,:]+:[^/@\s]*@", _masked_login, value)
+    return re.sub(r"(?<=\?)[^#\s]+", "***", masked) if "//" in value else masked
+
+
+def _masked_login(found: re.Match[str]) -> str:
+    return "//***@" if found[0].startswith("//") else "***@"
+
+
+def masked_command(value: str) -> str:
+    """A URL as `masked_url`; of a command line the program alone, as anything that follows may be a token."""
+    if value.startswith(("http://", "https://")):
+        return masked_url(value)
+    program, _, arguments = value.strip().partition(" ")
+    return f"{program} ***" if arguments else program
 
 
 def or_list(words: Mapping[str, Any] | tuple[str, ...]) -> str:

@@ -78,4 +78,4 @@ def written(parser: p.Parser, value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     text = ",".join(value) if isinstance(value, tuple) else str(value)
-    return p.masked_url(text)
+    return p.masked_command(text) if parser is p.hook else p.masked_url(text)

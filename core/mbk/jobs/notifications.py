@@ -16,6 +16,11 @@ from mbk.model.jobs import Job
 from mbk.model.states import JobState
 
 log = logging.getLogger(__name__)
+#: What a command gets of the server's environment, which may hold credentials of Milvus and of the storages.
+_PASSED = frozenset(
+    {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT"}
+)
+_PASSED_PREFIXES = ("LC_", "MBK_HOOK_")
 #: Seconds for one notification: later ones and the server's shutdown wait for it.
 PATIENCE = 30
 
@@ -67,7 +72,15 @@ def _post(url: str, body: bytes) -> None:
 
 
 def _run(command: str, job: Job, body: bytes) -> None:
-    """Passes the job as JSON on standard input, and its main facts in the environment; no shell is involved."""
+    """Passes the job as JSON on standard input, and its main facts in the environment; no shell is involved.
+
+    Of the server's environment it gets only what programs need to run, and the variables whose names begin with ``MBK_HOOK_``.
+    """
+    passed = {
+        name: value
+        for name, value in os.environ.items()
+        if name.upper() in _PASSED or name.startswith(_PASSED_PREFIXES)
+    }
     facts = {
         "MBK_JOB_ID": job.id,
         "MBK_JOB_KIND": job.kind,
@@ -77,7 +90,7 @@ def _run(command: str, job: Job, body: bytes) -> None:
     subprocess.run(
         shlex.split(command),
         input=body,
-        env={**os.environ, **facts},
+        env=passed | facts,
         timeout=PATIENCE,
         check=True,
         stdout=subprocess.DEVNULL,

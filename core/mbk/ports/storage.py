@@ -134,12 +134,14 @@ class WriteOptions:
 
     ``storage_class`` is the vendor's own word. ``encryption_key`` is the id of a key in the vendor's key service, with
     which the service encrypts the object. ``tags`` are the vendor's object tags.
+    ``private``: for its owner alone, where objects are files with rights of their own; elsewhere it says nothing.
     """
 
     retention: Retention | None = None
     storage_class: str = ""
     encryption_key: str = ""
     tags: Mapping[str, str] = field(default_factory=_nothing, hash=False)
+    private: bool = False
 
     @property
     def chosen(self) -> frozenset[str]:
@@ -151,6 +153,7 @@ class WriteOptions:
 WRITE_OPTIONS = frozenset({"retention", "storage_class", "encryption_key", "tags"})
 #: As the bucket's own defaults have it.
 PLAIN = WriteOptions()
+PRIVATE = WriteOptions(private=True)
 
 
 @frozen

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from mbk.config.load import LoadedConfig
 from mbk.config.show import Row, show
 
@@ -54,6 +56,39 @@ def test_secrets_are_masked_and_their_length_with_them(load_text: Load) -> None:
     assert "topsecret" not in repr(shown)
     assert shown["milvus.password"].value == shown["minio.token"].value == "******"
     assert shown["backup.gcPause.address"].value == "http://***@host:9091"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "shown"),
+    [
+        ("server.onSuccess", "http://u:topsecret@h/h?token=topsecret", "http://***@h/h?***"),
+        ("server.onSuccess", "https://h/h?a=topsecret&b=topsecret#f", "https://h/h?***#f"),
+        ("server.onFailure", "cmd --token topsecret", "cmd ***"),
+        ("server.onFailure", "cmd", "cmd"),
+        ("server.onFailure", "cmd http://h/?t=topsecret", "cmd ***"),
+        (
+            "milvus.etcd.endpoints",
+            "u:topsecret@h:1,h2:2,http://u:topsecret@h3:3",
+            "***@h:1,h2:2,http://***@h3:3",
+        ),
+        ("minio.rootPath", "a@b/c", "a@b/c"),
+    ],
+)
+def test_what_may_be_a_secret_within_a_value_is_masked(
+    key: str, value: str, shown: str, load_text: Load
+) -> None:
+    assert rows(load_text("", sets=[f"{key}={value.replace(',', chr(92) + ',')}"]))[key].value == shown
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["milvus.caCertPath", "log.file.filename", "server.authFile", "server.jobs.file"],
+)
+def test_a_tilde_in_a_path_is_the_home_directory(
+    key: str, load_text: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert rows(load_text("", sets=[f"{key}=~/f"]))[key].value == "/home/ann/f"
 
 
 def test_a_secret_that_is_not_set_shows_as_empty(load_text: Load) -> None:

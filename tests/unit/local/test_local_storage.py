@@ -31,7 +31,7 @@ from mbk.errors import (
     Throttled,
 )
 from mbk.plugin.wrapper import StorageWrapper
-from mbk.ports.storage import Level, Tidying, ability
+from mbk.ports.storage import PRIVATE, Level, Tidying, ability
 from mbk_local import kernel, mbk_storage_backends
 from mbk_local.copying import CHUNK
 from mbk_local.errors import MEANINGS, ONE_NAME, translated, translating
@@ -355,6 +355,21 @@ def test_files_get_the_usual_rights(root: Path, storage: LocalStorage) -> None:
     finally:
         os.umask(old)
     assert [(root / name).stat().st_mode & 0o777 for name in "ab"] == [0o644, 0o644]
+
+
+def test_what_is_private_is_for_its_owner_alone_and_so_are_its_copies(
+    root: Path, storage: LocalStorage
+) -> None:
+    storage.write("a", [b"x"], options=PRIVATE)
+    storage.write_if_absent("b", [b"x"], options=PRIVATE)
+    storage.copy(storage, "a", "c")
+    assert [(root / name).stat().st_mode & 0o777 for name in "abc"] == [0o600] * 3
+
+
+def test_a_tilde_is_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert LocalSettings(root_path="~/b").root_path == f"{tmp_path}/b"
+    assert LocalSettings(root_path="./~").root_path == "./~"
 
 
 # Killed writers

@@ -44,7 +44,17 @@ from mbk.model.manifest import FileDigest, Manifest, Verified
 from mbk.model.records import Backup, BackupHead
 from mbk.model.reports import BackupSummary, Verification, is_valid_name
 from mbk.model.states import BackupState
-from mbk.ports.storage import MIB, Browsable, Deleter, Level, Location, ObjectInfo, Storage
+from mbk.ports.storage import (
+    MIB,
+    PLAIN,
+    Browsable,
+    Deleter,
+    Level,
+    Location,
+    ObjectInfo,
+    Storage,
+    WriteOptions,
+)
 
 T = TypeVar("T")
 
@@ -538,7 +548,12 @@ class Catalog:
     # -- writing -------------------------------------------------------------------------------------------------
 
     def write(
-        self, key: str, chunks: Callable[[], Iterable[bytes]], *, digest: FileDigest | None = None
+        self,
+        key: str,
+        chunks: Callable[[], Iterable[bytes]],
+        *,
+        digest: FileDigest | None = None,
+        options: WriteOptions = PLAIN,
     ) -> FileDigest:
         """Writes one metadata file, streaming a large one, and reads it back. ``chunks`` is called again for every attempt.
 
@@ -548,10 +563,10 @@ class Catalog:
 
         def once() -> FileDigest:
             if digest is not None:
-                self._put(key, chunks())
+                self._put(key, chunks(), options)
                 return digest
             hashing = seals.Hashing()
-            self._put(key, hashing.passing(chunks()))
+            self._put(key, hashing.passing(chunks()), options)
             return hashing.digest
 
         for _ in range(WRITES):
@@ -566,14 +581,14 @@ class Catalog:
             hint="this storage loses or changes what is written: check it before you back up to it",
         )
 
-    def _put(self, key: str, chunks: Iterable[bytes]) -> None:
+    def _put(self, key: str, chunks: Iterable[bytes], options: WriteOptions) -> None:
         buffer, rest = bytearray(), iter(chunks)
         for chunk in rest:
             buffer += chunk
             if len(buffer) > SMALL:
-                self._storage.write(key, _chain(bytes(buffer), rest))
+                self._storage.write(key, _chain(bytes(buffer), rest), options=options)
                 return
-        self._storage.write(key, [bytes(buffer)], size=len(buffer))
+        self._storage.write(key, [bytes(buffer)], size=len(buffer), options=options)
 
     def has(self, key: str, written: FileDigest) -> bool:
         """Whether reading an object returns these bytes."""

@@ -23,7 +23,7 @@ from mbk.model import layout
 from mbk.model.manifest import CREATE, FileDigest, Manifest, Totals
 from mbk.model.plans import total
 from mbk.model.records import Backup, BackupExtras, Mark
-from mbk.ports.storage import Deferring, Location, Storage
+from mbk.ports.storage import PLAIN, PRIVATE, Deferring, Location, Storage
 
 
 @frozen
@@ -186,9 +186,11 @@ class BackupFiles:
                 totals=_totals(manifest, parts, spool, told=level_files),
             )
             self.catalog.write_manifest(self.name, manifest)
+            # Among the users are the hashes of their passwords.
+            options = PLAIN if extras.rbac_meta is None else PRIVATE
             for file, chunks in {record.name: record.chunks, **files}.items():
                 self.run.check_cancelled()
-                self.catalog.write(self.place.meta(file), chunks, digest=digests[file])
+                self.catalog.write(self.place.meta(file), chunks, digest=digests[file], options=options)
         self._remove_records(besides=record.name)
         self._settle(manifest)
 
