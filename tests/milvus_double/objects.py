@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from tests.milvus_double import codec
 from tests.milvus_double.state import (
@@ -32,6 +33,7 @@ from tests.milvus_double.state import (
     Segment,
     State,
 )
+from tests.milvus_double.wire import default_of
 
 BM25 = 1
 
@@ -96,7 +98,7 @@ def write_inserts(state: State, collection: Collection, segment: Segment, rows: 
     """The insert logs of ``rows``, at most ``state.rows_per_log`` in each, and the statistics."""
     for start in range(0, len(rows), state.rows_per_log):
         batch = rows[start : start + state.rows_per_log]
-        columns = codec.columns_of(collection.fields, batch)
+        columns = codec.columns_of(collection.fields, [_grown(collection, row) for row in batch])
         files = codec.encode_columns(
             min(segment.storage_version, 2), collection.fields, columns, _ids(collection, segment)
         )
@@ -107,6 +109,16 @@ def write_inserts(state: State, collection: Collection, segment: Segment, rows: 
             _write_manifest(state, segment, files)
     if segment.storage_version < 3:
         _write_statistics(state, collection, segment, rows)
+
+
+def _grown(collection: Collection, row: Row) -> Row:
+    """A row that is older than a field has the field's default once it is written."""
+    later = {
+        field.fieldID: default_of(field)
+        for field in collection.fields
+        if field.fieldID not in row.values and field.HasField("default_value")
+    }
+    return replace(row, values={**row.values, **later}) if later else row
 
 
 def write_deletes(state: State, collection: Collection, segment: Segment, deletes: Sequence[Delete]) -> None:

@@ -346,7 +346,7 @@ def _grown(filling: Filling, name: str) -> None:
 
 
 def _structs(filling: Filling, name: str) -> None:
-    """An array of structs with texts and vectors, a geometry, a time with its zone."""
+    """An array of structs with texts and every kind of vector, some of it deleted, a geometry, a time with its zone."""
     schema = MilvusClient.create_schema(auto_id=False)
     schema.add_field("pk", DataType.INT64, is_primary=True)
     schema.add_field("vector", DataType.FLOAT_VECTOR, dim=DIMENSION)
@@ -355,24 +355,48 @@ def _structs(filling: Filling, name: str) -> None:
     chunk = MilvusClient.create_struct_field_schema()
     chunk.add_field("text", DataType.VARCHAR, max_length=64)
     chunk.add_field("embedding", DataType.FLOAT_VECTOR, dim=DIMENSION)
+    chunk.add_field("half", DataType.FLOAT16_VECTOR, dim=DIMENSION)
+    chunk.add_field("brain", DataType.BFLOAT16_VECTOR, dim=DIMENSION)
+    chunk.add_field("small", DataType.INT8_VECTOR, dim=DIMENSION)
+    chunk.add_field("bits", DataType.BINARY_VECTOR, dim=DIMENSION)
     schema.add_field(
         "chunks", DataType.ARRAY, element_type=DataType.STRUCT, struct_schema=chunk, max_capacity=4
     )
-    filling.collection(name, schema, {"field_name": "vector", "index_name": "by_vector", **FLAT})
-    source = chance(name)
-    filling.insert(
+    hnsw = {"index_type": "HNSW", "metric_type": "MAX_SIM_COSINE", "params": {"M": 8, "efConstruction": 64}}
+    filling.collection(
         name,
-        [
-            {
-                "pk": key,
-                "vector": floats(source),
-                "place": f"POINT ({key} {key + 1})",
-                "moment": f"2026-01-{key % 28 + 1:02d}T12:00:00+08:00",
-                "chunks": [{"text": f"c{key}", "embedding": floats(source)} for _ in range(1 + key % 3)],
-            }
-            for key in range(30)
-        ],
+        schema,
+        {"field_name": "vector", "index_name": "by_vector", **FLAT},
+        {"field_name": "chunks[embedding]", "index_name": "by_chunk", **hnsw},
     )
+    source = chance(name)
+    for start in (0, 30):
+        filling.insert(name, [_with_chunks(source, key) for key in range(start, start + 30)])
+        filling.flush(name)
+    filling.client().delete(name, ids=[1, 2, 40])
+    filling.client().upsert(name, [_with_chunks(source, key) for key in (3, 50)])
+
+
+def _with_chunks(source: random.Random, key: int) -> dict[str, Any]:
+    """None to three structs."""
+    return {
+        "pk": key,
+        "vector": floats(source),
+        "place": f"POINT ({key} {key + 1})",
+        "moment": f"2026-01-{key % 28 + 1:02d}T12:00:00+08:00",
+        "chunks": [_chunk(source, f"c{key}") for _ in range(key % 4)],
+    }
+
+
+def _chunk(source: random.Random, text: str) -> dict[str, Any]:
+    return {
+        "text": text,
+        "embedding": floats(source),
+        "half": np.array(floats(source), np.float16),
+        "brain": source.randbytes(2 * DIMENSION),
+        "small": np.frombuffer(source.randbytes(DIMENSION), np.int8),
+        "bits": source.randbytes(DIMENSION // 8),
+    }
 
 
 def _embedded(filling: Filling, name: str) -> None:

@@ -85,12 +85,12 @@ class Watch:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """A 3.0 that keeps its segments as a 3.0 does, with manifests, filled with all it has."""
+    """A 3.0 that keeps its segments with manifests, which only snapshots can hold, filled with all it has."""
     with ministack() as service:
         service.make_bucket(MILVUS)
         service.make_bucket(BACKUPS)
         storage = open_storage(MinioSettings(**service.settings(MILVUS), root_path=ROOT))
-        with MilvusDouble("v3.0.1", storage=storage, root=ROOT, flush_rate=0) as double:
+        with MilvusDouble("v3.0.1", storage=storage, root=ROOT, flush_rate=0, write_version=3) as double:
             fill(double)
             yield Place(double, service, tmp_path_factory.mktemp("snapshots"))
 
