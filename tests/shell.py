@@ -21,7 +21,9 @@ import yaml
 SECRET = "never-to-be-read-aloud"
 PATIENCE = 120
 _SAID_BESIDE = re.compile(
-    r"mbk: warning: |  caused by |\d\d:\d\d:\d\d (debug|info|warning): |mbk: still stopping"
+    r"mbk: warning: |  caused by |\d\d:\d\d:\d\d (debug|info|warning): |mbk: still stopping|"
+    # progress
+    r"mbk: [a-z]\w*( \w+)*: [\d.]+ s: "
 )
 
 
