@@ -40,13 +40,13 @@ def text() -> str:
 
 def _class(kind: type[Options]) -> str:
     name = kind.__name__.removesuffix("Options") + "Keywords"
-    fields = [f"    {field}: {type_}" for field, type_ in _fields(kind)]
+    fields = [f"    {field}: {type_}" for field, type_ in accepted(kind)]
     return "\n".join(
         [f"class {name}(TypedDict, total=False):", f'    """Those of `{kind.__name__}`."""', "", *fields]
     )
 
 
-def _fields(kind: type[Options]) -> Iterator[tuple[str, str]]:
+def accepted(kind: type[Options]) -> Iterator[tuple[str, str]]:
     declared = {item.name: item for item in kind.declared()}
     for name, annotation in kind.__annotations__.items():
         accepts = declared[name].option.accepts if name in declared else ""
