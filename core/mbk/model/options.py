@@ -954,6 +954,7 @@ class CheckOptions(Options):
             choices=CHECKED,
             default="all",
             help="Ask only for what this command needs.",
-            more="What it only reads is only read, by an object that is there.",
+            more="What it only reads is only read, by an object that is there. "
+            "[The policies](../how-to/grant-only-what-is-needed.md) for each of them.",
         ),
     ] = "all"
