@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import get_args
 
 import pytest
 import yaml
 
-from mbk.errors import InvalidBackup, PartialFailure, RowsWrong
+from mbk.errors import BackupNotFound, InvalidBackup, PartialFailure, RowsWrong
 from mbk.model.contents import BackupInfo
 from mbk.model.events import CollectionFinished, Notice, ObjectCopied, PhaseStarted, WorkPlanned
 from mbk.model.operations import OPERATIONS
@@ -17,6 +18,8 @@ from mbk.model.options import Checksum, Verify
 from mbk.model.reports import BackupSummary, CheckResult, CollectionOutcome, Todo, TransferStats
 from tests.cli.conftest import BIG, Run, Session, report
 
+#: Commands for a terminal: its title, its screen, hidden text, the beginning of the line.
+HOSTILE = "x\x1b]0;owned\x07\x9b2J\x1b[8m\r"
 BACKUPS = [
     BackupSummary(
         "nightly", "complete", 3 * 1024**3, "v2.3.5", created=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -375,3 +378,21 @@ def test_the_plugins_are_listed_with_what_they_need(run: Run) -> None:
     assert any(row.startswith("local ") for row in rows)
     listed = json.loads(run("plugins", "-o", "json").out)
     assert {item["name"] for item in listed} == {row.split()[0] for row in rows}
+
+
+@pytest.mark.parametrize("output", ["table", "json", "yaml"])
+def test_what_a_terminal_would_obey_is_printed_as_text(output: str, run: Run, session: Session) -> None:
+    reason = f"collections failed: {HOSTILE}"
+    session.backups = [BackupSummary(name="nightly", state="partial", reason=reason)]
+    told = run("list", "-o", output)
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", told.out)
+    assert "owned" in told.out
+    if output == "json":
+        assert json.loads(told.out)[0]["reason"] == reason
+
+
+def test_a_message_cannot_command_the_terminal_either(run: Run, session: Session) -> None:
+    session.error = BackupNotFound(f"no backup {HOSTILE}")
+    told = run("get", "nightly")
+    assert "owned" in told.err
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", told.err)

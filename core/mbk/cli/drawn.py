@@ -26,7 +26,7 @@ def drawn(listener: Listener) -> Iterator[None]:
         command = listener.command or "mbk"
         # The last cell of a line stays free: some terminals wrap there.
         shown = drawing(listener.meter, listener.seconds, command, console.width - 1, ascii=ascii)
-        return Text("\n".join(shown), no_wrap=True, overflow="crop")
+        return Text(terminal.shown("\n".join(shown)), no_wrap=True, overflow="crop")
 
     listener.shows_retries = True
     with (

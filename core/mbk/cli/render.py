@@ -34,7 +34,7 @@ _READER_GONE = 141
 def emit(text: str) -> None:
     """Prints a result. If the reader has left (``| head``), the program ends silently."""
     try:
-        click.echo(text)
+        click.echo(terminal.shown(text))
         sys.stdout.flush()
     except BrokenPipeError:
         # The interpreter flushes stdout once more at exit: give it somewhere to write to.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ _writers: list[Callable[[str], None]] = []
 #: Of the lines that are printed as JSON; docs/reference/output.md tells what changes it.
 SCHEMA_VERSION = 1
 _json = False
+_CONTROLS = re.compile(r"\x1b(?!\[(?:0|3[0-7])m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]")
 
 
 def json_lines(on: bool) -> None:
@@ -37,6 +39,12 @@ def colored(stream: TextIO) -> bool:
 
 def paint(text: str, color: str, stream: TextIO) -> str:
     return click.style(text, fg=color) if colored(stream) else text
+
+
+def shown(text: str) -> str:
+    """Control characters as JSON writes them, except for lines, tabs and our own colours: names and reasons come from servers and
+    from backups, and a terminal obeys what is in them."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def record(kind: str, **values: object) -> None:
@@ -74,6 +82,7 @@ def line(text: str) -> None:
 
 
 def _print(text: str) -> None:
+    text = shown(text)
     try:
         if _writers:
             _writers[-1](text)
