@@ -123,7 +123,7 @@ def test_a_restore_tells_what_it_left_to_be_done(run: Run, session: Session) -> 
     shown = run("restore", "nightly")
     assert shown.out.splitlines()[-2:] == [
         "  compared with the backup's record: nothing, as --verify none says",
-        "  the indexes were not built (default.a and 3 more): do it with your client, or restore with --rebuild-index",
+        "  the indexes were not built (4 collections): do it with your client, or restore with --rebuild-index",
     ]
     assert json.loads(run("restore", "nightly", "-o", "json").out)["todo"][0]["option"] == "--rebuild-index"
 

@@ -218,14 +218,14 @@ def count(rows: int | None) -> str:
 
 #: How deep a run compared what it moved, and what would go deeper.
 _COPIES: Mapping[str, str] = {
-    "auto": "names, sizes, and digests where the storage tells them; --checksum full reads every copy back",
+    "auto": "sizes, and digests where they are told; --checksum full reads every copy back",
     "full": "every copy was read back",
 }
 _RECORD: Mapping[str, str] = {
     "none": "nothing, as --verify none says",
-    "listing": "names, sizes, and digests that the storage tells; --verify contents reads every object",
-    "auto": "names, sizes, digests, and contents where the storage vouches for none; --verify contents reads all",
-    "contents": "names, sizes, and the contents of every object",
+    "listing": "sizes, and digests where they are told; --verify contents reads every object",
+    "auto": "sizes and digests, and contents where no digest is told; --verify contents reads all",
+    "contents": "sizes, and the contents of every object",
 }
 
 
@@ -240,9 +240,9 @@ def _next(run: RunReport) -> Iterator[str]:
     elif run.compared:
         yield f"compared with their sources: {_COPIES[run.compared]}"
     for todo in run.todo:
-        first, *others = todo.collections
-        more = f" and {len(others)} more" if others else ""
-        yield f"{todo.message} ({first}{more}): do it with your client, or restore with {todo.option}"
+        names = todo.collections
+        what = names[0] if len(names) == 1 else counted(len(names), "collection")
+        yield f"{todo.message} ({what}): do it with your client, or restore with {todo.option}"
 
 
 def _summary(run: RunReport) -> str:
