@@ -53,7 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 # A module that stands above the room whose folder it is in.
 ALONE = {"engine.formats.known"}
 # The library's face hands out its parts lazily.
-FACE = {"errors", "plugin", "session", "config", "model"}
+FACE = {"errors", "plugin", "session", "config", "model", "observe"}
 # Everybody may ask for the version, say how to install what is missing, and makes values.
 EVERYWHERE = {"about", "extras", "frozen"}
 

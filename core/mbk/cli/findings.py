@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mbk.cli.render import counted, emit, emit_data, plain, size, table
+from mbk.cli.render import Column, counted, emit, emit_data, fitted, plain, size, table
 from mbk.model.reports import VerifiedCollection, VerifyReport
 from mbk.model.states import Depth
 
 #: Findings that a table shows; data has all of the report.
 SHOWN = 50
+#: How early a column is left out where a terminal is too narrow: what was found never is.
+_SPARE = {"SIZE": 4, "OBJECTS": 3, "READ": 2, "PARSED": 1}
 
 
 def show(reports: Sequence[VerifyReport], output: str | None) -> None:
@@ -39,7 +41,13 @@ def _collections(report: VerifyReport) -> str:
     header += {Depth.CONTENTS: ["READ", "PROVEN", "PARSED"], Depth.LISTING: []}.get(report.depth, ["VOUCHED"])
     header += ["RESTORED"] if report.depth is Depth.DRILL else []
     rows = [[*_row(item, report.depth), str(item.findings)] for item in report.collections]
-    return table([*header, "FINDINGS"], rows)
+    cells = zip(*rows, strict=True)
+    return fitted(
+        [
+            Column(title, given, _SPARE.get(title, 0))
+            for title, given in zip([*header, "FINDINGS"], cells, strict=True)
+        ]
+    )
 
 
 def _row(item: VerifiedCollection, depth: Depth) -> list[str]:
@@ -82,7 +90,9 @@ def _uncertain(report: VerifyReport) -> list[str]:
         parts = [f"{size(sum(item.read_size for item in collections))} read"]
         parts += [f"{counted(unproven, 'object')} without a recorded digest"] if unproven else []
         return parts + ([f"{counted(unparsed, 'object')} not parsed"] if unparsed else [])
-    if report.depth is Depth.LISTING or not report.recorded:
+    if not report.recorded:
         return []
+    if report.depth is Depth.LISTING:
+        return ["only names and sizes: --depth contents reads the objects"]
     rest = sum(item.objects - item.vouched for item in collections)
     return [f"nobody vouches for {counted(rest, 'object')}: --depth contents reads them"] if rest else []

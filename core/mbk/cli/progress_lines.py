@@ -87,7 +87,12 @@ def _amounts(told: Progress, *, percent: bool = True) -> Iterator[str]:
     if told.rate:
         yield f"{size(told.rate)}/s"
     if told.seconds_left is not None:
-        yield f"{duration(float(told.seconds_left))} left"
+        yield f"{_rough(told.seconds_left)} left"
+
+
+def _rough(seconds: int) -> str:
+    """``7 s``, without the tenths that nobody can foretell."""
+    return f"{seconds} s" if seconds < 60 else duration(seconds)
 
 
 def _imports(told: Progress) -> Iterator[str]:
