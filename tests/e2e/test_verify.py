@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mbk.demo.embedded import EmbeddedMilvus
+from mbk.errors import DamageFound
 from mbk.model.reports import VerifyReport
 from tests.e2e import data
 from tests.e2e.data import Clients
@@ -97,7 +100,7 @@ def test_ctrl_c_amid_a_drill_leaves_nothing(site: Site, clients: Clients) -> Non
     before = names(clients)
     process = site.start("verify", "first", "--depth", "drill")
     while process.poll() is None and not any(name.startswith("mbk_drill_") for name in names(clients)):
-        pass
+        time.sleep(0.02)
     os.kill(process.pid, signal.SIGINT)
     process.communicate(timeout=120)
     assert process.returncode == 130
@@ -108,21 +111,36 @@ def test_a_flipped_bit_in_any_kind_of_object_is_found_by_contents(site: Site, ho
     objects = sorted(path for path in (home / "backups/first/binlogs").rglob("*") if path.is_file())
     kinds = {path.parent.name if "insert_log" in path.parts else "delta": path for path in objects}
     assert len(kinds) > 5
-    for kind, path in kinds.items():
-        whole = path.read_bytes()
-        place = len(whole) * 2 // 3
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
-        try:
-            (report,) = site.json("verify", "first", "--depth", "contents", code=8)
-        finally:
-            path.write_bytes(whole)
-        (finding,) = report["findings"]
-        assert (finding["kind"], finding["key"]) == (
-            "damaged",
-            path.relative_to(home / "backups/first").as_posix(),
-        ), kind
     with site.session() as session:
+        for kind, path in kinds.items():
+            with flipped(path), pytest.raises(DamageFound) as caught:
+                session.verify("first", depth="contents")
+            report = caught.value.report
+            assert isinstance(report, VerifyReport)
+            (finding,) = report.findings
+            assert (finding.kind, finding.key) == ("damaged", key_of(path, home)), kind
+        with flipped(path):
+            (told,) = site.json("verify", "first", "--depth", "contents", code=8)
+        (line,) = told["findings"]
+        assert (line["kind"], line["key"]) == ("damaged", key_of(path, home))
         assert isinstance(session.verify("first", depth="contents"), VerifyReport)
+
+
+@contextmanager
+def flipped(path: Path) -> Iterator[None]:
+    """One bit of the file is another for a while."""
+    whole = path.read_bytes()
+    place = len(whole) * 2 // 3
+    path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+    try:
+        yield
+    finally:
+        path.write_bytes(whole)
+
+
+def key_of(path: Path, home: Path) -> str:
+    """How findings name an object of the backup ``first``."""
+    return path.relative_to(home / "backups/first").as_posix()
 
 
 def test_all_goes_on_after_a_damaged_backup(site: Site, home: Path, clients: Clients) -> None:
