@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -108,3 +109,6 @@ def test_a_backup_of_another_tool_has_the_date_of_its_metadata(run: Run, backups
     written = (backups / "old" / "meta" / "full_meta.json").stat().st_mtime
     shown = run("list").out.splitlines()[1]
     assert f"{datetime.fromtimestamp(written, UTC):%Y-%m-%dT%H:%M:%SZ}" in shown
+    (listed,), seen = (json.loads(run(*words, "-o", "json").out) for words in (("list",), ("get", "old")))
+    assert datetime.fromisoformat(seen["created"]) == datetime.fromisoformat(listed["created"])
+    assert "started" not in seen

@@ -57,6 +57,7 @@ _DOCUMENT = {
     "state": {"$ref": f"#/$defs/{BackupState.__name__}"},
     "progress": _WHOLE,
     "meta_size": _WHOLE,
+    "created": _TEXT,
     "started": _TEXT,
     "finished": _TEXT,
     "reason": _TEXT,

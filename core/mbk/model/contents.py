@@ -75,7 +75,7 @@ class BackupCollection:
 class BackupInfo:
     """One backup. Without a commit only name, id, state, times and reason are known.
 
-    ``size`` and ``meta_size`` in bytes, None where they are not known; ``started`` and ``finished`` None if they were not recorded. ``failed``: collections
+    ``size`` and ``meta_size`` in bytes, None where they are not known; ``created`` as in a `BackupSummary`, and ``finished`` None if it was not recorded. ``failed``: collections
     that are not in it, as ``db.coll``, with the reason. ``verified``: its last verification, None without one. ``document`` is everything under the classic tool's names, as
     ``mbk get`` prints it: plain JSON values without secrets.
     """
@@ -87,7 +87,7 @@ class BackupInfo:
     meta_size: int | None
     milvus_version: str
     format: str
-    started: datetime | None
+    created: datetime | None
     finished: datetime | None
     reason: str
     collections: tuple[BackupCollection, ...]
@@ -108,7 +108,7 @@ class BackupInfo:
             meta_size=document.get("meta_size"),
             milvus_version=document.get("milvus_version", ""),
             format=document.get("format", ""),
-            started=_moment(document.get("started", "")),
+            created=_moment(document.get("created", "")),
             finished=_moment(document.get("finished", "")),
             reason=document.get("reason", ""),
             collections=tuple(map(_collection, document.get("collection_backups") or ())),

@@ -12,7 +12,7 @@ DOCUMENT = {
     "id": "1",
     "state": "partial",
     "size": 30,
-    "started": "2026-01-02T03:04:05+00:00",
+    "created": "2026-01-02T03:04:05+00:00",
     "failed": {"db.b": "refused"},
     "database_backups": [{"db_name": "db"}],
     "collection_backups": [
@@ -38,7 +38,7 @@ def test_a_document_becomes_values_and_is_kept_as_it_is() -> None:
     (collection,) = info.collections
     (index,), (partition,) = collection.indexes, collection.partitions
     assert (info.state, info.databases, info.failed) == (BackupState.PARTIAL, ("db",), {"db.b": "refused"})
-    assert info.started == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert info.created == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     assert info.finished is None
     assert (collection.database, collection.name, collection.fields) == ("default", "a", ("id", "vector"))
     assert (index.field, index.type, index.params["M"]) == ("vector", "HNSW", "8")
@@ -48,6 +48,6 @@ def test_a_document_becomes_values_and_is_kept_as_it_is() -> None:
 
 
 def test_of_a_backup_that_was_never_committed_little_is_known() -> None:
-    info = BackupInfo.of({"name": "begun", "state": "incomplete", "started": "", "reason": "resume it"})
-    assert (info.state, info.reason, info.started) == (BackupState.INCOMPLETE, "resume it", None)
+    info = BackupInfo.of({"name": "begun", "state": "incomplete", "created": "", "reason": "resume it"})
+    assert (info.state, info.reason, info.created) == (BackupState.INCOMPLETE, "resume it", None)
     assert info.collections == ()

@@ -243,7 +243,7 @@ def backup_detail(info: BackupInfo) -> BackupDetail:
         size=info.size,
         milvus_version=info.milvus_version,
         format=info.format,
-        created=info.started,
+        created=info.created,
         finished=info.finished,
         collection_count=None if info.state is BackupState.INCOMPLETE else len(info.collections),
         rows=total([item.rows for item in info.collections]),

@@ -469,7 +469,7 @@ class Catalog:
             raise
         except MbkError as error:
             return BackupSummary(name, BackupState.UNREADABLE, reason=error.message)
-        created = _moment(manifest.started) or _written(stored)
+        created = begun(stored, manifest)
         if not stored.is_committed:
             return BackupSummary(
                 name,
@@ -735,8 +735,10 @@ def _moment(text: str) -> datetime | None:
         return None
 
 
-def _written(stored: Stored) -> datetime | None:
-    """When the metadata was written, which another tool records nowhere else."""
+def begun(stored: Stored, manifest: Manifest) -> datetime | None:
+    """When it was begun, or when its metadata was written, as another tool records no time. None: nobody knows."""
+    if moment := _moment(manifest.started):
+        return moment
     file = layout.FULL_META if layout.FULL_META in stored.files else layout.BACKUP_META
     found = stored.files.get(file)
     return found.modified.astimezone(UTC) if found is not None and found.modified is not None else None

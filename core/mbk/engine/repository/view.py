@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from mbk.engine.repository import verified
-from mbk.engine.repository.catalog import Catalog
+from mbk.engine.repository.catalog import Catalog, Stored, begun
 from mbk.engine.repository.codec import decode_tree, head
 from mbk.errors import InvalidBackup
 from mbk.model.layout import FULL_META
@@ -55,8 +55,7 @@ def view(catalog: Catalog, name: str, *, detail: bool = False) -> dict[str, Any]
     }
     result.pop("mbk", None)
     _add_protection(result, manifest)
-    if manifest.started:
-        result |= {"started": manifest.started, "finished": manifest.finished}
+    result |= _times(committed.stored, manifest)
     if manifest.failed:
         result["failed"] = manifest.failed
     _add_verified(result, catalog.verified(name, manifest.commit or backup.id))
@@ -74,10 +73,17 @@ def incomplete(catalog: Catalog, name: str) -> dict[str, Any] | None:
         "name": name,
         "id": manifest.id,
         "state": BackupState.INCOMPLETE,
-        "started": manifest.started,
+        **_times(stored, manifest),
         "tool": manifest.tool,
         "reason": f"{manifest.remedy(name)}, or delete it",
     }
+
+
+def _times(stored: Stored, manifest: Manifest) -> dict[str, str]:
+    """``created`` as in the listing; ``started`` and ``finished`` are recorded by mbk only."""
+    created = begun(stored, manifest)
+    told = {"created": created.isoformat()} if created else {}
+    return told | ({"started": manifest.started, "finished": manifest.finished} if manifest.started else {})
 
 
 def _whole(catalog: Catalog, name: str, backup: Backup) -> list[Any]:
