@@ -37,7 +37,10 @@ _NO_COLLECTION = re.compile(r"CollectionNotExists|can't find collection|collecti
 _NO_DATABASE = re.compile(r"database not found|database:\S* not found", re.I)
 _BAD_LOGIN = re.compile(r"auth check failure|missing authorization", re.I)
 _TAKEN = re.compile(r"already exist|has existed", re.I)
-_TAKEN_COLLECTION = re.compile(r"create duplicate collection", re.I)
+#: The name may be that of an alias; 2.5.27 and 2.6.19 each say so in words of their own.
+_TAKEN_COLLECTION = re.compile(
+    r"create duplicate collection|conflicts with an existing alias|alias and collection name conflict", re.I
+)
 #: A message that is the server's own reason.
 _SAID = "{operation}: {reason}"
 _RPC_PREFIX = re.compile(r".*\bdesc = ", re.S)
@@ -70,7 +73,11 @@ def _from_status(status: Any, what: str) -> MbkError:
         return NotFound(
             "{operation}: the database does not exist", code="milvus-database-missing", operation=what
         )
-    if status.code == _COLLECTION_NOT_FOUND or (by_text and _NO_COLLECTION.search(reason)):
+    if (
+        status.code == _COLLECTION_NOT_FOUND
+        or status.error_code == common.CollectionNotExists
+        or (by_text and _NO_COLLECTION.search(reason))
+    ):
         return no_such_collection(what)
     if _BAD_LOGIN.search(reason):
         return login_refused(what, reason)

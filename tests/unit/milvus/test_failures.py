@@ -17,6 +17,8 @@ from mbk.milvus.failures import MAX_REASON, _unavailable, check, one_line
 from mbk.milvus.proto import common
 from tests.raising import raised
 
+MISSING = common.CollectionNotExists
+
 
 def status(reason: str, *, error_code: int = 1, code: int = 0, retriable: bool = False) -> object:
     return common.Status(error_code=error_code, reason=reason, code=code, retriable=retriable)
@@ -36,10 +38,23 @@ def test_either_code_alone_is_a_failure(error_code: int) -> None:
         (status("code: CollectionNotExists, reason: can't find collection default:nope"), CollectionNotFound),
         (status("collection not exists: nope"), CollectionNotFound),
         (status("can't find collection collection not found[collection=nope]", code=100), CollectionNotFound),
+        # 2.5.27 and 2.6.19: DescribeCollection, with the older code alone.
+        (
+            status("can't find collection[database=default][collection=no]", error_code=MISSING),
+            CollectionNotFound,
+        ),
+        (status("gone", error_code=MISSING), CollectionNotFound),
         (status("ShowCollections failed: database:nodb not found"), NotFound),
         (status("database not found[database=nodb]", code=800), NotFound),
         (status("create duplicate collection with different parameters, collection: all"), CollectionExists),
+        (
+            status("create duplicate collection with different parameters: invalid parameter", code=1100),
+            CollectionExists,
+        ),
+        (status("collection name [a1] conflicts with an existing alias", code=65535), CollectionExists),
+        (status("alias and collection name conflict[alias=a1]", code=1601), CollectionExists),
         (status("database already exist: d1", code=65535), AlreadyExists),
+        (status("database already exist: d1: invalid parameter", code=1100), AlreadyExists),
         (status("fail to create role, error: the key[credential/roles/r1] has existed"), AlreadyExists),
         (status("auth check failure, please check username and password are correct"), AuthenticationFailed),
         (status("no", error_code=common.PermissionDenied), PermissionDenied),
