@@ -16,7 +16,7 @@ import msgspec
 
 from mbk.errors import AlreadyExists, ImportFailed, MilvusError
 from mbk.model.records import CollectionSchema, IndexInfo, KeyValue, as_dict, key_values
-from mbk.ports.milvus.values import CollectionInfo, Feature, ImportPhase, SnapshotState
+from mbk.ports.milvus.values import CollectionInfo, Feature, ImportPhase, SegmentInfo, SnapshotState
 from mbk.testing import MemoryStorage
 from tests.fakes.milvus import V2_6, FakeMilvus
 from tests.fakes.rows import Collection
@@ -54,7 +54,7 @@ class _Job:
 
 
 class SnapshotMilvus(FakeMilvus):
-    """``breaks``: names of collections whose jobs fail, ``stuck`` whose never end. ``lost``: whose exports lack a file."""
+    """``manifests``: its segments have some, which binlogs cannot hold. ``breaks``: names of collections whose jobs fail, ``stuck`` whose never end. ``lost``: whose exports lack a file."""
 
     version = "v3.0.0-fake"
 
@@ -64,6 +64,7 @@ class SnapshotMilvus(FakeMilvus):
         super().__init__(storage, features=features)
         self.service = storage.service
         self.polls = polls
+        self.manifests = True
         self.breaks: set[str] = set()
         self.stuck: set[str] = set()
         self.lost: set[str] = set()
@@ -76,6 +77,10 @@ class SnapshotMilvus(FakeMilvus):
     def describe(self, database: str, collection: str) -> CollectionInfo:
         found = key_values(self.properties.get(collection, {}))
         return replace(super().describe(database, collection), properties=tuple(found))
+
+    def persistent_segments(self, database: str, collection: str) -> list[SegmentInfo]:
+        found = super().persistent_segments(database, collection)
+        return [replace(segment, storage_version=3) for segment in found] if self.manifests else found
 
     # -- making and dropping ---------------------------------------------------------------------------------------
 

@@ -318,7 +318,7 @@ class CreateOptions(Options):
             accepts="Format",
             help="Data format.",
             more="`binlog` copies the files of the segments, `snapshot` lets Milvus 3.0 and newer export them itself; "
-            "`auto` is `snapshot` on 3.0.",
+            "`auto` is `binlog`, or `snapshot` where segments have manifests, which only Milvus can read.",
         ),
     ] = "auto"
     checksum: Comparing = "auto"

@@ -16,6 +16,7 @@ from mbk.engine.formats.base import (
 )
 from mbk.engine.formats.snapshot.backup import SnapshotWorker, sweep
 from mbk.engine.formats.snapshot.jobs import SNAPSHOT, External
+from mbk.engine.formats.snapshot.kinds import any_manifests
 from mbk.engine.formats.snapshot.recorded import require_recorded
 from mbk.engine.formats.snapshot.restore import SnapshotRestorer, require_restorable
 from mbk.engine.formats.snapshot.verifying import SnapshotVerifying
@@ -46,15 +47,13 @@ class SnapshotFormat:
     def backup(
         self, context: ClusterContext, options: CreateOptions, selection: Selection, *, before: str | None
     ) -> BackupFormat | None:
-        """``auto`` uses snapshots where segments may be of a kind that the binlog format does not support."""
-        features = context.milvus.features
+        """``auto`` uses snapshots where segments are of a kind that the binlog format does not support."""
         requested = options.format == SNAPSHOT or before in self.recorded
-        by_default = options.format == "auto" and features >= {Feature.SNAPSHOT, Feature.MANIFEST_SEGMENTS}
         if requested:
             _require_possible(context, options, before)
-        if not requested and (not by_default or before is not None):
-            return None
         if options.strategy is Strategy.META_ONLY:
+            return None
+        if not requested and not _is_needed(context, options, selection, before):
             return None
         try:
             external = External.of(context.backup_storage, context.storage)
@@ -84,7 +83,7 @@ class SnapshotFormat:
         return SnapshotRestore(restorer, scanned)
 
     def checks(self, milvus: Milvus, storage: Storage, backup_storage: Storage) -> Iterator[CheckResult]:
-        """How Milvus reaches the backup storage, on servers where `create` makes snapshots by default."""
+        """How Milvus reaches the backup storage, on servers where `create` may make snapshots."""
         if milvus.features >= {Feature.SNAPSHOT, Feature.MANIFEST_SEGMENTS}:
             yield ask(
                 "snapshots",
@@ -200,6 +199,13 @@ class SnapshotRestore:
     @contextmanager
     def work(self) -> Iterator[SnapshotRestorer]:
         yield self.restorer.with_scanned(self.scanned)
+
+
+def _is_needed(
+    context: ClusterContext, options: CreateOptions, selection: Selection, before: str | None
+) -> bool:
+    able = context.milvus.features >= {Feature.SNAPSHOT, Feature.MANIFEST_SEGMENTS}
+    return options.format == "auto" and before is None and able and any_manifests(context, selection)
 
 
 def _require_possible(context: ClusterContext, options: CreateOptions, before: str | None) -> None:

@@ -222,8 +222,19 @@ def test_the_format_is_the_one_asked_for_or_the_better_one(
     features: frozenset[Feature], options: dict[str, Any], made: str, world: SnapshotWorld
 ) -> None:
     world.server.features = features
+    world.server.manifests = made == "snapshot"
     world.create(**options)
     assert world.catalog().read("nightly").format == made
+
+
+def test_segments_without_manifests_are_copied_as_binlogs_and_snapshots_are_there_for_the_asking(
+    world: SnapshotWorld,
+) -> None:
+    world.server.manifests = False
+    world.create()
+    assert world.catalog().read("nightly").format == ""
+    world.create("asked", format="snapshot")
+    assert world.catalog().read("asked").format == "snapshot"
 
 
 @pytest.mark.parametrize(
@@ -250,14 +261,19 @@ def test_a_format_that_nobody_has_is_refused(world: SnapshotWorld) -> None:
     assert world.backed_up == {}
 
 
-def test_on_a_storage_that_milvus_has_no_name_for_binlogs_are_copied(world: SnapshotWorld) -> None:
+def test_on_a_storage_that_milvus_has_no_name_for_binlogs_are_copied_if_there_are_any(
+    world: SnapshotWorld,
+) -> None:
     world.backup = MemoryStorage(world.service, "backups", root="backup/")
     with raised(Unsupported, "snapshot-storage-unsupported"):
         world.create(format="snapshot")
     assert world.backed_up == {}
-    world.create()
-    assert world.catalog().read("nightly").format == ""
+    with raised(MilvusError, "segment-version-unsupported"):
+        world.create()
     assert "no-snapshot" in world.notices
+    world.server.manifests = False
+    world.create("plain")
+    assert world.catalog().read("plain").format == ""
 
 
 @pytest.mark.parametrize(
@@ -438,6 +454,7 @@ def test_a_new_backup_of_an_old_name_takes_no_old_snapshot(world: SnapshotWorld)
 
 def test_a_backup_goes_on_in_the_format_in_which_it_was_begun(world: SnapshotWorld) -> None:
     number = world.server.inventory.describe("other", "logs").id
+    world.server.manifests = False
 
     def broken(operation: str, key: str) -> None:
         if operation in ("copy", "write") and f"/{number}/" in key:
