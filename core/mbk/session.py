@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from mbk.connections import Connections, budget, side_of
 from mbk.errors import Interrupted, UsageError
 from mbk.model.addresses import Address
-from mbk.model.declared import Options
+from mbk.model.declared import Options, text_of, wrong_type
 from mbk.model.events import Event
 from mbk.model.operations import OPERATIONS
 from mbk.model.options import (
@@ -77,6 +77,8 @@ def connect(
     """
     from mbk.config.schema import Settings
 
+    if not isinstance(config, (str, PathLike, Settings, type(None))):
+        raise wrong_type("config", config, "the path of a file, Settings or None")
     if isinstance(config, Settings):
         if overrides or sets or storage or backup_storage:
             raise UsageError(
@@ -177,6 +179,7 @@ class Session(Connections):
         from mbk.engine.repository.view import incomplete, view
         from mbk.model.contents import BackupInfo
 
+        text_of(name, "name")
         catalog = self._catalog()
         return BackupInfo.of(incomplete(catalog, name) or view(catalog, name, detail=detail))
 
@@ -191,7 +194,7 @@ class Session(Connections):
         from mbk.engine.runtime.retried import retried
         from mbk.engine.runtime.run import Run
 
-        address = Address.parse(where)
+        address = Address.parse(text_of(where, "where"))
         run = Run(self.registry.emit, policy=self.pace.retry)
         with self._place(address, inside=True) as opened:
             storage = retried(opened, run, side=side_of(address))
@@ -332,9 +335,12 @@ class Session(Connections):
         ``command`` (create, restore, verify, delete): asks only for what that one needs. Writes small probe objects below the
         roots that are written to, and deletes them again. `UsageError` for another command.
         """
+        # At once, and not with the first result.
+        return self._checked(CheckOptions.of(None, {"command": command}).command)
+
+    def _checked(self, command: str) -> Iterator[CheckResult]:
         from mbk.engine.operations.check import Check
 
-        wanted = CheckOptions.of(None, {"command": command}).command
         yield from Check(
             milvus=lambda: self.milvus,
             storage=lambda: self.storage,
@@ -342,7 +348,7 @@ class Session(Connections):
             run=self._silent_run(),
             transfer=self._limits().transfer,
             pause_gc=self.settings.backup.pause_gc,
-            command=OPERATIONS.get(wanted),
+            command=OPERATIONS.get(command),
         ).results()
 
     # -- running operations --------------------------------------------------------------------------------------
@@ -501,6 +507,10 @@ class Session(Connections):
     ) -> Iterator[Run]:
         from mbk.engine.runtime.run import Run
 
+        if on_event is not None and not callable(on_event):
+            raise wrong_type("on_event", on_event, "a function that takes an event")
+        if cancelled is not None and not hasattr(cancelled, "is_set"):
+            raise wrong_type("cancelled", cancelled, "a threading.Event")
         registry = self.registry
 
         def emit(event: Event) -> None:
@@ -528,6 +538,8 @@ class Session(Connections):
 
 def _named(operation: Operation, name: str | None, options: Options) -> str:
     """A new backup without a name is named after the time. Checks an address, which is printed and logged from here on."""
+    if name is not None:
+        text_of(name, "name")
     if isinstance(options, CopyOptions):
         options.names(name or "")
     return name or (default_name() if operation.name_of_backup == "optional" else "")

@@ -275,6 +275,13 @@ def near(word: str, known: Iterable[str]) -> str:
     return next(iter(get_close_matches(word, list(known), n=1, cutoff=0.7)), "")
 
 
+def text_of(value: object, name: str) -> str:
+    """The value as it is, if it is a string; `UsageError` otherwise."""
+    if not isinstance(value, str):
+        raise wrong_type(name, value, "a string")
+    return value
+
+
 def wrong_type(option: str, value: object, expected: str) -> UsageError:
     return UsageError(
         "{option} must be {expected}, not {actual}",

@@ -133,7 +133,11 @@ def selection_of(value: object, name: str) -> Selection:
     value = named(value, name)
     if isinstance(value, str):
         return Selection.parse(value)
-    if not isinstance(value, Mapping) or not all(map(_is_list_of_text, value.values())):
+    if (
+        not isinstance(value, Mapping)
+        or not all(map(_is_list_of_text, value.values()))
+        or not _is_list_of_text([*value])
+    ):
         raise wrong_type(
             name, value, "a string ('db.coll,db2.*'), a mapping of lists ({'db': ['coll']}) or a Selection"
         )
