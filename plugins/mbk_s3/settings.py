@@ -19,6 +19,7 @@ from mbk.plugin.fields import (
     joined,
 )
 from mbk_s3.profiles import AWS, MINIO, S3, Profile
+from mbk_s3.services import Service, service_at
 
 DEFAULT_REGION = "us-east-1"
 
@@ -106,14 +107,21 @@ class S3Settings(StorageSettings):
 
     @property
     def honoured_options(self) -> frozenset[str]:
-        service = self.profile_of_service
-        return service.write_options if self.write_options is None else self.write_options
+        if self.write_options is not None:
+            return self.write_options
+        return self.profile_of_service.write_options - (self.known.refuses if self.known else frozenset())
+
+    @property
+    def known(self) -> Service | None:
+        """The service, where its host tells it."""
+        return service_at(self.address)
 
     @property
     def tls(self) -> bool:
         if self.use_ssl is not None:
             return self.use_ssl
-        return self.port == 443 or (self.profile_of_service.tls and self.port != 80)
+        speaks_it = self.profile_of_service.tls or self.known is not None
+        return self.port == 443 or (speaks_it and self.port != 80)
 
     @property
     def host(self) -> str:
@@ -133,7 +141,7 @@ class S3Settings(StorageSettings):
     def endpoint(self) -> str:
         """``host:port``, always with a port, so that two ways of writing it compare equal."""
         default = 443 if self.tls else 80
-        port = self.port or self.profile_of_service.port or default
+        port = self.port or (None if self.known else self.profile_of_service.port) or default
         return joined(self.host, port)
 
     @property
@@ -142,6 +150,8 @@ class S3Settings(StorageSettings):
         return self.region or self._region_of_address() or self._ambient_region() or DEFAULT_REGION
 
     def _region_of_address(self) -> str | None:
+        if self.known is not None:
+            return self.known.region_of(self.address)
         own_hosts = re.escape(self.profile_of_service.address).replace(r"\{region\}", "([a-z0-9-]+)")
         match = _AWS_HOST.fullmatch(self.address) or re.fullmatch(own_hosts, self.address)
         return match[1] if match and match.re.groups else None
@@ -166,7 +176,8 @@ class S3Settings(StorageSettings):
         """The habit is the profile's; a bucket that is no host name, or would not match a certificate, goes by path."""
         by_path = self.path_style
         if by_path is None:
-            by_path = self.profile_of_service.path_style or not _HOST_LABEL.fullmatch(self.bucket)
+            habit = self.known.path_style if self.known else self.profile_of_service.path_style
+            by_path = habit or not _HOST_LABEL.fullmatch(self.bucket)
         return "path" if by_path else "virtual"
 
     @property
