@@ -79,13 +79,19 @@ def blocks(*languages: str) -> list[Block]:
     return [block for page in PAGES for block in page.blocks if block.language in languages]
 
 
+#: What makes something called mbk, or moves it, and runs nothing of it.
+_NAMES_IT = frozenset({"ln", "useradd", "venv", "build", "tag", "push", "helm", "mkdir"})
+
+
 def mbk_commands(text: str) -> Iterator[list[str]]:
     """The arguments of every call of ``mbk`` in lines of shell."""
     for line in text.splitlines():
         for words in _commands(_DUPLICATION.sub("", _CRON.sub("", line))):
             places = [index for index, word in enumerate(words) if word.rpartition("/")[2] == "mbk"]
-            if places:
-                yield words[places[0] + 1 :]
+            if places and _NAMES_IT.isdisjoint(words):
+                # `docker compose exec mbk mbk list`: the container, then the command in it.
+                first = next(place for place in places if place + 1 not in places)
+                yield words[first + 1 :]
 
 
 def _commands(line: str) -> Iterator[list[str]]:
