@@ -10,9 +10,12 @@ import pytest
 from pymilvus import MilvusClient
 
 from mbk.errors import AlreadyExists, MbkError, UsageError
+from mbk.model.events import Event, ImportProgressed
+from mbk.model.jobs import Progress
 from mbk.model.records import FieldSchema, IndexInfo, key_values
 from mbk.model.reports import RunReport
-from mbk.session import Session
+from mbk.observe.meter import Meter
+from mbk.session import OnEvent, Session
 from tests.milvus_double.server import MilvusDouble
 from tests.milvus_double.wal_messages import COMMIT_IMPORT, FLUSH_ALL
 from tests.raising import raised
@@ -95,8 +98,8 @@ def standby(version: str, tmp_path: Path, source: Place, backups: Path) -> Itera
         yield found
 
 
-def seed(session: Session, name: str = "seed") -> RunReport:
-    return session.restore_secondary(name, source=SOURCE, target=TARGET)
+def seed(session: Session, name: str = "seed", on_event: OnEvent | None = None) -> RunReport:
+    return session.restore_secondary(name, source=SOURCE, target=TARGET, on_event=on_event)
 
 
 def assert_equal(source: Place, standby: Place, report: RunReport) -> None:
@@ -116,8 +119,17 @@ def assert_equal(source: Place, standby: Place, report: RunReport) -> None:
 
 
 def test_a_standby_has_what_the_source_had(source: Place, standby: Place) -> None:
+    meter, told = Meter(restores=True), list[Progress]()
+
+    def watch(event: Event) -> None:
+        meter(event)
+        if isinstance(event, ImportProgressed):
+            told.append(meter.progress())
+
     with standby.session() as session:
-        report = seed(session)
+        report = seed(session, on_event=watch)
+    assert told[0].jobs_total == told[-1].jobs == told[-1].jobs_total > 0
+    assert told[0].collections_total == len(report.collections)
     assert_equal(source, standby, report)
     taken = standby.double.services.replication.taken
     assert {message.kind for message in taken[-16:]} == {FLUSH_ALL}

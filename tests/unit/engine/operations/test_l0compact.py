@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,9 +23,12 @@ from mbk.errors import (
     MbkError,
     UsageError,
 )
+from mbk.model.events import Event, ObjectCopied
+from mbk.model.jobs import Progress
 from mbk.model.options import L0CompactOptions
 from mbk.model.reports import RunReport
 from mbk.model.states import BackupState
+from mbk.observe.meter import Meter
 from mbk.testing import MemoryService, MemoryStorage
 from tests.fakes.world import AT_ONCE, QUICK, Killed, Life
 from tests.raising import raised
@@ -44,10 +48,15 @@ from tests.unit.engine.forged import (
 
 
 def compact(
-    storage: MemoryStorage, source: str = "src", output: str = "out", *, force: bool = False
+    storage: MemoryStorage,
+    source: str = "src",
+    output: str = "out",
+    *,
+    force: bool = False,
+    on_event: Callable[[Event], None] = lambda _: None,
 ) -> RunReport:
     context = Context(
-        run=Run(policy=QUICK),
+        run=Run(on_event, policy=QUICK),
         backup_storage=storage,
         limits=Limits(transfer=TransferLimits()),
         pace=AT_ONCE,
@@ -102,6 +111,22 @@ def test_the_new_backup_holds_the_same_rows_without_l0_segments(
         for key in objects(storage, "backup/out/binlogs/")
     }
     assert kept == {460101, 460102, 460103, 460104}
+
+
+def test_how_much_there_is_is_told_before_the_first_byte(storage: MemoryStorage) -> None:
+    filled(storage)
+    meter, told = Meter(), list[Progress]()
+
+    def watch(event: Event) -> None:
+        if isinstance(event, ObjectCopied):
+            told.append(meter.progress())
+        meter(event)
+
+    report = compact(storage, on_event=watch)
+    assert told[0].objects == 0
+    assert told[0].objects_total > 0
+    assert told[0].bytes_total > 0
+    assert told[0].collections_total == meter.progress().collections == len(report.collections)
 
 
 def test_the_source_stays_as_it_is(storage: MemoryStorage) -> None:

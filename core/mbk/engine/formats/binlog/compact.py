@@ -44,7 +44,7 @@ from mbk.engine.transfer.items import CopyItem
 from mbk.engine.transfer.transfer import Transfer
 from mbk.frozen import frozen
 from mbk.model import layout
-from mbk.model.events import CollectionFinished, WorkPlanned
+from mbk.model.events import CollectionFinished, WorkExpected, WorkPlanned
 from mbk.model.layout import BackupLayout
 from mbk.model.manifest import now
 from mbk.model.records import (
@@ -107,6 +107,8 @@ class BinlogCompaction:
         context, catalog = self.context, self.catalog
         files = BackupFiles(context.backup_storage, catalog, context.run, output)
         files.defer()
+        for label, told in self.estimate().items():
+            context.run.emit(WorkExpected(collection=label, objects=told.objects, size=told.size))
         with (
             SegmentSpool() as spool,
             opened(catalog, self.committed, context.backup_storage.location) as inventory,

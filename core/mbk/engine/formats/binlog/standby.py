@@ -34,7 +34,7 @@ from mbk.engine.runtime.run import Run
 from mbk.engine.transfer.transfer import Transfer
 from mbk.errors import AlreadyExists, ImportFailed, VerificationFailed
 from mbk.frozen import frozen
-from mbk.model.events import CollectionFinished, ImportProgressed
+from mbk.model.events import CollectionFinished, ImportProgressed, WorkExpected
 from mbk.model.layout import RESTORE_TEMP, physical_channel
 from mbk.model.records import ALL_PARTITIONS, DEFAULT_DATABASE, NOT_LOADED, Backup, Collection
 from mbk.model.reports import CollectionOutcome, TransferStats
@@ -187,6 +187,7 @@ class BinlogStandby:
     def _stage(self, backup: Backup, transfer: Transfer, reading: Reading) -> list[list[_Job]]:
         """Compares everything with the backup's record, and copies it to where the standby can read it, before any message
         is sent. Returns waves of jobs, in order."""
+        self.run.phase("stage")
         waves: list[list[_Job]] = []
         limits = GroupLimits(
             stage_all=not self.storage.location.readable_by_same_milvus(self.context.backup_storage.location),
@@ -195,6 +196,12 @@ class BinlogStandby:
             max_size=self.limits.max_group_size,
             by_channel=True,
         )
+        staged = {
+            record.collection_id: stages(record, self.found[record.collection_id], limits)
+            for record in backup.collection_backups
+        }
+        for record in backup.collection_backups:
+            self._tell_expected(backup, record, staged[record.collection_id])
         for record in backup.collection_backups:
             found = self.found[record.collection_id]
             contents = reading.of(record.collection_id, found)
@@ -208,7 +215,7 @@ class BinlogStandby:
                 contents=contents,
             )
             self._staging[record.collection_id] = staging
-            for number, stage in enumerate(stages(record, found, limits)):
+            for number, stage in enumerate(staged[record.collection_id]):
                 for group in stage:
                     if group.staged:
                         staging.stage(group)
@@ -218,6 +225,20 @@ class BinlogStandby:
                     waves.append([])
                 waves[number] += _jobs(backup, record, stage, self.limits.max_segments)
         return waves
+
+    def _tell_expected(self, backup: Backup, record: Collection, stages: list[list[ImportGroup]]) -> None:
+        """What is staged, and how many jobs the standby is given."""
+        places = [place for stage in stages for group in stage if group.staged for place in group.places]
+        self.run.emit(
+            WorkExpected(
+                collection=str(_name(record)),
+                objects=sum(place.objects for place in places),
+                size=sum(place.size for place in places),
+                jobs=sum(
+                    1 for stage in stages for _ in _jobs(backup, record, stage, self.limits.max_segments)
+                ),
+            )
+        )
 
     # -- messages ------------------------------------------------------------------------------------------------
 
