@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mbk.model.declared import Options
     from mbk.model.operations import Operation
     from mbk.model.rates import Bandwidth, RequestRate
+    from mbk.model.retention import Rules
     from mbk.ports.cloud import Volume
     from mbk.ports.metastore import MetaStore
     from mbk.ports.milvus.server import Milvus
@@ -275,6 +276,7 @@ class Connections:
             "limits": self._limits(),
             "pace": self.pace,
             "tool": TOOL,
+            "retention": self._retention(),
             "milvus_place": self._milvus_place()
             if {"backup", "other backup"} & {*operation.writes}
             else None,
@@ -304,6 +306,24 @@ class Connections:
                     yield self._cloud_context(given)
                 case _:
                     yield ClusterContext(**given) if needs_milvus else Context(**given)
+
+    def _retention(self) -> Rules:
+        """The configured rules."""
+        from mbk.model.labels import tests_of
+        from mbk.model.retention import Rules, span_of, zone_of
+
+        kept = self.settings.retention
+        return Rules(
+            last=kept.keep_last,
+            within=span_of(kept.keep_within or None, "retention.keepWithin"),
+            hourly=kept.keep_hourly,
+            daily=kept.keep_daily,
+            weekly=kept.keep_weekly,
+            monthly=kept.keep_monthly,
+            yearly=kept.keep_yearly,
+            labels=tests_of(kept.keep_labels, "retention.keepLabels"),
+            zone=zone_of(kept.time_zone, "retention.timeZone"),
+        )
 
     def _cloud_context(self, given: dict[str, Any]) -> Context:
         from mbk.cloud import ZillizCloud

@@ -380,6 +380,10 @@ class DamagedBackup(InvalidBackup):
     exit_code = 8
 
 
+class BackupPinned(MbkError):
+    """Somebody wants the backup to stay."""
+
+
 class Busy(MbkError):
     pass
 

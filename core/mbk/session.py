@@ -24,6 +24,8 @@ from mbk.model.options import (
     DeleteOptions,
     L0CompactOptions,
     MigrateOptions,
+    PinOptions,
+    PruneOptions,
     RestoreOptions,
     StandbyOptions,
     VerifyOptions,
@@ -33,6 +35,8 @@ from mbk.model.reports import (
     CheckResult,
     DeletionReport,
     MigrationReport,
+    PinReport,
+    PruneReport,
     RunReport,
     VerifyReport,
     compacted_name,
@@ -41,6 +45,8 @@ from mbk.model.reports import (
 from mbk.model.states import Depth
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from mbk.config.schema import Settings
     from mbk.engine.repository.catalog import Catalog
     from mbk.engine.runtime.context import Context
@@ -48,7 +54,7 @@ if TYPE_CHECKING:
     from mbk.engine.runtime.run import Run
     from mbk.model.contents import BackupInfo
     from mbk.model.forecast import Forecast
-    from mbk.model.keywords import CreateKeywords, RestoreKeywords
+    from mbk.model.keywords import CreateKeywords, PruneKeywords, RestoreKeywords
     from mbk.model.listings import Entry
     from mbk.model.operations import Operation
     from mbk.model.options import Bytes, DepthName, Requests
@@ -247,6 +253,43 @@ class Session(Connections):
         options = DeleteOptions.of(None, {**given, "max_rate": max_rate, "max_bandwidth": max_bandwidth})
         report: DeletionReport = self.run("delete", name, options, on_event=on_event, cancelled=cancelled)
         return report.deleted_objects
+
+    def pin(
+        self,
+        name: str,
+        *,
+        until: datetime | str | None = None,
+        reason: str = "",
+        remove: bool = False,
+        on_event: OnEvent | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> PinReport:
+        """Keeps a backup from being deleted, until a moment (``"90d"`` from now) or for good; ``remove`` lets it go again.
+
+        Raises `BackupNotFound`, `InvalidBackup` for one that was never completed, `UsageError`, `Busy`, and what the storage
+        raises.
+        """
+        options = PinOptions.of(None, {"until": until, "reason": reason, "remove": remove})
+        report: PinReport = self.run("pin", name, options, on_event=on_event, cancelled=cancelled)
+        return report
+
+    def prune(
+        self,
+        options: PruneOptions | None = None,
+        *,
+        on_event: OnEvent | None = None,
+        cancelled: threading.Event | None = None,
+        **changes: Unpack[PruneKeywords],
+    ) -> PruneReport:
+        """Deletes the backups that no rule keeps; ``plan("prune", options=…)`` tells which. Without a rule the configured ones
+        count. Needs no Milvus.
+
+        Raises `UsageError` where there is no rule, `PartialFailure` (with the report) if a backup could not be deleted, and
+        what the storage raises.
+        """
+        chosen = PruneOptions.of(options, changes)
+        report: PruneReport = self.run("prune", None, chosen, on_event=on_event, cancelled=cancelled)
+        return report
 
     def copy(
         self,

@@ -26,6 +26,8 @@ from mbk.model.reports import (
     CheckResult,
     DeletionReport,
     MigrationReport,
+    PinReport,
+    PruneReport,
     RunReport,
     Verification,
     VerifyReport,
@@ -48,6 +50,8 @@ PRINTED: Mapping[str, tuple[type, Mapping[str, Any]]] = {
     "check": (CheckResult, {}),
     "deletion": (DeletionReport, {}),
     "migration": (MigrationReport, {}),
+    "pin": (PinReport, {}),
+    "prune": (PruneReport, {}),
     "demo": (DemoResult, {}),
     "storage": (type(Registry().describe()[0]), {}),
 }
@@ -62,6 +66,7 @@ _DOCUMENT = {
     "finished": _TEXT,
     "reason": _TEXT,
     "tool": _TEXT,
+    "labels": {"type": "object", "additionalProperties": _TEXT},
     "failed": {"type": "object", "additionalProperties": _TEXT},
     "verified": {"$ref": f"#/$defs/{Verification.__name__}"},
 }

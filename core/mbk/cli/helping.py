@@ -58,6 +58,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "cp": ("mbk cp nightly archive@nightly", "mbk cp nightly ./offsite/nightly"),
     "ls": ("mbk ls nightly --recursive --long", "mbk ls archive@nightly"),
     "delete": ("mbk delete -n nightly", "mbk delete -n nightly --dry-run"),
+    "pin": ("mbk pin -n before_upgrade --until 90d", "mbk pin -n before_upgrade --remove"),
+    "prune": (
+        "mbk prune --keep-last 3 --keep-daily 7 --keep-weekly 4 --dry-run",
+        "mbk prune --filter team=search --keep-within 30d --yes",
+    ),
     "l0compact": ("mbk l0compact -n nightly -o nightly_compacted",),
     "migrate": ("mbk migrate -n nightly --cluster-id in01-0123456789abcde",),
     "check": ("mbk check", "mbk check --for restore"),

@@ -39,7 +39,8 @@ def command_of(operation: Operation) -> click.Command:
 
 
 def _parameters(operation: Operation) -> Iterator[click.Parameter]:
-    yield from name_parameters(operation.backup)
+    if operation.name_of_backup != "none":
+        yield from name_parameters(operation.backup)
     yield from generated(operation.options)
     yield Documented(
         ["--dry-run"],
@@ -62,8 +63,8 @@ def _call(
     operation: Operation,
     app: App,
     *,
-    name: str | None,
-    argument: str | None,
+    name: str | None = None,
+    argument: str | None = None,
     dry_run: bool = False,
     yes: bool = False,
     metrics_file: str | None = None,
@@ -95,7 +96,8 @@ def _agreed(
     """The plan comes first: what would be refused, such as a backup that does not exist, is told without a question."""
     with listening(app, warns=False) as listener:  # the run itself warns
         plan = session.plan(operation.name, backup, options, on_event=listener)
-    targets = [item.target for item in plan.collections]
+    going = [item.name for item in plan.backups if item.outcome == "planned"]
+    targets = [item.target for item in plan.collections] or going
     if "{targets}" in question.text and not targets:
         return True
     if not terminal.can_ask():

@@ -132,7 +132,7 @@ def _kind(item: Declared) -> dict[str, Any]:
         completed = {"shell_complete": completer("collections")}
     elif option.form == "file":
         completed = {"type": click.Path()}
-    return {"metavar": option.metavar or None, **completed}
+    return {"metavar": option.metavar or None, "multiple": option.many, **completed}
 
 
 def _hidden(item: Declared, number: int) -> str:
@@ -145,6 +145,8 @@ def _hidden(item: Declared, number: int) -> str:
 def _values(item: Declared, given: Mapping[str, Any]) -> Iterator[tuple[Also | None, object]]:
     """The values given for an option, by its main flag (None) and by its other spellings."""
     text = given.get(item.name)
+    if item.option.many and not text:
+        text = None  # click gives an empty tuple
     # An empty text is no name and no path, but a list that names nothing.
     if text is not None and (text != "" or item.option.read is not None):
         yield None, _read(item, text)

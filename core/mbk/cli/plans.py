@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from mbk.cli.render import count, counted, emit, emit_data, plain, size, table
+from mbk.cli.render import count, counted, emit, emit_data, freed, plain, pruned, size, table
 from mbk.model.flows import Side
 from mbk.model.plans import Plan
 from mbk.model.reports import CollectionOutcome
@@ -25,6 +25,10 @@ def show(plan: Plan, output: str | None) -> None:
         return
     if plan.collections:
         emit(_table(plan.collections))
+    if plan.backups:
+        emit(pruned(plan.backups))
+        emit(f"prune (dry run, nothing was changed): {freed(plan.backups, 'planned')}; in {plan.location}")
+        return
     for item in plan.collections:
         for text in (*((item.error,) if item.error else ()), *item.notes):
             emit(f"  {item.source}: {text}")

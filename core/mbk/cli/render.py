@@ -15,7 +15,15 @@ from typing import Any
 import click
 
 from mbk.cli import terminal
-from mbk.model.reports import CollectionOutcome, DeletionReport, MigrationReport, RunReport
+from mbk.model.reports import (
+    CollectionOutcome,
+    DeletionReport,
+    MigrationReport,
+    PinReport,
+    PrunedBackup,
+    PruneReport,
+    RunReport,
+)
 from mbk.model.states import BackupState, CollectionState
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
@@ -173,6 +181,44 @@ def result(value: object, output: str | None) -> None:
     elif isinstance(value, DeletionReport):
         versions = f", {counted(value.deleted_versions, 'old version')}" if value.deleted_versions else ""
         emit(f"deleted {value.name}: {counted(value.deleted_objects, 'object')}{versions}")
+    elif isinstance(value, PinReport):
+        until = f" until {moment(value.pin.until)}" if value.pin and value.pin.until else ""
+        emit(f"{value.name} is pinned{until}" if value.pin else f"{value.name} is not pinned")
+    elif isinstance(value, PruneReport):
+        emit_pruned(value)
+
+
+def emit_pruned(report: PruneReport) -> None:
+    if report.backups:
+        emit(pruned(report.backups))
+    for item in report.backups:
+        if item.error:
+            emit(f"  {item.name}: {item.error}")
+    emit(f"prune: {freed(report.backups, 'deleted')}; in {report.location}")
+
+
+def pruned(backups: Sequence[PrunedBackup]) -> str:
+    """Which backups stay and which go, and why."""
+    header = ("NAME", "OUTCOME", "STATE", "SIZE", "CREATED", "BECAUSE")
+    words = {"planned": "goes", "kept": "stays"}
+    rows = [
+        (
+            item.name,
+            words.get(item.outcome, item.outcome),
+            str(item.state),
+            size(item.size),
+            moment(item.created),
+            ", ".join(item.reasons),
+        )
+        for item in backups
+    ]
+    return table(header, rows)
+
+
+def freed(backups: Sequence[PrunedBackup], outcome: str) -> str:
+    """``2 of 5 backups, 1.4 GiB``."""
+    gone = [item for item in backups if item.outcome == outcome]
+    return f"{len(gone)} of {counted(len(backups), 'backup')}, {size(sum(item.size or 0 for item in gone))}"
 
 
 def report(run: RunReport, output: str | None) -> None:

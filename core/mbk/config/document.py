@@ -25,6 +25,7 @@ _TITLES = {
     "backup": "Backup",
     "restore": "Restore",
     "transfer": "Transfer",
+    "retention": "Retention",
     "server": "REST server",
     "cloud": "Managed service",
 }

@@ -167,6 +167,23 @@ _SETTINGS = (
         p.boolean,
     ),
     Key("transfer.dask_patience", "seconds to wait for a worker while there is none", p.integer),
+    Key("retention.keep_last", "backups that `mbk prune` keeps: the newest so many", p.integer),
+    Key(
+        "retention.keep_within",
+        "all that are not older than this: `12h`, `30d`, `8w`, `6m` (months), `2y`",
+        p.span,
+    ),
+    Key("retention.keep_hourly", "the newest of each of so many hours", p.integer),
+    Key("retention.keep_daily", "the newest of each of so many days", p.integer),
+    Key("retention.keep_weekly", "the newest of each of so many weeks", p.integer),
+    Key("retention.keep_monthly", "the newest of each of so many months", p.integer),
+    Key("retention.keep_yearly", "the newest of each of so many years", p.integer),
+    Key("retention.keep_labels", "all with one of these labels: `KEY` or `KEY=VALUE`, a list", p.Labels()),
+    Key(
+        "retention.time_zone",
+        "time zone in which days begin, such as `Europe/Berlin`; empty: UTC",
+        p.time_zone,
+    ),
     Key("cloud.endpoint", "URL of the managed service's API", p.url),
     Key("cloud.api_key", "key of the managed service's API", secret=True),
 )
@@ -260,6 +277,17 @@ STEERING = (
     Name("transfer.max_bandwidth", "transfer.maxBandwidth", "TRANSFER_MAX_BANDWIDTH"),
     Name("transfer.time_zone", "transfer.timeZone", "TRANSFER_TIME_ZONE"),
     Name("transfer.memory", "transfer.memory", "TRANSFER_MEMORY"),
+)
+RETENTION = (
+    Name("retention.keep_last", "retention.keepLast"),
+    Name("retention.keep_within", "retention.keepWithin"),
+    Name("retention.keep_hourly", "retention.keepHourly"),
+    Name("retention.keep_daily", "retention.keepDaily"),
+    Name("retention.keep_weekly", "retention.keepWeekly"),
+    Name("retention.keep_monthly", "retention.keepMonthly"),
+    Name("retention.keep_yearly", "retention.keepYearly"),
+    Name("retention.keep_labels", "retention.keepLabels"),
+    Name("retention.time_zone", "retention.timeZone"),
 )
 SERVER = (
     Name("server.host", "server.host", "SERVER_HOST"),

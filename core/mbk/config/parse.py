@@ -12,9 +12,12 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from mbk.errors import UsageError
 from mbk.frozen import frozen
+from mbk.model.labels import tests_of
 from mbk.model.rates import Bandwidth, RequestRate
 from mbk.model.rates import time_zone as known_zone
+from mbk.model.retention import span_of
 
 #: A text, or a list of texts or of small sections.
 Raw = str | tuple[str | Mapping[str, str], ...]
@@ -136,6 +139,30 @@ class Listing:
         if not all(isinstance(item, str) for item in items):
             raise ValueError("expected a list of plain values")
         return tuple(text for item in items if (text := str(item).strip())) or None
+
+
+@frozen
+class Labels(Listing):
+    """Labels of backups, as ``KEY`` or ``KEY=VALUE``."""
+
+    def many(self, items: list[str | Mapping[str, str]]) -> tuple[str, ...] | None:
+        found = Listing.many(self, items)
+        _as_value_error(tests_of, found)
+        return found
+
+
+def span(raw: str) -> str | None:
+    """A span of time: ``12h``, ``30d``, ``8w``, ``6m`` (months), ``2y``."""
+    value = raw.strip() or None
+    _as_value_error(span_of, value)
+    return value
+
+
+def _as_value_error(read: Callable[[Any, str], object], value: object) -> None:
+    try:
+        read(value, "")
+    except UsageError as wrong:
+        raise ValueError(f"{wrong.message.lstrip(': ')}; {wrong.hint}") from None
 
 
 @frozen

@@ -107,6 +107,20 @@ class TransferSettings(_Frozen):
     dask_patience: int = Field(60, ge=1)
 
 
+class RetentionSettings(_Frozen):
+    """The rules of a prune, as its options. ``time_zone`` empty: UTC."""
+
+    keep_last: int = Field(0, ge=0)
+    keep_within: str = ""
+    keep_hourly: int = Field(0, ge=0)
+    keep_daily: int = Field(0, ge=0)
+    keep_weekly: int = Field(0, ge=0)
+    keep_monthly: int = Field(0, ge=0)
+    keep_yearly: int = Field(0, ge=0)
+    keep_labels: tuple[str, ...] = ()
+    time_zone: str = ""
+
+
 class ServerSettings(_Frozen):
     """``jobs_file`` empty: in the user's state directory. ``on_success`` and ``on_failure``: a URL, or a command line."""
 
@@ -148,5 +162,6 @@ class Settings(_Frozen):
     backup: BackupSettings = BackupSettings()
     restore: RestoreSettings = RestoreSettings()
     transfer: TransferSettings = TransferSettings()
+    retention: RetentionSettings = RetentionSettings()
     server: ServerSettings = ServerSettings()
     cloud: CloudSettings = CloudSettings()

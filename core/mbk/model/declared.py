@@ -46,7 +46,8 @@ class Option:
     any of them it is not on the command line.
     ``rest`` is its name in a request: empty for the field's name, None for none. ``json`` is its type there, and ``accepts``
     the name of its type as a keyword (in :mod:`mbk.model.options`), if they differ from the field's.
-    ``bare``: the number that its flag alone stands for. ``choices`` are the allowed strings; not needed for an enumeration.
+    ``many``: its flag may be repeated, and gives a tuple. ``bare``: the number that its flag alone stands for.
+    ``choices`` are the allowed strings; not needed for an enumeration.
     ``read(value, name)`` converts the given value to the field's, or raises `UsageError`.
     A ``secret`` is never shown or stored, and is passed in a file on the command line.
     """
@@ -57,6 +58,7 @@ class Option:
     flags: tuple[str, ...] = ()
     off: tuple[str, ...] = ()
     plain: bool = False
+    many: bool = False
     also: tuple[Also, ...] = ()
     metavar: str = ""
     form: Form = "text"

@@ -6,6 +6,7 @@ Generated from the options classes; after a change there: ``python -m tests.typi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import TypedDict
 
 from mbk.model.options import (
@@ -13,6 +14,8 @@ from mbk.model.options import (
     Checksum,
     Chosen,
     Format,
+    Labelled,
+    Labelling,
     Mapped,
     Renamed,
     Requests,
@@ -35,6 +38,7 @@ class CreateKeywords(TypedDict, total=False):
     rbac: bool
     index_extra: bool
     pause_gc: bool | None
+    labels: Labelled
     resume: bool
     allow_missing: bool
     fail_fast: bool
@@ -80,3 +84,18 @@ class RestoreKeywords(TypedDict, total=False):
     dry_run: bool
     max_rate: Requests
     max_bandwidth: Bytes
+
+
+class PruneKeywords(TypedDict, total=False):
+    """Those of `PruneOptions`."""
+
+    keep_last: int
+    keep_within: timedelta | str | None
+    keep_hourly: int
+    keep_daily: int
+    keep_weekly: int
+    keep_monthly: int
+    keep_yearly: int
+    keep_labels: Labelling
+    labels: Labelling
+    time_zone: str

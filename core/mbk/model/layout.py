@@ -22,9 +22,12 @@ FULL_META = "full_meta.json"
 MANIFEST = "mbk.json"
 _RECORD = re.compile(r"objects-[0-9a-f]{12}\.jsonl\.gz")
 
-#: The result of the last verifications, and the progress of one that was interrupted. They belong to no commit.
+#: The result of the last verifications, the progress of one that was interrupted, and what keeps the backup.
 VERIFIED = "verified.json"
 VERIFYING = "verifying.json"
+PINNED = "pinned.json"
+#: Those files belong to no commit, and to no copy of the backup.
+BESIDE = frozenset({VERIFIED, VERIFYING, PINNED})
 
 RESTORE_TEMP = "restore-temp-"
 

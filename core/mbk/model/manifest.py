@@ -86,7 +86,7 @@ class Manifest(Record):
     commit is written, if an older one is there.
     ``asked``: the options of `create` that were chosen, by name; ``filter`` and ``exclude`` as text. A run that completes
     the backup goes on with them. Empty if an older mbk wrote it.
-    ``totals``: so that a listing need not read the rest; None if an older mbk wrote it.
+    ``totals``: so that a listing need not read the rest; None if an older mbk wrote it. ``labels``: those of its user.
     """
 
     version: int = 1
@@ -107,6 +107,7 @@ class Manifest(Record):
     files: dict[str, FileDigest] = field(default_factory=dict)
     earlier: Earlier | None = None
     totals: Totals | None = None
+    labels: dict[str, str] = field(default_factory=dict)
 
     def begun(self) -> Manifest:
         """For another backup, or another run: without what belongs to one commit."""
@@ -172,6 +173,15 @@ class Verified(Record):
     version: int = 1
     subject: str = ""
     results: list[VerifiedResult] = field(default_factory=list)
+
+
+class Pinned(Record):
+    """``meta/pinned.json``. ``at`` and ``until`` are RFC 3339 in UTC; ``until`` empty: until it is unpinned."""
+
+    version: int = 1
+    at: str = ""
+    until: str = ""
+    reason: str = ""
 
 
 class VerifyProgress(Record):

@@ -14,7 +14,7 @@ from mbk.frozen import frozen
 
 if TYPE_CHECKING:
     from mbk.model.declared import Options
-    from mbk.model.options import DeleteOptions, L0CompactOptions, RestoreOptions
+    from mbk.model.options import DeleteOptions, L0CompactOptions, PruneOptions, RestoreOptions
 
 #: What an operation talks to: Milvus, the storage that Milvus keeps its data in, the backups' storage, Zilliz Cloud.
 Side = Literal["milvus", "storage", "backups", "cloud"]
@@ -28,7 +28,8 @@ Access = Literal["none", "read", "note", "write"]
 class Question:
     """The confirmation before something is destroyed, and why ``--yes`` is required without a terminal.
 
-    ``{targets}`` in the text is replaced by the collections of the plan, which is made first; without any, nothing is asked.
+    ``{targets}`` in the text is replaced by the collections of the plan that are replaced, or the backups that go; it is made first,
+    and without any nothing is asked.
     """
 
     text: str
@@ -106,6 +107,10 @@ def _before_a_restore(_: str, options: RestoreOptions) -> Question | None:
 
 def _before_a_deletion(name: str, _: DeleteOptions) -> Question:
     return Question(text=f"Delete backup {name!r} for good?", reason="delete removes the backup for good")
+
+
+def _before_a_prune(_: str, __: PruneOptions) -> Question:
+    return Question(text="Delete {targets} for good?", reason="prune removes backups for good")
 
 
 def _before_a_replacement(name: str, options: L0CompactOptions) -> Question | None:
@@ -209,6 +214,26 @@ OPERATIONS: Mapping[str, Operation] = {
             resume="delete the rest: mbk delete -n {name}",
             asks=_before_a_deletion,
             job="delete",
+        ),
+        Operation(
+            name="pin",
+            summary="Keep a backup from being deleted.",
+            takes="PinOptions",
+            module="mbk.engine.operations.pin",
+            needs=("backups",),
+            writes=("backup",),
+        ),
+        Operation(
+            name="prune",
+            summary="Delete the backups that no rule keeps.",
+            more="The newest complete backup, the newest verified one and pinned ones never go.",
+            takes="PruneOptions",
+            module="mbk.engine.operations.prune",
+            name_of_backup="none",
+            needs=("backups",),
+            writes=("backup",),
+            resume="run it again",
+            asks=_before_a_prune,
         ),
         Operation(
             name="l0compact",

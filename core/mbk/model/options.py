@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import InitVar, field
+from dataclasses import InitVar, field, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
@@ -11,10 +12,12 @@ from mbk.errors import UsageError
 from mbk.frozen import frozen
 from mbk.model.addresses import Address
 from mbk.model.declared import Also, Option, Options, conflict, empty_list, unknown_key, wrong_type
+from mbk.model.labels import Labels, LabelTest, labels_of, tests_of
 from mbk.model.listings import SortKey
 from mbk.model.mapping import DatabaseMapping, parse_mapping
 from mbk.model.rates import Bandwidth, RequestRate
 from mbk.model.reports import check_name
+from mbk.model.retention import Rules, end_of, span_of, zone_of
 from mbk.model.selection import Renaming, Selection
 from mbk.model.states import Depth
 
@@ -34,6 +37,8 @@ Chosen: TypeAlias = str | Mapping[str, Iterable[str]] | Selection
 Renamed: TypeAlias = str | Mapping[str, str]
 Mapped: TypeAlias = Iterable[DatabaseMapping] | Iterable[Mapping[str, Any]] | None
 Skipped: TypeAlias = Mapping[str, Iterable[str]] | None
+Labelled: TypeAlias = Mapping[str, str] | Iterable[str] | None
+Labelling: TypeAlias = Iterable[str] | None
 StrategyName: TypeAlias = (
     "Strategy | Literal['auto', 'serial_flush', 'bulk_flush', 'skip_flush', 'meta_only']"
 )
@@ -344,6 +349,19 @@ class CreateOptions(Options):
             default="as configured",
         ),
     ] = None
+    labels: Annotated[
+        Labels,
+        Option(
+            flags=("--label",),
+            metavar="KEY=VALUE",
+            many=True,
+            read=labels_of,
+            json=dict[str, str],
+            accepts="Labelled",
+            help="A label of the backup; repeatable.",
+            more="`mbk list --label KEY=VALUE` finds it, and `mbk prune` keeps or chooses by it.",
+        ),
+    ] = field(default_factory=dict)
     resume: Annotated[
         bool,
         Option(
@@ -916,6 +934,17 @@ class ListOptions(Options):
             help="Only backups that contain this collection (coll or db.coll).",
         ),
     ] = ""
+    labels: Annotated[
+        tuple[LabelTest, ...],
+        Option(
+            flags=("--label",),
+            metavar="KEY[=VALUE]",
+            many=True,
+            read=tests_of,
+            accepts="Labelling",
+            help="Only backups with this label; repeatable, and all must be there.",
+        ),
+    ] = ()
     since: Annotated[
         str,
         Option(
@@ -962,3 +991,121 @@ class CheckOptions(Options):
             "[The policies](../how-to/grant-only-what-is-needed.md) for each of them.",
         ),
     ] = "all"
+
+
+@frozen(kw_only=True)
+class PinOptions(Options):
+    until: Annotated[
+        datetime | None,
+        Option(
+            flags=("--until",),
+            metavar="DATE",
+            read=end_of,
+            json=str | None,
+            accepts="datetime | str | None",
+            help="When it may go again: 2027-06-30, or 90d from now.",
+            default="never",
+            more="A date is in UTC and may have a time: `2027-06-30T12:00`.",
+        ),
+    ] = None
+    reason: Annotated[
+        str, Option(flags=("--reason",), metavar="TEXT", longest=256, help="Why, for whoever wonders.")
+    ] = ""
+    remove: Annotated[bool, Option(flags=("--remove",), help="Let the backup go again.")] = False
+
+    def __post_init__(self) -> None:
+        self._check()
+        if self.remove and (self.until or self.reason):
+            raise conflict("remove", "until or reason")
+
+
+def _kept(period: str, what: str) -> Option:
+    return Option(
+        flags=(f"--keep-{period}",),
+        metavar="N",
+        minimum=0,
+        maximum=100_000,
+        help=f"Keep {what}.",
+        default="0",
+    )
+
+
+@frozen(kw_only=True)
+class PruneOptions(Options):
+    """With any ``keep`` the configured rules do not count. ``labels``: only backups that have all of them are looked at."""
+
+    keep_last: Annotated[int, _kept("last", "the newest N")] = 0
+    keep_within: Annotated[
+        timedelta,
+        Option(
+            flags=("--keep-within",),
+            metavar="SPAN",
+            read=span_of,
+            json=str | None,
+            accepts="timedelta | str | None",
+            help="Keep all that are not older: 12h, 30d, 8w, 6m, 2y.",
+            default="none",
+            more="Counted from the newest complete backup, so that nothing goes because backups stopped or a clock jumped.",
+        ),
+    ] = timedelta()
+    keep_hourly: Annotated[int, _kept("hourly", "the newest of each of N hours")] = 0
+    keep_daily: Annotated[int, _kept("daily", "the newest of each of N days")] = 0
+    keep_weekly: Annotated[int, _kept("weekly", "the newest of each of N weeks")] = 0
+    keep_monthly: Annotated[int, _kept("monthly", "the newest of each of N months")] = 0
+    keep_yearly: Annotated[int, _kept("yearly", "the newest of each of N years")] = 0
+    keep_labels: Annotated[
+        tuple[LabelTest, ...],
+        Option(
+            flags=("--keep-label",),
+            metavar="KEY[=VALUE]",
+            many=True,
+            read=tests_of,
+            json=list[str],
+            accepts="Labelling",
+            help="Keep all with this label; repeatable.",
+        ),
+    ] = ()
+    labels: Annotated[
+        tuple[LabelTest, ...],
+        Option(
+            flags=("--filter",),
+            metavar="KEY[=VALUE]",
+            many=True,
+            read=tests_of,
+            json=list[str],
+            accepts="Labelling",
+            help="Look only at backups with this label; repeatable, and all must be there.",
+            more="The others stay, and do not count.",
+        ),
+    ] = ()
+    time_zone: Annotated[
+        str,
+        Option(
+            flags=("--time-zone",),
+            metavar="ZONE",
+            longest=64,
+            help="Where days begin: Europe/Berlin, UTC.",
+            default="retention.timeZone",
+        ),
+    ] = ""
+
+    def __post_init__(self) -> None:
+        self._check()
+        if self.time_zone:
+            zone_of(self.time_zone, "time_zone")
+
+    def rules(self, configured: Rules) -> Rules:
+        """Those of the options; without any, the configured ones."""
+        zone = zone_of(self.time_zone, "time_zone") if self.time_zone else configured.zone
+        rules = Rules(
+            last=self.keep_last,
+            within=self.keep_within,
+            hourly=self.keep_hourly,
+            daily=self.keep_daily,
+            weekly=self.keep_weekly,
+            monthly=self.keep_monthly,
+            yearly=self.keep_yearly,
+            labels=self.keep_labels,
+            zone=zone,
+        )
+        return replace(configured, zone=zone) if rules.keep_nothing else rules

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mbk.frozen import frozen
 from mbk.model.flows import Flow, Requests
-from mbk.model.reports import CollectionOutcome, RunReport
+from mbk.model.reports import CollectionOutcome, PrunedBackup, RunReport
 
 
 @frozen(kw_only=True)
@@ -16,7 +16,8 @@ class Plan:
 
     ``collections`` have the outcome ``planned``, or ``failed`` and ``skipped`` with the reason if it is already known.
     ``objects``, ``size`` (bytes) and ``rows`` are totals; None if only the run can tell. ``present`` objects of
-    ``present_size`` bytes are there already, and not among these. ``removes``: what is deleted or replaced. ``resumes``: it
+    ``present_size`` bytes are there already, and not among these. ``removes``: what is deleted or replaced. ``backups``: which
+    stay and which go, and why, of a prune. ``resumes``: it
     continues an earlier run. ``flows``: what goes from one storage to another, and ``requests`` what that takes; empty where
     nobody knows.
     """
@@ -36,6 +37,7 @@ class Plan:
     present: int = 0
     present_size: int = 0
     removes: tuple[str, ...] = ()
+    backups: tuple[PrunedBackup, ...] = ()
     flows: tuple[Flow, ...] = ()
     requests: tuple[Requests, ...] = ()
     notices: tuple[str, ...] = ()

@@ -53,11 +53,24 @@ class Verification:
 
 
 @frozen
+class Pin:
+    """What keeps a backup from being deleted, until a moment; None: until it is unpinned. ``reason``: its user's words."""
+
+    until: datetime | None = None
+    reason: str = ""
+
+    def holds(self, now: datetime) -> bool:
+        return self.until is None or now < self.until
+
+
+@frozen
 class BackupSummary:
     """One line of a listing. ``reason`` says why a backup is not complete. What is not known is None.
 
     ``size`` in bytes. ``created``: when it was begun, in UTC; where its tool did not record that, when its metadata was
     written. ``finished`` likewise, if recorded. ``rows``: before deletes, where they were not counted. ``verified``: the last verification of it as it is now.
+    ``labels``: those that its user gave it. ``pin``: what keeps it, also one whose time is over. ``written``: when its metadata
+    was written, by the clock of the storage.
     """
 
     name: str
@@ -72,6 +85,9 @@ class BackupSummary:
     finished: datetime | None = None
     collection_count: int | None = None
     rows: int | None = None
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    pin: Pin | None = None
+    written: datetime | None = None
 
     @property
     def seconds(self) -> float | None:
@@ -203,6 +219,42 @@ class DeletionReport:
     deleted_objects: int
     deleted_versions: int = 0
     others: int = 0
+
+
+@frozen
+class PinReport:
+    """The result of ``pin`` and ``unpin``: what keeps the backup now, None for nothing."""
+
+    name: str
+    pin: Pin | None = None
+
+
+@frozen
+class PrunedBackup:
+    """What a prune decided about a backup and did with it. ``outcome``: ``kept``, ``deleted``, ``failed``, or ``planned`` for
+    one that goes; ``reasons``: why it stays or goes. ``size`` in bytes, None if unknown; ``error`` is one line, for failed ones.
+    """
+
+    name: str
+    outcome: str
+    reasons: tuple[str, ...]
+    state: BackupState
+    created: datetime | None = None
+    size: int | None = None
+    error: str | None = None
+
+
+@frozen
+class PruneReport:
+    """The result of ``prune``. ``location`` is that of the backups, without credentials. ``freed``: bytes of the deleted backups
+    whose size was known."""
+
+    location: str
+    backups: tuple[PrunedBackup, ...]
+    freed: int = 0
+    deleted_objects: int = 0
+    seconds: float = 0.0
+    notices: tuple[str, ...] = ()
 
 
 @frozen

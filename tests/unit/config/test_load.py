@@ -204,6 +204,8 @@ def test_every_key_and_every_variable_reaches_its_setting(dialect: Any, load_tex
         "transfer.max_rate": "200",
         "transfer.max_bandwidth": "50M",
         "transfer.time_zone": "UTC",
+        "retention.time_zone": "UTC",
+        "retention.keep_within": "30d",
         "transfer.memory": "64M",
         "transfer.executor": "processes",
         "transfer.dask_credentials": "own",

@@ -229,7 +229,7 @@ def backup_body(summary: BackupSummary) -> BackupBody:
         collection_count=summary.collection_count,
         rows=summary.rows,
         reason=summary.reason,
-        labels=dict(getattr(summary, "labels", None) or {}),
+        labels=dict(summary.labels),
         verified=_verification(summary.verified),
     )
 

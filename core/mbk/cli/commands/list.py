@@ -87,6 +87,7 @@ def _chosen(
     session: Session, found: Iterable[BackupSummary], options: ListOptions, begin: datetime | None
 ) -> list[BackupSummary]:
     name = CollectionName.parse(options.collection) if options.collection else None
+    found = [item for item in found if all(test.of(item.labels) for test in options.labels)]
     if begin is not None:
         found = [item for item in found if item.created is not None and item.created >= begin]
     if options.latest:
@@ -109,9 +110,13 @@ def _table(backups: Sequence[BackupSummary], now: datetime) -> str:
         Column("COLLECTIONS", [count(item.collection_count) for item in backups], 2),
         Column("ROWS", [count(item.rows) for item in backups], 1),
     ]
-    # The last two only where there is anything to tell.
+    # The last ones only where there is anything to tell.
+    if any(item.labels for item in backups):
+        columns.append(Column("LABELS", [_labels(item) for item in backups]))
     if any(item.verified for item in backups):
         columns.append(Column("VERIFIED", [_verified(item) for item in backups]))
+    if any(item.pin for item in backups):
+        columns.append(Column("PINNED", [_pinned(item, now) for item in backups]))
     if any(item.reason for item in backups):
         columns.append(Column("REASON", [_reason(item) for item in backups]))
     return fitted(columns)
@@ -123,6 +128,16 @@ def _age(item: BackupSummary, now: datetime) -> str:
 
 def _reason(item: BackupSummary) -> str:
     return textwrap.shorten(item.reason, _REASON, placeholder=" …") if item.reason else ""
+
+
+def _pinned(item: BackupSummary, now: datetime) -> str:
+    if item.pin is None or not item.pin.holds(now):
+        return "-"
+    return moment(item.pin.until) if item.pin.until else "yes"
+
+
+def _labels(item: BackupSummary) -> str:
+    return ",".join(f"{key}={value}" for key, value in item.labels.items()) or "-"
 
 
 def _verified(item: BackupSummary) -> str:

@@ -42,9 +42,6 @@ from mbk.model.reports import CollectionOutcome, RunReport, TransferStats
 from mbk.model.states import CollectionState
 from mbk.ports.storage import ObjectInfo, Storage
 
-#: What belongs to a verification of the backup as it lies there, and to no copy.
-_RESULTS = frozenset({layout.VERIFIED, layout.VERIFYING})
-
 
 @frozen(kw_only=True)
 class There:
@@ -292,7 +289,7 @@ def _metadata(committed: Committed) -> Iterator[tuple[str, ObjectInfo]]:
     """
     known = committed.manifest.files
     for file, entry in committed.stored.files.items():
-        if file in _RESULTS:
+        if file in layout.BESIDE:
             continue
         digest = known.get(file)
         if digest is not None:
@@ -376,7 +373,7 @@ def _take_name(context: CopyContext, plan: CopyPlan, catalog: Catalog) -> None:
 def _tidy(context: CopyContext, plan: CopyPlan, target: Storage) -> None:
     """Removes the records of other commits of the backup, and tells what else is there that is not of it."""
     place = plan.place
-    own = {item.key for item in plan.items} | {place.meta(file) for file in (*plan.written, *_RESULTS)}
+    own = {item.key for item in plan.items} | {place.meta(file) for file in (*plan.written, *layout.BESIDE)}
     left = {key for key in plan.there.present if key not in own and key != place.meta(layout.MANIFEST)}
     stale = {key for key in left if layout.is_record(key.removeprefix(place.meta_prefix))}
     if stale:

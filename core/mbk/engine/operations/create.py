@@ -358,6 +358,7 @@ class _Create:
             format=plan.format.recorded,
             snapshots=plan.begun.manifest.snapshots,
             asked=asked(plan.options),
+            labels={**plan.begun.manifest.labels, **plan.options.labels},
         )
 
     def _copied(

@@ -35,8 +35,6 @@ from mbk.ports.storage import ObjectInfo, Storage
 
 #: Segments read at once, at most: more keep the interpreter busy without reading faster.
 READ = 32
-#: What `meta/` may hold besides the metadata of the commit.
-_BESIDE = frozenset({layout.VERIFIED, layout.VERIFYING})
 
 
 @frozen
@@ -91,7 +89,7 @@ class Inspection:
 
     def strays(self, committed: Committed, collections: set[int]) -> list[Finding]:
         """Objects below the backup's prefix that belong to none of its collections. Call it when all are inspected."""
-        known = {*LEVEL_FILES, layout.FULL_META, layout.MANIFEST, *_BESIDE}
+        known = {*LEVEL_FILES, layout.FULL_META, layout.MANIFEST, *layout.BESIDE}
         files = [
             f"meta/{name}"
             for name in committed.stored.files

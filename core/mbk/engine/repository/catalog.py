@@ -10,8 +10,8 @@ from time import monotonic
 from typing import TypeVar
 
 from mbk.engine.repository import codec as metafiles
+from mbk.engine.repository import pins, verified
 from mbk.engine.repository import seal as seals
-from mbk.engine.repository import verified
 from mbk.engine.repository.record import Record as ObjectsRecord
 from mbk.engine.runtime.layer import reach
 from mbk.engine.runtime.messages import unknown_format
@@ -42,7 +42,7 @@ from mbk.model import layout
 from mbk.model.layout import BackupLayout
 from mbk.model.manifest import FileDigest, Manifest, Verified
 from mbk.model.records import Backup, BackupHead
-from mbk.model.reports import BackupSummary, Verification, is_valid_name
+from mbk.model.reports import BackupSummary, Pin, Verification, is_valid_name
 from mbk.model.states import BackupState
 from mbk.ports.storage import (
     MIB,
@@ -76,7 +76,7 @@ STRETCH = 8
 #: Seconds. A look into a directory of this machine takes a tenth of it, one over a network more.
 WAITING = 0.001
 #: The files that a summary is made of.
-SUMMARIZED = frozenset({layout.MANIFEST, layout.BACKUP_META, layout.VERIFIED})
+SUMMARIZED = frozenset({layout.MANIFEST, layout.BACKUP_META, layout.VERIFIED, layout.PINNED})
 #: What concerns the whole storage, if it happens to every backup.
 OUTAGES = (Unreachable, AuthenticationFailed)
 _NOTHING: Mapping[str, FileDigest] = {}
@@ -380,7 +380,7 @@ class Catalog:
             summary = BackupSummary(name, BackupState.UNREADABLE, reason=error.message)
             return summary if is_valid_name(name) else None
 
-        yield from filter(None, self._each(self._summary, unreadable))
+        yield from filter(None, self._each(self.summary, unreadable))
 
     def names(self) -> list[str]:
         """The names that `summaries` tells, from listings alone: no file is read.
@@ -451,8 +451,9 @@ class Catalog:
             if quickest >= WAITING:
                 return
 
-    def _summary(self, name: str) -> BackupSummary | None:
-        """Of a backup that seems to be damaged, what a second look shows: the first reading may have been wrong."""
+    def summary(self, name: str) -> BackupSummary | None:
+        """None if there is no backup. Of one that seems to be damaged, what a second look shows: the first reading may have been
+        wrong."""
         seen = self._seen(name)
         damaged = seen is not None and seen.state is BackupState.UNREADABLE
         return self._seen(name) if damaged else seen
@@ -476,6 +477,8 @@ class Catalog:
                 BackupState.INCOMPLETE,
                 created=created,
                 reason=f"{manifest.remedy(name)}, or delete it",
+                labels=manifest.labels,
+                written=_written(stored),
             )
         try:
             head = self._head(stored, manifest)
@@ -494,9 +497,24 @@ class Catalog:
             finished=_moment(manifest.finished),
             collection_count=manifest.totals.collections if manifest.totals else None,
             rows=manifest.totals.rows if manifest.totals else None,
+            labels=manifest.labels,
+            pin=self.pin(stored),
+            written=_written(stored),
             reason="; ".join(f"{collection}: {why}" for collection, why in manifest.failed.items()),
             verified=self._verified(stored, manifest.commit or head.id),
         )
+
+    def pin(self, stored: Stored) -> Pin | None:
+        """What keeps the backup, also one whose time is over. One that cannot be read keeps it."""
+        if layout.PINNED not in stored.files:
+            return None
+        where = stored.layout.meta(layout.PINNED)
+        try:
+            return pins.decoded(self._content(stored, layout.PINNED), where=where)
+        except ObjectNotFound:
+            return None
+        except (AccessError, StorageError):
+            return Pin()
 
     def _verified(self, stored: Stored, subject: str) -> Verification | None:
         """What a listing shows is not lost because of this file."""
@@ -737,8 +755,11 @@ def _moment(text: str) -> datetime | None:
 
 def begun(stored: Stored, manifest: Manifest) -> datetime | None:
     """When it was begun, or when its metadata was written, as another tool records no time. None: nobody knows."""
-    if moment := _moment(manifest.started):
-        return moment
+    return _moment(manifest.started) or _written(stored)
+
+
+def _written(stored: Stored) -> datetime | None:
+    """When the metadata was written, by the storage's clock."""
     file = layout.FULL_META if layout.FULL_META in stored.files else layout.BACKUP_META
     found = stored.files.get(file)
     return found.modified.astimezone(UTC) if found is not None and found.modified is not None else None

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import islice
 
+from mbk.engine.repository import pins
 from mbk.engine.repository.catalog import LEVEL_FILES, Catalog
 from mbk.engine.repository.surroundings import require_no_milvus
 from mbk.engine.runtime.layer import reach
@@ -154,7 +156,12 @@ class Remover:
     # -- what there is ---------------------------------------------------------------------------------------------
 
     def _backup(self, name: str) -> _Backup:
+        """`BackupPinned` for one that is to stay."""
         found = self._found(name)
+        if layout.PINNED in found.files:
+            pin = self._catalog.pin(self._catalog.find(name))
+            if pin is not None and pin.holds(datetime.now(UTC)):
+                raise pins.refused(name, pin)
         require_no_milvus(name, self._storage.location, self._milvus)
         return found
 

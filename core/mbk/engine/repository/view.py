@@ -58,6 +58,8 @@ def view(catalog: Catalog, name: str, *, detail: bool = False) -> dict[str, Any]
     result |= _times(committed.stored, manifest)
     if manifest.failed:
         result["failed"] = manifest.failed
+    if manifest.labels:
+        result["labels"] = manifest.labels
     _add_verified(result, catalog.verified(name, manifest.commit or backup.id))
     _hide_secrets(result, backup, detail=detail)
     return result
@@ -75,6 +77,7 @@ def incomplete(catalog: Catalog, name: str) -> dict[str, Any] | None:
         "state": BackupState.INCOMPLETE,
         **_times(stored, manifest),
         "tool": manifest.tool,
+        **({"labels": manifest.labels} if manifest.labels else {}),
         "reason": f"{manifest.remedy(name)}, or delete it",
     }
 

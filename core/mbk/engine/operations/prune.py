@@ -1,0 +1,156 @@
+"""The operation `prune`: deletes the backups that no rule keeps. What goes is decided from what a listing tells, before anything is
+deleted; each backup is looked at again, alone and under its lease, before it goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from mbk.engine.repository.catalog import Catalog
+from mbk.engine.repository.removal import Remover
+from mbk.engine.runtime.context import Context
+from mbk.engine.runtime.failures import concerns_everything
+from mbk.engine.runtime.fenced import writing_backup
+from mbk.engine.runtime.lease import hold
+from mbk.errors import BackupNotFound, Busy, LeaseLost, MbkError, PartialFailure, UsageError
+from mbk.frozen import frozen
+from mbk.model.options import PruneOptions
+from mbk.model.plans import Plan
+from mbk.model.reports import BackupSummary, PrunedBackup, PruneReport
+from mbk.model.retention import Decision, Rules, decide
+
+#: Values of `PrunedBackup.outcome`.
+PLANNED, KEPT, DELETED, FAILED = "planned", "kept", "deleted", "failed"
+
+
+@frozen(kw_only=True)
+class PrunePlan:
+    decisions: tuple[Decision, ...]
+
+    @property
+    def going(self) -> tuple[BackupSummary, ...]:
+        """The oldest first: whoever stops it has lost the least."""
+        return tuple(item.backup for item in reversed(self.decisions) if item.goes)
+
+
+def plan(context: Context, _: str, options: PruneOptions, *, at: datetime | None = None) -> PrunePlan:
+    """`UsageError` without a rule. ``at``: now, if it is not given."""
+    rules = _rules(context, options)
+    context.backup_storage.check()
+    found = Catalog(context.backup_storage, context.run).summaries()
+    chosen = [item for item in found if all(test.of(item.labels) for test in options.labels)]
+    return PrunePlan(decisions=decide(chosen, rules, at or datetime.now(UTC)))
+
+
+def _rules(context: Context, options: PruneOptions) -> Rules:
+    rules = options.rules(context.retention)
+    if rules.keep_nothing:
+        raise UsageError(
+            "no rule says which backups stay",
+            code="retention-without-rules",
+            hint="give at least one, such as --keep-daily 7, or write it below retention in the configuration",
+        )
+    return rules
+
+
+def preview(context: Context, plan: PrunePlan) -> Plan:
+    """What goes, and what stays and why."""
+    going = plan.going
+    return Plan(
+        command="prune",
+        name="",
+        location=str(context.backup_storage.location),
+        size=sum(item.size or 0 for item in going),
+        removes=tuple(f"backup {item.name}" for item in going),
+        backups=tuple(_told(item, PLANNED if item.goes else KEPT) for item in plan.decisions),
+        notices=tuple(context.run.notices),
+    )
+
+
+def execute(context: Context, name: str, options: PruneOptions, *, at: datetime | None = None) -> PruneReport:
+    """One backup that cannot be deleted does not keep the others: `PartialFailure` then, with the report."""
+    started = time.monotonic()
+    made = plan(context, name, options, at=at)
+    outcomes = {item.backup.name: _told(item, KEPT) for item in made.decisions if not item.goes}
+    objects = 0
+    for summary in made.going:
+        decision = next(item for item in made.decisions if item.backup is summary)
+        told, count = _deleted(context, decision)
+        outcomes[summary.name] = told
+        objects += count
+    backups = tuple(outcomes[item.backup.name] for item in made.decisions)
+    report = PruneReport(
+        location=str(context.backup_storage.location),
+        backups=backups,
+        freed=sum(item.size or 0 for item in backups if item.outcome == DELETED),
+        deleted_objects=objects,
+        seconds=time.monotonic() - started,
+        notices=tuple(context.run.notices),
+    )
+    _require_done(report)
+    return report
+
+
+def _deleted(context: Context, decision: Decision) -> tuple[PrunedBackup, int]:
+    """What became of one that goes, and how many objects were deleted."""
+    name, run = decision.backup.name, context.run
+    run.check_cancelled()
+    try:
+        with hold(
+            context.backup_storage,
+            name,
+            f"pruning backup {name!r}",
+            run,
+            pace=context.pace.lease,
+            deletes=True,
+        ) as fence:
+            storage = writing_backup(context.backup_storage, fence, name)
+            catalog = Catalog(storage, run)
+            if _as_decided(catalog.summary(name)) != _as_decided(decision.backup):
+                return _told(decision, KEPT, because="it was changed meanwhile"), 0
+            removed = Remover(storage, catalog, run, milvus=context.milvus_place).remove(name)
+            return _told(decision, DELETED), removed.objects
+    except LeaseLost:
+        raise
+    except Busy as busy:
+        return _told(decision, KEPT, because=busy.message), 0
+    except BackupNotFound:
+        return _told(decision, DELETED), 0  # by somebody else
+    except MbkError as error:
+        if concerns_everything(error):
+            raise
+        return _told(decision, FAILED, error=error.message), 0
+
+
+def _as_decided(summary: BackupSummary | None) -> object:
+    """What the decision was made from."""
+    if summary is None:
+        return None
+    return summary.id, summary.state, summary.created, summary.finished, summary.pin, dict(summary.labels)
+
+
+def _told(decision: Decision, outcome: str, *, because: str = "", error: str | None = None) -> PrunedBackup:
+    backup = decision.backup
+    return PrunedBackup(
+        name=backup.name,
+        outcome=outcome,
+        reasons=(because,) if because else decision.reasons,
+        state=backup.state,
+        created=backup.created,
+        size=backup.size,
+        error=error,
+    )
+
+
+def _require_done(report: PruneReport) -> None:
+    failed: Sequence[PrunedBackup] = [item for item in report.backups if item.outcome == FAILED]
+    if failed:
+        raise PartialFailure(
+            "{count} backups that should go are still there: {backups}",
+            code="prune-partial",
+            report=report,
+            count=len(failed),
+            backups="; ".join(f"{item.name}: {item.error}" for item in failed),
+            hint="run it again",
+        )

@@ -1,0 +1,198 @@
+"""`prune` deletes what no rule keeps and nothing else; `pin` keeps a backup from everybody."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from mbk.engine.operations import pin, prune, verify
+from mbk.engine.runtime.context import Context
+from mbk.engine.runtime.lease import hold
+from mbk.errors import BackupPinned, InvalidBackup, PartialFailure, StorageError, UsageError
+from mbk.model.layout import PINNED
+from mbk.model.options import PinOptions, PruneOptions, VerifyOptions
+from mbk.model.reports import PruneReport
+from mbk.model.states import BackupState
+from tests.fakes.world import Killed, Life, World
+from tests.raising import raised
+
+KEEP_NEWEST = PruneOptions(keep_last=1)
+
+
+@pytest.fixture
+def world() -> World:
+    """Three backups; the newest is ``c``, as the label says that all tests go by."""
+    world = World()
+    world.milvus.add("docs")
+    world.milvus.insert("docs", range(6))
+    for name in "abc":
+        world.create(name, labels={"name": name})
+    return world
+
+
+def keeping(*names: str) -> PruneOptions:
+    return PruneOptions(keep_labels=[f"name={name}" for name in names])
+
+
+def pruned(world: World, options: PruneOptions) -> PruneReport:
+    return prune.execute(world.context(), "", options)
+
+
+def names(world: World) -> list[str]:
+    return [item.name for item in world.catalog().summaries()]
+
+
+def outcomes(report: PruneReport) -> dict[str, str]:
+    return {item.name: item.outcome for item in report.backups}
+
+
+def newest(world: World) -> str:
+    """The one that is never deleted; of backups of one second any may be."""
+    made = prune.plan(world.context(), "", KEEP_NEWEST)
+    return next(item.backup.name for item in made.decisions if not item.goes)
+
+
+def test_what_no_rule_keeps_is_deleted_with_all_its_objects(world: World) -> None:
+    kept = newest(world)
+    report = pruned(world, KEEP_NEWEST)
+    assert names(world) == [kept]
+    assert all(
+        key.startswith(f"backup/{kept}/") for key in world.backed_up if not key.startswith("backup/.mbk")
+    )
+    assert sorted(outcomes(report).values()) == ["deleted", "deleted", "kept"]
+    assert report.freed > 0
+    assert report.deleted_objects > 0
+
+
+def test_a_plan_deletes_nothing_and_says_why(world: World) -> None:
+    before = dict(world.backed_up)
+    context = world.context()
+    plan = prune.preview(context, prune.plan(context, "", KEEP_NEWEST))
+    assert world.backed_up == before
+    assert sorted((item.outcome, bool(item.reasons)) for item in plan.backups) == [
+        ("kept", True),
+        ("planned", True),
+        ("planned", True),
+    ]
+    assert plan.size == sum(item.size or 0 for item in plan.backups if item.outcome == "planned")
+
+
+def test_without_a_rule_nothing_is_deleted(world: World) -> None:
+    with raised(UsageError, "retention-without-rules"):
+        pruned(world, PruneOptions())
+    assert names(world) == ["a", "b", "c"]
+
+
+def test_labels_keep_and_a_filter_leaves_the_others_out(world: World) -> None:
+    assert outcomes(pruned(world, PruneOptions(keep_last=1, labels=["name=b"]))) == {"b": "kept"}
+    pruned(world, keeping("a", "b", "c"))
+    assert names(world) == ["a", "b", "c"]
+    pruned(world, keeping("a"))
+    assert "a" in names(world)
+
+
+def test_a_pinned_backup_is_deleted_by_nobody(world: World) -> None:
+    pin.execute(world.context(), "a", PinOptions(reason="an audit"))
+    pruned(world, keeping("b"))
+    assert "a" in names(world)
+    with raised(BackupPinned, "backup-pinned", backup="a"):
+        world.delete("a")
+    pin.execute(world.context(), "a", PinOptions(remove=True))
+    world.delete("a")
+    assert "a" not in names(world)
+
+
+def test_a_pin_ends_with_its_time(world: World) -> None:
+    pin.execute(world.context(), "a", PinOptions(until=datetime.now(UTC) - timedelta(seconds=1)))
+    world.delete("a")
+    assert "a" not in names(world)
+
+
+def test_a_pin_that_cannot_be_read_keeps_the_backup(world: World) -> None:
+    world.backup.write(f"backup/a/meta/{PINNED}", [b"\x00 torn"])
+    with raised(BackupPinned, "backup-pinned"):
+        world.delete("a")
+
+
+def test_a_pin_is_no_damage_and_goes_with_its_backup(world: World) -> None:
+    pin.execute(world.context(), "a", PinOptions(until="1h"))
+    assert verify.execute(world.context(), "a", VerifyOptions()).is_whole
+    pin.execute(world.context(), "a", PinOptions(remove=True))
+    world.delete("a")
+    assert not [key for key in world.backed_up if key.startswith("backup/a/")]
+
+
+def test_what_was_never_completed_is_not_pinned(world: World) -> None:
+    life = Life(ends_at=60)
+    world.live(life)
+    with pytest.raises(Killed):
+        world.create("torn")
+    world.live(Life())
+    with raised(InvalidBackup, "pin-incomplete", backup="torn"):
+        pin.execute(world.context(), "torn", PinOptions())
+
+
+def test_what_a_run_works_on_stays(world: World) -> None:
+    kept = newest(world)
+    busy = next(name for name in "abc" if name != kept)
+    with hold(world.backup, busy, "copy", world.run(), pace=world.pace.lease):
+        report = pruned(world, KEEP_NEWEST)
+    assert sorted(names(world)) == sorted([kept, busy])
+    told = next(item for item in report.backups if item.name == busy)
+    assert told.outcome == "kept"
+    assert "in progress" in told.reasons[0]
+
+
+def test_what_changes_after_the_decision_stays(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pinned, verified as damaged or made anew under the same name: it is not what was decided about."""
+    kept = newest(world)
+    chosen = next(name for name in "abc" if name != kept)
+    decide = prune.plan
+
+    def then_pinned(context: Context, name: str, options: PruneOptions, **more: Any) -> prune.PrunePlan:
+        made = decide(context, name, options, **more)
+        pin.execute(world.context(), chosen, PinOptions())
+        return made
+
+    monkeypatch.setattr(prune, "plan", then_pinned)
+    pruned(world, KEEP_NEWEST)
+    assert sorted(names(world)) == sorted([kept, chosen])
+
+
+def test_one_that_cannot_be_deleted_does_not_keep_the_others(world: World) -> None:
+    kept = newest(world)
+    stuck, gone = (name for name in "abc" if name != kept)
+
+    def fault(operation: str, what: str) -> None:
+        if operation == "delete" and f"/{stuck}/" in what:
+            raise StorageError("it does not go", retryable=False)
+
+    world.backup.fault = fault
+    with raised(PartialFailure, "prune-partial") as caught:
+        pruned(world, KEEP_NEWEST)
+    assert gone not in names(world)
+    report = caught.value.report
+    assert isinstance(report, PruneReport)
+    assert outcomes(report) == {kept: "kept", stuck: "failed", gone: "deleted"}
+
+
+def test_killed_at_any_call_a_run_deletes_only_what_should_go_and_the_next_one_ends_it(world: World) -> None:
+    kept, counting, whole = newest(world), Life(), world.copy()
+    whole.live(counting)
+    pruned(whole, KEEP_NEWEST)
+    for call in range(1, counting.operations):
+        twin = world.copy()
+        twin.live(Life(ends_at=call))
+        with pytest.raises(Killed):
+            pruned(twin, KEEP_NEWEST)
+        twin.live(Life())
+        states = {item.name: item.state for item in twin.catalog().summaries()}
+        assert states[kept] is BackupState.COMPLETE
+        late = datetime.now(UTC) + timedelta(days=2)
+        twin.create("next")
+        prune.execute(twin.context(), "", keeping(kept), at=late)
+        left = {item.name: item.state for item in twin.catalog().summaries()}
+        assert left[kept] is BackupState.COMPLETE
+        assert {name for name, state in left.items() if state is BackupState.COMPLETE} <= {kept, "next"}
