@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from docutils import nodes
 from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
 from sphinx.search.en import SearchEnglish
@@ -39,6 +40,7 @@ html_show_sphinx = False
 html_static_path = ["_site/static"]
 templates_path = ["_site/templates"]
 html_css_files = ["site.css"]
+html_js_files = ["from_disk.js"]
 html_search_language = "en-zh"
 html_sidebars = {
     "**": [
@@ -54,20 +56,29 @@ html_sidebars = {
 
 CHINESE = ".zh-CN"
 _INDEXES = {"docs/index.md": "", "docs/index.zh-CN.md": CHINESE}
+_STOP = re.compile("[\u3001\u3002\uff01-\uff1f]")
+_CHINESE = re.compile("[\u3001-\u9fff\uff01-\uff1f]")
 _SECTION = re.compile(r"^## (?P<title>[^\n]+)$(?P<text>.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 _ENTRY = re.compile(r"^- \[(?P<title>[^\]]+)\]\((?P<path>[^)]+)\.md\)", re.MULTILINE)
 
 
 class SearchEnglishAndChinese(SearchEnglish):
-    """Words of English by their stems; Chinese, which has no spaces, by each character and each pair of neighbours."""
+    """English by the stems of its words; Chinese, which has no spaces, by each character and each pair of neighbours.
+
+    The browser knows the words of a query: `恢复备份` finds pages with both, side by side or not.
+    """
 
     lang = "en-zh"
-    language_name = "English and Chinese"
     js_splitter_code = r"""
 function splitQuery(query) {
-  const words = query.match(/[\u3400-\u9fff]+|[^\p{P}\p{S}\p{Z}\u3400-\u9fff]+/gu) || [];
+  const runs = query.match(/[\u3400-\u9fff]+|[^\p{P}\p{S}\p{Z}\u3400-\u9fff]+/gu) || [];
+  return runs.flatMap((run) => (/[\u3400-\u9fff]/.test(run) ? chineseTerms(run) : [run]));
+}
+
+function chineseTerms(run) {
+  const words = [...new Intl.Segmenter("zh", { granularity: "word" }).segment(run)].map((found) => found.segment);
   return words.flatMap((word) =>
-    /[\u3400-\u9fff]{2}/.test(word) ? [...word].slice(1).map((_, at) => word.slice(at, at + 2)) : [word]
+    word.length < 3 ? [word] : [...word].slice(1).map((_, at) => word.slice(at, at + 2))
   );
 }
 """
@@ -87,6 +98,7 @@ def setup(app: Sphinx) -> None:
     app.add_lexer("log", TextLexer)
     app.add_search_language(SearchEnglishAndChinese)
     app.connect("source-read", add_navigation)
+    app.connect("doctree-read", join_lines)
     app.connect("html-page-context", speak_one_language, priority=900)  # after the theme's own
 
 
@@ -94,6 +106,18 @@ def add_navigation(app: Sphinx, docname: str, source: list[str]) -> None:
     """The lists of both indexes become the trees of the site."""
     if docname == root_doc:
         source[0] += "".join(_trees())
+
+
+def join_lines(app: Sphinx, doctree: nodes.document) -> None:
+    """Between two lines of Chinese a browser would show a space that nobody wrote."""
+    if app.env.docname.endswith(CHINESE):
+        for ending in [text for text in doctree.findall(nodes.Text) if text == "\n"]:
+            line = ending.parent
+            at = line.index(ending)
+            before = line[at - 1].astext()[-1:]
+            after = line[at + 1].astext()[:1] if at + 1 < len(line) else ""
+            if _STOP.match(before) or (_CHINESE.match(before) and _CHINESE.match(after)):
+                line.remove(ending)
 
 
 def sections(index: str) -> dict[str, list[tuple[str, str]]]:
