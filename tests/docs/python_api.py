@@ -31,6 +31,8 @@ SECTIONS = {
     "mbk.model.reports": "Reports",
     "mbk.model.contents": "Backups",
     "mbk.model.events": "Events",
+    "mbk.observe.meter": "Meters",
+    "mbk.model.jobs": "Progress",
     "mbk.model.states": "Words",
     "mbk.config.schema": "Settings",
     "mbk.plugin": "Plugins",

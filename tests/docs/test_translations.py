@@ -11,6 +11,8 @@ from tests.docs.test_links import anchors
 #: What stays in English: reference, with a summary of each page in the Chinese index, and what contributors read.
 FOR_USERS = ("README.md", "docs/index.md", "docs/tutorial/", "docs/how-to/")
 ALSO_FOR_USERS = ("docs/reference/errors.md", "docs/reference/glossary.md", "docs/explanation/security.md")
+#: A schema is no mode, and readers are addressed politely.
+AVOIDED = {"模式": "结构", "你": "您"}
 TRANSLATED = [page for page in PAGES if page.path.endswith(".zh-CN.md")]
 COMMENT = re.compile(r"\s*#.*$", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)]+)\)")
@@ -75,6 +77,11 @@ def test_every_page_that_users_meet_is_translated() -> None:
 def test_a_page_and_its_translation_lead_to_each_other() -> None:
     assert [page.path for page in TRANSLATED if not leads_to(page, english(page))] == []
     assert [page.path for page in TRANSLATED if not leads_to(english(page), page)] == []
+
+
+def test_the_words_of_a_translation_are_those_of_all() -> None:
+    wrong = [f"{page} says {word}" for page in TRANSLATED for word in AVOIDED if word in page.prose]
+    assert wrong == [], AVOIDED
 
 
 def leads_to(page: Page, other: Page) -> bool:
