@@ -14,6 +14,7 @@ from mbk.config.load import load
 from mbk.demo.embedded import embedded_supported
 from mbk.errors import MilvusUnavailable
 from tests.cli.conftest import Run
+from tests.docs.schemas import fits
 
 UNSUPPORTED = embedded_supported()
 needs_server = pytest.mark.skipif(UNSUPPORTED is not None, reason=UNSUPPORTED or "")
@@ -42,6 +43,7 @@ def test_the_whole_story_on_an_embedded_milvus(tmp_path: Path, run: Run) -> None
     )
     assert played.returncode == 0, played.stderr
     told = json.loads(played.stdout)
+    fits("demo", told)
     assert (told["rows"], told["restored"]) == (1500, "hello_milvus_recover")
     assert "1500 of 1500 rows" in played.stderr
     assert "warning" not in played.stderr

@@ -43,6 +43,11 @@ def test_each_backup_is_told_with_age_duration_collections_and_rows(run: Run, se
     assert old == "old complete 1 B 2.2.16 - - - - -"
 
 
+def test_a_backup_within_a_second_did_not_take_no_time(run: Run, session: Session) -> None:
+    session.backups = [BackupSummary("a", "complete", created=NOW, finished=NOW)]
+    assert "  <1 s  " in run("list").out
+
+
 def test_where_the_backups_are_is_always_told(run: Run, session: Session) -> None:
     """Also where there are none: that may be the reason."""
     where = str(session.backup_storage.location)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mbk.cli.parsing import COMMANDS
 from mbk.errors import BackupNotFound
 from mbk.model.events import Notice, PhaseStarted, RunStarted, WorkExpected
 from mbk.model.reports import BackupSummary, CheckResult, CollectionOutcome, Todo, Verification
@@ -68,6 +69,14 @@ def test_results_are_as_documented(kind: str, args: tuple[str, ...], run: Run, f
         full.events = []
     told = json.loads(run(*args, "-o", "json").out)
     fits(kind, *(told if isinstance(told, list) else [told]))
+
+
+def test_every_command_is_in_the_table_of_outputs() -> None:
+    """Those that print no result are known here."""
+    table = (schemas.FILE.parent / "output.md").read_text(encoding="utf-8")
+    first_cells = "".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `"))
+    told = {name for name in COMMANDS if f"`{name}`" in first_cells or f"`{name} " in first_cells}
+    assert set(COMMANDS) - told == {"completion", "server"}
 
 
 def test_a_listing_of_objects_is_as_documented(run: Run, backups: Path) -> None:

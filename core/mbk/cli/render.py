@@ -27,7 +27,7 @@ from mbk.model.reports import (
 from mbk.model.states import BackupState, CollectionState
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-_NUMBER = re.compile(r"[\d.]+( ([KMGTP]i)?B| s)?")
+_NUMBER = re.compile(r"<?[\d.]+( ([KMGTP]i)?B| s)?")
 _COLORS: Mapping[str, str] = {
     CollectionState.DONE: "green",
     CollectionState.FAILED: "red",

@@ -106,7 +106,7 @@ def _table(backups: Sequence[BackupSummary], now: datetime) -> str:
         Column("MILVUS", [item.milvus_version or "-" for item in backups], 4),
         Column("CREATED", [moment(item.created) for item in backups], 5),
         Column("AGE", [_age(item, now) for item in backups]),
-        Column("TOOK", [duration(item.seconds) for item in backups], 3),
+        Column("TOOK", [_took(item) for item in backups], 3),
         Column("COLLECTIONS", [count(item.collection_count) for item in backups], 2),
         Column("ROWS", [count(item.rows) for item in backups], 1),
     ]
@@ -124,6 +124,11 @@ def _table(backups: Sequence[BackupSummary], now: datetime) -> str:
 
 def _age(item: BackupSummary, now: datetime) -> str:
     return duration(max(0.0, (now - item.created).total_seconds())) if item.created else "-"
+
+
+def _took(item: BackupSummary) -> str:
+    """The times are recorded to the second: a zero would be a guess."""
+    return duration(item.seconds) if item.seconds != 0 else "<1 s"
 
 
 def _reason(item: BackupSummary) -> str:
