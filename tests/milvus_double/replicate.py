@@ -241,7 +241,7 @@ class Replication(Part):
             id=info.number(4),
             name=name,
             field_id=field_id,
-            field_name=field.name,
+            field_name=collection.full_name(field),
             params=wal.pairs(info.raw(12)) or wal.pairs(info.raw(6)),
             type_params=wal.pairs(info.raw(5)),
             created=stored.number(3),

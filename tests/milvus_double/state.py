@@ -225,6 +225,13 @@ class Collection:
                     return sub
         return next((item for item in self.schema.fields if item.name == name), None)
 
+    def full_name(self, field: schema_pb2.FieldSchema) -> str:
+        """The name by which `field_named` finds it."""
+        for struct in self.schema.struct_array_fields:
+            if any(sub.fieldID == field.fieldID for sub in struct.fields):
+                return f"{struct.name}[{field.name}]"
+        return str(field.name)
+
     def partition_named(self, name: str) -> Partition:
         try:
             return self.partitions[name or DEFAULT_PARTITION]

@@ -177,6 +177,13 @@ def test_a_restored_user_logs_in_with_the_old_password(tmp_path: Path) -> None:
         assert stub.RestoreRBAC(request, metadata=root).reason == "role [reader] already exists"
 
 
+@pytest.mark.parametrize("version", ["2.5.27", "2.6.19"])
+def test_restoring_no_rights_at_all_succeeds(tmp_path: Path, version: str) -> None:
+    with running(tmp_path, version) as (_, stub):
+        answer = stub.RestoreRBAC(milvus.RestoreRBACMetaRequest(RBAC_meta=milvus.RBACMeta()))
+        assert (answer.code, answer.error_code, answer.reason) == (0, 0, "")
+
+
 def test_restoring_rights_is_all_or_nothing(tmp_path: Path) -> None:
     with running(tmp_path) as (double, stub):
         meta = milvus.RBACMeta(

@@ -185,6 +185,6 @@ def test_a_server_before_the_replicate_stream_is_refused(
     with (
         place(tmp_path, "v2.5.20", backups=backups) as old,
         old.session() as session,
-        raised(UsageError, "standby-unsupported", version="v2.5.20"),
+        raised(UsageError, "standby-unsupported", version="2.5.20"),
     ):
         seed(session)
