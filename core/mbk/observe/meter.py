@@ -213,16 +213,10 @@ class Meter:
         if not self._collections:
             objects, size = self._totals()
             return self._bytes / size if size else self._objects / objects if objects else 0.0
-        weights = {name: self._weight(name) for name in self._collections}
-        whole = sum(weights.values())
-        return sum(weights[name] * self._done(name) for name in weights) / whole
-
-    def _weight(self, name: str) -> float:
-        sizes = [told.size for told in self._expected.values() if told.collection]
-        if len(sizes) < len(self._collections) or not all(sizes):
-            return 1.0
-        told = self._expected.get(name)
-        return float((told.size if told else 0) or 1)
+        sizes = {name: told.size or 0 for name, told in self._expected.items() if name}
+        weigh = len(sizes) >= len(self._collections) and all(sizes.values())
+        weights = {name: sizes.get(name, 1) if weigh else 1 for name in self._collections}
+        return sum(weight * self._done(name) for name, weight in weights.items()) / sum(weights.values())
 
     def _done(self, name: str) -> float:
         """0 to 1. If data is staged and then imported, each step is one half."""
