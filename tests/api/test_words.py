@@ -12,9 +12,12 @@ from mbk.config.schema import LogSettings
 from mbk.model.contents import BackupCollection, BackupIndex, BackupPartition
 from mbk.model.jobs import Job
 from mbk.model.reports import BackupSummary, CollectionOutcome, RunReport, Verification
-from tests.api.harness import Client, serving, settings
+from tests.api.harness import Client, WorldSession, serving, settings
 from tests.docs.schemas import fits
 from tests.fakes.world import World
+
+#: What the listing and the look at one backup both tell.
+SHARED = ("name", "rows", "size", "created", "finished", "labels", "pin", "verified")
 
 
 def words(kind: type) -> set[str]:
@@ -42,18 +45,17 @@ def test_what_else_jobs_come_to_is_the_report_of_the_command(client: Client) -> 
     fits("DeletionReport", client.done(kind="delete", backup="nightly")["result"])
 
 
-def test_backups_are_told_as_by_list(client: Client, world: World) -> None:
+def test_backups_are_told_as_by_list(client: Client, world: World, tmp_path: Path) -> None:
     client.done(kind="backup", name="nightly")
     client.done(kind="verify", backup="nightly")
+    with WorldSession(settings(tmp_path), lambda: world) as session:
+        session.pin("nightly", reason="audit")
     (summary,) = client.get("/api/v2/backups")["items"]
-    assert set(summary) == words(BackupSummary) | {"labels"}
+    assert set(summary) == words(BackupSummary) - {"written"}
     assert set(summary["verified"]) == words(Verification)
-    del summary["labels"]
     fits("BackupSummary", summary)
     detail = client.get("/api/v2/backups/nightly")
-    assert {name: detail[name] for name in ("name", "rows", "size", "created", "finished", "verified")} == {
-        name: summary[name] for name in ("name", "rows", "size", "created", "finished", "verified")
-    }
+    assert {name: detail[name] for name in SHARED} == {name: summary[name] for name in SHARED}
     for item in detail["collections"]:
         assert set(item) - words(BackupCollection) == {"segments"}
         assert all(set(part) == words(BackupPartition) for part in item["partitions"])

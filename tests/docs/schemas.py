@@ -26,6 +26,7 @@ from mbk.model.reports import (
     CheckResult,
     DeletionReport,
     MigrationReport,
+    Pin,
     PinReport,
     PruneReport,
     RunReport,
@@ -68,6 +69,7 @@ _DOCUMENT = {
     "tool": _TEXT,
     "labels": {"type": "object", "additionalProperties": _TEXT},
     "failed": {"type": "object", "additionalProperties": _TEXT},
+    "pin": {"$ref": f"#/$defs/{Pin.__name__}"},
     "verified": {"$ref": f"#/$defs/{Verification.__name__}"},
 }
 _LOG = {"time": _TEXT, "level": {"enum": ["debug", "info", "warning", "error", "critical"]}, "message": _TEXT}

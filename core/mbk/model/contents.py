@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from mbk.frozen import frozen
 from mbk.model.records import DEFAULT_DATABASE
-from mbk.model.reports import Verification
+from mbk.model.reports import Pin, Verification
 from mbk.model.states import BackupState, Depth
 
 
@@ -76,7 +76,7 @@ class BackupInfo:
     """One backup. Without a commit only name, id, state, times and reason are known.
 
     ``size`` and ``meta_size`` in bytes, None where they are not known; ``created`` as in a `BackupSummary`, and ``finished`` None if it was not recorded. ``failed``: collections
-    that are not in it, as ``db.coll``, with the reason. ``verified``: its last verification, None without one. ``document`` is everything under the classic tool's names, as
+    that are not in it, as ``db.coll``, with the reason. ``verified``: its last verification, None without one; ``pin``: what keeps it, if anything does. ``document`` is everything under the classic tool's names, as
     ``mbk get`` prints it: plain JSON values without secrets.
     """
 
@@ -95,6 +95,7 @@ class BackupInfo:
     failed: Mapping[str, str]
     labels: Mapping[str, str]
     document: Mapping[str, Any] = field(repr=False)
+    pin: Pin | None = None
     verified: Verification | None = None
 
     @classmethod
@@ -116,6 +117,7 @@ class BackupInfo:
             failed=dict(document.get("failed") or {}),
             labels=dict(document.get("labels") or {}),
             document=document,
+            pin=_pin(document.get("pin")),
             verified=_verification(document.get("verified")),
         )
 
@@ -160,6 +162,10 @@ def _partition(item: Mapping[str, Any]) -> BackupPartition:
         segments=len(segments),
         rows=sum(segment.get("num_of_rows", 0) for segment in segments if not segment.get("is_l0")),
     )
+
+
+def _pin(item: Mapping[str, Any] | None) -> Pin | None:
+    return Pin(until=_moment(item.get("until") or ""), reason=item.get("reason", "")) if item else None
 
 
 def _verification(item: Mapping[str, Any] | None) -> Verification | None:

@@ -12,7 +12,7 @@ from mbk.jobs.kinds import KINDS
 from mbk.model.contents import BackupInfo
 from mbk.model.jobs import CollectionProgress, Job
 from mbk.model.plans import total
-from mbk.model.reports import BackupSummary, Verification
+from mbk.model.reports import BackupSummary, Pin, Verification
 from mbk.model.states import BackupState, JobState
 
 
@@ -113,6 +113,13 @@ class VerificationBody(_Body):
     sample: int = Field(description="percent of the contents that were read")
 
 
+class PinBody(_Body):
+    """What keeps a backup from being deleted; it may be over."""
+
+    until: datetime | None = Field(description="null: until it is unpinned")
+    reason: str
+
+
 class BackupBody(_Body):
     """``state``: ``complete``, ``partial``, ``incomplete`` or ``unreadable``, with the reason."""
 
@@ -128,6 +135,7 @@ class BackupBody(_Body):
     rows: int | None = Field(default=None, description="before deletes, where they were not counted")
     reason: str
     labels: dict[str, str]
+    pin: PinBody | None = None
     verified: VerificationBody | None = None
 
 
@@ -230,6 +238,7 @@ def backup_body(summary: BackupSummary) -> BackupBody:
         rows=summary.rows,
         reason=summary.reason,
         labels=dict(summary.labels),
+        pin=_pin(summary.pin),
         verified=_verification(summary.verified),
     )
 
@@ -249,11 +258,16 @@ def backup_detail(info: BackupInfo) -> BackupDetail:
         rows=total([item.rows for item in info.collections]),
         reason="the backup is incomplete" if info.state is BackupState.INCOMPLETE else "",
         labels=dict(info.labels),
+        pin=_pin(info.pin),
         verified=_verification(info.verified),
         collections=[BackupCollection.model_validate(item) for item in info.collections],
         databases=[*info.databases],
         failed=dict(info.failed),
     )
+
+
+def _pin(pin: Pin | None) -> PinBody | None:
+    return PinBody(until=pin.until, reason=pin.reason) if pin else None
 
 
 def _verification(last: Verification | None) -> VerificationBody | None:

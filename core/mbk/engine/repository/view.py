@@ -60,6 +60,8 @@ def view(catalog: Catalog, name: str, *, detail: bool = False) -> dict[str, Any]
         result["failed"] = manifest.failed
     if manifest.labels:
         result["labels"] = manifest.labels
+    if pin := catalog.pin(committed.stored):
+        result["pin"] = msgspec.to_builtins(pin)
     _add_verified(result, catalog.verified(name, manifest.commit or backup.id))
     _hide_secrets(result, backup, detail=detail)
     return result
