@@ -84,6 +84,13 @@ def test_strict_refuses_what_would_be_lost(run: Run) -> None:
     assert "http.enabled" in result.err
 
 
+@pytest.mark.parametrize("name", ["classic.yaml", "classic-bilingual.yaml"])
+def test_strict_passes_for_the_files_that_people_have(name: str, run: Run) -> None:
+    file = Path(__file__).parents[1] / "unit/config/fixtures" / name
+    told = run("--config", str(file), "config", "migrate", "--strict")
+    assert (told.code, told.err) == (0, "")
+
+
 def test_a_file_that_is_not_there_is_named(run: Run) -> None:
     result = run("config", "show", "--config", "other.yaml")
     assert result.code == 2

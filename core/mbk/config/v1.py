@@ -17,6 +17,13 @@ SPELLINGS = {
 }
 
 #: The Azure account and its key are written as the access key pair in this dialect.
+#: How v2 calls the credentials of a service: keys, and the machine's role. Of all others they are `AUTH_WORDS[""]`.
+AUTH_WORDS = {
+    "": ("static", "iam"),
+    "azure": ("sharedKey", "default"),
+    "gcpnative": ("serviceAccount", "default"),
+    "local": ("", ""),
+}
 RENAMED = {"azure": {"access_key_id": "account_name", "secret_access_key": "account_key"}}
 
 _SETTINGS = (

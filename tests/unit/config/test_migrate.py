@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from mbk.cli.commands.config import ignored
 from mbk.config.keys import KEYS, Name
-from mbk.config.load import load
+from mbk.config.load import load, revealed
 from mbk.config.migrate import Migration, migrate
 from mbk.config.schema import Settings
 from mbk.config.v1 import V1
@@ -21,10 +22,24 @@ CLASSIC = Path(__file__).parent / "fixtures" / "classic.yaml"
 SECRET = "hunter2secret"
 
 
+ROLE_WINS = {"access_key_id", "secret_access_key", "session_token", "account_key", "credentials_file"}
+
+
 def meaning(settings: Settings) -> dict[str, Any]:
-    """The settings without the names under which the storage values were written."""
-    told = {"storage": {"type_key", "keys"}, "backup_storage": {"type_key", "keys"}}
-    return settings.model_dump(exclude=told)
+    """The settings without the names under which the storage values were written, and without credentials that say nothing."""
+    told: dict[str, Any] = settings.model_dump(exclude={"storage": {"keys"}, "backup_storage": {"keys"}})
+    for side in ("storage", "backup_storage"):
+        choice = told[side]
+        values = {name: revealed(value) for name, value in choice["values"].items()}
+        by_role = bool(values.pop("use_iam", False))
+        choice["values"] = {
+            name: value
+            for name, value in values.items()
+            if value != "" and not (by_role and name in ROLE_WINS)
+        } | {"use_iam": by_role}
+        choice["type"] = V2.canonical(choice["type"])
+        del choice["type_key"]
+    return told
 
 
 def reloaded(migration: Migration, environ: dict[str, str], tmp_path: Path) -> Settings:
@@ -42,8 +57,7 @@ def test_the_classic_file_means_the_same_in_v2(tmp_path: Path) -> None:
     migration = migrate(CLASSIC, environ={})
     assert meaning(reloaded(migration, {}, tmp_path)) == meaning(load(CLASSIC, environ={}).settings)
     assert migration.text.startswith("configVersion: v2\n")
-    (dropped,) = migration.dropped
-    assert dropped.startswith("milvus.authorizationEnabled: ")
+    assert migration.dropped == migration.warnings == ()
 
 
 def test_credentials_of_the_environment_stay_there_and_are_reported(tmp_path: Path) -> None:
@@ -163,3 +177,51 @@ def test_any_v1_configuration_means_the_same_in_v2(seed: int, tmp_path: Path) ->
     before = load("v1.yaml", environ=environ, cwd=tmp_path).settings
     migration = migrate("v1.yaml", environ=environ, cwd=tmp_path)
     assert meaning(reloaded(migration, environ, tmp_path)) == meaning(before)
+
+
+#: What the classic tool (0.6) accepts in a section of storage, by its provider: words for `auth.type`, and by word the keys
+#: beside it. Any other is an error there, also if it is empty; keys that it does not know are a warning.
+WORDS = {
+    "azure": {"sharedKey", "default"},
+    "gcpnative": {"serviceAccount", "default"},
+    "minio": {"static", "iam", "default"},
+}
+KEYS_BESIDE = {
+    "static": {"accessKeyID", "secretAccessKey", "sessionToken"},
+    "sharedKey": {"accountKey"},
+    "serviceAccount": {"credentialsFile"},
+    "iam": {"endpoint"},
+    "default": set(),
+}
+KEYS_THERE = {key for keys in KEYS_BESIDE.values() for key in keys}
+FULL = "address: h, accessKeyID: a, secretAccessKey: b, token: '', iamEndpoint: '', gcpCredentialJSON: /f"
+
+
+@pytest.mark.parametrize(
+    "minio",
+    [
+        FULL,
+        f"{FULL}, backupAccessKeyID: c, backupSecretAccessKey: d, backupToken: '', backupGcpCredentialJSON: /f",
+        f"{FULL}, useIAM: true",
+        f"{FULL}, useIAM: true, backupAccessKeyID: c, backupSecretAccessKey: d, backupUseIAM: false",
+        f"storageType: azure, {FULL}",
+        f"storageType: azure, {FULL}, useIAM: true",
+        f"storageType: gcpnative, {FULL}, backupGcpCredentialJSON: /f",
+        f"storageType: minio, backupStorageType: azure, {FULL}, backupAccessKeyID: c, backupSecretAccessKey: d",
+        f"storageType: azure, backupStorageType: ali, {FULL}, backupAccessKeyID: c, backupSecretAccessKey: d",
+    ],
+)
+def test_the_classic_tool_accepts_the_credentials_of_a_migrated_file(minio: str, tmp_path: Path) -> None:
+    (tmp_path / "v1.yaml").write_text(f"minio: {{{minio}}}")
+    migration = migrate("v1.yaml", environ={}, cwd=tmp_path, ignored=ignored)
+    tree = yaml.safe_load(migration.text)
+    first = tree["milvus"]["storage"]
+    provider, word = first.get("provider", "minio"), first.get("auth", {}).get("type", "static")
+    for section in (first, tree.get("backup", {}).get("storage", {})):
+        provider, auth = section.get("provider", provider), section.get("auth", {})
+        word = auth.get("type", word)
+        assert provider in ("minio", "azure", "gcpnative", "aliyun")
+        assert word in WORDS.get(provider, WORDS["minio"])
+        assert {*auth} & KEYS_THERE <= KEYS_BESIDE[word]
+        assert provider == "azure" or "accountName" not in section
+    assert migration.dropped == migration.warnings == ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Set
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +14,7 @@ from mbk.cli import terminal
 from mbk.cli.app import App
 from mbk.cli.parsing import COMMANDS, Choice, Group
 from mbk.cli.render import emit, emit_data, table
-from mbk.errors import AlreadyExists, UsageError
+from mbk.errors import AlreadyExists, MbkError, UsageError
 
 #: The name by which a file is found that nobody names.
 DEFAULT_NAME = "backup.yaml"
@@ -134,7 +135,7 @@ def migrate(app: App, target: Path | None, force: bool, strict: bool) -> None:
 
     if target:
         _refuse_existing(target, force=force)
-    result = translate(app.config)
+    result = translate(app.config, ignored=ignored)
     for text in result.warnings:
         terminal.warning(text)
     for text in result.dropped:
@@ -152,6 +153,18 @@ def migrate(app: App, target: Path | None, force: bool, strict: bool) -> None:
     else:
         _write(target, result.text, hint="choose another --output")
         terminal.line(f"mbk: written to {target}")
+
+
+def ignored(storage_type: str) -> Set[str]:
+    """The settings that a storage type does not use; none where that cannot be known here."""
+    from mbk.config.migrate import CREDENTIALS
+    from mbk.registry.registry import Registry
+
+    try:
+        settings = Registry().backend(storage_type).settings()
+    except MbkError:
+        return frozenset()
+    return settings.ignored | CREDENTIALS - {*settings.model_fields}
 
 
 def _write(target: Path, text: str, *, hint: str) -> None:
