@@ -66,7 +66,7 @@ def check_storage(opening: Callable[[], Storage]) -> tuple[CheckResult, ...]:
 def _run(folder: Path) -> tuple[CheckResult, ...]:
     heard = _Heard()
     told = StringIO()
-    options = ["-p", "no:terminal", "-p", "no:cacheprovider", "-p", "no:xdist", "--import-mode=importlib"]
+    options = ["-p", "no:terminal", "-p", "no:cacheprovider", "-o", "addopts="]
     with redirect_stdout(told):
         code = pytest.main([f"--rootdir={folder}", *options, str(folder)], plugins=[heard])
     if (
