@@ -12,12 +12,20 @@ import yaml
 
 import mbk
 from mbk.engine.runtime.pace import ImportPace, Pace
+from mbk.engine.runtime.retry import RetryPolicy
 from mbk.session import Session
 from tests.e2e.site import local_storage
 from tests.milvus_double.server import MilvusDouble
 
-#: The double has little to do.
-QUICK = Pace(index=0.02, load=0.02, drain=0.0, imports=ImportPace(first=0.02, last=0.02))
+#: The double has little to do, and what a test breaks is mended by its next calls, not by the time between them.
+QUICK = Pace(
+    index=0.02,
+    load=0.02,
+    drain=0.0,
+    standby=0.02,
+    retry=RetryPolicy(first=0.02, ceiling=0.1),
+    imports=ImportPace(first=0.02, last=0.02),
+)
 
 
 @dataclass(frozen=True, slots=True)
