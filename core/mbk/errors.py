@@ -131,6 +131,21 @@ class MbkError(Exception):
         return (_rebuild, (type(self), self.args, self.__dict__))
 
 
+def no_threads() -> MbkError:
+    return MbkError(
+        "the system gives this process no further thread",
+        code="threads-exhausted",
+        hint="raise the limit of its user (ulimit -u) or of its container (pids)",
+    )
+
+
+def known(error: BaseException) -> MbkError | None:
+    """The error as one of ours, if it is one, or what the interpreter says where there is no further thread; None for a bug."""
+    if isinstance(error, MbkError):
+        return error
+    return no_threads() if "can't start new thread" in str(error) else None
+
+
 def filled(sentence: str, facts: Mapping[str, object]) -> str:
     """The sentence with its facts. Text that is not a template for them stays literal, including braces."""
     try:

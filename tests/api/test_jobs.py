@@ -525,3 +525,17 @@ def test_a_full_disk_under_the_jobs_file_fails_no_backup(world: World, tmp_path:
         with raised(MbkError, "jobs-file-write-failed"):
             client.service.runner.store.forget(before=0)
         client.service.runner.store._db.execute("PRAGMA query_only = OFF")
+
+
+def test_a_job_that_gets_no_thread_fails_and_says_so(world: World, tmp_path: Path) -> None:
+    with serving(settings(tmp_path), world) as client:
+        client.ask("GET", "/api/v2/jobs")  # a thread that answers requests is there
+        threading.stack_size(1 << 46)  # each further one would need more memory than there are addresses
+        try:
+            job = client.job(kind="backup", name="nightly")
+        finally:
+            threading.stack_size(0)
+        ended = client.over(job)
+        assert (ended["state"], ended["error"]["code"]) == ("failed", "threads-exhausted")
+        assert "ulimit" in ended["error"]["hint"]
+        client.done(kind="backup", name="nightly")

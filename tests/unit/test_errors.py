@@ -9,6 +9,7 @@ import pytest
 
 from mbk import errors
 from mbk.errors import BackupNotFound, ConfigError, MbkError, MilvusError, Problem
+from mbk.model.jobs import Failure
 from mbk.model.selection import CollectionName
 
 
@@ -64,3 +65,8 @@ def test_an_error_that_was_given_up_on_keeps_what_it_tells() -> None:
         {"job": "j1"},
     )
     assert error.retryable
+
+
+def test_what_the_interpreter_says_of_threads_is_an_error_of_ours() -> None:
+    assert Failure.of(RuntimeError("can't start new thread")).code == "threads-exhausted"
+    assert Failure.of(RuntimeError("secret")).message == "internal error (RuntimeError)"

@@ -19,13 +19,11 @@ from mbk.cli.app import App
 from mbk.cli.failing import chain, flat, line, own_hint, told_as_json
 from mbk.cli.loading import LazyGroup, complete
 from mbk.cli.parsing import nearest, normalize
-from mbk.errors import ConfigError, Interrupted, MbkError, UsageError
+from mbk.errors import ConfigError, Interrupted, MbkError, UsageError, known
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 #: Asks for JSON, in a command line that could not be parsed.
 _JSON = re.compile(r"(^| )(-o ?|--output[ =]|--log[-_]format[ =])json( |$)")
-#: What the interpreter says where the system gives the process no further thread.
-_NO_THREAD = "can't start new thread"
 
 
 @click.group(
@@ -64,7 +62,8 @@ def main(args: Sequence[str] | None = None) -> int:
             chain(exc, app)
         return INTERRUPTED
     except Exception as exc:  # noqa: BLE001 - the last resort: no traceback reaches a user
-        return _no_threads(app) if _NO_THREAD in str(exc) else _internal(exc, app)
+        ours = known(exc)
+        return _reported(ours, app) if ours else _internal(exc, app)
 
 
 def _forget_interrupt() -> None:
@@ -119,12 +118,6 @@ def _reported(error: MbkError, app: App) -> int:
         terminal.line(f"mbk: hint: {lacks}")
     chain(error, app)
     return error.exit_code
-
-
-def _no_threads(app: App) -> int:
-    from mbk.engine.runtime.threads import no_threads
-
-    return _reported(no_threads(), app)
 
 
 def _internal(error: Exception, app: App) -> int:

@@ -294,7 +294,12 @@ class Runner:
         meter = Meter(job.progress.percent, restores=job.kind == "restore")
         active = self._active[job.id] = Active(job, resume, meter)
         self._publish(job, "state", {"state": job.state, "attempt": job.attempt})
-        self._pool.submit(self._run, active)
+        try:
+            self._pool.submit(self._run, active)
+        except RuntimeError as exc:  # no further thread
+            self._finish(
+                active, replace(job, state=JobState.FAILED, error=Failure.of(exc), finished=time.time())
+            )
 
     def _run(self, active: Active) -> None:
         with self._lock:

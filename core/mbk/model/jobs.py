@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
-from mbk.errors import ConfigError, MbkError, Unreachable
+from mbk.errors import ConfigError, Unreachable, known
 from mbk.frozen import frozen
 from mbk.model.states import CollectionState, JobState
 
@@ -84,12 +84,14 @@ class Failure:
     @classmethod
     def of(cls, error: BaseException) -> Failure:
         """Anything but an `MbkError` is a bug: its text is omitted, it may hold a secret."""
-        if not isinstance(error, MbkError):
+        ours = known(error)
+        if ours is None:
             return cls(
                 kind="InternalError",
                 code="internal-error",
                 message=f"internal error ({type(error).__name__})",
             )
+        error = ours
         return cls(
             kind=type(error).__name__,
             code=error.code,

@@ -11,10 +11,11 @@ import pickle
 import signal
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 from mbk.engine.runtime.executor import Bench
-from mbk.errors import MbkError
+from mbk.errors import MbkError, known
 from mbk.workers.messages import Cancel, Close, Logged, Refused, Start, Work, Worked
 
 #: Batches at once. Each waits for the threads of the bench, which are as many as the run's budget allows.
@@ -66,11 +67,16 @@ def _serve(inbox: BinaryIO, outbox: Outbox) -> None:
     logging.getLogger().addHandler(outbox)
     logging.getLogger("mbk").setLevel(start.level)
     threads = ThreadPoolExecutor(BATCHES, thread_name_prefix="mbk-batch")
-    bench = threads.submit(_open, start, outbox)
+    try:
+        bench = threads.submit(_open, start, outbox)
+    except RuntimeError as error:
+        outbox.send(Refused(known(error) or _unusable(error)))
+        raise
     while True:
         match pickle.load(inbox):
             case Work(number, batch):
-                threads.submit(_work, bench, number, batch, outbox)
+                with suppress(RuntimeError):  # no further thread: one that is there takes it
+                    threads.submit(_work, bench, number, batch, outbox)
             case Cancel():
                 bench.result().cancel()
             case Close():

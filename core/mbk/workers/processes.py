@@ -22,6 +22,7 @@ from typing import Any, Generic, TypeVar
 from mbk.engine.runtime.executor import Job
 from mbk.engine.runtime.failures import cancelled
 from mbk.engine.runtime.run import Run
+from mbk.engine.runtime.threads import started
 from mbk.errors import MbkError
 from mbk.frozen import frozen
 from mbk.ports.storage import Storage, StorageRef
@@ -145,7 +146,12 @@ class Process:
         self._ended = False
         self._popen = _spawned()
         self._reader = threading.Thread(target=self._read, name="mbk-worker", daemon=True)
-        self._reader.start()
+        try:
+            started(self._reader)
+        except MbkError:
+            self._popen.kill()
+            self._popen.wait()
+            raise
         with suppress(_Lost):
             self._send(start)
 

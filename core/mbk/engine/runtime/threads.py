@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from mbk.errors import MbkError
+from mbk.errors import no_threads
 
 
 def started(thread: threading.Thread) -> threading.Thread:
@@ -14,11 +14,3 @@ def started(thread: threading.Thread) -> threading.Thread:
     except RuntimeError as exc:
         raise no_threads() from exc
     return thread
-
-
-def no_threads() -> MbkError:
-    return MbkError(
-        "the system gives this process no further thread",
-        code="threads-exhausted",
-        hint="raise the limit of its user (ulimit -u) or of its container (pids)",
-    )
