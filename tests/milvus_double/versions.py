@@ -22,9 +22,9 @@ PLAYED = (
     "v2.3.22",
     "v2.4.23",
     "v2.5.8",
-    "v2.5.20",
+    "2.5.27",
     "v2.6.0",
-    "v2.6.12",
+    "2.6.19",
     "v3.0.1",
 )
 
@@ -150,7 +150,7 @@ SINCE: dict[str, Version] = {
     "rest_v2": (2, 4, 0),  # run: 404 on 2.3.5
     "gc_pause": (2, 4, 0),  # /management/datacoord/garbage_collection/*; run: 404 on 2.3.5
     "nullable": (2, 5, 0),
-    "nullable_vectors": (3, 0, 0),
+    "nullable_vectors": (2, 6, 16),  # new in 3.0, and backported by milvus PR 49520, after 2.6.15
     "nullable_structs": (3, 0, 0),  # the documentation of 3.0 says: only there
     "default_values": (2, 3, 0),  # run: 2.3.5 keeps them
     "delete_keys": (2, 5, 0),  # of properties; older servers do not see them

@@ -41,6 +41,9 @@ TYPES: dict[int, tuple[str, Version]] = {
     105: ("Int8Vector", (2, 6, 0)),
     106: ("ArrayOfVector", (2, 6, 4)),
 }
+#: Types that came to the last patches of an older line, too: from which version, and where that line ends (seen on 2.5.27;
+#: the first patch is not known).
+_TYPES_ALSO: dict[int, tuple[Version, Version]] = {24: ((2, 5, 27), (2, 6, 0))}
 #: Number, name and first version of each kind of function.
 FUNCTIONS: dict[int, tuple[str, Version]] = {
     1: ("BM25", (2, 5, 0)),
@@ -109,7 +112,8 @@ def _field_problems(field: FieldSchema, version: Version) -> list[str]:
     problems = []
     type_name, since = TYPES.get(field.data_type, (str(field.data_type), _FUTURE))
     element, element_since = TYPES.get(field.element_type, (str(field.element_type), _FUTURE))
-    if version < since:
+    low, high = _TYPES_ALSO.get(field.data_type, (since, since))
+    if version < since and not low <= version < high:
         problems.append(f"the type {type_name}")
     elif field.element_type and version < element_since:
         problems.append(f"elements of the type {element}")

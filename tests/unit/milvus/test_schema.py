@@ -136,6 +136,7 @@ def test_fields_that_were_added_later_need_a_server_that_can_add_them() -> None:
         (FieldSchema(name="f", data_type=105), (2, 5, 20), "f: the type Int8Vector"),
         (FieldSchema(name="f", data_type=25), (2, 6, 12), "f: the type Text"),
         (FieldSchema(name="f", data_type=24), (2, 6, 0), "f: the type Geometry"),
+        (FieldSchema(name="f", data_type=24), (2, 5, 26), "f: the type Geometry"),
         (FieldSchema(name="f", data_type=999), (2, 6, 12), "f: the type 999"),
         (FieldSchema(name="f", data_type=101, nullable=True), (2, 6, 12), "f: null values"),
         (
