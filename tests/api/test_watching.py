@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from mbk.api.ready import SILENT
 from mbk.errors import MilvusUnavailable, StorageError, StorageUnavailable
-from tests.api.harness import Client, docs_world, serving, settings
+from tests.api.harness import PATIENCE, Client, Gate, docs_world, serving, settings
 from tests.fakes.world import World
 
 
@@ -80,6 +80,26 @@ def test_an_answer_that_is_not_there_yet_is_not_down(
         "unknown",
         "unknown",
     )
+
+
+# -- progress ----------------------------------------------------------------------------------------------------
+
+
+def test_a_running_job_tells_totals_and_what_each_collection_is_at(world: World, tmp_path: Path) -> None:
+    gate = Gate("copy")
+    world.backup.fault = gate
+    with serving(settings(tmp_path), world) as client:
+        job = client.job(kind="backup", name="nightly")
+        assert gate.reached.wait(PATIENCE)
+        told = client.get(f"/api/v2/jobs/{job['id']}")["progress"]
+        gate.open.set()
+        ended = client.over(job)["progress"]
+    assert told["steps"]
+    assert {step["phase"] for step in told["steps"]} <= {"flush", "copy"}
+    assert (told["objects"], told["objects_total"]) == (0, ended["objects"])
+    assert told["bytes_total"] == ended["bytes"]
+    assert told["collections_total"] == ended["collections"] == 3
+    assert ended["steps"] == []
 
 
 # -- metrics -----------------------------------------------------------------------------------------------------

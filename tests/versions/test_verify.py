@@ -99,6 +99,7 @@ def test_a_drill_restores_everything_compares_it_and_leaves_nothing(held: Place)
     assert filled
     assert all(item.restored for item in filled)
     assert [event for event in events if getattr(event, "code", "").startswith("drill")] == []
+    assert [event.phase for event in events if isinstance(event, PhaseStarted)][:2] == ["connect", "plan"]
     assert last is not None
     assert (last.depth, last.findings) == ("drill", 0)
     assert (inventory(held), {*held.double.state.databases}) == (before, databases)

@@ -112,7 +112,7 @@ def test_objects_of_one_service_are_copied_without_their_bytes_passing_through()
     assert pair.arrived(items)
     assert stats.objects == {"server": 3}
     assert stats.bytes == {"server": 200_001}
-    assert stats.streamed_because is None
+    assert stats.streamed_because is stats.streamed_hint is None
 
 
 def test_objects_of_another_service_are_streamed_and_the_report_says_why() -> None:
@@ -122,6 +122,7 @@ def test_objects_of_another_service_are_streamed_and_the_report_says_why() -> No
     assert pair.arrived(items)
     assert stats.objects == {"stream": 2}
     assert stats.streamed_because == "source and destination are different services"
+    assert "in the service that has Milvus' data" in (stats.streamed_hint or "")
 
 
 @pytest.mark.parametrize(
@@ -203,6 +204,17 @@ def test_streaming_mode_never_asks_for_a_copy() -> None:
     stats = pair.copy(pair.put(5), mode="streaming")
     assert stats.objects == {"stream": 1}
     assert stats.streamed_because == "the configuration asks for it"
+    assert "transfer.mode" in (stats.streamed_hint or "")
+
+
+def test_what_would_let_the_service_copy_is_told_where_a_grant_does() -> None:
+    pair = Pair()
+    pair.destination.fault = failing("copy", lambda: PermissionDenied("may not read the source"))
+    told = pair.copy(pair.put(1)).streamed_hint
+    assert told == f"let the credentials of {pair.destination.location} read {pair.source.location}"
+    pair = Pair()
+    pair.destination.fault = failing("copy", lambda: Unsupported("no copies here"))
+    assert pair.copy(pair.put(1)).streamed_hint is None
 
 
 def test_only_errors_that_can_pass_are_tried_again() -> None:

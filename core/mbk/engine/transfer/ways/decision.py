@@ -52,7 +52,8 @@ class Decision:
             self.way = SERVER
         elif self._pair.limits.mode == "streaming":
             self._stream_from_now_on(
-                "the configuration asks for it", "transfer.mode: auto lets the storage copy where it can"
+                "the configuration asks for it",
+                "transfer.mode auto lets the storage copy where it can",
             )
         elif not destination.can_copy_from(source):
             self._stream_from_now_on(
