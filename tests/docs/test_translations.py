@@ -11,8 +11,8 @@ from tests.docs.test_links import anchors
 #: What stays in English: reference, with a summary of each page in the Chinese index, and what contributors read.
 FOR_USERS = ("README.md", "docs/index.md", "docs/tutorial/", "docs/how-to/")
 ALSO_FOR_USERS = ("docs/reference/errors.md", "docs/reference/glossary.md", "docs/explanation/security.md")
-#: A schema is no mode, and readers are addressed politely.
-AVOIDED = {"模式": "结构", "你": "您"}
+#: A schema is no mode, readers are addressed politely, and one thing has one name.
+AVOIDED = {"模式": "结构", "你": "您", "凭据": "凭证"}
 TRANSLATED = [page for page in PAGES if page.path.endswith(".zh-CN.md")]
 COMMENT = re.compile(r"\s*#.*$", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)]+)\)")
