@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from mbk.engine.operations import create
 from mbk.engine.repository.catalog import NAMES, STRETCH, Catalog, delete_below
 from mbk.engine.repository.view import incomplete, view
 from mbk.engine.runtime.run import Run
@@ -17,6 +20,7 @@ from mbk.errors import (
     UsageError,
 )
 from mbk.model.manifest import Verified, VerifiedResult
+from mbk.model.options import CreateOptions
 from mbk.model.records import Database, Rbac, RbacUser
 from mbk.plugin.wrapper import StorageWrapper
 from mbk_local.copying import CHUNK
@@ -215,3 +219,19 @@ def test_empty_directories_are_nothing(tmp_path: Path) -> None:
     catalog.require_free("nightly")
     with raised(BackupNotFound, "backup-missing"):
         catalog.require("nightly")
+
+
+@pytest.mark.parametrize(("rbac", "rights"), [(True, 0o600), (False, 0o644)])
+def test_hashes_of_passwords_in_a_directory_are_for_its_owner_alone(
+    rbac: bool, rights: int, world: World, tmp_path: Path
+) -> None:
+    world.milvus.access.read = lambda: Rbac(users=[RbacUser(user="root", password="$2a$10$hash")])
+    context = replace(world.context(), backup_storage=LocalStorage(tmp_path))
+    before = os.umask(0o022)
+    try:
+        with context.run.command("create", "nightly"):
+            create.execute(context, "nightly", CreateOptions(rbac=rbac))
+    finally:
+        os.umask(before)
+    found = {file.name: file.stat().st_mode & 0o777 for file in (tmp_path / "nightly/meta").iterdir()}
+    assert {found[name] for name in ("full_meta.json", "backup_meta.json")} == {rights}
