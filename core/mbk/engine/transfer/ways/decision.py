@@ -60,7 +60,7 @@ class Decision:
                 f"{destination.location.backend} cannot copy from {source.location.backend} by itself"
                 if source.location.backend != destination.location.backend
                 else "source and destination are different services",
-                "backups in the service that has Milvus' data are copied by that service",
+                "within one service the storage copies by itself",
             )
 
     def _stream_from_now_on(self, reason: str, hint: str | None = None) -> None:
