@@ -11,8 +11,20 @@ from typing import ClassVar
 
 import pytest
 
-from mbk.errors import MbkError, StorageError, Unsupported, UsageError
+from mbk.engine.operations import delete, verify
+from mbk.engine.operations.check import Check
+from mbk.engine.runtime.context import Context
+from mbk.engine.runtime.limits import TransferLimits
+from mbk.engine.runtime.retried import retried
+from mbk.engine.runtime.run import Run
+from mbk.engine.transfer.items import STREAM, CopyItem
+from mbk.engine.transfer.transfer import Transfer
+from mbk.errors import MbkError, MilvusUnavailable, StorageError, Unsupported, UsageError
+from mbk.model.operations import OPERATIONS
+from mbk.model.options import DeleteOptions, VerifyOptions
+from mbk.model.states import Depth
 from mbk.plugin.objects import ObjectStorage
+from mbk.ports.milvus.server import Milvus
 from mbk.ports.storage import MIB
 from mbk.testing import StorageConformance
 from mbk.testing.copying import Copying
@@ -24,6 +36,7 @@ from mbk.testing.writing import Writing
 from mbk_s3.settings import BY_NAME, GenericSettings, S3Settings
 from mbk_s3.storage import open_storage
 from mbk_s3.wire import S3Wire
+from tests.fakes.world import AT_ONCE, QUICK, World
 from tests.raising import raised
 from tests.servers.habits import habits
 from tests.servers.s3_memory import Bucket, S3Memory, s3_memory
@@ -194,3 +207,67 @@ def test_all_parts_but_the_last_are_of_one_size(service: S3Memory, size: int | N
     storage = opened(service, "equal-parts")
     storage.write("a", [bytes(MIB)] * 40 + [b"x"], size=size)
     assert len(stored(service, "a")) == 40 * MIB + 1
+
+
+# -- whole operations ------------------------------------------------------------------------------------------------
+
+
+def backed_up(service: S3Memory) -> None:
+    """A backup below ``backup/`` of the first bucket."""
+    world = World()
+    world.milvus.add("docs")
+    world.milvus.insert("docs", range(9))
+    world.create("nightly")
+    for key, data in world.backed_up.items():
+        service.put(ONE, key, data)
+
+
+def of_backups(service: S3Memory, *names: str, bucket: str = ONE) -> Context:
+    service.habits = habits(*names)
+    storage = open_storage(GenericSettings(**service.server.settings(bucket), root_path="backup"))
+    return Context(run=Run(policy=QUICK), backup_storage=storage, pace=AT_ONCE, tool="mbk test")
+
+
+@pytest.mark.parametrize("what", ["batch-delete", "upload-list"])
+@pytest.mark.parametrize("how", ["no", "bad", "denied"])
+def test_a_backup_is_deleted_all_the_same(service: S3Memory, what: str, how: str) -> None:
+    backed_up(service)
+    delete.execute(of_backups(service, f"{how}-{what}"), "nightly", DeleteOptions())
+    assert not service.buckets[ONE].objects
+
+
+@pytest.mark.parametrize("how", ["no", "bad", "denied", "broken"])
+def test_what_the_service_will_not_copy_is_streamed_and_the_report_says_why(
+    service: S3Memory, how: str
+) -> None:
+    source, destination = opened(service, f"{how}-copy"), opened(service, f"{how}-copy", bucket=TWO)
+    for key in ("a", "b"):
+        service.put(ONE, key, b"data")
+    run = Run(policy=QUICK)
+    pair = {"source": retried(source, run), "destination": retried(destination, run)}
+    with Transfer(**pair, run=run, limits=TransferLimits()) as transfer:
+        items = [CopyItem(source_key=key, key=key, size=4) for key in ("a", "b")]
+        transfer.copy(items, collection="", present={})
+        assert transfer.stats.objects == {STREAM: 2}
+        assert transfer.stats.streamed_because
+    assert {item.data for item in service.buckets[TWO].objects.values()} == {b"data"}
+
+
+@pytest.mark.parametrize("habit", ["no-writes", "denied-writes", "bad-writes"])
+def test_a_source_that_may_only_be_read_is_enough_for_what_only_reads(service: S3Memory, habit: str) -> None:
+    backed_up(service)
+    check = Check(
+        milvus_away,
+        lambda: opened(service, habit),
+        lambda: of_backups(service, habit).backup_storage,
+        Run(policy=QUICK),
+        TransferLimits(),
+        command=OPERATIONS["verify"],
+    )
+    assert [item.what for item in check.results() if not item.ok] == []
+    report = verify.execute(of_backups(service, habit), "nightly", VerifyOptions(depth=Depth.DIGESTS))
+    assert not report.found
+
+
+def milvus_away() -> Milvus:
+    raise MilvusUnavailable("none is here")
