@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -27,6 +28,7 @@ class Clients:
         self._uri = f"http://{server.address}:{server.port}"
         self._login = login
         self._clients: dict[str, MilvusClient] = {}
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Clients:
         return self
@@ -36,9 +38,10 @@ class Clients:
             client.close()
 
     def __getitem__(self, database: str) -> MilvusClient:
-        if database not in self._clients:
-            self._clients[database] = MilvusClient(uri=self._uri, db_name=database, **self._login)
-        return self._clients[database]
+        with self._lock:
+            if database not in self._clients:
+                self._clients[database] = MilvusClient(uri=self._uri, db_name=database, **self._login)
+            return self._clients[database]
 
     @property
     def databases(self) -> list[str]:

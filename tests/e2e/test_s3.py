@@ -13,7 +13,7 @@ from mbk.model.reports import RunReport
 from tests.e2e import data
 from tests.e2e.data import Clients, Coll, assert_same
 from tests.e2e.site import ROOT, Site, Tree, local_storage, make_site, outcome_of, s3_storage
-from tests.e2e.world import binary_with_history, rich_with_history
+from tests.e2e.world import at_once, binary_with_history, rich_with_history
 from tests.raising import raised
 from tests.servers.s3 import S3Server, ministack
 
@@ -74,8 +74,12 @@ def sites(
 def source(clients: Clients) -> tuple[Coll, Coll, Coll]:
     """Several segments and partitions, deletes and upserts; text keys and binary vectors; one plain segment."""
     database = clients.database("source")
-    plain = data.plain(clients, database, "plain")
-    return rich_with_history(clients, database), binary_with_history(clients, database), plain
+    rich, binary, plain = at_once(
+        lambda: rich_with_history(clients, database),
+        lambda: binary_with_history(clients, database),
+        lambda: data.plain(clients, database, "plain"),
+    )
+    return rich, binary, plain
 
 
 @pytest.fixture(scope="module", params=TAKEN)

@@ -18,7 +18,7 @@ from mbk.model.reports import VerifyReport
 from tests.e2e import data
 from tests.e2e.data import Clients
 from tests.e2e.site import Site, local_storage, make_site
-from tests.e2e.world import binary_with_history, rich_with_history
+from tests.e2e.world import at_once, binary_with_history, rich_with_history
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +39,7 @@ def site(milvus: EmbeddedMilvus, home: Path, clients: Clients) -> Site:
         home / "backup.yaml", milvus, local_storage(milvus.storage_root), local_storage(home / "backups")
     )
     database = clients.database("verified")
-    rich_with_history(clients, database)
-    binary_with_history(clients, database)
+    at_once(lambda: rich_with_history(clients, database), lambda: binary_with_history(clients, database))
     with made.session() as session:
         session.create("first", filter=f"{database}.*")
         session.restore("first", suffix="_back")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from pymilvus import DataType
@@ -33,13 +35,21 @@ def make_world(clients: Clients, tag: str) -> World:
     return World(
         one,
         two,
-        rich_with_history(clients, one),
-        binary_with_history(clients, one),
-        _filled(data.auto_ids(clients, one, "auto")),
-        _filled(data.auto_ids(clients, two, "auto_text", kind=DataType.VARCHAR)),
-        _keyed(clients, two),
-        data.plain(clients, two, "empty", rows=0, loaded=False),
+        *at_once(
+            lambda: rich_with_history(clients, one),
+            lambda: binary_with_history(clients, one),
+            lambda: _filled(data.auto_ids(clients, one, "auto")),
+            lambda: _filled(data.auto_ids(clients, two, "auto_text", kind=DataType.VARCHAR)),
+            lambda: _keyed(clients, two),
+            lambda: data.plain(clients, two, "empty", rows=0, loaded=False),
+        ),
     )
+
+
+def at_once(*fillings: Callable[[], Coll]) -> list[Coll]:
+    """The collections, in order. Whoever fills one mostly waits for its flushes and its load."""
+    with ThreadPoolExecutor(len(fillings)) as pool:
+        return [*pool.map(lambda filled: filled(), fillings)]
 
 
 def rich_with_history(clients: Clients, database: str, name: str = "rich") -> Coll:
