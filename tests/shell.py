@@ -27,6 +27,11 @@ _SAID_BESIDE = re.compile(
 )
 
 
+def said_in(errors: str) -> list[str]:
+    """The lines that say how a command ended, without its progress and what else it tells on the way."""
+    return [line for line in errors.splitlines() if line and not _SAID_BESIDE.match(line)]
+
+
 @dataclass(frozen=True, slots=True)
 class Shell:
     """``secrets`` are what must never be seen. Every command runs with ``-v`` and the most talkative log file."""
@@ -112,7 +117,7 @@ class Command:
 
     def complaint(self, code: int) -> str:
         _, err = self.end(code)
-        said = [line for line in err.splitlines() if not _SAID_BESIDE.match(line)]
+        said = said_in(err)
         assert len(said) == 1, f"not one line but {len(said)}:\n{err}"
         start = "mbk: " if code == 130 else "mbk: error: "
         assert said[0].startswith(start), said[0]
