@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict
@@ -15,6 +16,9 @@ from mbk.cli.progress_lines import summary
 
 #: Seconds between two lines where nobody looks on: a log of a night stays short, and shows that the run is alive.
 LINES_EVERY = 30.0
+#: The phases in which a run is refused, if it is, and the seconds that nobody minds waiting without a word.
+PREPARING = frozenset({"connect", "plan"})
+MOMENT = 2.0
 #: Seconds between two lines for programs, which draw.
 JSON_EVERY = 1.0
 
@@ -40,20 +44,40 @@ def _shown(app: App, listener: Listener, every: float) -> AbstractContextManager
         from mbk.cli.drawn import drawn
 
         return drawn(listener)
-    return _in_lines(listener, every)
+    return _in_lines(listener, every, at_once=app.progress == "plain")
 
 
 @contextmanager
-def _in_lines(listener: Listener, every: float) -> Iterator[None]:
-    """A line for each phase, and one every now and then."""
+def _in_lines(listener: Listener, every: float, *, at_once: bool) -> Iterator[None]:
+    """A line for each phase, and one every now and then. ``at_once``: also for what only takes a moment before the work begins."""
+    lines = _Lines(listener, every, at_once)
+    listener.told = lines.begin
+    with _every(min(every, MOMENT), lines.look):
+        yield
 
-    def tell(phase: str) -> None:
+
+class _Lines:
+    def __init__(self, listener: Listener, every: float, at_once: bool) -> None:
+        self._listener, self._seconds, self._at_once = listener, every, at_once
+        self._waiting = ""
+        self._last = time.monotonic()
+
+    def begin(self, phase: str) -> None:
+        """What is refused before the work begins is one line, the reason, unless somebody had to wait for it."""
+        self._waiting = phase if phase in PREPARING and not self._at_once else ""
+        if not self._waiting:
+            self._tell(phase)
+
+    def look(self) -> None:
+        if self._waiting or time.monotonic() - self._last >= self._seconds:
+            phase, self._waiting = self._waiting, ""
+            self._tell(phase)
+
+    def _tell(self, phase: str) -> None:
+        self._last = time.monotonic()
+        listener = self._listener
         command = f"{listener.command}: " if listener.command else ""
         terminal.line(f"mbk: {command}{summary(listener.meter, listener.seconds, phase=phase)}")
-
-    listener.told = tell
-    with _every(every, lambda: tell("")):
-        yield
 
 
 @contextmanager
