@@ -6,7 +6,7 @@ What is copied is copied byte for byte. Only a new name changes bytes: those of 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field, replace
 
@@ -20,6 +20,7 @@ from mbk.engine.repository.seal import digest_of
 from mbk.engine.repository.surroundings import require_room
 from mbk.engine.runtime.context import CopyContext
 from mbk.engine.runtime.fenced import writing_backup
+from mbk.engine.runtime.layer import Layer
 from mbk.engine.runtime.lease import hold
 from mbk.engine.runtime.messages import notice_bucket_missing
 from mbk.engine.transfer import listing
@@ -40,7 +41,7 @@ from mbk.model.plans import Plan, total
 from mbk.model.records import DEFAULT_DATABASE, BackupHead, Collection
 from mbk.model.reports import CollectionOutcome, RunReport, TransferStats
 from mbk.model.states import CollectionState
-from mbk.ports.storage import ObjectInfo, Storage
+from mbk.ports.storage import PLAIN, ObjectInfo, Storage, WriteOptions
 
 
 @frozen(kw_only=True)
@@ -154,6 +155,8 @@ def execute(context: CopyContext, name: str, options: CopyOptions) -> RunReport:
         target = writing_backup(target, fence, new)
         there = _found(context, committed, new, target)
         plan = _plan(context, catalog, committed, new, target, there)
+        if committed.backup.rbac_meta is not None:
+            target = _ForItsOwner(target, plan.place.meta_prefix)
         stats = _copy(context, plan, target, options)
     return RunReport(
         command="copy",
@@ -296,6 +299,20 @@ def _metadata(committed: Committed) -> Iterator[tuple[str, ObjectInfo]]:
             yield file, replace(entry, checksums={"sha256": digest.sha256, "md5": digest.md5})
         elif file == layout.MANIFEST or not known:
             yield file, entry
+
+
+class _ForItsOwner(Layer):
+    """Metadata with hashes of passwords, below ``prefix``, is for its owner alone where objects are files."""
+
+    def __init__(self, wrapped: Storage, prefix: str) -> None:
+        super().__init__(wrapped)
+        self._prefix = prefix
+
+    def write(
+        self, key: str, chunks: Iterable[bytes], *, size: int | None = None, options: WriteOptions = PLAIN
+    ) -> ObjectInfo:
+        chosen = replace(options, private=True) if key.startswith(self._prefix) else options
+        return super().write(key, chunks, size=size, options=chosen)
 
 
 # -- running -----------------------------------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -22,11 +24,12 @@ from mbk.errors import (
 )
 from mbk.model.manifest import L0COMPACT, Manifest
 from mbk.model.options import CopyOptions
-from mbk.model.records import Backup
+from mbk.model.records import Backup, Rbac, RbacUser
 from mbk.model.reports import RunReport
 from mbk.model.states import BackupState, Depth
 from mbk.ports.storage import Storage
 from mbk.testing import MemoryStorage
+from mbk_local.storage import LocalStorage
 from tests.fakes.lying import Lying
 from tests.fakes.world import QUICK, Killed, Life, World
 from tests.fixtures.backups.builder import OldBackup
@@ -301,3 +304,19 @@ def test_killed_at_any_moment_while_it_is_updated_a_copy_stays_a_whole_backup(wo
             backwards.write(f"old/{key}", [data])
         world.backup = backwards
         copy(world, first, "src")
+
+
+@pytest.mark.parametrize(("rbac", "rights"), [(True, 0o600), (False, 0o644)])
+def test_hashes_of_passwords_that_come_into_a_directory_are_for_its_owner_alone(
+    rbac: bool, rights: int, world: World, tmp_path: Path
+) -> None:
+    world.milvus.access.read = lambda: Rbac(users=[RbacUser(user="root", password="$2a$10$hash")])
+    world.create("with_users", rbac=rbac)
+    before = os.umask(0o022)
+    try:
+        copy(world, LocalStorage(tmp_path), "with_users", "under_another_name")
+    finally:
+        os.umask(before)
+    meta = tmp_path / "under_another_name/meta"
+    found = {file.name: file.stat().st_mode & 0o777 for file in meta.iterdir()}
+    assert {found[name] for name in ("full_meta.json", "backup_meta.json")} == {rights}
