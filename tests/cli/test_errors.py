@@ -178,6 +178,30 @@ def test_a_second_signal_does_not_disturb_the_clean_up_and_a_third_ends_it() -> 
     assert (process.returncode, out, err) == (130, "", "mbk: interrupted\n")
 
 
+def test_a_signal_that_another_thread_gets_stops_a_run_that_waits() -> None:
+    """As it may happen: the kernel chooses the thread, and Python's handler runs in the main one, which is not woken by it."""
+    code = """
+        import signal, threading
+        from mbk.cli.main import _orderly_stop
+        lock = threading.Lock()
+        lock.acquire()
+        def hit():
+            waiting.wait()
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        waiting = threading.Event()
+        threading.Thread(target=hit, daemon=True).start()
+        try:
+            with _orderly_stop():
+                waiting.set()
+                lock.acquire()
+        except KeyboardInterrupt:
+            print("stopped")
+    """
+    with child(code) as process:
+        out, err = process.communicate(timeout=60)
+    assert (out, err) == ("stopped\n", "")
+
+
 def test_a_signal_ignored_by_the_caller_stays_ignored() -> None:
     code = """
         import signal

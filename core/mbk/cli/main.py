@@ -7,8 +7,9 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from select import select
 from types import FrameType
 
 import click
@@ -147,13 +148,23 @@ def _orderly_stop() -> Iterator[None]:
     # pending for the main thread, the next goes to another, and the main thread, waiting for its workers, is not woken.
     counter, signalled = os.pipe()
     os.set_blocking(signalled, False)
-    raised = False
+    raised = over = False
+    guard = threading.Lock()
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
         nonlocal raised
         if not raised:
             raised = True
             raise KeyboardInterrupt
+
+    def rouse(number: int) -> bool:
+        """The kernel may have given the signal to another thread, or to the main one between its last look and its going to
+        sleep: without this the run would go on to its end."""
+        with guard:
+            if raised or over or not hasattr(signal, "pthread_kill"):
+                return False
+            signal.pthread_kill(threading.main_thread().ident or 0, number)
+            return True
 
     names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     numbers = [getattr(signal, name) for name in names]
@@ -165,13 +176,15 @@ def _orderly_stop() -> Iterator[None]:
         signal.set_wakeup_fd(signalled, warn_on_full_buffer=False)
     except ValueError:  # not the main thread: a program that calls main() keeps its own handlers
         before = {}
-    watcher = threading.Thread(target=_watch, args=(counter,), name="mbk-signals", daemon=True)
+    watcher = threading.Thread(target=_watch, args=(counter, rouse), name="mbk-signals", daemon=True)
     # Without it, where no thread can be had, the first signal stops the run all the same.
     with suppress(RuntimeError):
         watcher.start()
     try:
         yield
     finally:
+        with guard:
+            over = True
         for number, handler in before.items():
             signal.signal(number, handler)
         if before:
@@ -182,12 +195,22 @@ def _orderly_stop() -> Iterator[None]:
         os.close(counter)
 
 
-def _watch(counter: int) -> None:
-    """Reads one byte per signal until the other end is closed; the third signal ends the process."""
+#: Seconds in which the main thread notices a signal, if it does by itself.
+_NOTICED = 0.1
+
+
+def _watch(counter: int, rouse: Callable[[int], bool]) -> None:
+    """Reads one byte per signal until the other end is closed; the third signal ends the process.
+
+    ``rouse`` sends the main thread the first one again, unless it has noticed it: False then.
+    """
     count = 0
-    while os.read(counter, 1):
+    while number := os.read(counter, 1):
         count += 1
-        if count == 2:
+        if count == 1:
+            while not select([counter], [], [], _NOTICED)[0] and rouse(number[0]):
+                os.read(counter, 1)  # of this signal, which nobody sent
+        elif count == 2:
             os.write(2, b"mbk: still stopping cleanly; interrupt once more to exit at once\n")
         elif count > 2:
             # An exception would wait for the threads, and they for a stalled server.
