@@ -129,7 +129,7 @@ def _single_rights() -> Iterator[Any]:
                     yield pytest.param(command, number, action, id=f"{command}-{statement['Sid']}-{action}")
 
 
-@pytest.mark.parametrize(("command", "number", "action"), _single_rights())
+@pytest.mark.parametrize(("command", "number", "action"), list(_single_rights()))
 def test_a_check_notices_each_right_that_is_missing(
     command: str, number: int, action: str, service: Ministack, sites: dict[str, Site], kept: str
 ) -> None:

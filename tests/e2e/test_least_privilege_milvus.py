@@ -109,7 +109,7 @@ def _each() -> Iterator[Any]:
             yield pytest.param(command, grant, id=f"{command}-{grant['privilege']}")
 
 
-@pytest.mark.parametrize(("command", "grant"), _each())
+@pytest.mark.parametrize(("command", "grant"), list(_each()))
 def test_without_one_of_its_privileges_it_is_told_which(
     command: str, grant: dict[str, str], sites: dict[str, Site], administrator: Clients, kept: str
 ) -> None:

@@ -19,7 +19,7 @@ def test_the_benchmark_of_the_metadata_runs_with_small_numbers() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "24 binlogs in 3 segments" in done.stdout
-    assert done.stdout.count("24 objects") == 3
+    assert done.stdout.count("24 objects") == 4
 
 
 def test_the_benchmark_of_the_limits_runs_for_a_moment() -> None:

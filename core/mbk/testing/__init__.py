@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from mbk.testing.memory import MemoryService, MemoryStorage
@@ -53,7 +54,8 @@ def __getattr__(name: str) -> Any:
     if name in _OF_PYTEST:
         import pytest
 
-        pytest.register_assert_rewrite(*(f"mbk.testing.{module}" for module in _RULE_MODULES))
+        new = {f"mbk.testing.{module}" for module in _RULE_MODULES} - sys.modules.keys()
+        pytest.register_assert_rewrite(*new)
         from mbk.testing import conformance
 
         return getattr(conformance, name)
