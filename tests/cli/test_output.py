@@ -15,7 +15,15 @@ from mbk.model.contents import BackupInfo
 from mbk.model.events import CollectionFinished, Notice, ObjectCopied, PhaseStarted, WorkPlanned
 from mbk.model.operations import OPERATIONS
 from mbk.model.options import Checksum, Verify
-from mbk.model.reports import BackupSummary, CheckResult, CollectionOutcome, Todo, TransferStats
+from mbk.model.reports import (
+    BackupSummary,
+    CheckResult,
+    CollectionOutcome,
+    PrunedBackup,
+    PruneReport,
+    Todo,
+    TransferStats,
+)
 from tests.cli.conftest import BIG, Run, Session, report
 
 #: Commands for a terminal: its title, its screen, hidden text, the beginning of the line.
@@ -357,6 +365,16 @@ def test_the_report_of_a_partial_failure_is_on_standard_output(run: Run, session
     result = run("create", "-n", "nightly")
     assert "default.a   failed" in result.out
     assert result.err == "mbk: error: 1 of 1 collections failed\n"
+
+
+def test_the_report_of_a_prune_is_shown_if_a_backup_could_not_be_deleted(run: Run, session: Session) -> None:
+    stuck = PrunedBackup("old", "failed", ("no rule keeps it",), "complete", error="it is in use")
+    session.error = PartialFailure("1 is still there", report=PruneReport("local://backups", (stuck,)))
+    result = run("prune", "--keep-last", "1", "--yes")
+    assert (result.code, result.err) == (3, "mbk: error: 1 is still there\n")
+    assert "old: it is in use" in result.out
+    told = json.loads(run("prune", "--keep-last", "1", "--yes", "-o", "json").out)
+    assert [item["outcome"] for item in told["backups"]] == ["failed"]
 
 
 def test_wrong_rows_are_shown_with_what_must_be_there(run: Run, session: Session) -> None:

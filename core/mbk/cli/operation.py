@@ -115,10 +115,12 @@ def _agreed(
 
 @contextmanager
 def _reporting(app: App) -> Iterator[None]:
-    """Also prints the report of a run in which some collections failed."""
+    """Also prints the report of a run in which something failed."""
     try:
         yield
     except (PartialFailure, RowsWrong) as exc:
         if isinstance(exc.report, RunReport):
             report(exc.report, app.output)
+        elif exc.report is not None:
+            result(exc.report, app.output)
         raise

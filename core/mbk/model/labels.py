@@ -24,7 +24,7 @@ def labels_of(value: object, name: str) -> Labels:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        value = dict(_split(text, name) for text in _texts(value, name))
+        value = _distinct(_texts(value, name), name)
     for key, text in value.items():
         _check(key, text, name)
     if len(value) > MOST:
@@ -74,9 +74,25 @@ def _texts(value: object, name: str) -> tuple[str, ...]:
     given = tuple(texts)
     if not all(isinstance(text, str) for text in given):
         raise wrong_type(name, value, "labels such as KEY=VALUE")
-    if not all(text.strip() for text in given):
+    if not given or not all(text.strip() for text in given):
         raise empty_list(name)
     return given
+
+
+def _distinct(texts: Iterable[str], name: str) -> Labels:
+    found: dict[str, str] = {}
+    for key, value in (_split(text, name) for text in texts):
+        if found.setdefault(key, value) != value:
+            raise UsageError(
+                "{option}: {key!r} has two values, {one!r} and {other!r}",
+                code="label-twice",
+                option=name,
+                key=key,
+                one=found[key],
+                other=value,
+                hint="give each key once",
+            )
+    return found
 
 
 def _split(text: str, name: str) -> tuple[str, str]:

@@ -71,7 +71,7 @@ def span_of(value: object, name: str) -> timedelta:
     """``12h``, ``30d``, ``8w``, ``6m`` (months) or ``2y``; None for none."""
     if value is None:
         return timedelta()
-    if isinstance(value, timedelta):
+    if isinstance(value, timedelta) and value >= timedelta():
         return value
     match = _SPAN.fullmatch(value.strip()) if isinstance(value, str) else None
     if not match:
@@ -86,26 +86,42 @@ def span_of(value: object, name: str) -> timedelta:
 
 
 def end_of(value: object, name: str) -> datetime | None:
-    """``2027-06-30``, in UTC unless it says otherwise, or ``90d`` from now; None for never."""
+    """``2027-06-30``, in UTC unless it says otherwise, or ``90d`` from now; None for never. Returned in UTC, and to come."""
     if value is None:
         return None
+    now = datetime.now(UTC)
+    try:
+        moment = utc(_moment_of(value, now, name))
+    except (ValueError, OverflowError):
+        raise UsageError(
+            "{option} {value!r} is neither a date nor a span of time",
+            code="end-invalid",
+            option=name,
+            value=value,
+            hint="write 2027-06-30, or 90d",
+        ) from None
+    if moment <= now:
+        raise UsageError(
+            "{option} {value} has passed",
+            code="end-passed",
+            option=name,
+            value=str(value),
+            hint="name a time to come, such as 90d from now",
+        )
+    return moment
+
+
+def _moment_of(value: object, now: datetime, name: str) -> datetime:
     if isinstance(value, datetime):
-        moment = value
-    else:
-        try:
-            is_span = isinstance(value, str) and _SPAN.fullmatch(value.strip())
-            moment = (
-                datetime.now(UTC) + span_of(value, name) if is_span else datetime.fromisoformat(str(value))
-            )
-        except (ValueError, OverflowError):
-            raise UsageError(
-                "{option} {value!r} is neither a date nor a span of time",
-                code="end-invalid",
-                option=name,
-                value=value,
-                hint="write 2027-06-30, or 90d",
-            ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return value
+    if isinstance(value, str) and _SPAN.fullmatch(value.strip()):
+        return now + span_of(value, name)
+    return datetime.fromisoformat(str(value))
+
+
+def utc(moment: datetime) -> datetime:
+    """The same moment in UTC, which one without a zone is in. `OverflowError` at the ends of time."""
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def zone_of(value: str, name: str) -> tzinfo:
@@ -168,7 +184,7 @@ def _kept(whole: Sequence[_Dated], rules: Rules, today: datetime) -> Mapping[str
         for item in _newest_of_each(whole, text, rules.zone, getattr(rules, period)):
             reasons[item.backup.name].append(period)
     for item in whole:
-        if rules.within and item.when >= today - rules.within:
+        if rules.within and today - item.when <= rules.within:
             reasons[item.backup.name].append("within")
     verified = [item for item in whole if item.backup.verified]
     for items, why in ((whole, "newest complete"), (verified, "newest verified")):

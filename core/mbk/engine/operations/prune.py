@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from mbk.engine.repository.catalog import Catalog
@@ -29,9 +30,9 @@ class PrunePlan:
     decisions: tuple[Decision, ...]
 
     @property
-    def going(self) -> tuple[BackupSummary, ...]:
+    def going(self) -> tuple[Decision, ...]:
         """The oldest first: whoever stops it has lost the least."""
-        return tuple(item.backup for item in reversed(self.decisions) if item.goes)
+        return tuple(item for item in reversed(self.decisions) if item.goes)
 
 
 def plan(context: Context, _: str, options: PruneOptions, *, at: datetime | None = None) -> PrunePlan:
@@ -56,7 +57,7 @@ def _rules(context: Context, options: PruneOptions) -> Rules:
 
 def preview(context: Context, plan: PrunePlan) -> Plan:
     """What goes, and what stays and why."""
-    going = plan.going
+    going = [item.backup for item in plan.going]
     return Plan(
         command="prune",
         name="",
@@ -74,10 +75,9 @@ def execute(context: Context, name: str, options: PruneOptions, *, at: datetime 
     made = plan(context, name, options, at=at)
     outcomes = {item.backup.name: _told(item, KEPT) for item in made.decisions if not item.goes}
     objects = 0
-    for summary in made.going:
-        decision = next(item for item in made.decisions if item.backup is summary)
+    for decision in made.going:
         told, count = _deleted(context, decision)
-        outcomes[summary.name] = told
+        outcomes[told.name] = told
         objects += count
     backups = tuple(outcomes[item.backup.name] for item in made.decisions)
     report = PruneReport(
@@ -107,7 +107,10 @@ def _deleted(context: Context, decision: Decision) -> tuple[PrunedBackup, int]:
         ) as fence:
             storage = writing_backup(context.backup_storage, fence, name)
             catalog = Catalog(storage, run)
-            if _as_decided(catalog.summary(name)) != _as_decided(decision.backup):
+            found = catalog.summary(name)
+            if found is None:
+                return _gone(decision), 0
+            if _as_decided(found) != _as_decided(decision.backup):
                 return _told(decision, KEPT, because="it was changed meanwhile"), 0
             removed = Remover(storage, catalog, run, milvus=context.milvus_place).remove(name)
             return _told(decision, DELETED), removed.objects
@@ -116,17 +119,20 @@ def _deleted(context: Context, decision: Decision) -> tuple[PrunedBackup, int]:
     except Busy as busy:
         return _told(decision, KEPT, because=busy.message), 0
     except BackupNotFound:
-        return _told(decision, DELETED), 0  # by somebody else
+        return _gone(decision), 0
     except MbkError as error:
         if concerns_everything(error):
             raise
         return _told(decision, FAILED, error=error.message), 0
 
 
-def _as_decided(summary: BackupSummary | None) -> object:
+def _gone(decision: Decision) -> PrunedBackup:
+    """One that somebody else deleted since the decision; this run freed nothing."""
+    return replace(_told(decision, DELETED, because="another run deleted it"), size=None)
+
+
+def _as_decided(summary: BackupSummary) -> object:
     """What the decision was made from."""
-    if summary is None:
-        return None
     return summary.id, summary.state, summary.created, summary.finished, summary.pin, dict(summary.labels)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 
@@ -10,6 +10,7 @@ from mbk.engine.repository import codec
 from mbk.errors import BackupPinned, InvalidBackup
 from mbk.model.manifest import Pinned
 from mbk.model.reports import Pin
+from mbk.model.retention import utc
 
 #: A file that says something else than an end keeps the backup: it was written to keep it.
 _FOR_GOOD = Pin()
@@ -18,10 +19,10 @@ _FOR_GOOD = Pin()
 def decoded(data: bytes | bytearray, *, where: str) -> Pin:
     try:
         pinned = codec.decode(data, Pinned, where=where)
-        until = datetime.fromisoformat(pinned.until) if pinned.until else None
-    except (InvalidBackup, ValueError):
+        until = utc(datetime.fromisoformat(pinned.until)) if pinned.until else None
+    except (InvalidBackup, ValueError, OverflowError):
         return _FOR_GOOD
-    return Pin(until if until is None or until.tzinfo else until.replace(tzinfo=UTC), pinned.reason)
+    return Pin(until, pinned.reason)
 
 
 def encoded(pin: Pin, at: str) -> bytes:

@@ -8,16 +8,18 @@ from typing import Any
 import pytest
 
 from mbk.engine.operations import pin, prune, verify
+from mbk.engine.repository import pins
 from mbk.engine.runtime.context import Context
 from mbk.engine.runtime.lease import hold
 from mbk.errors import BackupPinned, InvalidBackup, PartialFailure, StorageError, UsageError
 from mbk.model.layout import PINNED
-from mbk.model.options import PinOptions, PruneOptions, VerifyOptions
-from mbk.model.reports import PruneReport
+from mbk.model.options import CreateOptions, PinOptions, PruneOptions, VerifyOptions
+from mbk.model.reports import Pin, PruneReport
 from mbk.model.states import BackupState
 from tests.fakes.world import Killed, Life, World
 from tests.raising import raised
 
+NOW = datetime.now(UTC)
 KEEP_NEWEST = PruneOptions(keep_last=1)
 
 
@@ -105,7 +107,7 @@ def test_a_pinned_backup_is_deleted_by_nobody(world: World) -> None:
 
 
 def test_a_pin_ends_with_its_time(world: World) -> None:
-    pin.execute(world.context(), "a", PinOptions(until=datetime.now(UTC) - timedelta(seconds=1)))
+    world.backup.write(f"backup/a/meta/{PINNED}", [pins.encoded(Pin(NOW - timedelta(seconds=1)), "")])
     world.delete("a")
     assert "a" not in names(world)
 
@@ -196,3 +198,54 @@ def test_killed_at_any_call_a_run_deletes_only_what_should_go_and_the_next_one_e
         left = {item.name: item.state for item in twin.catalog().summaries()}
         assert left[kept] is BackupState.COMPLETE
         assert {name for name, state in left.items() if state is BackupState.COMPLETE} <= {kept, "next"}
+
+
+def test_another_prune_at_the_same_time_is_no_change_and_frees_nothing_twice(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide = prune.plan
+    first: list[PruneReport] = []
+
+    def after_the_first(context: Context, name: str, options: PruneOptions, **more: Any) -> prune.PrunePlan:
+        made = decide(context, name, options, **more)
+        monkeypatch.setattr(prune, "plan", decide)
+        first.append(pruned(world, KEEP_NEWEST))
+        return made
+
+    monkeypatch.setattr(prune, "plan", after_the_first)
+    second = pruned(world, KEEP_NEWEST)
+    assert outcomes(second) == outcomes(first[0])
+    assert (second.freed, second.deleted_objects) == (0, 0)
+    assert {item.reasons for item in second.backups if item.outcome == "deleted"} == {
+        ("another run deleted it",)
+    }
+
+
+def test_a_pin_says_its_end_in_utc(world: World) -> None:
+    pin.execute(world.context(), "a", PinOptions(until="2999-06-30T12:00+02:00"))
+    with raised(BackupPinned, "backup-pinned", until=" until 2999-06-30T10:00:00Z"):
+        world.delete("a")
+
+
+@pytest.mark.parametrize("until", ["2020-01-01", "0d", datetime(2020, 1, 1)], ids=str)
+def test_a_pin_that_would_keep_nothing_is_refused(until: str | datetime) -> None:
+    with raised(UsageError, "end-passed", option="until"):
+        PinOptions(until=until)
+
+
+def test_an_empty_list_is_not_taken_for_all_backups() -> None:
+    for given in ({"labels": []}, {"keep_labels": []}, {"labels": [" "]}, {"labels": iter(())}):
+        with raised(UsageError, "option-list-empty"):
+            PruneOptions(keep_last=1, **given)
+
+
+def test_any_length_of_time_can_be_given_but_none_before_now(world: World) -> None:
+    assert set(outcomes(pruned(world, PruneOptions(keep_within="999999y"))).values()) == {"kept"}
+    with raised(UsageError, "span-invalid"):
+        PruneOptions(keep_within=timedelta(days=-1))
+
+
+def test_a_label_has_one_value() -> None:
+    assert CreateOptions(labels=["a=1", "a=1"]).labels == {"a": "1"}
+    with raised(UsageError, "label-twice", key="a"):
+        CreateOptions(labels=["a=1", "a=2"])
