@@ -168,7 +168,7 @@ def failure(exc: Exception) -> NoToken:
     kinds: dict[type[BaseException], type[MbkError]] = dict.fromkeys(unavailable, StorageUnavailable)
     kind = kind_of_class(exc, {auth.GoogleAuthError: AuthenticationFailed, **kinds})
     hints: dict[type[BaseException], str] = {
-        auth.DefaultCredentialsError: "set gcpCredentialJSON (v2: auth.credentialsFile), or accessKeyID and secretAccessKey",
+        auth.DefaultCredentialsError: "set credentialsFile, or accessKeyID and secretAccessKey",
         auth.RefreshError: "check the key file, that its account exists, and this machine's clock",
     }
     return NoToken(

@@ -9,12 +9,14 @@ from mbk.config.keys import BACKUP, PRIMARY, Dialect
 from mbk.config.load import LoadedConfig, dialect_of
 from mbk.config.schema import StorageChoice
 from mbk.config.v1 import V1
+from mbk.config.v2 import V2
 
 #: What hints call the settings of a storage, by the name of the value.
 _SETTINGS: Mapping[str, str] = {
     "accessKeyID": "access_key_id",
     "secretAccessKey": "secret_access_key",
     "accountKey": "account_key",
+    "credentialsFile": "credentials_file",
     "useIAM": "use_iam",
     "useSSL": "use_ssl",
     "pathStyle": "path_style",
@@ -62,7 +64,8 @@ def _named(word: str, side: str, choice: StorageChoice, dialect: Dialect) -> str
 
 
 def _translated(key: str, dialect: Dialect) -> str:
-    """A key of v1 in this dialect; anything else as it is."""
-    known = None if key.lower() in dialect.by_key else V1.by_key.get(key.lower())
+    """A key of another dialect in this one; anything else as it is."""
+    name = key.lower()
+    known = None if name in dialect.by_key else V1.by_key.get(name) or V2.by_key.get(name)
     here = dialect.by_target.get(known.target) if known else None
     return here.key if here else key

@@ -22,7 +22,7 @@ def require_room(name: str, backups: Location, milvus: Location | None) -> None:
             "the root path of the backups, {backups}, lies in Milvus' own data: Milvus deletes what it does not know there",
             code="backups-inside-milvus",
             backups=backups,
-            hint="set another root path for the backups (backupRootPath, in v2 backup.storage.rootPath)",
+            hint="set another root path for the backups (backup.storage.rootPath)",
         )
     contained = _below(backups, milvus)
     if contained is not None and (layout.is_of_milvus(name) or contained[:1] == (name,)):
@@ -31,7 +31,7 @@ def require_room(name: str, backups: Location, milvus: Location | None) -> None:
             code="backup-name-of-milvus",
             name=name,
             backups=backups,
-            hint="choose another name, or a root path of their own for the backups (backupRootPath)",
+            hint="choose another name, or a root path of their own for the backups (backup.storage.rootPath)",
         )
 
 
@@ -54,7 +54,7 @@ def notice_shared_root(backups: Location, milvus: Location, run: Run) -> None:
     if _below(backups, milvus) is not None:
         run.notice(
             "root-shared-with-milvus",
-            "the backups lie in {backups}, which also holds Milvus' own data: a root path of their own (backupRootPath) is safer",
+            "the backups lie in {backups}, which also holds Milvus' own data: a root path of their own is safer",
             backups=backups,
         )
 
