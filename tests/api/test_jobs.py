@@ -121,6 +121,51 @@ def test_a_backup_is_deleted_as_a_job(client: Client) -> None:
     assert not gone["resumable"]
 
 
+def test_a_prune_is_a_job_that_deletes_what_no_rule_keeps(client: Client) -> None:
+    client.done(kind="backup", name="keep", labels={"team": "search"})
+    client.done(kind="backup", name="first")
+    client.done(kind="backup", name="second")
+    job = client.done(kind="prune", keep_last=1, keep_labels=["team=search"])
+    outcomes = {item["name"]: item["outcome"] for item in job["result"]["backups"]}
+    assert sorted(outcomes.values()) == ["deleted", "kept", "kept"]
+    assert outcomes["keep"] == "kept"
+    left = {item["name"] for item in client.get("/api/v2/backups")["items"]}
+    assert left == {name for name, outcome in outcomes.items() if outcome == "kept"}
+    assert (job["backup"], job["params"]) == (
+        "",
+        {"kind": "prune", "keep_last": 1, "keep_labels": ["team=search"]},
+    )
+
+
+def test_a_prune_without_a_rule_deletes_nothing(client: Client) -> None:
+    client.done(kind="backup", name="a")
+    client.done(kind="backup", name="b")
+    job = client.over(client.job(kind="prune"))
+    assert (job["state"], job["error"]["code"]) == ("failed", "retention-without-rules")
+    for body in (
+        {"keep_last": 1, "labels": []},
+        {"keep_within": "soon"},
+    ):
+        client.problem(400, "POST", "/api/v2/jobs", json={"kind": "prune"} | body)
+    named = {"kind": "prune", "keep_last": 1, "backup": "a"}
+    client.problem(422, "POST", "/api/v2/jobs", json=named)
+    assert len(client.get("/api/v2/backups")["items"]) == 2
+
+
+def test_a_prune_that_could_not_delete_everything_tells_what_is_left(client: Client, world: World) -> None:
+    client.done(kind="backup", name="a")
+    client.done(kind="backup", name="b")
+
+    def fault(operation: str, what: str) -> None:
+        if operation == "delete" and "/meta/" in what:
+            raise StorageError("it does not go", retryable=False)
+
+    world.backup.fault = fault
+    job = client.over(client.job(kind="prune", keep_last=1))
+    assert (job["state"], job["error"]["code"]) == ("partial", "prune-partial")
+    assert sorted(item["outcome"] for item in job["result"]["backups"]) == ["failed", "kept"]
+
+
 def test_jobs_are_listed_newest_first_by_state_and_in_pages(client: Client) -> None:
     for number in range(3):
         client.done(kind="backup", name=f"b{number}", strategy="meta_only")

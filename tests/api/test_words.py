@@ -42,6 +42,7 @@ def test_what_else_jobs_come_to_is_the_report_of_the_command(client: Client) -> 
     verified = dict(client.done(kind="verify", backup="nightly")["result"])
     assert verified.pop("is_whole") is True
     fits("VerifyReport", verified)
+    fits("PruneReport", client.done(kind="prune", keep_last=1)["result"])
     fits("DeletionReport", client.done(kind="delete", backup="nightly")["result"])
 
 

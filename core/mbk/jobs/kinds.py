@@ -18,7 +18,7 @@ from mbk.model.events import Event
 from mbk.model.jobs import Job
 from mbk.model.operations import Operation
 from mbk.model.options import RestoreOptions
-from mbk.model.reports import DeletionReport, RunReport, VerifyReport, check_name, default_name
+from mbk.model.reports import DeletionReport, PruneReport, RunReport, VerifyReport, check_name, default_name
 from mbk.model.selection import CollectionName, Selection
 from mbk.model.states import BackupState
 from mbk.session import Session
@@ -47,7 +47,7 @@ class Work:
             cancelled=self.cancelled,
             id=self.job.id,
         )
-        return _done(report)
+        return done_with(report)
 
 
 @frozen
@@ -88,8 +88,9 @@ class Kind:
         return params.backup_name
 
 
-def _done(report: object) -> Done:
-    if isinstance(report, DeletionReport):
+def done_with(report: object) -> Done:
+    """What a report is to a job."""
+    if isinstance(report, DeletionReport | PruneReport):
         return Done(None, msgspec.to_builtins(report))
     if isinstance(report, VerifyReport):
         return Done(None, verification(report))
@@ -143,7 +144,7 @@ def _delete(work: Work, params: Params) -> Done:
     except BackupNotFound:
         if not work.resume:
             raise
-        return _done(DeletionReport(work.job.name, 0))
+        return done_with(DeletionReport(work.job.name, 0))
 
 
 _RUNS: Mapping[str, Callable[[Work, Params], Done]] = {

@@ -19,7 +19,7 @@ _LONGEST_NAME = 256
 
 
 class Params(BaseModel):
-    """``backup_name`` is empty if the job generates the name. Subclasses have ``kind`` and the options' fields."""
+    """``backup_name`` is empty if the job generates the name, or concerns all backups. Subclasses have ``kind`` and the options' fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     operation: ClassVar[Operation]
@@ -33,7 +33,7 @@ class Params(BaseModel):
 
     @property
     def backup_name(self) -> str:
-        name: str = getattr(self, "name" if _names_new(self.operation) else "backup")
+        name: str = getattr(self, "name" if _names_new(self.operation) else "backup", "")
         return name
 
     def options(self, **changes: object) -> Options:
@@ -74,7 +74,7 @@ def _params(operation: Operation) -> type[Params]:
     if _names_new(operation):
         text = "The backup's name; empty: made from the time."
         fields["name"] = (str, Field("", max_length=128, description=text))
-    else:
+    elif operation.name_of_backup == "required":
         name = Field(..., min_length=1, max_length=_LONGEST_NAME, description="The backup's name.")
         fields["backup"] = (str, name)
     declared = operation.options.declared()

@@ -27,7 +27,7 @@ from mbk.errors import (
     Unreachable,
 )
 from mbk.jobs.failures import JobNotFound, KeyReused, QueueFull, WrongState
-from mbk.jobs.kinds import KINDS, Done, Kind, Work, verification
+from mbk.jobs.kinds import KINDS, Done, Kind, Work, done_with, verification
 from mbk.jobs.params import Params
 from mbk.jobs.progress import outcomes
 from mbk.jobs.sessions import Sessions
@@ -263,7 +263,7 @@ class Runner:
             self.sessions.refuse_existing(name, path=path, bucket=bucket)
 
     def _refuse(self, job: Job) -> None:
-        """Only one job at a time writes a backup; the lease in the storage excludes other processes."""
+        """Only one job at a time writes a backup; the lease in the storage excludes other processes, and jobs without a name."""
         if self._stopping:
             raise Busy(
                 "the server is stopping",
@@ -280,7 +280,7 @@ class Runner:
         writes = self.kinds[job.kind].writes_backup
         for other in self._active.values():
             same = (other.job.name, other.job.path, other.job.bucket) == (job.name, job.path, job.bucket)
-            if same and (writes or self.kinds[other.job.kind].writes_backup):
+            if job.name and same and (writes or self.kinds[other.job.kind].writes_backup):
                 raise Busy(
                     "job {job} ({kind}) is using backup {backup!r}",
                     code="backup-in-use",
@@ -327,8 +327,9 @@ class Runner:
                 work = Work(session, before, listener, active.cancelled, active.resume)
                 done = kind.run(work, params)
         except PartialFailure as exc:
-            report = exc.report if isinstance(exc.report, RunReport) else None
-            ended = replace(_ended(active, Done(report, {})), state=JobState.PARTIAL, error=Failure.of(exc))
+            ended = replace(
+                _ended(active, done_with(exc.report)), state=JobState.PARTIAL, error=Failure.of(exc)
+            )
         except DamageFound as exc:
             found = verification(exc.report) if isinstance(exc.report, VerifyReport) else {}
             ended = replace(_ended(active, Done(None, found)), state=JobState.FAILED, error=Failure.of(exc))
@@ -421,7 +422,8 @@ def _not_resumable(job: Job) -> WrongState:
 def _log(level: int, job: Job, what: str) -> None:
     facts = {"job": job.id, "kind": job.kind, "backup": job.name, "state": job.state, "attempt": job.attempt}
     facts |= {"code": job.error.code, "exit_code": job.error.exit_code} if job.error else {}
-    log.log(level, "job %s (%s of %r) %s", job.id, job.kind, job.name, what, extra={"facts": facts})
+    about = f"{job.kind} of {job.name!r}" if job.name else job.kind
+    log.log(level, "job %s (%s) %s", job.id, about, what, extra={"facts": facts})
 
 
 def _listener(runner: Runner, active: Active) -> Callable[[Event], None]:

@@ -234,6 +234,7 @@ OPERATIONS: Mapping[str, Operation] = {
             writes=("backup",),
             resume="run it again",
             asks=_before_a_prune,
+            job="prune",
         ),
         Operation(
             name="l0compact",

@@ -84,7 +84,7 @@ class CollectionBody(_Body):
 class JobBody(_Body):
     id: str
     kind: str
-    backup: str = Field(description="the backup's name")
+    backup: str = Field(description="the backup's name; empty for a prune")
     state: JobState
     attempt: int
     resumable: bool
