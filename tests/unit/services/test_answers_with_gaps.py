@@ -17,7 +17,7 @@ from mbk.errors import MbkError
 from mbk.ports.storage import Storage
 from tests.servers.process import HOST
 from tests.servers.scripted import answer, scripted
-from tests.unit.plugin.test_impostors import CALLS, STORAGES
+from tests.unit.services.test_impostors import CALLS, STORAGES
 
 ABSURD = "it is, was, or will be"
 WHEN = "Mon, 30 Nov 2026 15:42:18 GMT"

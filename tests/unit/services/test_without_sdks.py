@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.plugin.test_impostors import STORAGES
+from tests.unit.services.test_impostors import STORAGES
 
 ROOT = Path(__file__).parents[3]
 SDKS = (
@@ -27,7 +27,7 @@ ASKED = """
 import sys
 from contextlib import suppress
 from mbk.errors import MbkError
-from tests.unit.plugin.test_impostors import CALLS, STORAGES
+from tests.unit.services.test_impostors import CALLS, STORAGES
 
 storage = STORAGES[sys.argv[1]]({"address": "127.0.0.1", "port": 1, "use_ssl": False, "bucket": "bucket"})
 for call in CALLS.values():
