@@ -18,6 +18,10 @@ from mbk.frozen import frozen
 Source = Literal["default", "inherited", "file", "environment", "set", "flag"]
 
 
+#: Sections in which an unknown key is an error: a rule that is not read keeps nothing, and what it was to keep is deleted.
+_EXACT = frozenset({"retention"})
+
+
 @frozen
 class Origin:
     """Where a setting comes from: the layer, and the key as the user wrote it (``""`` for a default)."""
@@ -52,7 +56,9 @@ class Layers:
     def add_file(self, flat: Flat, where: str) -> None:
         self.problems += flat.problems
         for key in flat.unknown:
-            if self._here(key) is None:
+            if key.partition(".")[0].lower() in _EXACT:
+                self.problems.append(Problem(key, "unknown key", self._suggestion(key)))
+            elif self._here(key) is None:
                 self._ignore(key, where)
             else:
                 self.foreign.append(key)

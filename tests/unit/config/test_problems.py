@@ -89,6 +89,16 @@ def test_an_unknown_key_is_a_warning_with_the_nearest_name(
     assert meant in warning
 
 
+@pytest.mark.parametrize("key", ["keepDayly", "keep_daily", "keepDaily.count"])
+def test_a_rule_of_retention_that_is_not_known_is_refused(load_text: Load, key: str) -> None:
+    """Ignored, it would keep nothing, and a prune would go by the other rules."""
+    with pytest.raises(ConfigError) as caught:
+        load_text(f"retention: {{keepLast: 1, {key}: 30}}")
+    (problem,) = caught.value.problems
+    assert (problem.key, problem.message) == (f"retention.{key}", "unknown key")
+    assert problem.suggestion == "did you mean retention.keepDaily?"
+
+
 @pytest.mark.parametrize(
     ("text", "lost", "remedy"),
     [

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from mbk.engine.operations import l0compact
@@ -307,3 +309,19 @@ def test_killed_at_any_moment_it_is_incomplete_or_whole_and_force_ends_it_well(
             assert live(backup, "out") == before
     compact(storage, force=True)
     assert live(backup, "out") == before
+
+
+def test_old_rows_are_not_a_new_backup(storage: MemoryStorage) -> None:
+    """A prune goes by the times: the newest backup is the one with the newest rows."""
+    filled(storage)
+    compact(storage)
+    catalog = Catalog(storage, Run(policy=QUICK))
+    old = datetime(2020, 1, 2, tzinfo=UTC)
+    taken = msgspec.structs.replace(
+        catalog.read_manifest("out").begun(), name="src", started=old.isoformat(), finished=old.isoformat()
+    )
+    catalog.write_manifest("src", taken)
+    compact(storage, force=True)
+    output = catalog.summary("out")
+    assert output is not None
+    assert (output.created, output.finished) == (old, old)

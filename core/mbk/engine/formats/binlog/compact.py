@@ -27,7 +27,7 @@ from mbk.engine.formats.binlog.known import log_id
 from mbk.engine.formats.binlog.places import Place, SegmentPlaces
 from mbk.engine.formats.binlog.rows import Source, primary_key
 from mbk.engine.formats.binlog.versions import require_rows
-from mbk.engine.repository.catalog import Catalog, Committed
+from mbk.engine.repository.catalog import Catalog, Committed, begun
 from mbk.engine.repository.codec import CollectionParts, head
 from mbk.engine.repository.commit import BackupFiles
 from mbk.engine.repository.detailed import (
@@ -148,11 +148,16 @@ class BinlogCompaction:
             name=files.name,
             size=sum(collection.size for collection, _ in parts),
         )
-        # The rows, the deletes and their times are the source's, and so is the point at which a restore cuts.
+        source = self.catalog.read_manifest(self.source)
+        made = begun(self.committed.stored, source)
+        started = made.isoformat(timespec="seconds") if made else now()
+        # The rows, the deletes and their times are the source's, and so is the point at which a restore cuts. A new time
+        # would make old rows the newest backup, for which a prune lets newer ones go.
         manifest = msgspec.structs.replace(
             self.catalog.read_manifest(files.name),
-            finished=now(),
-            protection=self.catalog.read_manifest(self.source).protection,
+            started=started,
+            finished=source.finished or started,
+            protection=source.protection,
         )
         files.commit(extras, manifest, parts, spool)
 
