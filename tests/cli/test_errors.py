@@ -182,7 +182,7 @@ def test_a_signal_that_another_thread_gets_stops_a_run_that_waits() -> None:
     """As it may happen: the kernel chooses the thread, and Python's handler runs in the main one, which is not woken by it."""
     code = """
         import signal, threading
-        from mbk.cli.main import _orderly_stop
+        from mbk.cli.stopping import orderly_stop
         lock = threading.Lock()
         lock.acquire()
         def hit():
@@ -191,7 +191,7 @@ def test_a_signal_that_another_thread_gets_stops_a_run_that_waits() -> None:
         waiting = threading.Event()
         threading.Thread(target=hit, daemon=True).start()
         try:
-            with _orderly_stop():
+            with orderly_stop():
                 waiting.set()
                 lock.acquire()
         except KeyboardInterrupt:
@@ -202,12 +202,83 @@ def test_a_signal_that_another_thread_gets_stops_a_run_that_waits() -> None:
     assert (out, err) == ("stopped\n", "")
 
 
+def test_a_signal_while_the_command_is_loaded_leaves_one_line() -> None:
+    code = """
+        import os, signal, sys, threading
+        class Loading:
+            def find_spec(self, name, path=None, target=None):
+                if name == "click":
+                    print("ready", flush=True)
+                    threading.Event().wait(60)
+        sys.meta_path.insert(0, Loading())
+        from mbk.__main__ import run
+        run()
+    """
+    with child(code) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (130, "", "mbk: interrupted\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_after_the_end_changes_nothing_that_was_told(number: signal.Signals) -> None:
+    """As a second one does that comes while the interpreter leaves, which waits for its threads first."""
+    code = """
+        import sys, threading
+        class Stays(threading.Thread):
+            def run(self):
+                threading.main_thread().join()
+                sys.stderr.write("ending\\n")
+                sys.stderr.flush()
+                threading.Event().wait(60)
+        Stays().start()
+        sys.argv = ["mbk", "version"]
+        from mbk.__main__ import run
+        run()
+    """
+    with child(code) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stderr.readline() == "ending\n"
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (0, "")
+    assert out.startswith("mbk ")
+
+
+def test_two_signals_at_once_stop_a_run_that_waits_when_other_threads_get_them() -> None:
+    code = """
+        import signal, threading
+        from mbk.cli.stopping import orderly_stop
+        lock = threading.Lock()
+        lock.acquire()
+        def hit():
+            waiting.wait()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.pthread_kill(threading.get_ident(), number)
+        waiting = threading.Event()
+        threading.Thread(target=hit, daemon=True).start()
+        try:
+            with orderly_stop():
+                waiting.set()
+                lock.acquire()
+        except KeyboardInterrupt:
+            print("stopped")
+    """
+    with child(code) as process:
+        out, err = process.communicate(timeout=60)
+    assert out == "stopped\n"
+    assert err == "mbk: still stopping cleanly; interrupt once more to exit at once\n"
+
+
 def test_a_signal_ignored_by_the_caller_stays_ignored() -> None:
     code = """
         import signal
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        from mbk.cli.main import _orderly_stop
-        with _orderly_stop():
+        from mbk.cli.stopping import orderly_stop
+        with orderly_stop():
             print(signal.getsignal(signal.SIGHUP) is signal.SIG_IGN, callable(signal.getsignal(signal.SIGTERM)))
     """
     with child(code) as process:
