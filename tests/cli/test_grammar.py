@@ -94,6 +94,22 @@ def test_a_mistyped_choice_is_answered_with_the_nearest_one(typed: str, meant: s
     assert f"did you mean {meant!r}?" in told.err
 
 
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("prune --keep-last three", "'--keep-last': 'three' is not a whole number: see 'mbk prune --help'"),
+        ("prune --keep-last 1.5", "'--keep-last': '1.5' is not a whole number: see 'mbk prune --help'"),
+        ("server --port http", "'http' is not a whole number: see 'mbk server --help'"),
+        ("prune --keep-last", "option '--keep-last' requires an argument: see 'mbk prune --help'"),
+        ("restore -n", "option '-n' requires an argument: see 'mbk restore --help'"),
+    ],
+)
+def test_a_wrong_value_is_told_in_words_with_the_help_of_its_command(typed: str, told: str, run: Run) -> None:
+    result = run(*typed.split())
+    assert result.code == 2
+    assert told in result.err
+
+
 @pytest.mark.parametrize("command", ["create", "restore"])
 def test_an_empty_object_does_not_mean_everything(command: str, run: Run, session: Session) -> None:
     assert run(command, "-n", "nightly", "-a", "{}").code == 2

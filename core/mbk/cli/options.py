@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from mbk.cli import terminal
-from mbk.cli.parsing import Choice, completer
+from mbk.cli.parsing import Choice, Number, completer
 from mbk.errors import UsageError
 from mbk.model.declared import Also, Declared, Form, Options, empty_list
 from mbk.model.selection import CollectionName, Selection
@@ -124,7 +124,7 @@ def _kind(item: Declared) -> dict[str, Any]:
         bare = {} if option.bare is None else {"is_flag": False, "flag_value": option.bare}
         return {
             **bare,
-            "type": click.IntRange(min=option.minimum, max=option.maximum),
+            "type": Number(min=option.minimum, max=option.maximum),
             "metavar": option.metavar or None,
         }
     completed: dict[str, Any] = {}

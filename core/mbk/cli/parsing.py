@@ -88,6 +88,18 @@ class Choice(_Choice):
             raise click.BadParameter(message, ctx, param) from exc
 
 
+class Number(click.IntRange):
+    """A whole number, and in words what is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            raise click.BadParameter(f"{value!r} is not a whole number", ctx, param) from None
+        found: int = super().convert(number, param, ctx)
+        return found
+
+
 def global_options(*, hidden: bool) -> list[click.Option]:
     def option(*names: str, **attributes: Any) -> click.Option:
         return click.Option(names, expose_value=False, callback=_remember, hidden=hidden, **attributes)
@@ -149,7 +161,11 @@ class Command(_Grammar):
         super().__init__(*args, **attributes)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, list(self._translated(ctx, args)))
+        try:
+            return super().parse_args(ctx, list(self._translated(ctx, args)))
+        except click.UsageError as exc:
+            exc.ctx = exc.ctx or ctx  # whose help tells more; click leaves it out of some
+            raise
 
     def _translated(self, context: click.Context, args: Iterable[str]) -> Iterator[str]:
         """Go's ``--flag=true`` and ``-n=NAME``."""

@@ -102,6 +102,8 @@ def _syntax(exc: yaml.YAMLError) -> Problem:
         hint = None
         if "cannot start any token" in what:
             hint = "indent with spaces, not tabs, and quote values that start with a special character"
+        elif "unknown escape" in what or "expected hex" in what:
+            hint = "put a path with backslashes between single quotes"
         elif "another document" in what:
             hint = "keep one document: remove the ---"
         return Problem("", f"YAML error at {place}: {what}", hint)

@@ -89,6 +89,14 @@ def test_an_unknown_key_is_a_warning_with_the_nearest_name(
     assert meant in warning
 
 
+@pytest.mark.parametrize("path", ["C:\\Users\\mbk", "D:\\data", "C:\\xampp"])
+def test_a_windows_path_in_double_quotes_is_told_how_to_be_written(load_text: Load, path: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_text(f'minio: {{storageType: local, rootPath: "{path}"}}')
+    (problem,) = caught.value.problems
+    assert problem.suggestion == "put a path with backslashes between single quotes"
+
+
 @pytest.mark.parametrize("key", ["keepDayly", "keep_daily", "keepDaily.count"])
 def test_a_rule_of_retention_that_is_not_known_is_refused(load_text: Load, key: str) -> None:
     """Ignored, it would keep nothing, and a prune would go by the other rules."""

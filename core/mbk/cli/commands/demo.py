@@ -8,7 +8,7 @@ import click
 
 from mbk.cli import terminal
 from mbk.cli.app import App
-from mbk.cli.parsing import COMMANDS, Command
+from mbk.cli.parsing import COMMANDS, Command, Number
 from mbk.cli.progress import listening
 from mbk.cli.render import emit, emit_data
 
@@ -29,9 +29,9 @@ from mbk.cli.render import emit, emit_data
     metavar="HOST",
     help="Run on the Milvus there, with the storage of your configuration.",
 )
-@click.option("--milvus-port", type=click.IntRange(1, 65535), metavar="PORT", help="Port of that Milvus.")
+@click.option("--milvus-port", type=Number(1, 65535), metavar="PORT", help="Port of that Milvus.")
 @click.option(
-    "--rows", type=click.IntRange(min=1), default=None, metavar="N", help="Number of rows.  [default: 3000]"
+    "--rows", type=Number(min=1), default=None, metavar="N", help="Number of rows.  [default: 3000]"
 )
 @click.pass_obj
 def command(

@@ -8,7 +8,7 @@ import click
 
 from mbk.cli import terminal
 from mbk.cli.app import App
-from mbk.cli.parsing import COMMANDS, Command
+from mbk.cli.parsing import COMMANDS, Command, Number
 from mbk.cli.render import emit
 from mbk.errors import MissingDependency, UsageError
 
@@ -16,7 +16,7 @@ NEEDED = ("fastapi", "uvicorn", "prometheus_client", "fastapi_offline")
 
 
 @click.command("server", cls=Command, help=COMMANDS["server"])
-@click.option("--port", "-p", type=click.IntRange(0, 65535), help="Port; 0: any free one.  [default: 8080]")
+@click.option("--port", "-p", type=Number(0, 65535), help="Port; 0: any free one.  [default: 8080]")
 @click.option("--host", metavar="ADDRESS", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--new-token", metavar="NAME", help="Only create a token, and print its line for the authFile.")
 @click.option(
