@@ -7,8 +7,9 @@ import io
 import pytest
 
 from mbk.errors import BackupNotFound
-from mbk.model.options import DeleteOptions, RestoreOptions
-from mbk.model.reports import CollectionOutcome
+from mbk.model.options import DeleteOptions, PruneOptions, RestoreOptions
+from mbk.model.plans import Plan
+from mbk.model.reports import CollectionOutcome, PrunedBackup
 from tests.cli.conftest import Run, Session, report
 
 
@@ -47,6 +48,18 @@ def test_a_variable_confirms_for_scripts_that_cannot_be_changed(
     monkeypatch.setenv("MBK_YES", "0")
     assert run(*command, "--dry-run").code == 0
     assert run("delete", "nightly").code == 2
+
+
+@pytest.mark.parametrize("going", [["old"], []], ids=["one", "none"])
+def test_a_prune_lets_go_what_was_shown_and_nothing_else(
+    going: list[str], run: Run, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal("y\n"))
+    told = [PrunedBackup(name, "planned", ("no rule keeps it",), "complete") for name in going]
+    session.plan = lambda *_, **__: Plan(command="prune", name="", location="here", backups=(*told,))
+    assert run("prune", "--keep-last", "1").code == 0
+    ((operation, _, options),) = session.calls
+    assert (operation, options) == ("prune", PruneOptions(keep_last=1, only=frozenset(going)))
 
 
 @pytest.mark.parametrize("stdin", [io.StringIO, Terminal])

@@ -80,9 +80,12 @@ def _call(
         return
     question = operation.asks(backup or "", options) if operation.asks and not yes else None
     with app.session() as session:
-        if question and not _agreed(question, session, operation, backup, options, app):
-            terminal.line("mbk: nothing was changed")
-            raise click.exceptions.Exit(1)
+        if question:
+            agreed = _agreed(question, session, operation, backup, options, app)
+            if agreed is None:
+                terminal.line("mbk: nothing was changed")
+                raise click.exceptions.Exit(1)
+            options = agreed
         with _reporting(app), listening(app) as listener, ExitStack() as stack:
             run = stack.enter_context(counting(operation.job, metrics_file, push_gateway, listener))
             outcome = session.run(operation.name, backup, options, on_event=run.listen)
@@ -92,14 +95,16 @@ def _call(
 
 def _agreed(
     question: Question, session: Session, operation: Operation, backup: str | None, options: Options, app: App
-) -> bool:
-    """The plan comes first: what would be refused, such as a backup that does not exist, is told without a question."""
+) -> Options | None:
+    """The options of the run, None if it is not to be. The plan comes first: what would be refused, such as a backup that does not
+    exist, is told without a question, and nothing goes that was not shown."""
     with listening(app, warns=False) as listener:  # the run itself warns
         plan = session.plan(operation.name, backup, options, on_event=listener)
     going = [item.name for item in plan.backups if item.outcome == "planned"]
+    options = options.confirmed(going)
     targets = [item.target for item in plan.collections] or going
     if "{targets}" in question.text and not targets:
-        return True
+        return options
     if not terminal.can_ask():
         raise UsageError(
             "{reason}",
@@ -110,7 +115,7 @@ def _agreed(
         )
     more = f" and {len(targets) - _NAMED_AT_MOST} more" if len(targets) > _NAMED_AT_MOST else ""
     shown = ", ".join(targets[:_NAMED_AT_MOST]) + more
-    return terminal.confirm(question.text.replace("{targets}", shown))
+    return options if terminal.confirm(question.text.replace("{targets}", shown)) else None
 
 
 @contextmanager

@@ -232,6 +232,10 @@ class Options:
                 return f"did you mean {item.name!r}?"
         return ""
 
+    def confirmed(self, backups: Iterable[str]) -> Self:  # noqa: ARG002 - for options that choose backups
+        """For a run that somebody agreed to who saw these backups go."""
+        return self
+
     def __post_init__(self) -> None:
         """Converts every stored field; a class with fields that are not stored calls `_check` itself."""
         self._check()

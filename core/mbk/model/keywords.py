@@ -99,3 +99,4 @@ class PruneKeywords(TypedDict, total=False):
     keep_labels: Labelling
     labels: Labelling
     time_zone: str
+    only: frozenset[str] | None

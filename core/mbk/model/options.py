@@ -1032,7 +1032,8 @@ def _kept(period: str, what: str) -> Option:
 
 @frozen(kw_only=True)
 class PruneOptions(Options):
-    """With any ``keep`` the configured rules do not count. ``labels``: only backups that have all of them are looked at."""
+    """With any ``keep`` the configured rules do not count. ``labels``: only backups that have all of them are looked at. ``only``: the
+    names of those that may go, as a plan told them; None: any."""
 
     keep_last: Annotated[int, _kept("last", "the newest N")] = 0
     keep_within: Annotated[
@@ -1088,11 +1089,17 @@ class PruneOptions(Options):
             default="retention.timeZone",
         ),
     ] = ""
+    only: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         self._check()
         if self.time_zone:
             zone_of(self.time_zone, "time_zone")
+        if self.only is not None and not isinstance(self.only, frozenset):
+            raise wrong_type("only", self.only, "a frozenset of names")
+
+    def confirmed(self, backups: Iterable[str]) -> PruneOptions:
+        return replace(self, only=frozenset(backups))
 
     def rules(self, configured: Rules) -> Rules:
         """Those of the options; without any, the configured ones."""

@@ -41,7 +41,15 @@ def plan(context: Context, _: str, options: PruneOptions, *, at: datetime | None
     context.backup_storage.check()
     found = Catalog(context.backup_storage, context.run).summaries()
     chosen = [item for item in found if all(test.of(item.labels) for test in options.labels)]
-    return PrunePlan(decisions=decide(chosen, rules, at or datetime.now(UTC)))
+    decided = decide(chosen, rules, at or datetime.now(UTC))
+    return PrunePlan(decisions=tuple(_agreed(item, options) for item in decided))
+
+
+def _agreed(decision: Decision, options: PruneOptions) -> Decision:
+    """What was not shown to whoever was asked stays."""
+    if not decision.goes or options.only is None or decision.backup.name in options.only:
+        return decision
+    return replace(decision, goes=False, reasons=("nobody agreed that it goes",))
 
 
 def _rules(context: Context, options: PruneOptions) -> Rules:

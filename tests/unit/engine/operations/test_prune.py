@@ -221,6 +221,17 @@ def test_another_prune_at_the_same_time_is_no_change_and_frees_nothing_twice(
     }
 
 
+def test_what_nobody_was_shown_stays(world: World) -> None:
+    """Between a question and its answer other backups may have ended."""
+    kept = newest(world)
+    shown, unseen = (name for name in "abc" if name != kept)
+    report = pruned(world, KEEP_NEWEST.confirmed([shown]))
+    assert outcomes(report) == {kept: "kept", shown: "deleted", unseen: "kept"}
+    assert outcomes(pruned(world, KEEP_NEWEST.confirmed([]))) == {kept: "kept", unseen: "kept"}
+    with raised(UsageError, "option-type-wrong", option="only"):
+        PruneOptions(keep_last=1, only="a")
+
+
 def test_a_pin_says_its_end_in_utc(world: World) -> None:
     pin.execute(world.context(), "a", PinOptions(until="2999-06-30T12:00+02:00"))
     with raised(BackupPinned, "backup-pinned", until=" until 2999-06-30T10:00:00Z"):
