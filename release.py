@@ -70,7 +70,9 @@ def commit(version: str, tag: str) -> None:
     text = changes.read_text(encoding="utf-8")
     if f"\n## {version} " not in text:
         if _UNRELEASED not in text or not notes(text, "Unreleased"):
-            raise Refused("CHANGELOG.md has no changes below '## Unreleased'")
+            raise Refused(
+                "CHANGELOG.md has no changes below '## Unreleased': write there what users will notice, and commit it"
+            )
         today = datetime.now(UTC).date().isoformat()
         changes.write_text(
             text.replace(_UNRELEASED, f"{_UNRELEASED}\n## {version} - {today}\n", 1), encoding="utf-8"
