@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from mbk.config.load import load
 from mbk.demo.embedded import embedded_supported
 from mbk.errors import MilvusUnavailable
 from tests.cli.conftest import Run
+from tests.docs.pages import Page
 from tests.docs.schemas import fits
 
 UNSUPPORTED = embedded_supported()
@@ -30,6 +32,12 @@ def running_in(directory: Path) -> list[Path]:
         except OSError:  # somebody else's, or gone
             continue
     return found
+
+
+def shapes(text: str) -> set[str]:
+    """The lines without what differs from run to run: paths, numbers and the width of columns."""
+    lines = (re.sub(r"<?\d[\d.:T+Z-]*", "N", re.sub(r"\S*/\S*", "PATH", line)) for line in text.splitlines())
+    return {" ".join(line.split()) for line in lines} - {""}
 
 
 @needs_server
@@ -51,6 +59,12 @@ def test_the_whole_story_on_an_embedded_milvus(tmp_path: Path, run: Run) -> None
     listed = json.loads(run("--config", told["config"], "list", "-o", "json").out)
     assert [(item["name"], item["state"]) for item in listed] == [("demo", "complete")]
     assert (home / "backup/demo/meta/full_meta.json").is_file()
+    looked = [
+        run("--config", told["config"], *words) for words in (("list",), ("get", "-n", "demo", "-o", "table"))
+    ]
+    shown = [block.text for block in Page("docs/tutorial/first-backup.md").blocks if block.language == "log"]
+    assert shapes(shown[0]) <= shapes(played.stderr)
+    assert shapes(shown[1]) <= shapes("\n".join(result.out + result.err for result in looked))
 
 
 @needs_server
