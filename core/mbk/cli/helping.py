@@ -18,6 +18,10 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "suffix", "rename", "drop_existing", "skip_create", "append", "follow_alias", "max_shards", "skip_params",
         "ezk_mapping",
     ),
+    "Rules": (
+        "keep_last", "keep_within", "keep_hourly", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly",
+        "keep_labels", "time_zone",
+    ),
     "Indexes and loading": ("rebuild_index", "auto_index", "drop_index", "wait_index", "load"),
     "Data": (
         "strategy", "format", "checksum", "pause_gc", "rest_import", "truncate", "verify", "salvage", "no_cut",

@@ -194,7 +194,8 @@ def emit_pruned(report: PruneReport) -> None:
     for item in report.backups:
         if item.error:
             emit(f"  {item.name}: {item.error}")
-    emit(f"prune: {freed(report.backups, 'deleted')}; in {report.location}")
+    versions = f", {counted(report.deleted_versions, 'old version')}" if report.deleted_versions else ""
+    emit(f"prune: {freed(report.backups, 'deleted')}{versions}; in {report.location}")
 
 
 def pruned(backups: Sequence[PrunedBackup]) -> str:

@@ -99,4 +99,5 @@ class PruneKeywords(TypedDict, total=False):
     keep_labels: Labelling
     labels: Labelling
     time_zone: str
+    versions: bool
     only: frozenset[str] | None

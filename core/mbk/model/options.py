@@ -1089,6 +1089,14 @@ class PruneOptions(Options):
             default="retention.timeZone",
         ),
     ] = ""
+    versions: Annotated[
+        bool,
+        Option(
+            flags=("--versions",),
+            help="Also old versions, in a bucket that keeps them.",
+            more="Without it such a bucket frees nothing, and a notice says that they remain.",
+        ),
+    ] = False
     only: frozenset[str] | None = None
 
     def __post_init__(self) -> None:

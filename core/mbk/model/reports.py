@@ -253,6 +253,7 @@ class PruneReport:
     backups: tuple[PrunedBackup, ...]
     freed: int = 0
     deleted_objects: int = 0
+    deleted_versions: int = 0
     seconds: float = 0.0
     notices: tuple[str, ...] = ()
 

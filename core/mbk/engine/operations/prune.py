@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from mbk.engine.repository.catalog import Catalog
-from mbk.engine.repository.removal import Remover
+from mbk.engine.repository.removal import Found, Remover
 from mbk.engine.runtime.context import Context
 from mbk.engine.runtime.failures import concerns_everything
 from mbk.engine.runtime.fenced import writing_backup
@@ -82,17 +82,19 @@ def execute(context: Context, name: str, options: PruneOptions, *, at: datetime 
     started = time.monotonic()
     made = plan(context, name, options, at=at)
     outcomes = {item.backup.name: _told(item, KEPT) for item in made.decisions if not item.goes}
-    objects = 0
+    objects = versions = 0
     for decision in made.going:
-        told, count = _deleted(context, decision)
+        told, removed = _deleted(context, decision, options)
         outcomes[told.name] = told
-        objects += count
+        if removed is not None:
+            objects, versions = objects + removed.objects, versions + removed.versions
     backups = tuple(outcomes[item.backup.name] for item in made.decisions)
     report = PruneReport(
         location=str(context.backup_storage.location),
         backups=backups,
         freed=sum(item.size or 0 for item in backups if item.outcome == DELETED),
         deleted_objects=objects,
+        deleted_versions=versions,
         seconds=time.monotonic() - started,
         notices=tuple(context.run.notices),
     )
@@ -100,8 +102,10 @@ def execute(context: Context, name: str, options: PruneOptions, *, at: datetime 
     return report
 
 
-def _deleted(context: Context, decision: Decision) -> tuple[PrunedBackup, int]:
-    """What became of one that goes, and how many objects were deleted."""
+def _deleted(
+    context: Context, decision: Decision, options: PruneOptions
+) -> tuple[PrunedBackup, Found | None]:
+    """What became of one that goes, and what was deleted."""
     name, run = decision.backup.name, context.run
     run.check_cancelled()
     try:
@@ -117,21 +121,21 @@ def _deleted(context: Context, decision: Decision) -> tuple[PrunedBackup, int]:
             catalog = Catalog(storage, run)
             found = catalog.summary(name)
             if found is None:
-                return _gone(decision), 0
+                return _gone(decision), None
             if _as_decided(found) != _as_decided(decision.backup):
-                return _told(decision, KEPT, because="it was changed meanwhile"), 0
-            removed = Remover(storage, catalog, run, milvus=context.milvus_place).remove(name)
-            return _told(decision, DELETED), removed.objects
+                return _told(decision, KEPT, because="it was changed meanwhile"), None
+            remover = Remover(storage, catalog, run, milvus=context.milvus_place, versions=options.versions)
+            return _told(decision, DELETED), remover.remove(name)
     except LeaseLost:
         raise
     except Busy as busy:
-        return _told(decision, KEPT, because=busy.message), 0
+        return _told(decision, KEPT, because=busy.message), None
     except BackupNotFound:
-        return _gone(decision), 0
+        return _gone(decision), None
     except MbkError as error:
         if concerns_everything(error):
             raise
-        return _told(decision, FAILED, error=error.message), 0
+        return _told(decision, FAILED, error=error.message), None
 
 
 def _gone(decision: Decision) -> PrunedBackup:

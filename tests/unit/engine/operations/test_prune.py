@@ -260,3 +260,18 @@ def test_a_label_has_one_value() -> None:
     assert CreateOptions(labels=["a=1", "a=1"]).labels == {"a": "1"}
     with raised(UsageError, "label-twice", key="a"):
         CreateOptions(labels=["a=1", "a=2"])
+
+
+def test_old_versions_go_too_if_asked_for(world: World) -> None:
+    bucket = world.service.buckets["backups"]
+    bucket.versioned = True
+    told = pruned(world, KEEP_NEWEST)
+    assert told.deleted_versions == 0
+    assert any("--versions" in notice for notice in told.notices)
+    kept = newest(world)
+    world.create("next", labels={"name": "next"})
+    gone = pruned(world, PruneOptions(keep_last=1, versions=True))
+    assert gone.deleted_versions > 0
+    (name,) = (item.name for item in gone.backups if item.outcome == "deleted")
+    assert name in (kept, "next")
+    assert not [key for key in bucket.objects if key.startswith(f"backup/{name}/")]
