@@ -46,6 +46,7 @@ from mbk.errors import BucketNotFound, CollectionNotFound, MbkError, NotFound, P
 from mbk.frozen import frozen
 from mbk.model.events import WorkExpected
 from mbk.model.flows import METADATA, Flow, Requests, Side, requests_of
+from mbk.model.labels import labels_of
 from mbk.model.manifest import CREATE, Manifest, now
 from mbk.model.options import CreateOptions, Strategy
 from mbk.model.plans import Plan, total
@@ -358,7 +359,7 @@ class _Create:
             format=plan.format.recorded,
             snapshots=plan.begun.manifest.snapshots,
             asked=asked(plan.options),
-            labels={**plan.begun.manifest.labels, **plan.options.labels},
+            labels=dict(labels_of({**plan.begun.manifest.labels, **plan.options.labels}, "labels")),
         )
 
     def _copied(

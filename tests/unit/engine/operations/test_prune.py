@@ -275,3 +275,16 @@ def test_old_versions_go_too_if_asked_for(world: World) -> None:
     (name,) = (item.name for item in gone.backups if item.outcome == "deleted")
     assert name in (kept, "next")
     assert not [key for key in bucket.objects if key.startswith(f"backup/{name}/")]
+
+
+def test_a_resumed_run_keeps_the_labels_and_changes_those_that_it_names(world: World) -> None:
+    world.live(Life(ends_at=60))
+    with pytest.raises(Killed):
+        world.create("torn", labels={"team": "search", "tier": "1"})
+    world.live(Life())
+    with raised(UsageError, "labels-too-many"):
+        world.create("torn", resume=True, labels=[f"label_{number}=x" for number in range(31)])
+    world.create("torn", resume=True, labels={"team": "ads"})
+    summary = world.catalog().summary("torn")
+    assert summary is not None
+    assert summary.labels == {"team": "ads", "tier": "1"}
