@@ -105,6 +105,8 @@ def test_where_no_embedded_milvus_exists_it_says_how_to_use_a_server(
     result = run("demo", "--dir", "demo")
     assert result.code == MilvusUnavailable.exit_code
     assert "--milvus-address" in result.err
+    assert len(result.err.splitlines()) == 1
+    assert not Path("demo").exists()
 
 
 @pytest.mark.parametrize(

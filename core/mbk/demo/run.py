@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mbk.config.load import load
 from mbk.config.schema import MilvusSettings, Settings
 from mbk.demo.embedded import EmbeddedMilvus
+from mbk.demo.wheel import locate_wheel
 from mbk.errors import CollectionExists, MilvusError, UsageError, VerificationFailed
 from mbk.frozen import frozen
 from mbk.model.reports import RunReport
@@ -81,10 +82,11 @@ def run_demo(
 
 @contextmanager
 def _embedded(directory: Path | None, say: Say, tell: Say) -> Iterator[_Stage]:
+    wheel = locate_wheel()  # first: where there is none, no directory is left behind
     home = _fresh(directory)
     tell(f"a Milvus of its own, in {home}: takes about a minute, the first time two")
     began = time.monotonic()
-    with EmbeddedMilvus(home / "milvus", tell=tell) as server:
+    with EmbeddedMilvus(home / "milvus", wheel=wheel, tell=tell) as server:
         took = time.monotonic() - began
         say(f"Milvus {server.version} runs at {server.address}:{server.port} (started in {took:.1f} s)")
         config = home / "backup.yaml"
