@@ -10,7 +10,8 @@ from __future__ import annotations
 import base64
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from msgspec import structs
@@ -42,7 +43,18 @@ from mbk.engine.runtime.lease import hold
 from mbk.engine.runtime.messages import notice_bucket_missing
 from mbk.engine.runtime.pool import Pool
 from mbk.engine.transfer.load import together
-from mbk.errors import BucketNotFound, CollectionNotFound, MbkError, NotFound, PartialFailure, UsageError
+from mbk.errors import (
+    AccessError,
+    BucketNotFound,
+    CollectionNotFound,
+    MbkError,
+    MilvusError,
+    NotFound,
+    PartialFailure,
+    StorageError,
+    Unreachable,
+    UsageError,
+)
 from mbk.frozen import frozen
 from mbk.model.events import WorkExpected
 from mbk.model.flows import METADATA, Flow, Requests, Side, requests_of
@@ -324,8 +336,9 @@ class _Create:
             if not (plan.begun.partial or plan.format.by_milvus):
                 files.defer()
             points = ConsistencyPoints(self.context.milvus, run, options.strategy)
-            copied, left, stats = self._copied(files, spool, points, before, outcomes)
-            outcomes.require(copied)
+            with self._left_incomplete(manifest):
+                copied, left, stats = self._copied(files, spool, points, before, outcomes)
+                outcomes.require(copied)
             notice_new(self.context.milvus, plan.selection, plan.present.union(plan.inventory.names), run)
             done = [*before.collections, *copied]
             stale = options.resume or outcomes.has_skipped or any(item.replaced for item in done)
@@ -346,6 +359,21 @@ class _Create:
             notices=tuple(run.notices),
             compared="" if plan.format.by_milvus else plan.options.checksum,
         )
+
+    @contextmanager
+    def _left_incomplete(self, manifest: Manifest) -> Iterator[None]:
+        """Hours of copies may be there when a service fails: its error says what to mend, not that they are of use."""
+        try:
+            yield
+        except (Unreachable, AccessError, StorageError, MilvusError):
+            name = self.plan.name
+            self.context.run.notice(
+                "left-incomplete",
+                "backup {backup!r} is not complete; once the cause of the error is mended, {remedy}",
+                backup=name,
+                remedy=manifest.remedy(name),
+            )
+            raise
 
     def _manifest(self) -> Manifest:
         """The manifest of a new backup; an incomplete one's record of snapshots in Milvus is kept."""

@@ -207,6 +207,7 @@ def test_a_full_disk_stops_the_run_and_leaves_an_incomplete_backup(world: World)
     assert states(world) == {"nightly": "incomplete"}
     described = [what for call, what in world.milvus.calls if call == "flush"]
     assert "users" not in described, "no other collection is begun"
+    assert "left-incomplete" in world.notices
 
 
 def test_a_server_that_goes_away_stops_the_run(world: World) -> None:
@@ -218,6 +219,14 @@ def test_a_server_that_goes_away_stops_the_run(world: World) -> None:
     with pytest.raises(MilvusUnavailable):
         world.create()
     assert states(world) == {"nightly": "incomplete"}
+    assert "left-incomplete" in world.notices
+
+
+def test_a_failure_before_the_name_is_taken_leaves_nothing_to_finish(world: World) -> None:
+    world.milvus.fault = down
+    with pytest.raises(MilvusUnavailable):
+        world.create()
+    assert (states(world), "left-incomplete" in world.notices) == ({}, False)
 
 
 def test_fail_fast_stops_at_the_first_failed_collection(world: World) -> None:
