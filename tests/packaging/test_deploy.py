@@ -33,7 +33,7 @@ UNITS = DEPLOY / "systemd"
 RECORDER = """#!/bin/sh
 echo "$*" >> "$CALLS"
 case "$*" in
-  *" list "*|"list "*|*" list") printf '%s\\n' $NAMES ;;
+  *" list "*|"list "*|*" list") printf '%s\\n' $NAMES; exit ${LISTING:-0} ;;
   *--resume*) exit ${RESUMED:-0} ;;
 esac
 """
@@ -89,6 +89,9 @@ def only_the_old_are_deleted(recorder: Recorder, script: str, options: str, **mo
     assert all("--yes" in call for call in deleted)
     code, calls = recorder.run(script, options=options, NAMES="by_hand", **more)
     assert code == 0
+    assert len(calls) == 1
+    code, calls = recorder.run(script, options=options, NAMES=" ".join(nights), LISTING="7", **more)
+    assert code != 0, "unreachable: half a list deletes nothing, and somebody is told"
     assert len(calls) == 1
 
 
