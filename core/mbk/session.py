@@ -570,8 +570,9 @@ class Session(Connections):
                 yield run
         except (KeyboardInterrupt, Interrupted) as stop:
             raise Interrupted(
-                "{command} of {name!r} was interrupted",
+                "{what} was interrupted",
                 code="interrupted",
+                what=f"{command} of {name!r}" if name else command,
                 command=command,
                 name=name,
                 resume=hint,
