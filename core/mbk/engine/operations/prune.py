@@ -18,7 +18,7 @@ from mbk.errors import BackupNotFound, Busy, LeaseLost, MbkError, PartialFailure
 from mbk.frozen import frozen
 from mbk.model.options import PruneOptions
 from mbk.model.plans import Plan
-from mbk.model.reports import BackupSummary, PrunedBackup, PruneReport
+from mbk.model.reports import PrunedBackup, PruneReport
 from mbk.model.retention import Decision, Rules, decide
 
 #: Values of `PrunedBackup.outcome`.
@@ -122,7 +122,7 @@ def _deleted(
             found = catalog.summary(name)
             if found is None:
                 return _gone(decision), None
-            if _as_decided(found) != _as_decided(decision.backup):
+            if found != decision.backup:
                 return _told(decision, KEPT, because="it was changed meanwhile"), None
             remover = Remover(storage, catalog, run, milvus=context.milvus_place, versions=options.versions)
             return _told(decision, DELETED), remover.remove(name)
@@ -141,11 +141,6 @@ def _deleted(
 def _gone(decision: Decision) -> PrunedBackup:
     """One that somebody else deleted since the decision; this run freed nothing."""
     return replace(_told(decision, DELETED, because="another run deleted it"), size=None)
-
-
-def _as_decided(summary: BackupSummary) -> object:
-    """What the decision was made from."""
-    return summary.id, summary.state, summary.created, summary.finished, summary.pin, dict(summary.labels)
 
 
 def _told(decision: Decision, outcome: str, *, because: str = "", error: str | None = None) -> PrunedBackup:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -147,18 +148,34 @@ def test_what_a_run_works_on_stays(world: World) -> None:
     assert "in progress" in told.reasons[0]
 
 
-def test_what_changes_after_the_decision_stays(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pinned, verified as damaged or made anew under the same name: it is not what was decided about."""
+def verified(world: World, name: str) -> None:
+    verify.execute(world.context(), name, VerifyOptions())
+
+
+def pinned(world: World, name: str) -> None:
+    pin.execute(world.context(), name, PinOptions())
+
+
+def made_anew(world: World, name: str) -> None:
+    world.delete(name)
+    world.create(name)
+
+
+@pytest.mark.parametrize("change", [verified, pinned, made_anew])
+def test_what_changes_after_the_decision_stays(
+    change: Callable[[World, str], None], world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not what was decided about."""
     kept = newest(world)
     chosen = next(name for name in "abc" if name != kept)
     decide = prune.plan
 
-    def then_pinned(context: Context, name: str, options: PruneOptions, **more: Any) -> prune.PrunePlan:
+    def then_changed(context: Context, name: str, options: PruneOptions, **more: Any) -> prune.PrunePlan:
         made = decide(context, name, options, **more)
-        pin.execute(world.context(), chosen, PinOptions())
+        change(world, chosen)
         return made
 
-    monkeypatch.setattr(prune, "plan", then_pinned)
+    monkeypatch.setattr(prune, "plan", then_changed)
     pruned(world, KEEP_NEWEST)
     assert sorted(names(world)) == sorted([kept, chosen])
 
