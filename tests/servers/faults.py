@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email.message import Message
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Literal
 
 from tests.servers.process import HOST
+from tests.servers.web import WebServer
 
 SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Reduce your request rate</Message></Error>"
 HOP_BY_HOP = {"connection", "transfer-encoding", "keep-alive"}
@@ -90,7 +91,7 @@ def fault_proxy(
     proxy = FaultProxy(upstream)
     proxy.faults = list(faults)
     bound = type("Bound", (handler or Handler,), {"proxy": proxy})
-    server = _Server((HOST, 0), bound)
+    server = WebServer((HOST, 0), bound)
     if tls:
         server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     proxy.port = server.server_address[1]
@@ -103,15 +104,6 @@ def fault_proxy(
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is an everyday thing here."""
 
 
 class Handler(BaseHTTPRequestHandler):

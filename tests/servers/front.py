@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 from uuid import uuid4
@@ -27,6 +27,7 @@ from botocore.credentials import Credentials
 
 from tests.servers.process import HOST
 from tests.servers.s3 import REGION, Ministack, S3Server, ministack
+from tests.servers.web import WebServer
 
 Headers = dict[str, str]
 
@@ -272,7 +273,7 @@ def decoded_path(path: str) -> str:
 def serving(front: Front) -> Iterator[None]:
     """The front on a free port, its ``port``."""
     handler = type("Handler", (_Handler,), {"front": front})
-    server = _Server((HOST, 0), handler)
+    server = WebServer((HOST, 0), handler)
     front.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
@@ -288,15 +289,6 @@ def serving(front: Front) -> Iterator[None]:
 def upstream() -> Iterator[Ministack]:
     with ministack() as server:
         yield server
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is an everyday thing here."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from tests.servers.gcs_store import Answer, Bucket, Refusal, Request, Store
 from tests.servers.network import Answer as Said
 from tests.servers.network import Requests
 from tests.servers.process import HOST
+from tests.servers.web import WebServer
 
 PAGE = 1000
 
@@ -122,17 +123,9 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_DELETE = _serve
 
 
-class _Web(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 256
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away in the middle is no news."""
-
-
 @contextmanager
 def gcs() -> Iterator[GcsServer]:
-    with _Web((HOST, 0), _Handler) as web:
+    with WebServer((HOST, 0), _Handler) as web:
         server = GcsServer(web.server_address[1])
         web.RequestHandlerClass = type("Handler", (_Handler,), {"served": server})
         threading.Thread(target=web.serve_forever, args=(0.05,), daemon=True).start()

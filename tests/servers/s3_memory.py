@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from itertools import count
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, quote, unquote
@@ -21,6 +21,7 @@ from xml.sax.saxutils import escape
 
 from tests.servers.process import HOST
 from tests.servers.s3 import S3Server
+from tests.servers.web import WebServer
 
 #: A moment that all objects share: nothing here depends on it.
 _WHEN = "2026-11-30T12:00:00.000Z"
@@ -372,7 +373,7 @@ def _content(name: str, found: Kept) -> str:
 def s3_memory(*habits: Habit, buckets: tuple[str, ...] = ()) -> Iterator[S3Memory]:
     """A service with these habits and these buckets, on a free port."""
     service = S3Memory(habits, {name: Bucket() for name in buckets})
-    server = _Server((HOST, 0), type("Handler", (_Handler,), {"service": service}))
+    server = WebServer((HOST, 0), type("Handler", (_Handler,), {"service": service}))
     service.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
@@ -382,15 +383,6 @@ def s3_memory(*habits: Habit, buckets: tuple[str, ...] = ()) -> Iterator[S3Memor
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is an everyday thing here."""
 
 
 class _Handler(BaseHTTPRequestHandler):
