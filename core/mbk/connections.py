@@ -230,7 +230,11 @@ class Connections:
                 part_threshold=transfer.multipart_copy_threshold_mib * MIB,
                 executor=self._executor(),
             ),
-            backup=BackupLimits(pause_gc=backup.pause_gc, gc_seconds=backup.gc_pause_seconds),
+            backup=BackupLimits(
+                incremental=backup.layout == "shared",
+                pause_gc=backup.pause_gc,
+                gc_seconds=backup.gc_pause_seconds,
+            ),
             restore=RestoreLimits(
                 import_jobs=restore.import_jobs,
                 max_segments=restore.max_segments_per_import_job,

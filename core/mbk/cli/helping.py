@@ -24,7 +24,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
     "Indexes and loading": ("rebuild_index", "auto_index", "drop_index", "wait_index", "load"),
     "Data": (
-        "strategy", "format", "checksum", "pause_gc", "rest_import", "truncate", "verify", "salvage", "no_cut",
+        "strategy", "format", "incremental", "checksum", "pause_gc", "rest_import", "truncate", "verify", "salvage", "no_cut",
     ),
     "Run": (
         "resume", "fail_fast", "max_rate", "max_bandwidth", "probe", "prices", "dry_run", "yes", "metrics_file",

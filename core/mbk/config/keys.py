@@ -93,6 +93,7 @@ _SETTINGS = (
     Key("milvus.etcd_root_path", "root path of Milvus in etcd"),
     Key("backup.collections", "collections backed up at once", p.integer),
     Key("backup.segments", "segments backed up at once", p.integer),
+    Key("backup.layout", "classic, or shared: every backup is an incremental one", p.lower),
     Key("backup.pause_gc", "pause Milvus' garbage collection during a backup", p.boolean),
     Key(
         "backup.gc_pause_seconds",

@@ -65,6 +65,7 @@ class StorageChoice(_Frozen):
 class BackupSettings(_Frozen):
     """``collections`` and ``segments`` limit what is processed at once. ``gc_pause_seconds`` is one lease."""
 
+    layout: Literal["classic", "shared"] = "classic"
     collections: int = Field(4, ge=1)
     segments: int = Field(32, ge=1)
     pause_gc: bool = True

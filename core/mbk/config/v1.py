@@ -61,6 +61,7 @@ _SETTINGS = (
     Name("milvus.etcd_root_path", "milvus.etcd.rootPath"),
     Name("backup.collections", "backup.parallelism.backupCollection", "BACKUP_PARALLELISM_BACKUP_COLLECTION"),
     Name("backup.segments", "backup.parallelism.backupSegment"),
+    Name("backup.layout", "backup.layout"),
     Name("backup.pause_gc", "backup.gcPause.enable", "BACKUP_GC_PAUSE_ENABLE"),
     Name("backup.gc_pause_seconds", "backup.gcPause.seconds"),
     Name(

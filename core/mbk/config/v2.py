@@ -38,6 +38,7 @@ _SETTINGS = (
     Name("milvus.etcd_root_path", "milvus.etcd.rootPath"),
     Name("backup.collections", "backup.concurrency.collections"),
     Name("backup.segments", "backup.concurrency.segments"),
+    Name("backup.layout", "backup.layout"),
     Name("backup.pause_gc", "backup.pauseGC"),
     Name("backup.gc_pause_seconds", "backup.gcPauseSeconds"),
     Name("restore.collections", "restore.concurrency.collections"),

@@ -38,6 +38,7 @@ class CreateKeywords(TypedDict, total=False):
     rbac: bool
     index_extra: bool
     pause_gc: bool | None
+    incremental: bool | None
     labels: Labelled
     resume: bool
     allow_missing: bool

@@ -31,6 +31,11 @@ BESIDE = frozenset({VERIFIED, VERIFYING, PINNED})
 
 RESTORE_TEMP = "restore-temp-"
 
+#: Below a backup root: the objects of all its shared backups, each below the id of the backup that put it there.
+POOL = ".mbk/pool/"
+#: Copies of the records of deleted backups, whose objects are to be removed once no run may still build on them.
+REMOVED = f"{POOL}removed/"
+
 
 @frozen
 class BackupLayout:
@@ -68,6 +73,19 @@ class BackupLayout:
         """L0 segments of all partitions have no group element (docs/reference/backup-format.md#keys-and-ids)."""
         group = "" if partition == ALL_PARTITIONS else f"{segment}/"
         return f"{self.data_prefix}{DELTA_LOG}/{collection}/{partition}/{group}{segment}/{log}"
+
+
+def pool_prefix(root: str) -> str:
+    """What the keys in the record of a shared backup are relative to. ``root`` as in `BackupLayout`."""
+    return f"{root}{POOL}"
+
+
+def pooled(root: str, backup_id: str) -> BackupLayout:
+    """Where the runs of the shared backup with this id put their objects, laid out as those of a classic backup.
+
+    Nobody else writes there, so that two runs never write one key; other backups may name what lies there.
+    """
+    return BackupLayout(pool_prefix(root), backup_id)
 
 
 #: Names below a backup's prefix that mbk and the classic tool write.

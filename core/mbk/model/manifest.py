@@ -14,6 +14,10 @@ ALL = "all"
 OWN = "own"
 NONE = "none"
 
+#: The format of a backup whose objects lie in the pool. The classic tool refuses a format that it does not know, instead of
+#: restoring a backup without data.
+SHARED = "shared"
+
 #: Values of `Manifest.command`; empty means `CREATE`.
 CREATE = "create"
 L0COMPACT = "l0compact"
@@ -61,6 +65,13 @@ class Totals(Record):
     rows: int | None = None
 
 
+class PutInPool(Record):
+    """What a shared backup put into the pool. ``size`` in bytes."""
+
+    objects: int = 0
+    size: int = 0
+
+
 class Earlier(Record):
     """What a committed backup was before the run that is completing it; the fields of `Manifest`."""
 
@@ -87,6 +98,7 @@ class Manifest(Record):
     ``asked``: the options of `create` that were chosen, by name; ``filter`` and ``exclude`` as text. A run that completes
     the backup goes on with them. Empty if an older mbk wrote it.
     ``totals``: so that a listing need not read the rest; None if an older mbk wrote it. ``labels``: those of its user.
+    ``origin``: the location of the storage of the Milvus that was backed up, and ``added``, of a shared backup.
     """
 
     version: int = 1
@@ -108,6 +120,8 @@ class Manifest(Record):
     earlier: Earlier | None = None
     totals: Totals | None = None
     labels: dict[str, str] = field(default_factory=dict)
+    origin: str = ""
+    added: PutInPool | None = None
 
     def begun(self) -> Manifest:
         """For another backup, or another run: without what belongs to one commit."""

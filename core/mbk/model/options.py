@@ -349,6 +349,16 @@ class CreateOptions(Options):
             default="as configured",
         ),
     ] = None
+    incremental: Annotated[
+        bool | None,
+        Option(
+            flags=("--incremental",),
+            off=("--no-incremental",),
+            help="Copy only what no earlier incremental backup has.",
+            more="Each backup restores by itself, and any can be deleted in any order. The classic tool cannot read it.",
+            default="as configured",
+        ),
+    ] = None
     labels: Annotated[
         Labels,
         Option(

@@ -199,6 +199,7 @@ def test_every_key_and_every_variable_reaches_its_setting(dialect: Any, load_tex
     words = {
         "log.level": "error",
         "log.format": "json",
+        "backup.layout": "shared",
         "transfer.mode": "direct",
         "server.max_body_size": "2K",
         "transfer.max_rate": "200",

@@ -132,6 +132,7 @@ def some_value(name: Name, rng: random.Random) -> str:
         "milvus.tls_mode": ["0", "1"],
         "log.level": ["debug", "WARN"],
         "log.format": ["text", "JSON"],
+        "backup.layout": ["classic", "Shared"],
         "transfer.mode": ["true", "false"],
         "transfer.executor": ["threads", "processes", "Dask"],
         "transfer.dask_credentials": ["send", "own"],

@@ -40,7 +40,7 @@ from mbk.errors import (
 from mbk.frozen import frozen
 from mbk.model import layout
 from mbk.model.layout import BackupLayout
-from mbk.model.manifest import FileDigest, Manifest, Verified
+from mbk.model.manifest import SHARED, FileDigest, Manifest, Verified
 from mbk.model.records import Backup, BackupHead
 from mbk.model.reports import BackupSummary, Pin, Verification, is_valid_name
 from mbk.model.states import BackupState
@@ -64,7 +64,7 @@ LEVEL_FILES = frozenset(
 )
 _KNOWN_FILES = LEVEL_FILES | {layout.FULL_META}
 #: Other names are refused, as the classic tool does.
-KNOWN_FORMATS = frozenset({"", "binlog", "snapshot"})
+KNOWN_FORMATS = frozenset({"", "binlog", "snapshot", SHARED})
 #: Metadata files up to this size are buffered, so that their size is known and one request writes them.
 SMALL = 8 * MIB
 #: Times that a metadata file is written if reading it back returns other bytes: one loss may be an accident.
@@ -112,6 +112,17 @@ class Committed:
     stored: Stored
     backup: Backup
     manifest: Manifest
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether its objects lie in the pool."""
+        return self.backup.format == SHARED
+
+    @property
+    def below(self) -> str:
+        """What the keys in its record are relative to."""
+        place = self.stored.layout
+        return layout.pool_prefix(place.root) if self.is_shared else place.prefix
 
 
 def backup_exists(name: str, location: Location, *, hint: str) -> BackupExists:

@@ -31,8 +31,9 @@ class TransferLimits:
 
 @frozen(kw_only=True)
 class BackupLimits:
-    """``gc_seconds``: how long one pause of garbage collection lasts unless renewed."""
+    """``gc_seconds``: how long one pause of garbage collection lasts unless renewed. ``incremental``: objects lie in the pool."""
 
+    incremental: bool = False
     pause_gc: bool = True
     gc_seconds: int = 3600
 

@@ -31,6 +31,7 @@ from mbk.engine.transfer.transfer import Transfer
 from mbk.frozen import frozen
 from mbk.model.flows import Flow
 from mbk.model.layout import BackupLayout
+from mbk.model.manifest import SHARED
 from mbk.model.options import CreateOptions, Strategy
 from mbk.model.records import ALL_PARTITIONS, Backup
 from mbk.model.reports import CheckResult
@@ -52,7 +53,7 @@ class BinlogFormat:
     """The format of the classic tool, which every server can import."""
 
     name = "binlog"
-    recorded = frozenset({"", "binlog"})
+    recorded = frozenset({"", "binlog", SHARED})
     level_files = True
 
     def backup(
