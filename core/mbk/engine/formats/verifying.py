@@ -7,16 +7,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
+from mbk.engine.repository.catalog import Committed
 from mbk.engine.repository.detailed import DetailedCollection
+from mbk.engine.repository.record import Record
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer.digests import cheapest
 from mbk.engine.transfer.reading import Content, ObjectReader
 from mbk.errors import AccessError, InvalidBackup, ObjectArchived, ObjectNotFound, UsageError
 from mbk.frozen import frozen
 from mbk.model.events import ObjectVerified
-from mbk.model.layout import BackupLayout
 from mbk.model.objects import ObjectRecord
-from mbk.model.records import Backup, Segment
+from mbk.model.records import Segment
 from mbk.model.reports import Finding
 from mbk.model.states import FindingKind
 from mbk.ports.storage import ObjectInfo, Storage
@@ -162,7 +163,9 @@ class Verifying(Protocol):
     @property
     def shared(self) -> bool: ...
 
-    def prefixes(self, place: BackupLayout, collection: DetailedCollection) -> tuple[str, ...]:
+    def prefixes(
+        self, committed: Committed, record: Record | None, collection: DetailedCollection
+    ) -> tuple[str, ...]:
         """Below which a collection's objects lie."""
 
     def listed(
@@ -177,9 +180,9 @@ class Verifying(Protocol):
         self,
         storage: Storage,
         run: Run,
-        place: BackupLayout,
+        committed: Committed,
+        record: Record | None,
         collection: DetailedCollection,
-        backup: Backup,
         count: int,
     ) -> tuple[str, list[int | str]]:
         """The name of the primary key, and up to ``count`` of its values that a restored collection must have; none where

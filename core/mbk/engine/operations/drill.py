@@ -13,18 +13,18 @@ from contextlib import contextmanager
 
 from mbk.engine.formats.verifying import Verifying
 from mbk.engine.operations import restore
+from mbk.engine.repository.catalog import Committed
 from mbk.engine.repository.detailed import DetailedCollection
+from mbk.engine.repository.record import Record
 from mbk.engine.runtime.context import ClusterContext
 from mbk.engine.runtime.failures import concerns_everything
 from mbk.engine.runtime.lease import hold
 from mbk.errors import InvalidBackup, MbkError, PartialFailure
 from mbk.frozen import frozen
-from mbk.model.layout import BackupLayout
 from mbk.model.mapping import CollectionMapping, DatabaseMapping
 from mbk.model.options import RestoreOptions
 from mbk.model.records import (
     DEFAULT_DATABASE,
-    Backup,
     Collection,
     CollectionSchema,
     FieldSchema,
@@ -62,9 +62,9 @@ class Drill:
 
     context: ClusterContext
     name: str
-    backup: Backup
+    committed: Committed
+    record: Record | None
     verifying: Verifying
-    place: BackupLayout
     sample: int = SAMPLE
 
     def run(self, collections: Iterator[DetailedCollection]) -> Drilled:
@@ -97,7 +97,7 @@ class Drill:
     def _mapping(self) -> Iterator[DatabaseMapping]:
         """One scratch database for each that has collections which this server supports."""
         chosen: defaultdict[str, list[str]] = defaultdict(list)
-        for item in self.backup.collection_backups:
+        for item in self.committed.backup.collection_backups:
             if self._is_supported(item):
                 chosen[item.db_name or DEFAULT_DATABASE].append(item.collection_name)
         for number, (database, names) in enumerate(sorted(chosen.items())):
@@ -204,7 +204,7 @@ class Drill:
         """Keys that the backup has, and the restored collection does not have exactly once."""
         context = self.context
         key, values = self.verifying.sample(
-            context.backup_storage, context.run, self.place, collection, self.backup, self.sample
+            context.backup_storage, context.run, self.committed, self.record, collection, self.sample
         )
         if not values:
             return []

@@ -51,7 +51,7 @@ class Inspection:
     """Inspects one backup. ``spool`` gets what was read of each object, if a record is made."""
 
     context: Context
-    place: BackupLayout
+    committed: Committed
     record: Record | None
     verifying: Verifying
     depth: Depth
@@ -62,6 +62,10 @@ class Inspection:
     @property
     def run(self) -> Run:
         return self.context.run
+
+    @property
+    def place(self) -> BackupLayout:
+        return self.committed.stored.layout
 
     @property
     def storage(self) -> Storage:
@@ -79,7 +83,10 @@ class Inspection:
             )
 
     def extra(self, keys: Iterable[str], expected: Iterable[str], label: str) -> list[Finding]:
-        """Objects that belong to nothing. Where collections share a place, `strays` finds them once all are inspected."""
+        """Objects that belong to nothing. Where collections share a place, `strays` finds them once all are inspected. What is beside
+        the objects of a shared backup in the pool belongs to others."""
+        if self.committed.is_shared:
+            return []
         if not self.verifying.shared:
             return [_extra(key, label) for key in keys]
         self._listed.update(expected)
@@ -87,18 +94,25 @@ class Inspection:
 
     # -- what belongs to no collection ---------------------------------------------------------------------------
 
-    def strays(self, committed: Committed, collections: set[int]) -> list[Finding]:
+    def strays(self, collections: set[int]) -> list[Finding]:
         """Objects below the backup's prefix that belong to none of its collections. Call it when all are inspected."""
         known = {*LEVEL_FILES, layout.FULL_META, layout.MANIFEST, *layout.BESIDE}
         files = [
             f"meta/{name}"
-            for name in committed.stored.files
+            for name in self.committed.stored.files
             if name not in known and not layout.is_record(name)
         ]
-        data = self._shared() if self.verifying.shared else self._beside(collections)
-        rooms = {self.place.meta_prefix, self._bundle if self.verifying.shared else self.place.data_prefix}
-        keys = [*files, *data, *self._others(self.place.prefix, rooms)]
+        room, data = self._room(collections)
+        keys = [*files, *data, *self._others(self.place.prefix, {self.place.meta_prefix, room})]
         return [_extra(key, "") for key in sorted(keys)]
+
+    def _room(self, collections: set[int]) -> tuple[str, Iterable[str]]:
+        """The prefix of the data below the backup's own, and the strays there; a shared backup has no data there."""
+        if self.verifying.shared:
+            return self._bundle, self._shared()
+        if self.committed.is_shared:
+            return "", ()
+        return self.place.data_prefix, self._beside(collections)
 
     @property
     def _bundle(self) -> str:
@@ -127,10 +141,14 @@ class Inspection:
 
 
 def present(
-    context: Context, verifying: Verifying, place: BackupLayout, collection: DetailedCollection
+    context: Context,
+    verifying: Verifying,
+    committed: Committed,
+    record: Record | None,
+    collection: DetailedCollection,
 ) -> ListedObjects:
-    """The objects that are there of a collection, by key relative to the backup's prefix."""
-    below, prefixes = len(place.prefix), verifying.prefixes(place, collection)
+    """The objects that are there of a collection, by key relative to the backup's prefix, or to the pool."""
+    below, prefixes = len(committed.below), verifying.prefixes(committed, record, collection)
     storage, run = context.backup_storage, context.run
     return listing.consume(storage, run, lambda entries: ListedObjects(entries, below=below), *prefixes)
 
@@ -203,7 +221,13 @@ class _CollectionInspection:
 
     def _present(self) -> ListedObjects:
         inspection = self.inspection
-        return present(inspection.context, inspection.verifying, inspection.place, self.collection)
+        return present(
+            inspection.context,
+            inspection.verifying,
+            inspection.committed,
+            inspection.record,
+            self.collection,
+        )
 
     def _expected(self, present: Mapping[str, ObjectInfo]) -> Mapping[str, ObjectRecord]:
         record = self.inspection.record
@@ -326,7 +350,7 @@ class _CollectionInspection:
             objects=objects,
             unit=unit,
             label=self.label,
-            prefix=inspection.place.prefix,
+            prefix=inspection.committed.below,
             kinds=RECORDED if inspection.spool is not None else frozenset(),
         )
 

@@ -22,7 +22,7 @@ from mbk.engine.runtime.fenced import writing_backup
 from mbk.engine.runtime.lease import hold
 from mbk.errors import UsageError
 from mbk.frozen import frozen
-from mbk.model.manifest import L0COMPACT, now
+from mbk.model.manifest import L0COMPACT, SHARED, now
 from mbk.model.options import L0CompactOptions
 from mbk.model.plans import Plan, total
 from mbk.model.reports import RunReport, check_name, compacted_name
@@ -127,13 +127,18 @@ def _take_name(context: Context, plan: L0CompactPlan) -> None:
         remover.remove(plan.output)
         catalog.require_free(plan.output)
     catalog.clean(catalog.layout(plan.output).prefix)
+    source = catalog.read_manifest(plan.source).begun()
     manifest = msgspec.structs.replace(
-        catalog.read_manifest(plan.source).begun(),
+        source,
         tool=context.tool,
         id=plan.compaction.id,
         name=plan.output,
         started=now(),
         command=L0COMPACT,
         source=plan.source,
+        # Also of a shared backup a classic one is made: it holds other objects than any other backup.
+        format="" if source.format == SHARED else source.format,
+        origin="",
+        added=None,
     )
     catalog.write_manifest(plan.output, manifest)

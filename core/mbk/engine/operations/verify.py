@@ -194,14 +194,13 @@ def _expected(context: Context, subject: Subject, collection: DetailedCollection
     """By the record, or for a backup without one by its metadata and what is there."""
     if subject.record is not None:
         return subject.record.of(collection.collection_id).values()
-    place = subject.committed.stored.layout
-    with present(context, subject.verifying, place, collection) as there:
+    with present(context, subject.verifying, subject.committed, None, collection) as there:
         return subject.verifying.listed(collection, there)[0].values()
 
 
 def _sampled(subject: Subject, expected: Collection[ObjectRecord], percent: int) -> Flow:
     """Which objects a sample has depends on the day; how many it has does not."""
-    below = subject.committed.stored.layout.prefix
+    below = subject.committed.below
     whole = reading(((below + entry.key, entry.size) for entry in expected), "backups")
     return replace(whole, objects=whole.objects * percent // 100, size=whole.size * percent // 100)
 
@@ -260,7 +259,7 @@ class _Verification:
             progress = Progress.of(context, subject.catalog, self.name, self._wanted(subject), kept=not spool)
             inspection = Inspection(
                 context=context,
-                place=subject.committed.stored.layout,
+                committed=subject.committed,
                 record=subject.record,
                 verifying=subject.verifying,
                 depth=options.depth,
@@ -270,7 +269,7 @@ class _Verification:
             self._tell_expected(subject)
             with progress:
                 done = [self._seen(item) for item in inspection.of(subject.collections())]
-                self._add(inspection.strays(subject.committed, {item.id for item in done}))
+                self._add(inspection.strays({item.id for item in done}))
             if spool is not None and not self._is_damaged:
                 self._record(subject, spool)
             return [item.result for item in done], progress.resumed
@@ -308,9 +307,9 @@ class _Verification:
         drilled = Drill(
             context=self.context,
             name=subject.name,
-            backup=subject.committed.backup,
+            committed=subject.committed,
+            record=subject.record,
             verifying=subject.verifying,
-            place=subject.committed.stored.layout,
         ).run(subject.collections())
         self._add(drilled.findings)
         return [replace(item, restored=drilled.rows.get(item.name)) for item in collections]

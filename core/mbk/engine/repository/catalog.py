@@ -75,6 +75,8 @@ NAMES = 64
 STRETCH = 8
 #: Seconds. A look into a directory of this machine takes a tenth of it, one over a network more.
 WAITING = 0.001
+#: The code of `unfindable`.
+UNFINDABLE = "shared-record-damaged"
 #: The files that a summary is made of.
 SUMMARIZED = frozenset({layout.MANIFEST, layout.BACKUP_META, layout.VERIFIED, layout.PINNED})
 #: What concerns the whole storage, if it happens to every backup.
@@ -123,6 +125,28 @@ class Committed:
         """What the keys in its record are relative to."""
         place = self.stored.layout
         return layout.pool_prefix(place.root) if self.is_shared else place.prefix
+
+    def classic_name(self, key: str) -> str:
+        """What the key of an object of its data is relative to the prefix of a classic backup."""
+        name = key.removeprefix(self.below)
+        return name.partition("/")[2] if self.is_shared else name
+
+
+def unfindable(name: str, damage: DamagedBackup) -> DamagedBackup:
+    """Of a shared backup whose record is damaged or lost."""
+    return DamagedBackup(
+        "backup {backup!r} cannot be read, as only its record tells which objects of the pool are its own: {reason}",
+        code="shared-record-damaged",
+        backup=name,
+        key=damage.facts.get("key", ""),
+        reason=damage.message,
+        hint="put the file back from a copy of the metadata, or delete the backup; no other backup is concerned, but nothing is "
+        "removed from the pool until then",
+    )
+
+
+def _is_of_record(damage: DamagedBackup) -> bool:
+    return layout.is_record(str(damage.facts.get("key", "")).rpartition("/")[2])
 
 
 def backup_exists(name: str, location: Location, *, hint: str) -> BackupExists:
@@ -291,7 +315,7 @@ class Catalog:
         try:
             return twice(lambda: self._together(stored, where))
         except DamagedBackup as damage:
-            if not salvage or damage.facts.get("key") == where:
+            if not salvage or damage.facts.get("key") == where or damage.code == UNFINDABLE:
                 raise
             return self._salvaged(stored, where, damage)
 
@@ -300,12 +324,15 @@ class Catalog:
         try:
             found = twice(lambda: self._together(stored, where, levels=False))
         except DamagedBackup as worse:
+            backup = metafiles.decode_full(self.read_file(where), where=where)
+            if backup.format == SHARED:
+                raise unfindable(stored.layout.name, worse) from worse
             self._run.notice(
                 "salvaging",
                 "the record of objects cannot be used, only names, sizes and counts are compared: {reason}",
                 reason=worse.message,
             )
-            return metafiles.decode_full(self.read_file(where), where=where), Manifest()
+            return backup, Manifest()
         self._run.notice("salvaging-levels", "not needed for a restore: {reason}", reason=damage.message)
         return found
 
@@ -329,17 +356,33 @@ class Catalog:
         if backup.mbk is not None and backup.mbk.commit != manifest.commit:
             missing = layout.MANIFEST not in stored.files
             raise (seals.lost if missing else seals.differs)(f"{prefix}{layout.MANIFEST}")
-        for file in seals.suspects(files, stored.files, below=prefix):
-            if not seals.is_of(files[file], self._stream(f"{prefix}{file}")):
-                raise seals.differs(f"{prefix}{file}")
+        try:
+            for file in seals.suspects(files, stored.files, below=prefix):
+                if not seals.is_of(files[file], self._stream(f"{prefix}{file}")):
+                    raise seals.differs(f"{prefix}{file}")
+        except DamagedBackup as damage:
+            if backup.format == SHARED and _is_of_record(damage):
+                raise unfindable(stored.layout.name, damage) from damage
+            raise
 
     def open_record(self, committed: Committed) -> ObjectsRecord | None:
-        """The record of objects; None if the backup has none. Close it. `DamagedBackup` if it is lost or damaged."""
-        prefix, manifest = committed.stored.layout.meta_prefix, committed.manifest
+        """The record of objects; None if the backup has none. Close it. `DamagedBackup` if it is lost or damaged.
+
+        A shared backup has one: nothing else tells where its objects lie.
+        """
+        place, manifest = committed.stored.layout, committed.manifest
         file = next(filter(layout.is_record, manifest.files), None)
-        if file is None:
+        if file is None and not committed.is_shared:
             return None
-        return twice(lambda: self._opened(f"{prefix}{file}", manifest.files[file]))
+        try:
+            if file is None:
+                raise seals.lost(place.meta("objects-*.jsonl.gz"))
+            recorded, where = manifest.files[file], place.meta(file)
+            return twice(lambda: self._opened(where, recorded))
+        except DamagedBackup as damage:
+            if committed.is_shared:
+                raise unfindable(place.name, damage) from damage
+            raise
 
     def _opened(self, where: str, recorded: FileDigest) -> ObjectsRecord:
         hashing = seals.Hashing()

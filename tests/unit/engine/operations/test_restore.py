@@ -28,11 +28,16 @@ from mbk.ports.milvus.values import Feature, ImportPhase, ImportState
 from tests.fakes.milvus import V2_3, V2_4, V2_5
 from tests.fakes.world import Killed, Life, World
 from tests.raising import raised
+from tests.sharing import share
 
 
-@pytest.fixture(params=["2.3, same bucket", "2.4, other bucket"])
+@pytest.fixture(params=["2.3, same bucket", "2.4, other bucket", "2.3, shared", "2.4, shared"])
 def world(request: pytest.FixtureRequest) -> World:
-    old = request.param.startswith("2.3")
+    return made(request.param)
+
+
+def made(kind: str) -> World:
+    old = kind.startswith("2.3")
     world = World(features=V2_3 if old else V2_4, same=old)
     world.milvus.add("docs", partitions=("_default", "cold"))
     world.milvus.insert("docs", range(8))
@@ -42,6 +47,8 @@ def world(request: pytest.FixtureRequest) -> World:
     world.milvus.insert("logs", range(3), database="other")
     world.milvus.delete("docs", [2, 21])
     world.create()
+    if "shared" in kind:
+        share(world.backup, "nightly")
     world.milvus.calls.clear()
     return world
 
@@ -120,6 +127,13 @@ def test_a_missing_object_is_found_before_the_first_change(world: World) -> None
     with raised(DamagedBackup, "backup-objects-differ", missing=8):
         world.restore(suffix="_back")
     assert not changes(world)
+
+
+@pytest.mark.parametrize("kind", ["2.3, same bucket", "2.4, other bucket"])
+def test_without_a_record_a_segment_without_objects_is_found_before_the_first_change(kind: str) -> None:
+    world = made(kind)
+    segment = world.milvus.segments.persistent("other", "logs")[0].id
+    world.backup.delete([key for key in world.backed_up if f"/{segment}/" in key])
     world.edit(
         lambda tree: [item.update(partition_backups=bare(item)) for item in tree["collection_backups"]]
     )

@@ -39,8 +39,10 @@ from mbk.registry.registry import Registry
 from mbk.testing import MemoryService, MemoryStorage
 from tests.fakes.world import AT_ONCE, QUICK, Killed, Life
 from tests.raising import raised
+from tests.sharing import OWNER, share
 from tests.unit.engine.forged import COLL, P1, P2, Backup, Tree, content_of, meta, objects
 
+POOL = "backup/.mbk/pool/"
 ALL_DEPTHS = (Depth.LISTING, Depth.DIGESTS, Depth.CONTENTS)
 
 
@@ -91,20 +93,29 @@ def storage() -> MemoryStorage:
     return MemoryStorage(MemoryService("backups"), "backups", root="backup/")
 
 
-@pytest.fixture
-def recorded(storage: MemoryStorage) -> MemoryStorage:
+@pytest.fixture(params=["classic", "shared"])
+def recorded(storage: MemoryStorage, request: pytest.FixtureRequest) -> MemoryStorage:
     """With a record of its objects."""
     filled(storage)
     run(storage, Depth.CONTENTS, record=True)
+    if request.param == "shared":
+        share(storage, "src")
+        run(storage, Depth.CONTENTS)
     return storage
 
 
+def whole_key(key: str) -> str:
+    """Of a key that a finding tells: that of an object in the pool begins with an id."""
+    return f"{POOL if key.startswith(OWNER) else 'backup/src/'}{key}"
+
+
 def data(storage: MemoryStorage) -> dict[str, bytes]:
-    return {f"binlogs/{key}": content for key, content in objects(storage, "backup/src/binlogs/").items()}
+    classic = objects(storage, "backup/src/binlogs/").items()
+    return {**{f"binlogs/{key}": content for key, content in classic}, **objects(storage, POOL)}
 
 
 def write(storage: MemoryStorage, key: str, content: bytes) -> None:
-    storage.write(f"backup/src/{key}", [content])
+    storage.write(whole_key(key), [content])
 
 
 def first(storage: MemoryStorage, kind: str, segment: int) -> str:
@@ -183,13 +194,13 @@ Damage = Callable[[MemoryStorage], dict[str, FindingKind]]
 
 def missing_insert(storage: MemoryStorage) -> dict[str, FindingKind]:
     key = first(storage, "insert_log", 460101)
-    storage.delete([f"backup/src/{key}"])
+    storage.delete([whole_key(key)])
     return {key: FindingKind.MISSING}
 
 
 def missing_deletes(storage: MemoryStorage) -> dict[str, FindingKind]:
     keys = [key for key in data(storage) if "/delta_log/" in key]
-    storage.delete([f"backup/src/{key}" for key in keys])
+    storage.delete([whole_key(key) for key in keys])
     return dict.fromkeys(keys, FindingKind.MISSING)
 
 
@@ -218,7 +229,9 @@ def doubled(storage: MemoryStorage) -> dict[str, FindingKind]:
         if "/460103/" in key:
             copy = f"{key}9"
             write(storage, copy, content)
-            found[copy] = FindingKind.EXTRA
+            # In the pool it may be another backup's.
+            if not copy.startswith(OWNER):
+                found[copy] = FindingKind.EXTRA
     return found
 
 
@@ -337,7 +350,7 @@ def test_the_advice_fits_what_was_found(recorded: MemoryStorage, what: str) -> N
         write(recorded, "binlogs/insert_log/1/2/3/3/100/7", b"?")
     else:
         key = "meta/mbk.json" if what == "metadata" else first(recorded, "insert_log", 460103)
-        recorded.delete([f"backup/src/{key}"])
+        recorded.delete([whole_key(key)])
     with raised(DamageFound, "backup-damaged") as caught:
         verify.execute(context(recorded), "src", VerifyOptions(depth=Depth.LISTING))
     error = caught.value
@@ -359,9 +372,9 @@ def test_an_object_that_the_storage_does_not_hand_out_is_a_finding(recorded: Mem
 def test_a_read_that_returns_other_bytes_than_are_stored_is_found(recorded: MemoryStorage) -> None:
     key = first(recorded, "insert_log", 460103)
     bucket = recorded.service.buckets["backups"].objects
-    stored = bucket[f"backup/src/{key}"]
+    stored = bucket[whole_key(key)]
     # The service still tells the digests of what was written.
-    bucket[f"backup/src/{key}"] = type(stored)(flipped(stored.data), stored.info)
+    bucket[whole_key(key)] = type(stored)(flipped(stored.data), stored.info)
     assert run(recorded, Depth.DIGESTS).found == 0
     assert kinds(run(recorded, Depth.CONTENTS)) == {key: FindingKind.DAMAGED}
 
@@ -381,7 +394,7 @@ def test_samples_of_consecutive_days_cover_everything(recorded: MemoryStorage) -
         at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=day)
         options = VerifyOptions(depth=Depth.CONTENTS, sample=cast("int", "25%"))
         verify.execute(context(recorded), "src", options, at=at)
-    assert {key.removeprefix("backup/src/") for key in read} == files
+    assert read.keys() == set(map(whole_key, files))
     assert {*read.values()} == {1}
 
 

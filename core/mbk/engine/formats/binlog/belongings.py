@@ -15,15 +15,16 @@ from mbk.ports.storage import ObjectInfo, Storage
 
 def belongings(storage: Storage, run: Run, catalog: Catalog, committed: Committed) -> Iterator[ObjectInfo]:
     """Each object of the data as it is listed, with the checksums that were recorded of it. Refuses before the first one."""
-    layout = committed.stored.layout
     found = surveyed(storage, run, catalog, committed)
     with opened(catalog, committed, storage.location) as inventory:
         for collection, places in found.items():
             known = inventory.of(collection)
-            for entry in listing.objects(storage, run, *layout.collection_prefixes(collection)):
-                spot = spot_of(entry.key.removeprefix(layout.prefix))
+            for entry in listing.objects(storage, run, *inventory.prefixes(collection)):
+                spot = spot_of(entry.key.removeprefix(known.prefix))
                 if spot is None or entry.key in places.extra:
                     continue
                 record = known.objects.get(known.name(entry.key, spot))
+                if record is None and known.shared:
+                    continue
                 recorded = record.digests if record is not None else {}
                 yield replace(entry, checksums={**entry.checksums, **recorded})

@@ -125,7 +125,7 @@ class BinlogCompaction:
             worker = _Worker(
                 context=context,
                 task=self.id,
-                source=catalog.layout(self.source),
+                source=self.committed,
                 destination=catalog.layout(output),
                 transfer=transfer,
                 spool=spool,
@@ -146,6 +146,7 @@ class BinlogCompaction:
             self.backup.extras,
             id=self.id,
             name=files.name,
+            format="" if self.committed.is_shared else self.backup.extras.format,
             size=sum(collection.size for collection, _ in parts),
         )
         source = self.catalog.read_manifest(self.source)
@@ -168,7 +169,7 @@ class _Worker:
 
     context: Context
     task: str
-    source: BackupLayout
+    source: Committed
     destination: BackupLayout
     transfer: Transfer
     spool: SegmentSpool
@@ -217,10 +218,10 @@ class _Worker:
         def one(segment: Segment) -> int:
             place = located.places.get(segment.segment_id, Place())
             self._contents.require([(segment.segment_id, place)])
-            items = [*self._items(place.insert), *self._items(place.delta)]
+            items = [*self._items(place.insert), *(item for one in place.deltas for item in self._items(one))]
             size = sum(item.size for item in items)
             self.context.run.emit(WorkPlanned(collection=label, objects=len(items), size=size))
-            moved = [self._moved(prefix) for prefix in (place.insert, place.delta) if prefix]
+            moved = {self._moved(prefix) for prefix in (place.insert, *place.deltas) if prefix}
             arrived = self.transfer.arrive(
                 items,
                 collection=label,
@@ -239,7 +240,7 @@ class _Worker:
             yield CopyItem.of(entry, self._moved(entry.key))
 
     def _moved(self, key: str) -> str:
-        return self.destination.prefix + key.removeprefix(self.source.prefix) if key else ""
+        return self.destination.prefix + self.source.classic_name(key) if key else ""
 
     @property
     def _source(self) -> Source:
@@ -305,8 +306,9 @@ class _Worker:
         """Beside the segment's own delta logs; if it has none, derived from its insert logs (old layouts differ)."""
         if place.delta:
             return self._moved(place.delta)
-        rest = place.insert.removeprefix(f"{self.source.data_prefix}{layout.INSERT_LOG}/")
-        return f"{self.destination.data_prefix}{layout.DELTA_LOG}/{rest}"
+        data = self.destination.data_prefix
+        rest = self._moved(place.insert).removeprefix(f"{data}{layout.INSERT_LOG}/")
+        return f"{data}{layout.DELTA_LOG}/{rest}"
 
 
 def _is_l0(segment: Segment, located: SegmentPlaces) -> bool:

@@ -53,6 +53,10 @@ class Contents:
             entry for entry in listing.objects(self.storage, self.run, prefix) if entry.key not in self.extra
         ]
 
+    def deletes(self, place: Place) -> list[ObjectInfo]:
+        """The delete logs of a segment, wherever they lie."""
+        return [entry for directory in place.deltas for entry in self.entries(directory)]
+
     def require(self, places: Iterable[tuple[int, Place]]) -> None:
         """Compares the objects of these segments, as many at once as the pool has workers.
 
@@ -115,7 +119,7 @@ class Contents:
         for segment, place in places:
             if segment in self.chosen:
                 yield from self.entries(place.insert)
-                yield from self.entries(place.delta)
+                yield from self.deletes(place)
 
     def _loaded(self) -> Known:
         with self._lock:

@@ -87,7 +87,8 @@ class SegmentConverter:
         elif place.insert:
             yield from self._copied(job, place.insert, insert)
         if deletes is None:
-            yield from self._copied(job, place.delta, delta) if place.delta else ()
+            for directory in place.deltas:
+                yield from self._copied(job, directory, delta)
         elif deletes.num_rows:
             yield self._delta_log(job, segment, deletes, delta)
 
@@ -184,11 +185,11 @@ class SegmentConverter:
         if Conversion.PLAIN_DELTAS not in job.conversion:
             return False
         source = self._source(job)
-        return not all(deltas.is_plain(source.blob(entry)) for entry in source.entries(place.delta))
+        return not all(deltas.is_plain(source.blob(entry)) for entry in source.delete_logs(place))
 
     def _folded(self, job: ConversionJob) -> Deletes:
         """The deletes of a partition's L0 segments, cached for its next job."""
-        key = (*(place.delta for place in job.folded), job.end_ts)
+        key = (*(place.deltas for place in job.folded), job.end_ts)
         with self._lock:
             if self._deletes is None or self._deletes[0] != key:
 

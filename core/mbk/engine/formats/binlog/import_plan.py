@@ -212,7 +212,7 @@ def _divide(
     small: list[list[Located]] = []
     for parent, group in by_parent.items():
         ids = {str(segment.segment_id) for segment, _ in group}
-        delta_parents = {place.delta_parent for _, place in group if place.delta}
+        delta_parents = {parent for _, place in group for parent in place.delta_parents}
         others = found.siblings[parent] - ids or not found.foreign.isdisjoint({parent, *delta_parents})
         if others or len(delta_parents) > 1 or len(group) > limits.max_segments:
             staged += group
@@ -275,7 +275,7 @@ def _l0_groups(
                 some,
                 staged=limits.stage_all
                 or bool(conversion)
-                or any(place.delta in found.foreign for _, place in some),
+                or any(place.beside or place.delta in found.foreign for _, place in some),
                 l0=True,
                 rest=limits.rest is True or len(some) > 1,
             )

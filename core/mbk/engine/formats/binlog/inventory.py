@@ -13,6 +13,7 @@ from mbk.engine.formats.binlog.places import SegmentPlaces, scan
 from mbk.engine.formats.differences import joined, refuse, tell_extra
 from mbk.engine.repository.catalog import Catalog, Committed
 from mbk.engine.repository.detailed import Detailed, read_detailed, read_segments
+from mbk.engine.repository.pool.whereabouts import data_prefixes
 from mbk.engine.repository.record import Record
 from mbk.engine.runtime.run import Run
 from mbk.frozen import frozen
@@ -26,10 +27,10 @@ class Inventory:
     """Several threads may call it. ``here``: the record was made where the backup lies now.
 
     Without a record, ``detailed`` has the lists of files, and ``encoded`` its collections by id; or ``segments`` has those of
-    a backup of level files, by collection.
+    a backup of level files, by collection. A shared backup has a record.
     """
 
-    prefix: str
+    committed: Committed
     collections: Mapping[int, Collection]
     record: Record | None = None
     here: bool = False
@@ -41,11 +42,20 @@ class Inventory:
     def is_recorded(self) -> bool:
         return self.record is not None
 
+    @property
+    def prefix(self) -> str:
+        return self.committed.below
+
+    def prefixes(self, collection: int) -> tuple[str, ...]:
+        """Below which all objects of a collection lie."""
+        return data_prefixes(self.committed, self.record, collection)
+
     def of(self, collection: int) -> Known:
         """The objects of a collection of the backup."""
         whole = self.collections[collection]
         if self.record is not None:
-            return recorded_objects(self.prefix, whole, self.record.of(collection), here=self.here)
+            objects, shared = self.record.of(collection), self.committed.is_shared
+            return recorded_objects(self.prefix, whole, objects, here=self.here, shared=shared)
         if self.detailed is not None and collection in self.encoded:
             detailed = self.detailed.decoded(self.encoded[collection])
             return listed_objects(self.prefix, segments_in(detailed))
@@ -64,7 +74,7 @@ def opened(catalog: Catalog, committed: Committed, location: Location) -> Iterat
     if record is not None:
         with record:
             yield Inventory(
-                prefix=layout.prefix,
+                committed=committed,
                 collections=collections,
                 record=record,
                 here=record.is_here(location, layout.name),
@@ -72,12 +82,10 @@ def opened(catalog: Catalog, committed: Committed, location: Location) -> Iterat
         return
     if FULL_META not in committed.stored.files:
         segments = read_segments(catalog, layout.name)
-        yield Inventory(prefix=layout.prefix, collections=collections, segments=segments)
+        yield Inventory(committed=committed, collections=collections, segments=segments)
         return
     detailed = read_detailed(catalog, layout.name)
-    yield Inventory(
-        prefix=layout.prefix, collections=collections, detailed=detailed, encoded=detailed.by_id()
-    )
+    yield Inventory(committed=committed, collections=collections, detailed=detailed, encoded=detailed.by_id())
 
 
 def surveyed(storage: Storage, run: Run, catalog: Catalog, committed: Committed) -> dict[int, SegmentPlaces]:
@@ -87,7 +95,8 @@ def surveyed(storage: Storage, run: Run, catalog: Catalog, committed: Committed)
     with opened(catalog, committed, storage.location) as inventory:
         for record in committed.backup.collection_backups:
             known = inventory.of(record.collection_id)
-            found[record.collection_id] = scan(storage, layout, record, run, known)
+            prefixes = inventory.prefixes(record.collection_id)
+            found[record.collection_id] = scan(storage, prefixes, record, run, known)
     differences = joined(places.differences for places in found.values())
     refuse(differences, backup=layout.name, location=storage.location)
     tell_extra(run, differences, backup=layout.name)

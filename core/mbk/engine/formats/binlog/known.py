@@ -47,8 +47,8 @@ def delta_spot(key: str) -> Spot | None:
 
 
 def spot_of(name: str) -> Spot | None:
-    """Of a key relative to the backup's prefix, or of a name."""
-    return (insert_spot if INSERT_LOG in name.split("/")[:2] else delta_spot)(name)
+    """Of a key relative to the backup's prefix, or to the pool, or of a name."""
+    return (insert_spot if INSERT_LOG in name.split("/")[:3] else delta_spot)(name)
 
 
 def _insert_name(segment: int, number: int, log: int) -> str:
@@ -84,7 +84,7 @@ class _Checklist:
 
 @frozen(kw_only=True)
 class Known:
-    """The objects of one collection. ``prefix``: the backup's.
+    """The objects of one collection. ``prefix``: the backup's, or the pool's of a ``shared`` one, which has neighbours there.
 
     ``objects``: by key relative to the prefix if ``recorded``, otherwise by the name of their `Spot`. ``here``: the record
     was made where the backup lies now. ``segments``: all in the metadata. ``free_inserts`` and ``free_deltas``: the
@@ -95,6 +95,7 @@ class Known:
     objects: Mapping[str, ObjectRecord] = field(default_factory=dict)
     recorded: bool = False
     here: bool = False
+    shared: bool = False
     segments: frozenset[int] = frozenset()
     free_inserts: frozenset[int] = frozenset()
     free_deltas: frozenset[int] = frozenset()
@@ -114,11 +115,16 @@ class Known:
 
 
 def recorded_objects(
-    prefix: str, collection: Collection, objects: Mapping[str, ObjectRecord], *, here: bool
+    prefix: str,
+    collection: Collection,
+    objects: Mapping[str, ObjectRecord],
+    *,
+    here: bool,
+    shared: bool = False,
 ) -> Known:
     """By the backup's record."""
     numbers = frozenset(segment.segment_id for segment in segments_in(collection))
-    return Known(prefix=prefix, objects=objects, recorded=True, here=here, segments=numbers)
+    return Known(prefix=prefix, objects=objects, recorded=True, here=here, shared=shared, segments=numbers)
 
 
 def listed_objects(prefix: str, segments: Iterable[SegmentHead]) -> Known:

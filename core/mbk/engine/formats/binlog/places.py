@@ -23,7 +23,7 @@ from mbk.engine.runtime.run import Run
 from mbk.engine.transfer import listing
 from mbk.engine.transfer.same import Vouch, vouched
 from mbk.errors import InvalidBackup
-from mbk.model.layout import BackupLayout
+from mbk.model.layout import INSERT_LOG
 from mbk.model.objects import ObjectRecord
 from mbk.model.records import Collection
 from mbk.ports.storage import ObjectInfo, Storage
@@ -31,12 +31,20 @@ from mbk.ports.storage import ObjectInfo, Storage
 
 @dataclass(slots=True)
 class Place:
-    """A segment's directories in the backup, each ending with ``/``, ``""`` if there is none; sizes in bytes."""
+    """A segment's directories in the backup, each ending with ``/``, ``""`` if there is none; sizes in bytes.
+
+    ``beside``: further ones with delete logs, which several backups have put into the pool.
+    """
 
     insert: str = ""
     delta: str = ""
     objects: int = 0
     size: int = 0
+    beside: tuple[str, ...] = ()
+
+    @property
+    def deltas(self) -> tuple[str, ...]:
+        return (self.delta, *self.beside) if self.delta else ()
 
     @property
     def parent(self) -> str:
@@ -44,8 +52,14 @@ class Place:
         return self.insert[: self.insert.rstrip("/").rfind("/") + 1]
 
     @property
-    def delta_parent(self) -> str:
-        return self.delta[: self.delta.rstrip("/").rfind("/") + 1]
+    def delta_parents(self) -> tuple[str, ...]:
+        return tuple(delta[: delta.rstrip("/").rfind("/") + 1] for delta in self.deltas)
+
+    def add_delta(self, directory: str) -> None:
+        if not self.delta:
+            self.delta = directory
+        elif directory != self.delta and directory not in self.beside:
+            self.beside += (directory,)
 
 
 @dataclass(slots=True)
@@ -53,7 +67,7 @@ class SegmentPlaces:
     """Segment id -> place, and the entries directly below each directory that may be given to Milvus.
 
     ``extra``: keys that do not belong to the backup, and ``foreign`` all directories above them: Milvus must not be given
-    such a directory. ``unsure``: segments with an object whose contents nobody vouches for. ``lost``: segments that are
+    such a directory. In the pool only those of the backup's own segments are kept. ``unsure``: segments with an object whose contents nobody vouches for. ``lost``: segments that are
     not whole -> why; they have no place.
     """
 
@@ -72,14 +86,14 @@ class SegmentPlaces:
 
 
 def scan(
-    storage: Storage, layout: BackupLayout, collection: Collection, run: Run, known: Known
+    storage: Storage, prefixes: tuple[str, ...], collection: Collection, run: Run, known: Known
 ) -> SegmentPlaces:
     """Lists a collection's data as a stream and compares it with what is ``known`` of the whole collection.
 
     ``collection`` may have fewer partitions: differences are only those of its own segments. `InvalidBackup` if a segment
     that has rows has no objects and nobody tells which it had.
     """
-    inserts, deltas = layout.collection_prefixes(collection.collection_id)
+    inserts = tuple(prefix for prefix in prefixes if prefix.split("/")[-3] == INSERT_LOG)
 
     def read(entries: Iterator[ObjectInfo]) -> SegmentPlaces:
         survey = _Survey(known, frozenset(item.segment_id for item in segments_in(collection)))
@@ -87,7 +101,7 @@ def scan(
             survey.add(entry, is_insert=entry.key.startswith(inserts))
         return survey.result()
 
-    found = listing.consume(storage, run, read, inserts, deltas)
+    found = listing.consume(storage, run, read, *prefixes)
     if not found.differences.is_damaged:
         _require(collection, found, storage)
     return found
@@ -110,7 +124,7 @@ class _Survey:
         name = self.known.name(entry.key, spot) if spot else ""
         record = self.checklist.meet(name) if spot else None
         if spot is None or (record is None and not self.known.is_free(spot)):
-            self._add_extra(entry.key)
+            self._add_extra(entry.key, spot)
             return
         if record is not None:
             self._compare(record, entry, spot)
@@ -120,7 +134,7 @@ class _Survey:
         if is_insert:
             self._add_insert(place, spot)
         else:
-            place.delta = spot.directory
+            place.add_delta(spot.directory)
 
     def result(self) -> SegmentPlaces:
         differences = self.found.differences
@@ -170,8 +184,11 @@ class _Survey:
         above, _, group = place.parent.rstrip("/").rpartition("/")
         siblings.setdefault(f"{above}/", set()).add(group)
 
-    def _add_extra(self, key: str) -> None:
-        self.found.differences.extra.add(key)
+    def _add_extra(self, key: str, spot: Spot | None) -> None:
+        if not self.known.shared:
+            self.found.differences.extra.add(key)
+        elif spot is not None and spot.segment not in self.known.segments:
+            return  # another backup's segment, in a directory of its own
         self.found.extra.add(key)
         above = key
         while (above := above.rpartition("/")[0]) and f"{above}/" not in self.found.foreign:

@@ -208,8 +208,9 @@ def _scan(context: ClusterContext, asked: RestoreWork) -> Places:
     ):
 
         def one(task: RestoreTask) -> tuple[CollectionName, SegmentPlaces]:
-            known = inventory.of(task.record.collection_id)
-            return task.target, scan(storage, asked.place, task.record, run, known)
+            number = task.record.collection_id
+            known, prefixes = inventory.of(number), inventory.prefixes(number)
+            return task.target, scan(storage, prefixes, task.record, run, known)
 
         found = dict(pool.map(one, asked.tasks))
         recorded = inventory.is_recorded

@@ -58,6 +58,9 @@ class Source:
     def entries(self, prefix: str) -> list[ObjectInfo]:
         return sorted(self.contents.entries(prefix), key=lambda entry: _number(entry.key))
 
+    def delete_logs(self, place: Place) -> list[ObjectInfo]:
+        return sorted(self.contents.deletes(place), key=lambda entry: _number(entry.key))
+
     def groups(self, place: Place) -> dict[int, list[Blob]]:
         """Field or column group -> its files, in the order in which they were written."""
         files: defaultdict[int, list[Blob]] = defaultdict(list)
@@ -67,7 +70,7 @@ class Source:
 
     def deletes(self, place: Place) -> Iterator[Any]:
         """Tables of the deleted keys and times of one segment."""
-        for entry in self.entries(place.delta):
+        for entry in self.delete_logs(place):
             yield from deltas.read(self.blob(entry))
 
     def rows(

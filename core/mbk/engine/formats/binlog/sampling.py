@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from mbk.binlog.arrow import pa, pc
@@ -14,8 +14,6 @@ from mbk.engine.formats.binlog.rows import Source, primary_key
 from mbk.engine.formats.binlog.versions import MANIFEST
 from mbk.engine.repository.detailed import DetailedCollection, as_collection
 from mbk.engine.repository.timeline import ConsistencyPoint, consistency_point
-from mbk.engine.transfer import listing
-from mbk.model.layout import BackupLayout
 from mbk.model.records import Backup, SegmentHead
 
 #: Segments that rows are taken from.
@@ -29,14 +27,12 @@ class KeySample:
     """Keys of rows that no delete log names and that are not newer than the consistency point."""
 
     source: Source
-    place: BackupLayout
     collection: DetailedCollection
     backup: Backup
-    places: dict[int, Place] = field(default_factory=dict)
+    places: Mapping[int, Place]
 
     def keys(self, count: int) -> tuple[str, list[Key]]:
         """The name of the primary key, and about ``count`` of its values."""
-        self._locate()
         key = primary_key(self.collection.schema, self.collection.label)
         segments = self._segments()
         if not segments:
@@ -54,19 +50,6 @@ class KeySample:
             pa.concat_arrays([chunk for one in chosen for chunk in one.chunks] or [pa.array([])])
         )
         return key.name, self._without_deleted(left).to_pylist()
-
-    def _locate(self) -> None:
-        for prefix, below in zip(
-            self.place.collection_prefixes(self.collection.collection_id), (2, 1), strict=True
-        ):
-            for entry in listing.objects(self.source.storage, self.source.run, prefix):
-                parts = entry.key.split("/")
-                place = self.places.setdefault(int(parts[-below - 1]), Place())
-                directory = "/".join(parts[:-below]) + "/"
-                if below == 2:
-                    place.insert = directory
-                else:
-                    place.delta = directory
 
     def _segments(self) -> list[SegmentHead]:
         data = [

@@ -80,7 +80,7 @@ class Staging:
             yield (insert, delta) if self._ready.get(group.key, group.has_deletes) else (insert,)
         else:
             for unit in group.units:
-                parents = dict.fromkeys(place.delta_parent for _, place in unit if place.delta)
+                parents = dict.fromkeys(parent for _, place in unit for parent in place.delta_parents)
                 yield (unit[0][1].parent, *parents)
 
     def stage(self, group: ImportGroup, *, schema: CollectionSchema | None = None, end_ts: int = 0) -> None:
@@ -176,7 +176,7 @@ class Staging:
 
     def _items(self, group: ImportGroup) -> Iterator[CopyItem]:
         found = [
-            (number, place, self._contents.entries(place.insert), self._contents.entries(place.delta))
+            (number, place, self._contents.entries(place.insert), self._contents.deletes(place))
             for number, place in group.located
         ]
         logs = [
@@ -203,9 +203,8 @@ class Staging:
                 key = f"{self._insert(group)}{target[entry.key.removeprefix(place.insert)]}"
                 yield CopyItem.of(entry, key)
             for entry in deletes:
-                yield CopyItem.of(
-                    entry, f"{self._delta(group)}{number}/{entry.key.removeprefix(place.delta)}"
-                )
+                log = entry.key.rpartition("/")[2]
+                yield CopyItem.of(entry, f"{self._delta(group)}{number}/{log}")
 
     def _present(self, group: ImportGroup) -> dict[str, ObjectInfo]:
         return listing.by_key(self._storage, self._run, self._insert(group), self._delta(group))

@@ -10,21 +10,27 @@ from functools import partial
 from mbk.binlog.blob import Blob
 from mbk.engine.formats.binlog import logs
 from mbk.engine.formats.binlog.contents import Contents
-from mbk.engine.formats.binlog.known import Known
+from mbk.engine.formats.binlog.known import listed_objects, recorded_objects
 from mbk.engine.formats.binlog.logs import Facts
+from mbk.engine.formats.binlog.places import scan
 from mbk.engine.formats.binlog.versions import MANIFEST, PACKED
 from mbk.engine.formats.verifying import Unit, UnitReader
-from mbk.engine.repository.detailed import DetailedCollection
+from mbk.engine.repository.catalog import Committed
+from mbk.engine.repository.detailed import DetailedCollection, as_collection
+from mbk.engine.repository.pool.whereabouts import data_prefixes
+from mbk.engine.repository.record import Record
 from mbk.engine.runtime.pool import Pool
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer.reading import Content
 from mbk.frozen import frozen
 from mbk.model.layout import DELTA_LOG, INSERT_LOG, BackupLayout
 from mbk.model.objects import ObjectRecord
-from mbk.model.records import Backup, Binlog, FieldBinlog, Segment
+from mbk.model.records import Binlog, FieldBinlog, Segment
 from mbk.model.reports import Finding
 from mbk.model.states import FindingKind
 from mbk.ports.storage import ObjectInfo, Storage
+
+_KINDS = frozenset({INSERT_LOG, DELTA_LOG})
 
 
 @frozen
@@ -37,11 +43,11 @@ class LogKey:
 
 
 def log_key(key: str) -> LogKey | None:
-    """Of a key relative to the backup's prefix; None for one of another form."""
+    """Of a key relative to the backup's prefix, or to the pool; None for one of another form."""
     parts = key.split("/")
-    kind = parts[1] if len(parts) > 5 else ""
+    kind = next((part for part in parts[1:3] if part in _KINDS), "") if len(parts) > 5 else ""
     ids = parts[-3:] if kind == INSERT_LOG else parts[-2:]
-    if kind not in (INSERT_LOG, DELTA_LOG) or not all(part.isdecimal() for part in ids):
+    if not kind or not all(part.isdecimal() for part in ids):
         return None
     numbers = [*map(int, ids)]
     return LogKey(numbers[0], numbers[1] if kind == INSERT_LOG else None, numbers[-1])
@@ -53,8 +59,10 @@ class BinlogVerifying:
 
     shared: bool = False
 
-    def prefixes(self, place: BackupLayout, collection: DetailedCollection) -> tuple[str, ...]:
-        return place.collection_prefixes(collection.collection_id)
+    def prefixes(
+        self, committed: Committed, record: Record | None, collection: DetailedCollection
+    ) -> tuple[str, ...]:
+        return data_prefixes(committed, record, collection.collection_id)
 
     def listed(
         self, collection: DetailedCollection, present: Mapping[str, ObjectInfo]
@@ -86,9 +94,9 @@ class BinlogVerifying:
         self,
         storage: Storage,
         run: Run,
-        place: BackupLayout,
+        committed: Committed,
+        record: Record | None,
         collection: DetailedCollection,
-        backup: Backup,
         count: int,
     ) -> tuple[str, list[int | str]]:
         if not logs.can_parse():
@@ -97,15 +105,24 @@ class BinlogVerifying:
         from mbk.engine.formats.binlog.sampling import KeySample
 
         with Pool(1, run.cancelled, name="mbk-sample") as pool:
-            # The restore has compared the objects; only their keys are needed here.
+            number, whole = collection.collection_id, as_collection(collection)
+            if record is None:
+                known = listed_objects(committed.below, collection.segments())
+            else:
+                objects, shared = record.of(number), committed.is_shared
+                known = recorded_objects(committed.below, whole, objects, here=False, shared=shared)
+            found = scan(storage, data_prefixes(committed, record, number), whole, run, known)
+            # The restore has compared the objects: none is chosen to be read before it is used.
             contents = Contents(
                 storage=storage,
                 run=run,
-                prefix=place.prefix,
+                prefix=committed.below,
                 pool=pool,
-                load=lambda: Known(prefix=place.prefix),
+                load=lambda: known,
+                extra=found.extra,
             )
-            return KeySample(Source(storage, run, contents), place, collection, backup).keys(count)
+            source = Source(storage, run, contents)
+            return KeySample(source, collection, committed.backup, found.places).keys(count)
 
     def check(self, unit: UnitReader) -> None:
         _SegmentCheck(unit, unit.unit.segment or Segment()).run()

@@ -7,12 +7,13 @@ from itertools import islice
 
 from mbk.engine.formats.snapshot.jobs import export_root
 from mbk.engine.formats.verifying import Unit, UnitReader
+from mbk.engine.repository.catalog import Committed
 from mbk.engine.repository.detailed import DetailedCollection
+from mbk.engine.repository.record import Record
 from mbk.engine.runtime.run import Run
 from mbk.frozen import frozen
-from mbk.model.layout import BackupLayout
 from mbk.model.objects import ObjectRecord
-from mbk.model.records import Backup, SnapshotBackup
+from mbk.model.records import SnapshotBackup
 from mbk.model.reports import Finding
 from mbk.model.states import FindingKind
 from mbk.ports.storage import ObjectInfo, Storage
@@ -27,9 +28,14 @@ class SnapshotVerifying:
 
     shared: bool = True
 
-    def prefixes(self, place: BackupLayout, collection: DetailedCollection) -> tuple[str, ...]:
+    def prefixes(
+        self,
+        committed: Committed,
+        record: Record | None,  # noqa: ARG002
+        collection: DetailedCollection,
+    ) -> tuple[str, ...]:
         bundle = collection.snapshot_backup
-        return (export_root(place, bundle.metadata_path),) if bundle else ()
+        return (export_root(committed.stored.layout, bundle.metadata_path),) if bundle else ()
 
     def listed(
         self, collection: DetailedCollection, present: Mapping[str, ObjectInfo]
@@ -61,9 +67,9 @@ class SnapshotVerifying:
         self,
         storage: Storage,  # noqa: ARG002
         run: Run,  # noqa: ARG002
-        place: BackupLayout,  # noqa: ARG002
+        committed: Committed,  # noqa: ARG002
+        record: Record | None,  # noqa: ARG002
         collection: DetailedCollection,  # noqa: ARG002
-        backup: Backup,  # noqa: ARG002
         count: int,  # noqa: ARG002
     ) -> tuple[str, list[int | str]]:
         return "", []
