@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mbk.engine.runtime.run import Run
     from mbk.engine.runtime.steering import Steering
     from mbk.model.declared import Options
+    from mbk.model.locking import ObjectLock
     from mbk.model.operations import Operation
     from mbk.model.rates import Bandwidth, RequestRate
     from mbk.model.retention import Rules
@@ -280,6 +281,7 @@ class Connections:
             "limits": self._limits(),
             "pace": self.pace,
             "tool": TOOL,
+            "object_lock": self._object_lock() if isinstance(options, CreateOptions) else None,
             "retention": self._retention(),
             "milvus_place": self._milvus_place()
             if {"backup", "other backup"} & {*operation.writes}
@@ -310,6 +312,21 @@ class Connections:
                     yield self._cloud_context(given)
                 case _:
                     yield ClusterContext(**given) if needs_milvus else Context(**given)
+
+    def _object_lock(self) -> ObjectLock | None:
+        """How new backups are locked."""
+        from mbk.errors import UsageError
+        from mbk.model.locking import ObjectLock
+
+        mode, days = self.settings.backup.object_lock_mode, self.settings.backup.object_lock_days
+        if bool(mode) != bool(days):
+            raise UsageError(
+                "backup.objectLock has no {missing}",
+                code="object-lock-incomplete",
+                missing="days" if mode else "mode",
+                hint="set backup.objectLock.mode to governance or compliance, and backup.objectLock.days",
+            )
+        return ObjectLock(mode=mode, days=days) if mode else None
 
     def _retention(self) -> Rules:
         """The configured rules."""

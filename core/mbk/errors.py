@@ -399,6 +399,10 @@ class BackupPinned(MbkError):
     """Somebody wants the backup to stay."""
 
 
+class BackupLocked(MbkError):
+    """The storage keeps the objects of the backup until a moment."""
+
+
 class Busy(MbkError):
     pass
 

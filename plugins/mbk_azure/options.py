@@ -8,12 +8,14 @@ from email.utils import format_datetime
 from urllib.parse import urlencode
 
 from mbk.errors import Unsupported
+from mbk.plugin.headers import moment
 from mbk.plugin.wire import Terms, WireError
-from mbk.ports.storage import WriteOptions
+from mbk.ports.storage import Retention, WriteOptions
 
 #: Access tiers of block blobs: https://learn.microsoft.com/azure/storage/blobs/access-tiers-overview
 TIERS = ("Hot", "Cool", "Cold", "Archive")
 _MODES = {"governance": "Unlocked", "compliance": "Locked"}
+_UNTIL, _MODE = "x-ms-immutability-policy-until-date", "x-ms-immutability-policy-mode"
 
 
 def written_on(terms: Terms) -> dict[str, str]:
@@ -29,11 +31,20 @@ def written_with(options: WriteOptions) -> dict[str, str]:
         asked["x-ms-access-tier"] = _tier(options.storage_class)
     if options.tags:
         asked["x-ms-tags"] = urlencode(options.tags)
-    if options.retention:
-        until = options.retention.until.astimezone(UTC)
-        asked["x-ms-immutability-policy-until-date"] = format_datetime(until, usegmt=True)
-        asked["x-ms-immutability-policy-mode"] = _MODES[options.retention.mode]
-    return asked
+    return asked | (locked_with(options.retention) if options.retention else {})
+
+
+def locked_with(retention: Retention) -> dict[str, str]:
+    until = format_datetime(retention.until.astimezone(UTC), usegmt=True)
+    return {_UNTIL: until, _MODE: _MODES[retention.mode]}
+
+
+def lock_of(headers: Mapping[str, str]) -> Retention | None:
+    """Of the answer to a HEAD; None where the object has no policy of its own."""
+    until, mode = moment(headers.get(_UNTIL)), headers.get(_MODE, "")
+    if until is None or not mode:
+        return None
+    return Retention(mode="compliance" if mode.lower() == "locked" else "governance", until=until)
 
 
 def encrypted_with(options: WriteOptions) -> dict[str, str]:

@@ -10,19 +10,27 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from mbk.errors import BucketNotFound
+from mbk.plugin.conditions import bucket_without_locks
 from mbk.plugin.failures import Translation
 from mbk.plugin.headers import byte_range
 from mbk.plugin.http import FIRST_BYTE, body_of, size_of
 from mbk.plugin.keys import fault_of_length
 from mbk.plugin.refusals import Refused
 from mbk.plugin.wire import Body, Data, Marker, Page, Part, Terms, Unfinished, Upload, WireError
-from mbk.ports.storage import ObjectInfo, Receipt, Storage, WriteOptions, ability
+from mbk.ports.storage import ObjectInfo, Receipt, Retention, Storage, WriteOptions, ability
 from mbk_azure.answers import info_of, is_hidden, listed_info, md5, receipt_of, require_copied, require_object
 from mbk_azure.blocks import drop, encoded_id, left_at, new_upload
 from mbk_azure.documents import Listed, block_list, listed
 from mbk_azure.errors import TRANSLATION, code_of
 from mbk_azure.external import spec, uri
-from mbk_azure.options import encrypted_with, require_encrypted, written_on, written_with
+from mbk_azure.options import (
+    encrypted_with,
+    lock_of,
+    locked_with,
+    require_encrypted,
+    written_on,
+    written_with,
+)
 from mbk_azure.service import Service
 from mbk_azure.settings import NAME, AzureSettings
 from mbk_azure.signing import Signer, SignsReads
@@ -229,6 +237,23 @@ class AzureWire:
         require_copied(answer.headers)
         require_encrypted(answer.headers, options)
         return receipt_of(answer.headers)
+
+    def require_locks(self) -> None:
+        """Policies of single objects need a container with immutability for versions."""
+        answer = self.requests.send("GET", None, 200, query=(("restype", "container"),))
+        if answer.headers.get("x-ms-immutable-storage-with-versioning-enabled", "").lower() != "true":
+            raise bucket_without_locks()
+
+    def lock(self, key: str, retention: Retention) -> None:
+        """The service would shorten a policy that is not locked itself."""
+        found = self.locked(key, "")
+        if found is None or not found.covers(retention):
+            query = (("comp", "immutabilityPolicies"),)
+            self.requests.send("PUT", key, 200, query=query, headers=locked_with(retention), repeatable=True)
+
+    def locked(self, key: str, version: str) -> Retention | None:
+        query = (("versionid", version),) if version else ()
+        return lock_of(self.requests.send("HEAD", key, 200, query=query).headers)
 
     def signed_url(self, key: str) -> str:
         """See :class:`mbk_azure.signing.SignsReads`."""

@@ -14,7 +14,7 @@ import msgspec
 from mbk.plugin.conditions import answer_unreadable
 from mbk.plugin.http import Answer
 from mbk.plugin.wire import Data
-from mbk.ports.storage import ObjectInfo, Receipt
+from mbk.ports.storage import ObjectInfo, Receipt, Retention
 
 #: The fields of an object that are read, for a query's ``fields``.
 FIELDS = "name,size,etag,updated,crc32c,md5Hash,storageClass"
@@ -42,6 +42,36 @@ class Resource(msgspec.Struct, rename="camel"):
     def receipt(self) -> Receipt:
         sums = checksums(self.crc32c, self.md5_hash)
         return Receipt(size=self.size, etag=self.etag, modified=self.updated, checksums=sums)
+
+
+class Held(msgspec.Struct, rename="camel"):
+    """A retention of an object."""
+
+    mode: Literal["Unlocked", "Locked"]
+    retain_until_time: datetime
+
+    def lock(self) -> Retention:
+        return Retention(
+            mode="compliance" if self.mode == "Locked" else "governance", until=self.retain_until_time
+        )
+
+
+class Holding(msgspec.Struct, rename="camel"):
+    """An object, of which only its retention was asked for."""
+
+    kind: Literal["storage#object"]
+    retention: Held | None = None
+
+
+class ObjectRetention(msgspec.Struct, rename="camel"):
+    mode: str = ""
+
+
+class Holder(msgspec.Struct, rename="camel"):
+    """A bucket, of which only was asked whether its objects can be retained."""
+
+    kind: Literal["storage#bucket"]
+    object_retention: ObjectRetention | None = None
 
 
 class Listing(msgspec.Struct, rename="camel"):

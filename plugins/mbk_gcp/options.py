@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from mbk.ports.storage import WriteOptions
+from mbk.ports.storage import Retention, WriteOptions
 
 _MODES = {"governance": "Unlocked", "compliance": "Locked"}
 
@@ -18,9 +18,12 @@ def resource_with(options: WriteOptions) -> dict[str, object]:
     if options.storage_class:
         asked["storageClass"] = options.storage_class
     if options.retention:
-        mode, until = _MODES[options.retention.mode], _stamp(options.retention.until)
-        asked["retention"] = {"mode": mode, "retainUntilTime": until}
+        asked["retention"] = locked_with(options.retention)
     return asked
+
+
+def locked_with(retention: Retention) -> dict[str, str]:
+    return {"mode": _MODES[retention.mode], "retainUntilTime": _stamp(retention.until)}
 
 
 def headers_with(options: WriteOptions) -> dict[str, str]:

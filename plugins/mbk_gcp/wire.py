@@ -13,20 +13,32 @@ from urllib.parse import quote
 import google_crc32c
 
 from mbk.errors import ObjectNotFound, StorageError, TransferInterrupted, Unsupported, UsageError
-from mbk.plugin.conditions import answer_foreign, require_empty
+from mbk.plugin.conditions import answer_foreign, bucket_without_locks, require_empty
 from mbk.plugin.external import external_spec, external_uri
 from mbk.plugin.headers import byte_range, required
 from mbk.plugin.http import Answer, body_of
 from mbk.plugin.keys import fault_of_length
 from mbk.plugin.refusals import Refused
 from mbk.plugin.wire import Body, Data, Marker, Page, Part, Terms, Unfinished, Upload, WireError
-from mbk.ports.storage import ObjectInfo, Receipt, Storage, WriteOptions
-from mbk_gcp.answers import FIELDS, Listing, Resource, Rewrite, add, checksums, encoded, read, told_crc32c
+from mbk.ports.storage import ObjectInfo, Receipt, Retention, Storage, WriteOptions
+from mbk_gcp.answers import (
+    FIELDS,
+    Holder,
+    Holding,
+    Listing,
+    Resource,
+    Rewrite,
+    add,
+    checksums,
+    encoded,
+    read,
+    told_crc32c,
+)
 from mbk_gcp.batches import deleted
 from mbk_gcp.credentials import project_of
 from mbk_gcp.errors import TRANSLATION, refusal
 from mbk_gcp.multipart import listed, of_listing, of_upload, parsed, started, unfinished
-from mbk_gcp.options import headers_with, resource_with
+from mbk_gcp.options import headers_with, locked_with, resource_with
 from mbk_gcp.service import Service, object_path, xml_path
 from mbk_gcp.settings import GcpSettings
 from mbk_gcp.upload import CONTENT_TYPE, put, stream
@@ -215,6 +227,26 @@ class GcpWire:
             rewritten=rewritten,
             rounds=idle,
         )
+
+    def require_locks(self) -> None:
+        target = f"/storage/v1/b/{self.settings.bucket}?prettyPrint=false&fields=kind,objectRetention"
+        told = read(self.service.send("GET", target, 200), Holder).object_retention
+        if told is None or told.mode != "Enabled":
+            raise bucket_without_locks()
+
+    def lock(self, key: str, retention: Retention) -> None:
+        """Without the parameter that overrides one, the service refuses a shorter retention."""
+        body = json.dumps({"retention": locked_with(retention)}).encode()
+        headers = {"Content-Type": "application/json"}
+        self.service.send("PATCH", self._holding(key), 200, headers=headers, body=body, repeatable=True)
+
+    def locked(self, key: str, version: str) -> Retention | None:
+        chosen = f"&generation={quote(version, safe='')}" if version else ""
+        told = read(self.service.send("GET", f"{self._holding(key)}{chosen}", 200), Holding).retention
+        return told.lock() if told else None
+
+    def _holding(self, key: str) -> str:
+        return f"{object_path(self.settings.bucket, key)}?prettyPrint=false&fields=kind,retention"
 
     def _post(self, target: str, document: Mapping[str, object], *, repeatable: bool = False) -> Answer:
         body = json.dumps(document).encode() if document else b""

@@ -50,6 +50,7 @@ _PARAMETERS = {
     "StartAfter": "start-after",
     "UploadId": "uploadId",
     "UploadIdMarker": "upload-id-marker",
+    "VersionId": "versionId",
     "VersionIdMarker": "version-id-marker",
 }
 #: Header fields of answers that are members.
@@ -143,6 +144,17 @@ class Client:
 
     def abort_multipart_upload(self, **members: Any) -> None:
         require_empty(self._send("DELETE", members, repeatable=True))
+
+    def get_object_lock_configuration(self, **members: Any) -> Members:
+        return {"ObjectLockConfiguration": self._document("GET", members, query={"object-lock": ""})}
+
+    def get_object_retention(self, **members: Any) -> Members:
+        return {"Retention": self._document("GET", members, query={"retention": ""})}
+
+    def put_object_retention(self, *, Retention: Mapping[str, Any], **members: Any) -> None:
+        body = documents.retention({name: _text(value) for name, value in Retention.items()})
+        members["ContentMD5"] = md5_of(body)
+        self._send("PUT", members, body, query={"retention": ""}, repeatable=True)
 
     def create_bucket(self, **members: Any) -> None:
         region = members.get("CreateBucketConfiguration", {}).get("LocationConstraint")

@@ -28,7 +28,7 @@ _LISTS = {
     "Error": "Errors",
 }
 #: What all answers of S3 are called, and one of rclone's: a page of a proxy may be XML, too.
-_OF_SERVICE = re.compile(r"\w+Result|Error|InitiateMultipartUpload")
+_OF_SERVICE = re.compile(r"\w+Result|Error|InitiateMultipartUpload|Retention|ObjectLockConfiguration")
 _NAMES = frozenset({"Key", "Prefix", "KeyMarker", "NextKeyMarker", "Delimiter", "StartAfter"})
 
 
@@ -119,6 +119,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "IsTruncated": _truth,
     "IsLatest": _truth,
     "LastModified": moment,
+    "RetainUntilDate": moment,
     "Size": _size,
 }
 
@@ -133,6 +134,11 @@ def completion(parts: Iterable[Mapping[str, object]]) -> bytes:
     listed = "".join(f"<Part>{''.join(_elements(part))}</Part>" for part in parts)
     head = '<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
     return f"{head}{listed}</CompleteMultipartUpload>".encode()
+
+
+def retention(members: Mapping[str, object]) -> bytes:
+    head = '<Retention xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+    return f"{head}{''.join(_elements(members))}</Retention>".encode()
 
 
 def location(region: str) -> bytes:

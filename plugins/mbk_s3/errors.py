@@ -76,6 +76,7 @@ BY_CODE: dict[str, type[ours.MbkError]] = {
     "XMinioAdminBucketQuotaExceeded": ours.StorageFull,
     "InvalidStorageClass": ours.Unsupported,
     "ObjectLockConfigurationNotFoundError": ours.Unsupported,
+    "NoSuchObjectLockConfiguration": ours.Unsupported,
     "EntityTooLarge": ours.StorageError,
 }
 

@@ -47,7 +47,10 @@ MINIO = Profile(
     keys=("minioadmin", "minioadmin"),
     write_options=WRITE_OPTIONS,
 )
-S3 = Profile("s3", "any S3-compatible service at an address of its own")
+#: Whether its buckets can lock objects, each of them tells.
+S3 = Profile(
+    "s3", "any S3-compatible service at an address of its own", write_options=frozenset({"retention"})
+)
 AWS = Profile(
     "aws",
     "Amazon S3",

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from mbk.errors import TransferInterrupted, Unsupported
+from mbk.plugin.conditions import bucket_without_locks
 from mbk.plugin.external import external_spec, external_uri_by_key
 from mbk.plugin.failures import Translation
 from mbk.plugin.headers import byte_range, required, size_in_range
@@ -28,7 +29,7 @@ from mbk.plugin.wire import (
     WireError,
     bare,
 )
-from mbk.ports.storage import ObjectInfo, ObjectVersion, Receipt, Storage, WriteOptions
+from mbk.ports.storage import ObjectInfo, ObjectVersion, Receipt, Retention, Storage, WriteOptions
 from mbk_s3.answers import checksums, class_of
 from mbk_s3.connecting import connect, failures_of
 from mbk_s3.errors import code_of
@@ -288,6 +289,26 @@ class S3Wire:
             for error in answer.get("Errors", ())
             if error.get("Code") not in ("NoSuchKey", "NoSuchVersion")
         }
+
+    def require_locks(self) -> None:
+        answer = self.client.get_object_lock_configuration(Bucket=self.settings.bucket)
+        if answer["ObjectLockConfiguration"].get("ObjectLockEnabled") != "Enabled":
+            raise bucket_without_locks()
+
+    def lock(self, key: str, retention: Retention) -> None:
+        asked = {"Mode": retention.mode.upper(), "RetainUntilDate": retention.until}
+        self.client.put_object_retention(**self._target(key), Retention=asked)
+
+    def locked(self, key: str, version: str) -> Retention | None:
+        chosen = {"VersionId": version} if version else {}
+        try:
+            answer = self.client.get_object_retention(**self._target(key), **chosen)
+        except self.client.refusal as exc:
+            if code_of(exc) in ("NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError"):
+                return None
+            raise
+        told = answer["Retention"]
+        return Retention(mode=required(told, "Mode").lower(), until=required(told, "RetainUntilDate"))
 
     def copy_object(self, source: Storage, source_key: str, key: str, options: WriteOptions) -> Receipt:
         answer = self.client.copy_object(

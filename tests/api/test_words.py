@@ -17,7 +17,7 @@ from tests.docs.schemas import fits
 from tests.fakes.world import World
 
 #: What the listing and the look at one backup both tell.
-SHARED = ("name", "rows", "size", "created", "finished", "labels", "pin", "verified")
+SHARED = ("name", "rows", "size", "created", "finished", "labels", "pin", "locked", "verified")
 
 
 def words(kind: type) -> set[str]:

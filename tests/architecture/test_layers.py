@@ -226,7 +226,7 @@ def test_the_engine_reads_no_environment_prints_nothing_and_never_exits() -> Non
 
 def test_the_engine_passes_no_layer_by_to_make_a_request() -> None:
     """Rates, retries and the fence are layers around a storage: `reach` goes through them, `ability` past them."""
-    harmless = {"MilvusReachable", "Guarding"}
+    harmless = {"MilvusReachable", "Guarding", "LockedStorage"}
     past = {
         (module.name, kind)
         for module in CORE

@@ -19,6 +19,7 @@ from mbk.demo.run import DemoResult
 from mbk.model.forecast import Forecast
 from mbk.model.jobs import Failure, Progress
 from mbk.model.listings import Entry
+from mbk.model.locking import BackupLock
 from mbk.model.plans import Plan
 from mbk.model.records import Backup
 from mbk.model.reports import (
@@ -70,6 +71,7 @@ _DOCUMENT = {
     "labels": {"type": "object", "additionalProperties": _TEXT},
     "failed": {"type": "object", "additionalProperties": _TEXT},
     "pin": {"$ref": f"#/$defs/{Pin.__name__}"},
+    "locked": {"$ref": f"#/$defs/{BackupLock.__name__}"},
     "verified": {"$ref": f"#/$defs/{Verification.__name__}"},
 }
 _LOG = {"time": _TEXT, "level": {"enum": ["debug", "info", "warning", "error", "critical"]}, "message": _TEXT}

@@ -94,6 +94,12 @@ _SETTINGS = (
     Key("backup.collections", "collections backed up at once", p.integer),
     Key("backup.segments", "segments backed up at once", p.integer),
     Key("backup.layout", "classic, or shared: every backup is an incremental one", p.lower),
+    Key(
+        "backup.object_lock_mode",
+        "new backups cannot be deleted: `governance`, or `compliance`, which nobody can lift",
+        p.lower,
+    ),
+    Key("backup.object_lock_days", "for so many days", p.integer),
     Key("backup.pause_gc", "pause Milvus' garbage collection during a backup", p.boolean),
     Key(
         "backup.gc_pause_seconds",
@@ -278,6 +284,10 @@ STEERING = (
     Name("transfer.max_bandwidth", "transfer.maxBandwidth", "TRANSFER_MAX_BANDWIDTH"),
     Name("transfer.time_zone", "transfer.timeZone", "TRANSFER_TIME_ZONE"),
     Name("transfer.memory", "transfer.memory", "TRANSFER_MEMORY"),
+)
+OBJECT_LOCK = (
+    Name("backup.object_lock_mode", "backup.objectLock.mode"),
+    Name("backup.object_lock_days", "backup.objectLock.days"),
 )
 RETENTION = (
     Name("retention.keep_last", "retention.keepLast"),

@@ -18,8 +18,9 @@ from mbk.frozen import frozen
 Source = Literal["default", "inherited", "file", "environment", "set", "flag"]
 
 
-#: Sections in which an unknown key is an error: a rule that is not read keeps nothing, and what it was to keep is deleted.
-_EXACT = frozenset({"retention"})
+#: Sections in which an unknown key is an error: a rule that is not read keeps nothing, and what it was to keep is deleted; a lock
+#: that is not read locks nothing.
+_EXACT = ("retention.", "backup.objectlock.")
 
 
 @frozen
@@ -56,7 +57,7 @@ class Layers:
     def add_file(self, flat: Flat, where: str) -> None:
         self.problems += flat.problems
         for key in flat.unknown:
-            if key.partition(".")[0].lower() in _EXACT:
+            if f"{key.lower()}.".startswith(_EXACT):
                 self.problems.append(Problem(key, "unknown key", self._suggestion(key)))
             elif self._here(key) is None:
                 self._ignore(key, where)

@@ -63,9 +63,14 @@ class StorageChoice(_Frozen):
 
 
 class BackupSettings(_Frozen):
-    """``collections`` and ``segments`` limit what is processed at once. ``gc_pause_seconds`` is one lease."""
+    """``collections`` and ``segments`` limit what is processed at once. ``gc_pause_seconds`` is one lease.
+
+    ``object_lock_mode`` None: new backups are not locked.
+    """
 
     layout: Literal["classic", "shared"] = "classic"
+    object_lock_mode: Literal["governance", "compliance"] | None = None
+    object_lock_days: int = Field(0, ge=0, le=36500)
     collections: int = Field(4, ge=1)
     segments: int = Field(32, ge=1)
     pause_gc: bool = True

@@ -6,7 +6,7 @@ Vendors are named here because this dialect has words for them; the rest of the 
 from __future__ import annotations
 
 from mbk.config import parse as p
-from mbk.config.keys import BACKUP, EXECUTOR, PRIMARY, RETENTION, SERVER, STEERING, Dialect, Name
+from mbk.config.keys import BACKUP, EXECUTOR, OBJECT_LOCK, PRIMARY, RETENTION, SERVER, STEERING, Dialect, Name
 
 DEFAULT_TYPE = "minio"
 
@@ -87,6 +87,7 @@ _SETTINGS = (
     ),
     Name("transfer.concurrency", "backup.parallelism.copydata", "BACKUP_PARALLELISM_COPYDATA"),
     *STEERING,
+    *OBJECT_LOCK,
     *RETENTION,
     Name("transfer.multipart_copy_threshold_mib", "minio.multipartCopyThresholdMiB"),
     *EXECUTOR,

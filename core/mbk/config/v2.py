@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mbk.config import parse as p
-from mbk.config.keys import BACKUP, EXECUTOR, PRIMARY, RETENTION, SERVER, STEERING, Dialect, Name
+from mbk.config.keys import BACKUP, EXECUTOR, OBJECT_LOCK, PRIMARY, RETENTION, SERVER, STEERING, Dialect, Name
 from mbk.config.v1 import DEFAULT_TYPE, SPELLINGS
 
 _SETTINGS = (
@@ -49,6 +49,7 @@ _SETTINGS = (
     Name("transfer.mode", "transfer.mode"),
     Name("transfer.concurrency", "transfer.concurrency"),
     *STEERING,
+    *OBJECT_LOCK,
     *RETENTION,
     Name("transfer.multipart_copy_threshold_mib", "transfer.multipartCopyThresholdMiB"),
     *EXECUTOR,

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from mbk.frozen import frozen
+from mbk.model.locking import BackupLock
 from mbk.model.records import DEFAULT_DATABASE
 from mbk.model.reports import Pin, Verification
 from mbk.model.states import BackupState, Depth
@@ -76,7 +77,7 @@ class BackupInfo:
     """One backup. Without a commit only name, id, state, times and reason are known.
 
     ``size`` and ``meta_size`` in bytes, None where they are not known; ``created`` as in a `BackupSummary`, and ``finished`` None if it was not recorded. ``failed``: collections
-    that are not in it, as ``db.coll``, with the reason. ``verified``: its last verification, None without one; ``pin``: what keeps it, if anything does. ``document`` is everything under the classic tool's names, as
+    that are not in it, as ``db.coll``, with the reason. ``verified``: its last verification, None without one; ``pin`` and ``locked``: what keeps it, if anything does. ``document`` is everything under the classic tool's names, as
     ``mbk get`` prints it: plain JSON values without secrets.
     """
 
@@ -96,6 +97,7 @@ class BackupInfo:
     labels: Mapping[str, str]
     document: Mapping[str, Any] = field(repr=False)
     pin: Pin | None = None
+    locked: BackupLock | None = None
     verified: Verification | None = None
 
     @classmethod
@@ -118,6 +120,7 @@ class BackupInfo:
             labels=dict(document.get("labels") or {}),
             document=document,
             pin=_pin(document.get("pin")),
+            locked=_lock(document.get("locked")),
             verified=_verification(document.get("verified")),
         )
 
@@ -166,6 +169,10 @@ def _partition(item: Mapping[str, Any]) -> BackupPartition:
 
 def _pin(item: Mapping[str, Any] | None) -> Pin | None:
     return Pin(until=_moment(item.get("until") or ""), reason=item.get("reason", "")) if item else None
+
+
+def _lock(item: Mapping[str, Any] | None) -> BackupLock | None:
+    return BackupLock(item.get("mode", ""), _moment(item.get("until") or "")) if item else None
 
 
 def _verification(item: Mapping[str, Any] | None) -> Verification | None:

@@ -26,8 +26,10 @@ _RECORD = re.compile(r"objects-[0-9a-f]{12}\.jsonl\.gz")
 VERIFIED = "verified.json"
 VERIFYING = "verifying.json"
 PINNED = "pinned.json"
+#: Until when the storage keeps the backup.
+LOCKED = "locked.json"
 #: Those files belong to no commit, and to no copy of the backup.
-BESIDE = frozenset({VERIFIED, VERIFYING, PINNED})
+BESIDE = frozenset({VERIFIED, VERIFYING, PINNED, LOCKED})
 
 RESTORE_TEMP = "restore-temp-"
 

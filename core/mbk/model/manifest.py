@@ -198,6 +198,18 @@ class Pinned(Record):
     reason: str = ""
 
 
+class Locked(Record):
+    """``meta/locked.json``: the storage keeps every object of the backup. ``at`` and ``until`` are RFC 3339 in UTC.
+
+    ``mode``: `governance` or `compliance`.
+    """
+
+    version: int = 1
+    at: str = ""
+    mode: str = ""
+    until: str = ""
+
+
 class VerifyProgress(Record):
     """``meta/verifying.json``: how far a verification of the contents has come; removed at its end.
 

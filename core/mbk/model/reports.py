@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from mbk.errors import InvalidName
 from mbk.frozen import frozen
+from mbk.model.locking import BackupLock
 from mbk.model.states import BackupState, CollectionState, Depth, FindingKind
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
@@ -69,8 +70,8 @@ class BackupSummary:
 
     ``size`` in bytes. ``created``: when it was begun, in UTC; where its tool did not record that, when its metadata was
     written. ``finished`` likewise, if recorded. ``rows``: before deletes, where they were not counted. ``verified``: the last verification of it as it is now.
-    ``labels``: those that its user gave it. ``pin``: what keeps it, also one whose time is over. ``written``: when its metadata
-    was written, by the clock of the storage.
+    ``labels``: those that its user gave it. ``pin`` and ``locked``: what keeps it, also one whose time is over. ``written``:
+    when its metadata was written, by the clock of the storage.
     """
 
     name: str
@@ -87,6 +88,7 @@ class BackupSummary:
     rows: int | None = None
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     pin: Pin | None = None
+    locked: BackupLock | None = None
     written: datetime | None = None
 
     @property

@@ -213,7 +213,8 @@ def _decision(
     backup = item.backup
     pinned = ("pinned",) if backup.pin and backup.pin.holds(today) else ()
     labels = tuple(f"label {test}" for test in rules.labels if test.of(backup.labels))
-    if reasons := (*pinned, *labels, *kept):
+    locked = (str(backup.locked),) if backup.locked and backup.locked.holds(today) else ()
+    if reasons := (*pinned, *locked, *labels, *kept):
         return Decision(backup=backup, goes=False, reasons=reasons)
     if is_whole(backup):
         return Decision(backup=backup, goes=True, reasons=("no rule keeps it",))

@@ -149,6 +149,25 @@ def no_multipart(storage: object) -> Unsupported:
     )
 
 
+def no_locks(storage: object) -> Unsupported:
+    return Unsupported(
+        "{storage} cannot lock objects",
+        code="locks-unsupported",
+        storage=storage,
+        hint="remove backup.objectLock, or back up to a storage with object lock",
+    )
+
+
+def bucket_without_locks() -> WireError:
+    """What a wire raises where the service has locks, and the bucket none."""
+    return WireError(
+        Unsupported,
+        "it was made without object lock",
+        code="bucket-without-locks",
+        hint="switch object lock on where the service can, or make a bucket with it",
+    )
+
+
 def no_versions(storage: object) -> Unsupported:
     return Unsupported(
         "{storage} does not tell old versions of objects", code="versions-unsupported", storage=storage

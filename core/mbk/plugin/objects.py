@@ -23,6 +23,7 @@ from mbk.plugin.calls import AnyWire, Calls
 from mbk.plugin.conditions import (
     delete_failed,
     no_conditional_write,
+    no_locks,
     no_multipart,
     no_versions,
     require_options,
@@ -32,7 +33,18 @@ from mbk.plugin.paging import Onwards
 from mbk.plugin.senders import Senders
 from mbk.plugin.streams import counted, cut, part_sizes
 from mbk.plugin.uploads import PartsUpload, made
-from mbk.plugin.wire import BEGINNING, Body, Data, KeepsVersions, Marker, Page, StreamsIfAbsent, Terms, Upload
+from mbk.plugin.wire import (
+    BEGINNING,
+    Body,
+    Data,
+    KeepsLocks,
+    KeepsVersions,
+    Marker,
+    Page,
+    StreamsIfAbsent,
+    Terms,
+    Upload,
+)
 from mbk.ports.storage import (
     MIB,
     PLAIN,
@@ -42,6 +54,7 @@ from mbk.ports.storage import (
     ObjectInfo,
     ObjectVersion,
     Receipt,
+    Retention,
     Storage,
     WriteOptions,
 )
@@ -188,6 +201,35 @@ class ObjectStorage(Generic[AnyWire]):
                 failures |= wire.delete_versions(batch)
         if failures:
             raise delete_failed(failures, self._calls.place)
+
+    def require_locks(self) -> None:
+        """See `mbk.ports.storage.Locking`."""
+        wire = self._locking()
+        with self._calls.on_bucket("ask for the object lock of"):
+            wire.require_locks()
+
+    def lock(self, key: str, retention: Retention) -> None:
+        """See `mbk.ports.storage.Locking`."""
+        wire = self._locking()
+        try:
+            with self._calls.on_key("lock", key):
+                wire.lock(key, retention)
+        except PermissionDenied:
+            # Services refuse a shorter lock, and say no more of it than of a right that is missing.
+            found = self.locked(key)
+            if found is None or not found.covers(retention):
+                raise
+
+    def locked(self, key: str, version: str = "") -> Retention | None:
+        """See `mbk.ports.storage.Locking`."""
+        wire = self._locking()
+        with self._calls.on_key("ask for the lock of", key):
+            return wire.locked(key, version)
+
+    def _locking(self) -> KeepsLocks:
+        if not isinstance(self._wire, KeepsLocks) or "retention" not in self._capabilities.write_options:
+            raise no_locks(self._location)
+        return self._wire
 
     def _versioned(self) -> KeepsVersions:
         if not isinstance(self._wire, KeepsVersions):

@@ -13,7 +13,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 from mbk.frozen import frozen
 from mbk.plugin.failures import Translation
 from mbk.plugin.failures import WireError as WireError
-from mbk.ports.storage import PLAIN, ObjectInfo, ObjectVersion, Receipt, Storage, WriteOptions
+from mbk.ports.storage import PLAIN, ObjectInfo, ObjectVersion, Receipt, Retention, Storage, WriteOptions
 
 #: What a part is made of. A view is one of bytes that do not change, and need not be copied.
 Data: TypeAlias = bytes | memoryview
@@ -167,6 +167,20 @@ class KeepsVersions(Protocol):
 
     def delete_versions(self, versions: Sequence[ObjectVersion]) -> Mapping[str, str]:
         """Deletes at most ``capabilities.delete_batch`` versions. Returns the keys of those still there, with why."""
+
+
+@runtime_checkable
+class KeepsLocks(Protocol):
+    """What a wire adds where the service can lock objects. Each method may take a second request where it has to look first."""
+
+    def require_locks(self) -> None:
+        """`Unsupported` where the bucket was made without them."""
+
+    def lock(self, key: str, retention: Retention) -> None:
+        """Locks the object as it is now. What is locked for longer is refused (`PermissionDenied`) or left as it is."""
+
+    def locked(self, key: str, version: str) -> Retention | None:
+        """Of a version, or of the object as it is now where ``version`` is empty."""
 
 
 @runtime_checkable

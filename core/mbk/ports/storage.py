@@ -127,6 +127,11 @@ class Retention:
     mode: Literal["governance", "compliance"]
     until: datetime
 
+    def covers(self, other: Retention) -> bool:
+        """Whether what is locked so is locked as long and as strictly as ``other`` asks; services cut times to the second."""
+        strict = self.mode == "compliance" or other.mode == "governance"
+        return strict and int(self.until.timestamp()) >= int(other.until.timestamp())
+
 
 @frozen(kw_only=True)
 class WriteOptions:
@@ -361,6 +366,24 @@ class Versioned(Protocol):
 
     def delete_versions(self, versions: Iterable[ObjectVersion]) -> None:
         """Deletes these versions for good; a missing one is no error. `DeleteFailed` names the keys of those still there."""
+
+
+@runtime_checkable
+class Locking(Protocol):
+    """An `ability` of storages that can keep an object from being deleted until a moment (H1, H2).
+
+    What locks an object while it is made is `WriteOptions.retention`. Each call raises `Unsupported` where the service has no such
+    locks, or the bucket was made without them.
+    """
+
+    def require_locks(self) -> None:
+        """Returns if the bucket can lock objects; `PermissionDenied` where these credentials may not ask."""
+
+    def lock(self, key: str, retention: Retention) -> None:
+        """Locks the object as it is now. One that is locked for as long, and as strictly, stays as it is: never shorter."""
+
+    def locked(self, key: str, version: str = "") -> Retention | None:
+        """Until when the object, or one of its versions, is or was locked; None if it never was."""
 
 
 @runtime_checkable

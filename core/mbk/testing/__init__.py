@@ -45,6 +45,8 @@ _RULE_MODULES = (
     "copying",
     "parts",
     "options",
+    "versions",
+    "locks",
     "whole",
 )
 

@@ -9,6 +9,7 @@ from mbk.testing.faults import FaultConformance
 from mbk.testing.keys import Keys
 from mbk.testing.kit import rule_of
 from mbk.testing.listing import Listing
+from mbk.testing.locks import Locks
 from mbk.testing.options import Options
 from mbk.testing.parts import Parts
 from mbk.testing.reading import Reading
@@ -17,7 +18,9 @@ from mbk.testing.whole import Whole
 from mbk.testing.writing import Writing
 
 
-class StorageConformance(Listing, Keys, Reading, Writing, Deleting, Copying, Parts, Options, Versions, Whole):
+class StorageConformance(
+    Listing, Keys, Reading, Writing, Deleting, Copying, Parts, Options, Versions, Locks, Whole
+):
     """Subclass it as ``class TestAcme(StorageConformance)`` with a fixture ``storage``, and let pytest collect it."""
 
 

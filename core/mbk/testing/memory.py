@@ -6,7 +6,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import count
 from uuid import uuid4
@@ -19,6 +19,7 @@ from mbk.plugin.conditions import (
     delete_failed,
     no_conditional_write,
     no_copy_from,
+    no_locks,
     no_multipart,
     no_part_copy,
     object_exists,
@@ -39,6 +40,7 @@ from mbk.ports.storage import (
     ObjectInfo,
     ObjectVersion,
     Receipt,
+    Retention,
     Storage,
     WriteOptions,
 )
@@ -117,7 +119,7 @@ class MemoryStorage:
     """One bucket of a :class:`MemoryService`; without one, the bucket of a service of its own.
 
     ``fault`` is called before each primitive with its name (``check list stat read chunk write delete copy multipart
-    put_part copy_part complete abort clean versions delete_versions``) and its key or prefix. For ``delete`` an :class:`~mbk.errors.MbkError`
+    put_part copy_part complete abort clean versions delete_versions locks lock locked``) and its key or prefix. For ``delete`` an :class:`~mbk.errors.MbkError`
     becomes that key's entry in `DeleteFailed`; ``chunk`` precedes each chunk of a read.
 
     Objects of the storage class `ARCHIVE` cannot be read, and those under a retention cannot be deleted until it ends.
@@ -296,6 +298,29 @@ class MemoryStorage:
             for key, item in [*self.bucket.objects.items()]:
                 if (key, item.info.etag) in gone:
                     del self.bucket.objects[key]
+
+    def require_locks(self) -> None:
+        self.fault("locks", "")
+        self.require_bucket()
+        if "retention" not in self.capabilities.write_options:
+            raise no_locks(self._location)
+
+    def lock(self, key: str, retention: Retention) -> None:
+        self.fault("lock", key)
+        self.require_locks()
+        with self.service.lock:
+            found = self.get(key)
+            before = found.options.retention
+            if before is None or not before.covers(retention):
+                options = replace(found.options, retention=retention)
+                self.bucket.objects[key] = replace(found, options=options)
+
+    def locked(self, key: str, version: str = "") -> Retention | None:
+        """Of the version that is current; of those that are not, nothing is known here."""
+        self.fault("locked", key)
+        self.require_locks()
+        found = self.get(key)
+        return found.options.retention if version in ("", found.info.etag) else None
 
     # What the primitives above are made of, for subclasses that break one of them on purpose.
 

@@ -6,12 +6,12 @@ pytest collects this file only when it is named: tests/conformance/test_the_kit.
 from __future__ import annotations
 
 from mbk.testing import MemoryStorage
-from tests.conformance.broken import listing, parts, reading, versions, whole, writing
+from tests.conformance.broken import listing, locks, parts, reading, versions, whole, writing
 from tests.conformance.broken.access import AccessOfMemory, Guarded
 from tests.conformance.broken.faults import FaultsOfMemory, Remote
 from tests.conformance.broken.registry import BROKEN, OfMemory
 
-__all__ = ["BROKEN", "RIGHT", "listing", "parts", "reading", "versions", "whole", "writing"]
+__all__ = ["BROKEN", "RIGHT", "listing", "locks", "parts", "reading", "versions", "whole", "writing"]
 
 
 def _tests_of(storage: type[MemoryStorage]) -> type:

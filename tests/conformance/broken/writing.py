@@ -350,7 +350,7 @@ class CopiesWithoutOptions(MemoryStorage):
         return super().copy(source, source_key, key)
 
 
-@caught_by("O2")
+@caught_by("O2", "H1")
 class StreamsWithoutOptions(MemoryStorage):
     def write(
         self, key: str, chunks: Iterable[bytes], *, size: int | None = None, options: WriteOptions = PLAIN

@@ -200,6 +200,7 @@ def test_every_key_and_every_variable_reaches_its_setting(dialect: Any, load_tex
         "log.level": "error",
         "log.format": "json",
         "backup.layout": "shared",
+        "backup.object_lock_mode": "compliance",
         "transfer.mode": "direct",
         "server.max_body_size": "2K",
         "transfer.max_rate": "200",

@@ -133,6 +133,7 @@ def some_value(name: Name, rng: random.Random) -> str:
         "log.level": ["debug", "WARN"],
         "log.format": ["text", "JSON"],
         "backup.layout": ["classic", "Shared"],
+        "backup.object_lock_mode": ["governance", "Compliance", ""],
         "transfer.mode": ["true", "false"],
         "transfer.executor": ["threads", "processes", "Dask"],
         "transfer.dask_credentials": ["send", "own"],

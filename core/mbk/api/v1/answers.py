@@ -34,7 +34,7 @@ _COLLECTION_STATES = {
 _ALWAYS_SENT = {"state_code", "progress", "size", "meta_size", "has_index"}
 _VERBOSE = {"schema", "index_infos", "channel_checkpoints", "properties"}
 #: What the library adds to the classic view.
-_LIBRARY_ONLY = {"state", "failed", "created", "pin", "started", "finished", "tool", "labels"}
+_LIBRARY_ONLY = {"state", "failed", "created", "pin", "locked", "started", "finished", "tool", "labels"}
 
 
 def envelope(request_id: str, data: Any, *, msg: str = "success", code: int = 0) -> dict[str, Any]:

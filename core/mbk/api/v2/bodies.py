@@ -11,6 +11,7 @@ from mbk.api.errors import problem, status_by_name
 from mbk.jobs.kinds import KINDS
 from mbk.model.contents import BackupInfo
 from mbk.model.jobs import CollectionProgress, Job
+from mbk.model.locking import BackupLock
 from mbk.model.plans import total
 from mbk.model.reports import BackupSummary, Pin, Verification
 from mbk.model.states import BackupState, JobState
@@ -120,6 +121,13 @@ class PinBody(_Body):
     reason: str
 
 
+class LockBody(_Body):
+    """Until when the storage keeps the objects of a backup; it may be over."""
+
+    mode: str
+    until: datetime | None = Field(description="null: the backup does not tell")
+
+
 class BackupBody(_Body):
     """``state``: ``complete``, ``partial``, ``incomplete`` or ``unreadable``, with the reason."""
 
@@ -136,6 +144,7 @@ class BackupBody(_Body):
     reason: str
     labels: dict[str, str]
     pin: PinBody | None = None
+    locked: LockBody | None = None
     verified: VerificationBody | None = None
 
 
@@ -239,6 +248,7 @@ def backup_body(summary: BackupSummary) -> BackupBody:
         reason=summary.reason,
         labels=dict(summary.labels),
         pin=_pin(summary.pin),
+        locked=_lock(summary.locked),
         verified=_verification(summary.verified),
     )
 
@@ -259,6 +269,7 @@ def backup_detail(info: BackupInfo) -> BackupDetail:
         reason="the backup is incomplete" if info.state is BackupState.INCOMPLETE else "",
         labels=dict(info.labels),
         pin=_pin(info.pin),
+        locked=_lock(info.locked),
         verified=_verification(info.verified),
         collections=[BackupCollection.model_validate(item) for item in info.collections],
         databases=[*info.databases],
@@ -268,6 +279,10 @@ def backup_detail(info: BackupInfo) -> BackupDetail:
 
 def _pin(pin: Pin | None) -> PinBody | None:
     return PinBody(until=pin.until, reason=pin.reason) if pin else None
+
+
+def _lock(lock: BackupLock | None) -> LockBody | None:
+    return LockBody(mode=lock.mode, until=lock.until) if lock else None
 
 
 def _verification(last: Verification | None) -> VerificationBody | None:

@@ -43,6 +43,8 @@ def _print_table(info: BackupInfo) -> None:
     if info.verified is not None:
         found = counted(info.verified.findings, "finding") if info.verified.findings else "nothing wrong"
         emit(f"verified {moment(info.verified.at)} ({info.verified.depth}): {found}")
+    if info.locked is not None:
+        emit(f"{info.locked} ({info.locked.mode or 'mode unknown'})")
     emit(f"{info.name}: {_number(info)}, {size(info.size)}, Milvus {version}")
     if info.reason:
         emit(f"{info.state}: {info.reason}")

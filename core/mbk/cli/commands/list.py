@@ -117,6 +117,8 @@ def _table(backups: Sequence[BackupSummary], now: datetime) -> str:
         columns.append(Column("VERIFIED", [_verified(item) for item in backups]))
     if any(item.pin for item in backups):
         columns.append(Column("PINNED", [_pinned(item, now) for item in backups]))
+    if any(item.locked for item in backups):
+        columns.append(Column("LOCKED", [_locked(item, now) for item in backups]))
     if any(item.reason for item in backups):
         columns.append(Column("REASON", [_reason(item) for item in backups]))
     return fitted(columns)
@@ -139,6 +141,12 @@ def _pinned(item: BackupSummary, now: datetime) -> str:
     if item.pin is None or not item.pin.holds(now):
         return "-"
     return moment(item.pin.until) if item.pin.until else "yes"
+
+
+def _locked(item: BackupSummary, now: datetime) -> str:
+    if item.locked is None or not item.locked.holds(now):
+        return "-"
+    return moment(item.locked.until) if item.locked.until else "yes"
 
 
 def _labels(item: BackupSummary) -> str:

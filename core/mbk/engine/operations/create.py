@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from msgspec import structs
 
@@ -40,6 +41,7 @@ from mbk.engine.runtime.context import ClusterContext
 from mbk.engine.runtime.failures import concerns_everything
 from mbk.engine.runtime.fenced import writing_backup
 from mbk.engine.runtime.lease import hold
+from mbk.engine.runtime.locked import LockedStorage, Locks, locks_of, require_locks
 from mbk.engine.runtime.messages import notice_bucket_missing
 from mbk.engine.runtime.pool import Pool
 from mbk.engine.transfer.load import together
@@ -66,6 +68,7 @@ from mbk.model.records import BackupExtras
 from mbk.model.reports import CollectionOutcome, RunReport, TransferStats, check_name
 from mbk.model.selection import CollectionName, Selection
 from mbk.ports.milvus.values import CollectionInfo, Feature, FlushAllPoint
+from mbk.ports.storage import Retention, Storage
 
 
 @frozen(kw_only=True)
@@ -100,6 +103,8 @@ def plan(context: ClusterContext, name: str, options: CreateOptions) -> CreatePl
             raise
         notice_bucket_missing(context.run, missing)
         return _plan(context, name, options, Begun(False, False, Manifest()))
+    if context.object_lock is not None:
+        require_locks(context.backup_storage, context.run)
     return _plan(context, name, options, _files(context, name).begun(resume=options.resume))
 
 
@@ -111,12 +116,15 @@ def execute(context: ClusterContext, name: str, options: CreateOptions) -> RunRe
     _require_room(context, name)
     context.storage.check()
     context.backup_storage.check(create=not options.resume)
-    storage = context.backup_storage
+    storage, begun_at = context.backup_storage, datetime.now(UTC)
+    if context.object_lock is not None:
+        require_locks(storage, context.run)
     left = leftovers(name)
     with hold(
         storage, name, f"backup of {name!r}", context.run, pace=context.pace.lease, aftermath=left
     ) as fence:
-        context = replace(context, backup_storage=writing_backup(storage, fence, name))
+        storage = writing_backup(storage, fence, name)
+        context = replace(context, backup_storage=_locking(context, storage, name, begun_at))
         begun = _files(context, name).begun(resume=options.resume)
         report = _Create(context, _plan(context, name, options, begun), started).run()
     if report.failed:
@@ -176,7 +184,23 @@ def _requests(flows: tuple[Flow, ...], planned: Sequence[CollectionOutcome]) -> 
 
 def _files(context: ClusterContext, name: str) -> BackupFiles:
     catalog = Catalog(context.backup_storage, context.run)
-    return BackupFiles(context.backup_storage, catalog, context.run, name)
+    locks = locks_of(context.backup_storage)
+    return BackupFiles(
+        context.backup_storage, catalog, context.run, name, lock=locks.retention if locks else None
+    )
+
+
+def _locking(context: ClusterContext, storage: Storage, name: str, begun: datetime) -> Storage:
+    """What locks all that the run puts into the backup, if that is wanted; never for less time than a run before it."""
+    asked = context.object_lock
+    if asked is None:
+        return storage
+    catalog = Catalog(storage, context.run)
+    retention = Retention(mode=asked.mode, until=asked.until(begun))
+    before = catalog.lock(catalog.find(name))
+    if before is not None and before.until is not None and before.until > retention.until:
+        retention = replace(retention, until=before.until)
+    return LockedStorage(storage, Locks(catalog.layout(name), retention))
 
 
 def _plan(context: ClusterContext, name: str, options: CreateOptions, begun: Begun) -> CreatePlan:
@@ -333,6 +357,7 @@ class _Create:
             manifest = structs.replace(before.manifest, snapshots=[*labels])
             if not plan.begun.partial or plan.format.by_milvus:
                 files.take_name(manifest, resume=options.resume)
+            files.take_lock()
             if not (plan.begun.partial or plan.format.by_milvus):
                 files.defer()
             points = ConsistencyPoints(self.context.milvus, run, options.strategy)
@@ -345,6 +370,8 @@ class _Create:
             if stale or plan.format.by_milvus:
                 unfinished = {info.id for info in plan.infos if label_of(info) in outcomes.errors}
                 plan.format.sweep(files.place, done, unfinished)
+            if options.resume or plan.format.by_milvus:
+                files.lock_objects()
             manifest = structs.replace(manifest, snapshots=sorted(left), failed=outcomes.failed)
             self._commit(files, before, manifest, done, spool, points.flushed)
         return RunReport(

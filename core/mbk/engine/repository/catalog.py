@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TypeVar
 
 from mbk.engine.repository import codec as metafiles
-from mbk.engine.repository import pins, verified
+from mbk.engine.repository import locks, pins, verified
 from mbk.engine.repository import seal as seals
 from mbk.engine.repository.record import Record as ObjectsRecord
 from mbk.engine.runtime.layer import reach
@@ -40,6 +40,7 @@ from mbk.errors import (
 from mbk.frozen import frozen
 from mbk.model import layout
 from mbk.model.layout import BackupLayout
+from mbk.model.locking import BackupLock
 from mbk.model.manifest import SHARED, FileDigest, Manifest, Verified
 from mbk.model.records import Backup, BackupHead
 from mbk.model.reports import BackupSummary, Pin, Verification, is_valid_name
@@ -78,7 +79,7 @@ WAITING = 0.001
 #: The code of `unfindable`.
 UNFINDABLE = "shared-record-damaged"
 #: The files that a summary is made of.
-SUMMARIZED = frozenset({layout.MANIFEST, layout.BACKUP_META, layout.VERIFIED, layout.PINNED})
+SUMMARIZED = frozenset({layout.MANIFEST, layout.BACKUP_META, layout.VERIFIED, layout.PINNED, layout.LOCKED})
 #: What concerns the whole storage, if it happens to every backup.
 OUTAGES = (Unreachable, AuthenticationFailed)
 _NOTHING: Mapping[str, FileDigest] = {}
@@ -523,7 +524,7 @@ class Catalog:
         except (*OUTAGES, Interrupted):
             raise
         except MbkError as error:
-            return BackupSummary(name, BackupState.UNREADABLE, reason=error.message)
+            return BackupSummary(name, BackupState.UNREADABLE, reason=error.message, locked=self.lock(stored))
         created = begun(stored, manifest)
         if not stored.is_committed:
             return BackupSummary(
@@ -532,6 +533,7 @@ class Catalog:
                 created=created,
                 reason=f"{manifest.remedy(name)}, or delete it",
                 labels=manifest.labels,
+                locked=self.lock(stored),
                 written=_written(stored),
             )
         try:
@@ -539,7 +541,9 @@ class Catalog:
         except (*OUTAGES, Interrupted):
             raise
         except MbkError as error:
-            return BackupSummary(name, BackupState.UNREADABLE, created=created, reason=error.message)
+            return BackupSummary(
+                name, BackupState.UNREADABLE, created=created, reason=error.message, locked=self.lock(stored)
+            )
         return BackupSummary(
             name,
             BackupState.PARTIAL if manifest.failed else BackupState.COMPLETE,
@@ -553,6 +557,7 @@ class Catalog:
             rows=manifest.totals.rows if manifest.totals else None,
             labels=manifest.labels,
             pin=self.pin(stored),
+            locked=self.lock(stored),
             written=_written(stored),
             reason="; ".join(f"{collection}: {why}" for collection, why in manifest.failed.items()),
             verified=self._verified(stored, manifest.commit or head.id),
@@ -569,6 +574,18 @@ class Catalog:
             return None
         except (AccessError, StorageError):
             return Pin()
+
+    def lock(self, stored: Stored) -> BackupLock | None:
+        """Until when the storage keeps the backup, also a time that is over."""
+        if layout.LOCKED not in stored.files:
+            return None
+        where = stored.layout.meta(layout.LOCKED)
+        try:
+            return locks.decoded(self._content(stored, layout.LOCKED), where=where)
+        except ObjectNotFound:
+            return None
+        except (AccessError, StorageError):
+            return locks.UNKNOWN
 
     def _verified(self, stored: Stored, subject: str) -> Verification | None:
         """What a listing shows is not lost because of this file."""
@@ -676,8 +693,8 @@ class Catalog:
             return False
         return True
 
-    def write_manifest(self, name: str, manifest: Manifest) -> None:
-        self.write(self.layout(name).meta(layout.MANIFEST), lambda: [seals.seal(manifest)])
+    def write_manifest(self, name: str, manifest: Manifest, *, options: WriteOptions = PLAIN) -> None:
+        self.write(self.layout(name).meta(layout.MANIFEST), lambda: [seals.seal(manifest)], options=options)
 
     def write_beside(self, name: str, file: str, data: bytes) -> None:
         """Writes a file that belongs to no commit, without a lease: taken back if the backup was deleted meanwhile.

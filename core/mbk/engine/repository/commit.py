@@ -5,25 +5,36 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 from msgspec import structs
 
-from mbk.engine.repository import codec
+from mbk.engine.repository import codec, locks
 from mbk.engine.repository.catalog import LEVEL_FILES, Catalog, Committed, backup_exists
 from mbk.engine.repository.codec import CollectionParts
 from mbk.engine.repository.record import encode_record
 from mbk.engine.repository.seal import Hashing, digest_of, seal
 from mbk.engine.repository.spool import SegmentSpool, Shelf
 from mbk.engine.runtime.layer import reach
+from mbk.engine.runtime.locked import lock_until, locking
 from mbk.engine.runtime.run import Run
-from mbk.errors import BackupExists, BackupNotFound, InvalidBackup, ObjectExists, Unsupported
+from mbk.engine.transfer import listing
+from mbk.errors import (
+    AccessError,
+    BackupExists,
+    BackupNotFound,
+    DeleteFailed,
+    InvalidBackup,
+    ObjectExists,
+    Unsupported,
+)
 from mbk.frozen import frozen
 from mbk.model import layout
 from mbk.model.manifest import CREATE, FileDigest, Manifest, Totals
 from mbk.model.plans import total
 from mbk.model.records import Backup, BackupExtras, Mark
-from mbk.ports.storage import PLAIN, PRIVATE, Deferring, Location, Storage
+from mbk.ports.storage import PLAIN, PRIVATE, Deferring, Location, Retention, Storage, WriteOptions
 
 
 @frozen
@@ -66,12 +77,13 @@ class NewRecord:
 
 @frozen
 class BackupFiles:
-    """The files of one backup in progress."""
+    """The files of one backup in progress. ``lock``: what is committed is locked so by the storage."""
 
     storage: Storage
     catalog: Catalog
     run: Run
     name: str
+    lock: Retention | None = None
 
     @property
     def place(self) -> layout.BackupLayout:
@@ -146,6 +158,48 @@ class BackupFiles:
                 pass  # the profile promises what this server does not support
         self.catalog.write(key, lambda: [data])
 
+    def take_lock(self) -> None:
+        """Writes until when the storage keeps the backup, before anything that it keeps.
+
+        `Unsupported` if the storage took the lock and tells none: some drop what they do not know.
+        """
+        if self.lock is None:
+            return
+        key = self.place.meta(layout.LOCKED)
+        data = locks.encoded(self.lock)
+        self.catalog.write(key, lambda: [data], options=self._kept())
+        try:
+            found = locking(self.storage).locked(key)
+        except AccessError as refusal:
+            self.run.notice(
+                "object-lock-unproven",
+                "that {storage} locks what it is given was not looked at: {reason}",
+                storage=self.storage.location,
+                reason=refusal.message,
+            )
+            return
+        if found is None or not found.covers(self.lock):
+            raise Unsupported(
+                "{storage} ignored the lock of {key}, and would keep nothing",
+                code="object-lock-ignored",
+                storage=self.storage.location,
+                key=key,
+                hint="remove backup.objectLock, or back up to a storage with object lock",
+            )
+
+    def lock_objects(self) -> None:
+        """Locks what earlier runs, or Milvus itself, put into the backup."""
+        if self.lock is None:
+            return
+        self.run.phase("lock")
+        meta = self.place.meta_prefix
+        found = listing.objects(self.storage, self.run, self.place.prefix)
+        keys = [item.key for item in found if not item.key.startswith(meta)]
+        lock_until(self.storage, self.run, keys, self.lock)
+
+    def _kept(self, options: WriteOptions = PLAIN) -> WriteOptions:
+        return replace(options, retention=self.lock) if self.lock else options
+
     def defer(self) -> None:
         """The objects of this backup, which was never committed, need be durable only when it is committed."""
         if (deferring := reach(self.storage, Deferring)) is not None:
@@ -185,9 +239,9 @@ class BackupFiles:
                 earlier=earlier,
                 totals=_totals(manifest, parts, spool, told=level_files),
             )
-            self.catalog.write_manifest(self.name, manifest)
+            self.catalog.write_manifest(self.name, manifest, options=self._kept())
             # Among the users are the hashes of their passwords.
-            options = PLAIN if extras.rbac_meta is None else PRIVATE
+            options = self._kept(PLAIN if extras.rbac_meta is None else PRIVATE)
             for file, chunks in {record.name: record.chunks, **files}.items():
                 self.run.check_cancelled()
                 self.catalog.write(self.place.meta(file), chunks, digest=digests[file], options=options)
@@ -197,7 +251,8 @@ class BackupFiles:
     def _settle(self, manifest: Manifest) -> None:
         """Readers need no longer find out which of the two states is true."""
         if manifest.earlier is not None:
-            self.catalog.write_manifest(self.name, structs.replace(manifest, earlier=None))
+            settled = structs.replace(manifest, earlier=None)
+            self.catalog.write_manifest(self.name, settled, options=self._kept())
 
     def add_record(self, committed: Committed, spool: SegmentSpool) -> None:
         """Gives a committed backup that has none a record of its objects, in the same order: it is whole at every moment.
@@ -268,8 +323,14 @@ class BackupFiles:
             for name, item in self.catalog.find(self.name).files.items()
             if layout.is_record(name) and name != besides
         ]
-        if stale:
+        if not stale:
+            return
+        try:
             self.run.retry.call(f"delete {stale[0]}", self.storage.delete, stale)
+        except (AccessError, DeleteFailed):
+            if self.lock is None:
+                raise
+            # The storage keeps them, too. Nobody reads a record that no manifest names.
 
 
 def _totals(

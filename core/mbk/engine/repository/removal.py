@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 
-from mbk.engine.repository import pins
+from mbk.engine.repository import locks, pins
 from mbk.engine.repository.catalog import LEVEL_FILES, Catalog
 from mbk.engine.repository.surroundings import require_no_milvus
 from mbk.engine.runtime.layer import reach
@@ -156,12 +156,16 @@ class Remover:
     # -- what there is ---------------------------------------------------------------------------------------------
 
     def _backup(self, name: str) -> _Backup:
-        """`BackupPinned` for one that is to stay."""
+        """`BackupPinned` or `BackupLocked` for one that is to stay."""
         found = self._found(name)
         if layout.PINNED in found.files:
             pin = self._catalog.pin(self._catalog.find(name))
             if pin is not None and pin.holds(datetime.now(UTC)):
                 raise pins.refused(name, pin)
+        if layout.LOCKED in found.files:
+            lock = self._catalog.lock(self._catalog.find(name))
+            if lock is not None and lock.holds(datetime.now(UTC)):
+                raise locks.refused(name, lock)
         require_no_milvus(name, self._storage.location, self._milvus)
         return found
 

@@ -62,6 +62,8 @@ def view(catalog: Catalog, name: str, *, detail: bool = False) -> dict[str, Any]
         result["labels"] = manifest.labels
     if pin := catalog.pin(committed.stored):
         result["pin"] = msgspec.to_builtins(pin)
+    if lock := catalog.lock(committed.stored):
+        result["locked"] = msgspec.to_builtins(lock)
     _add_verified(result, catalog.verified(name, manifest.commit or backup.id))
     _hide_secrets(result, backup, detail=detail)
     return result
@@ -80,6 +82,7 @@ def incomplete(catalog: Catalog, name: str) -> dict[str, Any] | None:
         **_times(stored, manifest),
         "tool": manifest.tool,
         **({"labels": manifest.labels} if manifest.labels else {}),
+        **({"locked": msgspec.to_builtins(lock)} if (lock := catalog.lock(stored)) else {}),
         "reason": f"{manifest.remedy(name)}, or delete it",
     }
 

@@ -10,6 +10,7 @@ from mbk.engine.runtime.pace import Pace
 from mbk.engine.runtime.retried import SIDES, retried, retried_milvus
 from mbk.engine.runtime.run import Run
 from mbk.frozen import frozen
+from mbk.model.locking import ObjectLock
 from mbk.model.retention import Rules
 from mbk.ports.cloud import Cloud, Volume
 from mbk.ports.metastore import MetaStore
@@ -21,8 +22,8 @@ from mbk.ports.storage import Location, Storage
 @frozen(kw_only=True)
 class Context:
     """For operations that only need backups. ``tool`` is recorded as the creator of a new backup, ``id`` as its id; an
-    empty id means a new one. ``milvus_place``: where Milvus keeps its data, None if that is not known. ``retention``: the configured rules
-    of a prune.
+    empty id means a new one. ``milvus_place``: where Milvus keeps its data, None if that is not known. ``object_lock``: how new
+    backups are locked, None for not at all. ``retention``: the configured rules of a prune.
 
     Each call of the storages and of Milvus is retried by ``run``, whoever makes it. Several threads may use everything in it.
     """
@@ -34,6 +35,7 @@ class Context:
     tool: str = ""
     id: str = ""
     milvus_place: Location | None = None
+    object_lock: ObjectLock | None = None
     retention: Rules = field(default_factory=Rules)
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from mbk.engine.runtime.executor import Executor, Workers
+from mbk.engine.runtime.locked import locks_of
 from mbk.engine.runtime.pool import Pool
 from mbk.engine.transfer.executors.batches import Copied, CopyBatch, Strain, batches
 from mbk.engine.transfer.executors.bench import CopyJob, Side
@@ -110,4 +111,4 @@ def _side(executor: Executor, storage: Storage) -> Side:
             location=storage.location,
             hint="set transfer.executor to threads",
         )
-    return Side(reference=reference, location=storage.location)
+    return Side(reference=reference, location=storage.location, locks=locks_of(storage))

@@ -11,6 +11,7 @@ from pathlib import PurePath
 
 from mbk.engine.runtime.budget import Budget, Room
 from mbk.engine.runtime.limits import TransferLimits
+from mbk.engine.runtime.locked import LockedStorage, Locks
 from mbk.engine.runtime.pool import Pool
 from mbk.engine.runtime.retried import retried
 from mbk.engine.runtime.retry import RetryPolicy
@@ -29,16 +30,17 @@ from mbk.ports.storage import Location, Storage, StorageRef
 
 @frozen(kw_only=True)
 class Side:
-    """A storage as workers open it, and where it must be."""
+    """A storage as workers open it, and where it must be. ``locks``: what is made there is locked so."""
 
     reference: StorageRef
     location: Location
+    locks: Locks | None = None
 
     def open(self) -> Storage:
         """`ConfigError` if the worker's own configuration has another storage there."""
         storage = self.reference.open()
         if storage.location.same_bucket(self.location):
-            return storage
+            return storage if self.locks is None else LockedStorage(storage, self.locks)
         found = storage.location
         storage.close()
         raise ConfigError(
