@@ -35,7 +35,7 @@ def share(storage: Storage, name: str, into: Callable[[str], str] = lambda _key:
         for number in numbers:
             for item in record.of(number).values():
                 key = f"{into(item.key)}/{item.key}"
-                storage.write(f"{pool}{key}", [catalog.read_file(f"{place.prefix}{item.key}")])
+                storage.write(f"{pool}{key}", [bytes(catalog.read_file(f"{place.prefix}{item.key}"))])
                 etag = storage.stat(f"{pool}{key}").etag or ""
                 spool.add_objects(number, [msgspec.structs.replace(item, key=key, etag=etag)])
         chunks, hashing = [*encode_record(f"{storage.location}/{name}", numbers, spool)], Hashing()

@@ -33,6 +33,8 @@ def _print(report: VerifyReport) -> None:
         emit(table(("FINDING", "COLLECTION", "OBJECT", "DETAIL"), rows))
         if report.found > SHOWN:
             emit(f"  and {report.found - SHOWN} more: -o json shows them")
+        if report.concerns:
+            emit(f"  these objects belong to the backups {', '.join(report.concerns)}")
     emit(_summary(report))
 
 

@@ -37,6 +37,8 @@ RESTORE_TEMP = "restore-temp-"
 POOL = ".mbk/pool/"
 #: Copies of the records of deleted backups, whose objects are to be removed once no run may still build on them.
 REMOVED = f"{POOL}removed/"
+#: The objects of the pool that verifications found damaged.
+DAMAGED = f"{POOL}damaged.json"
 #: The name of the lease of whoever removes objects from the pool, which no backup has.
 POOL_LEASE = ".pool"
 

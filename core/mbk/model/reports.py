@@ -264,7 +264,8 @@ class PruneReport:
 class Finding:
     """Something wrong with a backup. ``key`` is relative to the backup's prefix, empty where it concerns no single object.
 
-    ``collection`` is ``db.coll``, empty for the backup itself; ``segment`` and its ``rows`` are None where unknown.
+    ``collection`` is ``db.coll``, empty for the backup itself; ``segment`` and its ``rows`` are None where unknown. Of an object
+    in the pool ``key`` is relative to that, and ``concerns`` are the names of all backups that have the object.
     """
 
     kind: FindingKind
@@ -273,6 +274,7 @@ class Finding:
     collection: str = ""
     segment: int | None = None
     rows: int | None = None
+    concerns: tuple[str, ...] = ()
 
 
 @frozen
@@ -304,6 +306,7 @@ class VerifyReport:
     ``recorded``: the backup has a record of its objects; without one only names, sizes and counts of the metadata are
     compared. ``sample``: percent of the objects that were read. ``findings``: at most the first 10,000; ``found``: how many
     there are. ``stored``: the result is kept in the backup. ``resumed``: an interrupted verification was continued.
+    ``concerns``: all backups that have one of the objects in ``findings``, of a shared backup.
     """
 
     name: str
@@ -319,6 +322,7 @@ class VerifyReport:
     sample: int = 100
     stored: bool = False
     resumed: bool = False
+    concerns: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
 
     @property

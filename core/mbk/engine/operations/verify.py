@@ -23,6 +23,7 @@ from mbk.engine.repository import verified
 from mbk.engine.repository.catalog import Catalog, Committed
 from mbk.engine.repository.commit import BackupFiles
 from mbk.engine.repository.detailed import DetailedCollection, detailed_collections
+from mbk.engine.repository.pool.damage import KINDS, concerned, tell_damaged
 from mbk.engine.repository.record import Record
 from mbk.engine.repository.spool import SegmentSpool
 from mbk.engine.runtime.context import ClusterContext, Context
@@ -47,6 +48,8 @@ REPORTED, STORED = 10_000, 100
 #: What these say is not that the backup is damaged.
 _NO_DAMAGE = frozenset({"backup-incomplete", "backup-format-unknown"})
 _SALVAGE = "restore what is whole with --salvage, and use another backup for the rest"
+#: Of a shared backup.
+_HEAL = "back the collections up again with --incremental, which copies these objects anew where Milvus still has them"
 _REMOVE = "the backup can be restored; remove these objects if nothing needs them"
 
 
@@ -135,16 +138,19 @@ def execute(
             found=result.found,
             finding=sentence(result.findings[0]),
             report=result,
-            hint=_advice({finding.kind for finding in result.findings}),
+            hint=_advice(result),
         )
     return result
 
 
-def _advice(kinds: set[FindingKind]) -> str | None:
+def _advice(report: VerifyReport) -> str | None:
     """What helps against all of it. The detail of a finding about the metadata says so itself."""
+    kinds = {finding.kind for finding in report.findings}
     if kinds == {FindingKind.EXTRA}:
         return _REMOVE
-    return None if FindingKind.METADATA in kinds else _SALVAGE
+    if FindingKind.METADATA in kinds:
+        return None
+    return f"{_HEAL}; {_SALVAGE}" if report.concerns else _SALVAGE
 
 
 def sentence(finding: Finding) -> str:
@@ -228,6 +234,7 @@ class _Verification:
     at: datetime
     findings: list[Finding] = field(default_factory=list)
     found: int = 0
+    damaged: dict[str, FindingKind] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
     _recorded: bool = False
 
@@ -249,8 +256,36 @@ class _Verification:
             collections = self._drilled(subject, collections)
         if self.found and not self._recorded:
             self._require_unchanged(subject)
+        self._tell_pool(subject)
         report = self._report(subject, collections, resumed=resumed)
         return replace(report, stored=self._stored(subject, report), notices=tuple(self.context.run.notices))
+
+    def _tell_pool(self, subject: Subject) -> None:
+        """What is damaged concerns all backups that have it, and later ones do not build on it."""
+        context, record = self.context, subject.record
+        if record is None or not subject.committed.is_shared:
+            return
+        keys = {item.key for item in self.findings if item.key and item.kind is not FindingKind.EXTRA}
+        named = concerned(subject.catalog, context.run, keys) if keys else {}
+        self.findings = [replace(item, concerns=named.get(item.key, ())) for item in self.findings]
+        proven = self.options.depth is Depth.CONTENTS and self.options.sample == 100
+        try:
+            tell_damaged(
+                context.backup_storage,
+                context.run,
+                record,
+                self.damaged,
+                proven=proven,
+                at=self.at.isoformat(),
+            )
+        except Interrupted:
+            raise
+        except MbkError as error:
+            context.run.notice(
+                "damage-not-stored",
+                "new backups are not kept from building on damaged objects: {reason}",
+                reason=error.message,
+            )
 
     def _collections(self, subject: Subject) -> tuple[list[VerifiedCollection], bool]:
         context, options = self.context, self.options
@@ -268,7 +303,7 @@ class _Verification:
             )
             self._tell_expected(subject)
             with progress:
-                done = [self._seen(item) for item in inspection.of(subject.collections())]
+                done = [self._seen(item, subject) for item in inspection.of(subject.collections())]
                 self._add(inspection.strays({item.id for item in done}))
             if spool is not None and not self._is_damaged:
                 self._record(subject, spool)
@@ -291,8 +326,10 @@ class _Verification:
             files.add_record(subject.committed, spool)
         self._recorded = True
 
-    def _seen(self, item: Inspected) -> Inspected:
+    def _seen(self, item: Inspected, subject: Subject) -> Inspected:
         self._add(item.findings)
+        if subject.committed.is_shared:
+            self.damaged |= {one.key: one.kind for one in item.findings if one.kind in KINDS}
         return replace(item, findings=())
 
     def _drilled(self, subject: Subject, collections: list[VerifiedCollection]) -> list[VerifiedCollection]:
@@ -360,6 +397,7 @@ class _Verification:
             found=self.found,
             sample=self.options.sample,
             resumed=resumed,
+            concerns=tuple(sorted({name for item in self.findings for name in item.concerns})),
             notices=tuple(self.context.run.notices),
         )
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
-from mbk.errors import DamagedBackup
+from mbk.engine.operations import verify
+from mbk.engine.repository.pool.damage import read_damaged
+from mbk.errors import DamagedBackup, DamageFound, PermissionDenied
 from mbk.model.events import ObjectCopied
+from mbk.model.options import VerifyOptions
+from mbk.model.reports import VerifyReport
+from mbk.model.states import Depth
 from mbk.ports.milvus.values import Feature
-from tests.fakes.milvus import V2_3, V2_4, V2_5, Row
+from tests.fakes.milvus import V2_3, V2_4, V2_5
+from tests.fakes.rows import Row
 from tests.fakes.world import World
 from tests.raising import raised
 from tests.sharing import share, share_after
@@ -125,3 +133,102 @@ def test_without_its_record_a_shared_backup_is_refused(
     if file == "objects-" or salvage:
         assert caught.value.code == "shared-record-damaged"
         assert caught.value.facts["key"] == key
+
+
+# -- damage that concerns several --------------------------------------------------------------------------------------
+
+
+def verified(world: World, name: str, depth: Depth = Depth.DIGESTS) -> VerifyReport:
+    """The report, whatever was found."""
+    try:
+        return verify.execute(world.context(), name, VerifyOptions(depth=depth))
+    except DamageFound as found:
+        return cast("VerifyReport", found.report)
+
+
+def known_damage(world: World) -> dict[str, str]:
+    return {key: item.kind for key, item in read_damaged(world.backup, world.run()).items()}
+
+
+def damage(world: World, key: str) -> bytes:
+    """Other bytes of the same size; what there was."""
+    before = world.backed_up[key]
+    world.backup.write(key, [before[:-1] + bytes([before[-1] ^ 1])])
+    return before
+
+
+def shared_key(world: World) -> str:
+    """Of an object that the backups of Monday and of Tuesday have, and the last one has not."""
+    return next(key for key in world.backed_up if f"/pool/{MON}/" in key and "/insert_log/" in key)
+
+
+def test_damage_names_every_backup_that_it_concerns_until_a_later_verification_finds_it_whole() -> None:
+    world = World(features=V2_4)
+    three(world)
+    key = shared_key(world)
+    name, before = key.removeprefix("backup/.mbk/pool/"), damage(world, key)
+    assert verified(world, "wed").is_whole
+    assert known_damage(world) == {}
+    report = verified(world, "tue")
+    assert report.concerns == ("mon", "tue")
+    assert [(item.kind, item.key, item.concerns) for item in report.findings] == [
+        ("changed", name, ("mon", "tue"))
+    ]
+    assert known_damage(world) == {name: "changed"}
+    world.backup.write(key, [before])
+    for backup, depth, left in (
+        ("wed", Depth.CONTENTS, {name: "changed"}),
+        ("mon", Depth.DIGESTS, {name: "changed"}),
+        ("mon", Depth.CONTENTS, {}),
+    ):
+        verified(world, backup, depth)
+        assert known_damage(world) == left
+    assert "backup/.mbk/pool/damaged.json" not in world.backed_up
+
+
+def test_lost_objects_are_known_to_be_damaged_until_they_are_there_again() -> None:
+    world = World(features=V2_4)
+    three(world)
+    key = shared_key(world)
+    before = world.backed_up[key]
+    world.backup.delete([key])
+    assert {item.concerns for item in verified(world, "mon", Depth.LISTING).findings} == {("mon", "tue")}
+    assert list(known_damage(world).values()) == ["missing"]
+    world.backup.write(key, [before])
+    assert verified(world, "tue", Depth.LISTING).is_whole
+    assert known_damage(world) == {}
+
+
+def test_a_list_of_damage_that_cannot_be_read_is_told_and_written_anew() -> None:
+    world = World(features=V2_4)
+    three(world)
+    damage(world, shared_key(world))
+    world.backup.write("backup/.mbk/pool/damaged.json", [b"{"])
+    verified(world, "mon")
+    assert "damaged-unreadable" in world.notices
+    assert list(known_damage(world).values()) == ["changed"]
+
+
+def test_whoever_may_only_read_verifies_all_the_same() -> None:
+    world = World(features=V2_4)
+    three(world)
+    damage(world, shared_key(world))
+
+    def refuse(operation: str, what: str) -> None:
+        if operation in ("write", "delete"):
+            raise PermissionDenied("read only", code="test")
+
+    world.backup.fault = refuse
+    assert verified(world, "mon").found == 1
+    assert "damage-not-stored" in world.notices
+
+
+def test_a_backup_whose_record_is_lost_leaves_open_what_concerns_it() -> None:
+    world = World(features=V2_4)
+    three(world)
+    damage(world, shared_key(world))
+    world.backup.delete([key for key in world.backed_up if "/mon/meta/objects-" in key])
+    assert verified(world, "tue").concerns == ("tue",)
+    assert "not-known-to-share" in world.notices
+    (finding,) = verified(world, "mon").findings
+    assert (finding.kind, finding.key.rpartition("-")[0]) == ("metadata", "backup/mon/meta/objects")
