@@ -22,7 +22,9 @@ from mbk.model.options import (
     CopyOptions,
     CreateOptions,
     DeleteOptions,
+    ImportOptions,
     L0CompactOptions,
+    Layout,
     MigrateOptions,
     PinOptions,
     PruneOptions,
@@ -298,6 +300,7 @@ class Session(Connections):
         *,
         path: str = "",
         bucket: str = "",
+        layout: Layout = "same",
         checksum: Checksum = "auto",
         max_rate: Requests = None,
         max_bandwidth: Bytes = None,
@@ -308,12 +311,33 @@ class Session(Connections):
 
         ``name`` and ``to`` are addresses: a name, ``PROFILE@NAME``, a URL or a path (docs/reference/cli.md#addresses); a ``to``
         that ends with ``/`` is what the copy lies in. ``path`` and ``bucket`` are another root path and bucket for a ``to`` that
-        is no URL. `DamagedBackup` if the backup lacks an object or one was changed. Raises `BackupExists` if another backup is
+        is no URL. Of a backup whose objects lie in a pool, only those are copied that the pool there lacks; ``layout`` gives the copy
+        another layout. `DamagedBackup` if the backup lacks an object or one was changed. Raises `BackupExists` if another backup is
         there, `BackupNotFound`, `InvalidBackup` for a partial or incomplete one, `UsageError`, and what the storages raise.
         """
-        given = {"to": to, "path": path, "bucket": bucket, "checksum": checksum}
+        given = {"to": to, "path": path, "bucket": bucket, "layout": layout, "checksum": checksum}
         options = CopyOptions.of(None, {**given, "max_rate": max_rate, "max_bandwidth": max_bandwidth})
         report: RunReport = self.run("copy", name, options, on_event=on_event, cancelled=cancelled)
+        return report
+
+    def import_backup(
+        self,
+        name: str,
+        *,
+        checksum: Checksum = "auto",
+        max_rate: Requests = None,
+        max_bandwidth: Bytes = None,
+        on_event: OnEvent | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> RunReport:
+        """Takes a classic backup into the pool of its root, and frees its classic copies; it stays the same backup. Needs no Milvus.
+
+        `DamagedBackup` if the backup lacks an object or one was changed. Raises `BackupNotFound`, `InvalidBackup` for a partial or
+        incomplete one or one of snapshots, `UsageError`, `Busy`, and what the storage raises.
+        """
+        given = {"checksum": checksum, "max_rate": max_rate, "max_bandwidth": max_bandwidth}
+        options = ImportOptions.of(None, given)
+        report: RunReport = self.run("import", name, options, on_event=on_event, cancelled=cancelled)
         return report
 
     def restore_secondary(

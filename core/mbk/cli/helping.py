@@ -24,7 +24,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
     "Indexes and loading": ("rebuild_index", "auto_index", "drop_index", "wait_index", "load"),
     "Data": (
-        "strategy", "format", "incremental", "checksum", "pause_gc", "rest_import", "truncate", "verify", "salvage", "no_cut",
+        "strategy", "format", "incremental", "layout", "checksum", "pause_gc", "rest_import", "truncate", "verify", "salvage", "no_cut",
     ),
     "Run": (
         "resume", "fail_fast", "max_rate", "max_bandwidth", "probe", "prices", "dry_run", "yes", "metrics_file",
@@ -59,7 +59,12 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "mbk restore secondary -n nightly --source-cluster-id prod --target-cluster-id standby",
     ),
     "verify": ("mbk verify -n nightly", "mbk verify --all --depth contents --sample 10%"),
-    "cp": ("mbk cp nightly archive@nightly", "mbk cp nightly ./offsite/nightly"),
+    "cp": (
+        "mbk cp nightly archive@nightly",
+        "mbk cp nightly ./offsite/nightly",
+        "mbk cp nightly ./offsite/nightly --layout classic",
+    ),
+    "import": ("mbk import -n nightly --dry-run", "mbk import -n nightly --yes"),
     "ls": ("mbk ls nightly --recursive --long", "mbk ls archive@nightly"),
     "delete": ("mbk delete -n nightly", "mbk delete -n nightly --dry-run"),
     "pin": ("mbk pin -n before_upgrade --until 90d", "mbk pin -n before_upgrade --remove"),

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from keyword import iskeyword
 from typing import TYPE_CHECKING, Any, Literal
 
 from mbk.frozen import frozen
 
 if TYPE_CHECKING:
     from mbk.model.declared import Options
-    from mbk.model.options import DeleteOptions, L0CompactOptions, PruneOptions, RestoreOptions
+    from mbk.model.options import DeleteOptions, ImportOptions, L0CompactOptions, PruneOptions, RestoreOptions
 
 #: What an operation talks to: Milvus, the storage that Milvus keeps its data in, the backups' storage, Zilliz Cloud.
 Side = Literal["milvus", "storage", "backups", "cloud"]
@@ -93,7 +94,8 @@ class Operation:
     @property
     def method(self) -> str:
         """The method of `Session`."""
-        return self.name.replace(" ", "_")
+        word = self.name.replace(" ", "_")
+        return f"{word}_backup" if iskeyword(word) else word
 
 
 def _before_a_restore(_: str, options: RestoreOptions) -> Question | None:
@@ -111,6 +113,13 @@ def _before_a_deletion(name: str, _: DeleteOptions) -> Question:
 
 def _before_a_prune(_: str, __: PruneOptions) -> Question:
     return Question(text="Delete {targets} for good?", reason="prune removes backups for good")
+
+
+def _before_an_import(name: str, _: ImportOptions) -> Question:
+    text = f"Move the objects of backup {name!r} into the pool? The Go tool cannot read it afterwards."
+    return Question(
+        text=text, reason="import deletes the classic copies, and the Go tool no longer reads the backup"
+    )
 
 
 def _before_a_replacement(name: str, options: L0CompactOptions) -> Question | None:
@@ -195,6 +204,18 @@ OPERATIONS: Mapping[str, Operation] = {
             job="copy",
             word="cp",
             backup="SOURCE",
+        ),
+        Operation(
+            name="import",
+            summary="Take a classic backup into the pool of incremental backups.",
+            more="Its objects are moved there by the storage itself; the Go tool cannot read it afterwards.",
+            takes="ImportOptions",
+            module="mbk.engine.operations.take_in",
+            needs=("backups",),
+            writes=("backup",),
+            resume="run it again: mbk import -n {name}",
+            asks=_before_an_import,
+            job="import",
         ),
         Operation(
             name="ls",

@@ -26,6 +26,8 @@ Format = Literal["auto", "binlog", "snapshot"]
 Checksum = Literal["auto", "full"]
 #: The commands that `mbk check` can ask for.
 CHECKED = ("all", "create", "restore", "verify", "delete")
+#: Where the objects of a copy lie: as those of its source, below its own prefix, or in the pool.
+Layout = Literal["same", "classic", "shared"]
 #: What a restore compares with the backup's record.
 Verify = Literal["auto", "none", "listing", "contents"]
 #: What a restore may leave out: properties of the collection, parameters of fields (two places) and of indexes.
@@ -749,6 +751,17 @@ class CopyOptions(Options):
             default="same as the original",
         ),
     ] = ""
+    layout: Annotated[
+        str,
+        Option(
+            flags=("--layout",),
+            choices=get_args(Layout),
+            accepts="Layout",
+            help="How the copy is laid out.",
+            more="`classic` has all its objects for itself, and the Go tool reads it; `shared` has them in the pool of the "
+            "destination, and only those that lack there are copied.",
+        ),
+    ] = "same"
     checksum: Comparing = "auto"
     max_rate: MaxRate = None
     max_bandwidth: MaxBandwidth = None
@@ -783,6 +796,13 @@ class CopyOptions(Options):
                 hint="put the name of one behind it",
             )
         return source, self.destination.name or source
+
+
+@frozen(kw_only=True)
+class ImportOptions(Options):
+    checksum: Comparing = "auto"
+    max_rate: MaxRate = None
+    max_bandwidth: MaxBandwidth = None
 
 
 @frozen(kw_only=True)

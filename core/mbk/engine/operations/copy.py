@@ -1,6 +1,7 @@
 """The operation `copy`: copies a committed backup to another place or name, with the commit protocol.
 
-What is copied is copied byte for byte. Only a new name changes bytes: those of the metadata files that contain it.
+What is copied is copied byte for byte. Only a new name or another layout changes bytes: those of the metadata files that tell it.
+The objects of a shared backup go into the pool of the destination, and what that has already is not copied.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from mbk.engine.formats.known import of_backup
 from mbk.engine.repository import codec, renaming
 from mbk.engine.repository.catalog import Catalog, Committed, Stored, backup_exists
 from mbk.engine.repository.leftovers import leftovers
+from mbk.engine.repository.pool.moving import Move, Moving, moving, outcomes
+from mbk.engine.repository.relaying import carried, commit_of, relaid, require_relayable, write
 from mbk.engine.repository.seal import digest_of
 from mbk.engine.repository.surroundings import require_room
 from mbk.engine.runtime.context import CopyContext
@@ -35,20 +38,23 @@ from mbk.model import layout
 from mbk.model.events import ObjectCopied, WorkPlanned
 from mbk.model.flows import requests_of
 from mbk.model.layout import BackupLayout
-from mbk.model.manifest import COPY, Earlier, Manifest, now
+from mbk.model.manifest import COPY, SHARED, Earlier, Manifest, now
 from mbk.model.options import CopyOptions
 from mbk.model.plans import Plan, total
-from mbk.model.records import DEFAULT_DATABASE, BackupHead, Collection
-from mbk.model.reports import CollectionOutcome, RunReport, TransferStats
+from mbk.model.records import BackupHead
+from mbk.model.reports import RunReport, TransferStats
 from mbk.model.states import CollectionState
 from mbk.ports.storage import PLAIN, ObjectInfo, Storage, WriteOptions
+
+#: The metadata that differs between the layouts, beside the record.
+_RELAID = (layout.MANIFEST, layout.BACKUP_META, layout.FULL_META)
 
 
 @frozen(kw_only=True)
 class There:
     """What lies at the destination: nothing, or a copy of the same backup, complete or not.
 
-    ``present``: all objects, by key. ``settled``: its manifest is that of the commit that is copied, so it stays true.
+    ``present``: all objects below its prefix, by key. ``settled``: its manifest is that of the commit that is copied, so it stays true.
     ``earlier``: what is true of another commit of the backup until that of the copy is written.
     """
 
@@ -60,9 +66,11 @@ class There:
 
 @frozen(kw_only=True)
 class CopyPlan:
-    """``name`` is that of the copy. ``items``: every object that is copied; ``written``: the metadata that gets the new name.
+    """``name`` is that of the copy. ``moving``: its objects; ``meta``: the metadata that is copied, ``written``: that which gets the new
+    name.
 
-    ``manifest``: that of the copy. ``mark``: the file that commits it.
+    ``manifest``: that of the copy. ``mark``: the file that commits it. One that gets another layout has neither before its objects are
+    there: then ``made`` are about the bytes of each file that is written.
     """
 
     source: str
@@ -71,16 +79,27 @@ class CopyPlan:
     place: BackupLayout
     manifest: Manifest
     mark: str
-    items: tuple[CopyItem, ...]
+    moving: Moving
+    meta: tuple[CopyItem, ...]
     written: Mapping[str, bytes]
+    made: Mapping[str, int]
     there: There
+
+    @property
+    def items(self) -> tuple[CopyItem, ...]:
+        """Every object that is copied."""
+        return (*self.moving.items, *self.meta)
+
+    @property
+    def present(self) -> Mapping[str, ObjectInfo]:
+        return {**self.there.present, **self.moving.present}
 
     @property
     def divided(self) -> tuple[list[CopyItem], list[CopyItem]]:
         """The objects that are not at the destination, and those that are, as far as a listing tells."""
-        missing, present = list[CopyItem](), list[CopyItem]()
+        missing, present, there = list[CopyItem](), list[CopyItem](), self.present
         for item in self.items:
-            existing = self.there.present.get(item.key)
+            existing = there.get(item.key)
             is_there = existing is not None and compare(item, existing) is not Same.NO
             (present if is_there else missing).append(item)
         return missing, present
@@ -89,7 +108,7 @@ class CopyPlan:
     def written_beside(self) -> int:
         """Files that are written and are not copies: the lease, the manifest of the unfinished, those with the new name."""
         if not self.there.settled:
-            return 2 + len(self.written)
+            return 2 + len(self.made)
         present = self.there.present
         there = (present.get(self.place.meta(file)) for file in self.written)
         return 1 + sum(
@@ -101,18 +120,18 @@ class CopyPlan:
 def plan(context: CopyContext, name: str, options: CopyOptions) -> CopyPlan:
     """Raises every obstacle; `BackupExists` if there is something under the name of the copy other than a copy of this
     backup, or a newer one."""
-    catalog, committed, new = _readable(context, name, options)
+    catalog, move = _readable(context, name, options)
     try:
         context.target.check()
     except BucketNotFound as missing:
         notice_bucket_missing(context.run, missing)
-        return _plan(context, catalog, committed, new, context.target, None)
-    there = _found(context, committed, new, context.target)
-    return _plan(context, catalog, committed, new, context.target, there)
+        return _plan(context, catalog, move, None, None)
+    there = _found(context, move, context.target)
+    return _plan(context, catalog, move, context.target, there)
 
 
 def preview(context: CopyContext, plan: CopyPlan) -> Plan:
-    outcomes = tuple(_outcomes(plan, CollectionState.PLANNED))
+    planned = outcomes(plan.committed.backup, plan.moving.items, CollectionState.PLANNED)
     missing, present = plan.divided
     pair = Pair(
         source=context.backup_storage,
@@ -129,12 +148,12 @@ def preview(context: CopyContext, plan: CopyPlan) -> Plan:
         target=f"{context.target.location}/{plan.name}",
         milvus_version=plan.committed.backup.milvus_version,
         resumes=plan.there.begun,
-        collections=outcomes,
-        objects=len(missing) + len(plan.written),
-        size=sum(item.size for item in missing) + sum(map(len, plan.written.values())),
+        collections=planned,
+        objects=len(missing) + len(plan.made),
+        size=sum(item.size for item in missing) + sum(plan.made.values()),
         present=len(present),
         present_size=sum(item.size for item in present),
-        rows=total([item.rows_expected for item in outcomes]),
+        rows=total([item.rows_expected for item in planned]),
         flows=flows,
         requests=requests_of(
             flows,
@@ -148,13 +167,14 @@ def preview(context: CopyContext, plan: CopyPlan) -> Plan:
 def execute(context: CopyContext, name: str, options: CopyOptions) -> RunReport:
     """Copies the backup. What is there of it already is kept; anything else at the destination stays untouched."""
     started, run, target = time.monotonic(), context.run, context.target
-    catalog, committed, new = _readable(context, name, options)
+    catalog, move = _readable(context, name, options)
+    committed, new = move.source, move.place.name
     target.check(create=True)
     what, left = f"copy of backup {name!r}", leftovers(new)
     with hold(target, new, what, run, pace=context.pace.lease, aftermath=left) as fence:
         target = writing_backup(target, fence, new)
-        there = _found(context, committed, new, target)
-        plan = _plan(context, catalog, committed, new, target, there)
+        there = _found(context, move, target)
+        plan = _plan(context, catalog, move, target, there)
         if committed.backup.rbac_meta is not None:
             target = _ForItsOwner(target, plan.place.meta_prefix)
         stats = _copy(context, plan, target, options)
@@ -165,7 +185,7 @@ def execute(context: CopyContext, name: str, options: CopyOptions) -> RunReport:
         location=f"{target.location}/{new}",
         milvus_version=committed.backup.milvus_version,
         seconds=time.monotonic() - started,
-        collections=tuple(_outcomes(plan, CollectionState.DONE)),
+        collections=outcomes(plan.committed.backup, plan.moving.items, CollectionState.DONE),
         transfer=stats,
         notices=tuple(run.notices),
         compared=options.checksum,
@@ -175,8 +195,8 @@ def execute(context: CopyContext, name: str, options: CopyOptions) -> RunReport:
 # -- planning ----------------------------------------------------------------------------------------------------------
 
 
-def _readable(context: CopyContext, address: str, options: CopyOptions) -> tuple[Catalog, Committed, str]:
-    """The backup to copy, and the name of the copy."""
+def _readable(context: CopyContext, address: str, options: CopyOptions) -> tuple[Catalog, Move]:
+    """The backup to copy, and what becomes of it."""
     name, new = options.names(address)
     here, there = context.backup_storage.location, context.target.location
     if here.same_bucket(there) and here.root == there.root and name == new:
@@ -191,33 +211,52 @@ def _readable(context: CopyContext, address: str, options: CopyOptions) -> tuple
     context.limits.transfer.require_workers()
     catalog = Catalog(context.backup_storage, context.run)
     committed = catalog.committed(name)
+    require_whole(committed)
+    of_backup(committed.backup.format, name).require_movable(name)
+    shared = committed.is_shared if options.layout == "same" else options.layout == "shared"
+    move = Move.of(committed, BackupLayout(there.root, new), shared=shared)
+    if move.relays:
+        require_relayable(committed)
+    return catalog, move
+
+
+def require_whole(committed: Committed) -> None:
+    """`InvalidBackup` for a partial backup, which has yet to be completed where and as it is."""
     if committed.manifest.failed:
         raise InvalidBackup(
             "backup {backup!r} is partial, it lacks {collections}",
             code="copy-of-partial",
-            backup=name,
+            backup=committed.stored.layout.name,
             collections=", ".join(committed.manifest.failed),
             hint="complete it first: mbk create -n {backup} --resume",
         )
-    of_backup(committed.backup.format, name).require_movable(name)
-    return catalog, committed, new
 
 
-def _found(context: CopyContext, committed: Committed, new: str, target: Storage) -> There:
+def _found(context: CopyContext, move: Move, target: Storage) -> There:
     """What lies at the destination; `BackupExists` unless it is nothing or a copy of this backup that is not newer."""
-    catalog = Catalog(target, context.run)
+    catalog, committed, new = Catalog(target, context.run), move.source, move.place.name
     stored = catalog.find(new)
     if not stored.is_backup:
         catalog.require_free(new, hint="choose another name, or end it with / to copy into that directory")
         return There()
-    own = committed.manifest
+    commit = commit_of(committed, new) if move.relays else committed.manifest.commit
     manifest = _manifest_there(catalog, new)
     known = manifest or Manifest()
     ours = _id_there(catalog, stored, known) == committed.backup.id
     if not ours or not (stored.is_committed or known.command == COPY):
         raise backup_exists(new, target.location, hint="delete it there, or copy to another name or place")
-    differs = known.commit != own.commit
-    if stored.is_committed and known.commit and differs and not own.finished > known.finished:
+    if manifest is not None and (known.format == SHARED) is not move.shared:
+        raise BackupExists(
+            "backup {backup!r} in {location} is a copy in the layout {layout}",
+            code="copy-in-other-layout",
+            backup=new,
+            location=target.location,
+            layout=_word(shared=not move.shared),
+            hint="copy with --layout {layout}, or to another name",
+        )
+    differs = known.commit != commit
+    newer = committed.manifest.finished > known.finished
+    if stored.is_committed and known.commit and differs and not newer:
         raise BackupExists(
             "backup {backup!r} in {location} is newer than the one to copy",
             code="copy-of-older",
@@ -225,10 +264,11 @@ def _found(context: CopyContext, committed: Committed, new: str, target: Storage
             location=target.location,
             hint="copy it in the other direction, or delete it there first",
         )
+    settled = stored.is_committed and manifest is not None and not differs and known.command != COPY
     return There(
         present=listing.by_key(target, context.run, stored.layout.prefix),
         begun=known.command == COPY,
-        settled=stored.is_committed and manifest is not None and not differs and known.command != COPY,
+        settled=settled and (not move.relays or _is_intact(catalog, new)),
         earlier=known.as_earlier() if stored.is_committed and manifest is not None and differs else None,
     )
 
@@ -239,6 +279,18 @@ def _manifest_there(catalog: Catalog, name: str) -> Manifest | None:
         return catalog.read_manifest(name)
     except InvalidBackup:
         return None
+
+
+def _is_intact(catalog: Catalog, name: str) -> bool:
+    """Whether all metadata of a copy is there: what is in that of one in another layout, no file here tells."""
+    try:
+        return bool(catalog.committed(name))
+    except InvalidBackup:
+        return False
+
+
+def _word(*, shared: bool) -> str:
+    return "shared" if shared else "classic"
 
 
 def _id_there(catalog: Catalog, stored: Stored, manifest: Manifest) -> str:
@@ -253,34 +305,32 @@ def _id_there(catalog: Catalog, stored: Stored, manifest: Manifest) -> str:
 
 
 def _plan(
-    context: CopyContext,
-    source: Catalog,
-    committed: Committed,
-    new: str,
-    target: Storage,
-    there: There | None,
+    context: CopyContext, source: Catalog, move: Move, target: Storage | None, there: There | None
 ) -> CopyPlan:
-    stored = committed.stored
-    name, place = stored.layout.name, Catalog(target, context.run).layout(new)
-    kind = of_backup(committed.backup.format, name)
+    committed, place = move.source, move.place
+    name = committed.stored.layout.name
     files = dict(_metadata(committed))
     manifest, written = committed.manifest, dict[str, bytes]()
-    if new != name:
-        manifest, written = renaming.renamed(source, committed, files, new)
-    items = [
-        CopyItem.of(entry, place.prefix + entry.key.removeprefix(stored.layout.prefix))
-        for entry in kind.belongings(context, source, committed)
-    ]
-    items += [CopyItem.of(entry, place.meta(file)) for file, entry in files.items() if file not in written]
+    if move.relays:
+        made = {
+            file: entry.size for file, entry in files.items() if file in _RELAID or layout.is_record(file)
+        }
+    else:
+        if place.name != name:
+            manifest, written = renaming.renamed(source, committed, files, place.name)
+        made = {file: len(data) for file, data in written.items()}
+    entries = [*of_backup(committed.backup.format, name).belongings(context, source, committed)]
     return CopyPlan(
         source=name,
-        name=new,
+        name=place.name,
         committed=committed,
         place=place,
         manifest=manifest,
-        mark=layout.FULL_META if layout.FULL_META in stored.files else layout.BACKUP_META,
-        items=tuple(items),
+        mark=layout.FULL_META if layout.FULL_META in committed.stored.files else layout.BACKUP_META,
+        moving=moving(move, entries, context.backup_storage.location, target, context.run),
+        meta=tuple(CopyItem.of(entry, place.meta(file)) for file, entry in files.items() if file not in made),
         written=written,
+        made=made,
         there=there or There(),
     )
 
@@ -321,61 +371,114 @@ class _ForItsOwner(Layer):
 def _copy(context: CopyContext, plan: CopyPlan, target: Storage, options: CopyOptions) -> TransferStats:
     """Until the copy is complete, the manifest at the target says that it is a copy, and of what; the last step replaces
     it by that of the source. It is true of the source's commit all the time, so that a run may be killed before that."""
-    run, catalog, place, there = context.run, Catalog(target, context.run), plan.place, plan.there
+    run, catalog, place = context.run, Catalog(target, context.run), plan.place
     run.phase("copy")
-    size = sum(item.size for item in plan.items) + sum(map(len, plan.written.values()))
-    run.emit(WorkPlanned(collection="", objects=len(plan.items) + len(plan.written), size=size))
+    size = sum(item.size for item in plan.items) + sum(plan.made.values())
+    run.emit(WorkPlanned(collection="", objects=len(plan.items) + len(plan.made), size=size))
     catalog.clean(place.prefix)
-    if not there.settled:
+    if not plan.there.settled:
         _take_name(context, plan, catalog)
     with Transfer(
         source=context.backup_storage,
         destination=target,
         run=run,
         limits=context.limits.transfer,
+        records=plan.moving.move.relays,
         full=options.checksum == "full",
     ) as transfer:
-
-        def copy(items: Sequence[CopyItem], prefix: str, present: Mapping[str, ObjectInfo]) -> None:
-            transfer.arrive(
-                items, collection="", present=present, listed=lambda: listing.by_key(target, run, prefix)
-            )
-
-        def finish(file: str) -> None:
-            """Copies or writes one metadata file."""
-            key = place.meta(file)
-            if (data := plan.written.get(file)) is None:
-                copy([item for item in plan.items if item.key == key], place.meta_prefix, last)
-            elif key in last and catalog.has(key, digest_of([data])):
-                run.emit(ObjectCopied(collection="", key=key, size=len(data), how=KEPT))
-            else:
-                transfer.made(key, data, collection="")
-
-        # While the copy is not settled, what is there under these names may be of this run or of another commit.
-        last = there.present if there.settled else {}
-        ends = (plan.mark, layout.MANIFEST)
-        data = [item for item in plan.items if not item.key.startswith(place.meta_prefix)]
-        meta = [item for item in plan.items if item.key.startswith(place.meta_prefix)]
-        ending = {place.meta(file) for file in ends}
-        copy(data, place.data_prefix, there.present)
-        copy([item for item in meta if item.key not in ending], place.meta_prefix, there.present)
-        for file in plan.written.keys() - {*ends}:
-            finish(file)
-        transfer.tell_unproven()
-        run.check_cancelled()
-        run.phase("commit")
-        finish(plan.mark)
-        if layout.MANIFEST in plan.written or any(item.key == place.meta(layout.MANIFEST) for item in meta):
-            finish(layout.MANIFEST)
-        elif not there.settled:
-            _delete(context, target, [place.meta(layout.MANIFEST)])
-        _tidy(context, plan, target)
+        copied = _Copied(context, plan, target, catalog, transfer)
+        (copied.relaid if plan.moving.move.relays else copied.as_it_is)()
         return transfer.stats
 
 
+@frozen
+class _Copied:
+    context: CopyContext
+    plan: CopyPlan
+    target: Storage
+    catalog: Catalog
+    transfer: Transfer
+
+    def as_it_is(self) -> None:
+        run, plan, place, there = self.context.run, self.plan, self.plan.place, self.plan.there
+        ending = {place.meta(file) for file in (plan.mark, layout.MANIFEST)}
+        self._objects()
+        self._files([item for item in plan.meta if item.key not in ending], there.present)
+        for file in plan.written.keys() - {plan.mark, layout.MANIFEST}:
+            self._finish(file)
+        self.transfer.tell_unproven()
+        run.check_cancelled()
+        run.phase("commit")
+        self._finish(plan.mark)
+        own = place.meta(layout.MANIFEST)
+        if layout.MANIFEST in plan.written or any(item.key == own for item in plan.meta):
+            self._finish(layout.MANIFEST)
+        elif not there.settled:
+            _delete(self.context, self.target, [own])
+        _tidy(self.context, plan, self.target, plan.written)
+
+    def relaid(self) -> None:
+        """In another layout: what is written of it is known when its objects are there."""
+        context, run, plan = self.context, self.context.run, self.plan
+        source = Catalog(context.backup_storage, run)
+        with carried(plan.moving, self.transfer, self.target, run) as made:
+            self._files(plan.meta, plan.there.present)
+            self.transfer.tell_unproven()
+            if plan.there.settled:
+                return
+            run.check_cancelled()
+            run.phase("commit")
+            location = self.target.location
+            with relaid(
+                source, plan.committed, made, name=plan.name, location=location, tool=context.tool
+            ) as files:
+                write(self.catalog, files, until=_begun(context, plan, files.manifest), run=run)
+                _tidy(context, plan, self.target, files.files)
+
+    def _objects(self) -> None:
+        moving = self.plan.moving
+        if moving.stays:
+            self.transfer.keep(moving.items, collection="")
+        else:
+            self._arrive(moving.items, moving.prefixes, moving.present)
+
+    def _files(self, items: Sequence[CopyItem], present: Mapping[str, ObjectInfo]) -> None:
+        self._arrive(items, (self.plan.place.meta_prefix,), present)
+
+    def _arrive(
+        self, items: Sequence[CopyItem], prefixes: Sequence[str], present: Mapping[str, ObjectInfo]
+    ) -> None:
+        self.transfer.arrive(
+            items,
+            collection="",
+            present=present,
+            listed=lambda: listing.by_key(self.target, self.context.run, *prefixes),
+        )
+
+    def _finish(self, file: str) -> None:
+        """Copies or writes one metadata file. While the copy is not settled, what is there under its name may be of this run or of
+        another commit."""
+        plan, key = self.plan, self.plan.place.meta(file)
+        last = plan.there.present if plan.there.settled else {}
+        if (data := plan.written.get(file)) is None:
+            self._files([item for item in plan.meta if item.key == key], last)
+        elif key in last and self.catalog.has(key, digest_of([data])):
+            self.context.run.emit(ObjectCopied(collection="", key=key, size=len(data), how=KEPT))
+        else:
+            self.transfer.made(key, data, collection="")
+
+
 def _take_name(context: CopyContext, plan: CopyPlan, catalog: Catalog) -> None:
-    manifest = msgspec.structs.replace(
-        plan.manifest,
+    manifest = plan.manifest
+    if plan.moving.move.relays:
+        kind = SHARED if plan.moving.move.shared else ""
+        manifest = msgspec.structs.replace(manifest.begun(), format=kind)
+    catalog.write_manifest(plan.name, _begun(context, plan, manifest))
+
+
+def _begun(context: CopyContext, plan: CopyPlan, manifest: Manifest) -> Manifest:
+    return msgspec.structs.replace(
+        manifest,
         id=plan.committed.backup.id,
         name=plan.name,
         started=now(),
@@ -384,13 +487,12 @@ def _take_name(context: CopyContext, plan: CopyPlan, catalog: Catalog) -> None:
         source=f"{context.backup_storage.location}/{plan.source}",
         earlier=plan.there.earlier,
     )
-    catalog.write_manifest(plan.name, manifest)
 
 
-def _tidy(context: CopyContext, plan: CopyPlan, target: Storage) -> None:
+def _tidy(context: CopyContext, plan: CopyPlan, target: Storage, written: Iterable[str]) -> None:
     """Removes the records of other commits of the backup, and tells what else is there that is not of it."""
     place = plan.place
-    own = {item.key for item in plan.items} | {place.meta(file) for file in (*plan.written, *layout.BESIDE)}
+    own = {item.key for item in plan.items} | {place.meta(file) for file in (*written, *layout.BESIDE)}
     left = {key for key in plan.there.present if key not in own and key != place.meta(layout.MANIFEST)}
     stale = {key for key in left if layout.is_record(key.removeprefix(place.meta_prefix))}
     if stale:
@@ -407,23 +509,3 @@ def _tidy(context: CopyContext, plan: CopyPlan, target: Storage) -> None:
 
 def _delete(context: CopyContext, target: Storage, keys: list[str]) -> None:
     context.run.retry.call(f"delete {keys[0]}", target.delete, keys)
-
-
-def _outcomes(plan: CopyPlan, state: CollectionState) -> Iterator[CollectionOutcome]:
-    for item in plan.committed.backup.collection_backups:
-        label = _label(item)
-        below = plan.place.collection_prefixes(item.collection_id)
-        own = [entry for entry in plan.items if entry.key.startswith(below)]
-        segments = [segment for part in item.partition_backups for segment in part.segment_backups]
-        yield CollectionOutcome(
-            label,
-            label,
-            state,
-            objects=len(own),
-            size=sum(entry.size for entry in own),
-            rows_expected=sum(segment.num_of_rows for segment in segments if not segment.is_l0),
-        )
-
-
-def _label(item: Collection) -> str:
-    return f"{item.db_name or DEFAULT_DATABASE}.{item.collection_name}"

@@ -75,6 +75,19 @@ class NewRecord:
         return Mark(commit=self.commit, record=self.digest.sha256, objects=self.objects, failed=failed)
 
 
+@contextmanager
+def new_record(
+    location: str, collections: list[int], spool: SegmentSpool, *, commit: str
+) -> Iterator[NewRecord]:
+    """Compressed once: that costs more than all the rest of its writing. ``location``: where the etags in it were told."""
+    hashing = Hashing()
+    with Shelf[str]() as shelf:
+        for chunk in encode_record(location, collections, spool):
+            hashing.add(chunk)
+            shelf.add("", chunk)
+        yield NewRecord(commit, sum(map(spool.count, collections)), hashing.digest, partial(shelf.read, ""))
+
+
 @frozen
 class BackupFiles:
     """The files of one backup in progress. ``lock``: what is committed is locked so by the storage."""
@@ -271,7 +284,7 @@ class BackupFiles:
                 commit=record.commit,
                 files={record.name: record.digest, **levels, layout.FULL_META: last},
                 earlier=before.as_earlier(),
-                totals=_totals_of(committed.backup, record.objects),
+                totals=totals_of(committed.backup, record.objects),
             )
             self.catalog.write_manifest(self.name, manifest)
             self.catalog.write(self.place.meta(record.name), record.chunks, digest=record.digest)
@@ -289,14 +302,9 @@ class BackupFiles:
 
     @contextmanager
     def _record(self, collections: list[int], spool: SegmentSpool) -> Iterator[NewRecord]:
-        """Compressed once: that costs more than all the rest of its writing."""
-        hashing = Hashing()
-        with Shelf[str]() as shelf:
-            for chunk in encode_record(f"{self.storage.location}/{self.name}", collections, spool):
-                hashing.add(chunk)
-                shelf.add("", chunk)
-            objects = sum(map(spool.count, collections))
-            yield NewRecord(uuid.uuid4().hex, objects, hashing.digest, partial(shelf.read, ""))
+        where = f"{self.storage.location}/{self.name}"
+        with new_record(where, collections, spool, commit=uuid.uuid4().hex) as record:
+            yield record
 
     def _files(
         self,
@@ -346,7 +354,7 @@ def _totals(
     )
 
 
-def _totals_of(backup: Backup, objects: int) -> Totals:
+def totals_of(backup: Backup, objects: int) -> Totals:
     segments = (
         segment
         for collection in backup.collection_backups

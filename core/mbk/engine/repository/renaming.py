@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
+from typing import Any
 
 import msgspec
 from msgspec import structs
@@ -23,8 +24,8 @@ def renamed(
     """The manifest, and the bytes of those of ``files`` that contain the backup's name, with another one."""
     stored = committed.stored
     made = {
-        file: _with_name(catalog.read_file(stored.layout.meta(file)), name, where=stored.layout.meta(file))
-        for file in _NAMED
+        file: with_members(catalog.read_file(where), {"name": name}, where=where)
+        for file, where in ((file, stored.layout.meta(file)) for file in _NAMED)
         if file in files
     }
     digests = {file: digest_of([data]) for file, data in made.items() if file in committed.manifest.files}
@@ -34,9 +35,11 @@ def renamed(
     return manifest, made
 
 
-def _with_name(data: bytes | bytearray, name: str, *, where: str) -> bytes:
+def with_members(data: bytes | bytearray, changed: Mapping[str, Any], *, where: str) -> bytes:
+    """The JSON object with these members, None: without it. `InvalidBackup` if it is none."""
     try:
         members = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidBackup("{key} is not a JSON object", code="full-meta-no-object", key=where) from error
-    return msgspec.json.encode({**members, "name": msgspec.Raw(msgspec.json.encode(name))})
+    made = {name: value for name, value in {**members, **changed}.items() if value is not None}
+    return msgspec.json.encode(made)

@@ -14,7 +14,7 @@ from mbk.engine.runtime.run import Run
 from mbk.engine.transfer.arrival import Arrivals
 from mbk.engine.transfer.copier import Copier
 from mbk.engine.transfer.executors.away import Away
-from mbk.engine.transfer.items import CONVERT, Arrived, CopyItem, Known
+from mbk.engine.transfer.items import CONVERT, KEPT, Arrived, CopyItem, Known
 from mbk.engine.transfer.pair import Pair, within
 from mbk.engine.transfer.proof import Proof
 from mbk.engine.transfer.tally import Tally
@@ -165,6 +165,11 @@ class Transfer:
             guarded = self._fence is not None and self._fence.is_guarded(item.key)
             (here if guarded or item.key in present else away).append(item)
         return here, away
+
+    def keep(self, items: Iterable[CopyItem], *, collection: str) -> None:
+        """Counts objects that are where they are to be: their source is their copy."""
+        for item in items:
+            self._tally.count(item.key, item.size, KEPT, collection)
 
     def write(self, key: str, data: bytes, *, collection: str) -> Known:
         """Writes an object that was made here, of objects of the source; returns what is known of it."""

@@ -1,0 +1,159 @@
+"""Which keys the objects of a backup get in another place, or in the other layout."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from mbk.engine.repository.catalog import Committed
+from mbk.engine.runtime.run import Run
+from mbk.engine.transfer import listing
+from mbk.engine.transfer.items import CopyItem
+from mbk.engine.transfer.same import Same, compare
+from mbk.frozen import frozen
+from mbk.model import layout
+from mbk.model.layout import BackupLayout
+from mbk.model.records import DEFAULT_DATABASE, Backup, Collection
+from mbk.model.reports import CollectionOutcome
+from mbk.model.states import CollectionState
+from mbk.ports.storage import Location, ObjectInfo, Storage
+
+#: An id that can name a directory of the pool; those of mbk and of the classic tool are UUIDs.
+_ID = re.compile(r"(?!removed$)[0-9A-Za-z][0-9A-Za-z_-]{0,63}")
+
+
+@frozen(kw_only=True)
+class Move:
+    """Of the backup ``source`` to ``place``, into the pool there if ``shared``.
+
+    ``directory``: of a classic backup that becomes shared, the directory of the pool that its objects get. Objects that lie in
+    the pool already keep theirs: there they are the same objects.
+    """
+
+    source: Committed
+    place: BackupLayout
+    shared: bool
+    directory: str = ""
+
+    @classmethod
+    def of(cls, source: Committed, place: BackupLayout, *, shared: bool) -> Move:
+        move = cls(source=source, place=place, shared=shared)
+        if not shared or source.is_shared:
+            return move
+        number = source.backup.id
+        return replace(move, directory=number) if _ID.fullmatch(number) else move.apart()
+
+    def apart(self) -> Move:
+        """With a directory that no other backup has, whatever its id; the same one each time."""
+        own = f"{self.source.backup.id}/{self.source.stored.layout.name}"
+        return replace(self, directory=hashlib.sha256(own.encode()).hexdigest()[:32])
+
+    @property
+    def relays(self) -> bool:
+        """Whether the layout changes."""
+        return self.shared is not self.source.is_shared
+
+    @property
+    def below(self) -> str:
+        """What the keys in the record are relative to, there."""
+        return layout.pool_prefix(self.place.root) if self.shared else self.place.prefix
+
+    def key(self, key: str) -> str:
+        """What the object with this key here has there."""
+        name = key.removeprefix(self.source.below)
+        if not self.relays:
+            return f"{self.below}{name}"
+        if self.shared:
+            return f"{layout.pooled(self.place.root, self.directory).prefix}{name}"
+        return f"{self.place.prefix}{name.partition('/')[2]}"
+
+    def items(self, entries: Iterable[ObjectInfo]) -> list[CopyItem]:
+        return [CopyItem.of(entry, self.key(entry.key)) for entry in entries]
+
+    def collection_prefixes(self, collection: int) -> tuple[str, str]:
+        """Of one whose layout changes: all its objects lie in one directory there."""
+        there = layout.pooled(self.place.root, self.directory) if self.shared else self.place
+        return there.collection_prefixes(collection)
+
+    def prefixes(self, keys: Iterable[str]) -> tuple[str, ...]:
+        """Below which these objects lie there."""
+        if not self.shared:
+            return (self.place.data_prefix,)
+        root, start = self.place.root, len(self.below)
+        directories = {key[start : key.index("/", start)] for key in keys}
+        return tuple(layout.pooled(root, directory).data_prefix for directory in sorted(directories))
+
+
+@frozen(kw_only=True)
+class Moving:
+    """The objects of a backup on their way; ``present``: what lies there already, by key. ``stays``: they are where they are to be, as
+    both backups share one pool."""
+
+    move: Move
+    items: Sequence[CopyItem]
+    present: Mapping[str, ObjectInfo]
+    stays: bool = False
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        return self.move.prefixes(item.key for item in self.items)
+
+
+def moving(
+    move: Move, entries: Sequence[ObjectInfo], here: Location, there: Storage | None, run: Run
+) -> Moving:
+    """``there``: where they go; None if that does not exist yet.
+
+    A backup that gets into the pool never touches what another one with its id put there: a copy of it that was changed since.
+    """
+    one_root = there is not None and here.same_bucket(there.location) and here.root == there.location.root
+    if one_root and move.shared and not move.relays:
+        return Moving(
+            move=move, items=move.items(entries), present={item.key: item for item in entries}, stays=True
+        )
+    made = _listed(move, entries, there, run)
+    if move.directory and any(_differs(item, made.present.get(item.key)) for item in made.items):
+        return _listed(move.apart(), entries, there, run)
+    return made
+
+
+def _listed(move: Move, entries: Sequence[ObjectInfo], storage: Storage | None, run: Run) -> Moving:
+    items = move.items(entries)
+    if storage is None or not items:
+        return Moving(move=move, items=items, present={})
+    prefixes = move.prefixes(item.key for item in items)
+    return Moving(move=move, items=items, present=listing.by_key(storage, run, *prefixes))
+
+
+def _differs(item: CopyItem, there: ObjectInfo | None) -> bool:
+    return there is not None and compare(item, there) is Same.NO
+
+
+def collection_of(item: CopyItem) -> int:
+    """The id of the collection in the key of a log, in either layout."""
+    _, _, logs = item.source_key.rpartition("/binlogs/")
+    return int(logs.split("/")[1])
+
+
+def outcomes(
+    backup: Backup, items: Iterable[CopyItem], state: CollectionState
+) -> tuple[CollectionOutcome, ...]:
+    """Of each collection, with these objects."""
+    objects, sizes = Counter[int](), Counter[int]()
+    for entry in items:
+        objects[number := collection_of(entry)] += 1
+        sizes[number] += entry.size
+    return tuple(
+        _outcome(item, state, objects[item.collection_id], sizes[item.collection_id])
+        for item in backup.collection_backups
+    )
+
+
+def _outcome(item: Collection, state: CollectionState, objects: int, size: int) -> CollectionOutcome:
+    label = f"{item.db_name or DEFAULT_DATABASE}.{item.collection_name}"
+    segments = [segment for part in item.partition_backups for segment in part.segment_backups]
+    rows = sum(segment.num_of_rows for segment in segments if not segment.is_l0)
+    return CollectionOutcome(label, label, state, objects=objects, size=size, rows_expected=rows)

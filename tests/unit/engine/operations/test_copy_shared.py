@@ -1,0 +1,279 @@
+"""Shared backups copied to other places and names, and from one layout to the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mbk.engine.operations import copy as operation
+from mbk.engine.repository.catalog import Catalog
+from mbk.engine.runtime.context import CopyContext
+from mbk.engine.runtime.limits import Limits
+from mbk.engine.runtime.run import Run
+from mbk.errors import BackupExists, DamagedBackup, InvalidBackup, MbkError
+from mbk.model.manifest import SHARED
+from mbk.model.options import CopyOptions
+from mbk.model.plans import Plan
+from mbk.model.reports import RunReport
+from mbk.model.states import BackupState
+from mbk.ports.storage import Storage
+from mbk.testing import MemoryStorage
+from mbk_local.storage import LocalStorage
+from tests.fakes.world import QUICK, Killed, Life, World
+from tests.fixtures.backups.builder import OldBackup
+from tests.raising import raised
+from tests.unit.engine.operations.test_import import data_of, filled, pooled, rows_of, take, wanted
+
+CLASSIC, IN_POOL = "classic", "shared"
+
+
+@pytest.fixture
+def world() -> World:
+    """With a shared backup."""
+    world = filled()
+    world.create()
+    take(world)
+    return world
+
+
+@pytest.fixture
+def archive(world: World) -> MemoryStorage:
+    return at(world, "archive")
+
+
+def at(world: World, root: str) -> MemoryStorage:
+    return MemoryStorage(world.service, "backups", root=f"{root}/")
+
+
+def context(world: World, target: Storage, source: Storage | None = None) -> CopyContext:
+    return CopyContext(
+        run=world.run(),
+        backup_storage=source or world.backup,
+        target=target,
+        limits=Limits(transfer=world.limits),
+        pace=world.pace,
+        tool="mbk test",
+    )
+
+
+def copy(
+    world: World, target: Storage, name: str = "nightly", *, source: Storage | None = None, **options: Any
+) -> RunReport:
+    return operation.execute(context(world, target, source), name, CopyOptions(**{"to": name, **options}))
+
+
+def planned(world: World, target: Storage, name: str = "nightly", **options: Any) -> Plan:
+    asked = context(world, target)
+    return operation.preview(asked, operation.plan(asked, name, CopyOptions(**{"to": name, **options})))
+
+
+def below(world: World, root: str) -> dict[str, bytes]:
+    """Everything below a root but the leases, by key."""
+    found = world.objects("backups", f"{root}/")
+    return {key.removeprefix(f"{root}/"): data for key, data in found.items() if "/leases/" not in key}
+
+
+def added(report: RunReport) -> int:
+    """Bytes that came to the destination."""
+    return sum(size for how, size in report.transfer.bytes.items() if how != "kept")
+
+
+def test_the_copy_of_a_shared_backup_has_its_objects_in_the_pool_there(
+    world: World, archive: MemoryStorage
+) -> None:
+    copy(world, archive)
+    assert below(world, "archive") == below(world, "backup")
+
+
+def test_a_copy_within_one_root_copies_no_object(world: World) -> None:
+    before = pooled(world)
+    plan = planned(world, world.backup, to="second")
+    assert (plan.present, plan.present_size) == (len(before), sum(map(len, before.values())))
+    report = copy(world, world.backup, to="second")
+    assert report.transfer.objects["kept"] == len(before)
+    assert added(report) == sum(
+        len(data) for key, data in world.backed_up.items() if key.startswith("backup/second/")
+    )
+    assert pooled(world) == before
+    assert world.catalog().committed("second").is_shared
+
+
+def test_what_the_pool_there_has_is_not_copied_and_is_told(world: World, archive: MemoryStorage) -> None:
+    copy(world, archive)
+    copy(world, world.backup, to="second")
+    before, data = below(world, "archive"), len(pooled(world))
+    plan = planned(world, archive, "second")
+    assert plan.present == data
+    report = copy(world, archive, "second")
+    meta = {key: entry for key, entry in below(world, "archive").items() if key.startswith("second/")}
+    assert below(world, "archive") == before | meta
+    assert (plan.objects, plan.size) == (len(meta), sum(map(len, meta.values())))
+    assert report.transfer.objects["kept"] == data
+    assert added(report) == sum(map(len, meta.values()))
+
+
+def test_only_what_the_pool_there_lacks_is_copied(world: World, archive: MemoryStorage) -> None:
+    copy(world, archive)
+    copy(world, world.backup, to="second")
+    lost = sorted(key for key in below(world, "archive") if "/pool/" in key)[:3]
+    archive.delete([f"archive/{key}" for key in lost])
+    report = copy(world, archive, "second")
+    assert report.transfer.objects["kept"] == len(pooled(world)) - 3
+    assert {key: entry for key, entry in below(world, "archive").items() if "/pool/" in key} == {
+        key: entry for key, entry in below(world, "backup").items() if "/pool/" in key
+    }
+
+
+def test_an_object_there_that_differs_is_no_copy_and_is_replaced(
+    world: World, archive: MemoryStorage
+) -> None:
+    copy(world, archive)
+    key = next(key for key in below(world, "archive") if "/pool/" in key)
+    good = below(world, "archive")[key]
+    archive.write(f"archive/{key}", [bytes(len(good))])
+    copy(world, world.backup, to="second")
+    copy(world, archive, "second")
+    assert below(world, "archive")[key] == good
+
+
+def test_a_shared_backup_that_lacks_an_object_is_refused(world: World, archive: MemoryStorage) -> None:
+    world.backup.delete([next(iter(pooled(world)))])
+    with raised(DamagedBackup, "backup-objects-differ", missing=1):
+        copy(world, archive)
+    assert not below(world, "archive")
+
+
+def test_a_self_contained_copy_is_that_of_a_classic_backup(world: World) -> None:
+    made = filled()
+    made.create()
+    before = data_of(made)
+    take(made)
+    copy(made, at(made, "archive"), layout=CLASSIC)
+    there = below(made, "archive")
+    assert {key: entry for key, entry in there.items() if "/binlogs/" in key} == {
+        f"nightly/{key}": entry for key, entry in before.items()
+    }
+    assert not any(key.startswith(".mbk/pool/") for key in there)
+    committed = Catalog(at(made, "archive"), made.run()).committed("nightly")
+    assert (committed.backup.format, committed.manifest.format, committed.manifest.added) == ("", "", None)
+    assert b'"format"' not in there["nightly/meta/full_meta.json"]
+    assert b'"format"' not in there["nightly/meta/backup_meta.json"]
+
+
+def test_a_self_contained_copy_restores_the_rows(world: World) -> None:
+    copy(world, world.backup, to="alone", layout=CLASSIC)
+    assert rows_of(world, "alone") == wanted(world)
+
+
+def test_a_classic_backup_can_be_copied_into_a_pool(world: World, archive: MemoryStorage) -> None:
+    world.create("plain")
+    before = data_of(world, "plain")
+    copy(world, archive, "plain", layout=IN_POOL)
+    number = world.catalog().committed("plain").backup.id
+    there = below(world, "archive")
+    assert {key: entry for key, entry in there.items() if "/binlogs/" in key} == {
+        f".mbk/pool/{number}/{key}": entry for key, entry in before.items()
+    }
+    assert Catalog(archive, world.run()).committed("plain").is_shared
+    assert data_of(world, "plain") == before
+    copy(world, at(world, "back"), "plain", source=archive, layout=CLASSIC)
+    assert {key: entry for key, entry in below(world, "back").items() if "/binlogs/" in key} == {
+        f"plain/{key}": entry for key, entry in before.items()
+    }
+
+
+def test_a_copy_of_another_tools_backup_comes_into_a_pool(world: World, archive: MemoryStorage) -> None:
+    old = OldBackup(world.backup)
+    old.segment(440101, range(3))
+    old.commit()
+    copy(world, archive, "old", layout=IN_POOL)
+    committed = Catalog(archive, world.run()).committed("old")
+    assert (committed.backup.format, committed.backup.id) == (SHARED, "1")
+
+
+@pytest.mark.parametrize("layout", ["same", CLASSIC, IN_POOL])
+def test_a_finished_copy_is_known_again_and_keeps_everything(
+    world: World, archive: MemoryStorage, layout: str
+) -> None:
+    if layout == IN_POOL:
+        world.create("plain")
+    name = "plain" if layout == IN_POOL else "nightly"
+    copy(world, archive, name, layout=layout)
+    before = below(world, "archive")
+    report = copy(world, archive, name, layout=layout)
+    assert below(world, "archive") == before
+    assert added(report) == 0
+
+
+@pytest.mark.parametrize("file", ["mbk.json", "full_meta.json", "backup_meta.json"])
+def test_damaged_metadata_of_a_copy_in_another_layout_is_put_right(
+    world: World, archive: MemoryStorage, file: str
+) -> None:
+    copy(world, archive, layout=CLASSIC)
+    key = f"archive/nightly/meta/{file}"
+    archive.write(key, [world.objects("backups", key)[key][:-1] + b"!"])
+    copy(world, archive, layout=CLASSIC)
+    assert Catalog(archive, world.run()).committed("nightly").backup.format == ""
+
+
+@pytest.mark.parametrize("layout", ["same", CLASSIC, IN_POOL])
+def test_killed_at_any_moment_a_copy_is_no_backup_says_what_it_is_and_is_gone_on_with(layout: str) -> None:
+    world = filled()
+    world.create()
+    if layout != IN_POOL:
+        take(world)
+    life, whole = Life(), at(world, "whole")
+    whole.fault = life
+    copy(world, whole, layout=layout)
+    wanted = {key: data for key, data in below(world, "whole").items() if "/meta/" not in key}
+    seen = set()
+    for moment in range(1, life.operations + 1):
+        target = at(world, f"at_{moment}")
+        target.fault = Life(moment)
+        with pytest.raises((Killed, MbkError)):
+            copy(world, target, layout=layout)
+        target.fault = lambda *_: None
+        states = {item.state: item.reason for item in Catalog(target, Run(policy=QUICK)).summaries()}
+        seen |= states.keys()
+        if BackupState.INCOMPLETE in states:
+            told = f"copy it again from {world.backup.location}/nightly, or delete it"
+            assert states[BackupState.INCOMPLETE] == told
+        copy(world, target, layout=layout)
+        there = below(world, f"at_{moment}")
+        assert {key: data for key, data in there.items() if "/meta/" not in key} == wanted
+        committed = Catalog(target, Run(policy=QUICK)).committed("nightly")
+        assert (committed.manifest.command, committed.manifest.earlier) == ("create", None)
+        assert len(there) == len(below(world, "whole"))
+    assert seen == {BackupState.INCOMPLETE, BackupState.COMPLETE}
+
+
+def test_a_copy_in_the_other_layout_is_in_the_way(world: World, archive: MemoryStorage) -> None:
+    copy(world, archive, layout=CLASSIC)
+    before = below(world, "archive")
+    with raised(BackupExists, "copy-in-other-layout", backup="nightly", layout="classic") as caught:
+        copy(world, archive)
+    assert caught.value.hint == "copy with --layout classic, or to another name"
+    assert below(world, "archive") == before
+
+
+def test_a_backup_without_full_meta_gets_no_other_layout(world: World, archive: MemoryStorage) -> None:
+    old = OldBackup(world.backup)
+    old.segment(440101, range(3))
+    old.commit(levels_only=True)
+    with raised(InvalidBackup, "layout-without-full-meta", backup="old"):
+        copy(world, archive, "old", layout=IN_POOL)
+    assert not below(world, "archive")
+
+
+def test_to_a_directory_and_back_through_another_store(world: World, tmp_path: Path) -> None:
+    disk, back = LocalStorage(tmp_path), at(world, "back")
+    copy(world, disk)
+    assert not (tmp_path / "nightly/binlogs").exists()
+    copy(world, disk, to="second", source=disk)
+    copy(world, back, source=disk)
+    assert below(world, "back") == below(world, "backup")
+    copy(world, disk, to="alone", source=disk, layout=CLASSIC)
+    copy(world, world.backup, "alone", source=disk)
+    assert rows_of(world, "alone") == wanted(world)
