@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from mbk.config.schema import StorageChoice
 from mbk.engine.repository.catalog import Catalog
 from mbk.engine.repository.commit import NewRecord
 from mbk.engine.repository.record import encode_record
@@ -18,6 +20,7 @@ from mbk.engine.runtime.run import Run
 from mbk.model import layout
 from mbk.model.manifest import SHARED
 from mbk.ports.storage import Storage
+from mbk.registry.registry import Registry
 
 #: Who put the objects into the pool, unless a test says otherwise.
 OWNER = "00000000-0000-4000-8000-000000000001"
@@ -63,6 +66,16 @@ def share(storage: Storage, name: str, into: Callable[[str], str] = lambda _key:
 
 def _with(data: bytes | bytearray, members: dict[str, Any]) -> bytes:
     return json.dumps({**json.loads(data), **members}).encode()
+
+
+def share_in(backups: Path, name: str) -> None:
+    """As `share`, of a backup in a directory."""
+    registry = Registry(disabled=())
+    storage = registry.open(StorageChoice(type="local", values={"root_path": str(backups)}))
+    try:
+        share(storage, name)
+    finally:
+        storage.close()
 
 
 def share_after(storage: Storage, name: str, owner: str, *earlier: str) -> None:

@@ -10,22 +10,26 @@ from typing import Any
 import pytest
 
 from tests.e2e.data import Clients, Coll, assert_same
+from tests.sharing import share_in
 from tests.versions.deleted import rich, texts
 from tests.versions.places import Place, place
 
 Tree = dict[str, Any]
 
 
-@pytest.fixture(scope="module", params=["v2.4.23", "v2.6.12"])
+@pytest.fixture(scope="module", params=["v2.4.23", "v2.6.12", "v2.6.12, shared"])
 def compacted(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Place, list[Coll]]]:
     """Backups ``nightly`` and ``nightly_l0compacted`` of two collections with deletes."""
     directory: Path = tmp_path_factory.mktemp("l0compact")
-    with place(directory, request.param) as found, Clients(found.double) as clients:
+    version, _, layout = request.param.partition(", ")
+    with place(directory, version) as found, Clients(found.double) as clients:
         colls = [rich(clients, "default"), texts(clients, "default")]
         with found.session() as session:
             session.create("nightly", format="binlog")
+            if layout == "shared":
+                share_in(directory / "backups", "nightly")
             session.l0compact("nightly")
         yield found, colls
 

@@ -19,6 +19,7 @@ from mbk.session import OnEvent, Session
 from tests.milvus_double.server import MilvusDouble
 from tests.milvus_double.wal_messages import COMMIT_IMPORT, FLUSH_ALL
 from tests.raising import raised
+from tests.sharing import share_in
 from tests.versions.everything import described, fill, rows_of
 from tests.versions.places import Place, place
 
@@ -86,6 +87,8 @@ def source(version: str, tmp_path_factory: pytest.TempPathFactory, backups: Path
             session._metastore = DoubleMetaStore(found.double)
             session.create("seed", strategy="bulk_flush", format="binlog", index_extra=True, rbac=True)
             session.create("plain", strategy="bulk_flush", format="binlog")
+            session.create("shared", strategy="bulk_flush", format="binlog", index_extra=True, rbac=True)
+        share_in(backups, "shared")
         yield found
 
 
@@ -135,6 +138,12 @@ def test_a_standby_has_what_the_source_had(source: Place, standby: Place) -> Non
     assert {message.kind for message in taken[-16:]} == {FLUSH_ALL}
     assert not list(standby.double.storage_root.glob("restore-temp*"))
     assert standby.double.state.rbac.users["reader"].roles == {"readers"}
+
+
+def test_a_standby_is_seeded_from_a_shared_backup(source: Place, standby: Place) -> None:
+    with standby.session() as session:
+        assert_equal(source, standby, seed(session, "shared"))
+    assert not list(standby.double.storage_root.glob("restore-temp*"))
 
 
 def test_a_stream_that_breaks_is_taken_up_again(source: Place, standby: Place) -> None:

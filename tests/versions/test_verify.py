@@ -13,6 +13,7 @@ from mbk.errors import DamageFound, Interrupted
 from mbk.model.events import Event, PhaseStarted
 from mbk.model.states import BackupState, FindingKind
 from tests.raising import raised
+from tests.sharing import share_in
 from tests.versions.everything import DATABASE, MAKERS, Filling
 from tests.versions.places import Place, place
 
@@ -103,6 +104,18 @@ def test_a_drill_restores_everything_compares_it_and_leaves_nothing(held: Place)
     assert last is not None
     assert (last.depth, last.findings) == ("drill", 0)
     assert (inventory(held), {*held.double.state.databases}) == (before, databases)
+
+
+def test_nothing_is_found_in_a_whole_shared_backup(held: Place, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(held.config.parent / "backups" / "nightly", tmp_path / "nightly")
+    share_in(tmp_path, "nightly")
+    with held.session(**{"backup.storage": {"rootPath": str(tmp_path)}}) as session:
+        for depth in ("digests", "contents", "drill"):
+            report = session.verify("nightly", depth=depth)  # type: ignore[arg-type]  # one of the names
+            assert (report.findings, report.recorded, report.stored) == ((), True, True)
+        assert all(item.restored for item in report.collections if item.rows)
 
 
 def test_a_drill_of_a_damaged_backup_sends_nothing_to_milvus(held: Place) -> None:

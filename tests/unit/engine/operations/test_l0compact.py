@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from mbk.engine.operations import l0compact
+from mbk.engine.operations import l0compact, verify
 from mbk.engine.repository.catalog import Catalog
 from mbk.engine.repository.removal import Remover
 from mbk.engine.runtime.context import Context
@@ -27,13 +27,14 @@ from mbk.errors import (
 )
 from mbk.model.events import Event, ObjectCopied
 from mbk.model.jobs import Progress
-from mbk.model.options import L0CompactOptions
+from mbk.model.options import L0CompactOptions, VerifyOptions
 from mbk.model.reports import RunReport
-from mbk.model.states import BackupState
+from mbk.model.states import BackupState, Depth
 from mbk.observe.meter import Meter
 from mbk.testing import MemoryService, MemoryStorage
 from tests.fakes.world import AT_ONCE, QUICK, Killed, Life
 from tests.raising import raised
+from tests.sharing import OWNER, share
 from tests.unit.engine.forged import (
     COLL,
     P1,
@@ -113,6 +114,27 @@ def test_the_new_backup_holds_the_same_rows_without_l0_segments(
         for key in objects(storage, "backup/out/binlogs/")
     }
     assert kept == {460101, 460102, 460103, 460104}
+
+
+@pytest.mark.parametrize("options", VARIANTS, ids=["v1", "v2", "v1 texts", "v2 texts", "old layout"])
+def test_of_a_shared_backup_a_classic_one_is_made(storage: MemoryStorage, options: Tree) -> None:
+    """Its delete logs lie below two ids, and between the logs of other backups."""
+    backup = filled(storage, **options)
+    before = live(backup, "src")
+    context = Context(run=Run(policy=QUICK), backup_storage=storage, pace=AT_ONCE, tool="mbk test")
+    verify.execute(context, "src", VerifyOptions(depth=Depth.CONTENTS, record=True))
+    share(storage, "src", lambda key: f"{OWNER[:-1]}{int(key[-1]) % 2 if 'delta_log' in key else 2}")
+    pool = "backup/.mbk/pool/"
+    for key, data in objects(storage, pool).items():
+        if "/delta_log/" in key:
+            storage.write(f"{pool}{key}9", [data])
+    compact(storage)
+    assert live(backup, "out") == before
+    assert "format" not in meta(storage, "out")
+    assert Catalog(storage, Run(policy=QUICK)).committed("out").is_shared is False
+    assert all(
+        key.split("/")[0] in ("insert_log", "delta_log") for key in objects(storage, "backup/out/binlogs/")
+    )
 
 
 def test_how_much_there_is_is_told_before_the_first_byte(storage: MemoryStorage) -> None:
