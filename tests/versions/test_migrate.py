@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from mbk.session import Session
 from tests.milvus_double.cloud import ZillizCloud
 from tests.raising import raised
 from tests.servers.s3 import Ministack, ministack
+from tests.sharing import share_in
 from tests.versions.everything import fill
 from tests.versions.places import Place, place
 
@@ -33,6 +34,8 @@ def backed_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         fill(found.double)
         with found.session() as session:
             session.create("moving")
+            session.create("shared")
+        share_in(found.config.parent / "backups", "shared")
         yield found
 
 
@@ -61,6 +64,19 @@ def test_the_cloud_finds_the_whole_backup(backed_up: Place, cloud: ZillizCloud) 
         (Path(backed_up.config.parent) / "backups/moving/meta/full_meta.json").read_text("utf-8")
     )
     assert migration.backup == wanted
+
+
+def test_the_cloud_finds_a_shared_backup_as_a_classic_one(backed_up: Place, cloud: ZillizCloud) -> None:
+    with session_of(backed_up, cloud) as session:
+        session.migrate("shared", CLUSTER)
+    (migration,) = cloud.migrations
+
+    def data(keys: Iterable[str]) -> set[str]:
+        return {key for key in keys if key.startswith("binlogs/")}
+
+    assert data(migration.keys) == data(objects_of(backed_up))
+    assert migration.backup["name"] == "shared"
+    assert not migration.backup.keys() & {"format", "mbk"}
 
 
 def test_credentials_that_are_about_to_end_are_renewed(backed_up: Place, cloud: ZillizCloud) -> None:

@@ -5,19 +5,23 @@ See docs/reference/milvus-protocol.md#zilliz-cloud.
 The credentials are temporary and limited: they can write and list. They are renewed between batches, and once more if
 they expire during one. The path in the volume is made of the backup's name and id, so that the same command resumes a
 killed upload. The migration is started once one listing has shown every object.
+
+The service reads what the classic tool writes: a shared backup goes up as a classic one, with metadata that says so.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import islice
 
 from mbk.engine.formats.known import of_backup
-from mbk.engine.repository.catalog import Catalog
+from mbk.engine.repository.catalog import Catalog, Committed
+from mbk.engine.repository.renaming import with_members
 from mbk.engine.runtime.context import CloudContext
 from mbk.engine.transfer import listing
 from mbk.engine.transfer.items import CopyItem
@@ -26,6 +30,7 @@ from mbk.engine.transfer.verify import verify
 from mbk.errors import AccessError, StorageFull
 from mbk.frozen import frozen
 from mbk.model.events import WorkPlanned
+from mbk.model.layout import BACKUP_META, COLLECTION_META, FULL_META, PARTITION_META, SEGMENT_META
 from mbk.model.options import MigrateOptions
 from mbk.model.plans import Plan
 from mbk.model.records import Backup
@@ -39,19 +44,34 @@ MARGIN = timedelta(minutes=10)
 
 @frozen(kw_only=True)
 class MigratePlan:
-    """``path``: where the backup goes in the volume; ``items``: all its objects."""
+    """``path``: where the backup goes in the volume; ``items``: all its objects that are copied, ``written``: the bytes of
+    those that are not, by name."""
 
     name: str
     cluster: str
-    backup: Backup
-    prefix: str
+    committed: Committed
     path: str
     items: tuple[ObjectInfo, ...]
+    written: Mapping[str, bytes]
     volume: Volume
 
     @property
+    def backup(self) -> Backup:
+        return self.committed.backup
+
+    @property
+    def objects(self) -> int:
+        return len(self.items) + len(self.written)
+
+    @property
     def size(self) -> int:
-        return sum(item.size for item in self.items)
+        return sum(item.size for item in self.items) + sum(map(len, self.written.values()))
+
+    def named(self, item: ObjectInfo) -> str:
+        """What an object is called below ``path``."""
+        own = self.committed.stored.layout.prefix
+        below = item.key.startswith(own)
+        return item.key.removeprefix(own) if below else self.committed.classic_name(item.key)
 
 
 def plan(context: CloudContext, name: str, options: MigrateOptions) -> MigratePlan:
@@ -70,19 +90,40 @@ def plan(context: CloudContext, name: str, options: MigrateOptions) -> MigratePl
             backup=name,
             collections=", ".join(sorted(failed)),
         )
-    prefix, path = catalog.layout(name).prefix, f"{name}_{backup.id}"
-    items = listing.objects(context.backup_storage, run, prefix)
+    path = f"{name}_{backup.id}"
+    items, written = _content(context, catalog, committed)
     volume = run.retry.call("request a volume", context.cloud.apply_volume, cluster, path)
-    _require_room(volume, len(items), sum(item.size for item in items))
-    return MigratePlan(
+    made = MigratePlan(
         name=name,
         cluster=cluster,
-        backup=backup,
-        prefix=prefix,
+        committed=committed,
         path=path,
         items=tuple(items),
+        written=written,
         volume=volume,
     )
+    _require_room(volume, made.objects, made.size)
+    return made
+
+
+def _content(
+    context: CloudContext, catalog: Catalog, committed: Committed
+) -> tuple[list[ObjectInfo], dict[str, bytes]]:
+    """What is copied, and what is written, as in `MigratePlan`."""
+    place, storage = committed.stored.layout, context.backup_storage
+    if not committed.is_shared:
+        return listing.objects(storage, context.run, place.prefix), {}
+    written = {}
+    for file in (BACKUP_META, FULL_META):
+        if file in committed.stored.files:
+            where = place.meta(file)
+            # The manifest and the record stay behind: what they tell is where the objects lie in the pool.
+            others = {"format": None, "mbk": None}
+            written[f"meta/{file}"] = with_members(catalog.read_file(where), others, where=where)
+    levels = (COLLECTION_META, PARTITION_META, SEGMENT_META)
+    files = [committed.stored.files[file] for file in levels if file in committed.stored.files]
+    kind = of_backup(committed.backup.format, place.name)
+    return [*files, *kind.belongings(context, catalog, committed)], written
 
 
 def preview(context: CloudContext, plan: MigratePlan) -> Plan:
@@ -97,7 +138,7 @@ def preview(context: CloudContext, plan: MigratePlan) -> Plan:
         location=f"{context.backup_storage.location}/{plan.name}",
         target=f"cluster {plan.cluster}, volume {plan.volume.name}",
         milvus_version=plan.backup.milvus_version,
-        objects=len(plan.items),
+        objects=plan.objects,
         size=plan.size,
         rows=sum(segment.num_of_rows for segment in segments if not segment.is_l0),
         notices=tuple(context.run.notices),
@@ -114,7 +155,7 @@ def execute(context: CloudContext, name: str, options: MigrateOptions) -> Migrat
         options.cluster,
         job,
         made.volume.name,
-        len(made.items),
+        made.objects,
         made.size,
         seconds=time.monotonic() - started,
     )
@@ -131,12 +172,12 @@ class _Migrate:
     def run(self) -> str:
         plan, run = self.plan, self.context.run
         run.phase("upload")
-        run.emit(WorkPlanned(collection="", objects=len(plan.items), size=plan.size))
+        run.emit(WorkPlanned(collection="", objects=plan.objects, size=plan.size))
         self._upload_all()
         run.phase("verify")
         with self._opened() as (storage, volume):
             verify(
-                self._copies(plan.items, volume),
+                [*self._copies(plan.items, volume), *self._written(volume)],
                 listing.by_key(storage, run, volume.prefix),
                 where=str(storage.location),
             )
@@ -153,12 +194,22 @@ class _Migrate:
         with self._opened() as (storage, volume):
             present = listing.by_key(storage, self.context.run, volume.prefix)
         while batch := list(islice(rest, self.context.batch)):
-            try:
-                self._upload(batch, present)
-            except AccessError:
-                # They may have expired early; with fresh ones the error is final.
-                self._volume = None
-                self._upload(batch, present)
+            self._renewing(partial(self._upload, batch, present))
+        self._renewing(self._write)
+
+    def _renewing(self, upload: Callable[[], None]) -> None:
+        try:
+            upload()
+        except AccessError:
+            # They may have expired early; with fresh ones the error is final.
+            self._volume = None
+            upload()
+
+    def _write(self) -> None:
+        with self._opened() as (storage, volume):
+            for name, data in self.plan.written.items():
+                key = volume.prefix + name
+                self.context.run.retry.call(f"write {key}", storage.write, key, [data], size=len(data))
 
     def _upload(self, batch: list[ObjectInfo], present: dict[str, ObjectInfo]) -> None:
         context = self.context
@@ -175,8 +226,11 @@ class _Migrate:
             transfer.copy(self._copies(batch, volume), collection="", present=present)
 
     def _copies(self, items: Iterable[ObjectInfo], volume: Volume) -> list[CopyItem]:
-        prefix = self.plan.prefix
-        return [CopyItem.of(item, volume.prefix + item.key.removeprefix(prefix)) for item in items]
+        return [CopyItem.of(item, volume.prefix + self.plan.named(item)) for item in items]
+
+    def _written(self, volume: Volume) -> list[CopyItem]:
+        keys = ((volume.prefix + name, len(data)) for name, data in self.plan.written.items())
+        return [CopyItem(source_key=key, key=key, size=size) for key, size in keys]
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[Storage, Volume]]:

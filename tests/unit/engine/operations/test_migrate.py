@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -13,6 +14,7 @@ from mbk.engine.runtime.limits import Limits
 from mbk.errors import (
     AuthenticationFailed,
     BackupNotFound,
+    DamagedBackup,
     InvalidBackup,
     PermissionDenied,
     StorageFull,
@@ -25,6 +27,7 @@ from mbk.ports.storage import Storage
 from mbk.testing import MemoryService, MemoryStorage
 from tests.fakes.world import Killed, Life, World
 from tests.raising import raised
+from tests.sharing import share
 
 
 @dataclass
@@ -106,6 +109,36 @@ def test_every_object_is_uploaded_before_the_migration_starts() -> None:
     assert {key.split("/")[1] for key in service.held} == {path}
     assert (report.job, report.objects) == ("job-1", len(world.backed_up))
     assert report.size == sum(map(len, world.backed_up.values()))
+
+
+@pytest.mark.parametrize("dead_until", [0, 1])
+def test_a_shared_backup_goes_up_as_a_classic_one(dead_until: int) -> None:
+    world, service = backed_up(), Service(dead_until=dead_until)
+    classic = {key: data for key, data in world.backed_up.items() if not key.endswith((".gz", "/mbk.json"))}
+    share(world.backup, "nightly")
+    stranger = next(key for key in world.backed_up if "/insert_log/" in key)
+    world.backup.write(f"{stranger}0", [b"another backup's"])
+    report = run(world, service, batch=5)
+    found = uploaded(world, service)
+    assert found.keys() == classic.keys()
+    for key, data in classic.items():
+        if key.endswith(("full_meta.json", "backup_meta.json")):
+            wanted = json.loads(data)
+            wanted.pop("mbk", None)
+            assert json.loads(found[key]) == wanted
+        else:
+            assert found[key] == data
+    assert (report.objects, report.size) == (len(found), sum(map(len, found.values())))
+    assert len(service.started) == 1
+
+
+def test_a_shared_backup_that_is_damaged_is_not_migrated() -> None:
+    world, service = backed_up(), Service()
+    share(world.backup, "nightly")
+    world.backup.delete([next(key for key in world.backed_up if "/insert_log/" in key)])
+    with raised(DamagedBackup, "backup-objects-differ", missing=1):
+        run(world, service)
+    assert service.applied == 0
 
 
 def test_credentials_that_are_about_to_end_are_renewed() -> None:
