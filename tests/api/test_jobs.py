@@ -166,6 +166,20 @@ def test_a_prune_that_could_not_delete_everything_tells_what_is_left(client: Cli
     assert sorted(item["outcome"] for item in job["result"]["backups"]) == ["failed", "kept"]
 
 
+def test_an_import_is_a_job_that_takes_a_backup_into_the_pool(client: Client, world: World) -> None:
+    client.done(kind="backup", name="nightly")
+    job = client.done(kind="import", backup="nightly")
+    assert job["result"]["transfer"]["objects"].keys() == {"server"}
+    assert client.get("/api/v2/backups/nightly")["format"] == "shared"
+    assert not [key for key in world.backed_up if "/nightly/binlogs/" in key]
+    client.done(kind="copy", backup="nightly", to="alone", layout="classic")
+    assert client.get("/api/v2/backups/alone")["format"] == ""
+    client.done(kind="restore", backup="nightly", suffix="_back")
+    client.problem(
+        422, "POST", "/api/v2/jobs", json={"kind": "copy", "backup": "a", "to": "b", "layout": "c"}
+    )
+
+
 def test_jobs_are_listed_newest_first_by_state_and_in_pages(client: Client) -> None:
     for number in range(3):
         client.done(kind="backup", name=f"b{number}", strategy="meta_only")

@@ -18,7 +18,11 @@ class Terminal(io.StringIO):
         return True
 
 
-DESTRUCTIVE = [("delete", "-n", "nightly"), ("restore", "-n", "nightly", "--drop_exist_collection")]
+DESTRUCTIVE = [
+    ("delete", "-n", "nightly"),
+    ("restore", "-n", "nightly", "--drop_exist_collection"),
+    ("import", "-n", "nightly"),
+]
 
 
 @pytest.mark.parametrize("command", DESTRUCTIVE, ids=lambda command: command[0])

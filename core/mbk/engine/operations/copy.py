@@ -18,6 +18,7 @@ from mbk.engine.repository import codec, renaming
 from mbk.engine.repository.catalog import Catalog, Committed, Stored, backup_exists
 from mbk.engine.repository.leftovers import leftovers
 from mbk.engine.repository.pool.moving import Move, Moving, moving, outcomes
+from mbk.engine.repository.pool.twofold import tell_classic
 from mbk.engine.repository.relaying import carried, commit_of, relaid, require_relayable, write
 from mbk.engine.repository.seal import digest_of
 from mbk.engine.repository.surroundings import require_room
@@ -212,6 +213,7 @@ def _readable(context: CopyContext, address: str, options: CopyOptions) -> tuple
     catalog = Catalog(context.backup_storage, context.run)
     committed = catalog.committed(name)
     require_whole(committed)
+    tell_classic(context.backup_storage, context.run, committed)
     of_backup(committed.backup.format, name).require_movable(name)
     shared = committed.is_shared if options.layout == "same" else options.layout == "shared"
     move = Move.of(committed, BackupLayout(there.root, new), shared=shared)

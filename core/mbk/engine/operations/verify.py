@@ -24,6 +24,7 @@ from mbk.engine.repository.catalog import Catalog, Committed
 from mbk.engine.repository.commit import BackupFiles
 from mbk.engine.repository.detailed import DetailedCollection, detailed_collections
 from mbk.engine.repository.pool.damage import KINDS, concerned, tell_damaged
+from mbk.engine.repository.pool.twofold import tell_classic
 from mbk.engine.repository.record import Record
 from mbk.engine.repository.spool import SegmentSpool
 from mbk.engine.runtime.context import ClusterContext, Context
@@ -163,6 +164,7 @@ def _opened(context: Context, name: str, options: VerifyOptions) -> Iterator[Sub
     context.backup_storage.check()
     catalog = Catalog(context.backup_storage, context.run)
     committed = catalog.committed(name)
+    tell_classic(context.backup_storage, context.run, committed)
     with ExitStack() as stack:
         opened = catalog.open_record(committed)
         if opened is not None:

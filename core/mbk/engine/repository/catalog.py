@@ -13,6 +13,7 @@ from mbk.engine.repository import codec as metafiles
 from mbk.engine.repository import locks, pins, verified
 from mbk.engine.repository import seal as seals
 from mbk.engine.repository.record import Record as ObjectsRecord
+from mbk.engine.repository.record import damaged
 from mbk.engine.runtime.layer import reach
 from mbk.engine.runtime.messages import unknown_format
 from mbk.engine.runtime.pool import Pool
@@ -379,13 +380,13 @@ class Catalog:
             if file is None:
                 raise seals.lost(place.meta("objects-*.jsonl.gz"))
             recorded, where = manifest.files[file], place.meta(file)
-            return twice(lambda: self._opened(where, recorded))
+            return twice(lambda: self._opened(where, recorded, shared=committed.is_shared))
         except DamagedBackup as damage:
             if committed.is_shared:
                 raise unfindable(place.name, damage) from damage
             raise
 
-    def _opened(self, where: str, recorded: FileDigest) -> ObjectsRecord:
+    def _opened(self, where: str, recorded: FileDigest, *, shared: bool) -> ObjectsRecord:
         hashing = seals.Hashing()
         try:
             record = ObjectsRecord.unpacked(hashing.passing(self._stream(where)), where=where)
@@ -394,6 +395,9 @@ class Catalog:
         if hashing.digest != recorded:
             record.close()
             raise seals.differs(where)
+        if strange := _strange(record, shared=shared):
+            record.close()
+            raise damaged(where, f"the backup is {'shared' if shared else 'classic'}, and it names {strange}")
         return record
 
     def read_manifest(self, name: str) -> Manifest:
@@ -748,6 +752,14 @@ def _belonging(
             raise seals.differs(where)
         manifest = manifest.before()
     return manifest, {name: file for name, file in manifest.files.items() if name != layout.FULL_META}
+
+
+def _strange(record: ObjectsRecord, *, shared: bool) -> str:
+    """An object where those of the other layout lie, whose record it is then; empty if there is none."""
+    first = next(record.objects(), None)
+    if first is None or layout.is_own(first.key.partition("/")[2] if shared else first.key):
+        return ""
+    return first.key
 
 
 def _verifications(place: BackupLayout, subject: str, data: bytes | bytearray) -> Verified:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from mbk.engine.operations import copy as operation
 from mbk.engine.repository.catalog import Catalog
+from mbk.engine.repository.renaming import with_members
+from mbk.engine.repository.seal import digest_of
 from mbk.engine.runtime.context import CopyContext
 from mbk.engine.runtime.limits import Limits
 from mbk.engine.runtime.run import Run
@@ -277,3 +280,40 @@ def test_to_a_directory_and_back_through_another_store(world: World, tmp_path: P
     copy(world, disk, to="alone", source=disk, layout=CLASSIC)
     copy(world, world.backup, "alone", source=disk)
     assert rows_of(world, "alone") == wanted(world)
+
+
+def test_classic_objects_of_a_shared_backup_are_told_with_what_removes_them(
+    world: World, archive: MemoryStorage
+) -> None:
+    key = next(iter(pooled(world)))
+    twin = f"backup/nightly/binlogs/{key.partition('/binlogs/')[2]}"
+    world.backup.write(twin, [pooled(world)[key]])
+    copy(world, archive)
+    assert "classic-copies-left" in world.notices
+    assert not any(name.startswith("nightly/binlogs/") for name in below(world, "archive"))
+    take(world)
+    world.events.clear()
+    copy(world, at(world, "again"))
+    assert "classic-copies-left" not in world.notices
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["shared", "classic"])
+def test_a_record_of_the_other_layout_is_refused_in_one_line(
+    world: World, archive: MemoryStorage, *, shared: bool
+) -> None:
+    """As somebody leaves it who edits the format, and what vouches for it, by hand."""
+    if not shared:
+        copy(world, world.backup, to="nightly_alone", layout=CLASSIC)
+    name = "nightly" if shared else "nightly_alone"
+    catalog, place = world.catalog(), f"backup/{name}/meta/"
+    committed = catalog.committed(name)
+    full = world.backed_up[f"{place}full_meta.json"]
+    other = b"" if shared else b"shared"
+    changed = with_members(full, {"format": other.decode()}, where="")
+    world.backup.write(f"{place}full_meta.json", [changed])
+    files = {**committed.manifest.files, "full_meta.json": digest_of([changed])}
+    catalog.write_manifest(name, msgspec.structs.replace(committed.manifest, files=files))
+    with raised(DamagedBackup, "record-damaged" if shared else "shared-record-damaged") as caught:
+        copy(world, archive, name)
+    assert ("the backup is classic" if shared else "the backup is shared") in str(caught.value)
+    assert not below(world, "archive")
