@@ -20,7 +20,10 @@ SEGMENT_META = "segment_meta.json"
 FULL_META = "full_meta.json"
 #: mbk's own files beside the classic ones; the classic tool ignores them.
 MANIFEST = "mbk.json"
-_RECORD = re.compile(r"objects-[0-9a-f]{12}\.jsonl\.gz")
+_RECORDS = "objects-"
+_RECORD = re.compile(rf"{_RECORDS}[0-9a-f]{{12}}\.jsonl\.gz")
+#: Of a copy of a record in the pool: the id of its backup, and what tells its commit.
+_REMOVED = re.compile(r"(.+)-([0-9a-f]{12}\.jsonl\.gz)")
 
 #: The result of the last verifications, the progress of one that was interrupted, and what keeps the backup.
 VERIFIED = "verified.json"
@@ -94,6 +97,18 @@ def pooled(root: str, backup_id: str) -> BackupLayout:
     return BackupLayout(pool_prefix(root), backup_id)
 
 
+def removed(root: str, backup_id: str, record: str = "") -> str:
+    """The key of what tells that objects of a backup with this id are to be removed from the pool: those that this file, a copy
+    of its ``record``, names, or without one all that the backup put there."""
+    return f"{root}{REMOVED}{backup_id}{record and f'-{record.removeprefix(_RECORDS)}'}"
+
+
+def removed_record(name: str) -> tuple[str, str] | None:
+    """The id of the backup and the name of its record, of a file of this name as `removed` makes it; None without a record."""
+    match = _REMOVED.fullmatch(name)
+    return (match[1], f"{_RECORDS}{match[2]}") if match else None
+
+
 #: Names below a backup's prefix that mbk and the classic tool write.
 _OWN = re.compile(r"meta/[^/]+|binlogs/(?:insert_log|delta_log)/\d+/.+|bundle/.+", re.DOTALL)
 #: The data alone, all ids, as strictly as every release of the classic tool wrote it.
@@ -125,6 +140,12 @@ def is_of_milvus(name: str) -> bool:
     return _OF_MILVUS.fullmatch(name) is not None
 
 
+def is_pooled(name: str) -> bool:
+    """Whether ``name``, a key relative to the pool, is that of an object that a shared backup put there."""
+    owner, _, rest = name.partition("/")
+    return bool(owner) and is_data(rest)
+
+
 def copied_segment(name: str) -> tuple[int, int] | None:
     """Collection and segment of a copied log; ``name`` is relative to the data prefix. None if it has another form."""
     for form in _COPIES:
@@ -135,7 +156,7 @@ def copied_segment(name: str) -> tuple[int, int] | None:
 
 def record_file(commit: str) -> str:
     """The record of objects that belongs to this commit; a later commit of the same backup writes another one."""
-    return f"objects-{commit[:12]}.jsonl.gz"
+    return f"{_RECORDS}{commit[:12]}.jsonl.gz"
 
 
 def is_record(file: str) -> bool:

@@ -215,12 +215,16 @@ class MigrationReport:
 @frozen
 class DeletionReport:
     """The result of ``delete``: the numbers of deleted objects, of deleted old versions of objects, and of objects below the
-    prefix that do not belong to the backup and stay."""
+    prefix that do not belong to the backup and stay. ``freed``: bytes of the deleted objects; of a shared backup only of those
+    that no other backup has.
+    """
 
     name: str
     deleted_objects: int
     deleted_versions: int = 0
     others: int = 0
+    freed: int = 0
+    notices: tuple[str, ...] = ()
 
 
 @frozen
@@ -248,8 +252,8 @@ class PrunedBackup:
 
 @frozen
 class PruneReport:
-    """The result of ``prune``. ``location`` is that of the backups, without credentials. ``freed``: bytes of the deleted backups
-    whose size was known."""
+    """The result of ``prune``. ``location`` is that of the backups, without credentials. ``freed``: bytes of the deleted objects; what
+    shared backups have in common with backups that stay is not among them."""
 
     location: str
     backups: tuple[PrunedBackup, ...]

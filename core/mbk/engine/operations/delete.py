@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mbk.engine.repository.catalog import Catalog
+from mbk.engine.repository.pool.collection import Freed, collect
 from mbk.engine.repository.removal import Found, Remover, some
 from mbk.engine.runtime.context import Context
 from mbk.engine.runtime.fenced import writing_backup
@@ -52,7 +53,17 @@ def execute(context: Context, name: str, options: DeleteOptions) -> DeletionRepo
     with hold(storage, name, what, context.run, pace=context.pace.lease, deletes=True) as fence:
         storage = writing_backup(storage, fence, name)
         removed = _remover(context, storage, options).remove(name)
-    return DeletionReport(name, removed.objects, removed.versions, removed.strangers)
+    freed = Freed()
+    if removed.shared:
+        freed = collect(context.backup_storage, context.run, pace=context.pace.lease)
+    return DeletionReport(
+        name,
+        removed.objects + freed.objects,
+        removed.versions,
+        removed.strangers,
+        freed=removed.size + freed.size,
+        notices=tuple(context.run.notices),
+    )
 
 
 def _prefix(context: Context, name: str) -> str:

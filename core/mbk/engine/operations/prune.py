@@ -9,12 +9,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from mbk.engine.repository.catalog import Catalog
+from mbk.engine.repository.pool.collection import Freed, collect
 from mbk.engine.repository.removal import Found, Remover
 from mbk.engine.runtime.context import Context
 from mbk.engine.runtime.failures import concerns_everything
 from mbk.engine.runtime.fenced import writing_backup
 from mbk.engine.runtime.lease import hold
-from mbk.errors import BackupNotFound, Busy, LeaseLost, MbkError, PartialFailure, UsageError
+from mbk.errors import BackupNotFound, Busy, DeleteFailed, LeaseLost, MbkError, PartialFailure, UsageError
 from mbk.frozen import frozen
 from mbk.model.options import PruneOptions
 from mbk.model.plans import Plan
@@ -82,24 +83,45 @@ def execute(context: Context, name: str, options: PruneOptions, *, at: datetime 
     started = time.monotonic()
     made = plan(context, name, options, at=at)
     outcomes = {item.backup.name: _told(item, KEPT) for item in made.decisions if not item.goes}
-    objects = versions = 0
+    total = Found()
     for decision in made.going:
         told, removed = _deleted(context, decision, options)
         outcomes[told.name] = told
         if removed is not None:
-            objects, versions = objects + removed.objects, versions + removed.versions
+            _add(total, removed)
+    left = _collect(context, total) if total.shared else None
     backups = tuple(outcomes[item.backup.name] for item in made.decisions)
     report = PruneReport(
         location=str(context.backup_storage.location),
         backups=backups,
-        freed=sum(item.size or 0 for item in backups if item.outcome == DELETED),
-        deleted_objects=objects,
-        deleted_versions=versions,
+        freed=total.size,
+        deleted_objects=total.objects,
+        deleted_versions=total.versions,
         seconds=time.monotonic() - started,
         notices=tuple(context.run.notices),
     )
-    _require_done(report)
+    _require_done(report, left)
     return report
+
+
+def _add(total: Found, removed: Found) -> None:
+    total.objects += removed.objects
+    total.size += removed.size
+    total.versions += removed.versions
+    total.shared |= removed.shared
+
+
+def _collect(context: Context, total: Found) -> DeleteFailed | None:
+    """Once for all that went: each record that stays is read once. Returns what the storage kept."""
+    freed = Freed()
+    try:
+        collect(context.backup_storage, context.run, pace=context.pace.lease, freed=freed)
+    except DeleteFailed as error:
+        return error
+    finally:
+        total.objects += freed.objects
+        total.size += freed.size
+    return None
 
 
 def _deleted(
@@ -156,7 +178,7 @@ def _told(decision: Decision, outcome: str, *, because: str = "", error: str | N
     )
 
 
-def _require_done(report: PruneReport) -> None:
+def _require_done(report: PruneReport, left: DeleteFailed | None) -> None:
     failed: Sequence[PrunedBackup] = [item for item in report.backups if item.outcome == FAILED]
     if failed:
         raise PartialFailure(
@@ -166,4 +188,12 @@ def _require_done(report: PruneReport) -> None:
             count=len(failed),
             backups="; ".join(f"{item.name}: {item.error}" for item in failed),
             hint="run it again",
+        )
+    if left is not None:
+        raise PartialFailure(
+            "the backups that should go are gone, but {reason}",
+            code="prune-left",
+            report=report,
+            reason=left.message,
+            hint="once the reason is gone, run mbk gc",
         )

@@ -360,7 +360,7 @@ class Catalog:
             raise (seals.lost if missing else seals.differs)(f"{prefix}{layout.MANIFEST}")
         try:
             for file in seals.suspects(files, stored.files, below=prefix):
-                if not seals.is_of(files[file], self._stream(f"{prefix}{file}")):
+                if not seals.is_of(files[file], self.stream(f"{prefix}{file}")):
                     raise seals.differs(f"{prefix}{file}")
         except DamagedBackup as damage:
             if backup.format == SHARED and _is_of_record(damage):
@@ -389,7 +389,7 @@ class Catalog:
     def _opened(self, where: str, recorded: FileDigest, *, shared: bool) -> ObjectsRecord:
         hashing = seals.Hashing()
         try:
-            record = ObjectsRecord.unpacked(hashing.passing(self._stream(where)), where=where)
+            record = ObjectsRecord.unpacked(hashing.passing(self.stream(where)), where=where)
         except ObjectNotFound as missing:
             raise seals.lost(where) from missing
         if hashing.digest != recorded:
@@ -439,7 +439,7 @@ class Catalog:
             summary = BackupSummary(name, BackupState.UNREADABLE, reason=error.message)
             return summary if is_valid_name(name) else None
 
-        yield from filter(None, self._each(self.summary, unreadable))
+        yield from filter(None, self.each(self.summary, unreadable))
 
     def names(self) -> list[str]:
         """The names that `summaries` tells, from listings alone: no file is read.
@@ -454,7 +454,7 @@ class Catalog:
         def unreadable(name: str, _: MbkError) -> str:
             return name if is_valid_name(name) else ""
 
-        return [*filter(None, self._each(known, unreadable))]
+        return [*filter(None, self.each(known, unreadable))]
 
     def _below_root(self) -> list[str]:
         """Names of what may be backups; a directory without any object is looked into later, as all others are."""
@@ -465,7 +465,7 @@ class Catalog:
             prefixes = self._browsable.directories(root)
         return sorted(filter(_is_possible, {prefix.removeprefix(root)[:-1] for prefix in prefixes}))
 
-    def _each(self, look: Callable[[str], T], failed: Callable[[str, MbkError], T]) -> list[T]:
+    def each(self, look: Callable[[str], T], failed: Callable[[str, MbkError], T]) -> list[T]:
         """What ``look`` returns for each name below the root, in their order, or ``failed`` if it raises. Several threads call them.
 
         Raises what concerns the whole storage if it happens to every name.
@@ -632,7 +632,7 @@ class Catalog:
         for file in suspects:
             if not digest(stored.files[file].etag):
                 continue
-            if not seals.is_of(files[file], self._stream(f"{prefix}{file}")):
+            if not seals.is_of(files[file], self.stream(f"{prefix}{file}")):
                 raise seals.differs(f"{prefix}{file}")
 
     def meta_size(self, name: str) -> int:
@@ -686,7 +686,7 @@ class Catalog:
     def has(self, key: str, written: FileDigest) -> bool:
         """Whether reading an object returns these bytes."""
         try:
-            return seals.is_of(written, self._stream(key))
+            return seals.is_of(written, self.stream(key))
         except ObjectNotFound:
             return False
 
@@ -720,11 +720,12 @@ class Catalog:
     def _level(self, prefix: str) -> Level:
         return listing.level(self._storage, self._run, prefix)
 
-    def _stream(self, key: str) -> Iterator[bytes]:
+    def stream(self, key: str) -> Iterator[bytes]:
+        """The bytes of an object in pieces; a read that breaks off is taken up again."""
         return self._run.retry.stream(f"read {key}", lambda offset: self._storage.read(key, offset=offset))
 
     def _digest(self, key: str) -> FileDigest:
-        return seals.digest_of(self._stream(key))
+        return seals.digest_of(self.stream(key))
 
     def read_file(self, key: str) -> bytearray:
         """One metadata file; `ObjectNotFound` if it is missing."""

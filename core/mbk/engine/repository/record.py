@@ -7,6 +7,7 @@ in memory at a time.
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 from types import TracebackType
@@ -27,6 +28,9 @@ from mbk.ports.storage import Location
 LEVEL = 1
 #: zlib's number for a gzip file with the largest window.
 GZIP = 31
+#: The key and the size at the beginning of an object's line, and the number of objects in the heading of a collection.
+_OBJECT = re.compile(rb'^\["((?:[^"\\]|\\.)*)",(\d+)', re.MULTILINE)
+_SECTION = re.compile(rb'^\{"collection":\d+(?:,"objects":(\d+))?\}$', re.MULTILINE)
 
 
 class Heading(Line):
@@ -161,6 +165,33 @@ class Record:
             )
         if section.collection:
             self._places[section.collection] = _Place(start, self._lines.end, seen)
+
+
+def named(chunks: Iterable[bytes], *, where: str) -> Iterator[list[tuple[bytes, bytes]]]:
+    """Key and size of each object as they are written in the file, many at a time: a million take a second.
+
+    `DamagedBackup` at the end if the file is none, or is not whole: what was told before may be true all the same.
+    """
+    told = seen = 0
+    try:
+        for block in _blocks(_inflated(chunks)):
+            told += sum(int(number or 0) for number in _SECTION.findall(block))
+            objects = _OBJECT.findall(block)
+            seen += len(objects)
+            yield objects
+    except zlib.error as reason:
+        raise damaged(where, str(reason)) from reason
+    if seen != told:
+        raise damaged(where, f"{seen} objects instead of {told}")
+
+
+def _blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same text in pieces that end with a line."""
+    rest = b""
+    for chunk in chunks:
+        lines, feed, rest = (rest + chunk).rpartition(b"\n")
+        yield lines + feed
+    yield rest
 
 
 def damaged(where: str, reason: str) -> DamagedBackup:

@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
+
+from msgspec import structs
 
 from mbk.engine.repository import locks, pins
 from mbk.engine.repository.catalog import LEVEL_FILES, Catalog
@@ -23,14 +26,16 @@ from mbk.errors import (
     InvalidBackup,
     LeaseLost,
     MbkError,
+    ObjectNotFound,
     StorageError,
+    StorageFull,
     Unsupported,
 )
 from mbk.frozen import frozen
 from mbk.model import layout
 from mbk.model.events import ObjectsDeleted, WorkExpected
 from mbk.model.layout import BackupLayout
-from mbk.model.manifest import DELETE, Manifest, now
+from mbk.model.manifest import DELETE, SHARED, Manifest, now
 from mbk.ports.storage import Location, ObjectInfo, ObjectVersion, Storage, Versioned
 
 #: Objects that are named in a message.
@@ -43,7 +48,7 @@ VERSIONS_AT_ONCE = 1000
 class Found:
     """What lies below a backup's prefix. ``size`` in bytes; ``own`` and ``others`` are keys of some of the objects.
 
-    ``others`` do not belong to the backup.
+    ``others`` do not belong to the backup. ``shared``: it has objects in the pool, which are not among these.
     """
 
     objects: int = 0
@@ -52,6 +57,7 @@ class Found:
     strangers: int = 0
     own: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
+    shared: bool = False
 
 
 @frozen
@@ -61,6 +67,13 @@ class _Backup:
     place: BackupLayout
     files: frozenset[str]
     belongs: Callable[[str], bool]
+    #: None without one, or where it cannot be read.
+    manifest: Manifest | None = None
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether it has objects in the pool."""
+        return self.manifest is not None and self.manifest.format == SHARED
 
     @property
     def owns(self) -> Callable[[str], bool]:
@@ -106,25 +119,27 @@ class Remover:
     def remove(self, name: str) -> Found:
         """Deletes the backup, complete or not, and looks afterwards. `DeleteFailed` names what is still there.
 
-        ``objects`` and ``versions`` of the result were deleted. `Unsupported` if old versions are to be deleted and the storage
-        tells none. The commit mark goes first, and nothing else before it is gone: a run that
-        is killed leaves an incomplete backup. What tells that it is one goes last.
+        ``objects``, ``size`` and ``versions`` of the result were deleted. `Unsupported` if old versions are to be deleted and the
+        storage tells none. The commit mark goes first, and nothing else before it is gone: a run that
+        is killed leaves an incomplete backup, whose manifest tells what to do. What tells that it is one goes last. Of a shared
+        backup a tombstone stays, which `mbk.engine.repository.pool.collection.collect` removes with the objects.
         """
         backup = self._backup(name)
         place = backup.place
         if self._versions:
             next(self._old(backup), None)  # refused, if at all, before anything is deleted
         self._run.phase("delete")
-        self._run.emit(WorkExpected(collection="", objects=self._recorded(backup)))
+        self._run.emit(WorkExpected(collection="", objects=_recorded(backup)))
+        buried = self._bury(backup)
         last = self._last(backup)
         marks = [key for key in backup.keys(layout.FULL_META, layout.BACKUP_META) if key not in last]
         self._delete(marks)
         self._require_gone(name, [key for key in marks if self._catalog.exists(key)])
-        meta, owns = place.meta_prefix, backup.owns
-        count = len(marks) + self._delete_all(
-            place.prefix, lambda key: owns(key) and not key.startswith(meta)
-        )
-        count += self._delete_all(meta, lambda key: owns(key) and key not in last)
+        if not buried:
+            self._bury(backup)  # there is room for it now
+        meta, owns, gone = place.meta_prefix, backup.owns, Found(objects=len(marks))
+        self._delete_all(place.prefix, lambda key: owns(key) and not key.startswith(meta), gone)
+        self._delete_all(meta, lambda key: owns(key) and key not in last, gone)
         self._catalog.clean(place.prefix)
         left = self._look(backup, besides=last)
         self._require_gone(name, left.own, left.objects)
@@ -139,19 +154,32 @@ class Remover:
                 backup=name,
                 keys=some(left.others, left.strangers),
             )
-        left.objects = count + len(last)
+        left.objects, left.size = gone.objects + len(last), gone.size
+        left.shared = backup.is_shared
         left.versions = self._delete_versions(backup)
         return left
 
-    def _recorded(self, backup: _Backup) -> int | None:
-        """How many objects it has; None where that is recorded nowhere, or the file cannot be read."""
-        if layout.MANIFEST not in backup.files:
-            return None
+    def _bury(self, backup: _Backup) -> bool:
+        """Writes the tombstones of a shared backup; False if there is no room for them now."""
+        manifest, place = backup.manifest, backup.place
+        if manifest is None or not backup.is_shared:
+            return True
+        tombs = {
+            layout.removed(place.root, manifest.id, file): file
+            for file in filter(layout.is_record, backup.files)
+        }
         try:
-            totals = self._catalog.read_manifest(backup.place.name).totals
-        except (InvalidBackup, StorageError, AccessError):
-            return None
-        return None if totals is None else totals.objects + len(backup.files)
+            for tomb, file in tombs.items():
+                where = place.meta(file)
+                self._catalog.write(tomb, partial(self._catalog.stream, where))
+            if not tombs or layout.FULL_META not in backup.files:
+                # What a run that never came to its end put there is recorded nowhere.
+                self._catalog.write(layout.removed(place.root, manifest.id), lambda: [])
+        except StorageFull:
+            return False
+        except ObjectNotFound:
+            pass  # the record went with an earlier attempt, and after its tombstone
+        return True
 
     # -- what there is ---------------------------------------------------------------------------------------------
 
@@ -172,7 +200,8 @@ class Remover:
     def _found(self, name: str) -> _Backup:
         try:
             stored = self._catalog.require(name)
-            return _Backup(stored.layout, frozenset(stored.files), layout.is_own)
+            manifest = self._manifest(name) if layout.MANIFEST in stored.files else None
+            return _Backup(stored.layout, frozenset(stored.files), layout.is_own, manifest)
         except BackupNotFound:
             deleted = _Backup(self._catalog.layout(name), frozenset(), layout.is_own)
             if self._versions and any(map(self._is_mark, self._old(deleted))):
@@ -181,6 +210,12 @@ class Remover:
             if not (self._remnants and self._look(remnants).objects):
                 raise
             return remnants
+
+    def _manifest(self, name: str) -> Manifest | None:
+        try:
+            return self._catalog.read_manifest(name)
+        except (InvalidBackup, StorageError, AccessError):
+            return None
 
     def _is_mark(self, version: ObjectVersion) -> bool:
         """Whether it tells that there was a backup."""
@@ -244,37 +279,45 @@ class Remover:
         return listing.consume(self._storage, self._run, look, backup.place.prefix)
 
     def _last(self, backup: _Backup) -> list[str]:
-        """What still tells that it is a backup when everything else is gone. If there is nothing, it is written."""
+        """What still tells that it is a backup when everything else is gone. If there is nothing, it is written.
+
+        The manifest tells from now on that the backup is being deleted; it belongs to its commit all the same.
+        """
         levels = (layout.COLLECTION_META, layout.PARTITION_META, layout.SEGMENT_META)
         last = backup.keys(layout.MANIFEST) or backup.keys(*levels)
+        if backup.manifest is not None:
+            self._announce(backup, structs.replace(backup.manifest, command=DELETE))
         if last or not backup.files:
             return last
+        announced = self._announce(backup, Manifest(name=backup.place.name, started=now(), command=DELETE))
+        return [backup.place.meta(layout.MANIFEST)] if announced else []
+
+    def _announce(self, backup: _Backup, manifest: Manifest) -> bool:
         try:
-            manifest = Manifest(name=backup.place.name, started=now(), command=DELETE)
             self._catalog.write_manifest(backup.place.name, manifest)
         except (Interrupted, LeaseLost):
             raise
         except MbkError:
-            return []  # on a full disk nothing can be written, and deleting is what helps
-        return [backup.place.meta(layout.MANIFEST)]
+            return False  # on a full disk nothing can be written, and deleting is what helps
+        return True
 
     # -- deleting --------------------------------------------------------------------------------------------------
 
-    def _delete_all(self, prefix: str, chosen: Callable[[str], bool]) -> int:
-        """Deletes the chosen objects below a prefix in batches; returns how many."""
+    def _delete_all(self, prefix: str, chosen: Callable[[str], bool], gone: Found) -> None:
+        """Deletes the chosen objects below a prefix in batches, and counts them."""
         length = max(self._storage.capabilities.delete_batch, 100)
-        deleted = 0
 
         def delete(entries: Iterator[ObjectInfo]) -> None:
-            nonlocal deleted
-            keys = (entry.key for entry in entries if chosen(entry.key))
-            batches = iter(lambda: [*islice(keys, length)], [])
-            for size in pool.map(self._delete, batches):
-                deleted += size
+            found = (entry for entry in entries if chosen(entry.key))
+            batches = iter(lambda: [*islice(found, length)], [])
+            for objects, size in pool.map(self._delete_some, batches):
+                gone.objects, gone.size = gone.objects + objects, gone.size + size
 
         with Pool(self._run.budget.readers, self._run.cancelled, name="mbk-delete") as pool:
             listing.consume(self._storage, self._run, delete, prefix)
-        return deleted
+
+    def _delete_some(self, entries: Sequence[ObjectInfo]) -> tuple[int, int]:
+        return self._delete([entry.key for entry in entries]), sum(entry.size for entry in entries)
 
     def _delete(self, keys: Sequence[str]) -> int:
         if keys:
@@ -295,6 +338,14 @@ class Remover:
             keys=some(keys, number),
             hint="the storage confirmed the deletion without deleting, or another run writes there; run it again",
         )
+
+
+def _recorded(backup: _Backup) -> int | None:
+    """How many objects it has below its prefix; None where that is not recorded."""
+    totals = None if backup.manifest is None else backup.manifest.totals
+    if totals is None:
+        return None
+    return len(backup.files) + (0 if backup.is_shared else totals.objects)
 
 
 def some(keys: Sequence[str], count: int) -> str:
