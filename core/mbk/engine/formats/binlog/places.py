@@ -188,7 +188,9 @@ class _Survey:
         if not self.known.shared:
             self.found.differences.extra.add(key)
         elif spot is not None and spot.segment not in self.known.segments:
-            return  # another backup's segment, in a directory of its own
+            # Another backup's segment. It has a directory of its own, so that the one above is no segment's of this backup.
+            self.found.foreign.add(spot.directory[: spot.directory.rstrip("/").rfind("/") + 1])
+            return
         self.found.extra.add(key)
         above = key
         while (above := above.rpartition("/")[0]) and f"{above}/" not in self.found.foreign:
