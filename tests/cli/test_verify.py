@@ -100,6 +100,7 @@ def test_data_is_a_list_of_reports(run: Run, answers: dict[str, Any]) -> None:
             "collection": "default.docs",
             "segment": 3,
             "rows": 7,
+            "concerns": [],
         }
     ]
     assert first["collections"][0]["vouched"] == 3

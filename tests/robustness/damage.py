@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Kind -> the objects that are of it, by their path below the backup's own prefix. The first that fits is the kind.
+#: Kind -> the objects that are of it, by their path below the backup's own prefix or below an id of the pool. The first that fits is
+#: the kind.
 KINDS: dict[str, str] = {
     "mbk.json": r"meta/mbk\.json",
     "full_meta.json": r"meta/full_meta\.json",
@@ -31,25 +32,31 @@ METADATA = frozenset(kind for kind, pattern in KINDS.items() if pattern.startswi
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One object of a kind below ``prefix`` (the directory of the backup), and the others of its kind."""
+    """One object of a kind below ``prefix`` (the directory of the backups), and the others of its kind."""
 
     prefix: Path
     kind: str
     path: Path
     peers: tuple[Path, ...]
 
+    @property
+    def is_pooled(self) -> bool:
+        """Whether other backups may have something beside it."""
+        return ".mbk" in self.path.relative_to(self.prefix).parts
+
     def in_copy(self, prefix: Path) -> Target:
-        """The same object in a copy of the backup."""
+        """The same object in a copy of the backups."""
         moved = [prefix / path.relative_to(self.prefix) for path in (self.path, *self.peers)]
         return Target(prefix, self.kind, moved[0], tuple(moved[1:]))
 
 
 def targets(prefix: Path) -> Iterator[Target]:
-    """One object of each kind that the backup has."""
+    """One object of each kind that the only backup in a directory has."""
     found: dict[str, list[Path]] = {}
     for path in sorted(path for path in prefix.rglob("*") if path.is_file()):
         key = path.relative_to(prefix).as_posix()
-        kind = next((kind for kind, pattern in KINDS.items() if re.fullmatch(pattern, key)), None)
+        name = re.sub(r"^(\.mbk/pool/[^/]+|[^/]+)/", "", key)
+        kind = next((kind for kind, pattern in KINDS.items() if re.fullmatch(pattern, name)), None)
         assert kind is not None, f"{key} is of no known kind"
         found.setdefault(kind, []).append(path)
     for kind, paths in found.items():

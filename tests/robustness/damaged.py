@@ -46,7 +46,7 @@ def whole(session: Session) -> None:
 def judge(scene: Scene, target: Target, damage: str, table: Table) -> None:
     """Damages a copy of the backup and counts who noticed."""
     backups = scene.fresh()
-    DAMAGES[damage](target.in_copy(backups / BACKUP))
+    DAMAGES[damage](target.in_copy(backups))
     what = f"{damage} of {target.path.relative_to(target.prefix)}"
     with scene.session(backups) as session:
         if target.kind in METADATA and damage not in EXTRAS:
@@ -55,12 +55,9 @@ def judge(scene: Scene, target: Target, damage: str, table: Table) -> None:
                 table.count(target.kind, "list", good=is_listed_as_damaged(session), what=what)
             table.count(target.kind, "get", good=is_refused(lambda: whole(session)), what=what)
         if hasattr(session, "verify"):
-            table.count(
-                target.kind,
-                "verify",
-                good=is_refused(lambda: session.verify(BACKUP, depth="contents")),
-                what=what,
-            )
+            found = is_refused(lambda: session.verify(BACKUP, depth="contents"))
+            may_be_anothers = target.is_pooled and damage in EXTRAS
+            table.count(target.kind, "verify", good=found != may_be_anothers, what=what)
         good, why = restores_rightly(scene, session, damage)
         table.count(target.kind, "restore", good=good, what=f"{what}: {why}")
 

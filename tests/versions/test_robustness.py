@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tests.robustness.kills import COMMANDS, Command, sweep
 from tests.robustness.lies import WAYS, tell_all
 from tests.robustness.scene import BACKUP, Scene, scene
 from tests.robustness.table import Table, sample
+from tests.sharing import share_in
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +46,17 @@ def test_one_call_that_fails_is_not_noticed(milvus: Scene, processes: Forks) -> 
 
 def test_damage_is_noticed(milvus: Scene) -> None:
     table = Table("damage")
-    for target, damage in sample([*cases(milvus.template / BACKUP)], 10, seed=1):
+    for target, damage in sample([*cases(milvus.template)], 10, seed=1):
         judge(milvus, target, damage, table)
+    assert not table.missed, "\n".join(table.missed)
+
+
+def test_damage_of_a_shared_backup_is_noticed(milvus: Scene) -> None:
+    table = Table("damage in the pool")
+    shared = replace(milvus, template=milvus.fresh())
+    share_in(shared.template, BACKUP)
+    for target, damage in sample([*cases(shared.template)], 10, seed=1):
+        judge(shared, target, damage, table)
     assert not table.missed, "\n".join(table.missed)
 
 
