@@ -42,6 +42,8 @@ POOL = ".mbk/pool/"
 REMOVED = f"{POOL}removed/"
 #: The objects of the pool that verifications found damaged.
 DAMAGED = f"{POOL}damaged.json"
+#: Which objects lie in the pool and which backups name them; made anew from the records of the backups when it is gone.
+POOL_INDEX = f"{POOL}index.jsonl.gz"
 #: The name of the lease of whoever removes objects from the pool, which no backup has.
 POOL_LEASE = ".pool"
 

@@ -18,6 +18,7 @@ from mbk.engine.repository.collections import CollectionBackup
 from mbk.engine.repository.spool import SegmentSpool
 from mbk.engine.restore.plan import RestoreTask
 from mbk.engine.runtime.context import ClusterContext, Context
+from mbk.engine.runtime.fence import Fence
 from mbk.engine.runtime.pool import Pool
 from mbk.frozen import frozen
 from mbk.model.flows import Flow
@@ -68,7 +69,7 @@ class Estimate:
 class BackupWork:
     """What a format needs to back up the collections of one run. ``pool`` works on collections; ``id`` and ``name`` are
     the backup's; ``before``: collections (``db.coll``) of which an earlier run of this backup left something in Milvus.
-    ``resume``: existing objects are kept.
+    ``resume``: existing objects are kept. ``place``: where the objects go. ``fence``: of the lease of the run.
     """
 
     infos: Sequence[CollectionInfo]
@@ -78,6 +79,7 @@ class BackupWork:
     points: ConsistencyPoints
     spool: SegmentSpool
     pool: Pool
+    fence: Fence
     before: Collection[str] = ()
     resume: bool = False
 
@@ -126,8 +128,15 @@ class BackupFormat(Protocol):
     def work(self, work: BackupWork) -> AbstractContextManager[BackupWorker]:
         """Takes the consistency point and opens what the work needs; leaving closes it in any case."""
 
-    def sweep(self, place: BackupLayout, done: Sequence[CollectionBackup], unfinished: Set[int]) -> None:
-        """Removes objects that belong to none of these collections; those of unfinished ones stay."""
+    def sweep(
+        self,
+        place: BackupLayout,
+        done: Sequence[CollectionBackup],
+        unfinished: Set[int],
+        spool: SegmentSpool,
+    ) -> None:
+        """Removes objects that belong to none of these collections; those of unfinished ones stay. ``spool``: what the backup is
+        going to name."""
 
 
 # -- restoring one -----------------------------------------------------------------------------------------------------

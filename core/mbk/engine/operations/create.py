@@ -34,11 +34,14 @@ from mbk.engine.repository.adopt import Adopted, adopt
 from mbk.engine.repository.catalog import Catalog
 from mbk.engine.repository.collections import CollectionBackup, label_of
 from mbk.engine.repository.commit import BackupFiles, Begun
+from mbk.engine.repository.keyed import split
 from mbk.engine.repository.leftovers import leftovers
+from mbk.engine.repository.pool.index import Indexed, update_index
 from mbk.engine.repository.spool import SegmentSpool
 from mbk.engine.repository.surroundings import notice_shared_root, require_room
 from mbk.engine.runtime.context import ClusterContext
 from mbk.engine.runtime.failures import concerns_everything
+from mbk.engine.runtime.fence import Fence
 from mbk.engine.runtime.fenced import writing_backup
 from mbk.engine.runtime.lease import hold
 from mbk.engine.runtime.locked import LockedStorage, Locks, locks_of, require_locks
@@ -61,7 +64,7 @@ from mbk.frozen import frozen
 from mbk.model.events import WorkExpected
 from mbk.model.flows import METADATA, Flow, Requests, Side, requests_of
 from mbk.model.labels import labels_of
-from mbk.model.manifest import CREATE, Manifest, now
+from mbk.model.manifest import CREATE, SHARED, Manifest, PutInPool, now
 from mbk.model.options import CreateOptions, Strategy
 from mbk.model.plans import Plan, total
 from mbk.model.records import BackupExtras
@@ -88,6 +91,11 @@ class CreatePlan:
     outcomes: tuple[CollectionOutcome, ...]
     errors: Mapping[str, MbkError]
     present: frozenset[CollectionName]
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether its objects go into the pool."""
+        return self.format.recorded == SHARED
 
 
 def plan(context: ClusterContext, name: str, options: CreateOptions) -> CreatePlan:
@@ -126,7 +134,7 @@ def execute(context: ClusterContext, name: str, options: CreateOptions) -> RunRe
         storage = writing_backup(storage, fence, name)
         context = replace(context, backup_storage=_locking(context, storage, name, begun_at))
         begun = _files(context, name).begun(resume=options.resume)
-        report = _Create(context, _plan(context, name, options, begun), started).run()
+        report = _Create(context, _plan(context, name, options, begun), started, fence).run()
     if report.failed:
         raise PartialFailure(
             "{failed} of {total} collections are not in backup {backup!r}",
@@ -344,17 +352,21 @@ class _Create:
     context: ClusterContext
     plan: CreatePlan
     started: float
+    fence: Fence
 
     def run(self) -> RunReport:
         plan, run, options = self.plan, self.context.run, self.plan.options
         outcomes = Outcomes(run, [*plan.outcomes], {**plan.errors})
-        files = _files(self.context, plan.name)
+        files = replace(_files(self.context, plan.name), pool_id=plan.id if plan.is_shared else "")
         with SegmentSpool() as spool:
             before = Adopted.nothing(self._manifest())
             if plan.begun.partial:
                 before = adopt(files.catalog, plan.name, spool)
             labels = plan.format.begun(plan.infos, before.manifest.snapshots)
             manifest = structs.replace(before.manifest, snapshots=[*labels])
+            if manifest.origin != self._origin:
+                # Nothing is built on a backup of two clusters.
+                manifest = structs.replace(manifest, origin="")
             if not plan.begun.partial or plan.format.by_milvus:
                 files.take_name(manifest, resume=options.resume)
             files.take_lock()
@@ -369,11 +381,13 @@ class _Create:
             stale = options.resume or outcomes.has_skipped or any(item.replaced for item in done)
             if stale or plan.format.by_milvus:
                 unfinished = {info.id for info in plan.infos if label_of(info) in outcomes.errors}
-                plan.format.sweep(files.place, done, unfinished)
+                plan.format.sweep(files.data, done, unfinished, spool)
             if options.resume or plan.format.by_milvus:
                 files.lock_objects()
             manifest = structs.replace(manifest, snapshots=sorted(left), failed=outcomes.failed)
-            self._commit(files, before, manifest, done, spool, points.flushed)
+            committed = self._commit(files, before, manifest, done, spool, points.flushed)
+            if plan.is_shared:
+                self._index(committed, done, spool)
         return RunReport(
             command="create",
             name=plan.name,
@@ -402,6 +416,10 @@ class _Create:
             )
             raise
 
+    @property
+    def _origin(self) -> str:
+        return str(self.context.storage.location) if self.plan.is_shared else ""
+
     def _manifest(self) -> Manifest:
         """The manifest of a new backup; an incomplete one's record of snapshots in Milvus is kept."""
         plan = self.plan
@@ -413,8 +431,18 @@ class _Create:
             command=CREATE,
             format=plan.format.recorded,
             snapshots=plan.begun.manifest.snapshots,
+            origin=self._origin,
             asked=asked(plan.options),
             labels=dict(labels_of({**plan.begun.manifest.labels, **plan.options.labels}, "labels")),
+        )
+
+    def _index(self, manifest: Manifest, done: Sequence[CollectionBackup], spool: SegmentSpool) -> None:
+        lines = (line for item in done for line in split(spool.read_objects(item.record.collection_id)))
+        update_index(
+            self.context.backup_storage,
+            self.context.run,
+            added=Indexed.of(manifest, manifest.name),
+            lines=lines,
         )
 
     def _copied(
@@ -434,7 +462,8 @@ class _Create:
                 infos=plan.infos,
                 id=before.manifest.id,
                 name=plan.name,
-                place=files.place,
+                place=files.data,
+                fence=self.fence,
                 points=points,
                 spool=spool,
                 pool=pool,
@@ -472,7 +501,7 @@ class _Create:
         done: Sequence[CollectionBackup],
         spool: SegmentSpool,
         flushed: FlushAllPoint | None,
-    ) -> None:
+    ) -> Manifest:
         plan, run = self.plan, self.context.run
         run.phase("commit")
         databases = {item.db_name: item for item in (*before.databases, *plan.inventory.databases)}
@@ -496,14 +525,23 @@ class _Create:
             str(item.record.collection_id): item.protection for item in done if item.protection is not None
         }
         manifest = structs.replace(manifest, finished=now(), rows=rows, protection=protection)
-        files.commit(
+        if plan.is_shared:
+            manifest = structs.replace(manifest, added=_added(before.manifest, done))
+        return files.commit(
             extras,
             manifest,
             [(item.record, item.partitions) for item in done],
             spool,
-            level_files=plan.kind.level_files,
+            # The classic tool reads no shared backup, and mbk reads none of these files.
+            level_files=plan.kind.level_files and not plan.is_shared,
             before=before.manifest if before.collections else None,
         )
+
+
+def _added(before: Manifest, done: Sequence[CollectionBackup]) -> PutInPool:
+    """What all runs of the backup put into the pool."""
+    parts = [before.added or PutInPool(), *(item.added for item in done)]
+    return PutInPool(objects=sum(part.objects for part in parts), size=sum(part.size for part in parts))
 
 
 def _messages(flushed: FlushAllPoint | None) -> dict[str, str]:

@@ -252,7 +252,7 @@ class Catalog:
         from difflib import get_close_matches
 
         try:
-            (near,) = get_close_matches(name, self._below_root(), n=1) or [""]
+            (near,) = get_close_matches(name, self.below_root(), n=1) or [""]
             return f"did you mean {near!r}? " if near and self.find(near).is_backup else ""
         except Interrupted:
             raise
@@ -373,18 +373,34 @@ class Catalog:
         A shared backup has one: nothing else tells where its objects lie.
         """
         place, manifest = committed.stored.layout, committed.manifest
+        if committed.is_shared:
+            return self.record_of(place.name, manifest)
         file = next(filter(layout.is_record, manifest.files), None)
-        if file is None and not committed.is_shared:
+        if file is None:
             return None
+        return twice(lambda: self._opened(place.meta(file), manifest.files[file], shared=False))
+
+    def record_of(self, name: str, manifest: Manifest) -> ObjectsRecord:
+        """As `open_record`, of a shared backup with this manifest."""
+        place = self.layout(name)
+        file = next(filter(layout.is_record, manifest.files), None)
         try:
             if file is None:
                 raise seals.lost(place.meta("objects-*.jsonl.gz"))
-            recorded, where = manifest.files[file], place.meta(file)
-            return twice(lambda: self._opened(where, recorded, shared=committed.is_shared))
+            return twice(lambda: self._opened(place.meta(file), manifest.files[file], shared=True))
         except DamagedBackup as damage:
-            if committed.is_shared:
-                raise unfindable(place.name, damage) from damage
-            raise
+            raise unfindable(name, damage) from damage
+
+    def told(self, name: str) -> tuple[Stored, Manifest]:
+        """What exists under a name, and its manifest, for a few small requests: none of its other files is read.
+
+        `DamagedBackup` if the listing shows that one of them is missing, or is not what was written.
+        """
+        stored = self.find(name)
+        manifest = self.read_manifest(name) if stored.is_backup else Manifest()
+        if stored.is_committed:
+            self._require_told(stored, manifest.files)
+        return stored, manifest
 
     def _opened(self, where: str, recorded: FileDigest, *, shared: bool) -> ObjectsRecord:
         hashing = seals.Hashing()
@@ -456,7 +472,7 @@ class Catalog:
 
         return [*filter(None, self.each(known, unreadable))]
 
-    def _below_root(self) -> list[str]:
+    def below_root(self) -> list[str]:
         """Names of what may be backups; a directory without any object is looked into later, as all others are."""
         root = self._storage.location.root
         if self._browsable is None:
@@ -470,7 +486,7 @@ class Catalog:
 
         Raises what concerns the whole storage if it happens to every name.
         """
-        names, readers = self._below_root(), self._run.budget.readers
+        names, readers = self.below_root(), self._run.budget.readers
         outages: dict[str, MbkError] = {}
 
         def one(name: str) -> T:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from msgspec.structs import replace as replace_fields
 
-from mbk.model.manifest import Protection
+from mbk.model.manifest import Protection, PutInPool
 from mbk.model.records import CollectionHead, PartitionHead, key_values
 from mbk.model.reports import CollectionOutcome
 from mbk.model.states import CollectionState
@@ -19,7 +19,7 @@ class CollectionBackup:
     """One collection in the backup. ``rows`` is an exact count, or None without one.
 
     ``protection`` is None if unknown. ``replaced``: Milvus replaced segments meanwhile, so objects of the old ones may be
-    in the backup.
+    in the backup. ``added``: what a shared backup put into the pool.
     """
 
     record: CollectionHead
@@ -29,6 +29,7 @@ class CollectionBackup:
     protection: Protection | None = None
     segments: set[int] = field(default_factory=set)
     replaced: bool = False
+    added: PutInPool = field(default_factory=PutInPool)
 
     @classmethod
     def begun(cls, info: CollectionInfo, *, task: str) -> CollectionBackup:

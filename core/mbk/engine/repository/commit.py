@@ -90,17 +90,25 @@ def new_record(
 
 @frozen
 class BackupFiles:
-    """The files of one backup in progress. ``lock``: what is committed is locked so by the storage."""
+    """The files of one backup in progress. ``lock``: what is committed is locked so by the storage. ``pool_id``: the id
+    of a shared backup, empty for others."""
 
     storage: Storage
     catalog: Catalog
     run: Run
     name: str
     lock: Retention | None = None
+    pool_id: str = ""
 
     @property
     def place(self) -> layout.BackupLayout:
         return self.catalog.layout(self.name)
+
+    @property
+    def data(self) -> layout.BackupLayout:
+        """Where its runs put objects."""
+        place = self.place
+        return layout.pooled(place.root, self.pool_id) if self.pool_id else place
 
     def begun(self, *, resume: bool) -> Begun:
         """What there is to resume; `BackupExists` if the name is taken, `BackupNotFound` if there is nothing to resume."""
@@ -149,7 +157,10 @@ class BackupFiles:
 
         If two runs take one name at the same time, a storage with conditional writes lets only one succeed.
         """
-        self.catalog.clean(self.place.prefix)
+        if not self.pool_id:
+            self.catalog.clean(self.place.prefix)
+        elif resume:
+            self.catalog.clean(self.data.prefix)
         if resume:
             self.catalog.write_manifest(self.name, manifest)
             return
@@ -216,11 +227,11 @@ class BackupFiles:
     def defer(self) -> None:
         """The objects of this backup, which was never committed, need be durable only when it is committed."""
         if (deferring := reach(self.storage, Deferring)) is not None:
-            deferring.defer(self.place.data_prefix)
+            deferring.defer(self.data.data_prefix)
 
     def _settle_objects(self) -> None:
         if (deferring := reach(self.storage, Deferring)) is not None:
-            deferring.settle(self.place.data_prefix)
+            deferring.settle(self.data.data_prefix)
 
     def commit(
         self,
@@ -231,12 +242,12 @@ class BackupFiles:
         *,
         level_files: bool = True,
         before: Manifest | None = None,
-    ) -> None:
+    ) -> Manifest:
         """Writes the metadata, ``full_meta.json`` last. ``level_files``: including those of partitions and segments.
 
         ``before``: the manifest of a partial backup that is being completed; it stays true until the new tree is written.
         Each file is read back. The digests of all are in the manifest, so that is written before them. All objects
-        are durable before any of it is written.
+        are durable before any of it is written. Returns the manifest as it is in the end.
         """
         self._settle_objects()
         with self._record([item.collection_id for item, _ in parts], spool) as record:
@@ -250,7 +261,8 @@ class BackupFiles:
                 commit=record.commit,
                 files=digests,
                 earlier=earlier,
-                totals=_totals(manifest, parts, spool, told=level_files),
+                # Of what Milvus wrote itself nobody has the segments.
+                totals=_totals(manifest, parts, spool, told=level_files or bool(self.pool_id)),
             )
             self.catalog.write_manifest(self.name, manifest, options=self._kept())
             # Among the users are the hashes of their passwords.
@@ -260,6 +272,7 @@ class BackupFiles:
                 self.catalog.write(self.place.meta(file), chunks, digest=digests[file], options=options)
         self._remove_records(besides=record.name)
         self._settle(manifest)
+        return manifest
 
     def _settle(self, manifest: Manifest) -> None:
         """Readers need no longer find out which of the two states is true."""

@@ -138,6 +138,11 @@ class Record:
         except Undecodable as reason:
             raise damaged(self._where, str(reason)) from reason
 
+    def lines(self) -> Iterator[bytes]:
+        """All objects one by one, encoded."""
+        for place in self._places.values():
+            yield from self._lines.between(place.start, place.end)
+
     def objects(self) -> Iterator[ObjectRecord]:
         """All objects one by one."""
         for collection in self._places:
@@ -145,7 +150,7 @@ class Record:
 
     def _unpack(self, chunks: Iterable[bytes]) -> None:
         """Writes the lines to disk, and notes where each collection begins."""
-        lines = split(_inflated(chunks))
+        lines = split(inflated(chunks))
         heading = decoded(next(lines, b""), Heading)
         self.location = heading.location
         section, start, seen = Section(), 0, 0
@@ -174,7 +179,7 @@ def named(chunks: Iterable[bytes], *, where: str) -> Iterator[list[tuple[bytes, 
     """
     told = seen = 0
     try:
-        for block in _blocks(_inflated(chunks)):
+        for block in _blocks(inflated(chunks)):
             told += sum(int(number or 0) for number in _SECTION.findall(block))
             objects = _OBJECT.findall(block)
             seen += len(objects)
@@ -204,7 +209,8 @@ def damaged(where: str, reason: str) -> DamagedBackup:
     )
 
 
-def _inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The bytes of a compressed file. `zlib.error` if it is damaged, or ends early."""
     unpacker = zlib.decompressobj(wbits=GZIP)
     for chunk in chunks:
         data = unpacker.decompress(chunk, CHUNK)

@@ -9,6 +9,10 @@ class Fence(Protocol):
     """Of a run that holds a lease. Several threads may call it."""
 
     @property
+    def is_held(self) -> bool:
+        """Whether there is a lease that others see; makes no request. False where none could be written."""
+
+    @property
     def is_lost(self) -> bool:
         """Whether another run is known to have taken over. Makes no request; tidying up asks it."""
 
@@ -31,6 +35,7 @@ class Guarding(Protocol):
 class _Open:
     """Of a run that holds no lease, such as a plan: nobody can take it over."""
 
+    is_held = False
     is_lost = False
 
     def require(self) -> None:

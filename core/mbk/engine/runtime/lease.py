@@ -173,6 +173,10 @@ class Lease:
     # -- holding ---------------------------------------------------------------------------------------------------
 
     @property
+    def is_held(self) -> bool:
+        return self._thread is not None
+
+    @property
     def is_lost(self) -> bool:
         return self._lost is not None
 

@@ -15,6 +15,7 @@ SERVER = "server"
 STREAM = "stream"
 CONVERT = "convert"
 KEPT = "kept"
+REUSED = "reused"
 #: Those in which the bytes pass through this process.
 HASHED = frozenset({STREAM, CONVERT})
 

@@ -166,10 +166,10 @@ class Transfer:
             (here if guarded or item.key in present else away).append(item)
         return here, away
 
-    def keep(self, items: Iterable[CopyItem], *, collection: str) -> None:
-        """Counts objects that are where they are to be: their source is their copy."""
+    def keep(self, items: Iterable[CopyItem], *, collection: str, how: str = KEPT) -> None:
+        """Counts objects that are where they are to be: their source is their copy, or an earlier backup has them."""
         for item in items:
-            self._tally.count(item.key, item.size, KEPT, collection)
+            self._tally.count(item.key, item.size, how, collection)
 
     def write(self, key: str, data: bytes, *, collection: str) -> Known:
         """Writes an object that was made here, of objects of the source; returns what is known of it."""

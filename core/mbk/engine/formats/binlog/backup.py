@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from itertools import islice
 
 from msgspec.structs import replace as replace_fields
 
@@ -18,17 +17,22 @@ from mbk.engine.formats.binlog.details import SegmentDetails
 from mbk.engine.formats.binlog.discover import SegmentFiles, SegmentGone, discover
 from mbk.engine.formats.binlog.groups import PAGE, Group, grouped, listed
 from mbk.engine.formats.binlog.orphans import SegmentUnclear
+from mbk.engine.formats.binlog.reusing import Reuse
 from mbk.engine.formats.binlog.versions import refuse_manifests
 from mbk.engine.repository.collections import CollectionBackup, collection_record, label_of, partition_records
+from mbk.engine.repository.pool.identity import source_of
 from mbk.engine.repository.spool import SegmentSpool
 from mbk.engine.runtime.context import ClusterContext
 from mbk.engine.runtime.pool import Pool
 from mbk.engine.runtime.run import Run
+from mbk.engine.transfer.items import Arrived, CopyItem
 from mbk.engine.transfer.transfer import Transfer
 from mbk.errors import CollectionNotFound, MilvusError, ObjectNotFound
 from mbk.frozen import frozen
 from mbk.model.events import WorkPlanned
-from mbk.model.layout import BackupLayout
+from mbk.model.layout import DELTA_LOG, INSERT_LOG, BackupLayout
+from mbk.model.manifest import PutInPool
+from mbk.model.objects import ObjectRecord
 from mbk.model.options import Strategy
 from mbk.model.records import ALL_PARTITIONS, CollectionSchema
 from mbk.model.reports import TransferStats
@@ -47,6 +51,7 @@ AHEAD = 256
 class CollectionWorker:
     """Backs up one collection a call; several threads may call it.
 
+    ``below``: what the keys that it records are relative to. ``reuse``: of a shared backup, the objects that earlier ones have.
     ``left``: the collections of which an earlier run, of another format, left something in Milvus. ``pause_gc`` pauses
     the garbage collection of a collection, if the server can.
     """
@@ -63,6 +68,8 @@ class CollectionWorker:
     task: str
     resume: bool
     left: tuple[str, ...] = ()
+    below: str
+    reuse: Reuse | None
 
     @property
     def stats(self) -> TransferStats:
@@ -204,13 +211,16 @@ class CollectionWorker:
     ) -> int:
         sizes = dict.fromkeys((part.partition_id for part in backup.partitions), 0) | {ALL_PARTITIONS: 0}
         objects, lock, fields = 0, threading.Lock(), stored_fields(info)
+        added, added_size = 0, 0
         backup.segments.clear()
 
         def one(group: Group) -> None:
-            nonlocal objects
+            nonlocal objects, added, added_size
             for part, files in self._files(group, fields):
-                self._copy_group(part, files, label, keep=keep)
+                copied = self._copy_group(part, files, label, keep=keep)
                 with lock:
+                    added += len(copied)
+                    added_size += sum(item.size for item in copied)
                     objects += sum(len(segment.items) for segment in files)
                     for segment in files:
                         sizes[segment.record.partition_id] += segment.record.size
@@ -220,6 +230,7 @@ class CollectionWorker:
         for part in backup.partitions:
             part.size = sizes[part.partition_id]
         backup.record.size = sum(sizes.values())
+        backup.added = PutInPool(objects=added, size=added_size)
         return objects
 
     def _groups(
@@ -254,32 +265,65 @@ class CollectionWorker:
             )
             yield part, [files for files in found if files is not None]
 
-    def _copy_group(self, group: Group, files: Sequence[SegmentFiles], label: str, *, keep: bool) -> None:
-        items = [item for segment in files for item in segment.items]
+    def _copy_group(
+        self, group: Group, files: Sequence[SegmentFiles], label: str, *, keep: bool
+    ) -> list[CopyItem]:
+        """Returns what was copied of the group: the rest is in an earlier backup already."""
+        whole = [item for segment in files for item in segment.items]
         self.run.emit(
-            WorkPlanned(collection=label, objects=len(items), size=sum(item.size for item in items))
+            WorkPlanned(collection=label, objects=len(whole), size=sum(item.size for item in whole))
         )
-        arrived = iter(
-            self.transfer.arrive(
-                items,
-                collection=label,
-                present=self._present(group, files) if keep else {},
-                listed=lambda: self._present(group, files),
-            )
-        )
+        reused = dict[str, ObjectRecord]()
+        if self.reuse is not None:
+            for segment in files:
+                reused |= self.reuse.of(segment, label)
+        items = [item for item in whole if item.key not in reused]
+        arrived = iter(self._arrived(group, files, items, label, keep=keep) if items else ())
         for segment in files:
-            objects = islice(arrived, len(segment.items))
-            self.spool.add(segment.record, [item.recorded(self.place.prefix) for item in objects])
+            self.spool.add(
+                segment.record,
+                [reused.get(item.key) or self._recorded(next(arrived)) for item in segment.items],
+            )
+        return items
 
-    def _present(self, group: Group, files: Sequence[SegmentFiles]) -> dict[str, ObjectInfo]:
+    def _arrived(
+        self,
+        group: Group,
+        files: Sequence[SegmentFiles],
+        items: Sequence[CopyItem],
+        label: str,
+        *,
+        keep: bool,
+    ) -> list[Arrived]:
+        keys = {item.key for item in items}
+        wanted = {
+            segment.record.segment_id for segment in files if any(item.key in keys for item in segment.items)
+        }
+        group = replace(group, segments=[segment for segment in group.segments if segment.id in wanted])
+        return self.transfer.arrive(
+            items,
+            collection=label,
+            present=self._present(group, items) if keep else {},
+            listed=lambda: self._present(group, items),
+        )
+
+    def _recorded(self, arrived: Arrived) -> ObjectRecord:
+        entry = arrived.recorded(self.below)
+        if self.reuse is None:
+            return entry
+        return replace_fields(entry, source=source_of(arrived.item, entry.digests))
+
+    def _present(self, group: Group, items: Sequence[CopyItem]) -> dict[str, ObjectInfo]:
         """The objects that the backup has of these segments, by key."""
+        start = len(self.place.data_prefix)
+        kinds = {item.key[start : item.key.index("/", start)] for item in items}
         found = listed(
             self.context.backup_storage,
             self.run,
             self.place.data_prefix,
             group,
-            inserts=any(segment.record.binlogs for segment in files),
-            deltas=any(segment.record.deltalogs[0].binlogs for segment in files),
+            inserts=INSERT_LOG in kinds,
+            deltas=DELTA_LOG in kinds,
         )
         return {
             entry.key: entry

@@ -16,11 +16,15 @@ from mbk.engine.formats.binlog.discover import SegmentGone, discover, require_mi
 from mbk.engine.formats.binlog.groups import Group, Logs, grouped, listed
 from mbk.engine.formats.binlog.orphans import SegmentUnclear
 from mbk.engine.formats.binlog.prepared import PreparedRestore, prepare
-from mbk.engine.formats.binlog.sweep import sweep
+from mbk.engine.formats.binlog.reusing import Reuse
+from mbk.engine.formats.binlog.sweep import sweep, sweep_pool
 from mbk.engine.formats.binlog.verifying import BinlogVerifying
 from mbk.engine.formats.binlog.versions import refuse_manifests
 from mbk.engine.repository.catalog import Catalog, Committed
 from mbk.engine.repository.collections import CollectionBackup, label_of
+from mbk.engine.repository.pool.bases import Bases
+from mbk.engine.repository.pool.joining import join
+from mbk.engine.repository.spool import SegmentSpool
 from mbk.engine.runtime.context import ClusterContext, Context
 from mbk.engine.runtime.pool import Pool
 from mbk.engine.runtime.run import Run
@@ -28,6 +32,7 @@ from mbk.engine.transfer.items import CopyItem
 from mbk.engine.transfer.load import copying
 from mbk.engine.transfer.pair import Pair, within
 from mbk.engine.transfer.transfer import Transfer
+from mbk.errors import UsageError
 from mbk.frozen import frozen
 from mbk.model.flows import Flow
 from mbk.model.layout import BackupLayout
@@ -59,7 +64,8 @@ class BinlogFormat:
     def backup(
         self, context: ClusterContext, options: CreateOptions, selection: Selection, *, before: str | None
     ) -> BackupFormat | None:
-        return BinlogBackup(context, options, selection)
+        shared = is_shared(context, options, before)
+        return BinlogBackup(context, options, selection, SHARED if shared else "")
 
     def restore(self, context: ClusterContext, work: RestoreWork) -> PreparedRestore:
         return prepare(context, work)
@@ -185,6 +191,7 @@ class BinlogBackup:
             )
             pause_gc = stack.enter_context(self._gc_pause())
             work.points.begin(work.infos, work.pool, listing=True)
+            reuse = self._reuse(work, transfer, stack) if self.recorded == SHARED else None
             yield CollectionWorker(
                 context=context,
                 place=work.place,
@@ -198,11 +205,34 @@ class BinlogBackup:
                 task=work.id,
                 left=tuple(sorted(work.before)),
                 resume=work.resume,
+                below=work.place.prefix if reuse is None else work.place.root,
+                reuse=reuse,
             )
+            if reuse is not None:
+                reuse.settle()
             transfer.tell_unproven()
 
-    def sweep(self, place: BackupLayout, done: Sequence[CollectionBackup], unfinished: Set[int]) -> None:
-        sweep(self.context.backup_storage, place, done, unfinished, self.context.run)
+    def _reuse(self, work: BackupWork, transfer: Transfer, stack: ExitStack) -> Reuse:
+        context = self.context
+        storage, run = context.backup_storage, context.run
+        join(storage, work.fence, run, context.pace.lease)
+        bases = stack.enter_context(
+            Bases(storage, run, str(context.storage.location), name=work.name, keep=True)
+        )
+        return Reuse(bases, work.place, transfer, storage, run)
+
+    def sweep(
+        self,
+        place: BackupLayout,
+        done: Sequence[CollectionBackup],
+        unfinished: Set[int],
+        spool: SegmentSpool,
+    ) -> None:
+        storage, run = self.context.backup_storage, self.context.run
+        if self.recorded == SHARED:
+            sweep_pool(storage, place, done, unfinished, spool, run)
+        else:
+            sweep(storage, place, done, unfinished, run)
 
     def _segments(self, info: CollectionInfo) -> list[SegmentInfo]:
         return segments_now(self.context, info)
@@ -215,6 +245,22 @@ class BinlogBackup:
         if not enabled or not self._has_data:
             return nullcontext(lambda _collection: nullcontext())
         return pausing(self.context.milvus, self.context.run, seconds=limits.gc_seconds)
+
+
+def is_shared(context: ClusterContext, options: CreateOptions, before: str | None) -> bool:
+    """Whether the objects of the backup go into the pool. One that was begun keeps its layout: `UsageError` if another is chosen."""
+    if before is None:
+        return context.limits.backup.incremental if options.incremental is None else options.incremental
+    began = before == SHARED
+    if options.incremental is not None and options.incremental is not began:
+        raise UsageError(
+            "the backup was begun {how} and cannot be completed {otherwise}",
+            code="layout-changed",
+            how="as an incremental one" if began else "as one that shares no objects",
+            otherwise="with --no-incremental" if began else "with --incremental",
+            hint="leave that option out",
+        )
+    return began
 
 
 def _items(

@@ -22,6 +22,7 @@ from mbk.engine.formats.snapshot.restore import SnapshotRestorer, require_restor
 from mbk.engine.formats.snapshot.verifying import SnapshotVerifying
 from mbk.engine.repository.catalog import Catalog, Committed
 from mbk.engine.repository.collections import CollectionBackup, label_of
+from mbk.engine.repository.spool import SegmentSpool
 from mbk.engine.runtime.context import ClusterContext, Context
 from mbk.engine.runtime.pool import Pool
 from mbk.engine.transfer.probe import ask
@@ -55,6 +56,12 @@ class SnapshotFormat:
             return None
         if not requested and not _is_needed(context, options, selection, before):
             return None
+        if options.incremental:
+            raise UsageError(
+                "snapshots share no objects: Milvus writes each of them as a whole",
+                code="snapshot-incremental",
+                hint="leave out --incremental" + ("" if requested else ", or back up with --format binlog"),
+            )
         try:
             external = External.of(context.backup_storage, context.storage)
         except Unsupported as error:
@@ -183,7 +190,13 @@ class SnapshotBackupRun:
         work.points.begin(work.infos, work.pool)
         yield worker
 
-    def sweep(self, place: BackupLayout, done: Sequence[CollectionBackup], unfinished: Set[int]) -> None:
+    def sweep(
+        self,
+        place: BackupLayout,
+        done: Sequence[CollectionBackup],
+        unfinished: Set[int],
+        spool: SegmentSpool,
+    ) -> None:
         sweep(self.context.backup_storage, place, done, self.context.run)
 
 
