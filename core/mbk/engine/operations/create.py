@@ -127,14 +127,17 @@ def execute(context: ClusterContext, name: str, options: CreateOptions) -> RunRe
     storage, begun_at = context.backup_storage, datetime.now(UTC)
     if context.object_lock is not None:
         require_locks(storage, context.run)
-    left = leftovers(name)
+    pool_ids = list[str]()
+    left = leftovers(name, pool_ids)
     with hold(
         storage, name, f"backup of {name!r}", context.run, pace=context.pace.lease, aftermath=left
     ) as fence:
         storage = writing_backup(storage, fence, name)
         context = replace(context, backup_storage=_locking(context, storage, name, begun_at))
         begun = _files(context, name).begun(resume=options.resume)
-        report = _Create(context, _plan(context, name, options, begun), started, fence).run()
+        plan = _plan(context, name, options, begun)
+        pool_ids += [plan.id] if plan.is_shared else []
+        report = _Create(context, plan, started, fence).run()
     if report.failed:
         raise PartialFailure(
             "{failed} of {total} collections are not in backup {backup!r}",
@@ -229,7 +232,7 @@ def _plan(context: ClusterContext, name: str, options: CreateOptions, begun: Beg
     chosen.refuse(infos)
     return CreatePlan(
         name=name,
-        id=begun.manifest.id if begun.partial else context.id or str(uuid.uuid4()),
+        id=_id(context, begun, is_shared=chosen.recorded == SHARED),
         options=options,
         selection=selection,
         begun=begun,
@@ -243,6 +246,12 @@ def _plan(context: ClusterContext, name: str, options: CreateOptions, begun: Beg
         errors=dict(outcomes.errors),
         present=present,
     )
+
+
+def _id(context: ClusterContext, begun: Begun, *, is_shared: bool) -> str:
+    """What a killed run of a shared backup copied lies below the id that it had."""
+    kept = begun.manifest.id if begun.partial or is_shared else ""
+    return kept or context.id or str(uuid.uuid4())
 
 
 def _require_room(context: ClusterContext, name: str) -> None:
@@ -384,6 +393,8 @@ class _Create:
                 plan.format.sweep(files.data, done, unfinished, spool)
             if options.resume or plan.format.by_milvus:
                 files.lock_objects()
+            if plan.is_shared:
+                files.lock_reused((item.record.collection_id for item in done), spool)
             manifest = structs.replace(manifest, snapshots=sorted(left), failed=outcomes.failed)
             committed = self._commit(files, before, manifest, done, spool, points.flushed)
             if plan.is_shared:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -13,9 +13,11 @@ from msgspec import structs
 from mbk.engine.repository import codec, locks
 from mbk.engine.repository.catalog import LEVEL_FILES, Catalog, Committed, backup_exists
 from mbk.engine.repository.codec import CollectionParts
+from mbk.engine.repository.keyed import split
 from mbk.engine.repository.record import encode_record
 from mbk.engine.repository.seal import Hashing, digest_of, seal
 from mbk.engine.repository.spool import SegmentSpool, Shelf
+from mbk.engine.runtime.decoding import decoded
 from mbk.engine.runtime.layer import reach
 from mbk.engine.runtime.locked import lock_until, locking
 from mbk.engine.runtime.run import Run
@@ -32,6 +34,7 @@ from mbk.errors import (
 from mbk.frozen import frozen
 from mbk.model import layout
 from mbk.model.manifest import CREATE, FileDigest, Manifest, Totals
+from mbk.model.objects import ObjectRecord
 from mbk.model.plans import total
 from mbk.model.records import Backup, BackupExtras, Mark
 from mbk.ports.storage import PLAIN, PRIVATE, Deferring, Location, Retention, Storage, WriteOptions
@@ -217,8 +220,22 @@ class BackupFiles:
             return
         self.run.phase("lock")
         meta = self.place.meta_prefix
-        found = listing.objects(self.storage, self.run, self.place.prefix)
+        prefixes = {self.place.prefix, self.data.data_prefix} if self.pool_id else {self.place.prefix}
+        found = listing.objects(self.storage, self.run, *sorted(prefixes))
         keys = [item.key for item in found if not item.key.startswith(meta)]
+        lock_until(self.storage, self.run, keys, self.lock)
+
+    def lock_reused(self, collections: Iterable[int], spool: SegmentSpool) -> None:
+        """Locks for as long what a shared backup has from earlier ones."""
+        if self.lock is None:
+            return
+        pool, own = self.data.root, f"{self.pool_id}/"
+        entries = (
+            decoded(line, ObjectRecord)
+            for number in collections
+            for line in split(spool.read_objects(number))
+        )
+        keys = (f"{pool}{entry.key}" for entry in entries if not entry.key.startswith(own))
         lock_until(self.storage, self.run, keys, self.lock)
 
     def _kept(self, options: WriteOptions = PLAIN) -> WriteOptions:
