@@ -151,7 +151,9 @@ class Session(Connections):
 
     def list(self) -> Iterable[BackupSummary]:
         """All backups by name, incomplete and unreadable ones too. Needs no Milvus."""
-        yield from self._catalog().summaries()
+        from mbk.engine.repository.pool.freeing import with_frees
+
+        yield from with_frees(self.backup_storage, self._silent_run(), self._catalog().summaries())
 
     def names(self) -> Sequence[str]:
         """The names of all backups, as `list` tells them, in order. Faster: no file is read. Needs no Milvus."""
@@ -184,12 +186,17 @@ class Session(Connections):
 
         Raises `BackupNotFound`, `InvalidBackup`, `UsageError` for an invalid name, and what the storage raises.
         """
+        from mbk.engine.repository.pool.freeing import frees_of
         from mbk.engine.repository.view import incomplete, view
         from mbk.model.contents import BackupInfo
 
         text_of(name, "name")
         catalog = self._catalog()
-        return BackupInfo.of(incomplete(catalog, name) or view(catalog, name, detail=detail))
+        document = incomplete(catalog, name) or view(catalog, name, detail=detail)
+        if "added" in document:
+            freed = frees_of(self.backup_storage, self._silent_run(), name)
+            document |= {} if freed is None else {"frees": freed}
+        return BackupInfo.of(document)
 
     def ls(self, where: str = "", *, recursive: bool = False, totals: bool = False) -> Iterator[Entry]:
         """What lies in a place, one by one: an address (docs/reference/cli.md#addresses), or a name and a path below it.

@@ -71,6 +71,8 @@ _DOCUMENT = {
     "labels": {"type": "object", "additionalProperties": _TEXT},
     "failed": {"type": "object", "additionalProperties": _TEXT},
     "pin": {"$ref": f"#/$defs/{Pin.__name__}"},
+    "added": _WHOLE,
+    "frees": _WHOLE,
     "locked": {"$ref": f"#/$defs/{BackupLock.__name__}"},
     "verified": {"$ref": f"#/$defs/{Verification.__name__}"},
 }

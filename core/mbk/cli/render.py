@@ -303,6 +303,7 @@ def _summary(run: RunReport) -> str:
         "stream": "streamed",
         "convert": "written with the new name" if copied else "converted",
         "kept": "already there" if copied else "kept from the interrupted run",
+        "reused": "in earlier backups already",
     }
     for way, words in ways.items():
         if run.transfer.objects.get(way):

@@ -77,7 +77,8 @@ class BackupInfo:
     """One backup. Without a commit only name, id, state, times and reason are known.
 
     ``size`` and ``meta_size`` in bytes, None where they are not known; ``created`` as in a `BackupSummary`, and ``finished`` None if it was not recorded. ``failed``: collections
-    that are not in it, as ``db.coll``, with the reason. ``verified``: its last verification, None without one; ``pin`` and ``locked``: what keeps it, if anything does. ``document`` is everything under the classic tool's names, as
+    that are not in it, as ``db.coll``, with the reason. ``verified``: its last verification, None without one; ``pin`` and ``locked``: what keeps it, if anything does. ``added`` and
+    ``frees`` as in a `BackupSummary`. ``document`` is everything under the classic tool's names, as
     ``mbk get`` prints it: plain JSON values without secrets.
     """
 
@@ -98,6 +99,8 @@ class BackupInfo:
     document: Mapping[str, Any] = field(repr=False)
     pin: Pin | None = None
     locked: BackupLock | None = None
+    added: int | None = None
+    frees: int | None = None
     verified: Verification | None = None
 
     @classmethod
@@ -121,6 +124,8 @@ class BackupInfo:
             document=document,
             pin=_pin(document.get("pin")),
             locked=_lock(document.get("locked")),
+            added=document.get("added"),
+            frees=document.get("frees"),
             verified=_verification(document.get("verified")),
         )
 

@@ -72,6 +72,8 @@ class BackupSummary:
     written. ``finished`` likewise, if recorded. ``rows``: before deletes, where they were not counted. ``verified``: the last verification of it as it is now.
     ``labels``: those that its user gave it. ``pin`` and ``locked``: what keeps it, also one whose time is over. ``written``:
     when its metadata was written, by the clock of the storage.
+    ``added``: bytes that a shared backup put into the pool, ``frees``: those that deleting it would free, as no other
+    backup has them; None where that is not known, and of other backups.
     """
 
     name: str
@@ -90,6 +92,8 @@ class BackupSummary:
     pin: Pin | None = None
     locked: BackupLock | None = None
     written: datetime | None = None
+    added: int | None = None
+    frees: int | None = None
 
     @property
     def seconds(self) -> float | None:
@@ -124,7 +128,8 @@ class TransferStats:
     """Objects and bytes by the way they were copied, why any were streamed, and what would make the storage copy them.
 
     The ways are ``server`` (copied by the storage), ``stream`` (through this process), ``convert`` (written in another
-    form) and ``kept`` (copied by an earlier run). ``limited_because`` says what the run was held to: the configured rates,
+    form) and ``kept`` (copied by an earlier run), and ``reused`` (an earlier
+    backup has it). ``limited_because`` says what the run was held to: the configured rates,
     what a storage refused, memory. ``concurrency``: the most requests that were in flight at one storage at once.
     """
 

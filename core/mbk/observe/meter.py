@@ -34,8 +34,8 @@ WINDOW = 30.0
 SETTLED, TOLD = 10.0, 0.02
 #: Phases in which Milvus works and no byte moves through mbk or between storages: the rate would tell nothing but the waiting.
 MILVUS_WORKS = frozenset({"flush", "snapshot", "create", "import", "index", "load", "count", "exchange"})
-#: What an earlier run has copied says nothing about how fast this one is.
-_KEPT = "kept"
+#: What an earlier run or backup has copied says nothing about how fast this one is.
+_KEPT = frozenset({"kept", "reused"})
 
 
 class Meter:
@@ -133,7 +133,7 @@ class Meter:
         self._bytes += event.size
         self._done_objects[name] = self._done_objects.get(name, 0) + 1
         self._done_bytes[name] = self._done_bytes.get(name, 0) + event.size
-        if isinstance(event, ObjectVerified) or event.how != _KEPT:
+        if isinstance(event, ObjectVerified) or event.how not in _KEPT:
             if self._began is None:
                 self._began = self._clock()
                 self._samples.append((self._began, 0))

@@ -145,6 +145,8 @@ class BackupBody(_Body):
     labels: dict[str, str]
     pin: PinBody | None = None
     locked: LockBody | None = None
+    added: int | None = Field(default=None, description="bytes that a shared backup put into the pool")
+    frees: int | None = Field(default=None, description="bytes that deleting a shared backup would free")
     verified: VerificationBody | None = None
 
 
@@ -249,6 +251,8 @@ def backup_body(summary: BackupSummary) -> BackupBody:
         labels=dict(summary.labels),
         pin=_pin(summary.pin),
         locked=_lock(summary.locked),
+        added=summary.added,
+        frees=summary.frees,
         verified=_verification(summary.verified),
     )
 
@@ -270,6 +274,8 @@ def backup_detail(info: BackupInfo) -> BackupDetail:
         labels=dict(info.labels),
         pin=_pin(info.pin),
         locked=_lock(info.locked),
+        added=info.added,
+        frees=info.frees,
         verified=_verification(info.verified),
         collections=[BackupCollection.model_validate(item) for item in info.collections],
         databases=[*info.databases],

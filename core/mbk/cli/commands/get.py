@@ -45,6 +45,9 @@ def _print_table(info: BackupInfo) -> None:
         emit(f"verified {moment(info.verified.at)} ({info.verified.depth}): {found}")
     if info.locked is not None:
         emit(f"{info.locked} ({info.locked.mode or 'mode unknown'})")
+    if info.added is not None:
+        freed = "" if info.frees is None else f"; deleting it would free {size(info.frees)}"
+        emit(f"it put {size(info.added)} into the pool{freed}")
     emit(f"{info.name}: {_number(info)}, {size(info.size)}, Milvus {version}")
     if info.reason:
         emit(f"{info.state}: {info.reason}")

@@ -111,6 +111,11 @@ def _table(backups: Sequence[BackupSummary], now: datetime) -> str:
         Column("ROWS", [count(item.rows) for item in backups], 1),
     ]
     # The last ones only where there is anything to tell.
+    if any(item.added is not None for item in backups):
+        columns[3:3] = [
+            Column("ADDED", [size(item.added) for item in backups], 7),
+            Column("FREES", [size(item.frees) for item in backups], 6),
+        ]
     if any(item.labels for item in backups):
         columns.append(Column("LABELS", [_labels(item) for item in backups]))
     if any(item.verified for item in backups):

@@ -577,6 +577,7 @@ class Catalog:
             rows=manifest.totals.rows if manifest.totals else None,
             labels=manifest.labels,
             pin=self.pin(stored),
+            added=manifest.added.size if manifest.added else None,
             locked=self.lock(stored),
             written=_written(stored),
             reason="; ".join(f"{collection}: {why}" for collection, why in manifest.failed.items()),

@@ -64,6 +64,8 @@ def view(catalog: Catalog, name: str, *, detail: bool = False) -> dict[str, Any]
         result["pin"] = msgspec.to_builtins(pin)
     if lock := catalog.lock(committed.stored):
         result["locked"] = msgspec.to_builtins(lock)
+    if manifest.added:
+        result["added"] = manifest.added.size
     _add_verified(result, catalog.verified(name, manifest.commit or backup.id))
     _hide_secrets(result, backup, detail=detail)
     return result

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mbk.engine.repository.pool.damage import DamagedObject, read_damaged, write_damaged
+from mbk.engine.repository.pool.freeing import with_frees
 from mbk.engine.repository.pool.index import PoolIndex, encode, read_index
 from mbk.engine.runtime.holder import Holder
 from mbk.engine.runtime.pace import LeasePace
@@ -532,3 +533,25 @@ def test_an_error_of_the_storage_at_the_index_is_no_error_of_the_backup(world: W
     world.backup.fault = fault
     incremental(world, "first")
     assert ways(incremental(world, "second")).keys() == {"reused"}
+
+
+def test_a_listing_tells_what_each_backup_added_and_what_deleting_it_would_free(world: World) -> None:
+    incremental(world, "first")
+    world.milvus.insert("docs", range(6, 9))
+    incremental(world, "second")
+    world.create("classic")
+    found = with_frees(world.backup, world.run(), world.catalog().summaries())
+    told = {item.name: (item.added, item.frees) for item in found}
+    more = sum(named(world, "second").values()) - sum(named(world, "first").values())
+    assert told == {
+        "classic": (None, None),
+        "first": (sum(named(world, "first").values()), 0),
+        "second": (more, more),
+    }
+
+
+def test_without_a_useful_index_a_listing_does_not_guess(world: World) -> None:
+    incremental(world, "first")
+    lost(world)
+    [found] = with_frees(world.backup, world.run(), world.catalog().summaries())
+    assert found.frees is None

@@ -282,7 +282,7 @@ def read_index(storage: Storage, run: Run, *, besides: str = "", keep: bool = Fa
     looked at. ``keep``: what was not up to date is written. Raises what the storage raises if the backups cannot be listed.
     """
     catalog = Catalog(storage, run)
-    found = _stored(storage, catalog)
+    found = stored_index(storage, run)
     index, is_other = found or PoolIndex(), found is None
     there = {*catalog.below_root()} - {besides}
     is_other = index.remove(index.names - there) or is_other
@@ -307,7 +307,7 @@ def update_index(
     Of two runs that do it at once the last one wins: what it does not know costs a later run a look at it.
     """
     try:
-        index = _stored(storage, Catalog(storage, run))
+        index = stored_index(storage, run)
         if index is None:
             read_index(storage, run, keep=True)
             return
@@ -338,9 +338,10 @@ def index_key(storage: Storage) -> str:
     return f"{storage.location.root}{layout.POOL_INDEX}"
 
 
-def _stored(storage: Storage, catalog: Catalog) -> PoolIndex | None:
+def stored_index(storage: Storage, run: Run) -> PoolIndex | None:
+    """The index as it was left, whatever has become of the backups since; None if none can be used. One request."""
     try:
-        data = catalog.read_file(index_key(storage))
+        data = Catalog(storage, run).read_file(index_key(storage))
     except ObjectNotFound:
         return None
     return decode([bytes(data)], str(storage.location))
