@@ -39,7 +39,8 @@ from mbk.ports.storage import ObjectInfo, Storage
 class Estimate:
     """Current objects, bytes and rows of one collection; None where only Milvus itself will know. ``notes``: for people.
 
-    ``flow``: what must be copied for it; None if nothing is copied, or nobody knows.
+    ``flow``: what must be copied for it; None if nothing is copied, or nobody knows. ``present`` objects of ``present_size``
+    bytes need not be, and are not among the others: earlier backups have them.
     """
 
     objects: int | None = None
@@ -47,6 +48,8 @@ class Estimate:
     rows: int | None = None
     notes: tuple[str, ...] = ()
     flow: Flow | None = None
+    present: int = 0
+    present_size: int = 0
 
     def planned(self, source: str, target: str) -> CollectionOutcome:
         """The line of a plan; a note says why its objects are unknown."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mbk.engine.operations import create
 from mbk.engine.repository.pool.damage import DamagedObject, read_damaged, write_damaged
 from mbk.engine.repository.pool.freeing import with_frees
 from mbk.engine.repository.pool.index import PoolIndex, encode, read_index
@@ -16,7 +17,9 @@ from mbk.engine.runtime.holder import Holder
 from mbk.engine.runtime.pace import LeasePace
 from mbk.errors import PartialFailure, PermissionDenied, StorageUnavailable, UsageError
 from mbk.model.layout import is_record
+from mbk.model.options import CreateOptions
 from mbk.model.reports import RunReport
+from mbk.model.selection import Selection
 from mbk.ports.milvus.values import Feature
 from mbk.testing import MemoryStorage
 from mbk.testing.memory import Bucket
@@ -555,3 +558,20 @@ def test_without_a_useful_index_a_listing_does_not_guess(world: World) -> None:
     lost(world)
     [found] = with_frees(world.backup, world.run(), world.catalog().summaries())
     assert found.frees is None
+
+
+def test_a_dry_run_tells_what_would_be_copied(world: World) -> None:
+    incremental(world, "first")
+    world.milvus.insert("docs", range(6, 9))
+    key = next(iter(pooled(world)))
+    known_damage(world, [key])
+    context, before = world.context(), world.backed_up
+    options = CreateOptions(selection=Selection.parse(""), incremental=True)
+    told = create.preview(context, create.plan(context, "second", options))
+    assert world.backed_up == before
+    second = incremental(world, "second")
+    assert told.format == "shared"
+    assert told.objects == second.transfer.objects["server"]
+    assert told.size == second.transfer.bytes["server"]
+    assert told.present == second.transfer.objects["reused"]
+    assert told.present_size == second.transfer.bytes["reused"]

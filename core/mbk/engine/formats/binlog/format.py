@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, Set
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -12,11 +12,11 @@ from mbk.engine.formats.base import BackupFormat, BackupWork, Clusters, Estimate
 from mbk.engine.formats.binlog.backup import CollectionWorker, segments_now, stored_fields
 from mbk.engine.formats.binlog.belongings import belongings
 from mbk.engine.formats.binlog.details import SegmentDetails
-from mbk.engine.formats.binlog.discover import SegmentGone, discover, require_milvus_data
+from mbk.engine.formats.binlog.discover import SegmentFiles, SegmentGone, discover, require_milvus_data
 from mbk.engine.formats.binlog.groups import Group, Logs, grouped, listed
 from mbk.engine.formats.binlog.orphans import SegmentUnclear
 from mbk.engine.formats.binlog.prepared import PreparedRestore, prepare
-from mbk.engine.formats.binlog.reusing import Reuse
+from mbk.engine.formats.binlog.reusing import Present, Reuse
 from mbk.engine.formats.binlog.sweep import sweep, sweep_pool
 from mbk.engine.formats.binlog.verifying import BinlogVerifying
 from mbk.engine.formats.binlog.versions import refuse_manifests
@@ -32,7 +32,7 @@ from mbk.engine.transfer.items import CopyItem
 from mbk.engine.transfer.load import copying
 from mbk.engine.transfer.pair import Pair, within
 from mbk.engine.transfer.transfer import Transfer
-from mbk.errors import UsageError
+from mbk.errors import BucketNotFound, UsageError
 from mbk.frozen import frozen
 from mbk.model.flows import Flow
 from mbk.model.layout import BackupLayout
@@ -123,8 +123,27 @@ class BinlogBackup:
         if not self._has_data:
             return Estimate(objects=0, size=0, rows=0)
         segments = self._chosen(info)
-        flow = self._flow(info, segments)
-        return Estimate(objects=flow.objects, size=flow.size, rows=_rows(segments), flow=flow)
+        with self._known() as known:
+            flow = self._flow(info, segments, known)
+        return Estimate(
+            objects=flow.objects,
+            size=flow.size,
+            rows=_rows(segments),
+            flow=flow,
+            present=known.objects,
+            present_size=known.size,
+        )
+
+    @contextmanager
+    def _known(self) -> Iterator[Present]:
+        """What earlier backups have, of a shared backup that is only planned: nobody is waited for."""
+        storage, run = self.context.backup_storage, self.context.run
+        with ExitStack() as stack:
+            bases = None
+            if self.recorded == SHARED:
+                with suppress(BucketNotFound):
+                    bases = stack.enter_context(Bases(storage, run, str(self.context.storage.location)))
+            yield Present(bases)
 
     def expect(self, info: CollectionInfo) -> Estimate:
         """By listing the files of some segments; the others are taken for alike, by their rows."""
@@ -132,7 +151,7 @@ class BinlogBackup:
             return Estimate(objects=0, size=0, rows=0)
         segments = self._chosen(info)
         some = segments[:: -(-len(segments) // SAMPLED) or 1]
-        flow, rows = self._flow(info, some), _rows(segments)
+        flow, rows = self._flow(info, some, Present(None)), _rows(segments)
         share = rows / _rows(some) if len(some) < len(segments) and _rows(some) else 1.0
         return Estimate(objects=round(flow.objects * share), size=round(flow.size * share), rows=rows)
 
@@ -140,7 +159,8 @@ class BinlogBackup:
         chosen = {part.id for part in info.partitions} | {ALL_PARTITIONS}
         return [segment for segment in self._segments(info) if segment.partition_id in chosen]
 
-    def _flow(self, info: CollectionInfo, segments: list[SegmentInfo]) -> Flow:
+    def _flow(self, info: CollectionInfo, segments: list[SegmentInfo], known: Present) -> Flow:
+        """Of what is not ``known``."""
         run, place = self.context.run, BackupLayout("", "estimate")
         details = SegmentDetails(self.context.milvus, run)
 
@@ -157,7 +177,7 @@ class BinlogBackup:
                 item
                 for part, logs in listed(storage, run, storage.location.root, group)
                 for segment in part.segments
-                for item in _items(storage, place, info.id, segment, logs[segment.id], run)
+                for item in known.left(place, _files(storage, place, info.id, segment, logs[segment.id], run))
             ]
 
         with Pool(run.budget.segments, run.cancelled, name="mbk-segment") as pool:
@@ -263,14 +283,13 @@ def is_shared(context: ClusterContext, options: CreateOptions, before: str | Non
     return began
 
 
-def _items(
+def _files(
     storage: Storage, place: BackupLayout, collection: int, segment: SegmentInfo, stored: Logs, run: Run
-) -> list[CopyItem]:
+) -> SegmentFiles | None:
     try:
-        files = discover(storage, place, collection, segment, stored, run)
+        return discover(storage, place, collection, segment, stored, run)
     except (SegmentGone, SegmentUnclear):
-        return []
-    return [] if files is None else files.items
+        return None
 
 
 def _rows(segments: Iterable[SegmentInfo]) -> int:

@@ -15,9 +15,60 @@ from mbk.engine.runtime.run import Run
 from mbk.engine.transfer.items import REUSED, CopyItem
 from mbk.engine.transfer.transfer import Transfer
 from mbk.errors import ObjectNotFound
+from mbk.frozen import frozen
 from mbk.model.layout import DELTA_LOG, INSERT_LOG, BackupLayout
 from mbk.model.objects import ObjectRecord
 from mbk.ports.storage import ObjectInfo, Storage
+
+
+@frozen
+class _Wanted:
+    """The items of a segment by their names below an id, and what its logs of each kind are called in the index."""
+
+    ids: tuple[int, int, int]
+    inserts: dict[str, CopyItem]
+    deltas: dict[str, CopyItem]
+
+    @classmethod
+    def of(cls, place: BackupLayout, files: SegmentFiles) -> _Wanted:
+        record, start = files.record, f"binlogs/{INSERT_LOG}/"
+        items = {item.key.removeprefix(place.prefix): item for item in files.items}
+        return cls(
+            (record.collection_id, record.partition_id, record.segment_id),
+            {name: item for name, item in items.items() if name.startswith(start)},
+            {name: item for name, item in items.items() if not name.startswith(start)},
+        )
+
+    def found(self, bases: Bases) -> tuple[dict[str, ObjectRecord], dict[str, ObjectRecord]]:
+        return (
+            bases.whole(Place(INSERT_LOG, *self.ids), self.inserts),
+            bases.each(Place(DELTA_LOG, *self.ids), self.deltas),
+        )
+
+
+class Present:
+    """Counts what earlier backups have. ``bases``: None if there are none. Several threads may call it."""
+
+    def __init__(self, bases: Bases | None) -> None:
+        self._bases = bases
+        self._lock = threading.Lock()
+        self.objects = 0
+        self.size = 0
+
+    def left(self, place: BackupLayout, files: SegmentFiles | None) -> list[CopyItem]:
+        """What is to be copied of a segment; ``place`` is where its items are to go."""
+        if files is None or self._bases is None:
+            return [] if files is None else files.items
+        inserts, deltas = _Wanted.of(place, files).found(self._bases)
+        found = {name for name, entry in (inserts | deltas).items() if entry.key not in self._bases.damaged}
+        left = list[CopyItem]()
+        with self._lock:
+            for item in files.items:
+                if item.key.removeprefix(place.prefix) in found:
+                    self.objects, self.size = self.objects + 1, self.size + item.size
+                else:
+                    left.append(item)
+        return left
 
 
 class Reuse:
@@ -36,15 +87,13 @@ class Reuse:
 
     def of(self, files: SegmentFiles, label: str) -> dict[str, ObjectRecord]:
         """What is recorded of the objects that need not be copied, by the keys that their copies would get."""
-        items = {item.key.removeprefix(self._place.prefix): item for item in files.items}
-        record = files.record
-        ids = record.collection_id, record.partition_id, record.segment_id
-        inserts = {name: item for name, item in items.items() if name.startswith(f"binlogs/{INSERT_LOG}/")}
-        deltas = {name: item for name, item in items.items() if name not in inserts}
-        found = self._sound(self._bases.whole(Place(INSERT_LOG, *ids), inserts), inserts, label)
-        if len(found) < len(inserts):
+        wanted = _Wanted.of(self._place, files)
+        inserts, deltas = wanted.found(self._bases)
+        found = self._sound(inserts, wanted.inserts, label)
+        if len(found) < len(wanted.inserts):
             found = {}
-        found |= self._sound(self._bases.each(Place(DELTA_LOG, *ids), deltas), deltas, label)
+        found |= self._sound(deltas, wanted.deltas, label)
+        items = wanted.inserts | wanted.deltas
         kept = [items[name] for name, entry in found.items() if entry.key not in self._healed]
         self._transfer.keep(kept, collection=label, how=REUSED)
         return {items[name].key: entry for name, entry in found.items()}
