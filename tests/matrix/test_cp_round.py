@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mbk.config.schema import Settings, StorageChoice, TransferSettings
+from mbk.model.states import Depth
 from mbk.registry.registry import Registry
 from mbk.session import Session
 from tests.fakes.world import AT_ONCE, World
@@ -60,3 +61,29 @@ def test_a_backup_comes_back_byte_for_byte(
         assert opened.copy(url, f"{tmp_path}/back/").transfer.objects == {"stream": count}
         assert opened.copy(f"file://{backup}", url).transfer.objects == {"kept": count}
     assert files(tmp_path / "back/nightly") == files(backup)
+
+
+def objects_in(directory: Path) -> dict[str, bytes]:
+    return {name: data for name, data in files(directory).items() if name.startswith("binlogs/")}
+
+
+@pytest.mark.parametrize("kind", ["minio", "azure", "gcp", "ali", "tc"])
+def test_a_backup_goes_into_the_pool_of_each_vendor_and_comes_back_self_contained(
+    kind: str, backup: Path, places: Places, registry: Registry, tmp_path: Path
+) -> None:
+    count = len(objects_in(backup))
+    with session(places[kind], registry, TransferSettings()) as opened:
+        opened.copy(f"file://{backup}", "shared_there")
+        taken = opened.import_backup("shared_there")
+        assert sum(taken.transfer.objects.values()) == count
+        assert not [entry for entry in opened.ls("shared_there") if entry.name == "binlogs/"]
+        assert opened.verify("shared_there", depth=Depth.DIGESTS).is_whole
+        assert opened.copy("shared_there", "second").transfer.objects["kept"] == count
+        opened.copy("shared_there", f"{tmp_path}/pooled/")
+        assert opened.copy("second", f"{tmp_path}/pooled/").transfer.objects["kept"] == count
+        opened.copy("second", f"{tmp_path}/alone/", layout="classic")
+        # Back into the pool, which has all of it already.
+        again = opened.copy(f"file://{tmp_path}/alone/second", "third", layout="shared")
+        assert again.transfer.objects["kept"] == count
+    assert objects_in(tmp_path / "alone/second") == objects_in(backup)
+    assert not objects_in(tmp_path / "pooled/second")
