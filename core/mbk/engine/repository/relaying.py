@@ -15,8 +15,11 @@ from functools import partial
 
 from msgspec import structs
 
+from mbk.engine.repository import codec
 from mbk.engine.repository.catalog import LEVEL_FILES, Catalog, Committed, begun
+from mbk.engine.repository.codec import CollectionParts
 from mbk.engine.repository.commit import NewRecord, new_record, totals_of
+from mbk.engine.repository.detailed import read_detailed
 from mbk.engine.repository.pool.moving import Moving, collection_of
 from mbk.engine.repository.renaming import with_members
 from mbk.engine.repository.seal import digest_of
@@ -29,6 +32,7 @@ from mbk.errors import InvalidBackup
 from mbk.frozen import frozen
 from mbk.model import layout
 from mbk.model.manifest import SHARED, FileDigest, Manifest, PutInPool
+from mbk.model.records import CollectionHead, PartitionHead
 from mbk.ports.storage import PLAIN, PRIVATE, Storage
 
 
@@ -149,9 +153,30 @@ def _trees(
     if layout.BACKUP_META in committed.stored.files:
         where = place.meta(layout.BACKUP_META)
         yield layout.BACKUP_META, with_members(catalog.read_file(where), members, where=where)
+    if committed.is_shared:
+        yield from _level_files(catalog, committed)
     where = place.meta(layout.FULL_META)
     mark = record.mark(failed=committed.manifest.failed)
     yield layout.FULL_META, with_members(catalog.read_file(where), {**members, "mbk": mark}, where=where)
+
+
+def _level_files(catalog: Catalog, committed: Committed) -> Iterator[tuple[str, bytes]]:
+    """Those that a classic backup has, and a shared one need not have."""
+    with SegmentSpool() as spool:
+        parts: list[CollectionParts] = []
+        for collection in read_detailed(catalog, committed.stored.layout.name).collections():
+            partitions = [codec.head(part, PartitionHead) for part in collection.partition_backups]
+            parts.append((codec.head(collection, CollectionHead), partitions))
+            for segment in collection.segments():
+                spool.add(segment, ())
+        made = {
+            layout.COLLECTION_META: partial(codec.encode_collections, parts),
+            layout.PARTITION_META: partial(codec.encode_partitions, parts),
+            layout.SEGMENT_META: partial(codec.encode_segments, parts, spool),
+        }
+        for file, encode in made.items():
+            if file not in committed.stored.files:
+                yield file, b"".join(encode())
 
 
 def _levels(catalog: Catalog, committed: Committed) -> Iterator[tuple[str, FileDigest]]:

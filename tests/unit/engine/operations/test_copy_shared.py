@@ -165,6 +165,24 @@ def test_a_self_contained_copy_is_that_of_a_classic_backup(world: World) -> None
     assert b'"format"' not in there["nightly/meta/backup_meta.json"]
 
 
+def test_a_self_contained_copy_has_all_files_that_a_classic_backup_has(
+    world: World, archive: MemoryStorage
+) -> None:
+    """Also those that a shared one lacks, which no reader of it needs."""
+    place = "backup/nightly/meta/"
+    before = {
+        name: world.backed_up[f"{place}{name}"] for name in ("partition_meta.json", "segment_meta.json")
+    }
+    world.backup.delete([f"{place}{name}" for name in before])
+    manifest = world.catalog().read_manifest("nightly")
+    files = {name: file for name, file in manifest.files.items() if name not in before}
+    world.catalog().write_manifest("nightly", msgspec.structs.replace(manifest, files=files))
+    copy(world, archive, layout=CLASSIC)
+    there = below(world, "archive")
+    assert {name: there[f"nightly/meta/{name}"] for name in before} == before
+    assert Catalog(archive, world.run()).committed("nightly").manifest.files.keys() >= before.keys()
+
+
 def test_a_self_contained_copy_restores_the_rows(world: World) -> None:
     copy(world, world.backup, to="alone", layout=CLASSIC)
     assert rows_of(world, "alone") == wanted(world)
