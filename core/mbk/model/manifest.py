@@ -73,9 +73,11 @@ class PutInPool(Record):
 
 
 class Earlier(Record):
-    """What a committed backup was before the run that is completing it; the fields of `Manifest`."""
+    """What a committed backup was before the run that is completing it, or taking it into the pool; the fields of `Manifest`.
+    ``format`` None: the same."""
 
     commit: str = ""
+    format: str | None = None
     files: dict[str, FileDigest] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
     protection: dict[str, Protection] = field(default_factory=dict)
@@ -138,6 +140,8 @@ class Manifest(Record):
         older["files"] = {
             name: file for name, file in self.earlier.files.items() if name == FULL_META or is_record(name)
         }
+        if older["format"] is None:
+            older["format"] = self.format
         return structs.replace(self, **older, earlier=None)
 
     def remedy(self, name: str) -> str:

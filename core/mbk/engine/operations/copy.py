@@ -17,6 +17,8 @@ from mbk.engine.formats.known import of_backup
 from mbk.engine.repository import codec, renaming
 from mbk.engine.repository.catalog import Catalog, Committed, Stored, backup_exists
 from mbk.engine.repository.leftovers import leftovers
+from mbk.engine.repository.pool.index import tell_index
+from mbk.engine.repository.pool.joining import join
 from mbk.engine.repository.pool.moving import Move, Moving, moving, outcomes
 from mbk.engine.repository.pool.twofold import tell_classic
 from mbk.engine.repository.relaying import carried, commit_of, relaid, require_relayable, write
@@ -173,12 +175,16 @@ def execute(context: CopyContext, name: str, options: CopyOptions) -> RunReport:
     target.check(create=True)
     what, left = f"copy of backup {name!r}", leftovers(new)
     with hold(target, new, what, run, pace=context.pace.lease, aftermath=left) as fence:
+        if move.shared:
+            join(target, fence, run, context.pace.lease)
         target = writing_backup(target, fence, new)
         there = _found(context, move, target)
         plan = _plan(context, catalog, move, target, there)
         if committed.backup.rbac_meta is not None:
             target = _ForItsOwner(target, plan.place.meta_prefix)
         stats = _copy(context, plan, target, options)
+        if move.shared:
+            tell_index(target, run, new)
     return RunReport(
         command="copy",
         name=new,

@@ -16,6 +16,8 @@ from mbk.engine.operations.copy import require_whole
 from mbk.engine.repository import locks
 from mbk.engine.repository.catalog import Catalog, Committed
 from mbk.engine.repository.leftovers import leftovers
+from mbk.engine.repository.pool.index import tell_index
+from mbk.engine.repository.pool.joining import join
 from mbk.engine.repository.pool.moving import Move, Moving, moving, outcomes
 from mbk.engine.repository.relaying import Carried, carried, relaid, require_relayable, write
 from mbk.engine.repository.removal import some
@@ -97,9 +99,11 @@ def execute(context: Context, name: str, options: ImportOptions) -> RunReport:
     context.limits.transfer.require_workers()
     what, left = f"import of backup {name!r}", leftovers(name)
     with hold(storage, name, what, run, pace=context.pace.lease, aftermath=left) as fence:
+        join(storage, fence, run, context.pace.lease)
         storage = writing_backup(storage, fence, name)
         plan = _plan(context, storage, name)
         stats = _move(context, storage, plan, plan.moving, options) if plan.moving else TransferStats()
+        tell_index(storage, run, name)
         _free(context, storage, name)
     if plan.moving is None and not plan.classic:
         run.notice("import-done-before", "backup {backup!r} is in the pool already", backup=name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,18 @@ import msgspec
 import pytest
 
 from mbk.engine.operations import copy as operation
+from mbk.engine.operations import delete
 from mbk.engine.repository.catalog import Catalog
+from mbk.engine.repository.pool.index import read_index
+from mbk.engine.repository.pool.rule import collecting
 from mbk.engine.repository.renaming import with_members
 from mbk.engine.repository.seal import digest_of
-from mbk.engine.runtime.context import CopyContext
+from mbk.engine.runtime.context import Context, CopyContext
 from mbk.engine.runtime.limits import Limits
 from mbk.engine.runtime.run import Run
 from mbk.errors import BackupExists, DamagedBackup, InvalidBackup, MbkError
 from mbk.model.manifest import SHARED
-from mbk.model.options import CopyOptions
+from mbk.model.options import CopyOptions, DeleteOptions
 from mbk.model.plans import Plan
 from mbk.model.reports import RunReport
 from mbk.model.states import BackupState
@@ -73,9 +77,14 @@ def planned(world: World, target: Storage, name: str = "nightly", **options: Any
 
 
 def below(world: World, root: str) -> dict[str, bytes]:
-    """Everything below a root but the leases, by key."""
+    """Everything below a root but leases and the index, by key."""
     found = world.objects("backups", f"{root}/")
-    return {key.removeprefix(f"{root}/"): data for key, data in found.items() if "/leases/" not in key}
+    own = {
+        key: data
+        for key, data in found.items()
+        if "/leases/" not in key and not key.endswith("/index.jsonl.gz")
+    }
+    return {key.removeprefix(f"{root}/"): data for key, data in own.items()}
 
 
 def added(report: RunReport) -> int:
@@ -335,3 +344,94 @@ def test_a_record_of_the_other_layout_is_refused_in_one_line(
         copy(world, archive, name)
     assert ("the backup is classic" if shared else "the backup is shared") in str(caught.value)
     assert not below(world, "archive")
+
+
+def incremental(world: World, name: str) -> RunReport:
+    return world.create(name, incremental=True)
+
+
+def test_a_second_site_costs_what_changed_too(archive: MemoryStorage, world: World) -> None:
+    incremental(world, "first")
+    copy(world, archive, "first")
+    before = below(world, "archive")
+    world.milvus.insert("docs", range(20, 30))
+    world.milvus.delete("docs", [3])
+    made = incremental(world, "second")
+    report = copy(world, archive, "second")
+    new = {key: data for key, data in below(world, "archive").items() if key not in before}
+    assert report.transfer.objects["kept"] == made.transfer.objects["reused"]
+    data = {key: entry for key, entry in new.items() if "/pool/" in key and "/binlogs/" in key}
+    assert len(data) == made.transfer.objects["server"]
+    meta = [entry for key, entry in new.items() if key.startswith("second/")]
+    assert added(report) == sum(map(len, (*data.values(), *meta)))
+    here = {key: entry for key, entry in below(world, "backup").items() if "/binlogs/" in key}
+    there = {key: entry for key, entry in below(world, "archive").items() if "/binlogs/" in key}
+    assert there.items() <= here.items()
+
+
+def test_each_copy_restores_by_itself_from_the_second_site(archive: MemoryStorage, world: World) -> None:
+    incremental(world, "first")
+    copy(world, archive, "first")
+    world.milvus.insert("docs", range(20, 30))
+    incremental(world, "second")
+    copy(world, archive, "second")
+    remove(world, archive, "first")
+    copy(world, world.backup, "second", to="back", source=archive, layout=CLASSIC)
+    assert rows_of(world, "back") == wanted(world)
+    copy(world, at(world, "third"), "second", source=archive)
+    world.backup = at(world, "third")
+    world.milvus.drop_collection("default", "docs_back")
+    world.milvus.drop_collection("other", "logs_back")
+    assert rows_of(world, "second") == wanted(world)
+
+
+def remove(world: World, storage: Storage, name: str) -> None:
+    asked = Context(run=world.run(), backup_storage=storage, pace=world.pace)
+    delete.execute(asked, name, DeleteOptions())
+
+
+def test_while_a_copy_comes_nothing_goes_from_the_pool_there(archive: MemoryStorage, world: World) -> None:
+    incremental(world, "first")
+    incremental(world, "second")
+    copy(world, archive, "first")
+    before = {key for key in below(world, "archive") if "/binlogs/" in key}
+    beside, done = at(world, "archive"), list[str]()
+
+    def amid(operation: str, key: str) -> None:
+        if not done and key.endswith("second/meta/full_meta.json"):
+            done.append(operation)
+            remove(world, beside, "first")
+
+    archive.fault = amid
+    copy(world, archive, "second")
+    assert done
+    assert "pool-not-freed" in world.notices
+    assert {key for key in below(world, "archive") if "/binlogs/" in key} == before
+    assert Catalog(archive, world.run()).committed("second")
+
+
+def test_a_copy_waits_for_a_run_that_removes_objects_there(archive: MemoryStorage, world: World) -> None:
+    with ThreadPoolExecutor() as pool:
+        with collecting(archive, world.run(), pace=world.pace.lease):
+            waiting = pool.submit(copy, world, archive)
+            while "pool-awaited" not in world.notices:
+                assert not wait([waiting], timeout=0.01).done
+            assert not any("/binlogs/" in key for key in below(world, "archive"))
+        waiting.result()
+    assert below(world, "archive").keys() >= below(world, "backup").keys()
+
+
+def test_an_imported_backup_is_built_on_where_its_digests_tell(world: World) -> None:
+    """Nobody knows what the storage of Milvus told of its objects when they were copied."""
+    assert incremental(world, "first").transfer.objects == {"reused": len(pooled(world))}
+
+
+def test_the_index_knows_an_imported_backup_and_a_copy_under_a_name_that_was_classic(world: World) -> None:
+    world.create("plain")
+    world.create("gone")
+    incremental(world, "first")
+    assert read_index(world.backup, world.run()).names == {"nightly", "first"}
+    take(world, "plain")
+    world.delete("gone")
+    copy(world, world.backup, "first", to="gone")
+    assert read_index(world.backup, world.run()).names == {"nightly", "first", "plain", "gone"}

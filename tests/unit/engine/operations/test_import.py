@@ -59,7 +59,9 @@ def as_classic(world: World, name: str, to: str) -> RunReport:
 
 
 def pooled(world: World) -> dict[str, bytes]:
-    return world.objects("backups", "backup/.mbk/pool/")
+    """The objects in the pool, by key."""
+    found = world.objects("backups", "backup/.mbk/pool/")
+    return {key: data for key, data in found.items() if "/binlogs/" in key}
 
 
 def data_of(world: World, name: str = "nightly") -> dict[str, bytes]:
@@ -170,6 +172,13 @@ def test_killed_at_any_instant_either_backup_is_whole_and_the_next_run_ends_it(
             assert sorted(pooled(world).values()) == sorted(before.values()), f"killed at {instant}"
         else:
             assert data_of(world) == before, f"killed at {instant}"
+        assert committed.manifest.format == committed.backup.format
+        deleted = world.copy()
+        # That the process is dead is known here by its lease alone, and only once.
+        deleted.backup.delete(deleted.objects("backups", "backup/.mbk/leases/"))
+        deleted.delete("nightly")
+        assert not files(deleted), f"killed at {instant}"
+        assert not data_of(deleted), f"killed at {instant}"
         take(world)
         assert not data_of(world), f"killed at {instant}"
         assert pooled(world) == pooled(undisturbed), f"killed at {instant}"

@@ -323,6 +323,19 @@ def update_index(
         log.debug("the index of the pool was not brought up to date: %s", error)
 
 
+def tell_index(storage: Storage, run: Run, name: str) -> None:
+    """As `update_index`, of a backup that came there as a copy, or by an import."""
+    catalog = Catalog(storage, run)
+    try:
+        manifest = catalog.read_manifest(name)
+        with catalog.record_of(name, manifest) as record:
+            update_index(storage, run, added=Indexed.of(manifest, name), lines=record.lines())
+    except Interrupted:
+        raise
+    except MbkError as error:
+        log.debug("the index of the pool was not told of backup %s: %s", name, error)
+
+
 def _write(storage: Storage, run: Run, index: PoolIndex) -> None:
     """A failure is only logged: the next run does it again."""
     key, location = index_key(storage), str(storage.location)

@@ -23,7 +23,7 @@ def join(storage: Storage, fence: Fence, run: Run, pace: LeasePace) -> None:
             "no lease can be written to {location}, so a run that removes objects could not know of this one",
             code="pool-needs-lease",
             location=storage.location,
-            hint="allow writing and deleting below .mbk/, or back up with --no-incremental",
+            hint="allow writing and deleting below .mbk/, or use no pool: --no-incremental, or cp with --layout classic",
         )
     if not storage.capabilities.conditional_write:
         run.notice(
