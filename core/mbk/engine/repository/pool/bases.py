@@ -25,10 +25,10 @@ log = logging.getLogger(__name__)
 
 
 class Bases:
-    """The committed shared backups of one Milvus, and those of which nobody knows whose they are, as imported ones: of these
-    only digests count. A context manager. Several threads may call it.
+    """The committed shared backups of a root; a context manager. Several threads may call it.
 
-    Only what the record of such a backup names is built on, whatever the index says. ``origin`` as in the manifest.
+    Only what the record of such a backup names is built on, whatever the index says. ``origin``: that of
+    the new backup, as in the manifest.
     ``name``: the new backup. ``keep``: an index that was not up to date is written.
     """
 
@@ -59,8 +59,8 @@ class Bases:
         Milvus imports the directory of a segment's insert logs: it must have all of them.
         """
         for number, named in self._index.of(place):
-            for objects, is_own in self._named(place, named):
-                found = _same(objects, number, items, is_own=is_own)
+            for backup, objects in self._named(place, named):
+                found = self._same(backup, objects, number, items)
                 if len(found) == len(items):
                     return found
         return {}
@@ -69,24 +69,34 @@ class Bases:
         """As `whole`, of those items that earlier backups have: delete logs are added to a segment one by one."""
         found = dict[str, ObjectRecord]()
         for number, named in self._index.of(place):
-            for objects, is_own in self._named(place, named):
+            for backup, objects in self._named(place, named):
                 left = {name: item for name, item in items.items() if name not in found}
-                found |= _same(objects, number, left, is_own=is_own)
+                found |= self._same(backup, objects, number, left)
         return found
 
     def _named(
         self, place: Place, named: Sequence[Indexed]
-    ) -> Iterator[tuple[Mapping[str, ObjectRecord], bool]]:
-        """The objects of the newest base that can be read, and whether it is of this Milvus; those of one id are the same in all that
-        name them."""
-        for origin in (self._origin, ""):
-            for backup in named:
-                if backup.origin != origin:
-                    continue
-                objects = self._of(backup, place.collection)
-                if objects is not None:
-                    yield objects, bool(origin)
-                    return
+    ) -> Iterator[tuple[Indexed, Mapping[str, ObjectRecord]]]:
+        """The objects of the newest base that can be read; objects of one id are the same in all that name them."""
+        for backup in named:
+            objects = self._of(backup, place.collection)
+            if objects is not None:
+                yield backup, objects
+                return
+
+    def _same(
+        self,
+        backup: Indexed,
+        objects: Mapping[str, ObjectRecord],
+        number: str,
+        items: Mapping[str, CopyItem],
+    ) -> dict[str, ObjectRecord]:
+        found, one_origin = dict[str, ObjectRecord](), backup.origin == self._origin
+        for name, item in items.items():
+            entry = objects.get(f"{number}/{name}")
+            if entry is not None and is_same(entry, item, one_origin=one_origin):
+                found[name] = entry
+        return found
 
     def _of(self, backup: Indexed, collection: int) -> Mapping[str, ObjectRecord] | None:
         with self._lock:
@@ -110,15 +120,3 @@ class Bases:
         except (InvalidBackup, AccessError, ObjectNotFound) as error:
             log.debug("backup %s is not built on: %s", backup.name, error)
             return None
-
-
-def _same(
-    objects: Mapping[str, ObjectRecord], number: str, items: Mapping[str, CopyItem], *, is_own: bool
-) -> dict[str, ObjectRecord]:
-    """What another storage told of its object says nothing: without ``is_own`` a digest of the bytes has to."""
-    found = dict[str, ObjectRecord]()
-    for name, item in items.items():
-        entry = objects.get(f"{number}/{name}")
-        if entry is not None and (is_own or not entry.source) and is_same(entry, item):
-            found[name] = entry
-    return found

@@ -1,7 +1,8 @@
 """Whether an object of Milvus' storage is the one that an earlier backup copied.
 
 Ids and sizes do not tell: a cluster that was cloned, or restored from its own past, gives the same ids to other bytes. What
-tells is the source's own word for these bytes, then and now: a digest, or an etag that any other writing would have changed.
+tells is the source's own word for these bytes, then and now: a digest, or in one location an etag that any other writing would
+have changed.
 """
 
 from __future__ import annotations
@@ -22,13 +23,16 @@ def source_of(item: CopyItem, digests: Mapping[str, str]) -> str:
     return "" if etag and digest(etag) == digests.get(MD5) else etag
 
 
-def is_same(entry: ObjectRecord, item: CopyItem) -> bool:
-    """Whether ``item`` still has the bytes that ``entry`` was copied from; both have the same ids, in one location."""
+def is_same(entry: ObjectRecord, item: CopyItem, *, one_origin: bool) -> bool:
+    """Whether ``item`` has the bytes that were copied as ``entry``; both have the same ids.
+
+    ``one_origin``: both are of one location. Only there an etag tells anything that is no digest; a digest tells the bytes
+    wherever they are, so that a cluster that is reached by another address is known again.
+    """
     if entry.size != item.size:
         return False
     for kind in SURE & entry.digests.keys() & item.checksums.keys():
         return entry.digests[kind] == item.checksums[kind]
-    if not item.etag:
-        return False
-    told = entry.source or entry.digests.get(MD5, "")
-    return told in (item.etag, digest(item.etag))
+    if MD5 in entry.digests and digest(item.etag) == entry.digests[MD5]:
+        return True
+    return one_origin and bool(entry.source) and entry.source == item.etag

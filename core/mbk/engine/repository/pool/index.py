@@ -11,7 +11,7 @@ import logging
 import re
 import zlib
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import msgspec
@@ -338,7 +338,7 @@ def tell_index(storage: Storage, run: Run, name: str) -> None:
 
 def _write(storage: Storage, run: Run, index: PoolIndex) -> None:
     """A failure is only logged: the next run does it again."""
-    key, location = index_key(storage), str(storage.location)
+    key, location = index_key(storage), place_of(storage)
     try:
         run.retry.call(f"write {key}", lambda: storage.write(key, encode(index, location)))
     except Interrupted:
@@ -357,7 +357,12 @@ def stored_index(storage: Storage, run: Run) -> PoolIndex | None:
         data = Catalog(storage, run).read_file(index_key(storage))
     except ObjectNotFound:
         return None
-    return decode([bytes(data)], str(storage.location))
+    return decode([bytes(data)], place_of(storage))
+
+
+def place_of(storage: Storage) -> str:
+    """The root, by whatever address it is reached."""
+    return str(replace(storage.location, endpoint=""))
 
 
 def _looked_up(catalog: Catalog, names: Iterable[str], index: PoolIndex) -> list[tuple[str, Manifest]]:
