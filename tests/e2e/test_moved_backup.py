@@ -98,3 +98,27 @@ def test_a_moved_backup_is_restored(
         site.mbk("restore", "-n", "moved", "-s", suffix, "--rebuild_index")
     for coll in colls:
         assert_same(coll, coll.moved(f"{coll.name}{suffix}"))
+
+
+def test_a_moved_backup_is_restored_from_the_pool_and_self_contained_again(
+    directory: Path, milvus: EmbeddedMilvus, colls: tuple[Coll, Coll], tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        storage = to_s3(directory, stack, tmp_path)
+        site = make_site(tmp_path / "backup.yaml", milvus, local_storage(milvus.storage_root), storage)
+        taken = site.json("import", "-n", "moved", "--yes")
+        assert taken["transfer"]["objects"].keys() == {"server"}
+        assert [entry["name"] for entry in site.json("ls", "moved")] == ["meta/"]
+        site.mbk("verify", "-n", "moved", "--depth", "contents")
+        copied = site.json("cp", "moved", "beside")["transfer"]["objects"]
+        assert copied["kept"] == taken["transfer"]["objects"]["server"]
+        site.mbk("restore", "-n", "beside", "-s", "_pooled", "--rebuild_index")
+        alone = tmp_path / "alone"
+        site.mbk("cp", "beside", f"{alone}/", "--layout", "classic")
+        there = make_site(
+            tmp_path / "there.yaml", milvus, local_storage(milvus.storage_root), local_storage(alone)
+        )
+        there.mbk("--storage", "local", "restore", "-n", "beside", "-s", "_alone", "--rebuild_index")
+    for coll in colls:
+        assert_same(coll, coll.moved(f"{coll.name}_pooled"))
+        assert_same(coll, coll.moved(f"{coll.name}_alone"))
