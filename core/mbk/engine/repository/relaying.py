@@ -10,7 +10,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from msgspec import structs
@@ -20,7 +20,7 @@ from mbk.engine.repository.catalog import LEVEL_FILES, Catalog, Committed, begun
 from mbk.engine.repository.codec import CollectionParts
 from mbk.engine.repository.commit import NewRecord, new_record, totals_of
 from mbk.engine.repository.detailed import read_detailed
-from mbk.engine.repository.pool.moving import Moving, collection_of
+from mbk.engine.repository.pool.moving import Move, Moving, collection_of, directories
 from mbk.engine.repository.renaming import with_members
 from mbk.engine.repository.seal import digest_of
 from mbk.engine.repository.spool import SegmentSpool
@@ -52,15 +52,17 @@ class Relaid:
 
 @dataclass(slots=True)
 class Carried:
-    """The objects of a backup as they arrived, with the keys that they have there. ``proven``: a digest of each was compared."""
+    """The objects of a backup as they arrived, with the keys that they have there. ``proven``: a digest of each was compared.
+    ``put``: those that the backup itself put there."""
 
     spool: SegmentSpool
-    size: int = 0
+    put: PutInPool = field(default_factory=PutInPool)
     proven: bool = True
 
-    def add(self, collection: int, arrived: Sequence[Arrived], below: str) -> None:
-        self.spool.add_objects(collection, (item.recorded(below) for item in arrived))
-        self.size += sum(item.entry.size for item in arrived)
+    def add(self, collection: int, arrived: Sequence[Arrived], move: Move) -> None:
+        self.spool.add_objects(collection, (item.recorded(move.below) for item in arrived))
+        sizes = [item.entry.size for item in arrived if move.puts(item.entry.key)]
+        self.put = PutInPool(objects=self.put.objects + len(sizes), size=self.put.size + sum(sizes))
         self.proven = self.proven and all(item.known.proven for item in arrived)
 
 
@@ -73,14 +75,14 @@ def carried(moving: Moving, transfer: Transfer, storage: Storage, run: Run) -> I
     with SegmentSpool() as spool:
         made = Carried(spool)
         for collection, items in by_collection.items():
-            prefixes = moving.move.collection_prefixes(collection)
+            prefixes = sorted(directories(item.key for item in items))
             arrived = transfer.arrive(
                 items,
                 collection="",
                 present=moving.present,
                 listed=partial(listing.by_key, storage, run, *prefixes),
             )
-            made.add(collection, arrived, moving.move.below)
+            made.add(collection, arrived, moving.move)
         yield made
 
 
@@ -119,8 +121,7 @@ def relaid(
             commit=commit,
             files={record.name: record.digest, **levels},
             totals=committed.manifest.totals or totals_of(committed.backup, record.objects),
-            # A backup that comes into the pool puts there all that it has.
-            added=None if committed.is_shared else PutInPool(objects=record.objects, size=carried.size),
+            added=None if committed.is_shared else carried.put,
         )
         yield Relaid(
             manifest=manifest,

@@ -320,6 +320,54 @@ def test_a_backup_that_the_storage_keeps_is_refused_and_stays(world: World) -> N
     assert world.backed_up == before
 
 
+def test_what_the_pool_has_already_is_not_stored_again(world: World) -> None:
+    """Backups of one cluster share what did not change, as if each had been an incremental one."""
+    world.milvus.insert("docs", range(20, 30))
+    world.create("second")
+    take(world)
+    before = pooled(world)
+    report = take(world, "second")
+    assert report.transfer.objects["kept"] == len(before)
+    assert report.transfer.objects["server"] == len(pooled(world)) - len(before) > 0
+    manifest = world.catalog().committed("second").manifest
+    assert manifest.added is not None
+    assert manifest.added.objects == len(pooled(world)) - len(before)
+    new = [data for key, data in pooled(world).items() if key not in before]
+    assert manifest.added.size == sum(map(len, new))
+    world.delete("nightly")
+    assert rows_of(world, "second") == wanted(world)
+
+
+def test_an_object_of_the_pool_that_was_lost_comes_back_by_an_import(world: World) -> None:
+    world.create("second")
+    take(world)
+    before = pooled(world)
+    world.backup.delete([next(iter(before))])
+    take(world, "second")
+    assert pooled(world) == before
+    assert rows_of(world, "nightly") == wanted(world)
+
+
+def test_other_bytes_under_the_same_ids_are_not_taken_for_the_same(world: World) -> None:
+    """As a cluster leaves them that was restored from its own past."""
+    world.create("second")
+    take(world)
+    key = next(key for key in data_of(world, "second") if "/insert_log/" in key)
+    changed = data_of(world, "second")[key][::-1]
+    record_other_bytes(world, "second", key, changed)
+    before = pooled(world)
+    take(world, "second")
+    number = world.catalog().committed("second").backup.id
+    assert before.items() < pooled(world).items()
+    assert pooled(world)[f"backup/.mbk/pool/{number}/{key}"] == changed
+
+
+def record_other_bytes(world: World, name: str, key: str, data: bytes) -> None:
+    """A backup of another tool with these bytes: its metadata tells sizes alone."""
+    world.edit(lambda _: None, name)
+    world.backup.write(f"backup/{name}/{key}", [data])
+
+
 def test_a_partial_backup_is_refused_with_what_completes_it(world: World) -> None:
     number = world.milvus.inventory.describe("other", "logs").id
 

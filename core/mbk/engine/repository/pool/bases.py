@@ -28,12 +28,12 @@ class Bases:
     """The committed shared backups of a root; a context manager. Several threads may call it.
 
     Only what the record of such a backup names is built on, whatever the index says. ``origin``: that of
-    the new backup, as in the manifest.
+    the new backup, as in the manifest; None: nobody knows it, and only digests tell.
     ``name``: the new backup. ``keep``: an index that was not up to date is written.
     """
 
     def __init__(
-        self, storage: Storage, run: Run, origin: str, *, name: str = "", keep: bool = False
+        self, storage: Storage, run: Run, origin: str | None, *, name: str = "", keep: bool = False
     ) -> None:
         self._catalog = Catalog(storage, run)
         self._origin = origin

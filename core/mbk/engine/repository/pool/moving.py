@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from mbk.engine.repository.catalog import Committed
+from mbk.engine.repository.pool.bases import Bases
+from mbk.engine.repository.pool.index import Place
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer import listing
 from mbk.engine.transfer.items import CopyItem
@@ -73,10 +75,9 @@ class Move:
     def items(self, entries: Iterable[ObjectInfo]) -> list[CopyItem]:
         return [CopyItem.of(entry, self.key(entry.key)) for entry in entries]
 
-    def collection_prefixes(self, collection: int) -> tuple[str, str]:
-        """Of one whose layout changes: all its objects lie in one directory there."""
-        there = layout.pooled(self.place.root, self.directory) if self.shared else self.place
-        return there.collection_prefixes(collection)
+    def puts(self, key: str) -> bool:
+        """Whether the object with this key there is put there by this backup, which no other one has."""
+        return not self.directory or key.startswith(layout.pooled(self.place.root, self.directory).prefix)
 
     def prefixes(self, keys: Iterable[str]) -> tuple[str, ...]:
         """Below which these objects lie there."""
@@ -115,7 +116,7 @@ def moving(
             move=move, items=move.items(entries), present={item.key: item for item in entries}, stays=True
         )
     made = _listed(move, entries, there, run)
-    if move.directory and any(_differs(item, made.present.get(item.key)) for item in made.items):
+    if move.directory and any(_clashes(move, item, made.present.get(item.key)) for item in made.items):
         return _listed(move.apart(), entries, there, run)
     return made
 
@@ -124,12 +125,42 @@ def _listed(move: Move, entries: Sequence[ObjectInfo], storage: Storage | None, 
     items = move.items(entries)
     if storage is None or not items:
         return Moving(move=move, items=items, present={})
+    if move.directory:
+        items = _shared(move, items, storage, run)
     prefixes = move.prefixes(item.key for item in items)
     return Moving(move=move, items=items, present=listing.by_key(storage, run, *prefixes))
 
 
-def _differs(item: CopyItem, there: ObjectInfo | None) -> bool:
-    return there is not None and compare(item, there) is Same.NO
+def _clashes(move: Move, item: CopyItem, there: ObjectInfo | None) -> bool:
+    return there is not None and move.puts(item.key) and compare(item, there) is Same.NO
+
+
+def _shared(move: Move, items: Sequence[CopyItem], storage: Storage, run: Run) -> list[CopyItem]:
+    """With the keys of the same objects where the pool has them, whoever put them there: as a new backup builds on it, but only
+    digests tell, as nobody knows of which storage the objects came."""
+    logs = defaultdict[Place, dict[str, CopyItem]](dict)
+    for item in items:
+        name = item.source_key.removeprefix(move.source.below)
+        _, kind, *ids = name.split("/")
+        logs[Place(kind, *map(int, ids[:3]))][name] = item
+    same = dict[str, str]()
+    with Bases(storage, run, None, name=move.place.name) as bases:
+        for place, named in logs.items():
+            is_whole = place.kind == layout.INSERT_LOG
+            found = (bases.whole if is_whole else bases.each)(place, named)
+            sound = {name: entry.key for name, entry in found.items() if entry.key not in bases.damaged}
+            if len(sound) == len(named) or not is_whole:
+                same |= {named[name].key: f"{move.below}{key}" for name, key in sound.items()}
+    return [replace(item, key=same.get(item.key, item.key)) for item in items]
+
+
+def directories(keys: Iterable[str]) -> set[str]:
+    """The prefixes of collections below which the logs with these keys lie."""
+    found = set[str]()
+    for key in keys:
+        head, _, log = key.rpartition("/binlogs/")
+        found.add(f"{head}/binlogs/{'/'.join(log.split('/', 2)[:2])}/")
+    return found
 
 
 def collection_of(item: CopyItem) -> int:
