@@ -442,3 +442,27 @@ def test_a_collection_that_is_named_and_not_there_is_told(site: Site, simple: Co
     answer: Any = site.json(*create, "--allow-missing")
     outcomes = {item["source"]: item["outcome"] for item in answer["collections"]}
     assert outcomes["simple.coll"] == "done"
+
+
+def test_incremental_backups_of_files_share_what_did_not_change(
+    clients: Clients, site: Site, fresh: str, name: str
+) -> None:
+    coll = data.plain(clients, fresh, "coll")
+    days = [f"{name}_{day}" for day in range(3)]
+    with site.session() as session:
+        first = session.create(days[0], filter=str(coll), incremental=True).transfer.objects
+        second = session.create(days[1], filter=str(coll), incremental=True).transfer.objects
+        assert second == {"reused": sum(first.values())}
+        coll.insert(data.plain_rows(range(1000, 1100)))
+        coll.flush()
+        third = session.create(days[2], filter=str(coll), incremental=True).transfer.objects
+        assert third["reused"] == sum(first.values())
+        assert 0 < sum(third.values()) - third["reused"] < third["reused"] * 2
+        told = {item.name: item for item in session.list() if item.name in days}
+        assert [bool(told[day].added) for day in days] == [True, False, True]
+        assert [bool(told[day].frees) for day in days] == [False, False, True]
+        for day in days[:2]:
+            session.delete(day)
+        assert session.verify(days[2], depth="contents").is_whole
+        session.restore(days[2], suffix="_back", rebuild_index=True, load=True)
+    assert_same(coll, coll.moved("coll_back"))

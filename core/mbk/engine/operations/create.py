@@ -35,7 +35,7 @@ from mbk.engine.repository.catalog import Catalog
 from mbk.engine.repository.collections import CollectionBackup, label_of
 from mbk.engine.repository.commit import BackupFiles, Begun
 from mbk.engine.repository.keyed import split
-from mbk.engine.repository.leftovers import leftovers
+from mbk.engine.repository.leftovers import InPool, leftovers
 from mbk.engine.repository.pool.index import Indexed, update_index
 from mbk.engine.repository.spool import SegmentSpool
 from mbk.engine.repository.surroundings import notice_shared_root, require_room
@@ -127,8 +127,8 @@ def execute(context: ClusterContext, name: str, options: CreateOptions) -> RunRe
     storage, begun_at = context.backup_storage, datetime.now(UTC)
     if context.object_lock is not None:
         require_locks(storage, context.run)
-    pool_ids = list[str]()
-    left = leftovers(name, pool_ids)
+    shared = InPool()
+    left = leftovers(name, shared)
     with hold(
         storage, name, f"backup of {name!r}", context.run, pace=context.pace.lease, aftermath=left
     ) as fence:
@@ -136,8 +136,7 @@ def execute(context: ClusterContext, name: str, options: CreateOptions) -> RunRe
         context = replace(context, backup_storage=_locking(context, storage, name, begun_at))
         begun = _files(context, name).begun(resume=options.resume)
         plan = _plan(context, name, options, begun)
-        pool_ids += [plan.id] if plan.is_shared else []
-        report = _Create(context, plan, started, fence).run()
+        report = _Create(context, plan, started, fence, shared).run()
     if report.failed:
         raise PartialFailure(
             "{failed} of {total} collections are not in backup {backup!r}",
@@ -364,6 +363,7 @@ class _Create:
     plan: CreatePlan
     started: float
     fence: Fence
+    shared: InPool
 
     def run(self) -> RunReport:
         plan, run, options = self.plan, self.context.run, self.plan.options
@@ -378,6 +378,8 @@ class _Create:
             if manifest.origin != self._origin:
                 # Nothing is built on a backup of two clusters.
                 manifest = structs.replace(manifest, origin="")
+            if plan.is_shared:
+                self.shared.id = manifest.id
             if not plan.begun.partial or plan.format.by_milvus:
                 files.take_name(manifest, resume=options.resume)
             files.take_lock()
@@ -540,6 +542,7 @@ class _Create:
         manifest = structs.replace(manifest, finished=now(), rows=rows, protection=protection)
         if plan.is_shared:
             manifest = structs.replace(manifest, added=_added(before.manifest, done))
+            self.shared.finished = manifest.finished
         return files.commit(
             extras,
             manifest,

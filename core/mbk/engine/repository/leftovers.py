@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from mbk.engine.repository.catalog import Catalog, delete_below
 from mbk.engine.repository.pool.collection import collect
@@ -10,17 +11,30 @@ from mbk.engine.runtime.lease import Lease
 from mbk.model import layout
 
 
-def leftovers(name: str, pool_ids: Collection[str] = ()) -> Callable[[Lease], None]:
+@dataclass(slots=True)
+class InPool:
+    """What a run that makes a shared backup says of it, once it knows: its id, and the end that it writes into the
+    manifest, right before it commits the backup."""
+
+    id: str = ""
+    finished: str = ""
+
+
+def leftovers(name: str, shared: InPool | None = None) -> Callable[[Lease], None]:
     """For `hold`, by a run that writes backup ``name``: removes all of it if its successor deleted the backup.
 
     The lease says what the successor was. Where nothing is left of that, a backup without a manifest was deleted: every
-    run writes it first. Anything else belongs to the successor now, or can be resumed. ``pool_ids``: the id of a shared backup,
-    once it is known; what lies below it goes by the rule of removal, as other backups may name some of it.
+    run writes it first. Anything else belongs to the successor now, or can be resumed. Of a ``shared`` backup what lies
+    below its id goes by the rule of removal, as other backups may name some of it. If the run committed it although its lease
+    was taken, that is taken back: objects that it builds on may have been removed.
     """
+    told = shared or InPool()
 
     def remove(lease: Lease) -> None:
         catalog = Catalog(lease.storage, lease.run)
         if not _was_deleted(catalog, name, lease):
+            if told.finished:
+                _take_back(catalog, name, told, lease)
             return
         place = catalog.layout(name)
         # What commits the backup goes first.
@@ -29,12 +43,20 @@ def leftovers(name: str, pool_ids: Collection[str] = ()) -> Callable[[Lease], No
         for prefix in (place.meta_prefix, *data, f"{place.prefix}bundle/"):
             delete_below(lease.storage, prefix, lease.run)
         catalog.clean(place.prefix)
-        for number in pool_ids:
-            catalog.write(layout.removed(place.root, number), lambda: [])
-        if pool_ids:
+        if told.id:
+            catalog.write(layout.removed(place.root, told.id), lambda: [])
             collect(lease.storage, lease.run, pace=lease.pace)
 
     return remove
+
+
+def _take_back(catalog: Catalog, name: str, told: InPool, lease: Lease) -> None:
+    """Makes the backup an incomplete one, which can be resumed, unless another run has committed it."""
+    stored = catalog.find(name)
+    if stored.is_committed:
+        manifest = catalog.read_manifest(name)
+        if (manifest.id, manifest.finished) == (told.id, told.finished):
+            lease.storage.delete([stored.layout.meta(layout.FULL_META)])
 
 
 def _was_deleted(catalog: Catalog, name: str, lease: Lease) -> bool:

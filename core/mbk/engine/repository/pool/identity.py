@@ -19,8 +19,8 @@ SURE = frozenset({MD5, "sha256", "xxh128"})
 
 def source_of(item: CopyItem, digests: Mapping[str, str]) -> str:
     """What to record of the source of a copy with these digests: its etag, unless a digest says the same."""
-    etag = item.etag or ""
-    return "" if etag and digest(etag) == digests.get(MD5) else etag
+    told = digest(item.etag)
+    return "" if told is not None and told == digests.get(MD5) else item.etag or ""
 
 
 def is_same(entry: ObjectRecord, item: CopyItem, *, one_origin: bool) -> bool:
