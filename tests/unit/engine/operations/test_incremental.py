@@ -596,3 +596,18 @@ def test_a_dry_run_tells_what_would_be_copied(world: World) -> None:
     assert told.size == second.transfer.bytes["server"]
     assert told.present == second.transfer.objects["reused"]
     assert told.present_size == second.transfer.bytes["reused"]
+
+
+@pytest.mark.parametrize("kind", ["insert_log", "delta_log"])
+def test_a_backup_that_is_to_be_sure_looks_for_what_it_reuses(world: World, kind: str) -> None:
+    incremental(world, "first")
+    before = pooled(world)
+    of_kind = [key for key in before if f"/{kind}/" in key]
+    gone, cut = of_kind[0], of_kind[-1]
+    world.backup.write(cut, [before[cut][:-1]])
+    world.backup.delete([gone])
+    incremental(world, "careless")
+    assert pooled(world) != before
+    incremental(world, "careful", checksum="full")
+    assert pooled(world) == before
+    assert rows(world, "docs", "careless") == [0, 2, 3, 4, 5]

@@ -243,7 +243,8 @@ class BinlogBackup:
         bases = stack.enter_context(
             Bases(storage, run, str(context.storage.location), name=work.name, keep=True)
         )
-        return Reuse(bases, work.place, transfer, storage, run)
+        looks = self.options.checksum == "full"
+        return Reuse(bases, work.place, transfer, storage, run, looks=looks)
 
     def sweep(
         self,

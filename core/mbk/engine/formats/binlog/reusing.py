@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
 from contextlib import suppress
 from dataclasses import replace
 
@@ -12,7 +12,9 @@ from mbk.engine.repository.pool.bases import Bases
 from mbk.engine.repository.pool.damage import read_damaged, write_damaged
 from mbk.engine.repository.pool.index import Place
 from mbk.engine.runtime.run import Run
+from mbk.engine.transfer import listing
 from mbk.engine.transfer.items import REUSED, CopyItem
+from mbk.engine.transfer.same import Vouch, vouched
 from mbk.engine.transfer.transfer import Transfer
 from mbk.errors import ObjectNotFound
 from mbk.frozen import frozen
@@ -72,16 +74,25 @@ class Present:
 
 
 class Reuse:
-    """``place``: where the backup puts its own objects. Several threads may call it."""
+    """``place``: where the backup puts its own objects. ``looks``: what is reused is looked for in the pool, too. Several threads
+    may call it."""
 
     def __init__(
-        self, bases: Bases, place: BackupLayout, transfer: Transfer, storage: Storage, run: Run
+        self,
+        bases: Bases,
+        place: BackupLayout,
+        transfer: Transfer,
+        storage: Storage,
+        run: Run,
+        *,
+        looks: bool,
     ) -> None:
         self._bases = bases
         self._place = place
         self._transfer = transfer
         self._storage = storage
         self._run = run
+        self._looks = looks
         self._healed = set[str]()
         self._lock = threading.Lock()
 
@@ -111,12 +122,27 @@ class Reuse:
     def _sound(
         self, found: Mapping[str, ObjectRecord], items: Mapping[str, CopyItem], label: str
     ) -> dict[str, ObjectRecord]:
-        """Without what is known to be damaged and cannot be made whole."""
+        """Without what is damaged and cannot be made whole."""
+        damaged = self._damaged(found.values()) if found else frozenset[str]()
         return {
             name: entry
             for name, entry in found.items()
-            if entry.key not in self._bases.damaged or self._is_healed(entry, items[name], label)
+            if entry.key not in damaged or self._is_healed(entry, items[name], label)
         }
+
+    def _damaged(self, entries: Iterable[ObjectRecord]) -> Set[str]:
+        if not self._looks:
+            return self._bases.damaged
+        wanted = {f"{self._place.root}{entry.key}": entry for entry in entries}
+        # Those of one segment lie in a few directories.
+        directories = {key.rsplit("/", 2)[0] for key in wanted}
+        there = listing.by_key(self._storage, self._run, *(f"{place}/" for place in sorted(directories)))
+        changed = {
+            entry.key
+            for key, entry in wanted.items()
+            if key not in there or vouched(entry, there[key], here=False) is Vouch.CHANGED
+        }
+        return self._bases.damaged | changed
 
     def _is_healed(self, entry: ObjectRecord, item: CopyItem, label: str) -> bool:
         """Copies the object again to its own key, which makes it whole for every backup that names it."""
