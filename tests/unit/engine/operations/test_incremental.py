@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +15,9 @@ from mbk.engine.repository.pool.damage import DamagedObject, read_damaged, write
 from mbk.engine.repository.pool.freeing import with_frees
 from mbk.engine.repository.pool.index import PoolIndex, encode, place_of, read_index
 from mbk.engine.runtime.holder import Holder
+from mbk.engine.runtime.limits import BackupLimits
 from mbk.engine.runtime.pace import LeasePace
-from mbk.errors import PartialFailure, PermissionDenied, StorageUnavailable, UsageError
+from mbk.errors import MbkError, PartialFailure, PermissionDenied, StorageUnavailable, UsageError
 from mbk.model.layout import is_record
 from mbk.model.options import CreateOptions
 from mbk.model.reports import RunReport
@@ -611,3 +613,42 @@ def test_a_backup_that_is_to_be_sure_looks_for_what_it_reuses(world: World, kind
     incremental(world, "careful", checksum="full")
     assert pooled(world) == before
     assert rows(world, "docs", "careless") == [0, 2, 3, 4, 5]
+
+
+def test_what_the_index_tells_wrongly_of_a_backup_is_mended(world: World) -> None:
+    """It was committed again, and that update was lost."""
+    incremental(world, "first")
+    stale = world.backed_up[INDEX]
+    world.delete("first")
+    incremental(world, "first")
+    world.backup.write(INDEX, [stale])
+    assert ways(incremental(world, "second")).keys() == {"server"}
+    world.delete("second")
+    assert ways(incremental(world, "third")).keys() == {"reused"}
+
+
+def test_with_the_configured_layout_a_snapshot_is_made_and_that_it_shares_nothing_is_said() -> None:
+    world = World(features=V2_6 | {Feature.SNAPSHOT}, same=True)
+    world.milvus.add("docs")
+    world.milvus.insert("docs", range(3))
+    context = world.context()
+    limits = replace(context.limits, backup=BackupLimits(incremental=True))
+    with suppress(MbkError):  # this server has no snapshots to make
+        create.execute(
+            replace(context, limits=limits),
+            "first",
+            CreateOptions(selection=Selection.parse(""), format="snapshot"),
+        )
+    assert "snapshots-whole" in world.notices
+    create.execute(
+        replace(context, limits=limits),
+        "second",
+        CreateOptions(selection=Selection.parse(""), format="binlog"),
+    )
+    assert world.catalog().read_manifest("second").format == "shared"
+    create.execute(
+        replace(context, limits=limits),
+        "third",
+        CreateOptions(selection=Selection.parse(""), incremental=False),
+    )
+    assert world.catalog().read_manifest("third").format == ""

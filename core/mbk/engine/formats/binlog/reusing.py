@@ -10,7 +10,7 @@ from dataclasses import replace
 from mbk.engine.formats.binlog.discover import SegmentFiles
 from mbk.engine.repository.pool.bases import Bases
 from mbk.engine.repository.pool.damage import read_damaged, write_damaged
-from mbk.engine.repository.pool.index import Place
+from mbk.engine.repository.pool.index import Place, update_index
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer import listing
 from mbk.engine.transfer.items import REUSED, CopyItem
@@ -110,7 +110,9 @@ class Reuse:
         return {items[name].key: entry for name, entry in found.items()}
 
     def settle(self) -> None:
-        """Takes what was copied again off the list of damaged objects."""
+        """Takes what was copied again off the list of damaged objects, and what is not true off the index."""
+        if self._bases.outdated:
+            update_index(self._storage, self._run, gone=self._bases.outdated)
         if self._healed:
             known = read_damaged(self._storage, self._run)
             write_damaged(

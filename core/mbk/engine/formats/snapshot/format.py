@@ -71,6 +71,11 @@ class SnapshotFormat:
                 "no-snapshot", "copying binlogs instead of snapshots: {reason}", reason=error.message
             )
             return None
+        if context.limits.backup.incremental and options.incremental is None:
+            context.run.notice(
+                "snapshots-whole",
+                "backup.layout is shared, but snapshots share no objects: this backup has its own",
+            )
         return SnapshotBackupRun(context, external, selection, full=options.checksum == "full")
 
     def restore(self, context: ClusterContext, work: RestoreWork) -> SnapshotRestore:

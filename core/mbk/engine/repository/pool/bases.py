@@ -40,6 +40,8 @@ class Bases:
         self._index = read_index(storage, run, besides=name, keep=keep)
         #: Keys, relative to the pool: to be copied again, not built on as they are.
         self.damaged = frozenset(read_damaged(storage, run)) if self._index.backups else frozenset[str]()
+        #: Names of backups of which the index tells what is no longer true.
+        self.outdated = set[str]()
         self._records: dict[str, Record | None] = {}
         self._objects: dict[tuple[str, int], Mapping[str, ObjectRecord]] = {}
         self._lock = threading.Lock()
@@ -115,6 +117,7 @@ class Bases:
         try:
             stored, manifest = self._catalog.told(backup.name)
             if not stored.is_committed or (manifest.format, manifest.commit) != (SHARED, backup.commit):
+                self.outdated.add(backup.name)
                 return None
             return self._stack.enter_context(self._catalog.record_of(backup.name, manifest))
         except (InvalidBackup, AccessError, ObjectNotFound) as error:
