@@ -43,6 +43,23 @@ def test_each_backup_is_told_with_age_duration_collections_and_rows(run: Run, se
     assert old == "old complete 1 B 2.2.16 - - - - -"
 
 
+def test_what_a_shared_backup_added_and_would_free_is_told_where_there_is_one(
+    run: Run, session: Session
+) -> None:
+    session.backups = [
+        *BACKUPS,
+        backup("tuesday", 2, size=4096, added=1024, frees=0),
+        backup("unsure", 1, added=0),
+    ]
+    header, *rows = (" ".join(line.split()) for line in run("list").out.splitlines())
+    assert header.startswith("NAME STATE SIZE ADDED FREES ")
+    assert rows[-2].startswith("tuesday complete 4.0 KiB 1.0 KiB 0 B ")
+    assert rows[-1].startswith("unsure complete - 0 B - ")
+    assert rows[0].startswith("a_week complete 3.0 GiB - - ")
+    told = json.loads(run("list", "-o", "json").out)
+    assert [(item["added"], item["frees"]) for item in told[-2:]] == [(1024, 0), (0, None)]
+
+
 def test_a_backup_within_a_second_did_not_take_no_time(run: Run, session: Session) -> None:
     session.backups = [BackupSummary("a", "complete", created=NOW, finished=NOW)]
     assert "  <1 s  " in run("list").out

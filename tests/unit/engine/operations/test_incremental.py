@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +16,7 @@ from mbk.engine.repository.pool.index import PoolIndex, encode, place_of, read_i
 from mbk.engine.runtime.holder import Holder
 from mbk.engine.runtime.limits import BackupLimits
 from mbk.engine.runtime.pace import LeasePace
-from mbk.errors import MbkError, PartialFailure, PermissionDenied, StorageUnavailable, UsageError
+from mbk.errors import PartialFailure, PermissionDenied, StorageUnavailable, UsageError
 from mbk.model.layout import is_record
 from mbk.model.options import CreateOptions
 from mbk.model.reports import RunReport
@@ -28,6 +27,7 @@ from mbk.testing.memory import Bucket
 from tests.fakes.milvus import V2_3, V2_4, V2_6
 from tests.fakes.world import AT_ONCE, Killed, Life, World
 from tests.raising import raised
+from tests.unit.engine.formats.snapshot.test_snapshots import SnapshotWorld
 
 INDEX = "backup/.mbk/pool/index.jsonl.gz"
 VERSIONS = pytest.mark.parametrize("features", [V2_3, V2_4, V2_6], ids=["2.3", "2.4", "2.6"])
@@ -627,28 +627,21 @@ def test_what_the_index_tells_wrongly_of_a_backup_is_mended(world: World) -> Non
     assert ways(incremental(world, "third")).keys() == {"reused"}
 
 
-def test_with_the_configured_layout_a_snapshot_is_made_and_that_it_shares_nothing_is_said() -> None:
-    world = World(features=V2_6 | {Feature.SNAPSHOT}, same=True)
-    world.milvus.add("docs")
-    world.milvus.insert("docs", range(3))
+def configured(world: World, name: str, **options: Any) -> str:
+    """The format of a backup that was made where ``backup.layout`` is shared."""
     context = world.context()
     limits = replace(context.limits, backup=BackupLimits(incremental=True))
-    with suppress(MbkError):  # this server has no snapshots to make
-        create.execute(
-            replace(context, limits=limits),
-            "first",
-            CreateOptions(selection=Selection.parse(""), format="snapshot"),
-        )
-    assert "snapshots-whole" in world.notices
-    create.execute(
-        replace(context, limits=limits),
-        "second",
-        CreateOptions(selection=Selection.parse(""), format="binlog"),
-    )
-    assert world.catalog().read_manifest("second").format == "shared"
-    create.execute(
-        replace(context, limits=limits),
-        "third",
-        CreateOptions(selection=Selection.parse(""), incremental=False),
-    )
-    assert world.catalog().read_manifest("third").format == ""
+    chosen = CreateOptions(selection=Selection.parse(""), **options)
+    create.execute(replace(context, limits=limits), name, chosen)
+    return world.catalog().read_manifest(name).format
+
+
+def test_the_configured_layout_counts_unless_another_is_chosen(world: World) -> None:
+    assert configured(world, "first") == "shared"
+    assert configured(world, "second", incremental=False) == ""
+
+
+def test_where_the_configured_layout_is_shared_it_is_said_that_a_snapshot_shares_nothing() -> None:
+    world = SnapshotWorld()
+    assert configured(world, "first", format="snapshot") == "snapshot"
+    assert world.notices == ["snapshots-whole"]
