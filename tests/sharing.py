@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +71,29 @@ def _with(data: bytes | bytearray, members: dict[str, Any]) -> bytes:
 
 def share_in(backups: Path, name: str) -> None:
     """As `share`, of a backup in a directory."""
+    with _opened(backups) as storage:
+        share(storage, name)
+
+
+def named_in(backups: Path, *names: str) -> dict[str, int]:
+    """The keys, relative to the pool, and the sizes of all that these shared backups in a directory name."""
+    found = dict[str, int]()
+    with _opened(backups) as storage:
+        catalog = Catalog(storage, Run())
+        for name in names:
+            record = catalog.open_record(catalog.committed(name))
+            assert record is not None
+            with record:
+                found |= {item.key: item.size for item in record.objects()}
+    return found
+
+
+@contextmanager
+def _opened(backups: Path) -> Iterator[Storage]:
     registry = Registry(disabled=())
     storage = registry.open(StorageChoice(type="local", values={"root_path": str(backups)}))
     try:
-        share(storage, name)
+        yield storage
     finally:
         storage.close()
 

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from mbk.model.layout import POOL
 from mbk.model.states import BackupState
 from tests.milvus_double.server import MilvusDouble
 from tests.robustness.forks import Ended, Forks
 from tests.robustness.killing import AFTER, AMID, BEFORE, Executioner, Fate, killing, no_answer
 from tests.robustness.scene import BACKUP, NAME, Scene
 from tests.robustness.table import Table, sample
+from tests.sharing import named_in
 from tests.versions.everything import rows_of
 
 STORAGE, MILVUS = "storage", "milvus"
@@ -172,9 +174,10 @@ class Command(ABC):
             return {collection.name for collection in self.double.state.collections.values()}
 
     def no_leftovers(self, *directories: Path) -> None:
-        """No lease, no temporary file, nothing staged."""
+        """No lease, no temporary file, nothing staged. What is in the pool is no leftover by itself."""
         for directory in (*directories, self.scene.server.storage_root):
-            left = [key for key in tree(directory) if ".mbk" in key or "restore-temp" in key or ".tmp" in key]
+            own = [key for key in tree(directory) if not key.startswith(POOL)]
+            left = [key for key in own if ".mbk" in key or "restore-temp" in key or ".tmp" in key]
             assert not left, f"left over: {left}"
         strangers = self.names() - {NAME}
         assert not strangers, f"collections left over: {strangers}"
@@ -240,6 +243,31 @@ class Create(Command):
         self.whole = self.whole or copied
         assert copied == self.whole, f"{len(copied)} of {len(self.whole)} objects"
         assert meta_of(place.backups) == meta_of(self.scene.template)
+
+
+class Incremental(Create):
+    """Of which an earlier backup has a part."""
+
+    def options(self, place: Place) -> Mapping[str, Any]:
+        return {"format": "binlog", "incremental": True}
+
+    def begin(self, place: Place) -> None:
+        with self.scene.session(place.backups) as session:
+            session.create("base", filter=f"{NAME}/cold", incremental=True)
+
+    def _is_whole(self, place: Place) -> None:
+        """And what is in the pool is what both name."""
+        source = {*tree(self.scene.server.storage_root).values()}
+        pooled = {
+            key.removeprefix(POOL): data
+            for key, data in tree(place.backups).items()
+            if key.startswith(POOL) and "/binlogs/" in key
+        }
+        assert {*pooled.values()} <= source, "bytes that Milvus does not have"
+        assert {key: len(data) for key, data in pooled.items()} == named_in(place.backups, "base", BACKUP)
+        assert not data_of(place.backups)
+        with self.scene.session(place.backups) as session:
+            session.verify(BACKUP, depth="contents")
 
 
 class Restore(Command):
@@ -363,6 +391,7 @@ class Compact(Command):
 
 COMMANDS: dict[str, type[Command]] = {
     "create": Create,
+    "create --incremental": Incremental,
     "restore": Restore,
     "restore, replacing": Replace,
     "delete": Delete,
