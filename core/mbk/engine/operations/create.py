@@ -550,6 +550,7 @@ class _Create:
             spool,
             # The classic tool reads no shared backup, and mbk reads none of these files.
             level_files=plan.kind.level_files and not plan.is_shared,
+            is_first=not plan.options.resume,
             before=before.manifest if before.collections else None,
         )
 

@@ -258,9 +258,11 @@ class BackupFiles:
         spool: SegmentSpool,
         *,
         level_files: bool = True,
+        is_first: bool = False,
         before: Manifest | None = None,
     ) -> Manifest:
         """Writes the metadata, ``full_meta.json`` last. ``level_files``: including those of partitions and segments.
+        ``is_first``: no other run has left anything under the name.
 
         ``before``: the manifest of a partial backup that is being completed; it stays true until the new tree is written.
         Each file is read back. The digests of all are in the manifest, so that is written before them. All objects
@@ -287,7 +289,8 @@ class BackupFiles:
             for file, chunks in {record.name: record.chunks, **files}.items():
                 self.run.check_cancelled()
                 self.catalog.write(self.place.meta(file), chunks, digest=digests[file], options=options)
-        self._remove_records(besides=record.name)
+        if not is_first:
+            self._remove_records(besides=record.name)
         self._settle(manifest)
         return manifest
 
@@ -346,9 +349,10 @@ class BackupFiles:
     ) -> dict[str, Callable[[], Iterator[bytes]]]:
         """The classic files by name, in the order in which they are written."""
         levels: dict[str, Callable[[], Iterator[bytes]]] = {
-            layout.BACKUP_META: lambda: codec.encode_backup_head(extras),
-            layout.COLLECTION_META: lambda: codec.encode_collections(parts),
+            layout.BACKUP_META: lambda: codec.encode_backup_head(extras)
         }
+        if not self.pool_id:
+            levels[layout.COLLECTION_META] = lambda: codec.encode_collections(parts)
         if level_files:
             levels[layout.PARTITION_META] = lambda: codec.encode_partitions(parts)
             levels[layout.SEGMENT_META] = lambda: codec.encode_segments(parts, spool)
