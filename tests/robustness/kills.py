@@ -16,7 +16,7 @@ from tests.robustness.forks import Ended, Forks
 from tests.robustness.killing import AFTER, AMID, BEFORE, Executioner, Fate, killing, no_answer
 from tests.robustness.scene import BACKUP, NAME, Scene
 from tests.robustness.table import Table, sample
-from tests.sharing import named_in
+from tests.sharing import named_in, share_in
 from tests.versions.everything import rows_of
 
 STORAGE, MILVUS = "storage", "milvus"
@@ -199,6 +199,14 @@ def data_of(directory: Path, name: str = BACKUP) -> Tree:
     }
 
 
+def pool_of(directory: Path) -> Tree:
+    """As `data_of`, of what lies in the pool, below whatever id."""
+    found = ((key.partition("/binlogs/"), data) for key, data in tree(directory).items())
+    return {
+        f"binlogs/{name}": data for (place, _, name), data in found if name and place.startswith(".mbk/pool/")
+    }
+
+
 def meta_of(directory: Path, name: str = BACKUP) -> list[str]:
     """The names of the metadata files; the record is named after its commit."""
     names = [key.removeprefix(f"{name}/meta/") for key in tree(directory) if key.startswith(f"{name}/meta/")]
@@ -359,6 +367,65 @@ class Copy(Command):
         self.no_leftovers(place.backups, place.copied)
 
 
+class CopyShared(Copy):
+    def begin(self, place: Place) -> None:
+        share_in(place.backups, BACKUP)
+
+    def between(self, place: Place) -> None:
+        if place.copied.exists() and self.state(place.copied) == BackupState.COMPLETE:
+            assert self.objects(place.copied) == data_of(self.scene.template)
+
+    def ended(self, place: Place) -> None:
+        assert self.state(place.copied) == BackupState.COMPLETE
+        assert self.objects(place.copied) == data_of(self.scene.template)
+        self.no_leftovers(place.backups, place.copied)
+
+    def objects(self, directory: Path) -> Tree:
+        assert not data_of(directory)
+        return pool_of(directory)
+
+
+class CopyToClassic(CopyShared):
+    def options(self, place: Place) -> Mapping[str, Any]:
+        return {"path": str(place.copied), "layout": "classic"}
+
+    def objects(self, directory: Path) -> Tree:
+        assert not pool_of(directory)
+        return data_of(directory)
+
+
+class CopyToShared(CopyShared):
+    def begin(self, place: Place) -> None:
+        """The template is classic."""
+
+    def options(self, place: Place) -> Mapping[str, Any]:
+        return {"path": str(place.copied), "layout": "shared"}
+
+
+class Import(Command):
+    name = "import"
+
+    def options(self, place: Place) -> Mapping[str, Any]:
+        return {}
+
+    def between(self, place: Place) -> None:
+        """Either backup is whole, at every moment."""
+        with self.scene.session(place.backups) as session:
+            (found,) = session.list()
+        assert found.state == BackupState.COMPLETE
+        there = (pool_of if found.format == "shared" else data_of)(place.backups)
+        assert there == data_of(self.scene.template)
+
+    def again(self, place: Place) -> Ended:
+        return self.run(place)
+
+    def ended(self, place: Place) -> None:
+        assert pool_of(place.backups) == data_of(self.scene.template)
+        assert not data_of(place.backups)
+        assert sum(name == "objects" for name in meta_of(place.backups)) == 1
+        self.no_leftovers(place.backups)
+
+
 class Compact(Command):
     name = "l0compact"
     output: ClassVar[str] = "flat"
@@ -396,6 +463,10 @@ COMMANDS: dict[str, type[Command]] = {
     "restore, replacing": Replace,
     "delete": Delete,
     "copy": Copy,
+    "copy, shared": CopyShared,
+    "copy, shared to classic": CopyToClassic,
+    "copy, classic to shared": CopyToShared,
+    "import": Import,
     "l0compact": Compact,
 }
 

@@ -60,6 +60,8 @@ def _run(session: mbk.Session, trial: dict[str, Any]) -> None:
             session.delete(name)
         case "copy":
             session.copy(name, **options)
+        case "import":
+            session.import_backup(name)
         case "l0compact":
             session.l0compact(name, **options)
         case other:

@@ -102,6 +102,7 @@ def execute(context: Context, name: str, options: ImportOptions) -> RunReport:
         join(storage, fence, run, context.pace.lease)
         storage = writing_backup(storage, fence, name)
         plan = _plan(context, storage, name)
+        Catalog(storage, run).clean(plan.committed.stored.layout.prefix)
         stats = _move(context, storage, plan, plan.moving, options) if plan.moving else TransferStats()
         tell_index(storage, run, name)
         _free(context, storage, name)
@@ -202,7 +203,6 @@ def _free(context: Context, storage: Storage, name: str) -> None:
     for start in range(0, len(classic), length):
         run.check_cancelled()
         _delete(context, storage, classic[start : start + length])
-    catalog.clean(committed.stored.layout.data_prefix)
     if others:
         run.notice(
             "others-left",
