@@ -160,11 +160,10 @@ class BackupFiles:
 
         If two runs take one name at the same time, a storage with conditional writes lets only one succeed.
         """
-        if not self.pool_id:
-            self.catalog.clean(self.place.prefix)
-        elif resume:
-            self.catalog.clean(self.data.prefix)
+        self.catalog.clean(self.place.prefix)
         if resume:
+            if self.pool_id:
+                self.catalog.clean(self.data.prefix)
             self.catalog.write_manifest(self.name, manifest)
             return
         key = self.place.meta(layout.MANIFEST)
