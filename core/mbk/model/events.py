@@ -75,9 +75,8 @@ class WorkExpected(Event):
 
 @frozen(kw_only=True)
 class ObjectCopied(Event):
-    """``how`` is ``server`` (server-side copy), ``stream`` (through this process) ``convert`` (written in another form)
-    ``kept`` (copied by an earlier run) or ``reused`` (an earlier
-    backup has it)."""
+    """``how`` is ``server`` (server-side copy), ``stream`` (through this process), ``convert`` (written in another form),
+    ``kept`` (copied by an earlier run) or ``reused`` (an earlier backup has it)."""
 
     kind: ClassVar[str] = "object.copied"
     collection: str

@@ -128,9 +128,8 @@ class TransferStats:
     """Objects and bytes by the way they were copied, why any were streamed, and what would make the storage copy them.
 
     The ways are ``server`` (copied by the storage), ``stream`` (through this process), ``convert`` (written in another
-    form) and ``kept`` (copied by an earlier run), and ``reused`` (an earlier
-    backup has it). ``limited_because`` says what the run was held to: the configured rates,
-    what a storage refused, memory. ``concurrency``: the most requests that were in flight at one storage at once.
+    form), ``kept`` (copied by an earlier run) and ``reused`` (an earlier backup has it). ``limited_because`` says what the run was
+    held to: the configured rates, what a storage refused, memory. ``concurrency``: the most requests that were in flight at one storage at once.
     """
 
     objects: Mapping[str, int] = field(default_factory=dict)
