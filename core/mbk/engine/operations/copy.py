@@ -16,7 +16,7 @@ import msgspec
 from mbk.engine.formats.known import of_backup
 from mbk.engine.repository import codec, renaming
 from mbk.engine.repository.catalog import Catalog, Committed, Stored, backup_exists
-from mbk.engine.repository.leftovers import leftovers
+from mbk.engine.repository.leftovers import InPool, leftovers
 from mbk.engine.repository.pool.index import tell_index
 from mbk.engine.repository.pool.joining import join
 from mbk.engine.repository.pool.moving import Move, Moving, moving, outcomes
@@ -87,6 +87,11 @@ class CopyPlan:
     written: Mapping[str, bytes]
     made: Mapping[str, int]
     there: There
+
+    @property
+    def commit(self) -> str:
+        """The name of its commit."""
+        return commit_of(self.committed, self.name) if self.moving.move.relays else self.manifest.commit
 
     @property
     def items(self) -> tuple[CopyItem, ...]:
@@ -173,13 +178,16 @@ def execute(context: CopyContext, name: str, options: CopyOptions) -> RunReport:
     catalog, move = _readable(context, name, options)
     committed, new = move.source, move.place.name
     target.check(create=True)
-    what, left = f"copy of backup {name!r}", leftovers(new)
+    what, shared = f"copy of backup {name!r}", InPool()
+    left = leftovers(new, shared)
     with hold(target, new, what, run, pace=context.pace.lease, aftermath=left) as fence:
         if move.shared:
             join(target, fence, run, context.pace.lease)
         target = writing_backup(target, fence, new)
         there = _found(context, move, target)
         plan = _plan(context, catalog, move, target, there)
+        if move.shared and not there.settled:
+            shared.id, shared.copied = plan.moving.move.directory or committed.backup.id, plan.commit
         if committed.backup.rbac_meta is not None:
             target = _ForItsOwner(target, plan.place.meta_prefix)
         stats = _copy(context, plan, target, options)

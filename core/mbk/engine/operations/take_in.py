@@ -7,6 +7,8 @@ copies go. So at every moment either the classic backup or the shared one is who
 from __future__ import annotations
 
 import time
+from collections import deque
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import msgspec
@@ -15,18 +17,20 @@ from mbk.engine.formats.known import of_backup
 from mbk.engine.operations.copy import require_whole
 from mbk.engine.repository import locks
 from mbk.engine.repository.catalog import Catalog, Committed
-from mbk.engine.repository.leftovers import leftovers
+from mbk.engine.repository.leftovers import InPool, leftovers
 from mbk.engine.repository.pool.index import tell_index
 from mbk.engine.repository.pool.joining import join
-from mbk.engine.repository.pool.moving import Move, Moving, moving, outcomes
+from mbk.engine.repository.pool.moving import Move, Moving, directories, moving, outcomes
 from mbk.engine.repository.relaying import Carried, carried, relaid, require_relayable, write
 from mbk.engine.repository.removal import some
 from mbk.engine.runtime.context import Context
 from mbk.engine.runtime.fenced import writing_backup
 from mbk.engine.runtime.lease import hold
 from mbk.engine.transfer import listing
+from mbk.engine.transfer.items import CopyItem
 from mbk.engine.transfer.load import copying, together
 from mbk.engine.transfer.pair import Pair
+from mbk.engine.transfer.same import Same, compare
 from mbk.engine.transfer.transfer import Transfer
 from mbk.frozen import frozen
 from mbk.model import layout
@@ -36,17 +40,18 @@ from mbk.model.options import ImportOptions
 from mbk.model.plans import Plan
 from mbk.model.reports import CollectionOutcome, RunReport, TransferStats
 from mbk.model.states import CollectionState
-from mbk.ports.storage import Storage
+from mbk.ports.storage import PLAIN, PRIVATE, Storage
 
 
 @frozen(kw_only=True)
 class ImportPlan:
-    """``moving``: the objects that go into the pool; None if the backup is in it. ``classic``: keys of its classic copies."""
+    """``moving``: the objects that go into the pool. A backup that is in it has none, but ``classic`` copies of its objects where a run
+    was stopped amid freeing them; ``lost``: those of them that the pool lacks."""
 
     committed: Committed
     moving: Moving | None
-    classic: tuple[str, ...] = ()
-    others: tuple[str, ...] = ()
+    classic: tuple[CopyItem, ...] = ()
+    lost: tuple[CopyItem, ...] = ()
 
     @property
     def name(self) -> str:
@@ -97,13 +102,18 @@ def execute(context: Context, name: str, options: ImportOptions) -> RunReport:
     started, run, storage = time.monotonic(), context.run, context.backup_storage
     storage.check()
     context.limits.transfer.require_workers()
-    what, left = f"import of backup {name!r}", leftovers(name)
+    what, shared = f"import of backup {name!r}", InPool()
+    left = leftovers(name, shared)
     with hold(storage, name, what, run, pace=context.pace.lease, aftermath=left) as fence:
         join(storage, fence, run, context.pace.lease)
         storage = writing_backup(storage, fence, name)
         plan = _plan(context, storage, name)
         Catalog(storage, run).clean(plan.committed.stored.layout.prefix)
-        stats = _move(context, storage, plan, plan.moving, options) if plan.moving else TransferStats()
+        if plan.moving:
+            shared.id = plan.moving.move.directory
+            stats = _move(context, storage, plan, plan.moving, shared, options)
+        else:
+            stats = _put_back(context, storage, plan, options)
         tell_index(storage, run, name)
         _free(context, storage, name)
     if plan.moving is None and not plan.classic:
@@ -128,16 +138,55 @@ def _plan(context: Context, storage: Storage, name: str) -> ImportPlan:
     require_whole(committed)
     kind = of_backup(committed.backup.format, name)
     kind.require_movable(name)
-    entries = [*kind.belongings(context, catalog, committed)]
     if committed.is_shared:
-        classic, others = _left(catalog, storage, context, committed)
-        return ImportPlan(committed=committed, moving=None, classic=tuple(classic), others=tuple(others))
+        return _begun(context, catalog, storage, committed)
+    entries = [*kind.belongings(context, catalog, committed)]
     require_relayable(committed)
     _require_unlocked(catalog, committed)
     move = Move.of(committed, committed.stored.layout, shared=True)
     return ImportPlan(
         committed=committed, moving=moving(move, entries, storage.location, storage, context.run)
     )
+
+
+def _begun(context: Context, catalog: Catalog, storage: Storage, committed: Committed) -> ImportPlan:
+    """Of a backup that is in the pool. `DamagedBackup` if the pool lacks an object of which there is no classic copy."""
+    classic, _ = _left(catalog, storage, context, committed)
+    prefixes = sorted(directories(item.key for item in classic))
+    there = listing.by_key(storage, context.run, *prefixes)
+    lost = [
+        item for item in classic if (found := there.get(item.key)) is None or compare(item, found) is Same.NO
+    ]
+    if not lost:
+        _require_sound(context, catalog, committed)
+    return ImportPlan(committed=committed, moving=None, classic=tuple(classic), lost=tuple(lost))
+
+
+def _require_sound(context: Context, catalog: Catalog, committed: Committed) -> None:
+    kind = of_backup(committed.backup.format, committed.stored.layout.name)
+    deque(kind.belongings(context, catalog, committed), maxlen=0)
+
+
+def _put_back(context: Context, storage: Storage, plan: ImportPlan, options: ImportOptions) -> TransferStats:
+    """Copies what the pool lost from the classic copies: a run that stood still may have committed the backup although its lease was
+    taken, and objects that it had found there were removed."""
+    if not plan.lost:
+        return TransferStats()
+    run = context.run
+    run.phase("copy")
+    with Transfer(
+        source=context.backup_storage,
+        destination=storage,
+        run=run,
+        limits=context.limits.transfer,
+        full=options.checksum == "full",
+    ) as transfer:
+        prefixes = sorted(directories(item.key for item in plan.lost))
+        transfer.arrive(
+            plan.lost, collection="", present={}, listed=lambda: listing.by_key(storage, run, *prefixes)
+        )
+        _require_sound(context, Catalog(storage, run), plan.committed)
+        return transfer.stats
 
 
 def _require_unlocked(catalog: Catalog, committed: Committed) -> None:
@@ -148,7 +197,12 @@ def _require_unlocked(catalog: Catalog, committed: Committed) -> None:
 
 
 def _move(
-    context: Context, storage: Storage, plan: ImportPlan, moving: Moving, options: ImportOptions
+    context: Context,
+    storage: Storage,
+    plan: ImportPlan,
+    moving: Moving,
+    shared: InPool,
+    options: ImportOptions,
 ) -> TransferStats:
     run, catalog, committed = context.run, Catalog(storage, context.run), plan.committed
     run.phase("copy")
@@ -166,12 +220,17 @@ def _move(
             transfer.tell_unproven()
             run.check_cancelled()
             run.phase("commit")
-            _commit(context, storage, catalog, committed, made)
+            _commit(context, storage, catalog, committed, made, shared)
         return transfer.stats
 
 
 def _commit(
-    context: Context, storage: Storage, catalog: Catalog, committed: Committed, made: Carried
+    context: Context,
+    storage: Storage,
+    catalog: Catalog,
+    committed: Committed,
+    made: Carried,
+    shared: InPool,
 ) -> None:
     """The classic backup is true until the last file is written. What was found by reading it is as true of equal copies."""
     place, manifest = committed.stored.layout, committed.manifest
@@ -180,6 +239,9 @@ def _commit(
         catalog, committed, made, name=place.name, location=storage.location, tool=context.tool
     ) as files:
         until = msgspec.structs.replace(files.manifest, earlier=manifest.as_earlier())
+        shared.before = bytes(catalog.read_file(place.meta(layout.FULL_META)))
+        shared.options = PRIVATE if files.private else PLAIN
+        shared.copied = files.manifest.commit
         write(catalog, files, until=until, run=context.run)
         # The plugin of a file system compares what it copies, and tells no digests.
         if known.results and (made.proven or storage.location.mount):
@@ -202,7 +264,7 @@ def _free(context: Context, storage: Storage, name: str) -> None:
     length = max(storage.capabilities.delete_batch, 100)
     for start in range(0, len(classic), length):
         run.check_cancelled()
-        _delete(context, storage, classic[start : start + length])
+        _delete(context, storage, [item.source_key for item in classic[start : start + length]])
     if others:
         run.notice(
             "others-left",
@@ -216,19 +278,23 @@ def _free(context: Context, storage: Storage, name: str) -> None:
 
 def _left(
     catalog: Catalog, storage: Storage, context: Context, committed: Committed
-) -> tuple[list[str], list[str]]:
-    """Keys below the prefix of a shared backup: the classic copies of its objects, and what else lies there."""
-    place = committed.stored.layout
-    found = listing.objects(storage, context.run, place.data_prefix)
+) -> tuple[list[CopyItem], list[str]]:
+    """What lies below the prefix of a shared backup: the classic copies of its objects, and the keys of all else."""
+    start = len(committed.stored.layout.prefix)
+    found = listing.objects(storage, context.run, committed.stored.layout.data_prefix)
     record = catalog.open_record(committed) if found else None
     if record is None:
         return [], [entry.key for entry in found]
     with record:
-        named = {entry.key.partition("/")[2]: entry.size for entry in record.objects()}
-    start = len(place.prefix)
-    classic, others = list[str](), list[str]()
+        named = {entry.key.partition("/")[2]: entry for entry in record.objects()}
+    classic, others = list[CopyItem](), list[str]()
     for entry in found:
-        (classic if named.get(entry.key[start:]) == entry.size else others).append(entry.key)
+        own = named.get(entry.key[start:])
+        if own is None or own.size != entry.size:
+            others.append(entry.key)
+        else:
+            copied = replace(entry, checksums={**entry.checksums, **own.digests})
+            classic.append(CopyItem.of(copied, f"{committed.below}{own.key}"))
     return classic, others
 
 

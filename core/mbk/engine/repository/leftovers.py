@@ -9,15 +9,28 @@ from mbk.engine.repository.catalog import Catalog, delete_below
 from mbk.engine.repository.pool.collection import collect
 from mbk.engine.runtime.lease import Lease
 from mbk.model import layout
+from mbk.model.manifest import COPY, Manifest
+from mbk.ports.storage import PLAIN, WriteOptions
 
 
 @dataclass(slots=True)
 class InPool:
     """What a run that makes a shared backup says of it, once it knows: its id, and the end that it writes into the
-    manifest, right before it commits the backup."""
+    manifest, right before it commits the backup. ``copied``: the commit that it makes of another one, whose end is that of its
+    source. ``before``: the ``full_meta.json`` that it replaces."""
 
     id: str = ""
     finished: str = ""
+    copied: str = ""
+    before: bytes | None = None
+    options: WriteOptions = PLAIN
+
+    def is_of(self, manifest: Manifest) -> bool:
+        """Whether the run committed it, and no other one after that."""
+        if self.copied:
+            is_settled = manifest.command != COPY and manifest.earlier is None
+            return manifest.commit == self.copied and not is_settled
+        return (manifest.id, manifest.finished) == (self.id, self.finished)
 
 
 def leftovers(name: str, shared: InPool | None = None) -> Callable[[Lease], None]:
@@ -33,7 +46,7 @@ def leftovers(name: str, shared: InPool | None = None) -> Callable[[Lease], None
     def remove(lease: Lease) -> None:
         catalog = Catalog(lease.storage, lease.run)
         if not _was_deleted(catalog, name, lease):
-            if told.finished:
+            if told.finished or told.copied:
                 _take_back(catalog, name, told, lease)
             return
         place = catalog.layout(name)
@@ -51,12 +64,15 @@ def leftovers(name: str, shared: InPool | None = None) -> Callable[[Lease], None
 
 
 def _take_back(catalog: Catalog, name: str, told: InPool, lease: Lease) -> None:
-    """Makes the backup an incomplete one, which can be resumed, unless another run has committed it."""
+    """Makes the backup an incomplete one, which can be resumed, or what it was, unless another run has committed it."""
     stored = catalog.find(name)
-    if stored.is_committed:
-        manifest = catalog.read_manifest(name)
-        if (manifest.id, manifest.finished) == (told.id, told.finished):
-            lease.storage.delete([stored.layout.meta(layout.FULL_META)])
+    if not (stored.is_committed and told.is_of(catalog.read_manifest(name))):
+        return
+    key, before = stored.layout.meta(layout.FULL_META), told.before
+    if before is None:
+        lease.storage.delete([key])
+    else:
+        catalog.write(key, lambda: [before], options=told.options)
 
 
 def _was_deleted(catalog: Catalog, name: str, lease: Lease) -> bool:

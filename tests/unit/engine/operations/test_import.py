@@ -12,7 +12,7 @@ import pytest
 from mbk.engine.operations import copy, pin, take_in
 from mbk.engine.runtime.context import CopyContext
 from mbk.engine.runtime.limits import Limits
-from mbk.errors import BackupLocked, InvalidBackup, MbkError, PartialFailure, PermissionDenied
+from mbk.errors import BackupLocked, DamagedBackup, InvalidBackup, MbkError, PartialFailure, PermissionDenied
 from mbk.model.manifest import SHARED, Locked, Verified, VerifiedResult
 from mbk.model.options import CopyOptions, ImportOptions, PinOptions
 from mbk.model.reports import RunReport
@@ -346,6 +346,35 @@ def test_an_object_of_the_pool_that_was_lost_comes_back_by_an_import(world: Worl
     take(world, "second")
     assert pooled(world) == before
     assert rows_of(world, "nightly") == wanted(world)
+
+
+def test_what_the_pool_lost_before_the_classic_copies_went_is_put_back(world: World) -> None:
+    """As a run leaves it that stood still, whose lease was taken, and that committed all the same."""
+    before = data_of(world)
+    take(world)
+    whole = pooled(world)
+    for key, data in before.items():
+        world.backup.write(f"backup/nightly/{key}", [data])
+    world.backup.delete([*whole][:2])
+    report = take(world)
+    assert report.transfer.objects == {"server": 2}
+    assert pooled(world) == whole
+    assert not data_of(world)
+
+
+def test_classic_copies_stay_as_long_as_the_pool_lacks_an_object(world: World) -> None:
+    before = data_of(world)
+    take(world)
+    lost, *others = pooled(world)
+    for key, data in before.items():
+        if not lost.endswith(key):
+            world.backup.write(f"backup/nightly/{key}", [data])
+    world.backup.delete([lost])
+    left = data_of(world)
+    with raised(DamagedBackup, "backup-objects-differ", missing=1):
+        take(world)
+    assert data_of(world) == left
+    assert len(others) == len(left)
 
 
 def test_other_bytes_under_the_same_ids_are_not_taken_for_the_same(world: World) -> None:

@@ -12,13 +12,14 @@ from dataclasses import replace
 
 import pytest
 
-from mbk.engine.operations import create, delete
-from mbk.engine.runtime.context import Context
+from mbk.engine.operations import copy, create, delete, take_in
+from mbk.engine.runtime.context import Context, CopyContext
 from mbk.engine.runtime.limits import Limits
 from mbk.engine.runtime.pace import Pace
 from mbk.errors import LeaseLost, MbkError, NotFound
-from mbk.model.options import CreateOptions, DeleteOptions
+from mbk.model.options import CopyOptions, CreateOptions, DeleteOptions, ImportOptions
 from mbk.ports.storage import Storage
+from mbk.testing import MemoryStorage
 from tests.fakes.between import Between, Instants
 from tests.fakes.milvus import V2_4
 from tests.fakes.world import World
@@ -39,6 +40,15 @@ def filled() -> World:
     return world
 
 
+def furnished() -> World:
+    """Also with a classic backup, and a second site."""
+    world = filled()
+    for name in ("first", "second"):
+        copying(name, name)(world, MemoryStorage(world.service, "backups", root="archive/"), world.pace)
+    world.create("plain")
+    return world
+
+
 def creation(name: str) -> Work:
     def work(world: World, storage: Storage, pace: Pace) -> object:
         found = replace(world.context(), backup_storage=storage, pace=pace)
@@ -49,8 +59,39 @@ def creation(name: str) -> Work:
 
 def deletion(*names: str) -> Work:
     def work(world: World, storage: Storage, pace: Pace) -> object:
+        def one(name: str) -> object:
+            found = Context(
+                run=world.run(), backup_storage=storage, limits=Limits(), pace=pace, tool="mbk test"
+            )
+            return delete.execute(found, name, DeleteOptions())
+
+        return [one(name) for name in names]
+
+    return work
+
+
+def copying(name: str, to: str, *, root: str = "backup") -> Work:
+    """From another root, or this one."""
+
+    def work(world: World, storage: Storage, pace: Pace) -> object:
+        source = MemoryStorage(world.service, "backups", root=f"{root}/")
+        found = CopyContext(
+            run=world.run(),
+            backup_storage=source,
+            target=storage,
+            pace=pace,
+            limits=Limits(),
+            tool="mbk test",
+        )
+        return copy.execute(found, name, CopyOptions(to=to))
+
+    return work
+
+
+def importing(name: str) -> Work:
+    def work(world: World, storage: Storage, pace: Pace) -> object:
         found = Context(run=world.run(), backup_storage=storage, limits=Limits(), pace=pace, tool="mbk test")
-        return [delete.execute(found, name, DeleteOptions()) for name in names]
+        return take_in.execute(found, name, ImportOptions())
 
     return work
 
@@ -63,7 +104,8 @@ def missing(world: World) -> set[str]:
             record = catalog.open_record(catalog.committed(summary.name))
             assert record is not None
             with record:
-                found |= {f"backup/.mbk/pool/{entry.key}" for entry in record.objects()}
+                below = catalog.committed(summary.name).below
+                found |= {f"{below}{entry.key}" for entry in record.objects()}
     return found - world.backed_up.keys()
 
 
@@ -75,17 +117,35 @@ def missing(world: World) -> set[str]:
         (deletion("second"), creation("third")),
         (creation("third"), creation("fourth")),
         (deletion("first"), deletion("second")),
+        (copying("second", "third"), deletion("second")),
+        (copying("second", "third", root="archive"), deletion("first", "second")),
+        (deletion("second"), copying("first", "third")),
+        (importing("plain"), deletion("first", "second")),
+        (deletion("first", "second"), importing("plain")),
+        (importing("plain"), importing("plain")),
     ],
-    ids=["create, delete", "create, delete all", "delete, create", "two creates", "two deletions"],
+    ids=[
+        "create, delete",
+        "create, delete all",
+        "delete, create",
+        "two creates",
+        "two deletions",
+        "copy, delete",
+        "copy from elsewhere, delete all",
+        "delete, copy",
+        "import, delete all",
+        "delete all, import",
+        "two imports",
+    ],
 )
 def test_whoever_stands_still_nothing_is_missing(first: Work, other: Work) -> None:
     quiet = Instants(0, lambda: None)
-    world = filled()
+    world = furnished()
     first(world, Between(world.backup, quiet), STILL)
     assert not missing(world)
     chance = random.Random(quiet.passed)
     for at in sorted(chance.sample(range(1, quiet.passed + 1), min(40, quiet.passed))):
-        world = filled()
+        world = furnished()
 
         def happens(world: World = world) -> None:
             with as_another_process():
