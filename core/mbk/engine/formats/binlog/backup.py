@@ -15,7 +15,7 @@ from mbk.engine.backup.gc_pause import Lease
 from mbk.engine.backup.point import PointTaker
 from mbk.engine.formats.binlog.details import SegmentDetails
 from mbk.engine.formats.binlog.discover import SegmentFiles, SegmentGone, discover
-from mbk.engine.formats.binlog.groups import PAGE, Group, grouped, listed
+from mbk.engine.formats.binlog.groups import OBJECTS, PAGE, WIDE, Group, grouped, listed
 from mbk.engine.formats.binlog.orphans import SegmentUnclear
 from mbk.engine.formats.binlog.reusing import Reuse
 from mbk.engine.formats.binlog.versions import refuse_manifests
@@ -238,7 +238,8 @@ class CollectionWorker:
     ) -> Iterator[Group]:
         """Drawn while earlier ones are copied; of a server that lists files, these are asked for as they are needed."""
         context, logs = self.context, self._logs(info, segments, fields)
-        groups = grouped(info.id, segments, context.storage, context.backup_storage, logs=logs)
+        storages, pages = (context.storage, context.backup_storage), 1 if self.reuse is None else WIDE
+        groups = grouped(info.id, segments, *storages, logs=logs, pages=pages)
         for some in _batches(groups):
             found = self.details.complete(info, [segment for group in some for segment in group.segments])
             whole = {segment.id: segment for segment in found}
@@ -258,7 +259,8 @@ class CollectionWorker:
     def _files(self, group: Group, fields: frozenset[int]) -> Iterator[tuple[Group, list[SegmentFiles]]]:
         storage, run = self.context.storage, self.run
         inserts = not all(segment.is_l0 for segment in group.segments)
-        for part, logs in listed(storage, run, storage.location.root, group, inserts=inserts):
+        most = OBJECTS if self.reuse is None else 2 * WIDE * PAGE
+        for part, logs in listed(storage, run, storage.location.root, group, inserts=inserts, most=most):
             found = (
                 discover(storage, self.place, part.collection, segment, logs[segment.id], run, fields=fields)
                 for segment in part.segments

@@ -52,8 +52,6 @@ if TYPE_CHECKING:
 #: Segments of a collection whose files are listed to tell about how much there is: few enough to take no time beside the copying,
 #: enough that the others, told by their rows, are about right.
 SAMPLED = 64
-#: The same, neighbours, of an incremental one.
-FEW = 8
 
 
 class BinlogFormat:
@@ -152,9 +150,10 @@ class BinlogBackup:
         if not self._has_data:
             return Estimate(objects=0, size=0, rows=0)
         segments = self._chosen(info)
-        # Most of an incremental backup is not copied: listing it twice would be half of all requests.
         step = -(-len(segments) // SAMPLED) or 1
-        some = segments[:FEW] if self.recorded == SHARED else segments[::step]
+        # Most of an incremental backup is not copied: listing it twice would be half of all requests.
+        one = sorted(segments, key=lambda segment: segment.rows)[-1:]
+        some = one if self.recorded == SHARED else segments[::step]
         flow, rows = self._flow(info, some, Present(None)), _rows(segments)
         share = rows / _rows(some) if len(some) < len(segments) and _rows(some) else 1.0
         return Estimate(objects=round(flow.objects * share), size=round(flow.size * share), rows=rows)

@@ -24,6 +24,8 @@ from mbk.ports.storage import Lister, ObjectInfo, Storage
 PAGE = 1000
 #: Objects listed together: some requests wasted where a group must be divided, and 2 MiB of memory a thread.
 OBJECTS = 4 * PAGE
+#: Pages of a group where little is copied: its listing is most of the work, and each group takes a request more for the other kind.
+WIDE = 8
 
 
 @frozen
@@ -61,11 +63,12 @@ def place_of(segment: SegmentInfo) -> tuple[int, str]:
 
 
 def grouped(
-    collection: int, segments: Iterable[SegmentInfo], *storages: Storage, logs: int
+    collection: int, segments: Iterable[SegmentInfo], *storages: Storage, logs: int, pages: int = 1
 ) -> Iterator[Group]:
-    """All segments of a collection in groups that can be listed in these storages. ``logs``: how many each has at least."""
+    """All segments of a collection in groups that can be listed in these storages. ``logs``: how many each has at least. ``pages``:
+    how many the listing of a group should have at most."""
     together = all(storage.capabilities.partial_prefixes for storage in storages)
-    most = max(1, PAGE // max(1, logs)) if together else 1
+    most = max(1, pages * PAGE // max(1, logs)) if together else 1
     once = {segment.id: segment for segment in segments}
     for partition, found in groupby(
         sorted(once.values(), key=place_of), lambda segment: segment.partition_id
@@ -82,22 +85,30 @@ class Logs:
 
 
 def listed(
-    storage: Lister, run: Run, root: str, group: Group, *, inserts: bool = True, deltas: bool = True
+    storage: Lister,
+    run: Run,
+    root: str,
+    group: Group,
+    *,
+    inserts: bool = True,
+    deltas: bool = True,
+    most: int = OBJECTS,
 ) -> Iterator[tuple[Group, dict[int, Logs]]]:
     """The group with the objects of each segment, or its parts, one after another.
 
     ``root``: what the keys begin with, in Milvus' storage or in a backup. ``inserts`` and ``deltas``: which are listed.
+    ``most``: a group with more objects is divided.
     """
-    found = _at_most(storage, run, root, group, inserts=inserts, deltas=deltas)
+    found = _at_most(storage, run, root, group, inserts=inserts, deltas=deltas, most=most)
     if found is not None:
         yield group, found
         return
     for part in group.divided():
-        yield from listed(storage, run, root, part, inserts=inserts, deltas=deltas)
+        yield from listed(storage, run, root, part, inserts=inserts, deltas=deltas, most=most)
 
 
 def _at_most(
-    storage: Lister, run: Run, root: str, group: Group, *, inserts: bool, deltas: bool
+    storage: Lister, run: Run, root: str, group: Group, *, inserts: bool, deltas: bool, most: int
 ) -> dict[int, Logs] | None:
     """None if there are too many objects for several segments."""
     alone = len(group.segments) == 1
@@ -108,7 +119,7 @@ def _at_most(
         logs = {str(segment.id): Logs() for segment in group.segments}
         insert, delta = places.get(layout.INSERT_LOG), places.get(layout.DELTA_LOG, "")
         for count, entry in enumerate(entries):
-            if count >= OBJECTS and not alone:
+            if count >= most and not alone:
                 return None
             is_insert = insert is not None and entry.key.startswith(insert)
             below = len(insert if is_insert and insert else delta)
