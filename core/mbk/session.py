@@ -133,7 +133,7 @@ class Session(Connections):
 
     def restore(
         self,
-        name: str,
+        name: str | None = None,
         options: RestoreOptions | None = None,
         *,
         on_event: OnEvent | None = None,
@@ -141,6 +141,9 @@ class Session(Connections):
         **changes: Unpack[RestoreKeywords],
     ) -> RunReport:
         """Restores. ``changes`` are fields of `RestoreOptions`, over those of ``options``.
+
+        Without a name ``at`` says which backup: the one that comes nearest to that moment. The ``name`` of the report is that of the
+        backup, and its collections have the ``moment`` that they really are of.
 
         Raises `BackupNotFound`, `CollectionExists`, `InvalidBackup`, `PartialFailure` (with the report) and what the
         storages and Milvus raise.
@@ -617,4 +620,10 @@ def _named(operation: Operation, name: str | None, options: Options) -> str:
         text_of(name, "name")
     if isinstance(options, CopyOptions):
         options.names(name or "")
+    if operation.name_of_backup == "or moment" and not name and not options.finds_backup:
+        raise UsageError(
+            "neither a backup nor a moment is named",
+            code="backup-or-moment-missing",
+            hint="name a backup, or the moment to restore with at",
+        )
     return name or (default_name() if operation.name_of_backup == "optional" else "")

@@ -7,6 +7,7 @@ import click
 from mbk.cli.options import Documented, PlainArgument
 from mbk.cli.parsing import completer
 from mbk.errors import UsageError
+from mbk.model.declared import Options
 from mbk.model.operations import Operation
 from mbk.model.reports import check_name
 
@@ -45,9 +46,13 @@ def chosen_name(name: str | None, argument: str | None) -> str:
     return chosen
 
 
-def chosen_backup(operation: Operation, name: str | None, argument: str | None) -> str | None:
-    """The given name; None for a new backup without one."""
-    if operation.name_of_backup == "required":
+def chosen_backup(
+    operation: Operation, name: str | None, argument: str | None, options: Options
+) -> str | None:
+    """The given name; None for a new backup without one, and for one that the options find."""
+    if options.finds_backup:
+        return _one(name, argument)
+    if operation.name_of_backup in ("required", "or moment"):
         return chosen_name(name, argument)
     chosen = _one(name, argument)
     return chosen if chosen is None else check_name(chosen)

@@ -71,8 +71,8 @@ def _call(
     push_gateway: str | None = None,
     **given: Any,
 ) -> None:
-    backup = chosen_backup(operation, name, argument)
     options = value_of(operation.options, given)
+    backup = chosen_backup(operation, name, argument, options)
     if dry_run:
         with app.session() as session, listening(app) as listener:
             plan = session.plan(operation.name, backup, options, on_event=listener)

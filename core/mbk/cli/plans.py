@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from mbk.cli.render import count, counted, emit, emit_data, freed, plain, pruned, size, table
+from mbk.cli.render import as_of, count, counted, emit, emit_data, freed, plain, pruned, size, table
 from mbk.model.flows import Side
 from mbk.model.plans import Plan
 from mbk.model.reports import CollectionOutcome
@@ -32,7 +32,7 @@ def show(plan: Plan, output: str | None) -> None:
     for item in plan.collections:
         for text in (*((item.error,) if item.error else ()), *item.notes):
             emit(f"  {item.source}: {text}")
-    for line in requests(plan):
+    for line in (*as_of(plan.collections), *requests(plan)):
         emit(f"  {line}")
     for removed in plan.removes:
         emit(f"  removes {removed}")

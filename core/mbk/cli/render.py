@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from mbk.cli import terminal
+from mbk.model.moments import spelled
 from mbk.model.reports import (
     CollectionOutcome,
     DeletionReport,
@@ -286,10 +287,32 @@ def _next(run: RunReport) -> Iterator[str]:
         yield f"compared with the backup's record: {_RECORD[run.compared]}"
     elif run.compared:
         yield f"compared with their sources: {_COPIES[run.compared]}"
+    yield from as_of(run.collections)
     for todo in run.todo:
         names = todo.collections
         what = names[0] if len(names) == 1 else counted(len(names), "collection")
         yield f"{todo.message} ({what}): do it with your client, or restore with {todo.option}"
+
+
+def as_of(collections: Sequence[CollectionOutcome]) -> Iterator[str]:
+    """Which moments they are of, and how far that is from the one that was asked for: one line for those of one moment."""
+    alike: dict[tuple[datetime, float | None], list[str]] = {}
+    for item in collections:
+        if item.moment is not None:
+            alike.setdefault((item.moment, item.behind), []).append(item.target)
+    for (when, behind), names in sorted(alike.items()):
+        what = names[0] if len(names) == 1 else counted(len(names), "collection")
+        before = f", {_lasting(behind)} before the moment asked for" if behind else ""
+        exactly = ", the moment asked for" if behind == 0 else ""
+        yield f"as of {spelled(when)}{before}{exactly} ({what})"
+
+
+def _lasting(seconds: float) -> str:
+    """``48.2 s``, ``12 min``, ``5.1 h``, ``3.0 days``."""
+    for unit, length in (("days", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} s"
 
 
 def _summary(run: RunReport) -> str:

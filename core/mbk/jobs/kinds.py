@@ -94,7 +94,9 @@ def done_with(report: object) -> Done:
         return Done(None, msgspec.to_builtins(report))
     if isinstance(report, VerifyReport):
         return Done(None, verification(report))
-    return Done(report if isinstance(report, RunReport) else None, {})
+    if not isinstance(report, RunReport):
+        return Done(None, {})
+    return Done(report, {"backup": report.name} if report.asked else {})
 
 
 def verification(report: VerifyReport) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import UnionType
-from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
@@ -12,14 +12,14 @@ from mbk.errors import UsageError
 from mbk.model.addresses import Address
 from mbk.model.declared import Declared, Options
 from mbk.model.operations import OPERATIONS, Operation
-from mbk.model.options import CopyOptions
+from mbk.model.options import CopyOptions, RestoreOptions
 
 #: The longest name of an existing backup: more than mbk gives a new one, since other tools may allow more.
 _LONGEST_NAME = 256
 
 
 class Params(BaseModel):
-    """``backup_name`` is empty if the job generates the name, or concerns all backups. Subclasses have ``kind`` and the options' fields."""
+    """``backup_name`` is empty if the job generates or finds the name, or concerns all backups. Subclasses have ``kind`` and the options' fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     operation: ClassVar[Operation]
@@ -42,12 +42,25 @@ class Params(BaseModel):
         given = {item.name: getattr(self, name) for item in declared if (name := item.rest_name)}
         return self.operation.options.of(None, given | changes)
 
+    def settled(self) -> Self:
+        """With moments instead of times ago: a later attempt restores what was asked for."""
+        options = self.options()
+        if not isinstance(options, RestoreOptions) or options.at is None:
+            return self
+        return self.model_copy(update={"at": options.at.isoformat()})
+
     def check(self) -> None:
-        """Raises `UsageError` for what only those may ask for who have the machine: its files, any bucket of its credentials.
+        """Raises `UsageError` if neither a backup nor what finds it is named, and for what only those may ask for who have the machine: its files, any bucket of its credentials.
 
         A request may name a profile, whose place is the configuration's.
         """
         options = self.options()
+        if self.operation.name_of_backup == "or moment" and not (self.backup_name or options.finds_backup):
+            raise UsageError(
+                "backup: neither a backup nor a moment is named",
+                code="job-backup-missing",
+                hint="name a backup, or the moment to restore with at",
+            )
         if not isinstance(options, CopyOptions):
             return
         options.names(self.backup_name)
@@ -77,6 +90,9 @@ def _params(operation: Operation) -> type[Params]:
     elif operation.name_of_backup == "required":
         name = Field(..., min_length=1, max_length=_LONGEST_NAME, description="The backup's name.")
         fields["backup"] = (str, name)
+    elif operation.name_of_backup == "or moment":
+        text = "The backup's name; empty: the backup that comes nearest to the moment."
+        fields["backup"] = (str, Field("", max_length=_LONGEST_NAME, description=text))
     declared = operation.options.declared()
     fields |= {name: _field(item) for item in declared if (name := item.rest_name)}
     made: type[Params] = create_model(

@@ -21,6 +21,8 @@ def outcomes(report: RunReport, seen: tuple[CollectionProgress, ...]) -> tuple[C
             rows_present=item.rows_present,
             error=item.error,
             notes=item.notes,
+            moment=item.moment.timestamp() if item.moment else 0.0,
+            behind=item.behind,
             started=times[item.target].started if item.target in times else 0.0,
             finished=times[item.target].finished if item.target in times else 0.0,
         )

@@ -148,6 +148,7 @@ class Runner:
         """
         kind = self.kinds[params.operation.job]
         name = kind.check(params)
+        params = params.settled()
         for place in params.places:
             self.sessions.check_place(*place)
         path, bucket = self.sessions.normal(params.path, params.bucket)

@@ -232,6 +232,11 @@ class Options:
                 return f"did you mean {item.name!r}?"
         return ""
 
+    @property
+    def finds_backup(self) -> bool:
+        """Whether they say which backup to take, so that none need be named."""
+        return False
+
     def confirmed(self, backups: Iterable[str]) -> Self:  # noqa: ARG002 - for options that choose backups
         """For a run that somebody agreed to who saw these backups go."""
         return self

@@ -49,7 +49,8 @@ class Progress:
 
 @frozen(kw_only=True)
 class CollectionProgress:
-    """One collection of a job. Times are unix seconds, 0 if unknown."""
+    """One collection of a job. Times are unix seconds, 0 if unknown. ``moment``: that of what was restored, and ``behind`` its seconds
+    before the one that was asked for, as in a report."""
 
     source: str
     target: str
@@ -63,6 +64,8 @@ class CollectionProgress:
     notes: tuple[str, ...] = ()
     started: float = 0.0
     finished: float = 0.0
+    moment: float = 0.0
+    behind: float | None = None
 
 
 @frozen(kw_only=True)

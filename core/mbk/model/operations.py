@@ -42,7 +42,7 @@ class Operation:
     """``summary`` is its line in ``mbk --help``, ``more`` follows it in its own help.
 
     ``takes`` is a class of :mod:`mbk.model.options`, ``module`` has ``plan``, ``preview`` and ``execute``.
-    ``name_of_backup``: whether a backup must be named. ``resume`` says how to resume an interrupted run, with ``{name}``
+    ``name_of_backup``: whether a backup must be named; ``or moment``: unless the options name the moment that it is to be of. ``resume`` says how to resume an interrupted run, with ``{name}``
     and the options. ``job`` is its kind in ``/api/v2``, empty: none. ``asks`` returns what must be confirmed, from the
     backup's name and the options. ``measured``: the command line offers the metrics of a run. ``several``: it takes the names
     of several backups there, and ``--all``. ``word``: what the command line calls it, if that is another word, which is
@@ -54,7 +54,7 @@ class Operation:
     more: str = ""
     takes: str
     module: str = ""
-    name_of_backup: Literal["required", "optional", "none"] = "required"
+    name_of_backup: Literal["required", "optional", "none", "or moment"] = "required"
     needs: tuple[Side, ...]
     writes: tuple[Written, ...] = ()
     resume: str = "run it again to resume"
@@ -165,6 +165,7 @@ OPERATIONS: Mapping[str, Operation] = {
             summary="Restore a backup, beside the originals or in their place.",
             takes="RestoreOptions",
             module="mbk.engine.operations.restore",
+            name_of_backup="or moment",
             needs=("milvus", "storage", "backups"),
             writes=("milvus", "storage"),
             resume="run it again",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import InitVar, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
@@ -15,6 +15,7 @@ from mbk.model.declared import Also, Option, Options, conflict, empty_list, unkn
 from mbk.model.labels import Labels, LabelTest, labels_of, tests_of
 from mbk.model.listings import SortKey
 from mbk.model.mapping import DatabaseMapping, parse_mapping
+from mbk.model.moments import moment_of, passed
 from mbk.model.rates import Bandwidth, RequestRate
 from mbk.model.reports import check_name
 from mbk.model.retention import Rules, end_of, span_of, zone_of
@@ -645,6 +646,42 @@ class RestoreOptions(Options):
             more="Keys are secrets, so they are read from a file.",
         ),
     ] = field(default_factory=dict, repr=False)
+    at: Annotated[
+        datetime | None,
+        Option(
+            flags=("--at",),
+            metavar="TIME",
+            read=moment_of,
+            json=str | None,
+            accepts="datetime | str | None",
+            help="The state of this moment: 2026-12-01T05:30:00Z, or 30m ago.",
+            more="Without a name, from the backup that comes nearest to it and is not newer; with one, that backup is cut there. "
+            "The report says which moment it really is. [How](../how-to/restore-a-point-in-time.md).",
+        ),
+    ] = None
+    time_zone: Annotated[
+        str,
+        Option(
+            flags=("--time-zone",),
+            metavar="ZONE",
+            longest=64,
+            help="Of an --at without one: Europe/Berlin, UTC.",
+            default="retention.timeZone",
+        ),
+    ] = ""
+    labels: Annotated[
+        tuple[LabelTest, ...],
+        Option(
+            flags=("--label",),
+            metavar="KEY[=VALUE]",
+            many=True,
+            read=tests_of,
+            json=list[str],
+            accepts="Labelling",
+            help="With --at: only backups with this label; repeatable.",
+            more="All must be there.",
+        ),
+    ] = ()
     fail_fast: Annotated[
         bool, Option(flags=("--fail-fast",), help="Stop at the first collection that fails.")
     ] = False
@@ -678,6 +715,37 @@ class RestoreOptions(Options):
             raise conflict("truncate", "no_cut")
         if self.mapping and self.renaming != Renaming():
             raise conflict("a mapping (restore plan)", "suffix or rename")
+        self._check_moment()
+
+    def _check_moment(self) -> None:
+        if self.time_zone:
+            zone_of(self.time_zone, "time_zone")
+        if self.at is None:
+            for option in ("time_zone", "labels"):
+                if getattr(self, option):
+                    raise UsageError(
+                        "{option} says nothing without a moment",
+                        code="option-without-moment",
+                        option=option,
+                        hint="add --at TIME, or leave it out",
+                    )
+            return
+        for option in ("truncate", "no_cut"):
+            if getattr(self, option):
+                raise conflict("at", option)
+        if self.at.tzinfo:
+            self.moment(UTC)
+
+    @property
+    def finds_backup(self) -> bool:
+        return self.at is not None
+
+    def moment(self, configured: tzinfo) -> datetime | None:
+        """``at`` in UTC, in whole milliseconds. ``configured``: the zone of one that has none, unless ``time_zone`` says another."""
+        if self.at is None:
+            return None
+        zone = zone_of(self.time_zone, "time_zone") if self.time_zone else configured
+        return passed(self.at, zone, "at", datetime.now(UTC))
 
 
 def _choose(options: CreateOptions | RestoreOptions, target: str, **given: Chosen | None) -> None:

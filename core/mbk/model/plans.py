@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from mbk.frozen import frozen
 from mbk.model.flows import Flow, Requests
@@ -19,7 +20,7 @@ class Plan:
     ``present_size`` bytes are there already, and not among these. ``removes``: what is deleted or replaced. ``backups``: which
     stay and which go, and why, of a prune. ``resumes``: it
     continues an earlier run. ``flows``: what goes from one storage to another, and ``requests`` what that takes; empty where
-    nobody knows.
+    nobody knows. ``asked``: the moment that a restore is asked for, if any.
     """
 
     command: str
@@ -41,6 +42,7 @@ class Plan:
     flows: tuple[Flow, ...] = ()
     requests: tuple[Requests, ...] = ()
     notices: tuple[str, ...] = ()
+    asked: datetime | None = None
 
     def report(self, *, seconds: float = 0.0) -> RunReport:
         """The plan in the form of a run's report."""
@@ -53,6 +55,7 @@ class Plan:
             seconds=seconds,
             collections=self.collections,
             notices=self.notices,
+            asked=self.asked,
         )
 
 

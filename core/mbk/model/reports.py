@@ -108,7 +108,8 @@ class CollectionOutcome:
     """The result of one collection. ``source`` and ``target`` are ``db.coll`` (equal in a backup).
 
     ``objects`` and ``size`` (bytes) are None where nobody knows, as of a failed one; ``rows_expected`` and ``rows_present`` if
-    they could not be counted. ``error`` is one line, for failed ones.
+    they could not be counted. ``error`` is one line, for failed ones. ``moment``: what a restored collection is of, by the clock of
+    Milvus, None if it is of no exact one; ``behind``: seconds that this is before the moment that was asked for.
     """
 
     source: str
@@ -121,6 +122,8 @@ class CollectionOutcome:
     seconds: float = 0.0
     error: str | None = None
     notes: tuple[str, ...] = ()
+    moment: datetime | None = None
+    behind: float | None = None
 
 
 @frozen
@@ -156,8 +159,7 @@ class RunReport:
     """The result of a command that works on collections. ``location`` is the location of the backup, without credentials.
 
     ``compared``: how deep, as the option ``verify`` of a restore or ``checksum`` of what copies; empty for others, and where Milvus
-    itself copied. ``todo``: what
-    matters next.
+    itself copied. ``todo``: what matters next. ``asked``: the moment that a restore was asked for, if any.
     """
 
     command: str
@@ -171,6 +173,7 @@ class RunReport:
     notices: tuple[str, ...] = ()
     compared: str = ""
     todo: tuple[Todo, ...] = ()
+    asked: datetime | None = None
 
     @property
     def failed(self) -> tuple[CollectionOutcome, ...]:

@@ -80,12 +80,18 @@ class CollectionBody(_Body):
     rows_present: int | None
     error: str | None
     notes: list[str]
+    moment: datetime | None = Field(
+        default=None, description="what a restored collection is of; null where that is no exact moment"
+    )
+    behind: float | None = Field(
+        default=None, description="seconds that it is before the moment that was asked for"
+    )
 
 
 class JobBody(_Body):
     id: str
     kind: str
-    backup: str = Field(description="the backup's name; empty for a prune")
+    backup: str = Field(description="the backup's name; empty for a prune, and where a moment finds it")
     state: JobState
     attempt: int
     resumable: bool
@@ -232,6 +238,8 @@ def _collection(item: CollectionProgress) -> CollectionBody:
         rows_present=item.rows_present,
         error=item.error,
         notes=[*item.notes],
+        moment=_moment_if_any(item.moment),
+        behind=item.behind,
     )
 
 

@@ -70,8 +70,8 @@ def _call(
     prices: str | None,
     **given: Any,
 ) -> None:
-    backup = chosen_backup(operation, name, argument)
     options = value_of(operation.options, given)
+    backup = chosen_backup(operation, name, argument, options)
     with app.session() as session, listening(app) as listener:
         told = session.forecast(
             operation.name, backup, options, probe=probe, prices=prices, on_event=listener

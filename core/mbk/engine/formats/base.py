@@ -145,10 +145,16 @@ class BackupFormat(Protocol):
 # -- restoring one -----------------------------------------------------------------------------------------------------
 
 
+def restore_id(backup: Backup, cuts: Mapping[str, int]) -> str:
+    """Names a restore of a backup with ``cuts`` as in `RestoreWork`, which are all at one moment."""
+    return "@".join((backup.id, *map(str, {*cuts.values()})))
+
+
 @frozen(kw_only=True)
 class RestoreWork:
     """A backup and what to restore of it. ``rows``: collection id -> exact row count. ``catalog``: where it is read from.
-    ``protection``: collection id -> how it was protected, if mbk made the backup."""
+    ``protection``: collection id -> how it was protected, if mbk made the backup. ``cuts``: collection id -> the hybrid
+    timestamp after which nothing is restored of it, where that is not its consistency point."""
 
     name: str
     catalog: Catalog
@@ -158,6 +164,12 @@ class RestoreWork:
     options: RestoreOptions
     rows: Mapping[str, int]
     protection: Mapping[str, Protection] = field(default_factory=dict)
+    cuts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """That of its journals: what an earlier run cut elsewhere is none of this one's."""
+        return restore_id(self.backup, self.cuts)
 
     @property
     def backup(self) -> Backup:

@@ -11,14 +11,16 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
+from datetime import datetime
 
-from mbk.engine.formats.base import Format, RestoreFormat, RestoreWork, RestoreWorker
+from mbk.engine.formats.base import Format, RestoreFormat, RestoreWork, RestoreWorker, restore_id
 from mbk.engine.formats.known import of_backup
 from mbk.engine.repository.catalog import Catalog, Committed, clean, delete_below
 from mbk.engine.restore.added import AddedBackups
 from mbk.engine.restore.checks import TargetChecks, require_sendable, with_collections
 from mbk.engine.restore.ending import Ending
 from mbk.engine.restore.journal import restore_temp
+from mbk.engine.restore.moments import asked_for, found, moments
 from mbk.engine.restore.plan import RestorePlan as Tasks
 from mbk.engine.restore.plan import RestoreTask, make_plan
 from mbk.engine.restore.setup import RestoreSetup
@@ -50,7 +52,8 @@ _LASTING = "the others are done; the report says what these need, the same resto
 
 @frozen(kw_only=True)
 class RestorePlan:
-    """``standings``: how each target stands, and whether an earlier run of this restore began with it."""
+    """``standings``: how each target stands, and whether an earlier run of this restore began with it. ``asked``: the moment to
+    restore, None for that of the backup; ``moments``: target -> the one that it really is of, where that is known."""
 
     name: str
     options: RestoreOptions
@@ -59,6 +62,16 @@ class RestorePlan:
     tasks: Tasks
     standings: Mapping[CollectionName, Standing]
     format: RestoreFormat
+    asked: datetime | None
+    moments: Mapping[str, datetime]
+
+    def dated(self, outcome: CollectionOutcome) -> CollectionOutcome:
+        """With the moment that the collection is of, and how long that is before the one that was asked for."""
+        moment = self.moments.get(outcome.target)
+        if moment is None:
+            return outcome
+        behind = max(0.0, (self.asked - moment).total_seconds()) if self.asked else None
+        return replace(outcome, moment=moment, behind=behind)
 
 
 def plan(context: ClusterContext, name: str, options: RestoreOptions) -> RestorePlan:
@@ -70,7 +83,7 @@ def preview(context: ClusterContext, plan: RestorePlan) -> Plan:
     """The plan with its objects, bytes and rows."""
     estimates = [plan.format.estimate(task.target) for task in plan.tasks.tasks]
     planned = [
-        estimate.planned(str(task.source), str(task.target))
+        plan.dated(estimate.planned(str(task.source), str(task.target)))
         for estimate, task in zip(estimates, plan.tasks.tasks, strict=True)
     ]
     flows = together(estimate.flow for estimate in estimates)
@@ -92,6 +105,7 @@ def preview(context: ClusterContext, plan: RestorePlan) -> Plan:
         removes=tuple(
             f"collection {name}" for name, standing in sorted(plan.standings.items()) if standing.replaced
         ),
+        asked=plan.asked,
         notices=tuple(context.run.notices),
     )
 
@@ -108,12 +122,13 @@ def execute(context: ClusterContext, name: str, options: RestoreOptions) -> RunR
     """Restores. `PartialFailure` carries the report if only some collections are restored."""
     started = time.monotonic()
     chosen = _chosen(context, name, options)
+    name = chosen.name
     targets = [str(task.target) for task in chosen.tasks.tasks]
     what = f"restore of {name!r}"
     left, pace = _leftovers(context, chosen), context.pace.lease
     with hold_targets(context.storage, targets, what, context.run, pace=pace, aftermath=left) as fence:
         context = restoring(context, fence)
-        ending = Ending(context, name, chosen.committed.backup.id, chosen.tasks.tasks)
+        ending = Ending(context, name, chosen.id, chosen.tasks.tasks)
         ending.give_back()
         restore = _Restore(context, _plan(context, chosen), ending, started)
         report = restore.run()
@@ -126,7 +141,7 @@ def _leftovers(context: ClusterContext, chosen: _Chosen) -> Aftermath | None:
 
     def remove(storage: Storage, run: Run) -> None:
         tasks = chosen.tasks.tasks
-        ending = Ending(context, chosen.name, chosen.committed.backup.id, tasks).prefix
+        ending = Ending(context, chosen.name, chosen.id, tasks).prefix
         for prefix in (ending, *(restore_temp(storage, chosen.name, task.target) for task in tasks)):
             delete_below(storage, prefix, run)
             clean(storage, run, prefix)
@@ -144,14 +159,19 @@ class _Chosen:
     catalog: Catalog
     committed: Committed
     tasks: Tasks
+    cuts: Mapping[str, int]
+
+    @property
+    def id(self) -> str:
+        return restore_id(self.committed.backup, self.cuts)
 
 
 def _chosen(context: ClusterContext, name: str, options: RestoreOptions) -> _Chosen:
     """Which collections become which targets; only checks that Milvus and its storage are reachable."""
     catalog = Catalog(context.backup_storage, context.run)
     context.backup_storage.check()
-    committed = catalog.committed(name, salvage=options.salvage)
-    backup = committed.backup
+    source = found(context, catalog, name, options)
+    backup = source.committed.backup
     tasks = make_plan(backup, options)
     for item in tasks.unmatched:
         notice_unmatched(context.run, "filter", item)
@@ -166,7 +186,14 @@ def _chosen(context: ClusterContext, name: str, options: RestoreOptions) -> _Cho
         )
     context.storage.check()
     tasks = with_collections(context, tasks, options)
-    return _Chosen(name=name, options=options, catalog=catalog, committed=committed, tasks=tasks)
+    return _Chosen(
+        name=source.name,
+        options=options,
+        catalog=catalog,
+        committed=source.committed,
+        tasks=tasks,
+        cuts=source.cuts,
+    )
 
 
 def _plan(context: ClusterContext, chosen: _Chosen) -> RestorePlan:
@@ -176,6 +203,7 @@ def _plan(context: ClusterContext, chosen: _Chosen) -> RestorePlan:
         context=context,
         name=chosen.name,
         backup_id=backup.id,
+        restore_id=chosen.id,
         tasks=tasks.tasks,
         options=chosen.options,
     )
@@ -192,6 +220,7 @@ def _plan(context: ClusterContext, chosen: _Chosen) -> RestorePlan:
         options=chosen.options,
         rows=chosen.committed.manifest.rows,
         protection=chosen.committed.manifest.protection,
+        cuts=chosen.cuts,
     )
     kind = of_backup(backup.format, chosen.name)
     return RestorePlan(
@@ -202,6 +231,8 @@ def _plan(context: ClusterContext, chosen: _Chosen) -> RestorePlan:
         tasks=tasks,
         standings=standings,
         format=kind.restore(context, work),
+        asked=asked_for(context, chosen.options),
+        moments=moments(chosen.committed, tasks.tasks, chosen.options, chosen.cuts),
     )
 
 
@@ -240,6 +271,7 @@ class _Restore:
             notices=tuple(run.notices),
             compared="" if plan.options.meta_only else plan.options.verify,
             todo=left_to_do(plan.tasks.tasks, plan.options, outcomes),
+            asked=plan.asked,
         )
 
     def _collections(self, worker: RestoreWorker, resumed: set[CollectionName]) -> list[CollectionOutcome]:
@@ -277,7 +309,7 @@ class _Restore:
                 raise wrong
             self._errors[label] = wrong
         run.emit(CollectionFinished(collection=label, outcome=outcome.outcome, error=outcome.error))
-        return outcome
+        return self.plan.dated(outcome)
 
     def _note_added(self, done: Sequence[RestoreTask]) -> None:
         """So that nobody adds the same rows twice without knowing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from mbk.errors import InvalidBackup
 from mbk.frozen import frozen
@@ -16,6 +16,7 @@ from mbk.model.wire import Message
 #: A hybrid timestamp is milliseconds above this many bits of a logical counter (milvus: pkg/util/tsoutil).
 LOGICAL_BITS = 18
 MILLISECOND = 1 << LOGICAL_BITS
+_EPOCH, _TICK = datetime.fromtimestamp(0, UTC), timedelta(milliseconds=1)
 #: Field 4 of ``msgpb.MsgPosition`` (docs/reference/backup-format.md#positions-and-flush-messages).
 TIMESTAMP = 4
 
@@ -28,12 +29,14 @@ _TIME_TICK = "_tt"
 class ConsistencyPoint:
     """Channel, virtual or physical, -> hybrid timestamp of the flush; or one ``common`` timestamp for all channels.
 
-    ``late``: the segments that may hold newer rows, and L0 segments that may hold newer deletes; None: any may.
+    ``late``: the segments that may hold newer rows, and L0 segments that may hold newer deletes; None: any may. ``earlier``: it
+    is not where the backup counted its rows.
     """
 
     channels: Mapping[str, int]
     common: int = 0
     late: frozenset[int] | None = None
+    earlier: bool = False
 
     @property
     def is_one(self) -> bool:
@@ -111,7 +114,17 @@ def whole_milliseconds(hybrid: int) -> int:
 
 def moment(hybrid: int) -> str:
     """A hybrid timestamp, of Milvus' clock, in RFC 3339."""
-    return datetime.fromtimestamp((hybrid >> LOGICAL_BITS) / 1000, UTC).isoformat(timespec="milliseconds")
+    return time_of(hybrid).isoformat(timespec="milliseconds")
+
+
+def time_of(hybrid: int) -> datetime:
+    """The time of a hybrid timestamp, in UTC and whole milliseconds."""
+    return _EPOCH + (hybrid >> LOGICAL_BITS) * _TICK
+
+
+def hybrid_of(time: datetime) -> int:
+    """The first hybrid timestamp of a time's millisecond."""
+    return (time - _EPOCH) // _TICK << LOGICAL_BITS
 
 
 def position(channel: str, timestamp: int) -> str:

@@ -145,11 +145,12 @@ def with_collections(context: ClusterContext, plan: RestorePlan, options: Restor
 
 @frozen(kw_only=True)
 class TargetChecks:
-    """The targets of one restore of backup ``name``, whose id is ``backup_id``."""
+    """The targets of one restore of backup ``name``, whose id is ``backup_id``; ``restore_id``: that of its journals."""
 
     context: ClusterContext
     name: str
     backup_id: str
+    restore_id: str
     tasks: Sequence[RestoreTask]
     options: RestoreOptions
 
@@ -160,7 +161,7 @@ class TargetChecks:
         present = existing(self.context, [task.target for task in self.tasks])
         if options.skip_create:
             self._require_all(present)
-        found = Standings(self.context, self.name, self.backup_id, options, present)
+        found = Standings(self.context, self.name, self.restore_id, options, present)
         standings = {task.target: found.of(task) for task in self.tasks}
         begun = {target for target, standing in standings.items() if standing.begun}
         taken = sorted(present.keys() - begun)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
 
 import msgspec
@@ -96,7 +96,7 @@ def make_plan(backup: Backup, options: RestoreOptions) -> RestorePlan:
             hint="what was meant would be replaced under its old name; the backup contains {collections}",
         )
     if not tasks and not databases and not _takes_all(options):
-        raise _nothing_selected(backup, unmatched)
+        raise nothing_selected(backup, unmatched)
     return RestorePlan(
         tuple(database for database in databases if database.db_name != DEFAULT_DATABASE),
         tuple(tasks),
@@ -119,7 +119,8 @@ def require_apart(tasks: Iterable[RestoreTask]) -> None:
             )
 
 
-def _nothing_selected(backup: Backup, unmatched: list[str]) -> NotFound:
+def nothing_selected(backup: Backup, unmatched: Sequence[str]) -> NotFound:
+    """``unmatched``: the items of the filter that match nothing."""
     if unmatched:
         return NotFound(
             "filter {items} matches no collection of backup {backup!r}",

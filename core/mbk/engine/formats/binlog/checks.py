@@ -27,8 +27,8 @@ _VERSION = re.compile(r"v?(\d+)\.(\d+)")
 
 @frozen(kw_only=True)
 class DataChecks:
-    """``places``: where the segments of each target are; empty if only definitions are restored. ``protection`` as in
-    `RestoreWork`."""
+    """``places``: where the segments of each target are; empty if only definitions are restored. ``protection`` and
+    ``cuts`` as in `RestoreWork`."""
 
     milvus: Milvus
     backup: Backup
@@ -36,6 +36,7 @@ class DataChecks:
     options: RestoreOptions
     places: Places
     protection: Mapping[str, Protection]
+    cuts: Mapping[str, int]
 
     def problems(self) -> Iterator[str]:
         """The data that this server cannot import."""
@@ -119,7 +120,10 @@ class DataChecks:
         return points
 
     def _recorded(self, task: RestoreTask) -> ConsistencyPoint | None:
-        known = self.protection.get(str(task.record.collection_id))
+        number = str(task.record.collection_id)
+        if number in self.cuts:
+            return ConsistencyPoint({}, common=self.cuts[number], earlier=True)
+        known = self.protection.get(number)
         if known is None or not known.point:
             return None
         return ConsistencyPoint({}, common=known.point, late=frozenset(known.late))

@@ -114,7 +114,7 @@ class PreparedRestore:
                 limits=self._group_limits(),
                 slots=Slots(context.limits.restore.import_jobs),
                 name=asked.name,
-                backup_id=asked.backup.id,
+                restore_id=asked.id,
                 rows=asked.rows,
                 places=self.places,
                 points=self.points,
@@ -158,6 +158,7 @@ def prepare(context: ClusterContext, asked: RestoreWork) -> PreparedRestore:
         options=asked.options,
         places=places,
         protection=asked.protection,
+        cuts=asked.cuts,
     )
     context.limits.transfer.require_workers()
     if not asked.options.skip_create:

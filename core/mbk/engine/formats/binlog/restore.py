@@ -61,7 +61,7 @@ class _Restoration:
     @property
     def counts_fit(self) -> bool:
         """Whether what a query counted during the backup can be compared: it counted at the recorded point, or nothing is cut."""
-        return self.point is None or bool(self.point.common)
+        return self.point is None or (bool(self.point.common) and not self.point.earlier)
 
     def cuts_in(self, segment: int, place: Place) -> bool:
         """Whether a segment may: rows only if it was not persistent at the point, its own delta logs in any case."""
@@ -74,7 +74,7 @@ class _Restoration:
 class CollectionRestorer:
     """Restores one collection a call; several threads may call it.
 
-    ``rows``: exact row counts of the backup. ``points``: where a target is truncated; newer rows and deletes are excluded.
+    ``restore_id``: that of the journal. ``rows``: exact row counts of the backup. ``points``: where a target is truncated; newer rows and deletes are excluded.
     """
 
     context: ClusterContext
@@ -83,7 +83,7 @@ class CollectionRestorer:
     limits: GroupLimits
     slots: Slots
     name: str
-    backup_id: str
+    restore_id: str
     rows: Mapping[str, int]
     places: Places
     points: Mapping[CollectionName, ConsistencyPoint]
@@ -124,8 +124,8 @@ class CollectionRestorer:
             may_cut=point.may_cut if point is not None else never,
         )
         work = _Restoration(task, found, point, staging, journal, target, limits, contents)
-        journal.load(backup_id=self.backup_id, target=str(task.target))
-        exchange = Exchange(self.context, task, journal, self.backup_id)
+        journal.load(backup_id=self.restore_id, target=str(task.target))
+        exchange = Exchange(self.context, task, journal, self.restore_id)
         if not resumed:
             journal.reset()
         elif not task.beside:

@@ -86,7 +86,7 @@ class SnapshotFormat:
             external=External.of(context.backup_storage, context.storage),
             options=work.options,
             name=work.name,
-            backup_id=work.backup.id,
+            restore_id=work.id,
             rows=work.rows,
         )
         with Pool(context.run.budget.collections, context.run.cancelled, name="mbk-scan") as pool:

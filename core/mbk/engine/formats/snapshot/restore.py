@@ -89,7 +89,7 @@ class SnapshotRestorer:
     external: External
     options: RestoreOptions
     name: str
-    backup_id: str
+    restore_id: str
     rows: Mapping[str, int]
     scanned: Mapping[CollectionName, CollectionOutcome] = field(default_factory=dict)
 
@@ -126,9 +126,9 @@ class SnapshotRestorer:
     def restore(self, task: RestoreTask, *, resumed: bool) -> CollectionOutcome:
         started = time.monotonic()
         scanned, journal = self.scanned[task.target], self._journal(task)
-        journal.load(backup_id=self.backup_id, target=str(task.target))
+        journal.load(backup_id=self.restore_id, target=str(task.target))
         target = Target(self.milvus, self.run, self.options, task, journal)
-        exchange = Exchange(self.context, task, journal, self.backup_id)
+        exchange = Exchange(self.context, task, journal, self.restore_id)
         if not resumed:
             journal.reset()
             try:
