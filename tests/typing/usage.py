@@ -47,7 +47,6 @@ def bad(session: mbk.Session) -> None:
     session.create("nightly", format="zip")  # E: arg-type
     session.create("nightly", mbk.RestoreOptions())  # E: arg-type
     session.create("nightly", suffix="_x")  # E: call-arg
-    session.restore()  # E: call-arg
     session.restore("nightly", sufix="_x")  # E: call-arg
     session.restore("nightly", max_shards="2")  # E: arg-type
     session.restore("nightly", "_x")  # E: arg-type

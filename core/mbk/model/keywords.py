@@ -6,7 +6,7 @@ Generated from the options classes; after a change there: ``python -m tests.typi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypedDict
 
 from mbk.model.options import (
@@ -81,6 +81,9 @@ class RestoreKeywords(TypedDict, total=False):
     max_shards: int
     skip_params: Skipped
     ezk_mapping: Mapping[str, str]
+    at: datetime | str | None
+    time_zone: str
+    labels: Labelling
     fail_fast: bool
     dry_run: bool
     max_rate: Requests
