@@ -19,7 +19,7 @@ from mbk.api.errors import PROBLEM, problem, problem_of, status_of
 from mbk.api.middleware import AccessMiddleware
 from mbk.api.service import Service
 from mbk.api.v1 import routes as classic
-from mbk.api.v2 import backups, jobs
+from mbk.api.v2 import backups, jobs, schedules
 from mbk.api.waits import Waits
 from mbk.errors import MbkError
 
@@ -56,6 +56,7 @@ def create_app(service: Service) -> FastAPI:
     app.include_router(classic.router(service))
     app.include_router(jobs.router(service))
     app.include_router(backups.router(service))
+    app.include_router(schedules.router(service))
     app.include_router(health.router(service))
     add_docs(app, service.base)
     describe(app, has_credentials=bool(service.credentials))

@@ -13,8 +13,11 @@ from mbk.api.auth import Credentials
 from mbk.api.event_stream import EventStream
 from mbk.api.ready import Readiness
 from mbk.config.schema import Settings
+from mbk.errors import ConfigError
 from mbk.jobs.notifications import Notifications
 from mbk.jobs.runner import Observer, Runner
+from mbk.jobs.schedule import all_of
+from mbk.jobs.scheduler import Scheduler
 from mbk.jobs.sessions import Open, Sessions
 from mbk.jobs.store import Store
 from mbk.observe.metrics import ServerMetrics
@@ -30,6 +33,7 @@ class Service:
     credentials: Credentials
     sessions: Sessions
     runner: Runner
+    scheduler: Scheduler
     metrics: ServerMetrics
     readiness: Readiness
     notifications: Notifications
@@ -45,6 +49,7 @@ class Service:
         self.event_stream.bind()
         self.runner.on_change = self.event_stream.wake
         self.runner.start()
+        self.scheduler.start()
 
     def begin_stop(self) -> None:
         self.runner.begin_stop()
@@ -53,6 +58,7 @@ class Service:
     def stop(self) -> None:
         """Waits until the jobs have stopped cleanly, and closes everything."""
         self.begin_stop()
+        self.scheduler.stop()
         self.runner.stop()
         self.readiness.close()
         self.notifications.close()
@@ -67,8 +73,11 @@ def build(
     open: Open = Session,
     observers: Sequence[Observer] = (),
 ) -> Service:
-    """``config``: the file of the settings. Raises `ConfigError` for an invalid credentials file, `UsageError` for an unusable jobs file."""
+    """``config``: the file of the settings. Raises `ConfigError` for an invalid credentials file or schedule, `UsageError` for an unusable jobs file."""
     server = settings.server
+    schedules, problems = all_of(settings.schedules, settings.retention.time_zone)
+    if problems:
+        raise ConfigError(str(config or "configuration"), problems)
     credentials = auth.read(server.auth_file)
     sessions = Sessions(settings, open=open)
     metrics = ServerMetrics(lambda: sessions.reader)
@@ -81,8 +90,13 @@ def build(
         keep_days=server.jobs_keep_days,
         observers=[metrics, Tracing(), notifications, *observers],
     )
+    scheduler = Scheduler(runner, schedules)
     metrics.count_jobs(runner.store.counts)
-    return Service(settings, credentials, sessions, runner, metrics, Readiness(sessions), notifications)
+    if schedules:
+        metrics.tell_schedules(scheduler.states)
+    return Service(
+        settings, credentials, sessions, runner, scheduler, metrics, Readiness(sessions), notifications
+    )
 
 
 def jobs_file(configured: str, config: Path | None) -> Path:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
-from mbk.config import profiles, source
+from mbk.config import profiles, schedules, source
 from mbk.config.keys import KEYS, PROFILES, Dialect
 from mbk.config.layers import Layers, Origin
 from mbk.config.schema import Settings
@@ -60,6 +60,7 @@ def load(
     cwd = Path.cwd() if cwd is None else cwd
     file = source.find(path, environ, cwd)
     root = source.read(file, cwd) if file else None
+    scheduled, unscheduled = schedules.taken(root)
     where = str(file) if file else "configuration"
     layers = _layers(source.version(root), where)
     named = dict.fromkeys(
@@ -70,7 +71,7 @@ def load(
         ]
     )
     named |= dict.fromkeys(profiles.of_environment(layers.dialect, environ, named))
-    layers.problems += profiles.unfit(named)
+    layers.problems += [*profiles.unfit(named), *unscheduled]
     layers.dialect = profiles.with_profiles(layers.dialect, named)
     flat = source.flatten(root, layers.dialect, layers.other)
     layers.add_file(flat, where)
@@ -79,7 +80,7 @@ def load(
     layers.add_overrides(overrides or {})
     layers.add_types(storage, backup_storage)
     layers.refuse_foreign(where)
-    settings, origins = _settings(layers, cwd, where)
+    settings, origins = _settings(layers, cwd, where, scheduled)
     version: Literal["v1", "v2"] = "v2" if layers.dialect.version == "v2" else "v1"
     lacks = "" if flat.values else _lacks(file, source.places(path, environ), cwd)
     return LoadedConfig(settings, file, version, tuple(layers.warnings), origins, lacks)
@@ -98,7 +99,9 @@ def _layers(version: str, where: str) -> Layers:
     return Layers(V2, V1) if version.lower() == "v2" else Layers(V1, V2)
 
 
-def _settings(layers: Layers, cwd: Path, where: str) -> tuple[Settings, Mapping[str, Origin]]:
+def _settings(
+    layers: Layers, cwd: Path, where: str, scheduled: Mapping[str, Mapping[str, Any]]
+) -> tuple[Settings, Mapping[str, Origin]]:
     values = layers.parsed()
     given = {target: item.origin for target, item in layers.given.items()}
     stored = {target: value for target, value in values.items() if KEYS[target].stored}
@@ -107,6 +110,7 @@ def _settings(layers: Layers, cwd: Path, where: str) -> tuple[Settings, Mapping[
         "storage": sides.storage,
         "backup_storage": sides.backup_storage,
         "profiles": sides.profiles,
+        "schedules": scheduled,
     }
     for target, value in stored.items():
         if KEYS[target].side is None:

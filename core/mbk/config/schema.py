@@ -157,7 +157,8 @@ class CloudSettings(_Frozen):
 class Settings(_Frozen):
     """Everything. ``storage`` is where Milvus keeps its data, ``backup_storage`` where backups go.
 
-    ``profiles``: further storages by name, in lower case.
+    ``profiles``: further storages by name, in lower case. ``schedules``: what a server does by itself, by name, as it was
+    written: only a server looks into them.
     """
 
     storage: StorageChoice
@@ -170,4 +171,5 @@ class Settings(_Frozen):
     transfer: TransferSettings = TransferSettings()
     retention: RetentionSettings = RetentionSettings()
     server: ServerSettings = ServerSettings()
+    schedules: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
     cloud: CloudSettings = CloudSettings()

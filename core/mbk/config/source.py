@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 DEFAULT_NAME = "backup.yaml"
 VERSION_KEY = "configVersion"
+#: A section of names and parameters, which is read by itself.
+SCHEDULES = "schedules"
 _NULL, _MERGE = "tag:yaml.org,2002:null", "tag:yaml.org,2002:merge"
 
 
@@ -165,7 +167,7 @@ def _walk(node: yaml.MappingNode, prefix: str, dialect: Dialect, other: Dialect,
 def _enter(key: str, value: yaml.Node, dialect: Dialect, other: Dialect, flat: Flat) -> None:
     import yaml
 
-    if key.lower() == VERSION_KEY.lower():
+    if key.lower() in (VERSION_KEY.lower(), SCHEDULES):
         return
     if key.lower() in dialect.sections:
         if isinstance(value, yaml.MappingNode):

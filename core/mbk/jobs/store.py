@@ -15,6 +15,7 @@ from typing import Any
 
 from mbk.errors import MbkError, StorageFull, UsageError
 from mbk.jobs.failures import JobsFileUnusable
+from mbk.jobs.schedule import Standing
 from mbk.model.jobs import CollectionProgress, Failure, Job, Progress, Step
 from mbk.model.states import CollectionState, JobState
 
@@ -31,6 +32,7 @@ CREATE TABLE IF NOT EXISTS events (
     number INTEGER PRIMARY KEY AUTOINCREMENT, job INTEGER NOT NULL, moment REAL NOT NULL, kind TEXT NOT NULL,
     data TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS events_by_job ON events (job, number);
+CREATE TABLE IF NOT EXISTS schedules (name TEXT PRIMARY KEY, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS keys (key TEXT PRIMARY KEY, digest TEXT NOT NULL, job TEXT NOT NULL, created REAL NOT NULL);
 """
 
@@ -148,6 +150,22 @@ class Store:
             return self._db.execute(
                 "DELETE FROM jobs WHERE finished > 0 AND finished < ?", (before,)
             ).rowcount
+
+    # -- schedules -----------------------------------------------------------------------------------------------
+
+    def standing(self, schedule: str) -> Standing | None:
+        """What is known of a schedule. None if it was never seen, or its record is damaged: then it begins anew."""
+        rows = self._rows("SELECT body FROM schedules WHERE name = ?", (schedule,))
+        with suppress(ValueError, TypeError):
+            return Standing(**json.loads(rows[0][0])) if rows else None
+        return None
+
+    def save_standing(self, schedule: str, standing: Standing) -> None:
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO schedules VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET body = excluded.body",
+                (schedule, json.dumps(asdict(standing))),
+            )
 
     # -- events --------------------------------------------------------------------------------------------------
 

@@ -47,6 +47,9 @@ class ServerMetrics:
     def count_jobs(self, counts: Callable[[], Mapping[tuple[str, str], int]]) -> None:
         self.registry.register(_Jobs(counts))
 
+    def tell_schedules(self, states: Callable[[], Iterable[Scheduled]]) -> None:
+        self.registry.register(_Schedules(states))
+
     def text(self) -> bytes:
         return generate_latest(self.registry)
 
@@ -64,6 +67,71 @@ class ServerMetrics:
         if job.started:
             self._counters.ended(job.kind, job.state, job.finished - job.started)
         self._newest.renew()
+
+
+class _Standing(Protocol):
+    """The part of a schedule's standing that its metrics tell; unix seconds."""
+
+    @property
+    def began(self) -> float: ...
+    @property
+    def ended(self) -> float: ...
+    @property
+    def succeeded(self) -> float: ...
+    @property
+    def skipped(self) -> int: ...
+    @property
+    def is_running(self) -> bool: ...
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+class Scheduled(Protocol):
+    """As `mbk.jobs.scheduler.ScheduleState`."""
+
+    @property
+    def schedule(self) -> _Named: ...
+    @property
+    def standing(self) -> _Standing: ...
+    @property
+    def following(self) -> float: ...
+
+
+@frozen
+class _Schedules(Collector):
+    states: Callable[[], Iterable[Scheduled]]
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: registering must not read the jobs file."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        def family(name: str, text: str) -> GaugeMetricFamily:
+            return GaugeMetricFamily(f"mbk_schedule_{name}", text, labels=["schedule"])
+
+        running = family("running", "Whether a run of the schedule is under way")
+        following = family("next_timestamp_seconds", "When it is due next; 0 while it is paused")
+        began = family("last_timestamp_seconds", "When its last run began")
+        succeeded = family("last_success_timestamp_seconds", "When a run last ended well")
+        seconds = family("last_duration_seconds", "How long its last run took")
+        skipped = family("skipped", "Runs that were skipped, because the one before was not over")
+        good = family("last_good", "Whether its last run ended well")
+        for item in self.states():
+            name, standing = [item.schedule.name], item.standing
+            running.add_metric(name, float(standing.is_running))
+            following.add_metric(name, item.following)
+            skipped.add_metric(name, standing.skipped)
+            if standing.began:
+                began.add_metric(name, standing.began)
+            if standing.succeeded:
+                succeeded.add_metric(name, standing.succeeded)
+            if standing.ended:
+                seconds.add_metric(name, standing.ended - standing.began)
+                good.add_metric(name, float(standing.succeeded == standing.ended))
+        yield from (running, following, began, succeeded, seconds, skipped, good)
 
 
 @frozen

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mbk.api.errors import problem, status_by_name
 from mbk.jobs.kinds import KINDS
+from mbk.jobs.schedule import Standing
+from mbk.jobs.scheduler import ScheduleState
 from mbk.model.contents import BackupInfo
 from mbk.model.jobs import CollectionProgress, Job
 from mbk.model.locking import BackupLock
@@ -203,6 +205,37 @@ class BackupDetail(BackupBody):
     failed: dict[str, str] = Field(description="collections that are not in the backup, and why")
 
 
+class ScheduledRun(_Body):
+    """A run of a schedule. ``result``: that of its jobs, or ``elsewhere`` if another server made the backup; null while it runs."""
+
+    backup: str
+    began: datetime
+    ended: datetime | None
+    seconds: float | None
+    result: str | None
+    reason: str | None = Field(description="why it did not succeed")
+
+
+class ScheduleBody(_Body):
+    """A schedule of the configuration. ``step``: the kind of ``job`` that is under way, null if none is."""
+
+    name: str
+    cron: str
+    time_zone: str
+    steps: list[str] = Field(description="the kinds of its jobs, in their order")
+    paused: bool
+    step: str | None
+    job: str | None
+    next: datetime | None = Field(description="null while it is paused")
+    last: ScheduledRun | None
+    last_success: datetime | None
+    skipped: int = Field(description="runs that were skipped, because the one before was not over")
+
+
+class SchedulePage(_Body):
+    items: list[ScheduleBody]
+
+
 def job_body(job: Job) -> JobBody:
     # Not asdict: it copies what may be thousands of collections twice.
     return JobBody(
@@ -240,6 +273,35 @@ def _collection(item: CollectionProgress) -> CollectionBody:
         notes=[*item.notes],
         moment=_moment_if_any(item.moment),
         behind=item.behind,
+    )
+
+
+def schedule_body(state: ScheduleState) -> ScheduleBody:
+    schedule, standing = state.schedule, state.standing
+    return ScheduleBody(
+        name=schedule.name,
+        cron=schedule.cron,
+        time_zone=str(schedule.zone),
+        steps=[*schedule.steps],
+        paused=standing.paused,
+        step=standing.step or None,
+        job=standing.job or None,
+        next=_moment_if_any(state.following),
+        last=_last_run(standing) if standing.began else None,
+        last_success=_moment_if_any(standing.succeeded),
+        skipped=standing.skipped,
+    )
+
+
+def _last_run(standing: Standing) -> ScheduledRun:
+    ended = standing.ended
+    return ScheduledRun(
+        backup=standing.backup,
+        began=_moment(standing.began),
+        ended=_moment_if_any(ended),
+        seconds=round(ended - standing.began, 3) if ended else None,
+        result=standing.result if ended else None,
+        reason=standing.reason or None if ended else None,
     )
 
 

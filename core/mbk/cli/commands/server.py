@@ -12,7 +12,7 @@ from mbk.cli.parsing import COMMANDS, Command, Number
 from mbk.cli.render import emit
 from mbk.errors import MissingDependency, UsageError
 
-NEEDED = ("fastapi", "uvicorn", "prometheus_client", "fastapi_offline")
+NEEDED = ("fastapi", "uvicorn", "prometheus_client", "fastapi_offline", "cronsim")
 
 
 @click.command("server", cls=Command, help=COMMANDS["server"])

@@ -1,0 +1,212 @@
+"""Schedules: what a server does by itself, and when. Pure: nothing here asks a clock or starts a job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import field, replace
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
+
+from mbk.errors import Problem, UsageError
+from mbk.frozen import frozen
+from mbk.jobs.params import made
+from mbk.model.reports import is_valid_name
+from mbk.model.retention import zone_of
+
+#: The label that a schedule gives its backups, so that its prune looks at no others.
+LABEL = "schedule"
+#: The jobs of one run, in their order. What deletes comes last, and only after all else went well.
+BACKUP, VERIFY, COPY, PRUNE = "backup", "verify", "copy", "prune"
+TEMPLATE = "{schedule}_{time}"
+STEPS = (BACKUP, VERIFY, COPY, PRUNE)
+
+
+@frozen(kw_only=True)
+class Schedule:
+    """``cron``: five fields, in ``zone``. ``backup_name`` has ``{schedule}`` and ``{time}`` filled in. ``create``, ``copy`` and ``keep``: parameters of the jobs as
+    in `/api/v2/jobs`; no ``copy`` or ``keep``, no such job. ``verify``: a depth, or empty."""
+
+    name: str
+    cron: str
+    zone: tzinfo = UTC
+    backup_name: str = TEMPLATE
+    create: Mapping[str, Any] = field(default_factory=dict)
+    verify: str = ""
+    copy: Mapping[str, Any] = field(default_factory=dict)
+    keep: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        wanted = {BACKUP: True, VERIFY: bool(self.verify), COPY: bool(self.copy), PRUNE: bool(self.keep)}
+        return tuple(step for step in STEPS if wanted[step])
+
+    def after(self, step: str) -> str:
+        """The step that follows; empty after the last one."""
+        rest = self.steps[self.steps.index(step) + 1 :] if step in self.steps else ()
+        return rest[0] if rest else ""
+
+    def backup_of(self, occurrence: datetime) -> str:
+        """The same on every server, so that its name decides which of several makes it."""
+        time = occurrence.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+        return self.backup_name.format(schedule=self.name, time=time)
+
+    def parameters(self, step: str, backup: str) -> dict[str, Any]:
+        """Those of the job of a step."""
+        if step == BACKUP:
+            labels = {LABEL: self.name, **self.create.get("labels", {})}
+            return {**self.create, "name": backup, "labels": labels}
+        if step == VERIFY:
+            return {"backup": backup, "depth": self.verify}
+        if step == COPY:
+            return {"backup": backup, **self.copy}
+        return {"labels": [f"{LABEL}={self.name}"], **self.keep}
+
+    def latest(self, now: datetime) -> datetime:
+        """The newest occurrence that is not after ``now``."""
+        # To the second, and the search excludes its start.
+        start = now.astimezone(self.zone).replace(microsecond=0) + timedelta(seconds=1)
+        return _occurrences(self.cron, start, reverse=True)
+
+    def following(self, now: datetime) -> datetime:
+        """The next occurrence after ``now``."""
+        return _occurrences(self.cron, now.astimezone(self.zone), reverse=False)
+
+
+@frozen(kw_only=True)
+class Standing:
+    """What is known of a schedule, kept over restarts. Times are unix seconds, 0 if there is none.
+
+    ``handled``: the last occurrence that was begun, skipped, or left to another server. ``step``, ``job`` and ``backup``: what is under way;
+    ``step`` is empty if nothing is. ``began``, ``ended``, ``result`` and ``reason``: of the last run. ``skipped``: how many occurrences
+    were skipped since the first, because the run before was not over. ``asked``: somebody asked for a run at that time.
+    """
+
+    handled: float = 0.0
+    step: str = ""
+    job: str = ""
+    backup: str = ""
+    began: float = 0.0
+    ended: float = 0.0
+    result: str = ""
+    reason: str = ""
+    succeeded: float = 0.0
+    skipped: int = 0
+    paused: bool = False
+    asked: float = 0.0
+
+    @property
+    def is_running(self) -> bool:
+        return bool(self.step)
+
+
+def seen(standing: Standing | None, now: datetime) -> Standing:
+    """A schedule that was never seen begins with the next occurrence. A clock that was ahead does not stop it: what lies in
+    the future was handled by that clock alone."""
+    if standing is None:
+        return Standing(handled=now.timestamp())
+    return replace(standing, handled=min(standing.handled, now.timestamp()))
+
+
+def due(schedule: Schedule, standing: Standing, now: datetime) -> datetime | None:
+    """The occurrence that is to be run or skipped now: of several that were missed the newest one alone."""
+    if standing.asked > standing.handled:
+        return datetime.fromtimestamp(standing.asked, UTC)
+    if standing.paused:
+        return None
+    latest = schedule.latest(now)
+    return latest if latest.timestamp() > standing.handled else None
+
+
+def of_settings(name: str, given: Mapping[str, Any], zone: str) -> Schedule:
+    """From the configuration. `UsageError`, whose fact ``key`` is the key below the schedule, for what cannot be."""
+    values = dict(given)
+    schedule = Schedule(
+        name=name,
+        cron=_cron(values.pop("cron", "")),
+        zone=_zone(values.pop("time_zone", "") or zone),
+        backup_name=_template(name, values.pop("backup_name", TEMPLATE)),
+        create=_section(values, "create"),
+        verify=str(values.pop("verify", "") or ""),
+        copy=_section(values, "copy"),
+        keep=_section(values, "keep"),
+    )
+    if unknown := next(iter(values), ""):
+        known = "cron, timeZone, backupName, create, verify, copy, keep"
+        raise _wrong(unknown, "is not known", f"use one of {known}")
+    for step, key in {BACKUP: "create", VERIFY: "verify", COPY: "copy", PRUNE: "keep"}.items():
+        if step in schedule.steps:
+            _check(schedule, step, key)
+    return schedule
+
+
+def all_of(settings: Mapping[str, Mapping[str, Any]], zone: str) -> tuple[dict[str, Schedule], list[Problem]]:
+    """Every schedule that can be, and a problem for each that cannot, in the user's keys."""
+    schedules, problems = {}, []
+    for name, given in settings.items():
+        try:
+            schedules[name] = of_settings(name, given, zone)
+        except UsageError as error:
+            key = error.facts.get("key", "")
+            problems.append(Problem(f"schedules.{name}.{key}", str(error.facts.get("reason")), error.hint))
+    return schedules, problems
+
+
+def _check(schedule: Schedule, step: str, key: str) -> None:
+    try:
+        made(step, schedule.parameters(step, schedule.backup_of(datetime(2026, 1, 1, tzinfo=UTC)))).check()
+    except UsageError as error:
+        raise _wrong(key, error.message, error.hint) from error
+
+
+def _section(values: dict[str, Any], key: str) -> Mapping[str, Any]:
+    found = values.pop(key, None)
+    if found is None:
+        return {}
+    if not isinstance(found, Mapping):
+        raise _wrong(key, "expected a section with keys below it", None)
+    return found
+
+
+def _cron(text: object) -> str:
+    from cronsim import CronSim, CronSimError
+
+    if not isinstance(text, str) or not text.strip():
+        raise _wrong("cron", "is missing", "write five fields, such as '30 2 * * *' for every night at 02:30")
+    try:
+        if len(text.split()) != 5:
+            raise CronSimError("expected five fields")
+        next(CronSim(text, datetime(2026, 1, 1, tzinfo=UTC)))
+    except (CronSimError, StopIteration) as wrong:
+        reason = str(wrong)[:1].lower() + str(wrong)[1:] if str(wrong) else "no day of any year fits it"
+        hint = "minute, hour, day of the month, month, day of the week: '30 2 * * *' is every night at 02:30"
+        raise _wrong("cron", f"{text!r} is no cron expression: {reason}", hint) from wrong
+    return text
+
+
+def _zone(text: str) -> tzinfo:
+    try:
+        return zone_of(text, "timeZone")
+    except UsageError as wrong:
+        raise _wrong("timeZone", str(wrong.facts.get("reason")), wrong.hint) from wrong
+
+
+def _template(name: str, text: object) -> str:
+    try:
+        made_of = str(text).format(schedule=name, time="20260101T000000Z")
+    except (KeyError, IndexError, ValueError, AttributeError):
+        made_of = ""
+    if "{time}" not in str(text) or not is_valid_name(made_of):
+        raise _wrong(
+            "backupName", f"{text!r} makes no valid name", "use {schedule}_{time}, with letters, digits and _"
+        )
+    return str(text)
+
+
+def _wrong(key: str, reason: str, hint: str | None) -> UsageError:
+    return UsageError("{key}: {reason}", code="schedule-invalid", key=key, reason=reason, hint=hint)
+
+
+def _occurrences(cron: str, start: datetime, *, reverse: bool) -> datetime:
+    from cronsim import CronSim
+
+    return next(CronSim(cron, start, reverse=reverse))

@@ -1,0 +1,267 @@
+"""Runs the schedules of a server: a thread that looks what is due, and gives the runner one job after the other."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from mbk.errors import BackupExists, Busy, MbkError, NotFound
+from mbk.frozen import frozen
+from mbk.jobs.failures import JobNotFound, QueueFull
+from mbk.jobs.params import made
+from mbk.jobs.runner import Runner
+from mbk.jobs.schedule import BACKUP, Schedule, Standing, due, seen
+from mbk.model.jobs import Job
+from mbk.model.states import JobState
+
+log = logging.getLogger(__name__)
+#: Seconds between two looks while something runs, and at most between two others: a clock that jumps is noticed after that.
+LOOK, PATIENCE = 1.0, 20.0
+#: A job that the end of a server interrupted is resumed so often; one that ends servers must not do so for ever.
+ATTEMPTS = 3
+#: Results besides the states of jobs: another server made this backup.
+ELSEWHERE = "elsewhere"
+#: What a job fails with if another server made the backup, or is about to.
+_TAKEN = frozenset({BackupExists.__name__, Busy.__name__})
+
+
+class ScheduleNotFound(NotFound):
+    pass
+
+
+@frozen(kw_only=True)
+class ScheduleState:
+    """A schedule as it is now. ``following``: unix seconds of its next occurrence, 0 while it is paused."""
+
+    schedule: Schedule
+    standing: Standing
+    following: float
+
+
+class Scheduler:
+    """Several threads may call it. ``clock``: unix seconds."""
+
+    def __init__(
+        self, runner: Runner, schedules: Mapping[str, Schedule], *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._runner = runner
+        self._schedules = schedules
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._stopped = threading.Event()
+        self._woken = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    # -- the server's life ---------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Once the runner has taken over the jobs of an earlier server."""
+        if self._schedules:
+            self._thread = threading.Thread(target=self._loop, name="mbk-schedules", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """What is under way is interrupted by the runner, and goes on with the next server."""
+        self._stopped.set()
+        self._woken.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    # -- what clients ask for ------------------------------------------------------------------------------------
+
+    def states(self) -> list[ScheduleState]:
+        return [self.state(name) for name in self._schedules]
+
+    def state(self, name: str) -> ScheduleState:
+        """`ScheduleNotFound` if there is none of this name."""
+        schedule, now = self._schedule(name), self._now()
+        standing = seen(self._runner.store.standing(name), now)
+        following = 0.0 if standing.paused else schedule.following(now).timestamp()
+        return ScheduleState(schedule=schedule, standing=standing, following=following)
+
+    def run(self, name: str) -> ScheduleState:
+        """Runs it at once, paused or not. `Busy` if it runs already."""
+        with self._lock:
+            standing = self.state(name).standing
+            if standing.is_running:
+                raise Busy(
+                    "schedule {schedule!r} is running: {step} of backup {backup!r}",
+                    code="schedule-running",
+                    schedule=name,
+                    step=standing.step,
+                    backup=standing.backup,
+                    hint="wait until it has finished",
+                )
+            now = self._clock()
+            self._save(name, replace(standing, asked=now, handled=min(standing.handled, now - 1)))
+        self._woken.set()
+        return self.state(name)
+
+    def pause(self, name: str, *, paused: bool) -> ScheduleState:
+        """What runs goes on. What is missed meanwhile is not made up."""
+        with self._lock:
+            standing = self.state(name).standing
+            if paused != standing.paused:
+                handled = standing.handled if paused else self._clock()
+                self._save(name, replace(standing, paused=paused, handled=handled))
+        self._woken.set()
+        return self.state(name)
+
+    # -- looking -------------------------------------------------------------------------------------------------
+
+    def look(self) -> bool:
+        """Does what is to be done now; returns whether anything is under way."""
+        running = False
+        for schedule in self._schedules.values():
+            try:
+                with self._lock:
+                    running = self._advance(schedule) or running
+            except MbkError as error:
+                log.warning("schedule %s: %s", schedule.name, error.message)
+                running = True  # soon again
+        return running
+
+    def _loop(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                running = self.look()
+            except Exception:
+                log.exception("schedules: internal error")
+                running = False
+            self._woken.wait(LOOK if running else PATIENCE if self._is_far else LOOK)
+            self._woken.clear()
+
+    @property
+    def _is_far(self) -> bool:
+        """Whether nothing is due before the next look."""
+        now = self._now()
+        return all(
+            item.following(now).timestamp() - now.timestamp() > PATIENCE for item in self._schedules.values()
+        )
+
+    def _advance(self, schedule: Schedule) -> bool:
+        now = self._now()
+        known = self._runner.store.standing(schedule.name)
+        standing = seen(known, now)
+        if standing != known:
+            self._save(schedule.name, standing)
+        occurrence = due(schedule, standing, now)
+        if standing.is_running:
+            if occurrence is not None:
+                standing = self._skipped(schedule, standing, occurrence)
+            return self._follow(schedule, standing).is_running
+        if occurrence is None:
+            return False
+        return self._begin(schedule, standing, occurrence).is_running
+
+    def _skipped(self, schedule: Schedule, standing: Standing, occurrence: datetime) -> Standing:
+        log.warning(
+            "schedule %s: the run of %s is skipped, %s of backup %s is not over yet",
+            schedule.name,
+            occurrence.isoformat(timespec="seconds"),
+            standing.step,
+            standing.backup,
+        )
+        return self._save(
+            schedule.name,
+            replace(standing, handled=occurrence.timestamp(), skipped=standing.skipped + 1),
+        )
+
+    def _begin(self, schedule: Schedule, standing: Standing, occurrence: datetime) -> Standing:
+        standing = replace(
+            standing,
+            handled=max(standing.handled, occurrence.timestamp()),
+            backup=schedule.backup_of(occurrence),
+            began=self._clock(),
+            ended=0.0,
+            asked=0.0,
+        )
+        return self._submit(schedule, standing, BACKUP)
+
+    def _submit(self, schedule: Schedule, standing: Standing, step: str) -> Standing:
+        """The key of the job is that of the occurrence: killed before this is stored, the next server finds the job."""
+        params = made(step, schedule.parameters(step, standing.backup))
+        key = f"schedule/{schedule.name}/{standing.backup}/{step}"
+        try:
+            job, _ = self._runner.submit(params, key=key, digest=key)
+        except QueueFull:
+            raise
+        except BackupExists:
+            return self._end(schedule, standing, ELSEWHERE, "the backup is there already")
+        except MbkError as error:
+            return self._end(schedule, standing, JobState.FAILED, error.message)
+        return self._save(schedule.name, replace(standing, step=step, job=job.id))
+
+    def _follow(self, schedule: Schedule, standing: Standing) -> Standing:
+        try:
+            job = self._runner.get(standing.job)
+        except JobNotFound:
+            return self._end(schedule, standing, JobState.FAILED, "its job is no longer there")
+        if not job.state.is_over:
+            return standing
+        if job.state is JobState.INTERRUPTED and job.is_resumable and job.attempt < ATTEMPTS:
+            self._runner.resume(job.id)
+            return standing
+        if job.state is JobState.SUCCEEDED:
+            step = schedule.after(standing.step)
+            if step:
+                return self._submit(schedule, standing, step)
+            return self._end(schedule, standing, JobState.SUCCEEDED, "")
+        return self._end(schedule, standing, *_verdict(standing.step, job))
+
+    def _end(self, schedule: Schedule, standing: Standing, result: str, reason: str) -> Standing:
+        ended = self._clock()
+        succeeded = ended if result in (JobState.SUCCEEDED, ELSEWHERE) else standing.succeeded
+        level = logging.INFO if succeeded == ended else logging.ERROR
+        log.log(
+            level,
+            "schedule %s: backup %s: %s%s",
+            schedule.name,
+            standing.backup,
+            result,
+            f": {reason}" if reason else "",
+        )
+        return self._save(
+            schedule.name,
+            replace(
+                standing,
+                step="",
+                job="",
+                ended=ended,
+                result=str(result),
+                reason=reason,
+                succeeded=succeeded,
+            ),
+        )
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _schedule(self, name: str) -> Schedule:
+        try:
+            return self._schedules[name]
+        except KeyError:
+            raise ScheduleNotFound(
+                "schedule {schedule!r} does not exist",
+                code="schedule-missing",
+                schedule=name,
+                hint="schedules are made below schedules in the configuration of the server",
+            ) from None
+
+    def _save(self, name: str, standing: Standing) -> Standing:
+        self._runner.store.save_standing(name, standing)
+        return standing
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock(), UTC)
+
+
+def _verdict(step: str, job: Job) -> tuple[str, str]:
+    """What a job that did not succeed means for the run: nothing that deletes follows it."""
+    failure = job.error
+    if step == BACKUP and failure is not None and failure.kind in _TAKEN:
+        return ELSEWHERE, failure.message
+    return str(job.state), f"{step}: {failure.message}" if failure is not None else step
