@@ -33,7 +33,7 @@ UNITS = DEPLOY / "systemd"
 RECORDER = """#!/bin/sh
 echo "$*" >> "$CALLS"
 case "$*" in
-  *" list "*|"list "*|*" list") printf '%s\\n' $NAMES; exit ${LISTING:-0} ;;
+  *"prune "*) exit ${PRUNED:-0} ;;
   *--resume*) exit ${RESUMED:-0} ;;
 esac
 """
@@ -72,27 +72,29 @@ def create_is_resumed_or_begun(recorder: Recorder, script: str, options: str, **
     code, calls = recorder.run(script, options=options, **more)
     assert (code, len(calls)) == (0, 1), "today's backup was begun, and is finished"
     assert "--resume" in calls[0]
+    assert "schedule=nightly" in calls[0], "so that the prune knows it"
     code, calls = recorder.run(script, options=options, RESUMED="4", **more)
     assert (code, len(calls)) == (0, 2), "none was begun"
     assert "--resume" not in calls[1]
+    assert "schedule=nightly" in calls[1]
     code, calls = recorder.run(script, options=options, RESUMED="7", **more)
     assert code != 0, "unreachable: another one is not begun"
     assert len(calls) == 1
 
 
-def only_the_old_are_deleted(recorder: Recorder, script: str, options: str, **more: str) -> None:
-    nights = [f"nightly_2026_11_{day:02}" for day in range(1, 11)]
-    code, calls = recorder.run(script, options=options, NAMES=" ".join(["by_hand", *nights[::-1]]), **more)
+def only_its_own_are_pruned(recorder: Recorder, script: str, options: str, **more: str) -> None:
+    code, (call,) = recorder.run(script, options=options, **more)
     assert code == 0
-    deleted = [call[call.index("delete") :] for call in calls if "delete" in call]
-    assert sorted(call[-1] for call in deleted) == nights[:3]
-    assert all("--yes" in call for call in deleted)
-    code, calls = recorder.run(script, options=options, NAMES="by_hand", **more)
-    assert code == 0
-    assert len(calls) == 1
-    code, calls = recorder.run(script, options=options, NAMES=" ".join(nights), LISTING="7", **more)
-    assert code != 0, "unreachable: half a list deletes nothing, and somebody is told"
-    assert len(calls) == 1
+    assert call[call.index("prune") :] == [
+        "prune",
+        "--filter",
+        "schedule=nightly",
+        "--keep-last",
+        "7",
+        "--yes",
+    ]
+    code, _ = recorder.run(script, options=options, PRUNED="1", **more)
+    assert code != 0, "somebody is told"
 
 
 # -- Kubernetes --------------------------------------------------------------------------------------------------------
@@ -160,7 +162,7 @@ def test_its_configuration_is_one_of_mbk(tmp_path: Path) -> None:
 
 def test_its_jobs_do_what_they_say(recorder: Recorder) -> None:
     create_is_resumed_or_begun(recorder, script_of("default", "create"), "-euc")
-    only_the_old_are_deleted(recorder, script_of("default", "delete"), "-euc")
+    only_its_own_are_pruned(recorder, script_of("default", "delete"), "-euc")
     code, ((*_, depth, _, share),) = recorder.run(script_of("default", "verify"))
     assert (code, depth, share) == (0, "contents", "10%")
     _, (call,) = recorder.run(script_of("jobs-only", "create"))
@@ -260,7 +262,7 @@ def test_the_night_creates_verifies_and_then_deletes(recorder: Recorder) -> None
     of_unit = {"MBK": str(recorder.folder / "mbk"), "KEEP": "7"}
     create_is_resumed_or_begun(recorder, create[2], create[1], **of_unit)
     assert recorder.run(verify[2], options=verify[1], **of_unit)[1][0][-1] == "10%"
-    only_the_old_are_deleted(recorder, delete[2], delete[1], **of_unit)
+    only_its_own_are_pruned(recorder, delete[2], delete[1], **of_unit)
 
 
 def test_the_server_of_systemd_is_a_command_of_mbk() -> None:

@@ -59,7 +59,7 @@ def test_plugins_are_listed_with_what_is_missing(bare: Bare) -> None:
     [
         (
             "server",
-            "'fastapi-offline>=1.7.3' 'fastapi>=0.115.12' 'prometheus-client>=0.21.1' 'uvicorn>=0.34.3'",
+            "'cronsim>=2.6' 'fastapi-offline>=1.7.3' 'fastapi>=0.115.12' 'prometheus-client>=0.21.1' 'uvicorn>=0.34.3'",
         ),
         ("create --metrics-file x", "'prometheus-client>=0.21.1'"),
     ],

@@ -15,7 +15,7 @@ from mbk.config.load import LoadedConfig, load, revealed
 from mbk.config.profiles import with_profiles
 from mbk.config.schema import Settings, StorageChoice
 from mbk.config.show import value_of
-from mbk.config.source import DEFAULT_NAME, VERSION_KEY
+from mbk.config.source import DEFAULT_NAME, SCHEDULES, VERSION_KEY
 from mbk.config.v1 import AUTH_WORDS
 from mbk.config.v2 import V2
 from mbk.errors import ConfigError, Problem
@@ -183,6 +183,8 @@ class _Writer:
     def text(self) -> str:
         import yaml
 
+        if self.loaded.settings.schedules:
+            self.tree[SCHEDULES] = {**self.loaded.settings.schedules}
         return yaml.safe_dump(self.tree, sort_keys=False, allow_unicode=True, width=1 << 20)
 
 

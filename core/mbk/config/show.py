@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import SecretStr
@@ -11,6 +12,7 @@ from mbk.config.keys import KEYS, Name
 from mbk.config.layers import Origin, Source
 from mbk.config.load import LoadedConfig, dialect_of
 from mbk.config.schema import Settings, StorageChoice
+from mbk.config.source import SCHEDULES
 from mbk.frozen import frozen
 
 MASK = "******"
@@ -39,7 +41,16 @@ def show(loaded: LoadedConfig) -> list[Row]:
         origin = loaded.origins.get(target, Origin("default", ""))
         value = written(name.parser, value_of(loaded.settings, target))
         rows.append(Row(name.key, value, origin.source, origin.key))
-    return rows
+    return [*rows, *_scheduled(SCHEDULES, loaded.settings.schedules)]
+
+
+def _scheduled(key: str, value: Any) -> Iterator[Row]:
+    if isinstance(value, Mapping):
+        for name, below in value.items():
+            yield from _scheduled(f"{key}.{name}", below)
+    else:
+        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        yield Row(key, text.lower() if isinstance(value, bool) else text, "file", key)
 
 
 def _target(name: Name, loaded: LoadedConfig) -> str:

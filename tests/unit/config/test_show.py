@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from mbk.config.load import LoadedConfig
+from mbk.config.load import LoadedConfig, load
+from mbk.config.migrate import migrate
 from mbk.config.show import Row, show
 
 Load = Callable[..., LoadedConfig]
@@ -101,3 +103,18 @@ def test_an_azure_account_is_shown_under_the_key_that_v1_has_for_it(load_text: L
     assert shown["minio.backupSecretAccessKey"] == Row(
         "minio.backupSecretAccessKey", "******", "inherited", "minio.secretAccessKey"
     )
+
+
+def test_schedules_are_shown_and_survive_a_migration(tmp_path: Path) -> None:
+    path = tmp_path / "backup.yaml"
+    path.write_text(
+        "minio: {storageType: local, rootPath: /a, backupRootPath: /b}\n"
+        "schedules: {nightly: {cron: '30 2 * * *', create: {incremental: true}, keep: {keepDaily: 7}}}\n",
+        encoding="utf-8",
+    )
+    shown = {row.parameter: row.value for row in show(load(path, environ={}, cwd=tmp_path))}
+    assert shown["schedules.nightly.cron"] == "30 2 * * *"
+    assert shown["schedules.nightly.create.incremental"] == "true"
+    (tmp_path / "v2.yaml").write_text(migrate(path, environ={}, cwd=tmp_path).text, encoding="utf-8")
+    before, after = (load(tmp_path / name, environ={}, cwd=tmp_path) for name in ("backup.yaml", "v2.yaml"))
+    assert before.settings.schedules == after.settings.schedules != {}
