@@ -22,6 +22,7 @@ from mbk.model.options import (
     CopyOptions,
     CreateOptions,
     DeleteOptions,
+    GcOptions,
     ImportOptions,
     L0CompactOptions,
     Layout,
@@ -36,6 +37,7 @@ from mbk.model.reports import (
     BackupSummary,
     CheckResult,
     DeletionReport,
+    GcReport,
     MigrationReport,
     PinReport,
     PruneReport,
@@ -56,7 +58,7 @@ if TYPE_CHECKING:
     from mbk.engine.runtime.run import Run
     from mbk.model.contents import BackupInfo
     from mbk.model.forecast import Forecast
-    from mbk.model.keywords import CreateKeywords, PruneKeywords, RestoreKeywords
+    from mbk.model.keywords import CreateKeywords, GcKeywords, PruneKeywords, RestoreKeywords
     from mbk.model.listings import Entry
     from mbk.model.operations import Operation
     from mbk.model.options import Bytes, DepthName, Requests
@@ -301,6 +303,23 @@ class Session(Connections):
         """
         chosen = PruneOptions.of(options, changes)
         report: PruneReport = self.run("prune", None, chosen, on_event=on_event, cancelled=cancelled)
+        return report
+
+    def gc(
+        self,
+        options: GcOptions | None = None,
+        *,
+        on_event: OnEvent | None = None,
+        cancelled: threading.Event | None = None,
+        **changes: Unpack[GcKeywords],
+    ) -> GcReport:
+        """Removes from the pool what no backup has; ``plan("gc")`` tells how much. Needs no Milvus.
+
+        Raises `Busy` while another run builds on the pool, `InvalidBackup` if the record of a backup cannot be read, and what
+        the storage raises.
+        """
+        chosen = GcOptions.of(options, changes)
+        report: GcReport = self.run("gc", None, chosen, on_event=on_event, cancelled=cancelled)
         return report
 
     def copy(

@@ -26,6 +26,7 @@ from mbk.model.reports import (
     BackupSummary,
     CheckResult,
     DeletionReport,
+    GcReport,
     MigrationReport,
     Pin,
     PinReport,
@@ -54,6 +55,7 @@ PRINTED: Mapping[str, tuple[type, Mapping[str, Any]]] = {
     "migration": (MigrationReport, {}),
     "pin": (PinReport, {}),
     "prune": (PruneReport, {}),
+    "gc": (GcReport, {}),
     "demo": (DemoResult, {}),
     "storage": (type(Registry().describe()[0]), {}),
 }

@@ -15,7 +15,12 @@ from mbk.model.declared import Options
 LINE = 110
 PATH = Path(__file__).parents[2] / "core/mbk/model/keywords.py"
 #: Of the others every option is a parameter of the method.
-KINDS: tuple[type[Options], ...] = (options.CreateOptions, options.RestoreOptions, options.PruneOptions)
+KINDS: tuple[type[Options], ...] = (
+    options.CreateOptions,
+    options.RestoreOptions,
+    options.PruneOptions,
+    options.GcOptions,
+)
 
 
 def text() -> str:

@@ -72,6 +72,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "mbk prune --keep-last 3 --keep-daily 7 --keep-weekly 4 --dry-run",
         "mbk prune --filter team=search --keep-within 30d --yes",
     ),
+    "gc": ("mbk gc --dry-run", "mbk gc --grace 2d --yes"),
     "l0compact": ("mbk l0compact -n nightly -o nightly_compacted",),
     "migrate": ("mbk migrate -n nightly --cluster-id in01-0123456789abcde",),
     "check": ("mbk check", "mbk check --for restore"),

@@ -19,6 +19,7 @@ from mbk.model.moments import spelled
 from mbk.model.reports import (
     CollectionOutcome,
     DeletionReport,
+    GcReport,
     MigrationReport,
     PinReport,
     PrunedBackup,
@@ -187,6 +188,12 @@ def result(value: object, output: str | None) -> None:
         emit(f"{value.name} is pinned{until}" if value.pin else f"{value.name} is not pinned")
     elif isinstance(value, PruneReport):
         emit_pruned(value)
+    elif isinstance(value, GcReport):
+        left = f"; what {counted(value.left, 'deleted backup')} had stays for now" if value.left else ""
+        emit(
+            f"gc: {counted(value.deleted_objects, 'object')} ({size(value.freed)}) removed in {value.seconds:.1f} s{left}; "
+            f"in {value.location}"
+        )
 
 
 def emit_pruned(report: PruneReport) -> None:

@@ -18,7 +18,15 @@ from mbk.model.events import Event
 from mbk.model.jobs import Job
 from mbk.model.operations import Operation
 from mbk.model.options import RestoreOptions
-from mbk.model.reports import DeletionReport, PruneReport, RunReport, VerifyReport, check_name, default_name
+from mbk.model.reports import (
+    DeletionReport,
+    GcReport,
+    PruneReport,
+    RunReport,
+    VerifyReport,
+    check_name,
+    default_name,
+)
 from mbk.model.selection import CollectionName, Selection
 from mbk.model.states import BackupState
 from mbk.session import Session
@@ -90,7 +98,7 @@ class Kind:
 
 def done_with(report: object) -> Done:
     """What a report is to a job."""
-    if isinstance(report, DeletionReport | PruneReport):
+    if isinstance(report, DeletionReport | GcReport | PruneReport):
         return Done(None, msgspec.to_builtins(report))
     if isinstance(report, VerifyReport):
         return Done(None, verification(report))

@@ -105,3 +105,11 @@ class PruneKeywords(TypedDict, total=False):
     time_zone: str
     versions: bool
     only: frozenset[str] | None
+
+
+class GcKeywords(TypedDict, total=False):
+    """Those of `GcOptions`."""
+
+    grace: timedelta | str | None
+    max_rate: Requests
+    max_bandwidth: Bytes

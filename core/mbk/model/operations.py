@@ -15,7 +15,14 @@ from mbk.frozen import frozen
 
 if TYPE_CHECKING:
     from mbk.model.declared import Options
-    from mbk.model.options import DeleteOptions, ImportOptions, L0CompactOptions, PruneOptions, RestoreOptions
+    from mbk.model.options import (
+        DeleteOptions,
+        GcOptions,
+        ImportOptions,
+        L0CompactOptions,
+        PruneOptions,
+        RestoreOptions,
+    )
 
 #: What an operation talks to: Milvus, the storage that Milvus keeps its data in, the backups' storage, Zilliz Cloud.
 Side = Literal["milvus", "storage", "backups", "cloud"]
@@ -113,6 +120,11 @@ def _before_a_deletion(name: str, _: DeleteOptions) -> Question:
 
 def _before_a_prune(_: str, __: PruneOptions) -> Question:
     return Question(text="Delete {targets} for good?", reason="prune removes backups for good")
+
+
+def _before_a_collection(_: str, __: GcOptions) -> Question:
+    text = "Remove from the pool what no backup has, for good?"
+    return Question(text=text, reason="gc removes objects for good")
 
 
 def _before_an_import(name: str, _: ImportOptions) -> Question:
@@ -257,6 +269,19 @@ OPERATIONS: Mapping[str, Operation] = {
             resume="run it again",
             asks=_before_a_prune,
             job="prune",
+        ),
+        Operation(
+            name="gc",
+            summary="Remove what lies in the pool and belongs to no backup.",
+            more="Deleting and pruning do so by themselves; this is for what they had to leave, and for what killed runs left.",
+            takes="GcOptions",
+            module="mbk.engine.operations.gc",
+            name_of_backup="none",
+            needs=("backups",),
+            writes=("backup",),
+            resume="run it again",
+            asks=_before_a_collection,
+            job="gc",
         ),
         Operation(
             name="l0compact",

@@ -18,7 +18,7 @@ from mbk.model.mapping import DatabaseMapping, parse_mapping
 from mbk.model.moments import moment_of, passed
 from mbk.model.rates import Bandwidth, RequestRate
 from mbk.model.reports import check_name
-from mbk.model.retention import Rules, end_of, span_of, zone_of
+from mbk.model.retention import GRACE, Rules, end_of, grace_of, span_of, zone_of
 from mbk.model.selection import Renaming, Selection
 from mbk.model.states import Depth
 
@@ -776,6 +776,27 @@ class DeleteOptions(Options):
             "and nothing else.",
         ),
     ] = False
+    max_rate: MaxRate = None
+    max_bandwidth: MaxBandwidth = None
+
+
+@frozen(kw_only=True)
+class GcOptions(Options):
+    """``grace``: younger objects stay, also those that no backup names."""
+
+    grace: Annotated[
+        timedelta,
+        Option(
+            flags=("--grace",),
+            metavar="SPAN",
+            read=grace_of,
+            json=str | None,
+            accepts="timedelta | str | None",
+            help="Leave what is younger: 12h, 2d.",
+            default="1 day",
+            more="By the clock of the storage.",
+        ),
+    ] = GRACE
     max_rate: MaxRate = None
     max_bandwidth: MaxBandwidth = None
 

@@ -272,6 +272,18 @@ class PruneReport:
 
 
 @frozen
+class GcReport:
+    """The result of ``gc``: objects that no backup had, and their bytes. ``left``: deleted backups whose objects have to wait."""
+
+    location: str
+    deleted_objects: int = 0
+    freed: int = 0
+    left: int = 0
+    seconds: float = 0.0
+    notices: tuple[str, ...] = ()
+
+
+@frozen
 class Finding:
     """Something wrong with a backup. ``key`` is relative to the backup's prefix, empty where it concerns no single object.
 

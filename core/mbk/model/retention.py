@@ -119,6 +119,15 @@ def _moment_of(value: object, now: datetime, name: str) -> datetime:
     return datetime.fromisoformat(str(value))
 
 
+#: Younger objects may be of a run that died a moment ago and is run again.
+GRACE = timedelta(days=1)
+
+
+def grace_of(value: object, name: str) -> timedelta:
+    """As `span_of`; none given is a day."""
+    return GRACE if value is None or value == "" else span_of(value, name)
+
+
 def utc(moment: datetime) -> datetime:
     """The same moment in UTC, which one without a zone is in. `OverflowError` at the ends of time."""
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import pytest
 
-from mbk.engine.operations import prune
+from mbk.engine.operations import gc, prune
 from mbk.engine.repository.catalog import Catalog
 from mbk.engine.repository.pool.collection import collect
+from mbk.engine.repository.pool.named import Unknowable
 from mbk.engine.repository.pool.rule import collecting
 from mbk.engine.runtime.lease import hold
-from mbk.errors import PermissionDenied, StorageFull
+from mbk.errors import Busy, PermissionDenied, StorageFull
+from mbk.model import layout
 from mbk.model.layout import POOL, REMOVED
-from mbk.model.options import PruneOptions
+from mbk.model.options import GcOptions, PruneOptions
 from mbk.model.states import BackupState
 from tests.fakes.world import Killed, Life, World
+from tests.raising import raised
 from tests.sharing import share_after
 
 POOLED = f"backup/{POOL}"
@@ -265,3 +269,87 @@ def test_a_backup_that_was_never_completed_takes_what_it_put_there_along(world: 
     world.delete("b")
     assert orphan not in pooled(world)
     whole(world, "a", "c")
+
+
+# -- gc ----------------------------------------------------------------------------------------------------------------
+
+NOW = GcOptions(grace=timedelta())
+
+
+def orphaned(world: World) -> set[str]:
+    """What a run left that was killed, and whose backup is gone without a word."""
+    owner = identity(world, "b")
+    orphans = pooled(world) - named(world, "a", "c")
+    for key in [key for key in world.backed_up if key.startswith("backup/b/")]:
+        world.backup.delete([key])
+    assert orphans
+    assert all(f"/{owner}/" in key for key in orphans)
+    return orphans
+
+
+def collected(world: World) -> None:
+    gc.execute(world.context(), "", NOW)
+
+
+def test_what_belongs_to_no_backup_is_shown_then_removed_and_nothing_else(world: World) -> None:
+    orphans = orphaned(world)
+    before = dict(world.backed_up)
+    planned = gc.plan(world.context(), "", NOW)
+    assert planned.objects == len(orphans)
+    assert planned.size == sum(len(before[key]) for key in orphans)
+    assert dict(world.backed_up) == before, "a plan changes nothing"
+    report = gc.execute(world.context(), "", NOW)
+    assert (report.deleted_objects, report.freed) == (planned.objects, planned.size)
+    tidy(world, "a", "c")
+    assert gc.execute(world.context(), "", NOW).deleted_objects == 0
+
+
+def test_what_is_young_stays(world: World) -> None:
+    orphaned(world)
+    before = pooled(world)
+    assert gc.execute(world.context(), "", GcOptions()).deleted_objects == 0
+    assert pooled(world) == before
+
+
+def test_what_a_backup_that_can_be_resumed_has_put_there_stays(world: World) -> None:
+    before = pooled(world)
+    world.backup.delete([f"backup/b/meta/{layout.FULL_META}"])
+    collected(world)
+    assert pooled(world) == before
+
+
+def test_killed_at_any_call_of_gc_nothing_is_missing_and_the_next_one_removes_the_rest(world: World) -> None:
+    orphaned(world)
+    counting, twin = Life(), world.copy()
+    twin.live(counting)
+    collected(twin)
+    for call in range(1, counting.operations):
+        twin = world.copy()
+        twin.live(Life(ends_at=call))
+        with pytest.raises(Killed):
+            collected(twin)
+        twin.live(Life())
+        whole(twin, "a", "c")
+        collected(twin)
+        tidy(twin, "a", "c")
+
+
+def test_beside_a_run_that_builds_on_the_pool_gc_removes_nothing(world: World) -> None:
+    orphaned(world)
+    before = pooled(world)
+    with hold(world.backup, "d", "backup of 'd'", world.run(), pace=world.pace.lease):
+        with raised(Busy, "gc-beside-writers"):
+            collected(world)
+        assert pooled(world) == before
+    collected(world)
+    tidy(world, "a", "c")
+
+
+def test_without_a_record_that_can_be_read_gc_removes_nothing(world: World) -> None:
+    orphaned(world)
+    for key in [key for key in world.backed_up if key.startswith("backup/c/meta/objects-")]:
+        world.backup.delete([key])
+    before = pooled(world)
+    with pytest.raises(Unknowable):
+        collected(world)
+    assert pooled(world) == before
