@@ -113,6 +113,8 @@ def test_a_restore_that_drops_nothing_does_not_ask(run: Run, session: Session) -
 def test_a_deletion_can_be_read_by_a_machine(run: Run, session: Session) -> None:
     result = run("delete", "nightly", "--yes", "-o", "yaml")
     assert (
-        result.out == "schema_version: 1\nname: nightly\ndeleted_objects: 7\ndeleted_versions: 0\nothers: 0\n"
+        result.out
+        == "schema_version: 1\nname: nightly\ndeleted_objects: 7\ndeleted_versions: 0\nothers: 0\nfreed: 0\n"
+        "notices: []\n"
     )
     assert session.calls == [("delete", "nightly", DeleteOptions())]
