@@ -34,8 +34,15 @@ MILVUS, BACKUPS = "milvus", "backups"
 #: Fields beside key and vector: with the two of Milvus' own a segment has 40 objects.
 SCALARS = 36
 DIMENSION = 256
+#: Of a segment: near the largest that Milvus makes here, so that compaction has no small ones to merge.
 ROWS = 9500
-SETTINGS = {"dataCoord.segment.assignmentExpiration": 200, "proxy.timeTickInterval": 50}
+#: Seconds: compaction, and the time that Milvus waits before it removes what it compacted.
+COMPACTED = 90
+SETTINGS = {
+    "dataCoord.segment.assignmentExpiration": 200,
+    "dataCoord.segment.maxSize": 12,
+    "proxy.timeTickInterval": 50,
+}
 
 #: Works on one collection: ``fill`` makes so many segments; ``change`` writes a share of the rows again, spread over all.
 WRITER = """
@@ -204,7 +211,7 @@ def changes(bench: Bench, segments: int) -> None:
     incremental("third", "third, nothing new")
     bench.write("change", segments, share=0.02)
     incremental("changed", "2 % of the rows changed")
-    time.sleep(float(os.environ.get("WAIT", 90)))  # compaction, and the time that Milvus waits before it removes what it compacted
+    time.sleep(COMPACTED)
     incremental("compacted", "a minute later, compacted")
     incremental("last", "again, nothing new")
 
