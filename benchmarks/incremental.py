@@ -192,6 +192,7 @@ def tell(title: str, taken: Taken, whole: Taken, added: tuple[int, int] | None =
 
 def changes(bench: Bench, segments: int) -> None:
     bench.write("fill", segments)
+    time.sleep(COMPACTED)  # what was merged while it was filled is listed once its index is built
     objects, size = bench.stored(MILVUS, "files/insert_log/")
     print(f"{objects} objects, {size / MIB:.0f} MiB", flush=True)
     whole = bench.mbk("create", "-n", "whole")
