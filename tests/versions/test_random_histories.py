@@ -123,9 +123,11 @@ class Caught:
     """A backup of a history that goes on while the backup is made. ``lines``: the rows at each flush that mbk asked for; a
     compaction makes it ask again, and the last one counts."""
 
-    def __init__(self, found: Place, seed: int) -> None:
+    def __init__(
+        self, found: Place, seed: int, *, history: History | None = None, incremental: bool = False
+    ) -> None:
         self.place = found
-        self.history = History(found.double, seed)
+        self.history = history or History(found.double, seed)
         self.name = f"backup_{seed}"
         self.lines: list[Rows] = []
         self._going_on = False
@@ -133,7 +135,9 @@ class Caught:
         for call in ("Flush", "FlushAll"):
             faults.change_answer(call, self._go_on, times=None)
         with found.session() as session:
-            session.create(self.name, filter=self.history.name, format="binlog")
+            self.report = session.create(
+                self.name, filter=self.history.name, format="binlog", incremental=incremental
+            )
         faults.clear()
         self.later = self.history.rows()
 
@@ -197,3 +201,21 @@ def test_a_compacted_backup_has_the_same_rows(server: Place) -> None:
         session.l0compact(caught.name, plain)
     assert caught.restored(plain)[0] == caught.restored()[0] == caught.line
     assert caught.restored(plain, no_cut=True)[0] == caught.restored(no_cut=True)[0]
+
+
+@pytest.mark.parametrize("seed", [40, 50])
+def test_incremental_backups_have_the_rows_of_their_own_lines(server: Place, seed: int) -> None:
+    """Whatever later ones put beside their objects into the pool, in whatever order they are restored."""
+    days = [Caught(server, seed, incremental=True)]
+    history = days[0].history
+    for number in range(1, 5):
+        history.steps(history.random.randint(0, 12))
+        days.append(Caught(server, seed + number, history=history, incremental=True))
+    assert sum(day.report.transfer.objects.get("reused", 0) for day in days) > 0
+    for day in history.random.sample(days, len(days)):
+        rows, report = day.restored()
+        assert rows == day.line, history.done
+        (outcome,) = report.collections
+        assert outcome.rows_present == outcome.rows_expected
+        with server.session() as session:
+            assert session.verify(day.name, depth="contents").is_whole
