@@ -82,6 +82,36 @@ def test_an_hour_that_exists_twice_is_run_once() -> None:
         assert due(schedule(zone=BERLIN), Standing(handled=first.timestamp()), now) is None
 
 
+@pytest.mark.parametrize("cron", ["*/10 * * * *", "0 * * * *", "30 2 * * *", "30 1 * * *"])
+@pytest.mark.parametrize(
+    ("zone", "day"),
+    [
+        ("Europe/Berlin", "2026-03-29"),
+        ("Europe/Berlin", "2026-10-25"),
+        ("America/New_York", "2026-11-01"),
+        ("Australia/Lord_Howe", "2026-04-04"),
+        ("Australia/Lord_Howe", "2026-10-03"),
+    ],
+)
+def test_what_is_announced_is_what_is_due_in_hours_that_are_missing_or_come_twice(
+    cron: str, zone: str, day: str
+) -> None:
+    found = schedule(cron, ZoneInfo(zone))
+    now = datetime.fromisoformat(f"{day}T00:00:00+00:00") - timedelta(hours=6)
+    end = now + timedelta(hours=36)
+    announced, moment = [], found.following(now)
+    while moment <= end:
+        announced.append(moment.astimezone(UTC))
+        moment = found.following(moment)
+    ran, standing = [], seen(None, now)
+    while now <= end:
+        if (occurrence := due(found, standing, now)) is not None:
+            ran.append(occurrence.astimezone(UTC))
+            standing = Standing(handled=occurrence.timestamp())
+        now += timedelta(minutes=1)
+    assert ran == announced
+
+
 def test_a_clock_that_was_ahead_does_not_stop_a_schedule() -> None:
     ahead = Standing(handled=datetime(2099, 1, 1, tzinfo=UTC).timestamp())
     standing = seen(ahead, NIGHT - timedelta(hours=1))
@@ -336,6 +366,28 @@ def test_of_two_servers_one_makes_the_backup(tmp_path: Path) -> None:
         states = [one.finish(), two.finish()]
         assert [state.standing.result for state in states] == ["succeeded", "elsewhere"]
         assert len(one.backups) == 1
+
+
+def test_a_backup_that_another_server_never_ends_is_no_success(tmp_path: Path) -> None:
+    with site(tmp_path) as found:
+        with found.runner.sessions.opened() as session:
+            session.create("nightly_20261201T023000Z")
+        found.world.backup.delete(["backup/nightly_20261201T023000Z/meta/full_meta.json"])
+        found.now = NIGHT
+        found.look()
+        for _ in range(200):
+            standing = found.look().standing
+            if standing.step == "elsewhere":
+                break
+            if standing.job:
+                found.runner.over(standing.job).result(PATIENCE)
+        assert found.look().standing.is_running, "it may still be made"
+        found.now = NIGHT + timedelta(hours=23, minutes=59)
+        assert found.look().standing.is_running
+        found.now = NIGHT + timedelta(hours=24, minutes=1)
+        found.scheduler.look()
+        standing = found.state.standing
+        assert (standing.result, standing.succeeded) == ("failed", 0.0)
 
 
 def test_a_missed_night_is_made_up_once(tmp_path: Path) -> None:

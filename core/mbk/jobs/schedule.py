@@ -63,8 +63,8 @@ class Schedule:
 
     def latest(self, now: datetime) -> datetime:
         """The newest occurrence that is not after ``now``."""
-        # To the second, and the search excludes its start.
-        start = now.astimezone(self.zone).replace(microsecond=0) + timedelta(seconds=1)
+        # To the second, and the search excludes its start. Added in UTC: in a zone a sum forgets which of two equal hours it is in.
+        start = (now.astimezone(UTC).replace(microsecond=0) + timedelta(seconds=1)).astimezone(self.zone)
         return _occurrences(self.cron, start, reverse=True)
 
     def following(self, now: datetime) -> datetime:

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -15,8 +16,7 @@ from mbk.jobs.failures import JobNotFound, QueueFull
 from mbk.jobs.params import made
 from mbk.jobs.runner import Runner
 from mbk.jobs.schedule import BACKUP, Schedule, Standing, due, seen
-from mbk.model.jobs import Job
-from mbk.model.states import JobState
+from mbk.model.states import BackupState, JobState
 
 log = logging.getLogger(__name__)
 #: Seconds between two looks while something runs, and at most between two others: a clock that jumps is noticed after that.
@@ -25,6 +25,10 @@ LOOK, PATIENCE = 1.0, 20.0
 ATTEMPTS = 3
 #: Results besides the states of jobs: another server made this backup.
 ELSEWHERE = "elsewhere"
+#: The step of a run whose backup another server is making.
+AWAITED = "elsewhere"
+#: Seconds that another server gets to end a backup; one of a large cluster takes hours.
+ELSEWHERE_SECONDS = 24 * 3600
 #: What a job fails with if another server made the backup, or is about to.
 _TAKEN = frozenset({BackupExists.__name__, Busy.__name__})
 
@@ -188,15 +192,17 @@ class Scheduler:
         key = f"schedule/{schedule.name}/{standing.backup}/{step}"
         try:
             job, _ = self._runner.submit(params, key=key, digest=key)
-        except QueueFull:
-            raise
-        except BackupExists:
-            return self._end(schedule, standing, ELSEWHERE, "the backup is there already")
+        except (QueueFull, Busy):
+            raise  # the next look tries again
+        except BackupExists as taken:
+            return self._if_elsewhere(schedule, standing, taken.message)
         except MbkError as error:
             return self._end(schedule, standing, JobState.FAILED, error.message)
         return self._save(schedule.name, replace(standing, step=step, job=job.id))
 
     def _follow(self, schedule: Schedule, standing: Standing) -> Standing:
+        if standing.step == AWAITED:
+            return self._if_elsewhere(schedule, standing, "another server makes it")
         try:
             job = self._runner.get(standing.job)
         except JobNotFound:
@@ -211,7 +217,25 @@ class Scheduler:
             if step:
                 return self._submit(schedule, standing, step)
             return self._end(schedule, standing, JobState.SUCCEEDED, "")
-        return self._end(schedule, standing, *_verdict(standing.step, job))
+        failure = job.error
+        if standing.step == BACKUP and failure is not None and failure.kind in _TAKEN:
+            return self._if_elsewhere(schedule, standing, failure.message)
+        reason = f"{standing.step}: {failure.message}" if failure is not None else standing.step
+        return self._end(schedule, standing, str(job.state), reason)
+
+    def _if_elsewhere(self, schedule: Schedule, standing: Standing, reason: str) -> Standing:
+        """Another server makes the backup, or has made it: it counts once it is complete, and not at all if it never is."""
+        state = self._state_of(standing.backup)
+        if state in (BackupState.COMPLETE, BackupState.PARTIAL):
+            return self._end(schedule, standing, ELSEWHERE, reason)
+        if self._clock() - standing.began > ELSEWHERE_SECONDS:
+            return self._end(schedule, standing, JobState.FAILED, f"another server did not end it: {reason}")
+        return standing if standing.is_running else self._save(schedule.name, replace(standing, step=AWAITED))
+
+    def _state_of(self, backup: str) -> BackupState | None:
+        with self._runner.sessions.reading() as session, suppress(NotFound):
+            return session.get(backup).state
+        return None
 
     def _end(self, schedule: Schedule, standing: Standing, result: str, reason: str) -> Standing:
         ended = self._clock()
@@ -257,11 +281,3 @@ class Scheduler:
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)
-
-
-def _verdict(step: str, job: Job) -> tuple[str, str]:
-    """What a job that did not succeed means for the run: nothing that deletes follows it."""
-    failure = job.error
-    if step == BACKUP and failure is not None and failure.kind in _TAKEN:
-        return ELSEWHERE, failure.message
-    return str(job.state), f"{step}: {failure.message}" if failure is not None else step
