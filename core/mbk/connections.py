@@ -281,7 +281,7 @@ class Connections:
             "limits": self._limits(),
             "pace": self.pace,
             "tool": TOOL,
-            "object_lock": self._object_lock() if isinstance(options, CreateOptions) else None,
+            "object_lock": self.object_lock if isinstance(options, CreateOptions) else None,
             "retention": self._retention(),
             "milvus_place": self._milvus_place()
             if {"backup", "other backup"} & {*operation.writes}
@@ -313,8 +313,9 @@ class Connections:
                 case _:
                     yield ClusterContext(**given) if needs_milvus else Context(**given)
 
-    def _object_lock(self) -> ObjectLock | None:
-        """How new backups are locked."""
+    @property
+    def object_lock(self) -> ObjectLock | None:
+        """How new backups are locked; `UsageError` where the configuration says half of it."""
         from mbk.errors import UsageError
         from mbk.model.locking import ObjectLock
 

@@ -445,6 +445,7 @@ class Session(Connections):
             transfer=self._limits().transfer,
             pause_gc=self.settings.backup.pause_gc,
             command=OPERATIONS.get(command),
+            object_lock=self.object_lock,
         ).results()
 
     # -- running operations --------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import unquote_plus
 
-from mbk.errors import TransferInterrupted, Unsupported
+from mbk.errors import PermissionDenied, TransferInterrupted, Unsupported
 from mbk.plugin.conditions import bucket_without_locks
 from mbk.plugin.external import external_spec, external_uri_by_key
 from mbk.plugin.failures import Translation
@@ -32,7 +32,7 @@ from mbk.plugin.wire import (
 from mbk.ports.storage import ObjectInfo, ObjectVersion, Receipt, Retention, Storage, WriteOptions
 from mbk_s3.answers import checksums, class_of
 from mbk_s3.connecting import connect, failures_of
-from mbk_s3.errors import code_of
+from mbk_s3.errors import code_of, kind_of
 from mbk_s3.options import copied_with, digest, written_with
 from mbk_s3.settings import S3Settings
 
@@ -48,6 +48,7 @@ class S3Wire:
     def __init__(self, settings: S3Settings) -> None:
         self.settings = settings
         self._client: Any = None
+        self._knows_locks = False
 
     @cached_property
     def failures(self) -> Translation:
@@ -296,8 +297,20 @@ class S3Wire:
             raise bucket_without_locks()
 
     def lock(self, key: str, retention: Retention) -> None:
+        self._require_known_locks()
         asked = {"Mode": retention.mode.upper(), "RetainUntilDate": retention.until}
         self.client.put_object_retention(**self._target(key), Retention=asked)
+
+    def _require_known_locks(self) -> None:
+        """A server that knows no locks takes the request for one that replaces the object: none is sent to it."""
+        if self._knows_locks:
+            return
+        try:
+            self.require_locks()
+        except self.client.refusal as exc:
+            if kind_of(exc) is not PermissionDenied:
+                raise
+        self._knows_locks = True
 
     def locked(self, key: str, version: str) -> Retention | None:
         chosen = {"VersionId": version} if version else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 from uuid import uuid4
@@ -11,7 +12,7 @@ import pytest
 from azure.storage.blob import BlobLeaseClient, StandardBlobTier
 
 from mbk.config.schema import StorageChoice
-from mbk.errors import ObjectArchived, Unsupported
+from mbk.errors import MbkError, ObjectArchived, Unsupported
 from mbk.plugin.objects import ObjectStorage
 from mbk.ports.storage import MIB, WRITE_OPTIONS, Retention, Storage, WriteOptions
 from mbk.registry.reference import Reference
@@ -143,3 +144,20 @@ def test_an_archived_object_can_be_listed_and_not_copied(accounts: Accounts) -> 
     assert [info.storage_class for info in storage.list("archived/")] == ["Archive"]
     with raised(ObjectArchived, key="archived/a"):
         storage.copy(storage, "archived/a", "archived/b")
+
+
+def test_a_lock_is_a_policy_of_the_blob_itself(accounts: Accounts, proxy: FaultProxy) -> None:
+    """The emulator knows none of it: the container has none, and each request says what a real account is asked."""
+    storage = opened(accounts["alpha"].behind(proxy.port), write_options=WRITE_OPTIONS)
+    storage.write("locks/one", [b"x"])
+    retention = RETAINED.retention
+    assert retention is not None
+    assert storage.locked("locks/one") is None
+    with pytest.raises(Unsupported):
+        storage.require_locks()
+    with suppress(MbkError):
+        storage.lock("locks/one", retention)
+    asked = [one for one in proxy.requests if "comp=immutabilityPolicies" in one.target]
+    assert [(one.method, one.headers["x-ms-immutability-policy-mode"]) for one in asked][:1] == [
+        ("PUT", "Locked")
+    ]

@@ -16,6 +16,7 @@ from mbk.plugin.objects import ObjectStorage
 from mbk.ports.storage import WRITE_OPTIONS, Retention, Storage, WriteOptions
 from mbk.registry.reference import Reference
 from mbk.testing import StorageConformance
+from mbk.testing.locks import Locks
 from mbk.testing.options import Options
 from mbk_s3.settings import GenericSettings
 from mbk_s3.storage import open_storage
@@ -54,9 +55,9 @@ def with_buckets(account: s3.S3Server) -> s3.S3Server:
 
 
 class OnS3(StorageConformance):
-    """Two buckets of one account; subclasses bring the server."""
+    """Two buckets of one account, made without object lock; subclasses bring the server."""
 
-    more: ClassVar[dict[str, Any]] = {}
+    more: ClassVar[dict[str, Any]] = {"write_options": frozenset()}
     flaky: ClassVar[bool] = False
 
     @pytest.fixture
@@ -87,6 +88,13 @@ def ministack() -> Iterator[s3.Ministack]:
 @pytest.fixture(scope="module")
 def ministack_user(ministack: s3.Ministack) -> s3.S3Server:
     return with_buckets(ministack.user("kit", "conformance-*"))
+
+
+@pytest.fixture(scope="module")
+def locking(ministack: s3.Ministack) -> s3.S3Server:
+    account = ministack.user("locking", "locking")
+    account.client().create_bucket(Bucket="locking", ObjectLockEnabledForBucket=True)
+    return account
 
 
 @pytest.fixture(scope="module")
@@ -143,10 +151,26 @@ class TestMotoOptions(Options):
         return s3.options_of(self.server, storage.location.bucket, key)
 
 
-def test_a_retention_locks_what_is_written_and_copied(ministack: s3.Ministack) -> None:
-    account = ministack.user("locking", "locking")
-    account.client().create_bucket(Bucket="locking", ObjectLockEnabledForBucket=True)
-    storage = opened(account, "locking", write_options=WRITE_OPTIONS)
+class TestLocks(Locks):
+    @pytest.fixture
+    def storage(self, ministack: s3.Ministack, locking: s3.S3Server) -> Iterator[ObjectStorage[S3Wire]]:
+        storage = opened(locking, "locking")
+        yield storage
+        storage.close()
+
+
+class TestNoLocks(Locks):
+    """A bucket that was made without."""
+
+    @pytest.fixture
+    def storage(self, ministack_user: s3.S3Server) -> Iterator[ObjectStorage[S3Wire]]:
+        storage = opened(ministack_user, "conformance-one")
+        yield storage
+        storage.close()
+
+
+def test_a_retention_locks_what_is_written_and_copied(ministack: s3.Ministack, locking: s3.S3Server) -> None:
+    storage = opened(locking, "locking")
     until = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
     options = WriteOptions(retention=Retention(mode="governance", until=until))
     storage.write("written", [b"x"], options=options)
@@ -174,7 +198,11 @@ class TestMoto(OnS3):
 class TestRclone(OnS3):
     """A server that does less than S3, and settings that say so."""
 
-    more: ClassVar[dict[str, Any]] = {"conditional_write": False, "part_copy": False}
+    more: ClassVar[dict[str, Any]] = {
+        **OnS3.more,
+        "conditional_write": False,
+        "part_copy": False,
+    }
     secrets = ("rclone-secret",)
     flaky = True
     excused: ClassVar[dict[str, str]] = {
@@ -211,3 +239,13 @@ def test_old_versions_are_told_page_by_page_and_removed(ministack: s3.Ministack)
     assert [(version.key, version.is_current) for version in storage.versions("b/")] == [(keys[2], True)]
     assert [info.key for info in storage.list()] == [keys[2], "bc/other"]
     storage.close()
+
+
+def test_a_server_that_knows_no_locks_is_asked_for_none(rclone: s3.S3Server) -> None:
+    """It would take the request for one that replaces the object."""
+    storage = opened(rclone, "conformance-one", conditional_write=False, part_copy=False)
+    storage.write("unlocked", [b"the object"])
+    with pytest.raises(Unsupported):
+        storage.lock("unlocked", Retention(mode="governance", until=datetime.now(UTC) + timedelta(days=1)))
+    with storage.read("unlocked") as chunks:
+        assert b"".join(chunks) == b"the object"

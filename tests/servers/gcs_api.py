@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime
 from email.parser import BytesParser
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -54,6 +55,12 @@ def handle(server: GcsServer, request: Request) -> Answer:
             found = server.store.get(bucket, name)
             media = request.query.get("alt") == "media"
             return _media(found, request) if media else Answer.json(found.resource(bucket))
+        case "GET", [bucket], False:
+            server.accounts.require(caller, "storage.buckets.get", bucket)
+            server.store.bucket(bucket)
+            return Answer.json({"kind": "storage#bucket", "objectRetention": {"mode": "Enabled"}})
+        case "PATCH", [bucket, "o", name], False:
+            return _retain(server, caller, (bucket, name), json.loads(request.body)["retention"])
         case "DELETE", [bucket, "o", name], False:
             return _delete(server, caller, bucket, name)
         case "POST", [bucket, "o", name, "rewriteTo", "b", to, "o", to_name], False:
@@ -135,6 +142,21 @@ def _delete(server: GcsServer, caller: Account, bucket: str, name: str) -> Answe
             raise Refusal(403, "retentionPolicyNotMet", message)
         del server.store.bucket(bucket).objects[name]
     return Answer(204)
+
+
+def _retain(server: GcsServer, caller: Account, place: tuple[str, str], retention: dict[str, str]) -> Answer:
+    """https://cloud.google.com/storage/docs/object-lock: to shorten one takes a parameter that says so."""
+    server.accounts.require(caller, "storage.objects.update", place[0])
+    with server.store.lock:
+        found = server.store.get(*place)
+        before = found.attributes.get("retention")
+        if before and datetime.fromisoformat(before["retainUntilTime"]) > datetime.fromisoformat(
+            retention["retainUntilTime"]
+        ):
+            message = f"Object '{place[1]}' is subject to a retention that cannot be reduced."
+            raise Refusal(403, "retentionPolicyNotMet", message)
+        found.attributes["retention"] = retention
+        return Answer.json(found.resource(place[0]))
 
 
 def _start_upload(server: GcsServer, caller: Account, bucket: str, request: Request) -> Answer:

@@ -25,6 +25,7 @@ from mbk.engine.transfer.transfer import Transfer
 from mbk.errors import AccessError, BucketNotFound, MbkError, Unreachable, Unsupported, WrongStorage
 from mbk.frozen import frozen
 from mbk.model.layout import INSERT_LOG
+from mbk.model.locking import ObjectLock
 from mbk.model.operations import Access, Operation
 from mbk.model.records import DEFAULT_DATABASE
 from mbk.model.reports import CheckResult
@@ -40,7 +41,7 @@ GC_LEASE = 1
 class Check:
     """``milvus``, ``storage`` and ``backup`` open what they name; each is called only when needed.
 
-    ``command``: the one whose needs are asked for; None for whatever any needs.
+    ``command``: the one whose needs are asked for; None for whatever any needs. ``object_lock``: how backups are to be locked.
     """
 
     milvus: Callable[[], Milvus]
@@ -50,6 +51,7 @@ class Check:
     transfer: TransferLimits
     pause_gc: bool = True
     command: Operation | None = None
+    object_lock: ObjectLock | None = None
 
     def results(self) -> Iterator[CheckResult]:
         if self.command is None or "milvus" in self.command.needs:
@@ -89,6 +91,8 @@ class Check:
         if side.access == "write":
             copied = self.command is None or "storage" in self.command.needs
             yield from probe.results(side.name, self.run, copies=copied)
+            if side.is_backup and copied and (lock := self.object_lock) is not None:
+                yield ask(f"{side.name}: object lock", lambda: probe.lock(self.run, lock.mode))
             return
         yield from side.sample.results(side.name)
         if side.access == "note":

@@ -82,20 +82,17 @@ def locking(storage: Storage) -> Locking:
     """`Unsupported` for a storage that cannot lock objects."""
     found = reach(storage, Locking)
     if found is None or "retention" not in storage.capabilities.write_options:
-        raise Unsupported(
-            "backup.objectLock is set, but {storage} cannot lock objects",
-            code="object-lock-unsupported",
-            storage=storage.location,
-            hint="remove backup.objectLock, or back up to a storage with object lock",
-        )
+        raise _unable(storage, "its kind of storage has no locks, or none that mbk knows")
     return found
 
 
-def require_locks(storage: Storage, run: Run) -> None:
+def require_locks(storage: Storage, run: Run) -> Locking:
     """`Unsupported` if nothing in this storage can be locked. Where that may not be asked, the first write tells."""
     ask = locking(storage)
     try:
         ask.require_locks()
+    except Unsupported as refusal:
+        raise _unable(storage, str(refusal.facts.get("reason", refusal.message))) from refusal
     except AccessError as refusal:
         run.notice(
             "object-lock-unasked",
@@ -103,6 +100,17 @@ def require_locks(storage: Storage, run: Run) -> None:
             storage=storage.location,
             reason=refusal.message,
         )
+    return ask
+
+
+def _unable(storage: Storage, reason: str) -> Unsupported:
+    return Unsupported(
+        "backup.objectLock is set, but {storage} cannot lock objects: {reason}",
+        code="object-lock-unsupported",
+        storage=storage.location,
+        reason=reason,
+        hint="remove backup.objectLock, or back up to a bucket that was made with object lock",
+    )
 
 
 def lock_until(storage: Storage, run: Run, keys: Iterable[str], retention: Retention) -> int:

@@ -9,7 +9,9 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
+from mbk.engine.runtime.locked import require_locks
 from mbk.engine.runtime.run import Run
 from mbk.errors import (
     AccessError,
@@ -21,10 +23,13 @@ from mbk.errors import (
     VerificationFailed,
 )
 from mbk.frozen import frozen
+from mbk.model.locking import LockMode
 from mbk.model.reports import CheckResult
-from mbk.ports.storage import Storage
+from mbk.ports.storage import Retention, Storage, WriteOptions
 
 DATA = b"mbk check"
+#: Longer than clocks differ, so that the service takes it for a time to come.
+LOCKED = timedelta(minutes=1)
 
 
 def ask(what: str, question: Callable[[], str], *, optional: str = "") -> CheckResult:
@@ -65,6 +70,10 @@ class Probe:
     @property
     def copied(self) -> str:
         return f"{self.prefix}copied"
+
+    @property
+    def held(self) -> str:
+        return f"{self.prefix}locked"
 
     @property
     def parts(self) -> str:
@@ -131,6 +140,24 @@ class Probe:
         """Writes the probe and removes it."""
         with self.removed(run):
             return self.write()
+
+    def lock(self, run: Run, mode: LockMode) -> str:
+        """Locks a probe for a minute, in both ways that a backup needs. Where locked objects cannot be hidden, it stays for so long."""
+        locking = require_locks(self.storage, run)
+        until = datetime.now(UTC) + LOCKED
+        retention = Retention(mode=mode, until=until)
+        self.storage.write(self.held, [DATA], size=len(DATA), options=WriteOptions(retention=retention))
+        try:
+            locking.lock(self.held, replace(retention, until=until + LOCKED))
+            found = locking.locked(self.held)
+        finally:
+            with suppress(MbkError):
+                self.storage.delete([self.held])
+        if found is None or not found.covers(retention):
+            raise Unsupported(
+                "the lock of {key} was ignored: nothing would be kept", code="probe-not-locked", key=self.held
+            )
+        return "works"
 
     def read(self, key: str = "") -> str:
         with self.storage.read(key or self.key) as chunks:
