@@ -20,7 +20,7 @@ from mbk.engine.runtime.pace import LeasePace
 from mbk.engine.runtime.pool import Pool
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer import listing
-from mbk.errors import AccessError, Busy, DamagedBackup, DeleteFailed, ObjectNotFound, StorageFull
+from mbk.errors import AccessError, Busy, DamagedBackup, DeleteFailed, LeaseLost, ObjectNotFound, StorageFull
 from mbk.model import layout
 from mbk.model.events import ObjectsDeleted
 from mbk.ports.storage import ObjectInfo, Storage
@@ -62,6 +62,8 @@ def collect(
             known = Named.by_all(catalog)
             fenced = FencedStorage(storage, collector.lease, lambda _: False)
             Collection(fenced, run, collector, known, freed).bury(tombs)
+    except LeaseLost:
+        raise  # another run took it over: nobody may believe that this one ended well
     except (Busy, AccessError, StorageFull, Unknowable) as reason:
         _stays(run, freed.left, reason.message)
     except WriterCame:
