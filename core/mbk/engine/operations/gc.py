@@ -7,14 +7,13 @@ left that were killed and whose backups are gone.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from mbk.engine.repository.catalog import Catalog, clean
-from mbk.engine.repository.pool.collection import Collection, Freed, WriterCame, collect
+from mbk.engine.repository.pool.collection import Collection, Freed, WriterCame
 from mbk.engine.repository.pool.named import Named
-from mbk.engine.repository.pool.rule import Collector, collecting
+from mbk.engine.repository.pool.rule import Collector, collecting, writing
 from mbk.engine.runtime.context import Context
 from mbk.engine.runtime.fenced import FencedStorage
 from mbk.engine.runtime.run import Run
@@ -37,42 +36,23 @@ class GcPlan:
     tombstones: int
 
 
-@dataclass(slots=True)
-class _Walk:
-    """The objects of the pool that no backup names and that are old enough, as they are listed. ``ids``: below which they lie."""
-
-    storage: Storage
-    run: Run
-    known: Named
-    before: datetime | None
-    ids: set[str] = field(default_factory=set)
-
-    def orphans(self) -> Iterator[ObjectInfo]:
-        pool = layout.pool_prefix(self.storage.location.root)
-        for entry in listing.objects(self.storage, self.run, pool):
-            name = entry.key[len(pool) :]
-            backup_id = name.partition("/")[0]
-            if not layout.is_pooled(name) or backup_id in self.known.unfinished:
-                continue
-            if name.encode() not in self.known and self._is_old(entry):
-                self.ids.add(backup_id)
-                yield entry
-
-    def _is_old(self, entry: ObjectInfo) -> bool:
-        return self.before is None or (entry.modified is not None and entry.modified < self.before)
-
-
 def plan(context: Context, _: str, options: GcOptions) -> GcPlan:
-    """What is there now. `Unknowable` if the record of a backup is lost or damaged: what it names cannot be told."""
+    """What is there now. Raises what the run would raise: `Busy` beside a run that builds on the pool, `Unknowable` if the
+    record of a backup is lost or damaged, as what it names cannot be told."""
     storage, run = context.backup_storage, context.run
     storage.check()
+    _refuse_beside(writing(storage, run, context.pace.lease))
     known = Named.by_all(Catalog(storage, run))
-    walk = _Walk(storage, run, known, _before(datetime.now(UTC), options.grace))
-    objects = size = 0
-    for entry in walk.orphans():
-        objects, size = objects + 1, size + entry.size
-    tombs = listing.objects(storage, run, f"{storage.location.root}{layout.REMOVED}")
-    return GcPlan(objects=objects, size=size, tombstones=len(tombs))
+    is_orphan = _orphan(_pool(storage), known, _before(datetime.now(UTC), options.grace))
+
+    def count(entries: Iterator[ObjectInfo]) -> tuple[int, int]:
+        objects = size = 0
+        for entry in filter(is_orphan, entries):
+            objects, size = objects + 1, size + entry.size
+        return objects, size
+
+    objects, size = listing.consume(storage, run, count, _pool(storage))
+    return GcPlan(objects=objects, size=size, tombstones=len(_tombs(storage, run)))
 
 
 def preview(context: Context, plan: GcPlan) -> Plan:
@@ -93,12 +73,12 @@ def preview(context: Context, plan: GcPlan) -> Plan:
 
 def execute(context: Context, _: str, options: GcOptions) -> GcReport:
     """Removes it. `Busy` while another run builds on the pool; it stops when one begins, and the next run goes on."""
-    started, storage, run = time.monotonic(), context.backup_storage, context.run
+    started, storage, run, freed = time.monotonic(), context.backup_storage, context.run, Freed()
     storage.check()
-    freed = collect(storage, run, pace=context.pace.lease)
     try:
         with collecting(storage, run, pace=context.pace.lease) as collector:
-            _require_alone(collector)
+            _refuse_beside(collector.writers())
+            run.phase("collect")
             _remove(storage, run, collector, freed, options.grace)
     except WriterCame:
         run.notice(
@@ -115,8 +95,8 @@ def execute(context: Context, _: str, options: GcOptions) -> GcReport:
     )
 
 
-def _require_alone(collector: Collector) -> None:
-    if writers := collector.writers():
+def _refuse_beside(writers: Sequence[str]) -> None:
+    if writers:
         raise Busy(
             "objects are removed only while no backup is being made: {writers}",
             code="gc-beside-writers",
@@ -126,16 +106,44 @@ def _require_alone(collector: Collector) -> None:
 
 
 def _remove(storage: Storage, run: Run, collector: Collector, freed: Freed, grace: timedelta) -> None:
-    run.phase("collect")
-    known = Named.by_all(Catalog(storage, run))
+    """What deleted backups left first: it is recorded, and needs no grace."""
+    known, tombs = Named.by_all(Catalog(storage, run)), _tombs(storage, run)
     fenced = FencedStorage(storage, collector.lease, lambda _: False)
-    removal = Collection(fenced, run, collector, known, freed)
-    now = _told_now(storage, run, collector)
-    walk = _Walk(storage, run, known, _before(now, grace))
-    removal.remove((entry.key, entry.size) for entry in walk.orphans())
-    for backup_id in sorted(walk.ids):
-        clean(fenced, run, f"{layout.pool_prefix(storage.location.root)}{backup_id}/")
+    removal, freed.left = Collection(fenced, run, collector, known, freed), len(tombs)
+    removal.bury(tombs)
+    is_orphan = _orphan(_pool(storage), known, _before(_told_now(storage, run, collector), grace))
+
+    def remove(entries: Iterator[ObjectInfo]) -> None:
+        removal.remove((entry.key, entry.size) for entry in filter(is_orphan, entries))
+
+    listing.consume(storage, run, remove, _pool(storage))
+    # No run writes there now, and no upload is ever gone on with.
+    clean(fenced, run, _pool(storage))
     removal.require_gone()
+
+
+def _tombs(storage: Storage, run: Run) -> list[ObjectInfo]:
+    return listing.objects(storage, run, f"{storage.location.root}{layout.REMOVED}")
+
+
+def _pool(storage: Storage) -> str:
+    return layout.pool_prefix(storage.location.root)
+
+
+def _orphan(pool: str, known: Named, before: datetime | None) -> Callable[[ObjectInfo], bool]:
+    """Tells of an object in the pool whether no backup names it, and it is old enough.
+
+    What was put there by a backup that can be resumed is none. ``before``: None if it may be of any age.
+    """
+
+    def is_orphan(entry: ObjectInfo) -> bool:
+        name = entry.key[len(pool) :]
+        if not layout.is_pooled(name) or name.partition("/")[0] in known.unfinished:
+            return False
+        is_old = before is None or (entry.modified is not None and entry.modified < before)
+        return is_old and name.encode() not in known
+
+    return is_orphan
 
 
 def _before(now: datetime, grace: timedelta) -> datetime | None:

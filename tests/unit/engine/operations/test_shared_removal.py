@@ -304,6 +304,14 @@ def test_what_belongs_to_no_backup_is_shown_then_removed_and_nothing_else(world:
     assert gc.execute(world.context(), "", NOW).deleted_objects == 0
 
 
+def test_uploads_that_nobody_goes_on_with_end(world: World) -> None:
+    world.backup.multipart(f"{POOLED}gone/binlogs/insert_log/1/2/3/3/100/9")  # begun, and never ended
+    assert world.backup.bucket.uploads
+    collected(world)
+    assert not world.backup.bucket.uploads
+    tidy(world, "a", "b", "c")
+
+
 def test_what_is_young_stays(world: World) -> None:
     orphaned(world)
     before = pooled(world)
@@ -340,6 +348,8 @@ def test_beside_a_run_that_builds_on_the_pool_gc_removes_nothing(world: World) -
     with hold(world.backup, "d", "backup of 'd'", world.run(), pace=world.pace.lease):
         with raised(Busy, "gc-beside-writers"):
             collected(world)
+        with raised(Busy, "gc-beside-writers"):
+            gc.plan(world.context(), "", NOW)
         assert pooled(world) == before
     collected(world)
     tidy(world, "a", "c")

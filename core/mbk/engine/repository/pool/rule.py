@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mbk.engine.runtime.holder import Holder, Standing, read, standing
-from mbk.engine.runtime.lease import PREFIX, Lease, holding, listed, sweep
+from mbk.engine.runtime.lease import PREFIX, Lease, holding, sweep
 from mbk.engine.runtime.pace import LeasePace
 from mbk.engine.runtime.pool import Pool
 from mbk.engine.runtime.run import Run
+from mbk.engine.transfer import listing
 from mbk.frozen import frozen
 from mbk.model.layout import POOL_LEASE
 from mbk.ports.storage import Storage
@@ -29,7 +30,6 @@ class Collector:
     """Holds the lease of the pool. Several threads may call it."""
 
     lease: Lease
-    place: str
 
     def writers(self) -> list[str]:
         """What the runs do that may build on the pool. Empty: objects that no committed backup names can be removed.
@@ -47,18 +47,33 @@ class Collector:
         return not any(True for _ in self._others())
 
     def _others(self) -> Iterator[tuple[str, Holder]]:
-        for entry in listed(self.lease, self.place):
-            if entry.key == self.lease.key:
-                continue
-            other = read(self.lease.storage, entry.key, self.lease.run)
-            if other is not None and not _is_harmless(other):
-                yield entry.key, other
+        return _registered(self.lease.storage, self.lease.run)
 
     def _writing(self, other: tuple[str, Holder]) -> str:
         """What a run that may write does; empty for one that no longer may."""
         key, holder = other
         found = standing(self.lease.storage, key, holder, self.lease.run, self.lease.pace)
         return holder.what if found is Standing.ALIVE or not self.lease.oust(key, found) else ""
+
+
+def writing(storage: Storage, run: Run, pace: LeasePace) -> list[str]:
+    """What the runs do that build on the pool now, for a plan: it holds no lease, and ends nobody's."""
+    with Pool(run.budget.readers, run.cancelled, name="mbk-writers") as pool:
+        told = pool.map(
+            lambda other: (other[1], standing(storage, *other, run, pace)), _registered(storage, run)
+        )
+        return sorted(holder.what for holder, found in told if found is Standing.ALIVE)
+
+
+def _registered(storage: Storage, run: Run) -> Iterator[tuple[str, Holder]]:
+    """The leases of runs that may build on the pool."""
+    place = f"{storage.location.root}{PREFIX}"
+    for entry in listing.objects(storage, run, place):
+        if entry.key == f"{place}{POOL_LEASE}":
+            continue
+        other = read(storage, entry.key, run)
+        if other is not None and not _is_harmless(other):
+            yield entry.key, other
 
 
 def _is_harmless(other: Holder) -> bool:
@@ -79,4 +94,4 @@ def collecting(storage: Storage, run: Run, *, pace: LeasePace | None = None) -> 
     with holding(lease, lambda: None):
         lease.take(patience=2 * pace.expiry)
         sweep(lease, place)
-        yield Collector(lease, place)
+        yield Collector(lease)
