@@ -16,10 +16,11 @@ from mbk.config.load import load
 from mbk.config.schema import Settings
 from mbk.errors import Busy, ConfigError, StorageError
 from mbk.jobs.runner import Runner
-from mbk.jobs.schedule import Schedule, Standing, all_of, due, seen
+from mbk.jobs.schedule import Schedule, all_of, due, seen
 from mbk.jobs.scheduler import Scheduler, ScheduleState
 from mbk.jobs.sessions import Sessions
 from mbk.jobs.store import Store
+from mbk.model.jobs import Standing
 from mbk.model.states import JobState
 from tests.api.harness import PATIENCE, Client, WorldSession, docs_world, serving, settings
 from tests.fakes.world import World
@@ -422,6 +423,26 @@ def test_a_run_by_hand_and_a_pause(tmp_path: Path) -> None:
         found.now += timedelta(hours=2)
         found.scheduler.pause("nightly", paused=False)
         assert not found.look().standing.is_running, "what was missed meanwhile is not made up"
+
+
+def test_two_runs_by_hand_within_one_second_are_two(tmp_path: Path) -> None:
+    with site(tmp_path) as found:
+        for _ in range(2):
+            found.scheduler.run("nightly")
+            assert found.finish().standing.result == "succeeded"
+        assert len(found.backups) == 2
+
+
+def test_a_clock_that_steps_back_during_a_run_skips_nothing(tmp_path: Path) -> None:
+    with site(tmp_path) as found:
+        found.now = NIGHT
+        found.look()
+        found.now = NIGHT - timedelta(seconds=30)
+        found.look()
+        found.now = NIGHT + timedelta(seconds=1)
+        standing = found.finish().standing
+        assert (standing.result, standing.skipped) == ("succeeded", 0)
+        assert len(found.backups) == 1
 
 
 # -- over REST ---------------------------------------------------------------------------------------------------------

@@ -93,7 +93,9 @@ def build(
     scheduler = Scheduler(runner, schedules)
     metrics.count_jobs(runner.store.counts)
     if schedules:
-        metrics.tell_schedules(scheduler.states)
+        metrics.tell_schedules(
+            lambda: [(item.schedule.name, item.standing, item.following) for item in scheduler.states()]
+        )
     return Service(
         settings, credentials, sessions, runner, scheduler, metrics, Readiness(sessions), notifications
     )

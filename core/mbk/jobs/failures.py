@@ -14,6 +14,10 @@ class JobNotFound(errors.NotFound):
     pass
 
 
+class ScheduleNotFound(errors.NotFound):
+    pass
+
+
 class WrongState(MbkError):
     """The job's state does not allow this request."""
 

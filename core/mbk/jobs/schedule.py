@@ -10,6 +10,7 @@ from typing import Any
 from mbk.errors import Problem, UsageError
 from mbk.frozen import frozen
 from mbk.jobs.params import made
+from mbk.model.jobs import Standing
 from mbk.model.reports import is_valid_name
 from mbk.model.retention import zone_of
 
@@ -72,33 +73,6 @@ class Schedule:
         return _occurrences(self.cron, now.astimezone(self.zone), reverse=False)
 
 
-@frozen(kw_only=True)
-class Standing:
-    """What is known of a schedule, kept over restarts. Times are unix seconds, 0 if there is none.
-
-    ``handled``: the last occurrence that was begun, skipped, or left to another server. ``step``, ``job`` and ``backup``: what is under way;
-    ``step`` is empty if nothing is. ``began``, ``ended``, ``result`` and ``reason``: of the last run. ``skipped``: how many occurrences
-    were skipped since the first, because the run before was not over. ``asked``: somebody asked for a run at that time.
-    """
-
-    handled: float = 0.0
-    step: str = ""
-    job: str = ""
-    backup: str = ""
-    began: float = 0.0
-    ended: float = 0.0
-    result: str = ""
-    reason: str = ""
-    succeeded: float = 0.0
-    skipped: int = 0
-    paused: bool = False
-    asked: float = 0.0
-
-    @property
-    def is_running(self) -> bool:
-        return bool(self.step)
-
-
 def seen(standing: Standing | None, now: datetime) -> Standing:
     """A schedule that was never seen begins with the next occurrence. A clock that was ahead does not stop it: what lies in
     the future was handled by that clock alone."""
@@ -109,7 +83,7 @@ def seen(standing: Standing | None, now: datetime) -> Standing:
 
 def due(schedule: Schedule, standing: Standing, now: datetime) -> datetime | None:
     """The occurrence that is to be run or skipped now: of several that were missed the newest one alone."""
-    if standing.asked > standing.handled:
+    if standing.asked:
         return datetime.fromtimestamp(standing.asked, UTC)
     if standing.paused:
         return None

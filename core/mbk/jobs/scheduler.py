@@ -8,14 +8,15 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from mbk.errors import BackupExists, Busy, MbkError, NotFound
 from mbk.frozen import frozen
-from mbk.jobs.failures import JobNotFound, QueueFull
+from mbk.jobs.failures import JobNotFound, QueueFull, ScheduleNotFound
 from mbk.jobs.params import made
 from mbk.jobs.runner import Runner
-from mbk.jobs.schedule import BACKUP, Schedule, Standing, due, seen
+from mbk.jobs.schedule import BACKUP, Schedule, due, seen
+from mbk.model.jobs import Standing
 from mbk.model.states import BackupState, JobState
 
 log = logging.getLogger(__name__)
@@ -23,18 +24,12 @@ log = logging.getLogger(__name__)
 LOOK, PATIENCE = 1.0, 20.0
 #: A job that the end of a server interrupted is resumed so often; one that ends servers must not do so for ever.
 ATTEMPTS = 3
-#: Results besides the states of jobs: another server made this backup.
+#: Another server makes the backup: the step of a run that waits for that, and its result.
 ELSEWHERE = "elsewhere"
-#: The step of a run whose backup another server is making.
-AWAITED = "elsewhere"
 #: Seconds that another server gets to end a backup; one of a large cluster takes hours.
 ELSEWHERE_SECONDS = 24 * 3600
 #: What a job fails with if another server made the backup, or is about to.
 _TAKEN = frozenset({BackupExists.__name__, Busy.__name__})
-
-
-class ScheduleNotFound(NotFound):
-    pass
 
 
 @frozen(kw_only=True)
@@ -59,6 +54,8 @@ class Scheduler:
         self._stopped = threading.Event()
         self._woken = threading.Event()
         self._thread: threading.Thread | None = None
+        #: By name, what keeps a schedule from going on, which is told once.
+        self._hindrances: dict[str, str] = {}
 
     # -- the server's life ---------------------------------------------------------------------------------------
 
@@ -100,8 +97,10 @@ class Scheduler:
                     backup=standing.backup,
                     hint="wait until it has finished",
                 )
-            now = self._clock()
-            self._save(name, replace(standing, asked=now, handled=min(standing.handled, now - 1)))
+            moment = self._now()
+            if self._schedule(name).backup_of(moment) == standing.backup:
+                moment += timedelta(seconds=1)  # the name tells the second, and that one is taken
+            self._save(name, replace(standing, asked=moment.timestamp()))
         self._woken.set()
         return self.state(name)
 
@@ -124,8 +123,11 @@ class Scheduler:
             try:
                 with self._lock:
                     running = self._advance(schedule) or running
+                self._hindrances.pop(schedule.name, None)
             except MbkError as error:
-                log.warning("schedule %s: %s", schedule.name, error.message)
+                if self._hindrances.get(schedule.name) != error.message:
+                    log.warning("schedule %s: %s", schedule.name, error.message)
+                self._hindrances[schedule.name] = error.message
                 running = True  # soon again
         return running
 
@@ -155,7 +157,8 @@ class Scheduler:
             self._save(schedule.name, standing)
         occurrence = due(schedule, standing, now)
         if standing.is_running:
-            if occurrence is not None:
+            # A clock that steps back brings the occurrence again that is under way.
+            if occurrence is not None and schedule.backup_of(occurrence) != standing.backup:
                 standing = self._skipped(schedule, standing, occurrence)
             return self._follow(schedule, standing).is_running
         if occurrence is None:
@@ -201,7 +204,7 @@ class Scheduler:
         return self._save(schedule.name, replace(standing, step=step, job=job.id))
 
     def _follow(self, schedule: Schedule, standing: Standing) -> Standing:
-        if standing.step == AWAITED:
+        if standing.step == ELSEWHERE:
             return self._if_elsewhere(schedule, standing, "another server makes it")
         try:
             job = self._runner.get(standing.job)
@@ -230,7 +233,9 @@ class Scheduler:
             return self._end(schedule, standing, ELSEWHERE, reason)
         if self._clock() - standing.began > ELSEWHERE_SECONDS:
             return self._end(schedule, standing, JobState.FAILED, f"another server did not end it: {reason}")
-        return standing if standing.is_running else self._save(schedule.name, replace(standing, step=AWAITED))
+        return (
+            standing if standing.is_running else self._save(schedule.name, replace(standing, step=ELSEWHERE))
+        )
 
     def _state_of(self, backup: str) -> BackupState | None:
         with self._runner.sessions.reading() as session, suppress(NotFound):

@@ -15,8 +15,7 @@ from typing import Any
 
 from mbk.errors import MbkError, StorageFull, UsageError
 from mbk.jobs.failures import JobsFileUnusable
-from mbk.jobs.schedule import Standing
-from mbk.model.jobs import CollectionProgress, Failure, Job, Progress, Step
+from mbk.model.jobs import CollectionProgress, Failure, Job, Progress, Standing, Step
 from mbk.model.states import CollectionState, JobState
 
 SCHEMA = 1

@@ -145,6 +145,33 @@ class Job:
         return self.error is None or self.error.kind not in HOPELESS
 
 
+@frozen(kw_only=True)
+class Standing:
+    """What is known of a schedule of a server, kept over restarts. Times are unix seconds, 0 if there is none.
+
+    ``handled``: the last occurrence that was begun, skipped, or left to another server. ``step``, ``job`` and ``backup``: what is under way;
+    ``step`` is empty if nothing is, and ``elsewhere`` while another server makes the backup. ``began``, ``ended``, ``result`` and ``reason``: of the last run. ``skipped``: how many occurrences
+    were skipped since the first, because the run before was not over. ``asked``: somebody asked for a run at that time.
+    """
+
+    handled: float = 0.0
+    step: str = ""
+    job: str = ""
+    backup: str = ""
+    began: float = 0.0
+    ended: float = 0.0
+    result: str = ""
+    reason: str = ""
+    succeeded: float = 0.0
+    skipped: int = 0
+    paused: bool = False
+    asked: float = 0.0
+
+    @property
+    def is_running(self) -> bool:
+        return bool(self.step)
+
+
 #: Failures that a retry does not fix.
 HOPELESS = frozenset(
     {

@@ -16,7 +16,7 @@ from mbk.errors import MbkError
 from mbk.frozen import frozen
 from mbk.model.contents import BackupInfo
 from mbk.model.events import Event
-from mbk.model.jobs import Job
+from mbk.model.jobs import Job, Standing
 from mbk.model.reports import BackupSummary, Verification
 from mbk.model.states import BackupState
 from mbk.observe.counters import Counters, Phases
@@ -47,8 +47,9 @@ class ServerMetrics:
     def count_jobs(self, counts: Callable[[], Mapping[tuple[str, str], int]]) -> None:
         self.registry.register(_Jobs(counts))
 
-    def tell_schedules(self, states: Callable[[], Iterable[Scheduled]]) -> None:
-        self.registry.register(_Schedules(states))
+    def tell_schedules(self, schedules: Callable[[], Iterable[tuple[str, Standing, float]]]) -> None:
+        """``schedules``: the name of each, what is known of it, and its next occurrence, 0 while it is paused."""
+        self.registry.register(_Schedules(schedules))
 
     def text(self) -> bytes:
         return generate_latest(self.registry)
@@ -69,40 +70,9 @@ class ServerMetrics:
         self._newest.renew()
 
 
-class _Standing(Protocol):
-    """The part of a schedule's standing that its metrics tell; unix seconds."""
-
-    @property
-    def began(self) -> float: ...
-    @property
-    def ended(self) -> float: ...
-    @property
-    def succeeded(self) -> float: ...
-    @property
-    def skipped(self) -> int: ...
-    @property
-    def is_running(self) -> bool: ...
-
-
-class _Named(Protocol):
-    @property
-    def name(self) -> str: ...
-
-
-class Scheduled(Protocol):
-    """As `mbk.jobs.scheduler.ScheduleState`."""
-
-    @property
-    def schedule(self) -> _Named: ...
-    @property
-    def standing(self) -> _Standing: ...
-    @property
-    def following(self) -> float: ...
-
-
 @frozen
 class _Schedules(Collector):
-    states: Callable[[], Iterable[Scheduled]]
+    schedules: Callable[[], Iterable[tuple[str, Standing, float]]]
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: registering must not read the jobs file."""
@@ -119,10 +89,10 @@ class _Schedules(Collector):
         seconds = family("last_duration_seconds", "How long its last run took")
         skipped = family("skipped", "Runs that were skipped, because the one before was not over")
         good = family("last_good", "Whether its last run ended well")
-        for item in self.states():
-            name, standing = [item.schedule.name], item.standing
+        for schedule, standing, due in self.schedules():
+            name = [schedule]
             running.add_metric(name, float(standing.is_running))
-            following.add_metric(name, item.following)
+            following.add_metric(name, due)
             skipped.add_metric(name, standing.skipped)
             if standing.began:
                 began.add_metric(name, standing.began)

@@ -9,10 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mbk.api.errors import problem, status_by_name
 from mbk.jobs.kinds import KINDS
-from mbk.jobs.schedule import Standing
 from mbk.jobs.scheduler import ScheduleState
 from mbk.model.contents import BackupInfo
-from mbk.model.jobs import CollectionProgress, Job
+from mbk.model.jobs import CollectionProgress, Job, Standing
 from mbk.model.locking import BackupLock
 from mbk.model.plans import total
 from mbk.model.reports import BackupSummary, Pin, Verification
@@ -217,7 +216,8 @@ class ScheduledRun(_Body):
 
 
 class ScheduleBody(_Body):
-    """A schedule of the configuration. ``step``: the kind of ``job`` that is under way, null if none is."""
+    """A schedule of the configuration. ``step``: the kind of ``job`` that is under way, ``elsewhere`` while another server makes
+    the backup, null if nothing is."""
 
     name: str
     cron: str
