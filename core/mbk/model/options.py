@@ -124,6 +124,30 @@ MaxBandwidth: TypeAlias = Annotated[
 ]
 
 
+def _tested(flag: str, text: str, more: str = "") -> Option:
+    """Labels that a backup must have."""
+    return Option(
+        flags=(flag,),
+        metavar="KEY[=VALUE]",
+        many=True,
+        read=tests_of,
+        json=list[str],
+        accepts="Labelling",
+        help=text,
+        more=more,
+    )
+
+
+def _zone(text: str) -> Option:
+    return Option(
+        flags=("--time-zone",),
+        metavar="ZONE",
+        longest=64,
+        help=text,
+        default="retention.timeZone",
+    )
+
+
 class Strategy(StrEnum):
     """How a backup takes its consistency point (docs/reference/milvus-protocol.md#flush)."""
 
@@ -661,26 +685,11 @@ class RestoreOptions(Options):
     ] = None
     time_zone: Annotated[
         str,
-        Option(
-            flags=("--time-zone",),
-            metavar="ZONE",
-            longest=64,
-            help="Of an --at without one: Europe/Berlin, UTC.",
-            default="retention.timeZone",
-        ),
+        _zone("Of an --at without one: Europe/Berlin, UTC."),
     ] = ""
     labels: Annotated[
         tuple[LabelTest, ...],
-        Option(
-            flags=("--label",),
-            metavar="KEY[=VALUE]",
-            many=True,
-            read=tests_of,
-            json=list[str],
-            accepts="Labelling",
-            help="With --at: only backups with this label; repeatable.",
-            more="All must be there.",
-        ),
+        _tested("--label", "With --at: only backups with this label; repeatable.", "All must be there."),
     ] = ()
     fail_fast: Annotated[
         bool, Option(flags=("--fail-fast",), help="Stop at the first collection that fails.")
@@ -1055,14 +1064,7 @@ class ListOptions(Options):
     ] = ""
     labels: Annotated[
         tuple[LabelTest, ...],
-        Option(
-            flags=("--label",),
-            metavar="KEY[=VALUE]",
-            many=True,
-            read=tests_of,
-            accepts="Labelling",
-            help="Only backups with this label; repeatable, and all must be there.",
-        ),
+        _tested("--label", "Only backups with this label; repeatable, and all must be there."),
     ] = ()
     since: Annotated[
         str,
@@ -1175,38 +1177,19 @@ class PruneOptions(Options):
     keep_yearly: Annotated[int, _kept("yearly", "the newest of each of N years")] = 0
     keep_labels: Annotated[
         tuple[LabelTest, ...],
-        Option(
-            flags=("--keep-label",),
-            metavar="KEY[=VALUE]",
-            many=True,
-            read=tests_of,
-            json=list[str],
-            accepts="Labelling",
-            help="Keep all with this label; repeatable.",
-        ),
+        _tested("--keep-label", "Keep all with this label; repeatable."),
     ] = ()
     labels: Annotated[
         tuple[LabelTest, ...],
-        Option(
-            flags=("--filter",),
-            metavar="KEY[=VALUE]",
-            many=True,
-            read=tests_of,
-            json=list[str],
-            accepts="Labelling",
-            help="Look only at backups with this label; repeatable, and all must be there.",
-            more="The others stay, and do not count.",
+        _tested(
+            "--filter",
+            "Look only at backups with this label; repeatable, and all must be there.",
+            "The others stay, and do not count.",
         ),
     ] = ()
     time_zone: Annotated[
         str,
-        Option(
-            flags=("--time-zone",),
-            metavar="ZONE",
-            longest=64,
-            help="Where days begin: Europe/Berlin, UTC.",
-            default="retention.timeZone",
-        ),
+        _zone("Where days begin: Europe/Berlin, UTC."),
     ] = ""
     versions: Annotated[
         bool,
