@@ -12,12 +12,20 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from mbk.about import TOOL
 from mbk.errors import ConfigError, MbkError
 from mbk.model.addresses import FILE, Address
-from mbk.model.options import CopyOptions, CreateOptions, MigrateOptions, StandbyOptions, VerifyOptions
+from mbk.model.options import (
+    CopyOptions,
+    CreateOptions,
+    ImportOptions,
+    L0CompactOptions,
+    MigrateOptions,
+    StandbyOptions,
+    VerifyOptions,
+)
 from mbk.model.states import Depth
 from mbk.registry.reference import OwnPlace, OwnReference, Reference, References
 
 if TYPE_CHECKING:
-    from mbk.config.schema import Settings, StorageChoice
+    from mbk.config.schema import BackupSettings, Settings, StorageChoice
     from mbk.engine.runtime.budget import Budget
     from mbk.engine.runtime.context import Context
     from mbk.engine.runtime.executor import Executor
@@ -36,6 +44,9 @@ if TYPE_CHECKING:
     from mbk.ports.replicate import OpenReplication, Replication
     from mbk.ports.storage import Location, Storage, StorageRef
     from mbk.registry.registry import Registry
+
+#: Of the operations that make a backup in the storage of the backups.
+_MAKING = (CreateOptions, ImportOptions, L0CompactOptions)
 
 
 class Connections:
@@ -281,7 +292,7 @@ class Connections:
             "limits": self._limits(),
             "pace": self.pace,
             "tool": TOOL,
-            "object_lock": self.object_lock if isinstance(options, CreateOptions) else None,
+            "object_lock": self.object_lock if isinstance(options, _MAKING) else None,
             "retention": self._retention(),
             "milvus_place": self._milvus_place()
             if {"backup", "other backup"} & {*operation.writes}
@@ -290,6 +301,7 @@ class Connections:
         with ExitStack() as stack:
             if isinstance(options, CopyOptions):
                 source, target = self._ends(name, options, run, stack)
+                given["object_lock"] = self._lock_of_copy(options, target, run)
                 yield CopyContext(**given, backup_storage=source, target=target)
                 return
             given["backup_storage"] = self.backup_storage
@@ -316,18 +328,30 @@ class Connections:
     @property
     def object_lock(self) -> ObjectLock | None:
         """How new backups are locked; `UsageError` where the configuration says half of it."""
-        from mbk.errors import UsageError
-        from mbk.model.locking import ObjectLock
+        return _object_lock(self.settings.backup, "backup")
 
-        mode, days = self.settings.backup.object_lock_mode, self.settings.backup.object_lock_days
-        if bool(mode) != bool(days):
-            raise UsageError(
-                "backup.objectLock has no {missing}",
-                code="object-lock-incomplete",
-                missing="days" if mode else "mode",
-                hint="set backup.objectLock.mode to governance or compliance, and backup.objectLock.days",
-            )
-        return ObjectLock(mode=mode, days=days) if mode else None
+    def _lock_of_copy(self, options: CopyOptions, target: Storage, run: Run) -> ObjectLock | None:
+        """As the configuration says of the place: a profile for itself, ``backup`` for the bucket of the backups."""
+        profile = options.destination.profile
+        if profile:
+            # What opened the target found it.
+            return _object_lock(self.settings.profiles[profile], f"profiles.{profile}")
+        lock = self.object_lock
+        if lock is None or self._is_of_backups(target):
+            return lock
+        run.notice(
+            "copy-not-locked",
+            "the copy is not locked: backup.objectLock is for the bucket of the backups, not for {storage}; a profile can have "
+            "objectLock for it, named as PROFILE@ before the address",
+            storage=target.location,
+        )
+        return None
+
+    def _is_of_backups(self, target: Storage) -> bool:
+        try:
+            return self.backup_storage.location.same_bucket(target.location)
+        except MbkError:
+            return False  # no copy needs it
 
     def _retention(self) -> Rules:
         """The configured rules."""
@@ -366,6 +390,22 @@ class Connections:
             )
 
         return open_log
+
+
+def _object_lock(settings: BackupSettings | StorageChoice, section: str) -> ObjectLock | None:
+    from mbk.errors import UsageError
+    from mbk.model.locking import ObjectLock
+
+    mode, days = settings.object_lock_mode, settings.object_lock_days
+    if bool(mode) != bool(days):
+        raise UsageError(
+            "{section}.objectLock has no {missing}",
+            code="object-lock-incomplete",
+            section=section,
+            missing="days" if mode else "mode",
+            hint="set {section}.objectLock.mode to governance or compliance, and {section}.objectLock.days",
+        )
+    return ObjectLock(mode=mode, days=days) if mode else None
 
 
 def side_of(address: Address) -> str:

@@ -71,3 +71,31 @@ def test_a_dry_run_refuses_what_the_run_refuses(
     assert (dry.code, real.code) == (code, code)
     assert said_in(dry.err) == said_in(real.err)
     assert files(backups) == before
+
+
+LOCK = ("--set", "backup.objectLock.mode=governance", "--set", "backup.objectLock.days=7")
+
+
+@pytest.mark.parametrize("dry", [True, False])
+def test_a_copy_that_is_to_be_locked_goes_only_where_things_can_be_locked(
+    run: Run, backups: Path, monkeypatch: pytest.MonkeyPatch, dry: bool
+) -> None:
+    (vault := backups.parent / "vault").mkdir()
+    for name, value in (("STORAGE_TYPE", "local"), ("ROOT_PATH", str(vault)), ("OBJECT_LOCK_DAYS", "7")):
+        monkeypatch.setenv(f"MBK_PROFILE_VAULT_{name}", value)
+    words = ("cp", "old", "vault@", *(["--dry-run"] if dry else []))
+    assert "profiles.vault.objectLock has no mode" in run(*words).err
+    monkeypatch.setenv("MBK_PROFILE_VAULT_OBJECT_LOCK_MODE", "governance")
+    refused = run(*words)
+    assert "cannot lock objects" in refused.err
+    assert refused.code != 0
+    assert "cannot lock objects" in run(*LOCK, "cp", "old", "new", *words[3:]).err
+    assert not files(vault)
+    assert not [name for name in files(backups) if name.startswith("new/")]
+
+
+def test_a_copy_to_elsewhere_says_that_it_is_not_locked(run: Run, backups: Path) -> None:
+    elsewhere = backups.parent / "elsewhere"
+    said = run(*LOCK, "cp", "old", f"{elsewhere}/")
+    assert said.code == 0, said.err
+    assert "the copy is not locked" in said.err + said.out

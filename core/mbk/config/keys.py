@@ -19,6 +19,9 @@ PRIMARY, BACKUP = "storage", "backup_storage"
 #: The section of further storages, each with a name; the values of one have targets such as ``profiles.archive.bucket``.
 PROFILES = "profiles"
 
+#: The fields of a profile that its plugin does not see: how mbk locks what it makes there.
+LOCK = ("object_lock_mode", "object_lock_days")
+
 
 @frozen
 class Key:
@@ -240,7 +243,8 @@ class _Keys(dict[str, Key]):
         side, _, value = target.rpartition(".")
         if not side.startswith(f"{PROFILES}."):
             raise KeyError(target)
-        return replace(self[f"{PRIMARY}.{value}"], target=target)
+        section = "backup" if value in LOCK else PRIMARY
+        return replace(self[f"{section}.{value}"], target=target)
 
 
 KEYS: Mapping[str, Key] = _Keys(

@@ -20,7 +20,7 @@ Source = Literal["default", "inherited", "file", "environment", "set", "flag"]
 
 #: Sections in which an unknown key is an error: a rule that is not read keeps nothing, and what it was to keep is deleted; a lock
 #: that is not read locks nothing.
-_EXACT = ("retention.", "backup.objectlock.")
+_EXACT = re.compile(r"(retention|(backup|profiles\.[^.]+)\.objectlock)\.")
 
 
 @frozen
@@ -57,7 +57,7 @@ class Layers:
     def add_file(self, flat: Flat, where: str) -> None:
         self.problems += flat.problems
         for key in flat.unknown:
-            if f"{key.lower()}.".startswith(_EXACT):
+            if _EXACT.match(f"{key.lower()}."):
                 self.problems.append(Problem(key, "unknown key", self._suggestion(key)))
             elif self._here(key) is None:
                 self._ignore(key, where)

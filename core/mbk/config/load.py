@@ -12,9 +12,9 @@ from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
 from mbk.config import profiles, schedules, source
-from mbk.config.keys import KEYS, PROFILES, Dialect
+from mbk.config.keys import KEYS, LOCK, PROFILES, Dialect
 from mbk.config.layers import Layers, Origin
-from mbk.config.schema import Settings
+from mbk.config.schema import Settings, StorageChoice
 from mbk.config.sides import choose
 from mbk.config.v1 import V1
 from mbk.config.v2 import V2
@@ -109,7 +109,7 @@ def _settings(
     tree: dict[str, Any] = {
         "storage": sides.storage,
         "backup_storage": sides.backup_storage,
-        "profiles": sides.profiles,
+        "profiles": {name: _locked(name, choice, stored) for name, choice in sides.profiles.items()},
         "schedules": scheduled,
     }
     for target, value in stored.items():
@@ -130,6 +130,12 @@ def _settings(
         raise ConfigError(where, problems)
     others = {target: given[target] for target in values if KEYS[target].side is None or target not in stored}
     return settings, {**others, **sides.origins}
+
+
+def _locked(profile: str, choice: StorageChoice, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a profile, with those of its lock, which the schema has yet to look at."""
+    lock = {name: stored.get(f"{PROFILES}.{profile}.{name}") for name in LOCK}
+    return {**vars(choice), **{name: value for name, value in lock.items() if value is not None}}
 
 
 def _explained(layers: Layers, error: ErrorDetails) -> Problem:

@@ -1,7 +1,7 @@
 """Profiles: named storages besides Milvus' own and the backups', for addresses such as ``archive@weekly``.
 
-A profile has the keys of a side of the same dialect, below ``profiles.NAME``, and a variable for each:
-``MBK_PROFILE_NAME_`` and the key in capitals, ``ACCESS_KEY_ID`` for ``accessKeyID``. It inherits nothing.
+A profile has the keys of a side of the same dialect, below ``profiles.NAME``, how copies in it are locked, and a variable for
+each: ``MBK_PROFILE_NAME_`` and the key in capitals, ``ACCESS_KEY_ID`` for ``accessKeyID``. It inherits nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from mbk.config.keys import PRIMARY, PROFILES, Dialect, Name
+from mbk.config.keys import OBJECT_LOCK, PRIMARY, PROFILES, Dialect, Name
 from mbk.errors import Problem
 
 VARIABLE = "MBK_PROFILE_"
@@ -58,12 +58,14 @@ def unfit(names: Iterable[str]) -> Iterator[Problem]:
 
 
 def _keys(dialect: Dialect) -> Iterator[tuple[Name, str]]:
-    """The names of the primary side's values, each with its key in the section of that side."""
+    """The names of the primary side's values and of a lock, each with its key in the section that it stands in."""
     section = dialect.by_target[f"{PRIMARY}.bucket"].key.rpartition(".")[0] + "."
     for name in dialect.names:
         side, _, _ = name.target.rpartition(".")
         if side == PRIMARY and name.key.startswith(section):
             yield name, name.key.removeprefix(section)
+    for name in OBJECT_LOCK:
+        yield name, name.key.removeprefix("backup.")
 
 
 def _names(dialect: Dialect, profile: str) -> Iterator[Name]:

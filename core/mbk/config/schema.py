@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, SkipValidation
 
+from mbk.model.locking import LockMode
 from mbk.model.rates import Bandwidth, RequestRate
 
 
@@ -53,11 +54,13 @@ class StorageChoice(_Frozen):
 
     ``values`` are named as in :class:`mbk.plugin.StorageSettings` and contain only what was set, plus the classic defaults
     of bucket and root path; secrets are `SecretStr`. ``keys`` maps each name to the key under which it was set, in the
-    user's own dialect, so that errors of a plugin can name it.
+    user's own dialect, so that errors of a plugin can name it. ``object_lock_mode``: of a profile, how copies in it are locked.
     """
 
     type: str
     type_key: str = "storageType"
+    object_lock_mode: LockMode | None = None
+    object_lock_days: int = Field(0, ge=0, le=36500)
     values: SkipValidation[Mapping[str, Any]] = Field(default_factory=dict)
     keys: SkipValidation[Mapping[str, str]] = Field(default_factory=dict)
 
@@ -69,7 +72,7 @@ class BackupSettings(_Frozen):
     """
 
     layout: Literal["classic", "shared"] = "classic"
-    object_lock_mode: Literal["governance", "compliance"] | None = None
+    object_lock_mode: LockMode | None = None
     object_lock_days: int = Field(0, ge=0, le=36500)
     collections: int = Field(4, ge=1)
     segments: int = Field(32, ge=1)

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from mbk.config import parse as p
-from mbk.config.keys import KEYS, Name
+from mbk.config.keys import KEYS, LOCK, Name
 from mbk.config.layers import Origin, Source
 from mbk.config.load import LoadedConfig, dialect_of
 from mbk.config.schema import Settings, StorageChoice
@@ -69,7 +69,7 @@ def value_of(settings: Settings, target: str) -> Any:
     if KEYS[target].side is None:
         return getattr(getattr(settings, section), name)
     choice = _choice(settings, section)
-    return choice.type if name == "type" else choice.values.get(name)
+    return getattr(choice, name) if name in ("type", *LOCK) else choice.values.get(name)
 
 
 def _choice(settings: Settings, side: str) -> StorageChoice:

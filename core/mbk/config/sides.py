@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from mbk.config.keys import BACKUP, PRIMARY, PROFILES, Dialect
+from mbk.config.keys import BACKUP, LOCK, PRIMARY, PROFILES, Dialect
 from mbk.config.layers import Origin
 from mbk.config.schema import StorageChoice
 from mbk.frozen import frozen
@@ -154,7 +154,7 @@ def _choice(side: str, values: _Side, dialect: Dialect) -> StorageChoice:
     kept = {
         name: value
         for name, value in values.items()
-        if name != "type" and (name == "root_path" or _plain(value) != "")
+        if name not in ("type", *LOCK) and (name == "root_path" or _plain(value) != "")
     }
     return StorageChoice(
         type=values["type"].value,

@@ -110,3 +110,43 @@ def test_profiles_are_shown_without_their_secrets_and_migrated_with_them(tmp_pat
     assert {name: (item.type, item.values) for name, item in migrated.items()} == {
         name: (item.type, item.values) for name, item in config.settings.profiles.items()
     }
+
+
+LOCKED = """
+profiles:
+  vault:
+    storageType: aws
+    bucketName: kept
+    objectLock: {mode: compliance, days: 30}
+"""
+
+
+def test_a_profile_says_how_copies_in_it_are_locked(tmp_path: Path) -> None:
+    config = loaded(LOCKED, tmp_path, {"MBK_PROFILE_VAULT_OBJECT_LOCK_DAYS": "7"})
+    vault = config.settings.profiles["vault"]
+    assert (vault.object_lock_mode, vault.object_lock_days) == ("compliance", 7)
+    assert vault.values == {"bucket": "kept"}
+    shown = {row.parameter: (row.value, row.source) for row in show(config)}
+    assert shown["profiles.vault.objectLock.mode"] == ("compliance", "file")
+    assert shown["profiles.vault.objectLock.days"] == ("7", "environment")
+
+
+def test_the_lock_of_a_profile_moves_to_the_second_dialect(tmp_path: Path) -> None:
+    (tmp_path / "v1.yaml").write_text(LOCKED, encoding="utf-8")
+    text = migrate(tmp_path / "v1.yaml", environ={}).text
+    vault = loaded(text, tmp_path).settings.profiles["vault"]
+    assert (vault.object_lock_mode, vault.object_lock_days) == ("compliance", 30)
+
+
+@pytest.mark.parametrize(
+    ("written", "key"),
+    [
+        ("{mode: compliant, days: 30}", "profiles.vault.objectLock.mode"),
+        ("{mode: compliance, days: -1}", "profiles.vault.objectLock.days"),
+        ("{mode: compliance, day: 30}", "profiles.vault.objectLock.day"),
+    ],
+)
+def test_a_lock_of_a_profile_that_means_nothing_is_an_error(tmp_path: Path, written: str, key: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        loaded(LOCKED.replace("{mode: compliance, days: 30}", written), tmp_path)
+    assert [problem.key for problem in caught.value.problems] == [key]

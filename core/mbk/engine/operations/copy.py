@@ -10,12 +10,14 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field, replace
+from datetime import UTC, datetime
 
 import msgspec
 
 from mbk.engine.formats.known import of_backup
 from mbk.engine.repository import codec, renaming
 from mbk.engine.repository.catalog import Catalog, Committed, Stored, backup_exists
+from mbk.engine.repository.keeping import Keeping, keeping, locked_ones_stay, require_keeping
 from mbk.engine.repository.leftovers import InPool, leftovers
 from mbk.engine.repository.pool.index import tell_index
 from mbk.engine.repository.pool.joining import join
@@ -58,13 +60,14 @@ class There:
     """What lies at the destination: nothing, or a copy of the same backup, complete or not.
 
     ``present``: all objects below its prefix, by key. ``settled``: its manifest is that of the commit that is copied, so it stays true.
-    ``earlier``: what is true of another commit of the backup until that of the copy is written.
+    ``earlier``: what is true of another commit of the backup until that of the copy is written. ``kept``: its lock is told.
     """
 
     present: Mapping[str, ObjectInfo] = field(default_factory=dict)
     begun: bool = False
     settled: bool = False
     earlier: Earlier | None = None
+    kept: bool = False
 
 
 @frozen(kw_only=True)
@@ -134,6 +137,7 @@ def plan(context: CopyContext, name: str, options: CopyOptions) -> CopyPlan:
     except BucketNotFound as missing:
         notice_bucket_missing(context.run, missing)
         return _plan(context, catalog, move, None, None)
+    require_keeping(context.target, context.run, context.object_lock)
     there = _found(context, move, context.target)
     return _plan(context, catalog, move, context.target, there)
 
@@ -175,9 +179,11 @@ def preview(context: CopyContext, plan: CopyPlan) -> Plan:
 def execute(context: CopyContext, name: str, options: CopyOptions) -> RunReport:
     """Copies the backup. What is there of it already is kept; anything else at the destination stays untouched."""
     started, run, target = time.monotonic(), context.run, context.target
+    begun, lock = datetime.now(UTC), context.object_lock
     catalog, move = _readable(context, name, options)
     committed, new = move.source, move.place.name
     target.check(create=True)
+    require_keeping(target, run, lock)
     what, shared = f"copy of backup {name!r}", InPool()
     left = leftovers(new, shared)
     with hold(target, new, what, run, pace=context.pace.lease, aftermath=left) as fence:
@@ -185,6 +191,7 @@ def execute(context: CopyContext, name: str, options: CopyOptions) -> RunReport:
             join(target, fence, run, context.pace.lease)
         target = writing_backup(target, fence, new)
         there = _found(context, move, target)
+        target = keeping(target, run, new, lock, begun, again=there.settled)
         plan = _plan(context, catalog, move, target, there)
         if move.shared and not there.settled:
             shared.id, shared.copied = plan.moving.move.directory or committed.backup.id, plan.commit
@@ -286,6 +293,7 @@ def _found(context: CopyContext, move: Move, target: Storage) -> There:
         begun=known.command == COPY,
         settled=settled and (not move.relays or _is_intact(catalog, new)),
         earlier=known.as_earlier() if stored.is_committed and manifest is not None and differs else None,
+        kept=layout.LOCKED in stored.files,
     )
 
 
@@ -392,8 +400,10 @@ def _copy(context: CopyContext, plan: CopyPlan, target: Storage, options: CopyOp
     size = sum(item.size for item in plan.items) + sum(plan.made.values())
     run.emit(WorkPlanned(collection="", objects=len(plan.items) + len(plan.made), size=size))
     catalog.clean(place.prefix)
+    keep = Keeping(target, run, place)
     if not plan.there.settled:
         _take_name(context, plan, catalog)
+        keep.take()
     with Transfer(
         source=context.backup_storage,
         destination=target,
@@ -402,8 +412,11 @@ def _copy(context: CopyContext, plan: CopyPlan, target: Storage, options: CopyOp
         records=plan.moving.move.relays,
         full=options.checksum == "full",
     ) as transfer:
-        copied = _Copied(context, plan, target, catalog, transfer)
+        copied = _Copied(context, plan, target, catalog, transfer, keep)
         (copied.relaid if plan.moving.move.relays else copied.as_it_is)()
+        if plan.there.settled and not plan.there.kept:
+            keep.take()
+        keep.files()
         return transfer.stats
 
 
@@ -414,11 +427,13 @@ class _Copied:
     target: Storage
     catalog: Catalog
     transfer: Transfer
+    keep: Keeping
 
     def as_it_is(self) -> None:
         run, plan, place, there = self.context.run, self.plan, self.plan.place, self.plan.there
         ending = {place.meta(file) for file in (plan.mark, layout.MANIFEST)}
         self._objects()
+        self._keep_present()
         self._files([item for item in plan.meta if item.key not in ending], there.present)
         for file in plan.written.keys() - {plan.mark, layout.MANIFEST}:
             self._finish(file)
@@ -438,6 +453,7 @@ class _Copied:
         context, run, plan = self.context, self.context.run, self.plan
         source = Catalog(context.backup_storage, run)
         with carried(plan.moving, self.transfer, self.target, run) as made:
+            self._keep_present()
             self._files(plan.meta, plan.there.present)
             self.transfer.tell_unproven()
             if plan.there.settled:
@@ -457,6 +473,13 @@ class _Copied:
             self.transfer.keep(moving.items, collection="")
         else:
             self._arrive(moving.items, moving.prefixes, moving.present)
+
+    def _keep_present(self) -> None:
+        """Those that were there before; the others were locked as they were made. Of a complete copy that tells its lock, all are."""
+        if self.plan.there.settled and self.plan.there.kept:
+            return
+        moving = self.plan.moving
+        self.keep.objects(item.key for item in moving.items if item.key in moving.present)
 
     def _files(self, items: Sequence[CopyItem], present: Mapping[str, ObjectInfo]) -> None:
         self._arrive(items, (self.plan.place.meta_prefix,), present)
@@ -512,7 +535,8 @@ def _tidy(context: CopyContext, plan: CopyPlan, target: Storage, written: Iterab
     left = {key for key in plan.there.present if key not in own and key != place.meta(layout.MANIFEST)}
     stale = {key for key in left if layout.is_record(key.removeprefix(place.meta_prefix))}
     if stale:
-        _delete(context, target, sorted(stale))
+        with locked_ones_stay(target):
+            _delete(context, target, sorted(stale))
     if others := left - stale:
         context.run.notice(
             "copy-beside-others",

@@ -34,6 +34,7 @@ from mbk.engine.repository.adopt import Adopted, adopt
 from mbk.engine.repository.catalog import Catalog
 from mbk.engine.repository.collections import CollectionBackup, label_of
 from mbk.engine.repository.commit import BackupFiles, Begun
+from mbk.engine.repository.keeping import keeping, require_keeping
 from mbk.engine.repository.keyed import split
 from mbk.engine.repository.leftovers import InPool, leftovers
 from mbk.engine.repository.pool.index import Indexed, update_index
@@ -44,7 +45,6 @@ from mbk.engine.runtime.failures import concerns_everything
 from mbk.engine.runtime.fence import Fence
 from mbk.engine.runtime.fenced import writing_backup
 from mbk.engine.runtime.lease import hold
-from mbk.engine.runtime.locked import LockedStorage, Locks, locks_of, require_locks
 from mbk.engine.runtime.messages import notice_bucket_missing
 from mbk.engine.runtime.pool import Pool
 from mbk.engine.transfer.load import together
@@ -71,7 +71,6 @@ from mbk.model.records import BackupExtras
 from mbk.model.reports import CollectionOutcome, RunReport, TransferStats, check_name
 from mbk.model.selection import CollectionName, Selection
 from mbk.ports.milvus.values import CollectionInfo, Feature, FlushAllPoint
-from mbk.ports.storage import Retention, Storage
 
 
 @frozen(kw_only=True)
@@ -111,8 +110,7 @@ def plan(context: ClusterContext, name: str, options: CreateOptions) -> CreatePl
             raise
         notice_bucket_missing(context.run, missing)
         return _plan(context, name, options, Begun(False, False, Manifest()))
-    if context.object_lock is not None:
-        require_locks(context.backup_storage, context.run)
+    require_keeping(context.backup_storage, context.run, context.object_lock)
     return _plan(context, name, options, _files(context, name).begun(resume=options.resume))
 
 
@@ -124,16 +122,15 @@ def execute(context: ClusterContext, name: str, options: CreateOptions) -> RunRe
     _require_room(context, name)
     context.storage.check()
     context.backup_storage.check(create=not options.resume)
-    storage, begun_at = context.backup_storage, datetime.now(UTC)
-    if context.object_lock is not None:
-        require_locks(storage, context.run)
+    storage, lock, begun_at = context.backup_storage, context.object_lock, datetime.now(UTC)
+    require_keeping(storage, context.run, lock)
     shared = InPool()
     left = leftovers(name, shared)
     with hold(
         storage, name, f"backup of {name!r}", context.run, pace=context.pace.lease, aftermath=left
     ) as fence:
         storage = writing_backup(storage, fence, name)
-        context = replace(context, backup_storage=_locking(context, storage, name, begun_at))
+        context = replace(context, backup_storage=keeping(storage, context.run, name, lock, begun_at))
         begun = _files(context, name).begun(resume=options.resume)
         plan = _plan(context, name, options, begun)
         report = _Create(context, plan, started, fence, shared).run()
@@ -196,23 +193,7 @@ def _requests(flows: tuple[Flow, ...], planned: Sequence[CollectionOutcome]) -> 
 
 def _files(context: ClusterContext, name: str) -> BackupFiles:
     catalog = Catalog(context.backup_storage, context.run)
-    locks = locks_of(context.backup_storage)
-    return BackupFiles(
-        context.backup_storage, catalog, context.run, name, lock=locks.retention if locks else None
-    )
-
-
-def _locking(context: ClusterContext, storage: Storage, name: str, begun: datetime) -> Storage:
-    """What locks all that the run puts into the backup, if that is wanted; never for less time than a run before it."""
-    asked = context.object_lock
-    if asked is None:
-        return storage
-    catalog = Catalog(storage, context.run)
-    retention = Retention(mode=asked.mode, until=asked.until(begun))
-    before = catalog.lock(catalog.find(name))
-    if before is not None and before.until is not None and before.until > retention.until:
-        retention = replace(retention, until=before.until)
-    return LockedStorage(storage, Locks(catalog.layout(name), retention))
+    return BackupFiles(context.backup_storage, catalog, context.run, name)
 
 
 def _plan(context: ClusterContext, name: str, options: CreateOptions, begun: Begun) -> CreatePlan:

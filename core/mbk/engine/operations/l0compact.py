@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import msgspec
 
 from mbk.engine.formats.base import Compaction
 from mbk.engine.formats.known import of_backup, require_compaction
 from mbk.engine.repository.catalog import Catalog, backup_exists
+from mbk.engine.repository.keeping import Keeping, keeping, require_keeping
 from mbk.engine.repository.leftovers import leftovers
 from mbk.engine.repository.removal import Remover
 from mbk.engine.repository.surroundings import require_room
@@ -22,6 +24,7 @@ from mbk.engine.runtime.fenced import writing_backup
 from mbk.engine.runtime.lease import hold
 from mbk.errors import UsageError
 from mbk.frozen import frozen
+from mbk.model.layout import BackupLayout
 from mbk.model.manifest import L0COMPACT, SHARED, now
 from mbk.model.options import L0CompactOptions
 from mbk.model.plans import Plan, total
@@ -68,11 +71,14 @@ def execute(context: Context, name: str, options: L0CompactOptions) -> RunReport
     started, source, output = time.monotonic(), name, options.output or compacted_name(name)
     _refuse(context, source, output)
     what = f"l0compact of {source!r} into {output!r}"
-    storage, left = context.backup_storage, leftovers(output)
+    storage, left, begun = context.backup_storage, leftovers(output), datetime.now(UTC)
     with hold(storage, output, what, context.run, pace=context.pace.lease, aftermath=left) as fence:
-        context = replace(context, backup_storage=writing_backup(storage, fence, output))
+        storage = writing_backup(storage, fence, output)
+        storage = keeping(storage, context.run, output, context.object_lock, begun)
+        context = replace(context, backup_storage=storage)
         made = _plan(context, source, output, options)
         _take_name(context, made)
+        Keeping(storage, context.run, BackupLayout(storage.location.root, output)).take()
         outcomes, stats = made.compaction.run(output)
     return RunReport(
         command="l0compact",
@@ -100,6 +106,7 @@ def _refuse(context: Context, source: str, output: str) -> None:
         )
     require_room(output, context.backup_storage.location, context.milvus_place)
     context.backup_storage.check()
+    require_keeping(context.backup_storage, context.run, context.object_lock)
     context.limits.transfer.require_workers()
 
 

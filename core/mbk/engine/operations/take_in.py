@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -17,6 +18,7 @@ from mbk.engine.formats.known import of_backup
 from mbk.engine.operations.copy import require_whole
 from mbk.engine.repository import locks
 from mbk.engine.repository.catalog import Catalog, Committed
+from mbk.engine.repository.keeping import Keeping, keeping, require_keeping
 from mbk.engine.repository.leftovers import InPool, leftovers
 from mbk.engine.repository.pool.index import tell_index
 from mbk.engine.repository.pool.joining import join
@@ -64,6 +66,7 @@ class ImportPlan:
 def plan(context: Context, name: str, _: ImportOptions) -> ImportPlan:
     """Raises every obstacle. A backup that is in the pool has nothing left to be done, or to be freed what a killed run left."""
     context.backup_storage.check()
+    require_keeping(context.backup_storage, context.run, context.object_lock)
     context.limits.transfer.require_workers()
     return _plan(context, context.backup_storage, name)
 
@@ -100,7 +103,9 @@ def preview(context: Context, plan: ImportPlan) -> Plan:
 
 def execute(context: Context, name: str, options: ImportOptions) -> RunReport:
     started, run, storage = time.monotonic(), context.run, context.backup_storage
+    begun = datetime.now(UTC)
     storage.check()
+    require_keeping(storage, run, context.object_lock)
     context.limits.transfer.require_workers()
     what, shared = f"import of backup {name!r}", InPool()
     left = leftovers(name, shared)
@@ -108,6 +113,7 @@ def execute(context: Context, name: str, options: ImportOptions) -> RunReport:
         join(storage, fence, run, context.pace.lease)
         storage = writing_backup(storage, fence, name)
         plan = _plan(context, storage, name)
+        storage = keeping(storage, run, name, context.object_lock, begun, again=plan.moving is None)
         Catalog(storage, run).clean(plan.committed.stored.layout.prefix)
         if plan.moving:
             shared.id = plan.moving.move.directory
@@ -116,6 +122,7 @@ def execute(context: Context, name: str, options: ImportOptions) -> RunReport:
             stats = _put_back(context, storage, plan, options)
         tell_index(storage, run, name)
         _free(context, storage, name)
+        _keep(context, storage, plan)
     if plan.moving is None and not plan.classic:
         run.notice("import-done-before", "backup {backup!r} is in the pool already", backup=name)
     return RunReport(
@@ -274,6 +281,29 @@ def _free(context: Context, storage: Storage, name: str) -> None:
             backup=name,
             keys=some(others, len(others)),
         )
+
+
+def _keep(context: Context, storage: Storage, plan: ImportPlan) -> None:
+    """Locks what was in the pool before, and last says so: until then the classic backup would be one that cannot be imported."""
+    keep = Keeping(storage, context.run, plan.committed.stored.layout)
+    if keep.lock is None:
+        return
+    told = plan.moving is None and layout.LOCKED in plan.committed.stored.files
+    if not told:
+        keep.objects(_present(context, storage, plan))
+        keep.take()
+    keep.files()
+
+
+def _present(context: Context, storage: Storage, plan: ImportPlan) -> Iterator[str]:
+    """The keys of objects that were not locked as they were made; nobody knows which those of an earlier run were."""
+    if plan.moving:
+        yield from (item.key for item in plan.moving.items if item.key in plan.moving.present)
+        return
+    record = Catalog(storage, context.run).open_record(plan.committed)
+    if record is not None:
+        with record:
+            yield from (f"{plan.committed.below}{entry.key}" for entry in record.objects())
 
 
 def _left(

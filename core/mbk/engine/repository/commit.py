@@ -5,28 +5,25 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 
 from msgspec import structs
 
-from mbk.engine.repository import codec, locks
+from mbk.engine.repository import codec
 from mbk.engine.repository.catalog import LEVEL_FILES, Catalog, Committed, backup_exists
 from mbk.engine.repository.codec import CollectionParts
+from mbk.engine.repository.keeping import Keeping, locked_ones_stay
 from mbk.engine.repository.keyed import split
 from mbk.engine.repository.record import encode_record
 from mbk.engine.repository.seal import Hashing, digest_of, seal
 from mbk.engine.repository.spool import SegmentSpool, Shelf
 from mbk.engine.runtime.decoding import decoded
 from mbk.engine.runtime.layer import reach
-from mbk.engine.runtime.locked import lock_until, locking
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer import listing
 from mbk.errors import (
-    AccessError,
     BackupExists,
     BackupNotFound,
-    DeleteFailed,
     InvalidBackup,
     ObjectExists,
     Unsupported,
@@ -37,7 +34,7 @@ from mbk.model.manifest import CREATE, FileDigest, Manifest, Totals
 from mbk.model.objects import ObjectRecord
 from mbk.model.plans import total
 from mbk.model.records import Backup, BackupExtras, Mark
-from mbk.ports.storage import PLAIN, PRIVATE, Deferring, Location, Retention, Storage, WriteOptions
+from mbk.ports.storage import PLAIN, PRIVATE, Deferring, Location, Storage
 
 
 @frozen
@@ -93,14 +90,14 @@ def new_record(
 
 @frozen
 class BackupFiles:
-    """The files of one backup in progress. ``lock``: what is committed is locked so by the storage. ``pool_id``: the id
-    of a shared backup, empty for others."""
+    """The files of one backup in progress. ``pool_id``: the id of a shared backup, empty for others.
+
+    What is committed is locked where ``storage`` says so (`mbk.engine.repository.keeping.keeping`)."""
 
     storage: Storage
     catalog: Catalog
     run: Run
     name: str
-    lock: Retention | None = None
     pool_id: str = ""
 
     @property
@@ -185,48 +182,22 @@ class BackupFiles:
         self.catalog.write(key, lambda: [data])
 
     def take_lock(self) -> None:
-        """Writes until when the storage keeps the backup, before anything that it keeps.
-
-        `Unsupported` if the storage took the lock and tells none: some drop what they do not know.
-        """
-        if self.lock is None:
-            return
-        key = self.place.meta(layout.LOCKED)
-        data = locks.encoded(self.lock)
-        self.catalog.write(key, lambda: [data], options=self._kept())
-        try:
-            found = locking(self.storage).locked(key)
-        except AccessError as refusal:
-            self.run.notice(
-                "object-lock-unproven",
-                "that {storage} locks what it is given was not looked at: {reason}",
-                storage=self.storage.location,
-                reason=refusal.message,
-            )
-            return
-        if found is None or not found.covers(self.lock):
-            raise Unsupported(
-                "{storage} ignored the lock of {key}, and would keep nothing",
-                code="object-lock-ignored",
-                storage=self.storage.location,
-                key=key,
-                hint="remove backup.objectLock, or back up to a storage with object lock",
-            )
+        """Writes until when the storage keeps the backup, before anything that it keeps."""
+        self._keeping.take()
 
     def lock_objects(self) -> None:
         """Locks what earlier runs, or Milvus itself, put into the backup."""
-        if self.lock is None:
+        if self._keeping.lock is None:
             return
-        self.run.phase("lock")
         meta = self.place.meta_prefix
         prefixes = {self.place.prefix, self.data.data_prefix} if self.pool_id else {self.place.prefix}
         found = listing.objects(self.storage, self.run, *sorted(prefixes))
         keys = [item.key for item in found if not item.key.startswith(meta)]
-        lock_until(self.storage, self.run, keys, self.lock)
+        self._keeping.objects(keys)
 
     def lock_reused(self, collections: Iterable[int], spool: SegmentSpool) -> None:
         """Locks for as long what a shared backup has from earlier ones."""
-        if self.lock is None:
+        if self._keeping.lock is None:
             return
         pool, own = self.data.root, f"{self.pool_id}/"
         entries = (
@@ -235,10 +206,11 @@ class BackupFiles:
             for line in split(spool.read_objects(number))
         )
         keys = (f"{pool}{entry.key}" for entry in entries if not entry.key.startswith(own))
-        lock_until(self.storage, self.run, keys, self.lock)
+        self._keeping.objects(keys)
 
-    def _kept(self, options: WriteOptions = PLAIN) -> WriteOptions:
-        return replace(options, retention=self.lock) if self.lock else options
+    @property
+    def _keeping(self) -> Keeping:
+        return Keeping(self.storage, self.run, self.place)
 
     def defer(self) -> None:
         """The objects of this backup, which was never committed, need be durable only when it is committed."""
@@ -282,9 +254,9 @@ class BackupFiles:
                 # Of what Milvus wrote itself nobody has the segments.
                 totals=_totals(manifest, parts, spool, told=level_files or bool(self.pool_id)),
             )
-            self.catalog.write_manifest(self.name, manifest, options=self._kept())
+            self.catalog.write_manifest(self.name, manifest, options=self._keeping.kept())
             # Among the users are the hashes of their passwords.
-            options = self._kept(PLAIN if extras.rbac_meta is None else PRIVATE)
+            options = self._keeping.kept(PLAIN if extras.rbac_meta is None else PRIVATE)
             for file, chunks in {record.name: record.chunks, **files}.items():
                 self.run.check_cancelled()
                 self.catalog.write(self.place.meta(file), chunks, digest=digests[file], options=options)
@@ -297,7 +269,7 @@ class BackupFiles:
         """Readers need no longer find out which of the two states is true."""
         if manifest.earlier is not None:
             settled = structs.replace(manifest, earlier=None)
-            self.catalog.write_manifest(self.name, settled, options=self._kept())
+            self.catalog.write_manifest(self.name, settled, options=self._keeping.kept())
 
     def add_record(self, committed: Committed, spool: SegmentSpool) -> None:
         """Gives a committed backup that has none a record of its objects, in the same order: it is whole at every moment.
@@ -366,12 +338,8 @@ class BackupFiles:
         ]
         if not stale:
             return
-        try:
+        with locked_ones_stay(self.storage):
             self.run.retry.call(f"delete {stale[0]}", self.storage.delete, stale)
-        except (AccessError, DeleteFailed):
-            if self.lock is None:
-                raise
-            # The storage keeps them, too. Nobody reads a record that no manifest names.
 
 
 def _totals(

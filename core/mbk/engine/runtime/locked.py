@@ -105,11 +105,11 @@ def require_locks(storage: Storage, run: Run) -> Locking:
 
 def _unable(storage: Storage, reason: str) -> Unsupported:
     return Unsupported(
-        "backup.objectLock is set, but {storage} cannot lock objects: {reason}",
+        "objectLock is set, but {storage} cannot lock objects: {reason}",
         code="object-lock-unsupported",
         storage=storage.location,
         reason=reason,
-        hint="remove backup.objectLock, or back up to a bucket that was made with object lock",
+        hint="remove objectLock from the configuration, or use a bucket that was made with object lock",
     )
 
 

@@ -18,6 +18,7 @@ from mbk.engine.runtime.limits import Limits, TransferLimits
 from mbk.engine.runtime.run import Run
 from mbk.errors import (
     BackupExists,
+    BackupLocked,
     BackupNotFound,
     DamagedBackup,
     InvalidBackup,
@@ -27,6 +28,7 @@ from mbk.errors import (
 )
 from mbk.model.events import Event, ObjectCopied
 from mbk.model.jobs import Progress
+from mbk.model.locking import ObjectLock
 from mbk.model.options import L0CompactOptions, VerifyOptions
 from mbk.model.reports import RunReport
 from mbk.model.states import BackupState, Depth
@@ -57,6 +59,7 @@ def compact(
     *,
     force: bool = False,
     on_event: Callable[[Event], None] = lambda _: None,
+    lock: ObjectLock | None = None,
 ) -> RunReport:
     context = Context(
         run=Run(on_event, policy=QUICK),
@@ -64,6 +67,7 @@ def compact(
         limits=Limits(transfer=TransferLimits()),
         pace=AT_ONCE,
         tool="mbk test",
+        object_lock=lock,
     )
     return l0compact.execute(context, source, L0CompactOptions(output=output, force=force))
 
@@ -347,3 +351,15 @@ def test_old_rows_are_not_a_new_backup(storage: MemoryStorage) -> None:
     output = catalog.summary("out")
     assert output is not None
     assert (output.created, output.finished) == (old, old)
+
+
+def test_the_new_backup_is_locked_where_new_backups_are(storage: MemoryStorage) -> None:
+    filled(storage)
+    compact(storage, lock=ObjectLock(mode="governance", days=30))
+    found = {key: item.options.retention for key, item in storage.bucket.objects.items()}
+    made = [lock for key, lock in found.items() if key.startswith("backup/out/")]
+    assert len(made) > 5
+    assert all(lock is not None and lock.until > datetime.now(UTC) for lock in made)
+    assert not any(lock for key, lock in found.items() if key.startswith("backup/src/"))
+    with raised(BackupLocked, "backup-locked", backup="out"):
+        compact(storage, force=True)

@@ -1,4 +1,4 @@
-"""`backup.objectLock`: the storage keeps all that `create` makes, and nothing of mbk deletes it before."""
+"""`backup.objectLock`: the storage keeps all that mbk makes of a backup, and nothing of mbk deletes it before."""
 
 from __future__ import annotations
 
@@ -7,17 +7,25 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mbk.engine.operations import create, prune, verify
+from mbk.engine.operations import copy, create, prune, take_in, verify
 from mbk.engine.repository import locks
-from mbk.engine.runtime.context import ClusterContext
+from mbk.engine.runtime.context import ClusterContext, CopyContext
+from mbk.engine.runtime.limits import Limits
 from mbk.engine.runtime.locked import lock_until
-from mbk.errors import BackupLocked, StorageError, Unsupported
+from mbk.errors import BackupLocked, MbkError, StorageError, Unsupported
 from mbk.model.layout import LOCKED, is_record
 from mbk.model.locking import ObjectLock
-from mbk.model.options import CreateOptions, PruneOptions, VerifyOptions
+from mbk.model.options import (
+    CopyOptions,
+    CreateOptions,
+    ImportOptions,
+    PruneOptions,
+    VerifyOptions,
+)
 from mbk.ports.storage import Retention
+from mbk.testing import MemoryStorage
 from mbk.testing.memory import EVERYTHING
-from tests.fakes.world import World
+from tests.fakes.world import Killed, Life, World
 from tests.raising import raised
 
 DAYS = 30
@@ -42,10 +50,41 @@ def create_locked(
     create.execute(locking(world, lock), name, CreateOptions(**options))
 
 
-def held(world: World, name: str = "nightly") -> dict[str, Retention | None]:
+def held(world: World, name: str = "nightly", *, root: str = "backup") -> dict[str, Retention | None]:
     """How each object below the backup's prefix is locked."""
     found = world.service.buckets["backups"].objects
-    return {key: item.options.retention for key, item in found.items() if key.startswith(f"backup/{name}/")}
+    return {key: item.options.retention for key, item in found.items() if key.startswith(f"{root}/{name}/")}
+
+
+def pooled(world: World, *, root: str = "backup") -> dict[str, Retention | None]:
+    """How each object of the pool is locked."""
+    return {key: lock for key, lock in held(world, ".mbk/pool", root=root).items() if "/binlogs/" in key}
+
+
+def site(world: World) -> MemoryStorage:
+    return MemoryStorage(world.service, "backups", root="site/")
+
+
+def copied(
+    world: World,
+    target: MemoryStorage,
+    lock: ObjectLock | None = GOVERNANCE,
+    name: str = "nightly",
+    **options: str,
+) -> None:
+    context = CopyContext(
+        run=world.run(),
+        backup_storage=world.backup,
+        target=target,
+        limits=Limits(transfer=world.limits),
+        pace=world.pace,
+        object_lock=lock,
+    )
+    copy.execute(context, name, CopyOptions(**{"to": name, **options}))
+
+
+def taken_in(world: World, lock: ObjectLock | None = GOVERNANCE) -> None:
+    take_in.execute(replace(world.context(), object_lock=lock), "nightly", ImportOptions())
 
 
 def lasts(retention: Retention | None, days: int = DAYS) -> bool:
@@ -184,3 +223,102 @@ def test_locking_what_is_there_may_be_done_again_and_shortens_nothing(world: Wor
         retention = Retention(mode="governance", until=until + timedelta(days=days))
         assert lock_until(world.backup, world.run(), keys, retention) == len(keys)
         assert all(lasts(held(world)[key]) for key in keys)
+
+
+@pytest.mark.parametrize("layout", ["same", "shared"])
+def test_a_copy_is_locked_as_its_destination_says(world: World, layout: str) -> None:
+    world.create()
+    copied(world, site(world), layout=layout)
+    assert all(map(lasts, held(world, root="site").values()))
+    assert all(map(lasts, pooled(world, root="site").values()))
+    assert bool(pooled(world, root="site")) is (layout == "shared")
+    with raised(BackupLocked, "backup-locked"):
+        replace(world, backup_root="site/").delete()
+    assert not any(held(world).values())
+
+
+def test_a_copy_of_a_locked_backup_to_where_nothing_is_locked_is_free(world: World) -> None:
+    create_locked(world)
+    copied(world, site(world), None)
+    assert not any(held(world, root="site").values())
+
+
+@pytest.mark.parametrize("layout", ["same", "shared"])
+def test_killed_at_any_moment_a_locked_copy_is_completed_and_all_of_it_locked(
+    world: World, layout: str
+) -> None:
+    world.create()
+    life, twin = Life(), world.copy()
+    whole = site(twin)
+    whole.fault = life
+    copied(twin, whole, layout=layout)
+    for moment in range(1, life.operations + 1):
+        twin = world.copy()
+        target = site(twin)
+        target.fault = Life(moment)
+        with pytest.raises((Killed, MbkError)):
+            copied(twin, target, layout=layout)
+        target.fault = lambda *_: None
+        copied(twin, target, layout=layout)
+        found = {**held(twin, root="site"), **pooled(twin, root="site")}
+        assert found
+        assert all(map(lasts, found.values())), moment
+
+
+def test_what_is_copied_again_keeps_its_time(world: World) -> None:
+    world.create()
+    copied(world, site(world))
+    copied(world, site(world), ObjectLock(mode="governance", days=2 * DAYS))
+    assert all(map(lasts, held(world, root="site").values()))
+
+
+def test_a_copy_that_was_made_without_a_lock_is_locked_by_copying_it_again(world: World) -> None:
+    world.create()
+    copied(world, site(world), None)
+    copied(world, site(world))
+    assert all(map(lasts, held(world, root="site").values()))
+
+
+def test_a_copy_into_a_pool_locks_for_longer_what_the_pool_has(world: World) -> None:
+    create_locked(world, incremental=True)
+    copied(world, world.backup, ObjectLock(mode="governance", days=2 * DAYS), to="second")
+    assert pooled(world)
+    assert all(lasts(lock, 2 * DAYS) for lock in pooled(world).values())
+    assert all(lasts(lock, 2 * DAYS) for lock in held(world, "second").values())
+
+
+def test_a_copy_to_a_storage_that_cannot_lock_is_refused_before_anything_is_written(world: World) -> None:
+    world.create()
+    target = site(world)
+    target._capabilities = replace(EVERYTHING, write_options=frozenset())
+    with raised(Unsupported, "object-lock-unsupported"):
+        copied(world, target)
+    assert not held(world, root="site")
+
+
+def test_what_is_taken_into_the_pool_is_locked_there(world: World) -> None:
+    world.create()
+    taken_in(world)
+    found = {**held(world), **pooled(world)}
+    assert pooled(world)
+    assert all(map(lasts, found.values()))
+    with raised(BackupLocked, "backup-locked"):
+        world.delete()
+    assert verify.execute(world.context(), "nightly", VerifyOptions()).is_whole
+
+
+def test_killed_at_any_moment_an_import_is_completed_and_all_of_it_locked(world: World) -> None:
+    world.create()
+    life, twin = Life(), world.copy()
+    twin.live(life)
+    taken_in(twin)
+    for moment in range(1, life.operations + 1):
+        twin = world.copy()
+        twin.live(Life(moment))
+        with pytest.raises((Killed, MbkError)):
+            taken_in(twin)
+        twin.backup.fault = twin.storage.fault = lambda *_: None
+        taken_in(twin)
+        found = {**held(twin), **pooled(twin)}
+        assert all(map(lasts, found.values())), moment
+        assert not [key for key in found if key.startswith("backup/nightly/binlogs/")]
