@@ -79,7 +79,7 @@ class ImportPace:
 class Pace:
     """``listing``: pause before segments are listed again because compaction replaced some; each further one is longer by
     as much. ``first``, ``index`` and ``load``: the shortest, and the longest pauses between polls after a restore. ``drain``: what queries of a loaded collection get
-    to end before it is dropped. ``standby``: between polls of a standby, which
+    to end before it is dropped: they take milliseconds, and seconds on a busy machine. ``standby``: between polls of a standby, which
     may not know a job or a collection for ``standby_patience`` after it was announced. ``progress``: between two records of
     how far a verification has come. ``retry``: how often, and how
     soon, a failed call is retried.
@@ -89,7 +89,7 @@ class Pace:
     first: float = 0.05
     index: float = 0.5
     load: float = 0.5
-    drain: float = 2.0
+    drain: float = 5.0
     standby: float = 1.0
     standby_patience: float = 60.0
     progress: float = 30.0
