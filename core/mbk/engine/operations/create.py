@@ -35,9 +35,9 @@ from mbk.engine.repository.catalog import Catalog
 from mbk.engine.repository.collections import CollectionBackup, label_of
 from mbk.engine.repository.commit import BackupFiles, Begun
 from mbk.engine.repository.keeping import keeping, require_keeping
-from mbk.engine.repository.keyed import split
 from mbk.engine.repository.leftovers import InPool, leftovers
 from mbk.engine.repository.pool.index import Indexed, update_index
+from mbk.engine.repository.record import stretches_in
 from mbk.engine.repository.spool import SegmentSpool
 from mbk.engine.repository.surroundings import notice_shared_root, require_room
 from mbk.engine.runtime.context import ClusterContext
@@ -433,12 +433,12 @@ class _Create:
         )
 
     def _index(self, manifest: Manifest, done: Sequence[CollectionBackup], spool: SegmentSpool) -> None:
-        lines = (line for item in done for line in split(spool.read_objects(item.record.collection_id)))
+        chunks = (chunk for item in done for chunk in spool.read_objects(item.record.collection_id))
         update_index(
             self.context.backup_storage,
             self.context.run,
             added=Indexed.of(manifest, manifest.name),
-            lines=lines,
+            stretches=stretches_in(chunks),
         )
 
     def _copied(

@@ -13,7 +13,7 @@ from mbk.engine.repository import codec as metafiles
 from mbk.engine.repository import locks, pins, verified
 from mbk.engine.repository import seal as seals
 from mbk.engine.repository.record import Record as ObjectsRecord
-from mbk.engine.repository.record import damaged
+from mbk.engine.repository.record import damaged, stretches
 from mbk.engine.runtime.layer import reach
 from mbk.engine.runtime.messages import unknown_format
 from mbk.engine.runtime.pool import Pool
@@ -382,14 +382,36 @@ class Catalog:
 
     def record_of(self, name: str, manifest: Manifest) -> ObjectsRecord:
         """As `open_record`, of a shared backup with this manifest."""
-        place = self.layout(name)
-        file = next(filter(layout.is_record, manifest.files), None)
         try:
-            if file is None:
-                raise seals.lost(place.meta("objects-*.jsonl.gz"))
-            return twice(lambda: self._opened(place.meta(file), manifest.files[file], shared=True))
+            where, recorded = self._record_file(name, manifest)
+            return twice(lambda: self._opened(where, recorded, shared=True))
         except DamagedBackup as damage:
             raise unfindable(name, damage) from damage
+
+    def stretches_of(self, name: str, manifest: Manifest) -> Iterator[bytes]:
+        """As `stretches`, of the record of a shared backup with this manifest; `DamagedBackup`, too, if it is lost."""
+        where, recorded = self._record_file(name, manifest)
+        try:
+            yield from self.stretches(where, recorded)
+        except ObjectNotFound as missing:
+            raise seals.lost(where) from missing
+
+    def _record_file(self, name: str, manifest: Manifest) -> tuple[str, FileDigest]:
+        place = self.layout(name)
+        file = next(filter(layout.is_record, manifest.files), None)
+        if file is None:
+            raise seals.lost(place.meta("objects-*.jsonl.gz"))
+        return place.meta(file), manifest.files[file]
+
+    def stretches(self, where: str, recorded: FileDigest | None) -> Iterator[bytes]:
+        """The lines of a record as :func:`mbk.engine.repository.record.stretches` cuts them, as they are read.
+
+        `DamagedBackup` at the end if they are not those that were written; ``recorded`` None: nobody knows.
+        """
+        hashing = seals.Hashing()
+        yield from stretches(hashing.passing(self.stream(where)), where=where)
+        if recorded is not None and hashing.digest != recorded:
+            raise seals.differs(where)
 
     def told(self, name: str) -> tuple[Stored, Manifest]:
         """What exists under a name, and its manifest, for a few small requests: none of its other files is read.

@@ -29,7 +29,9 @@ LEVEL = 1
 #: zlib's number for a gzip file with the largest window.
 GZIP = 31
 #: The key and the size at the beginning of an object's line, and the number of objects in the heading of a collection.
-_OBJECT = re.compile(rb'^\["((?:[^"\\]|\\.)*)",(\d+)', re.MULTILINE)
+_OBJECT = re.compile(rb'^\["([^"\\]*(?:\\.[^"\\]*)*)",(\d+)', re.MULTILINE)
+#: Lines of objects whose keys are the same but for the last two names, which are those of a field and a log; or any other line.
+_STRETCH = re.compile(rb'^(\["[^"\\]*/)[^"\\/]*/[^"\\/]*",.*\n?(?:\1.*\n?)*|^.+\n?', re.MULTILINE)
 _SECTION = re.compile(rb'^\{"collection":\d+(?:,"objects":(\d+))?\}$', re.MULTILINE)
 
 
@@ -172,22 +174,43 @@ class Record:
             self._places[section.collection] = _Place(start, self._lines.end, seen)
 
 
-def named(chunks: Iterable[bytes], *, where: str) -> Iterator[list[tuple[bytes, bytes]]]:
-    """Key and size of each object as they are written in the file, many at a time: a million take a second.
+def stretches(chunks: Iterable[bytes], *, where: str) -> Iterator[bytes]:
+    """The lines of the objects as they are written in the file, those of one segment that follow each other in one piece: the
+    records of two backups have the same piece for what both name. A million objects take a second.
 
     `DamagedBackup` at the end if the file is none, or is not whole: what was told before may be true all the same.
     """
     told = seen = 0
     try:
-        for block in _blocks(inflated(chunks)):
-            told += sum(int(number or 0) for number in _SECTION.findall(block))
-            objects = _OBJECT.findall(block)
-            seen += len(objects)
-            yield objects
+        for piece in stretches_in(inflated(chunks)):
+            if piece.startswith(b"["):
+                seen += _lines_in(piece)
+                yield piece
+            elif section := _SECTION.match(piece):
+                told += int(section[1] or 0)
     except zlib.error as reason:
         raise damaged(where, str(reason)) from reason
     if seen != told:
         raise damaged(where, f"{seen} objects instead of {told}")
+
+
+def stretches_in(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """All lines of a text that comes in pieces, cut as `stretches` does."""
+    for block in _blocks(chunks):
+        for found in _STRETCH.finditer(block):
+            yield found[0]
+
+
+def objects_in(stretch: bytes, *, where: str) -> list[tuple[bytes, bytes]]:
+    """Key and size of each object as they are written. `DamagedBackup` if a line is none of an object."""
+    found: list[tuple[bytes, bytes]] = _OBJECT.findall(stretch)
+    if len(found) != (lines := _lines_in(stretch)):
+        raise damaged(where, f"{lines - len(found)} lines are none of an object")
+    return found
+
+
+def _lines_in(piece: bytes) -> int:
+    return piece.count(b"\n") + (not piece.endswith(b"\n"))
 
 
 def _blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mbk.engine.repository.catalog import Catalog
-from mbk.engine.repository.record import Record
+from mbk.engine.repository.record import Record, objects_in, stretches
 from mbk.engine.runtime.run import Run
 from mbk.errors import DamagedBackup, PartialFailure, PermissionDenied, VerificationFailed
 from mbk.model.objects import ObjectRecord
@@ -306,3 +306,33 @@ def test_salvage_reads_a_backup_whose_manifest_is_lost() -> None:
     assert committed.backup.name == "nightly"
     assert not committed.manifest.files
     assert world.catalog().open_record(committed) is None
+
+
+LOGS = "p/binlogs/insert_log/1/2"
+FIRST, SECOND, ODD = (
+    f'["{LOGS}/3/3/100/1",8]\n["{LOGS}/3/3/101/2",8]\n',
+    f'["{LOGS}/4/4/100/3",8]\n',
+    '["p/\\"quoted\\"",5]\n',
+)
+
+
+def cut(*lines: str, told: int) -> list[bytes]:
+    text = f'{{"version":1}}\n{{"collection":1,"objects":{told}}}\n{"".join(lines)}'
+    return [*stretches([gzip.compress(text.encode())], where="here")]
+
+
+def test_what_two_records_name_of_a_segment_is_the_same_piece_in_both() -> None:
+    one, other = cut(FIRST, SECOND, ODD, told=4), cut(ODD, SECOND, FIRST, told=4)
+    assert one == [FIRST.encode(), SECOND.encode(), ODD.encode()]
+    assert {*one} == {*other}
+    found = [key for piece in one for key, _ in objects_in(piece, where="here")]
+    assert found == [f"{LOGS}/{rest}".encode() for rest in ("3/3/100/1", "3/3/101/2", "4/4/100/3")] + [
+        rb"p/\"quoted\""
+    ]
+
+
+def test_a_record_that_has_lost_lines_is_damaged() -> None:
+    with raised(DamagedBackup, "record-damaged", reason="2 objects instead of 3"):
+        cut(FIRST, told=3)
+    with raised(DamagedBackup, "record-damaged", reason="1 lines are none of an object"):
+        objects_in(f'{FIRST}["{LOGS}/3/3/102/4","big"]\n'.encode(), where="here")

@@ -14,7 +14,6 @@ from itertools import islice
 from mbk.engine.repository.catalog import Catalog, clean
 from mbk.engine.repository.pool.named import Named, Unknowable
 from mbk.engine.repository.pool.rule import Collector, collecting
-from mbk.engine.repository.record import named
 from mbk.engine.runtime.fenced import FencedStorage
 from mbk.engine.runtime.pace import LeasePace
 from mbk.engine.runtime.pool import Pool
@@ -150,13 +149,12 @@ class Collection:
 
     def _recorded(self, tomb: str) -> Iterator[tuple[str, int]]:
         """The objects that a copied record names and no backup does."""
-        chunks = Catalog(self.storage, self.run).stream(tomb)
+        stretches = Catalog(self.storage, self.run).stretches(tomb, None)
         try:
-            for objects in named(chunks, where=tomb):
-                for raw, size in self.known.fresh(objects):
-                    key: str = json.loads(b'"%s"' % raw)
-                    if layout.is_pooled(key):
-                        yield f"{self._pool}{key}", int(size)
+            for raw, size in self.known.fresh(stretches, where=tomb):
+                key: str = json.loads(b'"%s"' % raw)
+                if layout.is_pooled(key):
+                    yield f"{self._pool}{key}", size
         except ObjectNotFound:
             return  # another run has done it
         except DamagedBackup as damage:

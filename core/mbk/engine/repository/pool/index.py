@@ -12,7 +12,7 @@ import re
 import zlib
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -20,6 +20,7 @@ from mbk.engine.repository.catalog import Catalog
 from mbk.engine.repository.keyed import split
 from mbk.engine.repository.record import GZIP, LEVEL, inflated
 from mbk.engine.runtime.decoding import Undecodable, decoded
+from mbk.engine.runtime.retry import twice
 from mbk.engine.runtime.run import Run
 from mbk.errors import AccessError, Interrupted, InvalidBackup, MbkError, ObjectNotFound
 from mbk.frozen import frozen
@@ -36,7 +37,7 @@ _SHARE = re.compile(
     rb'(delta_log)/(\d+)/(-1)/(\d+)/(?=\d+")|'
     rb"(delta_log)/(\d+)/(\d+)/(\d+)/\d+/)"
 )
-_SIZE = re.compile(rb'",(\d+)')
+_SIZE = re.compile(rb'^\["[^"\\]*",(\d+)', re.MULTILINE)
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +100,13 @@ class Share:
     named: int = 0
 
 
+#: An id below which logs lie, and their place.
+ShareKey: TypeAlias = tuple[str, Place]
+#: By the digest of a stretch of a record: the share of its objects, how many they are, and their bytes. Records of one pool have
+#: most of their stretches in common.
+Sums: TypeAlias = dict[bytes, tuple[ShareKey | None, int, int]]
+
+
 @dataclass(slots=True)
 class PoolIndex:
     """``backups`` in the order in which they came. One thread at a time may change it."""
@@ -135,10 +143,13 @@ class PoolIndex:
             for bit, backup in enumerate(self.backups)
         }
 
-    def add(self, backup: Indexed, lines: Iterable[bytes]) -> None:
-        """``lines``: the encoded objects of its record."""
+    def add(self, backup: Indexed, stretches: Iterable[bytes], sums: Sums | None = None) -> None:
+        """``stretches``: the lines of its record, as `Catalog.stretches` cuts them. ``sums``: of those of other backups.
+
+        An error while they are drawn changes nothing.
+        """
         bit = 1 << len(self.backups)
-        for (number, place), (objects, size) in _summed(lines).items():
+        for (number, place), (objects, size) in _summed(stretches, {} if sums is None else sums).items():
             share = self.shares.setdefault(place, {}).setdefault(number, Share())
             share.objects, share.size = max(share.objects, objects), max(share.size, size)
             share.named |= bit
@@ -165,30 +176,30 @@ class PoolIndex:
             yield from shares.values()
 
 
-def _summed(lines: Iterable[bytes]) -> dict[tuple[str, Place], tuple[int, int]]:
-    """Objects and bytes by id and place. Objects of one place come one after another: most lines begin as the one before."""
-    totals = dict[tuple[str, Place], tuple[int, int]]()
-    prefix, share, objects, size = b"\n", ("", Place("", 0, 0, 0)), 0, 0
-    for line in lines:
-        if not line.startswith(prefix):
+def _summed(stretches: Iterable[bytes], sums: Sums) -> dict[ShareKey, tuple[int, int]]:
+    """Objects and bytes by id and place. ``sums`` grows by what it did not know."""
+    from xxhash import xxh3_128_digest
+
+    totals = dict[ShareKey, tuple[int, int]]()
+    for stretch in stretches:
+        mark = xxh3_128_digest(stretch)
+        if (found := sums.get(mark)) is None:
+            found = sums[mark] = _sum_of(stretch)
+        share, objects, size = found
+        if share is not None:
             before = totals.get(share, (0, 0))
             totals[share] = before[0] + objects, before[1] + size
-            prefix, share = _share_of(line)
-            objects = size = 0
-        found = _SIZE.search(line, len(prefix))
-        objects, size = objects + 1, size + int(found[1] if found else 0)
-    before = totals.get(share, (0, 0))
-    totals[share] = before[0] + objects, before[1] + size
-    return {share: total for share, total in totals.items() if share[0]}
+    return totals
 
 
-def _share_of(line: bytes) -> tuple[bytes, tuple[str, Place]]:
-    """What the keys of its share begin with. An object that is no log belongs to none."""
-    found = _SHARE.match(line)
+def _sum_of(stretch: bytes) -> tuple[ShareKey | None, int, int]:
+    """None for an object that is no log: it belongs to no share."""
+    found = _SHARE.match(stretch)
     if found is None:
-        return b"\n", ("", Place("", 0, 0, 0))
+        return None, 0, 0
     number, kind, *ids = (group for group in found.groups() if group is not None)
-    return found[0], (number.decode(), Place(kind.decode(), *map(int, ids)))
+    sizes = [*map(int, _SIZE.findall(stretch))]
+    return (number.decode(), Place(kind.decode(), *map(int, ids))), len(sizes), sum(sizes)
 
 
 def _bits(number: int) -> Iterator[int]:
@@ -287,8 +298,9 @@ def read_index(storage: Storage, run: Run, *, besides: str = "", keep: bool = Fa
     there = {*catalog.below_root()} - {besides}
     is_other = index.remove(index.names - there) or is_other
     others, index.others = index.others, index.others & there
+    sums: Sums = {}
     for name, manifest in _looked_up(catalog, there - index.names - index.others, index):
-        is_other = _added(catalog, name, manifest, index) or is_other
+        is_other = _added(catalog, name, manifest, index, sums) or is_other
     if keep and (is_other or index.others != others):
         _write(storage, run, index)
     return index
@@ -300,9 +312,9 @@ def update_index(
     *,
     gone: Collection[str] = (),
     added: Indexed | None = None,
-    lines: Iterable[bytes] = (),
+    stretches: Iterable[bytes] = (),
 ) -> None:
-    """Tells the stored index that backups were deleted, and that one was committed, of which ``lines`` are the encoded objects.
+    """Tells the stored index that backups were deleted, and that one was committed; ``stretches`` as in `PoolIndex.add`.
 
     Of two runs that do it at once the last one wins: what it does not know costs a later run a look at it.
     """
@@ -315,7 +327,7 @@ def update_index(
         index.remove(names)
         index.others -= names
         if added is not None:
-            index.add(added, lines)
+            index.add(added, stretches)
         _write(storage, run, index)
     except Interrupted:
         raise
@@ -328,8 +340,8 @@ def tell_index(storage: Storage, run: Run, name: str) -> None:
     catalog = Catalog(storage, run)
     try:
         manifest = catalog.read_manifest(name)
-        with catalog.record_of(name, manifest) as record:
-            update_index(storage, run, added=Indexed.of(manifest, name), lines=record.lines())
+        stretches = catalog.stretches_of(name, manifest)
+        update_index(storage, run, added=Indexed.of(manifest, name), stretches=stretches)
     except Interrupted:
         raise
     except MbkError as error:
@@ -381,12 +393,10 @@ def _looked_up(catalog: Catalog, names: Iterable[str], index: PoolIndex) -> list
     return sorted(found, key=lambda item: item[1].started)
 
 
-def _added(catalog: Catalog, name: str, manifest: Manifest, index: PoolIndex) -> bool:
+def _added(catalog: Catalog, name: str, manifest: Manifest, index: PoolIndex, sums: Sums) -> bool:
     try:
-        record = catalog.record_of(name, manifest)
-    except (InvalidBackup, AccessError) as error:
+        twice(lambda: index.add(Indexed.of(manifest, name), catalog.stretches_of(name, manifest), sums))
+    except (InvalidBackup, AccessError, ObjectNotFound) as error:
         log.debug("the index of the pool leaves out backup %s: %s", name, error)
         return False
-    with record:
-        index.add(Indexed.of(manifest, name), record.lines())
     return True

@@ -7,13 +7,16 @@ from collections.abc import Iterable, Iterator
 
 from mbk.engine.repository import codec
 from mbk.engine.repository.catalog import Catalog, Stored
-from mbk.engine.repository.record import named
-from mbk.engine.repository.seal import Hashing, differs, lost
+from mbk.engine.repository.record import objects_in
+from mbk.engine.repository.seal import lost
 from mbk.errors import BackupNotFound, InvalidBackup, MbkError, ObjectNotFound
 from mbk.model import layout
 from mbk.model.manifest import DELETE, SHARED, Manifest
 from mbk.model.records import BackupHead
 from mbk.model.reports import is_valid_name
+
+#: Digests of stretches, 80 MiB of them: twenty times as many as a million objects have.
+MOST = 1_000_000
 
 
 class Unknowable(InvalidBackup):
@@ -23,12 +26,14 @@ class Unknowable(InvalidBackup):
 class Named:
     """The keys, relative to the pool, that backups name. Several threads may call it.
 
-    Only hashes are kept: 100 MiB for a million keys. If two keys have the same, an object stays that could go.
+    Only hashes are kept: 100 MiB for a million keys. If two keys have the same, an object stays that could go. What many backups
+    name is looked at once: the digests of the stretches of their records are kept, too.
     ``records``: id and record of each backup that was read. ``unfinished``: ids of those that were never committed.
     """
 
     def __init__(self) -> None:
         self._hashes: set[int] = set()
+        self._seen: set[bytes] = set()
         self._lock = threading.Lock()
         self.records: set[tuple[str, str]] = set()
         self.unfinished: set[str] = set()
@@ -36,16 +41,34 @@ class Named:
     def __contains__(self, key: bytes) -> bool:
         return hash(key) in self._hashes
 
-    def add(self, keys: Iterable[bytes]) -> None:
-        with self._lock:
-            self._hashes.update(map(hash, keys))
+    def add(self, stretches: Iterable[bytes], *, where: str) -> None:
+        """All objects of a record, as `Catalog.stretches` tells them."""
+        for stretch, mark in self._unseen(stretches):
+            hashes = [hash(key) for key, _ in objects_in(stretch, where=where)]
+            with self._lock:
+                self._hashes.update(hashes)
+                self._note(mark)
 
-    def fresh(self, objects: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
-        """Those of the keys and sizes that are not here yet; they are from now on."""
-        for key, size in objects:
-            if hash(key) not in self._hashes:
-                self._hashes.add(hash(key))
-                yield key, size
+    def fresh(self, stretches: Iterable[bytes], *, where: str) -> Iterator[tuple[bytes, int]]:
+        """Keys and sizes of those of the objects that are not here yet; they are from now on."""
+        for stretch, mark in self._unseen(stretches):
+            for key, size in objects_in(stretch, where=where):
+                if hash(key) not in self._hashes:
+                    self._hashes.add(hash(key))
+                    yield key, int(size)
+            self._note(mark)
+
+    def _unseen(self, stretches: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        """With their digests, the stretches of which not all objects are here."""
+        from xxhash import xxh3_128_digest
+
+        for stretch in stretches:
+            if (mark := xxh3_128_digest(stretch)) not in self._seen:
+                yield stretch, mark
+
+    def _note(self, mark: bytes) -> None:
+        if len(self._seen) < MOST:
+            self._seen.add(mark)
 
     @classmethod
     def by_all(cls, catalog: Catalog) -> Named:
@@ -100,11 +123,7 @@ class Named:
             self._add_record(catalog, stored.layout.meta(file), manifest, file)
 
     def _add_record(self, catalog: Catalog, where: str, manifest: Manifest, file: str) -> None:
-        hashing = Hashing()
-        for objects in named(hashing.passing(catalog.stream(where)), where=where):
-            self.add(key for key, _ in objects)
-        if manifest.files.get(file, hashing.digest) != hashing.digest:
-            raise differs(where)
+        self.add(catalog.stretches(where, manifest.files.get(file)), where=where)
         self.records.add((manifest.id, file))
 
 
