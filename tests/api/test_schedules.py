@@ -15,8 +15,9 @@ import pytest
 from mbk.config.load import load
 from mbk.config.schema import Settings
 from mbk.errors import Busy, ConfigError, StorageError
+from mbk.jobs.definitions import Definitions
 from mbk.jobs.runner import Runner
-from mbk.jobs.schedule import Schedule, all_of, due, seen
+from mbk.jobs.schedule import Schedule, Surroundings, all_of, due, seen
 from mbk.jobs.scheduler import Scheduler, ScheduleState
 from mbk.jobs.sessions import Sessions
 from mbk.jobs.store import Store
@@ -40,7 +41,7 @@ def schedule(cron: str = "30 2 * * *", zone: Any = UTC) -> Schedule:
 
 def test_a_schedule_that_was_never_seen_waits_for_its_next_occurrence() -> None:
     now = NIGHT + timedelta(hours=3)
-    standing = seen(None, now)
+    standing = seen(schedule(), None, now)
     assert due(schedule(), standing, now) is None
     assert due(schedule(), standing, NIGHT + timedelta(days=1)) == NIGHT + timedelta(days=1)
 
@@ -104,7 +105,7 @@ def test_what_is_announced_is_what_is_due_in_hours_that_are_missing_or_come_twic
     while moment <= end:
         announced.append(moment.astimezone(UTC))
         moment = found.following(moment)
-    ran, standing = [], seen(None, now)
+    ran, standing = [], seen(found, None, now)
     while now <= end:
         if (occurrence := due(found, standing, now)) is not None:
             ran.append(occurrence.astimezone(UTC))
@@ -115,7 +116,7 @@ def test_what_is_announced_is_what_is_due_in_hours_that_are_missing_or_come_twic
 
 def test_a_clock_that_was_ahead_does_not_stop_a_schedule() -> None:
     ahead = Standing(handled=datetime(2099, 1, 1, tzinfo=UTC).timestamp())
-    standing = seen(ahead, NIGHT - timedelta(hours=1))
+    standing = seen(schedule(), ahead, NIGHT - timedelta(hours=1))
     assert due(schedule(), standing, NIGHT) == NIGHT
 
 
@@ -140,7 +141,7 @@ def test_the_keys_may_be_those_of_the_file_or_of_the_api(tmp_path: Path) -> None
         "schedules:\n  nightly:\n    cron: '30 2 * * *'\n    timeZone: Europe/Berlin\n"
         "    create: {incremental: true, pauseGc: false, labels: {Team: search}}\n    keep: {keepDaily: 7, keep_weekly: 4}\n",
     )
-    schedules, problems = all_of(found, "")
+    schedules, problems = all_of(found, Surroundings())
     assert problems == []
     nightly = schedules["nightly"]
     assert nightly.steps == ("backup", "prune")
@@ -179,7 +180,7 @@ def test_the_keys_may_be_those_of_the_file_or_of_the_api(tmp_path: Path) -> None
     ],
 )
 def test_what_cannot_be_is_told_in_the_keys_of_the_user(given: Mapping[str, Any], key: str) -> None:
-    schedules, (problem,) = all_of({"nightly": given}, "")
+    schedules, (problem,) = all_of({"nightly": given}, Surroundings())
     assert schedules == {}
     assert problem.key == f"schedules.nightly.{key}"
 
@@ -227,7 +228,8 @@ class Site:
             Sessions(self.settings, open=lambda given: WorldSession(given, lambda: self.world)),
         )
         self.runner.start()
-        self.scheduler = Scheduler(self.runner, self.schedules, clock=lambda: self.now.timestamp())
+        self.definitions = Definitions(self.runner.sessions, self.schedules)
+        self.scheduler = Scheduler(self.runner, self.definitions, clock=lambda: self.now.timestamp())
 
     def close(self) -> None:
         self.runner.stop()
@@ -268,7 +270,7 @@ def failing(operation: str, what: str) -> None:
 
 @contextmanager
 def site(directory: Path, *, world: World | None = None, **given: Any) -> Iterator[Site]:
-    schedules, problems = all_of({"nightly": {**NIGHTLY, **given}}, "")
+    schedules, problems = all_of({"nightly": {**NIGHTLY, **given}}, Surroundings())
     assert problems == []
     found = Site(world or docs_world(), settings(directory), schedules)
     try:

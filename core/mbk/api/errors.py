@@ -8,7 +8,7 @@ from typing import Any
 
 from mbk import errors
 from mbk.errors import MbkError
-from mbk.jobs.failures import JobsFileUnusable, KeyReused, QueueFull, WrongState
+from mbk.jobs.failures import JobsFileUnusable, KeyReused, QueueFull, ScheduleConfigured, WrongState
 from mbk.model.jobs import Failure
 
 PROBLEM = "application/problem+json"
@@ -17,6 +17,7 @@ PROBLEM = "application/problem+json"
 _STATUS: tuple[tuple[type[MbkError], int], ...] = (
     (QueueFull, 429),
     (WrongState, 409),
+    (ScheduleConfigured, 409),
     (KeyReused, 422),
     (JobsFileUnusable, 500),
     (errors.StorageFull, 507),

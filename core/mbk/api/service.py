@@ -14,9 +14,10 @@ from mbk.api.event_stream import EventStream
 from mbk.api.ready import Readiness
 from mbk.config.schema import Settings
 from mbk.errors import ConfigError
+from mbk.jobs.definitions import Definitions
 from mbk.jobs.notifications import Notifications
 from mbk.jobs.runner import Observer, Runner
-from mbk.jobs.schedule import all_of
+from mbk.jobs.schedule import Surroundings, all_of
 from mbk.jobs.scheduler import Scheduler
 from mbk.jobs.sessions import Open, Sessions
 from mbk.jobs.store import Store
@@ -75,7 +76,8 @@ def build(
 ) -> Service:
     """``config``: the file of the settings. Raises `ConfigError` for an invalid credentials file or schedule, `UsageError` for an unusable jobs file."""
     server = settings.server
-    schedules, problems = all_of(settings.schedules, settings.retention.time_zone)
+    around = Surroundings(zone=settings.retention.time_zone, profiles=[*settings.profiles])
+    schedules, problems = all_of(settings.schedules, around)
     if problems:
         raise ConfigError(str(config or "configuration"), problems)
     credentials = auth.read(server.auth_file)
@@ -90,12 +92,11 @@ def build(
         keep_days=server.jobs_keep_days,
         observers=[metrics, Tracing(), notifications, *observers],
     )
-    scheduler = Scheduler(runner, schedules)
+    scheduler = Scheduler(runner, Definitions(sessions, schedules, around))
     metrics.count_jobs(runner.store.counts)
-    if schedules:
-        metrics.tell_schedules(
-            lambda: [(item.schedule.name, item.standing, item.following) for item in scheduler.states()]
-        )
+    metrics.tell_schedules(
+        lambda: [(item.schedule.name, item.standing, item.following) for item in scheduler.states()]
+    )
     return Service(
         settings, credentials, sessions, runner, scheduler, metrics, Readiness(sessions), notifications
     )

@@ -15,7 +15,8 @@ from mbk.errors import Problem
 if TYPE_CHECKING:
     import yaml
 
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
+NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
+NAME_HINT = "use up to 41 lower-case letters, digits and _, beginning with a letter"
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 #: Sections within a section, before a file that contains itself is refused.
 _DEPTH = 4
@@ -44,9 +45,8 @@ def _take(node: yaml.Node, found: dict[str, Mapping[str, Any]], problems: list[P
         problems.append(Problem(SCHEDULES, "expected a section with a name for each schedule"))
         return
     for name, values in plain.items():
-        if not _NAME.fullmatch(name):
-            hint = "use up to 41 lower-case letters, digits and _, beginning with a letter"
-            problems.append(Problem(f"{SCHEDULES}.{name}", "is not a valid name of a schedule", hint))
+        if not NAME.fullmatch(name):
+            problems.append(Problem(f"{SCHEDULES}.{name}", "is not a valid name of a schedule", NAME_HINT))
         elif not isinstance(values, Mapping):
             problems.append(Problem(f"{SCHEDULES}.{name}", "expected a section with keys below it"))
         else:

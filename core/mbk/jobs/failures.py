@@ -18,6 +18,14 @@ class ScheduleNotFound(errors.NotFound):
     pass
 
 
+class ScheduleExists(errors.AlreadyExists):
+    pass
+
+
+class ScheduleConfigured(MbkError):
+    """A schedule of the configuration cannot be changed by a request."""
+
+
 class WrongState(MbkError):
     """The job's state does not allow this request."""
 

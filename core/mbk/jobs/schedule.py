@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
+from mbk.config.schedules import NAME, NAME_HINT
 from mbk.errors import Problem, UsageError
 from mbk.frozen import frozen
 from mbk.jobs.params import made
+from mbk.model.addresses import Address
 from mbk.model.jobs import Standing
 from mbk.model.reports import is_valid_name
 from mbk.model.retention import zone_of
@@ -20,6 +22,20 @@ LABEL = "schedule"
 BACKUP, VERIFY, COPY, PRUNE = "backup", "verify", "copy", "prune"
 TEMPLATE = "{schedule}_{time}"
 STEPS = (BACKUP, VERIFY, COPY, PRUNE)
+#: The key that says what a step does.
+_KEYS = {BACKUP: "create", VERIFY: "verify", COPY: "copy", PRUNE: "keep"}
+#: All keys of a schedule, as the REST API spells them.
+KEYS = ("cron", "time_zone", "backup_name", "create", "verify", "copy", "keep")
+#: Five fields with every minute of an hour in the first need less.
+_LONGEST_CRON = 256
+
+
+@frozen(kw_only=True)
+class Surroundings:
+    """What the configuration of a server has for its schedules. ``zone``: of those that name none. ``profiles``: which they may copy to."""
+
+    zone: str = ""
+    profiles: Collection[str] = ()
 
 
 @frozen(kw_only=True)
@@ -35,6 +51,13 @@ class Schedule:
     verify: str = ""
     copy: Mapping[str, Any] = field(default_factory=dict)
     keep: Mapping[str, Any] = field(default_factory=dict)
+    id: str = ""
+    paused: bool = False
+
+    @property
+    def timing(self) -> str:
+        """Of what its occurrences are made. A pause belongs to it: what is missed meanwhile is not made up."""
+        return f"{self.cron} {self.zone}{' paused' if self.paused else ''}"
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -62,6 +85,12 @@ class Schedule:
             return {"backup": backup, **self.copy}
         return {"labels": [f"{LABEL}={self.name}"], **self.keep}
 
+    @property
+    def places(self) -> list[tuple[str, str]]:
+        """Every path and bucket that its jobs name."""
+        backup = self.backup_of(datetime(2026, 1, 1, tzinfo=UTC))
+        return [place for step in self.steps for place in made(step, self.parameters(step, backup)).places]
+
     def latest(self, now: datetime) -> datetime:
         """The newest occurrence that is not after ``now``."""
         # To the second, and the search excludes its start. Added in UTC: in a zone a sum forgets which of two equal hours it is in.
@@ -73,63 +102,89 @@ class Schedule:
         return _occurrences(self.cron, now.astimezone(self.zone), reverse=False)
 
 
-def seen(standing: Standing | None, now: datetime) -> Standing:
-    """A schedule that was never seen begins with the next occurrence. A clock that was ahead does not stop it: what lies in
-    the future was handled by that clock alone."""
-    if standing is None:
-        return Standing(handled=now.timestamp())
-    return replace(standing, handled=min(standing.handled, now.timestamp()))
+def seen(schedule: Schedule, standing: Standing | None, now: datetime) -> Standing:
+    """A schedule that was never seen, or not with this timing, begins with the next occurrence. A clock that was ahead does not
+    stop it: what lies in the future was handled by that clock alone."""
+    if standing is None or standing.id != schedule.id:
+        return Standing(handled=now.timestamp(), id=schedule.id, timing=schedule.timing)
+    # A record of an older mbk has no timing.
+    is_same = standing.timing in ("", schedule.timing)
+    handled = min(standing.handled, now.timestamp()) if is_same else now.timestamp()
+    return replace(standing, handled=handled, timing=schedule.timing)
 
 
 def due(schedule: Schedule, standing: Standing, now: datetime) -> datetime | None:
     """The occurrence that is to be run or skipped now: of several that were missed the newest one alone."""
     if standing.asked:
         return datetime.fromtimestamp(standing.asked, UTC)
-    if standing.paused:
+    if standing.paused or schedule.paused:
         return None
     latest = schedule.latest(now)
     return latest if latest.timestamp() > standing.handled else None
 
 
-def of_settings(name: str, given: Mapping[str, Any], zone: str) -> Schedule:
-    """From the configuration. `UsageError`, whose fact ``key`` is the key below the schedule, for what cannot be."""
+def of_settings(name: str, given: Mapping[str, Any], around: Surroundings) -> Schedule:
+    """From the configuration or the REST API. `UsageError`, whose fact ``key`` is the key below the schedule, for what cannot be."""
     values = dict(given)
     schedule = Schedule(
-        name=name,
+        name=checked_name(name),
         cron=_cron(values.pop("cron", "")),
-        zone=_zone(values.pop("time_zone", "") or zone),
-        backup_name=_template(name, values.pop("backup_name", TEMPLATE)),
+        zone=_zone(values.pop("time_zone", "") or around.zone),
+        backup_name=_template(name, values.pop("backup_name", "") or TEMPLATE),
         create=_section(values, "create"),
         verify=str(values.pop("verify", "") or ""),
         copy=_section(values, "copy"),
         keep=_section(values, "keep"),
     )
     if unknown := next(iter(values), ""):
-        known = "cron, timeZone, backupName, create, verify, copy, keep"
-        raise _wrong(unknown, "is not known", f"use one of {known}")
-    for step, key in {BACKUP: "create", VERIFY: "verify", COPY: "copy", PRUNE: "keep"}.items():
-        if step in schedule.steps:
-            _check(schedule, step, key)
+        raise _wrong(unknown, "is not known", f"use one of {', '.join(KEYS)}")
+    for step in schedule.steps:
+        _check(schedule, step, around)
     return schedule
 
 
-def all_of(settings: Mapping[str, Mapping[str, Any]], zone: str) -> tuple[dict[str, Schedule], list[Problem]]:
+def all_of(
+    settings: Mapping[str, Mapping[str, Any]], around: Surroundings
+) -> tuple[dict[str, Schedule], list[Problem]]:
     """Every schedule that can be, and a problem for each that cannot, in the user's keys."""
     schedules, problems = {}, []
     for name, given in settings.items():
         try:
-            schedules[name] = of_settings(name, given, zone)
+            schedules[name] = of_settings(name, given, around)
         except UsageError as error:
-            key = error.facts.get("key", "")
+            key = _as_in_the_file(str(error.facts.get("key", "")))
             problems.append(Problem(f"schedules.{name}.{key}", str(error.facts.get("reason")), error.hint))
     return schedules, problems
 
 
-def _check(schedule: Schedule, step: str, key: str) -> None:
+def checked_name(name: str) -> str:
+    """The name, if a schedule can have it. `UsageError` otherwise."""
+    if not NAME.fullmatch(name):
+        raise _wrong("name", f"{name!r} is not a valid name of a schedule", NAME_HINT)
+    return name
+
+
+def _check(schedule: Schedule, step: str, around: Surroundings) -> None:
+    key = _KEYS[step]
+    backup = schedule.backup_of(datetime(2026, 1, 1, tzinfo=UTC))
     try:
-        made(step, schedule.parameters(step, schedule.backup_of(datetime(2026, 1, 1, tzinfo=UTC)))).check()
+        made(step, schedule.parameters(step, backup)).check()
     except UsageError as error:
         raise _wrong(key, error.message, error.hint) from error
+    profile = Address.parse(str(schedule.copy.get("to", ""))).profile
+    if step == COPY and profile and profile not in around.profiles:
+        known = ", ".join(around.profiles) or "none"
+        raise _wrong(
+            key,
+            f"there is no profile {profile!r}",
+            f"add it to the configuration of the server; it has {known}",
+        )
+
+
+def _as_in_the_file(key: str) -> str:
+    """``time_zone`` is ``timeZone`` in a file."""
+    first, *more = key.split("_")
+    return first + "".join(word.capitalize() for word in more)
 
 
 def _section(values: dict[str, Any], key: str) -> Mapping[str, Any]:
@@ -144,8 +199,12 @@ def _section(values: dict[str, Any], key: str) -> Mapping[str, Any]:
 def _cron(text: object) -> str:
     from cronsim import CronSim, CronSimError
 
-    if not isinstance(text, str) or not text.strip():
-        raise _wrong("cron", "is missing", "write five fields, such as '30 2 * * *' for every night at 02:30")
+    if not isinstance(text, str) or not text.strip() or len(text) > _LONGEST_CRON:
+        raise _wrong(
+            "cron",
+            "is missing" if not text else "is no cron expression",
+            "write five fields, such as '30 2 * * *' for every night at 02:30",
+        )
     try:
         if len(text.split()) != 5:
             raise CronSimError("expected five fields")
@@ -157,11 +216,11 @@ def _cron(text: object) -> str:
     return text
 
 
-def _zone(text: str) -> tzinfo:
+def _zone(text: object) -> tzinfo:
     try:
-        return zone_of(text, "timeZone")
+        return zone_of(str(text), "time_zone")
     except UsageError as wrong:
-        raise _wrong("timeZone", str(wrong.facts.get("reason")), wrong.hint) from wrong
+        raise _wrong("time_zone", str(wrong.facts.get("reason")), wrong.hint) from wrong
 
 
 def _template(name: str, text: object) -> str:
@@ -171,7 +230,9 @@ def _template(name: str, text: object) -> str:
         made_of = ""
     if "{time}" not in str(text) or not is_valid_name(made_of):
         raise _wrong(
-            "backupName", f"{text!r} makes no valid name", "use {schedule}_{time}, with letters, digits and _"
+            "backup_name",
+            f"{text!r} makes no valid name",
+            "use {schedule}_{time}, with letters, digits and _",
         )
     return str(text)
 

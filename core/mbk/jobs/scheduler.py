@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from mbk.errors import BackupExists, Busy, MbkError, NotFound
 from mbk.frozen import frozen
-from mbk.jobs.failures import JobNotFound, QueueFull, ScheduleNotFound
+from mbk.jobs.definitions import Definitions
+from mbk.jobs.failures import JobNotFound, QueueFull
 from mbk.jobs.params import made
 from mbk.jobs.runner import Runner
 from mbk.jobs.schedule import BACKUP, Schedule, due, seen
@@ -22,6 +24,8 @@ from mbk.model.states import BackupState, JobState
 log = logging.getLogger(__name__)
 #: Seconds between two looks while something runs, and at most between two others: a clock that jumps is noticed after that.
 LOOK, PATIENCE = 1.0, 20.0
+#: Seconds for which clients are told what was read from the root last: a page that asks all the time costs few requests.
+FRESH = 1.0
 #: A job that the end of a server interrupted is resumed so often; one that ends servers must not do so for ever.
 ATTEMPTS = 3
 #: Another server makes the backup: the step of a run that waits for that, and its result.
@@ -40,15 +44,19 @@ class ScheduleState:
     standing: Standing
     following: float
 
+    @property
+    def is_paused(self) -> bool:
+        return self.standing.paused or self.schedule.paused
+
 
 class Scheduler:
     """Several threads may call it. ``clock``: unix seconds."""
 
     def __init__(
-        self, runner: Runner, schedules: Mapping[str, Schedule], *, clock: Callable[[], float] = time.time
+        self, runner: Runner, definitions: Definitions, *, clock: Callable[[], float] = time.time
     ) -> None:
         self._runner = runner
-        self._schedules = schedules
+        self._definitions = definitions
         self._clock = clock
         self._lock = threading.RLock()
         self._stopped = threading.Event()
@@ -61,31 +69,50 @@ class Scheduler:
 
     def start(self) -> None:
         """Once the runner has taken over the jobs of an earlier server."""
-        if self._schedules:
-            self._thread = threading.Thread(target=self._loop, name="mbk-schedules", daemon=True)
-            self._thread.start()
+        self._thread = threading.Thread(target=self._loop, name="mbk-schedules", daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
         """What is under way is interrupted by the runner, and goes on with the next server."""
         self._stopped.set()
+        self._definitions.stopped.set()
         self._woken.set()
         if self._thread is not None:
             self._thread.join()
 
     # -- what clients ask for ------------------------------------------------------------------------------------
 
+    def refresh(self) -> None:
+        """Learns what other servers of the root were given meanwhile."""
+        self._definitions.refresh(FRESH)
+
     def states(self) -> list[ScheduleState]:
-        return [self.state(name) for name in self._schedules]
+        """By name, as far as this server knows."""
+        return [self._state(schedule) for _, schedule in sorted(self._definitions.known.items())]
 
     def state(self, name: str) -> ScheduleState:
-        """`ScheduleNotFound` if there is none of this name."""
-        schedule, now = self._schedule(name), self._now()
-        standing = seen(self._runner.store.standing(name), now)
-        following = 0.0 if standing.paused else schedule.following(now).timestamp()
-        return ScheduleState(schedule=schedule, standing=standing, following=following)
+        """`ScheduleNotFound` if there is none of this name, `UsageError` if this server cannot run it."""
+        return self._state(self._definitions.get(name))
+
+    def create(self, name: str, given: Mapping[str, Any], *, key: str = "") -> tuple[ScheduleState, bool]:
+        """As `Definitions.create`."""
+        schedule, replayed = self._definitions.create(name, given, key=key)
+        self._woken.set()
+        return self._state(schedule), replayed
+
+    def replace(self, name: str, given: Mapping[str, Any]) -> tuple[ScheduleState, bool]:
+        """As `Definitions.replace`. What runs goes on as it began, as far as its job is concerned."""
+        schedule, is_new = self._definitions.replace(name, given)
+        self._woken.set()
+        return self._state(schedule), is_new
+
+    def delete(self, name: str) -> None:
+        """As `Definitions.delete`. The job that runs goes on, and no other follows it."""
+        self._definitions.delete(name)
 
     def run(self, name: str) -> ScheduleState:
         """Runs it at once, paused or not. `Busy` if it runs already."""
+        self.refresh()
         with self._lock:
             standing = self.state(name).standing
             if standing.is_running:
@@ -98,7 +125,7 @@ class Scheduler:
                     hint="wait until it has finished",
                 )
             moment = self._now()
-            if self._schedule(name).backup_of(moment) == standing.backup:
+            if self._definitions.get(name).backup_of(moment) == standing.backup:
                 moment += timedelta(seconds=1)  # the name tells the second, and that one is taken
             self._save(name, replace(standing, asked=moment.timestamp()))
         self._woken.set()
@@ -106,6 +133,11 @@ class Scheduler:
 
     def pause(self, name: str, *, paused: bool) -> ScheduleState:
         """What runs goes on. What is missed meanwhile is not made up."""
+        self.refresh()
+        if self._definitions.get(name).id:
+            self._definitions.pause(name, paused=paused)
+            self._woken.set()
+            return self.state(name)
         with self._lock:
             standing = self.state(name).standing
             if paused != standing.paused:
@@ -119,7 +151,8 @@ class Scheduler:
     def look(self) -> bool:
         """Does what is to be done now; returns whether anything is under way."""
         running = False
-        for schedule in self._schedules.values():
+        self._definitions.refresh(PATIENCE)
+        for schedule in self._definitions.known.values():
             try:
                 with self._lock:
                     running = self._advance(schedule) or running
@@ -146,13 +179,14 @@ class Scheduler:
         """Whether nothing is due before the next look."""
         now = self._now()
         return all(
-            item.following(now).timestamp() - now.timestamp() > PATIENCE for item in self._schedules.values()
+            item.following(now).timestamp() - now.timestamp() > PATIENCE
+            for item in self._definitions.known.values()
         )
 
     def _advance(self, schedule: Schedule) -> bool:
         now = self._now()
         known = self._runner.store.standing(schedule.name)
-        standing = seen(known, now)
+        standing = seen(schedule, known, now)
         if standing != known:
             self._save(schedule.name, standing)
         occurrence = due(schedule, standing, now)
@@ -163,6 +197,9 @@ class Scheduler:
             return self._follow(schedule, standing).is_running
         if occurrence is None:
             return False
+        self._definitions.refresh(LOOK)
+        if self._definitions.known.get(schedule.name) != schedule:
+            return True  # somebody has just changed it: the next look sees that
         return self._begin(schedule, standing, occurrence).is_running
 
     def _skipped(self, schedule: Schedule, standing: Standing, occurrence: datetime) -> Standing:
@@ -269,16 +306,12 @@ class Scheduler:
 
     # -- inside --------------------------------------------------------------------------------------------------
 
-    def _schedule(self, name: str) -> Schedule:
-        try:
-            return self._schedules[name]
-        except KeyError:
-            raise ScheduleNotFound(
-                "schedule {schedule!r} does not exist",
-                code="schedule-missing",
-                schedule=name,
-                hint="schedules are made below schedules in the configuration of the server",
-            ) from None
+    def _state(self, schedule: Schedule) -> ScheduleState:
+        now = self._now()
+        standing = seen(schedule, self._runner.store.standing(schedule.name), now)
+        following = schedule.following(now).timestamp()
+        state = ScheduleState(schedule=schedule, standing=standing, following=following)
+        return replace(state, following=0.0) if state.is_paused else state
 
     def _save(self, name: str, standing: Standing) -> Standing:
         self._runner.store.save_standing(name, standing)

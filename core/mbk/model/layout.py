@@ -44,6 +44,8 @@ REMOVED = f"{POOL}removed/"
 DAMAGED = f"{POOL}damaged.json"
 #: Which objects lie in the pool and which backups name them; made anew from the records of the backups when it is gone.
 POOL_INDEX = f"{POOL}index.jsonl.gz"
+#: Below a backup root: the schedules that servers were given over REST.
+SCHEDULES = ".mbk/schedules/"
 #: The name of the lease of whoever removes objects from the pool, which no backup has.
 POOL_LEASE = ".pool"
 

@@ -215,13 +215,40 @@ class ScheduledRun(_Body):
     reason: str | None = Field(description="why it did not succeed")
 
 
+class ScheduleSpec(_Body):
+    """What a schedule does, as in the configuration. ``create``, ``copy`` and ``keep``: parameters of jobs of kind ``backup``, ``copy`` and
+    ``prune``."""
+
+    cron: str = Field(max_length=256, description="minute, hour, day of the month, month, day of the week")
+    time_zone: str = Field(
+        default="", max_length=64, description="of the expression; empty: as configured, or UTC"
+    )
+    backup_name: str = Field(
+        default="", max_length=128, description="with {schedule} and {time}; empty: {schedule}_{time}"
+    )
+    create: dict[str, Any] = {}
+    verify: str = Field(
+        default="",
+        max_length=64,
+        description="listing, digests or contents; empty: nothing is verified",
+    )
+    copying: dict[str, Any] = Field(default={}, alias="copy", description="empty: nothing is copied")
+    keep: dict[str, Any] = Field(default={}, description="empty: nothing is deleted")
+
+
 class ScheduleBody(_Body):
-    """A schedule of the configuration. ``step``: the kind of ``job`` that is under way, ``elsewhere`` while another server makes
-    the backup, null if nothing is."""
+    """A schedule. ``step``: the kind of ``job`` that is under way, ``elsewhere`` while another server makes the backup, null if nothing
+    is."""
 
     name: str
+    configured: bool = Field(description="it is in the configuration, where alone it can be changed")
     cron: str
     time_zone: str
+    backup_name: str
+    create: dict[str, Any]
+    verify: str
+    copying: dict[str, Any] = Field(alias="copy")
+    keep: dict[str, Any]
     steps: list[str] = Field(description="the kinds of its jobs, in their order")
     paused: bool
     step: str | None
@@ -280,10 +307,16 @@ def schedule_body(state: ScheduleState) -> ScheduleBody:
     schedule, standing = state.schedule, state.standing
     return ScheduleBody(
         name=schedule.name,
+        configured=not schedule.id,
         cron=schedule.cron,
         time_zone=str(schedule.zone),
+        backup_name=schedule.backup_name,
+        create={**schedule.create},
+        verify=schedule.verify,
+        copy={**schedule.copy},
+        keep={**schedule.keep},
         steps=[*schedule.steps],
-        paused=standing.paused,
+        paused=state.is_paused,
         step=standing.step or None,
         job=standing.job or None,
         next=_moment_if_any(state.following),
