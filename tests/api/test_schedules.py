@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from mbk.jobs.sessions import Sessions
 from mbk.jobs.store import Store
 from mbk.model.jobs import Standing
 from mbk.model.states import JobState
-from tests.api.harness import PATIENCE, Client, WorldSession, docs_world, serving, settings
+from tests.api.harness import PATIENCE, Client, Gate, WorldSession, docs_world, serving, settings
 from tests.fakes.world import World
 from tests.raising import raised
 
@@ -176,11 +176,16 @@ def test_the_keys_may_be_those_of_the_file_or_of_the_api(tmp_path: Path) -> None
         ({**NIGHTLY, "copy": {"path": "x"}}, "copy"),
         ({**NIGHTLY, "keep": {"keep_daily": -1}}, "keep"),
         ({**NIGHTLY, "keep": {"keep_within": "soon"}}, "keep"),
+        ({**NIGHTLY, "notify": "chat"}, "notify"),
+        ({**NIGHTLY, "notify": {"succes": "chat"}}, "notify"),
+        ({**NIGHTLY, "notify": {"failure": "pager"}}, "notify"),
+        ({**NIGHTLY, "notify": {"failure": ["chat", 5]}}, "notify"),
+        ({**NIGHTLY, "notify": {"failure": {"chat": "x"}}}, "notify"),
         ({**NIGHTLY, "crom": "x"}, "crom"),
     ],
 )
 def test_what_cannot_be_is_told_in_the_keys_of_the_user(given: Mapping[str, Any], key: str) -> None:
-    schedules, (problem,) = all_of({"nightly": given}, Surroundings())
+    schedules, (problem,) = all_of({"nightly": given}, Surroundings(targets=["chat"]))
     assert schedules == {}
     assert problem.key == f"schedules.nightly.{key}"
 
@@ -218,6 +223,8 @@ class Site:
     settings: Settings
     schedules: Mapping[str, Schedule]
     now: datetime = NIGHT - timedelta(minutes=1)
+    #: The target and the news of each notification.
+    told: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.open()
@@ -229,7 +236,12 @@ class Site:
         )
         self.runner.start()
         self.definitions = Definitions(self.runner.sessions, self.schedules)
-        self.scheduler = Scheduler(self.runner, self.definitions, clock=lambda: self.now.timestamp())
+        self.scheduler = Scheduler(
+            self.runner, self.definitions, clock=lambda: self.now.timestamp(), tell=self._tell
+        )
+
+    def _tell(self, news: Mapping[str, Any], targets: Collection[str]) -> None:
+        self.told += [(target, dict(news)) for target in targets]
 
     def close(self) -> None:
         self.runner.stop()
@@ -270,7 +282,7 @@ def failing(operation: str, what: str) -> None:
 
 @contextmanager
 def site(directory: Path, *, world: World | None = None, **given: Any) -> Iterator[Site]:
-    schedules, problems = all_of({"nightly": {**NIGHTLY, **given}}, Surroundings())
+    schedules, problems = all_of({"nightly": {**NIGHTLY, **given}}, Surroundings(targets=None))
     assert problems == []
     found = Site(world or docs_world(), settings(directory), schedules)
     try:
@@ -445,6 +457,92 @@ def test_a_clock_that_steps_back_during_a_run_skips_nothing(tmp_path: Path) -> N
         standing = found.finish().standing
         assert (standing.result, standing.skipped) == ("succeeded", 0)
         assert len(found.backups) == 1
+
+
+# -- who is told -------------------------------------------------------------------------------------------------------
+
+EVERYTHING = {"success": "chat", "failure": ["chat", "pager"], "skipped": "chat", "missed": ["pager"]}
+
+
+def news(found: Site) -> list[tuple[str, str]]:
+    return [(target, told["event"]) for target, told in found.told]
+
+
+def test_the_end_of_a_run_is_told_to_whom_it_concerns(tmp_path: Path) -> None:
+    with site(tmp_path, keep={"keep_last": 1}, notify=EVERYTHING) as found:
+        found.now = NIGHT
+        found.finish()
+        found.now = NIGHT + timedelta(days=1)
+        found.world.backup.fault = failing
+        found.finish()
+        assert news(found) == [("chat", "success"), ("chat", "failure"), ("pager", "failure")]
+        (_, good), (_, bad), _ = found.told
+        assert (good["schedule"], good["backup"]) == ("nightly", "nightly_20261201T023000Z")
+        assert (good["result"], good["reason"], good["began"]) == ("succeeded", None, NIGHT.isoformat())
+        assert (bad["result"], "the disk is gone" in bad["reason"]) == ("failed", True)
+
+
+def test_an_occurrence_that_is_skipped_is_told(tmp_path: Path) -> None:
+    with site(tmp_path, cron="* * * * *", notify={"skipped": "chat"}) as found:
+        gate = Gate("write", "meta")
+        found.now, found.world.backup.fault = NIGHT, gate
+        found.look()
+        assert gate.reached.wait(PATIENCE)
+        found.now += timedelta(minutes=1)
+        found.look()
+        gate.open.set()
+        found.finish()
+        (told,) = [told for _, told in found.told if told["event"] == "skipped"]
+        assert told["occurrence"] == (NIGHT + timedelta(minutes=1)).isoformat()
+        assert (told["backup"], told["result"]) == ("nightly_20261201T023000Z", None)
+
+
+def test_what_was_missed_is_told_once_with_the_run_that_makes_up_for_it(tmp_path: Path) -> None:
+    with site(tmp_path, notify=EVERYTHING) as found:
+        found.close()
+        found.now = NIGHT + timedelta(days=2, hours=8)
+        found.open()
+        state = found.finish()
+        assert news(found) == [("pager", "missed"), ("chat", "success")]
+        assert state.standing.missed == NIGHT.timestamp()
+        _, told = found.told[0]
+        assert (told["occurrence"], told["backup"]) == (NIGHT.isoformat(), "nightly_20261203T023000Z")
+        found.now = NIGHT + timedelta(days=3, seconds=20)
+        assert found.finish().standing.missed == 0.0
+        assert news(found)[2:] == [("chat", "success")]
+
+
+def test_a_run_by_hand_makes_up_for_nothing(tmp_path: Path) -> None:
+    with site(tmp_path, notify=EVERYTHING) as found:
+        found.now = NIGHT + timedelta(hours=5)
+        found.scheduler.run("nightly")
+        found.finish()
+        assert news(found) == [("chat", "success")]
+
+
+def test_of_two_servers_the_one_that_makes_the_backup_tells_it(tmp_path: Path) -> None:
+    world = docs_world()
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    with (
+        site(tmp_path / "one", world=world, notify=EVERYTHING) as one,
+        site(tmp_path / "two", world=world, notify=EVERYTHING) as two,
+    ):
+        one.now = two.now = NIGHT + timedelta(hours=2)
+        for item in (one, two):
+            item.finish()
+        assert (news(one), news(two)) == ([("pager", "missed"), ("chat", "success")], [])
+
+
+def test_a_killed_server_tells_nobody_twice(tmp_path: Path) -> None:
+    with site(tmp_path, notify=EVERYTHING) as found:
+        found.now = NIGHT
+        found.finish()
+        for _ in range(2):
+            found.close()
+            found.open()
+            found.finish()
+        assert news(found) == [("chat", "success")]
 
 
 # -- over REST ---------------------------------------------------------------------------------------------------------

@@ -120,6 +120,8 @@ def test_a_schedule_of_the_configuration_is_changed_there_alone(client: Client) 
         ({**NIGHTLY, "verify": "thoroughly"}, "verify"),
         ({**NIGHTLY, "keep": {"keep_daily": -1}}, "keep"),
         ({**NIGHTLY, "copy": {"to": "nowhere@"}}, "nowhere"),
+        ({**NIGHTLY, "notify": {"failure": "pager"}}, "pager"),
+        ({**NIGHTLY, "notify": {"fail": "chat"}}, "fail"),
         ({**NIGHTLY, "copy": {"to": "/etc/"}}, "copy"),
     ],
 )
@@ -139,6 +141,7 @@ def test_what_cannot_be_is_refused_with_its_key(client: Client, given: Tree, nam
         ({"cron": 5}, "body.cron"),
         ({"cron": "0 " * 200}, "body.cron"),
         ({**NIGHTLY, "copy": None}, "body.copy"),
+        ({**NIGHTLY, "notify": "chat"}, "body.notify"),
         ([], "body"),
     ],
 )
@@ -177,6 +180,49 @@ def test_credentials_are_refused_and_not_repeated(tmp_path: Path, world: World, 
         client.problem(400, "POST", PLACE, json={**NIGHTLY, "copy": {"to": to}})
         client.problem(404, "GET", PLACE)
     assert not [key for key in world.service.buckets["backups"].objects if "schedules" in key]
+
+
+@pytest.mark.parametrize("target", ["https://chat.example/hook?token=hunter2", "notify-send hunter2"])
+def test_a_target_is_named_and_its_address_not_repeated(tmp_path: Path, world: World, target: str) -> None:
+    config = settings(tmp_path).model_copy(update={"notifications": {"chat": target}})
+    with serving(config, world, secrets=("hunter2",)) as client:
+        client.problem(400, "POST", PLACE, json={**NIGHTLY, "notify": {"failure": target}})
+        client.post(PLACE, {**NIGHTLY, "notify": {"failure": "chat"}})
+        assert client.get(PLACE)["notify"] == {"failure": ["chat"]}
+    stored = world.service.buckets["backups"].objects
+    (kept,) = (item.data for key, item in stored.items() if "schedules" in key)
+    assert b"chat" in kept
+    assert b"hunter2" not in kept
+
+
+def test_a_command_is_told_of_the_schedule(tmp_path: Path, world: World) -> None:
+    script, seen = tmp_path / "told.py", tmp_path / "seen"
+    script.write_text(
+        "import json, os, pathlib, sys\n"
+        "told = json.load(sys.stdin)\n"
+        "words = [os.environ['MBK_SCHEDULE'], os.environ['MBK_EVENT'], told['backup'] == os.environ['MBK_BACKUP']]\n"
+        "pathlib.Path(sys.argv[1]).write_text(' '.join(map(str, words)))\n"
+    )
+    command = f"{sys.executable} {script} {seen}"
+    config = settings(tmp_path).model_copy(update={"notifications": {"chat": command}})
+    with serving(config, world) as client:
+        client.post(PLACE, {**NIGHTLY, "notify": {"success": "chat"}})
+        client.post(f"{PLACE}:run")
+        client.until(lambda: ended(client))
+    assert seen.read_text() == "nightly success True"
+
+
+def test_a_target_that_this_server_lacks_stops_no_backup(
+    tmp_path: Path, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = settings(tmp_path)
+    with serving(config.model_copy(update={"notifications": {"chat": "true"}}), world) as client:
+        client.post(PLACE, {**NIGHTLY, "notify": {"success": "chat"}})
+    with serving(config, world) as client:
+        client.until(lambda: client.ask("GET", PLACE).ok)
+        client.post(f"{PLACE}:run")
+        assert client.until(lambda: ended(client))["result"] == "succeeded"
+    assert "schedule nightly: the configuration has no target chat" in caplog.text
 
 
 def test_only_who_is_let_in_may_make_one(tmp_path: Path, world: World) -> None:

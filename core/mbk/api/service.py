@@ -76,14 +76,15 @@ def build(
 ) -> Service:
     """``config``: the file of the settings. Raises `ConfigError` for an invalid credentials file or schedule, `UsageError` for an unusable jobs file."""
     server = settings.server
-    around = Surroundings(zone=settings.retention.time_zone, profiles=[*settings.profiles])
+    told = {name: target for name, target in settings.notifications.items() if target.strip()}
+    around = Surroundings(zone=settings.retention.time_zone, profiles=[*settings.profiles], targets=[*told])
     schedules, problems = all_of(settings.schedules, around)
     if problems:
         raise ConfigError(str(config or "configuration"), problems)
     credentials = auth.read(server.auth_file)
     sessions = Sessions(settings, open=open)
     metrics = ServerMetrics(lambda: sessions.reader)
-    notifications = Notifications(server.on_success, server.on_failure)
+    notifications = Notifications(server.on_success, server.on_failure, told)
     runner = Runner(
         Store(jobs_file(server.jobs_file, config)),
         sessions,
@@ -92,7 +93,7 @@ def build(
         keep_days=server.jobs_keep_days,
         observers=[metrics, Tracing(), notifications, *observers],
     )
-    scheduler = Scheduler(runner, Definitions(sessions, schedules, around))
+    scheduler = Scheduler(runner, Definitions(sessions, schedules, around), tell=notifications.tell)
     metrics.count_jobs(runner.store.counts)
     metrics.tell_schedules(
         lambda: [(item.schedule.name, item.standing, item.following) for item in scheduler.states()]

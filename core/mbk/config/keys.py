@@ -18,6 +18,8 @@ from mbk.frozen import frozen
 PRIMARY, BACKUP = "storage", "backup_storage"
 #: The section of further storages, each with a name; the values of one have targets such as ``profiles.archive.bucket``.
 PROFILES = "profiles"
+#: The section of whom a server tells of its schedules, each with a name.
+NOTIFICATIONS = "notifications"
 
 #: The fields of a profile that its plugin does not see: how mbk locks what it makes there.
 LOCK = ("object_lock_mode", "object_lock_days")
@@ -237,10 +239,12 @@ _STORAGE = (
 
 
 class _Keys(dict[str, Key]):
-    """Lists the settings that every configuration has. The values of profiles are found, too, whatever their names."""
+    """Lists the settings that every configuration has. What has names of the user's is found, too, whatever they are."""
 
     def __missing__(self, target: str) -> Key:
         side, _, value = target.rpartition(".")
+        if side == NOTIFICATIONS:
+            return Key(target, "URL to post to, or command to run, for the schedules that name it", p.hook)
         if not side.startswith(f"{PROFILES}."):
             raise KeyError(target)
         section = "backup" if value in LOCK else PRIMARY
@@ -368,7 +372,10 @@ class Dialect:
     def sections(self) -> frozenset[str]:
         """Every proper prefix of a key, in lower case."""
         parts = [key.split(".") for key in self.by_key]
-        return frozenset(".".join(words[:n]) for words in parts for n in range(1, len(words))) | {PROFILES}
+        return frozenset(".".join(words[:n]) for words in parts for n in range(1, len(words))) | {
+            PROFILES,
+            NOTIFICATIONS,
+        }
 
     def canonical(self, storage_type: str) -> str:
         return self.spellings.get(storage_type, storage_type)

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
-from mbk.config import profiles, schedules, source
-from mbk.config.keys import KEYS, LOCK, PROFILES, Dialect
+from mbk.config import profiles, schedules, source, targets
+from mbk.config.keys import KEYS, LOCK, NOTIFICATIONS, PROFILES, Dialect
 from mbk.config.layers import Layers, Origin
 from mbk.config.schema import Settings, StorageChoice
 from mbk.config.sides import choose
@@ -38,8 +38,10 @@ class LoadedConfig:
 
 
 def dialect_of(loaded: LoadedConfig) -> Dialect:
-    """Its dialect, with the names of its profiles."""
-    return profiles.with_profiles(V2 if loaded.dialect == "v2" else V1, loaded.settings.profiles)
+    """Its dialect, with the names of its profiles and targets."""
+    settings = loaded.settings
+    dialect = profiles.with_profiles(V2 if loaded.dialect == "v2" else V1, settings.profiles)
+    return targets.with_targets(dialect, settings.notifications)
 
 
 def load(
@@ -63,16 +65,18 @@ def load(
     scheduled, unscheduled = schedules.taken(root)
     where = str(file) if file else "configuration"
     layers = _layers(source.version(root), where)
-    named = dict.fromkeys(
+    given = [*(item for text in sets for item in text.split(",")), *(overrides or {})]
+    named = dict.fromkeys([*source.children(root, PROFILES), *profiles.of_settings(given)])
+    told = dict.fromkeys(
         [
-            *source.children(root, PROFILES),
-            *profiles.of_settings([item for text in sets for item in text.split(",")]),
-            *profiles.of_settings(overrides or {}),
+            *source.children(root, NOTIFICATIONS),
+            *targets.of_settings(given),
+            *targets.of_environment(environ),
         ]
     )
     named |= dict.fromkeys(profiles.of_environment(layers.dialect, environ, named))
-    layers.problems += [*profiles.unfit(named), *unscheduled]
-    layers.dialect = profiles.with_profiles(layers.dialect, named)
+    layers.problems += [*profiles.unfit(named), *targets.unfit(told), *unscheduled]
+    layers.dialect = targets.with_targets(profiles.with_profiles(layers.dialect, named), told)
     flat = source.flatten(root, layers.dialect, layers.other)
     layers.add_file(flat, where)
     layers.add_environment(environ)

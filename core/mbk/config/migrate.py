@@ -16,6 +16,7 @@ from mbk.config.profiles import with_profiles
 from mbk.config.schema import Settings, StorageChoice
 from mbk.config.show import value_of
 from mbk.config.source import DEFAULT_NAME, SCHEDULES, VERSION_KEY
+from mbk.config.targets import with_targets
 from mbk.config.v1 import AUTH_WORDS
 from mbk.config.v2 import V2
 from mbk.errors import ConfigError, Problem
@@ -67,7 +68,8 @@ def migrate(
     if loaded.dialect != "v1":
         raise ConfigError(str(loaded.path), [Problem(VERSION_KEY, "already v2, nothing to migrate")])
     writer = _Writer(loaded)
-    for name in with_profiles(V2, loaded.settings.profiles).names:
+    dialect = with_targets(with_profiles(V2, loaded.settings.profiles), loaded.settings.notifications)
+    for name in dialect.names:
         if KEYS[name.target].stored:
             writer.add(name)
     writer.settle_logins(ignored)

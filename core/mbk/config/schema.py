@@ -161,7 +161,7 @@ class Settings(_Frozen):
     """Everything. ``storage`` is where Milvus keeps its data, ``backup_storage`` where backups go.
 
     ``profiles``: further storages by name, in lower case. ``schedules``: what a server does by itself, by name, as it was
-    written: only a server looks into them.
+    written: only a server looks into them. ``notifications``: whom it may tell of them, by name: URLs and command lines.
     """
 
     storage: StorageChoice
@@ -175,4 +175,5 @@ class Settings(_Frozen):
     retention: RetentionSettings = RetentionSettings()
     server: ServerSettings = ServerSettings()
     schedules: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
+    notifications: Mapping[str, str] = Field(default_factory=dict)
     cloud: CloudSettings = CloudSettings()

@@ -67,7 +67,8 @@ def value_of(settings: Settings, target: str) -> Any:
     """The value of a target; None for a storage value that is not set."""
     section, _, name = target.rpartition(".")
     if KEYS[target].side is None:
-        return getattr(getattr(settings, section), name)
+        found = getattr(settings, section)
+        return found[name] if isinstance(found, Mapping) else getattr(found, name)
     choice = _choice(settings, section)
     return getattr(choice, name) if name in ("type", *LOCK) else choice.values.get(name)
 

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mbk.errors import MbkError, UsageError
@@ -148,11 +149,11 @@ class Definitions:
         """As it is kept: with the time zone of this server, whose configuration the others may not have."""
         checked_name(name)
         self._refuse_configured(name)
-        schedule = self._made_of(name, given)
+        schedule = self._made_of(name, given, self._around)
         return {**given, "time_zone": str(schedule.zone)}
 
-    def _made_of(self, name: str, given: Mapping[str, Any]) -> Schedule:
-        schedule = of_settings(name, given, self._around)
+    def _made_of(self, name: str, given: Mapping[str, Any], around: Surroundings) -> Schedule:
+        schedule = of_settings(name, given, around)
         for place in schedule.places:
             self._sessions.check_place(*place)
         return schedule
@@ -184,9 +185,11 @@ class Definitions:
 
     def _see(self, known: Known) -> None:
         schedules, unfit = dict[str, Schedule](), dict[str, UsageError]()
+        # Better a backup that nobody is told of than none.
+        there = replace(self._around, targets=None)
         for name, item in known.items():
             try:
-                schedules[name] = _with_state(self._made_of(name, item.given), item)
+                schedules[name] = _with_state(self._made_of(name, item.given, there), item)
             except UsageError as error:
                 unfit[name] = error
                 if name not in self._view.unfit:
@@ -197,8 +200,6 @@ class Definitions:
 
 
 def _with_state(schedule: Schedule, item: Scheduled) -> Schedule:
-    from dataclasses import replace
-
     return replace(schedule, id=item.id, paused=item.paused)
 
 

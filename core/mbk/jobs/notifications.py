@@ -1,4 +1,4 @@
-"""Notifications of finished jobs: a POST to a URL, or a command. A job's result never depends on them."""
+"""Notifications of finished jobs and of schedules: a POST to a URL, or a command. No result ever depends on them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import shlex
 import subprocess
 import urllib.request
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -26,13 +27,15 @@ PATIENCE = 30
 
 
 class Notifications:
-    """``on_success`` and ``on_failure`` are ``http(s)://`` URLs or command lines; an empty one sends nothing.
+    """``on_success`` and ``on_failure`` are ``http(s)://`` URLs or command lines; an empty one sends nothing. ``named``: such
+    targets by name, for schedules.
 
     A cancelled or interrupted job counts as failed. One separate thread sends them in order.
     """
 
-    def __init__(self, on_success: str, on_failure: str) -> None:
+    def __init__(self, on_success: str, on_failure: str, named: Mapping[str, str] | None = None) -> None:
         self._targets = {True: on_success, False: on_failure}
+        self._named = named or {}
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="mbk-notification")
 
     def started(self, job: Job) -> None:
@@ -44,23 +47,43 @@ class Notifications:
     def finished(self, job: Job) -> None:
         target = self._targets[job.state is JobState.SUCCEEDED]
         if target:
-            self._pool.submit(notify, target, job)
+            facts = {
+                "MBK_JOB_ID": job.id,
+                "MBK_JOB_KIND": job.kind,
+                "MBK_JOB_STATE": job.state,
+                "MBK_BACKUP": job.name,
+            }
+            self._pool.submit(notify, target, f"job {job.id}", _body(job), facts)
+
+    def tell(self, news: Mapping[str, Any], names: Collection[str]) -> None:
+        """Tells the targets of these names what became of a schedule."""
+        about = f"schedule {news['schedule']}"
+        facts = {
+            "MBK_SCHEDULE": str(news["schedule"]),
+            "MBK_EVENT": str(news["event"]),
+            "MBK_BACKUP": str(news["backup"]),
+        }
+        for name in names:
+            if target := self._named.get(name):
+                self._pool.submit(notify, target, about, news, facts)
+            else:
+                log.warning("%s: the configuration has no target %s, which is not told", about, name)
 
     def close(self) -> None:
         """Waits for the notifications that are not sent yet."""
         self._pool.shutdown(wait=True)
 
 
-def notify(target: str, job: Job) -> None:
+def notify(target: str, about: str, news: Mapping[str, Any], facts: Mapping[str, str]) -> None:
     """Sends one notification. A failure is logged without the target, which may hold a token."""
-    body = json.dumps(_body(job)).encode()
+    body = json.dumps(news).encode()
     try:
         if target.startswith(("http://", "https://")):
             _post(target, body)
         else:
-            _run(target, job, body)
+            _run(target, facts, body)
     except Exception as exc:  # noqa: BLE001 - a notification must not fail the job
-        log.warning("job %s: the notification failed: %s", job.id, type(exc).__name__)
+        log.warning("%s: the notification failed: %s", about, type(exc).__name__)
 
 
 def _post(url: str, body: bytes) -> None:
@@ -71,8 +94,8 @@ def _post(url: str, body: bytes) -> None:
         answer.read(1024)
 
 
-def _run(command: str, job: Job, body: bytes) -> None:
-    """Passes the job as JSON on standard input, and its main facts in the environment; no shell is involved.
+def _run(command: str, facts: Mapping[str, str], body: bytes) -> None:
+    """Passes the news as JSON on standard input, and its main facts in the environment; no shell is involved.
 
     Of the server's environment it gets only what programs need to run, and the variables whose names begin with ``MBK_HOOK_``.
     """
@@ -81,16 +104,10 @@ def _run(command: str, job: Job, body: bytes) -> None:
         for name, value in os.environ.items()
         if name.upper() in _PASSED or name.startswith(_PASSED_PREFIXES)
     }
-    facts = {
-        "MBK_JOB_ID": job.id,
-        "MBK_JOB_KIND": job.kind,
-        "MBK_JOB_STATE": job.state,
-        "MBK_BACKUP": job.name,
-    }
     subprocess.run(
         shlex.split(command),
         input=body,
-        env=passed | facts,
+        env={**passed, **facts},
         timeout=PATIENCE,
         check=True,
         stdout=subprocess.DEVNULL,

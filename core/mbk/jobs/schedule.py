@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 from mbk.config.schedules import NAME, NAME_HINT
+from mbk.config.targets import NAME as TARGET
 from mbk.errors import Problem, UsageError
 from mbk.frozen import frozen
 from mbk.jobs.params import made
@@ -25,23 +26,33 @@ STEPS = (BACKUP, VERIFY, COPY, PRUNE)
 #: The key that says what a step does.
 _KEYS = {BACKUP: "create", VERIFY: "verify", COPY: "copy", PRUNE: "keep"}
 #: All keys of a schedule, as the REST API spells them.
-KEYS = ("cron", "time_zone", "backup_name", "create", "verify", "copy", "keep")
+KEYS = ("cron", "time_zone", "backup_name", "create", "verify", "copy", "keep", "notify")
+#: What somebody may be told of: the end of a run, an occurrence that came while one was under way, those that no server was there for.
+SUCCESS, FAILURE, SKIPPED, MISSED = "success", "failure", "skipped", "missed"
+EVENTS = (SUCCESS, FAILURE, SKIPPED, MISSED)
+#: Seconds after which an occurrence that has not begun was missed: several looks of a server whose clock was set.
+LATE = 60.0
 #: Five fields with every minute of an hour in the first need less.
 _LONGEST_CRON = 256
 
 
 @frozen(kw_only=True)
 class Surroundings:
-    """What the configuration of a server has for its schedules. ``zone``: of those that name none. ``profiles``: which they may copy to."""
+    """What the configuration of a server has for its schedules. ``zone``: of those that name none. ``profiles``: which they may copy to.
+    ``targets``: whom they may tell; None: that is not looked at."""
 
     zone: str = ""
     profiles: Collection[str] = ()
+    targets: Collection[str] | None = ()
 
 
 @frozen(kw_only=True)
 class Schedule:
     """``cron``: five fields, in ``zone``. ``backup_name`` has ``{schedule}`` and ``{time}`` filled in. ``create``, ``copy`` and ``keep``: parameters of the jobs as
-    in `/api/v2/jobs`; no ``copy`` or ``keep``, no such job. ``verify``: a depth, or empty."""
+    in `/api/v2/jobs`; no ``copy`` or ``keep``, no such job. ``verify``: a depth, or empty. ``notify``: of which event which targets are told.
+
+    ``id``: of one that was made over REST, empty for one of the configuration. ``paused``: for all servers that share its root.
+    """
 
     name: str
     cron: str
@@ -51,6 +62,7 @@ class Schedule:
     verify: str = ""
     copy: Mapping[str, Any] = field(default_factory=dict)
     keep: Mapping[str, Any] = field(default_factory=dict)
+    notify: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     id: str = ""
     paused: bool = False
 
@@ -123,6 +135,15 @@ def due(schedule: Schedule, standing: Standing, now: datetime) -> datetime | Non
     return latest if latest.timestamp() > standing.handled else None
 
 
+def missed(schedule: Schedule, standing: Standing, occurrence: datetime, now: datetime) -> float:
+    """The first occurrence, in unix seconds, that a run of this one makes up for; 0 if it makes up for none."""
+    if standing.asked:
+        return 0.0
+    first = schedule.following(datetime.fromtimestamp(standing.handled, UTC)).timestamp()
+    is_late = now.timestamp() - occurrence.timestamp() > LATE
+    return first if first < occurrence.timestamp() or is_late else 0.0
+
+
 def of_settings(name: str, given: Mapping[str, Any], around: Surroundings) -> Schedule:
     """From the configuration or the REST API. `UsageError`, whose fact ``key`` is the key below the schedule, for what cannot be."""
     values = dict(given)
@@ -135,6 +156,7 @@ def of_settings(name: str, given: Mapping[str, Any], around: Surroundings) -> Sc
         verify=str(values.pop("verify", "") or ""),
         copy=_section(values, "copy"),
         keep=_section(values, "keep"),
+        notify=_notify(_section(values, "notify"), around.targets),
     )
     if unknown := next(iter(values), ""):
         raise _wrong(unknown, "is not known", f"use one of {', '.join(KEYS)}")
@@ -185,6 +207,31 @@ def _as_in_the_file(key: str) -> str:
     """``time_zone`` is ``timeZone`` in a file."""
     first, *more = key.split("_")
     return first + "".join(word.capitalize() for word in more)
+
+
+def _notify(given: Mapping[str, Any], targets: Collection[str] | None) -> Mapping[str, tuple[str, ...]]:
+    """What is no name is not repeated: it may be a URL with a token."""
+    told = dict[str, tuple[str, ...]]()
+    for event, names in given.items():
+        if event not in EVENTS:
+            raise _wrong("notify", f"{event!r} is no event", f"use {', '.join(EVENTS)}")
+        listed = [names] if isinstance(names, str) else names
+        if not isinstance(listed, list | tuple) or not all(map(_is_target, listed)):
+            hint = "put URLs and commands below notifications in the configuration of the server, and their names here"
+            raise _wrong("notify", f"{event} is neither the name of a target nor a list of such", hint)
+        listed = [name.lower() for name in listed]
+        for name in listed:
+            if targets is not None and name not in targets:
+                known = ", ".join(targets) or "none"
+                hint = f"add it below notifications in the configuration of the server; it has {known}"
+                raise _wrong("notify", f"{event}: there is no target {name!r}", hint)
+        if listed:
+            told[event] = tuple(dict.fromkeys(listed))
+    return told
+
+
+def _is_target(name: object) -> bool:
+    return isinstance(name, str) and TARGET.fullmatch(name.lower()) is not None
 
 
 def _section(values: dict[str, Any], key: str) -> Mapping[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ from mbk.jobs.definitions import Definitions
 from mbk.jobs.failures import JobNotFound, QueueFull
 from mbk.jobs.params import made
 from mbk.jobs.runner import Runner
-from mbk.jobs.schedule import BACKUP, Schedule, due, seen
+from mbk.jobs.schedule import BACKUP, FAILURE, MISSED, SKIPPED, SUCCESS, Schedule, due, missed, seen
 from mbk.model.jobs import Standing
 from mbk.model.states import BackupState, JobState
 
@@ -50,14 +50,20 @@ class ScheduleState:
 
 
 class Scheduler:
-    """Several threads may call it. ``clock``: unix seconds."""
+    """Several threads may call it. ``clock``: unix seconds. ``tell``: gets the news of a schedule, and for whom they are."""
 
     def __init__(
-        self, runner: Runner, definitions: Definitions, *, clock: Callable[[], float] = time.time
+        self,
+        runner: Runner,
+        definitions: Definitions,
+        *,
+        clock: Callable[[], float] = time.time,
+        tell: Callable[[Mapping[str, Any], Collection[str]], None] | None = None,
     ) -> None:
         self._runner = runner
         self._definitions = definitions
         self._clock = clock
+        self._tell = tell
         self._lock = threading.RLock()
         self._stopped = threading.Event()
         self._woken = threading.Event()
@@ -210,10 +216,11 @@ class Scheduler:
             standing.step,
             standing.backup,
         )
-        return self._save(
-            schedule.name,
-            replace(standing, handled=occurrence.timestamp(), skipped=standing.skipped + 1),
-        )
+        standing = replace(standing, handled=occurrence.timestamp(), skipped=standing.skipped + 1)
+        self._save(schedule.name, standing)
+        if standing.step != ELSEWHERE:  # the server that makes the backup tells it
+            self._told(schedule, standing, SKIPPED, occurrence=occurrence.timestamp())
+        return standing
 
     def _begin(self, schedule: Schedule, standing: Standing, occurrence: datetime) -> Standing:
         standing = replace(
@@ -223,8 +230,17 @@ class Scheduler:
             began=self._clock(),
             ended=0.0,
             asked=0.0,
+            missed=missed(schedule, standing, occurrence, self._now()),
         )
-        return self._submit(schedule, standing, BACKUP)
+        begun = self._submit(schedule, standing, BACKUP)
+        if begun.missed:
+            log.warning(
+                "schedule %s: missed since %s; backup %s makes up for it",
+                schedule.name,
+                _text(begun.missed),
+                begun.backup,
+            )
+        return begun
 
     def _submit(self, schedule: Schedule, standing: Standing, step: str) -> Standing:
         """The key of the job is that of the occurrence: killed before this is stored, the next server finds the job."""
@@ -291,18 +307,33 @@ class Scheduler:
             result,
             f": {reason}" if reason else "",
         )
-        return self._save(
-            schedule.name,
-            replace(
-                standing,
-                step="",
-                job="",
-                ended=ended,
-                result=str(result),
-                reason=reason,
-                succeeded=succeeded,
-            ),
+        standing = replace(
+            standing, step="", job="", ended=ended, result=str(result), reason=reason, succeeded=succeeded
         )
+        self._save(schedule.name, standing)
+        if result != ELSEWHERE:
+            if standing.missed:
+                self._told(schedule, standing, MISSED, occurrence=standing.missed)
+            self._told(schedule, standing, SUCCESS if result == JobState.SUCCEEDED else FAILURE)
+        return standing
+
+    def _told(self, schedule: Schedule, standing: Standing, event: str, *, occurrence: float = 0.0) -> None:
+        """Once what it is about is stored: a server that is killed in between tells nobody, rather than twice."""
+        targets = schedule.notify.get(event, ())
+        if self._tell is None or not targets:
+            return
+        is_over = not standing.is_running
+        news = {
+            "schedule": schedule.name,
+            "event": event,
+            "backup": standing.backup,
+            "occurrence": _text(occurrence) if occurrence else None,
+            "began": _text(standing.began),
+            "seconds": round(standing.ended - standing.began, 3) if is_over else None,
+            "result": standing.result if is_over else None,
+            "reason": standing.reason or None if is_over else None,
+        }
+        self._tell(news, targets)
 
     # -- inside --------------------------------------------------------------------------------------------------
 
@@ -319,3 +350,7 @@ class Scheduler:
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)
+
+
+def _text(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")

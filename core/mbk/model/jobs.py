@@ -151,8 +151,8 @@ class Standing:
 
     ``handled``: the last occurrence that was begun, skipped, or left to another server. ``step``, ``job`` and ``backup``: what is under way;
     ``step`` is empty if nothing is, and ``elsewhere`` while another server makes the backup. ``began``, ``ended``, ``result`` and ``reason``: of the last run. ``skipped``: how many occurrences
-    were skipped since the first, because the run before was not over. ``asked``: somebody asked for a run at that time. ``id`` and
-    ``timing``: those of the schedule that this was told of.
+    were skipped since the first, because the run before was not over. ``missed``: the first occurrence that the last run
+    made up for. ``asked``: somebody asked for a run at that time. ``id`` and ``timing``: those of the schedule that this was told of.
     """
 
     handled: float = 0.0
@@ -167,6 +167,7 @@ class Standing:
     skipped: int = 0
     paused: bool = False
     asked: float = 0.0
+    missed: float = 0.0
     id: str = ""
     timing: str = ""
 

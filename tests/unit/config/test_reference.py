@@ -78,7 +78,7 @@ def test_every_setting_can_be_configured_in_both_dialects() -> None:
     fields = {
         f"{section}.{name}"
         for section, field in Settings.model_fields.items()
-        if section not in ("storage", "backup_storage", "profiles", "schedules")
+        if section not in ("storage", "backup_storage", "profiles", "schedules", "notifications")
         for name in type(field.default).model_fields
     }
     assert fields == {key.target for key in KEYS.values() if key.stored and key.side is None}

@@ -213,6 +213,7 @@ class ScheduledRun(_Body):
     seconds: float | None
     result: str | None
     reason: str | None = Field(description="why it did not succeed")
+    missed: datetime | None = Field(description="the first of the occurrences that it made up for")
 
 
 class ScheduleSpec(_Body):
@@ -234,6 +235,10 @@ class ScheduleSpec(_Body):
     )
     copying: dict[str, Any] = Field(default={}, alias="copy", description="empty: nothing is copied")
     keep: dict[str, Any] = Field(default={}, description="empty: nothing is deleted")
+    notify: dict[str, str | list[str]] = Field(
+        default={},
+        description="names of targets of the configuration, by event: success, failure, skipped, missed",
+    )
 
 
 class ScheduleBody(_Body):
@@ -249,6 +254,7 @@ class ScheduleBody(_Body):
     verify: str
     copying: dict[str, Any] = Field(alias="copy")
     keep: dict[str, Any]
+    notify: dict[str, list[str]]
     steps: list[str] = Field(description="the kinds of its jobs, in their order")
     paused: bool
     step: str | None
@@ -315,6 +321,7 @@ def schedule_body(state: ScheduleState) -> ScheduleBody:
         verify=schedule.verify,
         copy={**schedule.copy},
         keep={**schedule.keep},
+        notify={event: [*names] for event, names in schedule.notify.items()},
         steps=[*schedule.steps],
         paused=state.is_paused,
         step=standing.step or None,
@@ -335,6 +342,7 @@ def _last_run(standing: Standing) -> ScheduledRun:
         seconds=round(ended - standing.began, 3) if ended else None,
         result=standing.result if ended else None,
         reason=standing.reason or None if ended else None,
+        missed=_moment_if_any(standing.missed),
     )
 
 
