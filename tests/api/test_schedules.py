@@ -173,7 +173,11 @@ def test_the_keys_may_be_those_of_the_file_or_of_the_api(tmp_path: Path) -> None
         ({**NIGHTLY, "create": {"filtre": "a"}}, "create"),
         ({**NIGHTLY, "create": "docs"}, "create"),
         ({**NIGHTLY, "verify": "thoroughly"}, "verify"),
+        ({**NIGHTLY, "create": {"name": "mine"}}, "create"),
+        ({**NIGHTLY, "create": {"labels": {"schedule": "weekly"}}}, "create"),
         ({**NIGHTLY, "copy": {"path": "x"}}, "copy"),
+        ({**NIGHTLY, "copy": {"to_path": "x", "backup": "another"}}, "copy"),
+        ({**NIGHTLY, "keep": {"keep_last": 1, "labels": "team=a"}}, "keep"),
         ({**NIGHTLY, "keep": {"keep_daily": -1}}, "keep"),
         ({**NIGHTLY, "keep": {"keep_within": "soon"}}, "keep"),
         ({**NIGHTLY, "notify": "chat"}, "notify"),
@@ -318,6 +322,20 @@ def test_a_prune_leaves_the_backups_of_others_alone(tmp_path: Path) -> None:
             found.now = NIGHT + timedelta(days=day)
             found.finish()
         assert [*found.backups] == ["by_hand", "nightly_20261203T023000Z"]
+
+
+@pytest.mark.parametrize("labels", [None, [], ["team=search"]])
+def test_no_labels_of_its_own_make_a_prune_look_at_the_backups_of_others(
+    tmp_path: Path, labels: list[str] | None
+) -> None:
+    create = {"labels": {"team": "search"}}
+    with site(tmp_path, create=create, keep={"keep_last": 1, "labels": labels}) as found:
+        with found.runner.sessions.opened() as session:
+            session.create("by_hand", labels={"team": "search"})
+        for day in range(2):
+            found.now = NIGHT + timedelta(days=day)
+            found.finish()
+        assert [*found.backups] == ["by_hand", "nightly_20261202T023000Z"]
 
 
 def test_nothing_is_pruned_after_a_backup_that_failed(tmp_path: Path) -> None:

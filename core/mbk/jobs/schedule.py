@@ -95,7 +95,9 @@ class Schedule:
             return {"backup": backup, "depth": self.verify}
         if step == COPY:
             return {"backup": backup, **self.copy}
-        return {"labels": [f"{LABEL}={self.name}"], **self.keep}
+        more = self.keep.get("labels") or []
+        chosen = [f"{LABEL}={self.name}", *more] if isinstance(more, list | tuple) else more
+        return {**self.keep, "labels": chosen}
 
     @property
     def places(self) -> list[tuple[str, str]]:
@@ -160,6 +162,7 @@ def of_settings(name: str, given: Mapping[str, Any], around: Surroundings) -> Sc
     )
     if unknown := next(iter(values), ""):
         raise _wrong(unknown, "is not known", f"use one of {', '.join(KEYS)}")
+    _refuse_own(schedule)
     for step in schedule.steps:
         _check(schedule, step, around)
     return schedule
@@ -201,6 +204,17 @@ def _check(schedule: Schedule, step: str, around: Surroundings) -> None:
             f"there is no profile {profile!r}",
             f"add it to the configuration of the server; it has {known}",
         )
+
+
+def _refuse_own(schedule: Schedule) -> None:
+    """What each run sets itself: with another name or label its prune would look at the backups of others."""
+    if "name" in schedule.create:
+        raise _wrong("create", "name is made for each run", "say with backup_name how")
+    if "backup" in schedule.copy:
+        raise _wrong("copy", "backup is that of the run", "leave it out")
+    labels = schedule.create.get("labels")
+    if isinstance(labels, Mapping) and LABEL in labels:
+        raise _wrong("create", f"the label {LABEL!r} is given by the schedule itself", "use another one")
 
 
 def _as_in_the_file(key: str) -> str:
