@@ -129,6 +129,22 @@ def test_metrics_of_jobs_copies_and_backups(world: World, tmp_path: Path) -> Non
         assert not [name for name in metrics(client) if name.startswith("mbk_newest")]
 
 
+def test_what_each_backup_holds_added_and_frees(world: World, tmp_path: Path) -> None:
+    with serving(settings(tmp_path), world) as client:
+        client.done(kind="backup", name="whole")
+        client.done(kind="backup", name="first", incremental=True)
+        world.milvus.insert("docs", range(10, 20))
+        client.done(kind="backup", name="second", incremental=True)
+        found = metrics(client)
+        listed = {item["name"]: item for item in client.get("/api/v2/backups")["items"]}
+    for name in ("first", "second"):
+        for what in ("size", "added", "frees"):
+            assert found[f'mbk_backup_{what}_bytes{{backup="{name}"}}'] == listed[name][what]
+    assert 0 < listed["second"]["added"] == listed["second"]["frees"] < listed["second"]["size"]
+    assert found['mbk_backup_size_bytes{backup="whole"}'] == listed["whole"]["size"]
+    assert 'mbk_backup_added_bytes{backup="whole"}' not in found
+
+
 def test_a_newer_backup_counts_and_one_that_failed_does_not(world: World, tmp_path: Path) -> None:
     with serving(settings(tmp_path), world) as client:
         client.done(kind="backup", name="first", filter="docs")

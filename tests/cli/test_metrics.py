@@ -13,7 +13,7 @@ import pytest
 
 from mbk.errors import PartialFailure, StorageUnavailable
 from mbk.model.events import ObjectCopied, RetryScheduled
-from mbk.model.reports import CollectionOutcome
+from mbk.model.reports import CollectionOutcome, TransferStats
 from tests.cli.conftest import Run, Session, report
 
 DONE = CollectionOutcome("default.docs", "default.docs", "done", size=40)
@@ -49,6 +49,13 @@ def gateway() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
+
+
+def test_what_an_incremental_backup_added(run: Run, session: Session, tmp_path: Path) -> None:
+    sizes = {"server": 40, "kept": 2, "reused": 1000}
+    session.result = report("create", DONE, transfer=TransferStats(bytes=sizes))
+    assert run("create", "-n", "nightly", "--incremental", "--metrics-file", "mbk.prom").code == 0
+    assert 'mbk_last_run_added_bytes{kind="backup"} 42.0' in (tmp_path / "mbk.prom").read_text()
 
 
 def test_a_file_for_the_textfile_collector(run: Run, session: Session, tmp_path: Path) -> None:

@@ -126,6 +126,10 @@ class CollectionOutcome:
     behind: float | None = None
 
 
+#: The way of an object that an earlier backup has.
+REUSED = "reused"
+
+
 @frozen
 class TransferStats:
     """Objects and bytes by the way they were copied, why any were streamed, and what would make the storage copy them.
@@ -142,6 +146,11 @@ class TransferStats:
     retries: int = 0
     limited_because: str | None = None
     concurrency: int = 0
+
+    @property
+    def added(self) -> int:
+        """Bytes of what no earlier backup has."""
+        return sum(size for way, size in self.bytes.items() if way != REUSED)
 
 
 @frozen

@@ -1,4 +1,4 @@
-"""A server's Prometheus metrics: its jobs, what they copied, and the newest good backup of each collection."""
+"""A server's Prometheus metrics: its jobs, what they copied, the newest good backup of each collection, and what each backup takes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mbk.frozen import frozen
 from mbk.model.contents import BackupInfo
 from mbk.model.events import Event
 from mbk.model.jobs import Job, Standing
-from mbk.model.reports import BackupSummary, Verification
+from mbk.model.reports import BackupSummary
 from mbk.model.states import BackupState
 from mbk.observe.counters import Counters, Phases
 
@@ -116,15 +116,14 @@ class _Jobs(Collector):
 
 
 class Newest(Collector):
-    """The newest good backup of each collection. A committed backup does not change, so each is read once."""
+    """The newest good backup of each collection, and the backups themselves. A committed backup does not change, so each is read once."""
 
     def __init__(self, backups: Callable[[], Backups]) -> None:
         self._backups = backups
         self._lock = threading.Lock()
         self._read: dict[tuple[str, str], dict[tuple[str, str], int]] = {}
         self._collections: dict[tuple[str, str], tuple[float, int]] = {}
-        self._verifications: tuple[tuple[str, Verification], ...] = ()
-        self._damaged = 0
+        self._listed: tuple[BackupSummary, ...] = ()
         self._due = 0.0
         self._up = True
 
@@ -141,7 +140,7 @@ class Newest(Collector):
                 self._due = time.monotonic() + FRESH
                 self._renew()
             collections, up = dict(self._collections), self._up
-            verifications, damaged = self._verifications, self._damaged
+            listed = self._listed
         labels = ["database", "collection"]
         moment = GaugeMetricFamily(
             "mbk_newest_backup_timestamp_seconds", "When the newest good backup began", labels=labels
@@ -152,11 +151,11 @@ class Newest(Collector):
             moment.add_metric(key, began)
             age.add_metric(key, max(0.0, time.time() - began))
             size.add_metric(key, bytes_)
-        yield from (moment, age, size, *_of_verifications(verifications))
+        yield from (moment, age, size, *_of_sizes(listed), *_of_verifications(listed))
         yield GaugeMetricFamily(
             "mbk_damaged_backups",
             "Backups that cannot be read, or in which the last verification found something",
-            value=damaged,
+            value=sum(map(_is_damaged, listed)),
         )
         yield GaugeMetricFamily(
             "mbk_backup_storage_up", "Whether the backups could be listed when last asked", value=float(up)
@@ -165,13 +164,8 @@ class Newest(Collector):
     def _renew(self) -> None:
         try:
             backups = self._backups()
-            listed = list(backups.list())
-            self._verifications = tuple((item.name, item.verified) for item in listed if item.verified)
-            self._damaged = sum(
-                item.state is BackupState.UNREADABLE or bool(item.verified and item.verified.findings)
-                for item in listed
-            )
-            good = [item for item in listed if item.state.is_restorable and item.created]
+            self._listed = tuple(backups.list())
+            good = [item for item in self._listed if item.state.is_restorable and item.created]
             good.sort(key=_created)
             ids = {(item.name, item.id) for item in good}
             self._read = {key: sizes for key, sizes in self._read.items() if key in ids}
@@ -193,15 +187,33 @@ class Newest(Collector):
         }
 
 
-def _of_verifications(verifications: Iterable[tuple[str, Verification]]) -> Iterator[Metric]:
+def _is_damaged(item: BackupSummary) -> bool:
+    return item.state is BackupState.UNREADABLE or bool(item.verified and item.verified.findings)
+
+
+def _of_sizes(listed: Iterable[BackupSummary]) -> Iterator[Metric]:
+    """``added`` and ``frees`` are of shared backups only."""
+    labels = ["backup"]
+    size = GaugeMetricFamily("mbk_backup_size_bytes", "What the backup holds", labels=labels)
+    added = GaugeMetricFamily("mbk_backup_added_bytes", "What it put into the pool", labels=labels)
+    frees = GaugeMetricFamily("mbk_backup_frees_bytes", "What deleting it would free", labels=labels)
+    for item in listed:
+        for family, value in ((size, item.size), (added, item.added), (frees, item.frees)):
+            if value is not None:
+                family.add_metric([item.name], value)
+    yield from (size, added, frees)
+
+
+def _of_verifications(listed: Iterable[BackupSummary]) -> Iterator[Metric]:
     labels = ["backup", "depth"]
     at = GaugeMetricFamily(
         "mbk_backup_verified_timestamp_seconds", "When the backup was last verified", labels=labels
     )
     found = GaugeMetricFamily("mbk_backup_findings", "What was found then", labels=labels)
-    for name, last in verifications:
-        at.add_metric([name, last.depth], last.at.timestamp())
-        found.add_metric([name, last.depth], last.findings)
+    for item in listed:
+        if (last := item.verified) is not None:
+            at.add_metric([item.name, last.depth], last.at.timestamp())
+            found.add_metric([item.name, last.depth], last.findings)
     yield from (at, found)
 
 

@@ -44,6 +44,8 @@ class RunMetrics:
         if isinstance(report, RunReport):
             self._gauge("mbk_last_run_size_bytes", "Bytes of its collections", report.size)
             if self._kind == "backup":
+                added = report.transfer.added
+                self._gauge("mbk_last_run_added_bytes", "Bytes of it that no earlier backup has", added)
                 self._newest(report)
 
     def verified(self, reports: Sequence[VerifyReport]) -> None:

@@ -10,12 +10,11 @@ from mbk.frozen import frozen
 from mbk.model.objects import ObjectRecord
 from mbk.ports.storage import ObjectInfo
 
-#: The ways in which an object comes to be where it was wanted.
+#: The ways in which an object comes to be where it was wanted, beside `mbk.model.reports.REUSED`.
 SERVER = "server"
 STREAM = "stream"
 CONVERT = "convert"
 KEPT = "kept"
-REUSED = "reused"
 #: Those in which the bytes pass through this process.
 HASHED = frozenset({STREAM, CONVERT})
 

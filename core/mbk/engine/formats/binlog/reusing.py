@@ -13,13 +13,14 @@ from mbk.engine.repository.pool.damage import read_damaged, write_damaged
 from mbk.engine.repository.pool.index import Place, update_index
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer import listing
-from mbk.engine.transfer.items import REUSED, CopyItem
+from mbk.engine.transfer.items import CopyItem
 from mbk.engine.transfer.same import Vouch, vouched
 from mbk.engine.transfer.transfer import Transfer
 from mbk.errors import ObjectNotFound
 from mbk.frozen import frozen
 from mbk.model.layout import DELTA_LOG, INSERT_LOG, BackupLayout
 from mbk.model.objects import ObjectRecord
+from mbk.model.reports import REUSED
 from mbk.ports.storage import ObjectInfo, Storage
 
 
