@@ -143,9 +143,16 @@ class S3Wire:
         )
 
     def get(self, key: str, *, offset: int, length: int | None) -> Body | None:
-        ranged = byte_range(offset, length)
+        return self._body(self._target(key), byte_range(offset, length))
+
+    def get_version(self, version: ObjectVersion, *, offset: int) -> Body | None:
+        return self._body(
+            {**self._target(version.key), "VersionId": version.version}, byte_range(offset, None)
+        )
+
+    def _body(self, target: Mapping[str, str], ranged: str) -> Body | None:
         try:
-            answer = self.client.get_object(**self._target(key), **({"Range": ranged} if ranged else {}))
+            answer = self.client.get_object(**target, **({"Range": ranged} if ranged else {}))
         except self.client.refusal as exc:
             if code_of(exc) in ("InvalidRange", "416"):
                 return None
@@ -267,16 +274,9 @@ class S3Wire:
     def versions(self, prefix: str, marker: Marker) -> VersionPage:
         markers = {"KeyMarker": marker[0], "VersionIdMarker": marker[1]} if any(marker) else {}
         page = self.client.list_object_versions(Bucket=self.settings.bucket, Prefix=prefix, **markers)
-        kept = [(item, item.get("IsLatest", False)) for item in page.get("Versions", ())]
-        marks = [(item, False) for item in page.get("DeleteMarkers", ())]
         following = (page.get("NextKeyMarker", ""), page.get("NextVersionIdMarker", ""))
         return VersionPage(
-            versions=[
-                ObjectVersion(
-                    key=required(item, "Key"), version=required(item, "VersionId"), is_current=current
-                )
-                for item, current in (*kept, *marks)
-            ],
+            versions=[*map(_version, page.get("Versions", ())), *map(_mark, page.get("DeleteMarkers", ()))],
             next=following if page.get("IsTruncated") else None,
         )
 
@@ -338,6 +338,20 @@ class S3Wire:
 
     def _of(self, upload: Upload) -> dict[str, str]:
         return {**self._target(upload.key), "UploadId": upload.id}
+
+
+def _version(item: Mapping[str, Any]) -> ObjectVersion:
+    return ObjectVersion(
+        key=required(item, "Key"),
+        version=required(item, "VersionId"),
+        is_current=item.get("IsLatest", False),
+        size=item.get("Size"),
+        etag=bare(item.get("ETag")),
+    )
+
+
+def _mark(item: Mapping[str, Any]) -> ObjectVersion:
+    return ObjectVersion(key=required(item, "Key"), version=required(item, "VersionId"), is_mark=True)
 
 
 def _listed(item: Mapping[str, Any]) -> ObjectInfo:

@@ -26,7 +26,6 @@ from mbk.model.selection import Renaming, Selection
 from mbk.ports.metastore import MetaStore
 from mbk.ports.milvus.values import Feature
 from mbk.testing import MemoryService, MemoryStorage
-from mbk.testing.memory import Bucket
 from tests.fakes.milvus import V2_3, FakeMilvus
 
 QUICK = RetryPolicy(first=0.0001, ceiling=0.0001)
@@ -91,7 +90,7 @@ class World:
         twin = replace(self, service=MemoryService(), events=[*self.events])
         for name, bucket in self.service.buckets.items():
             assert not bucket.uploads, f"unfinished in {name}: {bucket.uploads}"
-            twin.service.buckets[name] = Bucket(dict(bucket.objects), bucket.versioned, [*bucket.old])
+            twin.service.buckets[name] = bucket.copy()
         twin.milvus.become(self.milvus)
         return twin
 

@@ -41,6 +41,7 @@ from mbk.plugin.wire import (
     KeepsVersions,
     Marker,
     Page,
+    RecallsVersions,
     StreamsIfAbsent,
     Terms,
     Upload,
@@ -140,6 +141,11 @@ class ObjectStorage(Generic[AnyWire]):
             return
         with self._calls.on_key("read", key):
             body = self._wire.get(key, offset=offset, length=length)
+        with self._streamed(key, body) as chunks:
+            yield chunks
+
+    @contextmanager
+    def _streamed(self, key: str, body: Body | None) -> Iterator[Iterator[bytes]]:
         if body is None:
             yield iter(())
             return
@@ -190,6 +196,17 @@ class ObjectStorage(Generic[AnyWire]):
                 onwards.require(page.next, page.versions[:1])
             yield from page.versions
             marker = page.next
+
+    @contextmanager
+    def read_version(self, version: ObjectVersion, *, offset: int = 0) -> Iterator[Iterator[bytes]]:
+        """See `mbk.ports.storage.Recalling`."""
+        wire = self._wire
+        if not isinstance(wire, RecallsVersions):
+            raise no_versions(self._location)
+        with self._calls.on_key("read a version of", version.key):
+            body = wire.get_version(version, offset=offset)
+        with self._streamed(version.key, body) as chunks:
+            yield chunks
 
     def delete_versions(self, versions: Iterable[ObjectVersion]) -> None:
         """See `mbk.ports.storage.Versioned`."""

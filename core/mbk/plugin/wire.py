@@ -170,6 +170,14 @@ class KeepsVersions(Protocol):
 
 
 @runtime_checkable
+class RecallsVersions(KeepsVersions, Protocol):
+    """What a wire adds where a version that is not current can be read."""
+
+    def get_version(self, version: ObjectVersion, *, offset: int) -> Body | None:
+        """As `Wire.get`, to the end of a version."""
+
+
+@runtime_checkable
 class KeepsLocks(Protocol):
     """What a wire adds where the service can lock objects. Each method may take a second request where it has to look first."""
 

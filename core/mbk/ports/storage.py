@@ -347,11 +347,17 @@ def ability(storage: object, kind: type[Ability]) -> Ability | None:
 
 @frozen(kw_only=True)
 class ObjectVersion:
-    """One version of an object, or a mark that it was deleted. ``is_current``: what reading the key returns now."""
+    """One version of an object, or a mark that it was deleted (``is_mark``). ``is_current``: what reading the key returns now.
+
+    ``size`` in bytes and ``etag`` are None where the service did not tell them, and of marks.
+    """
 
     key: str
     version: str
     is_current: bool = False
+    is_mark: bool = False
+    size: int | None = None
+    etag: str | None = None
 
 
 @runtime_checkable
@@ -362,10 +368,25 @@ class Versioned(Protocol):
     """
 
     def versions(self, prefix: str) -> Iterator[ObjectVersion]:
-        """All versions below the prefix, each once, in no promised order. A bucket that keeps none has the current ones."""
+        """All versions below the prefix, each once; those of one key from the newest on, its marks anywhere between them.
+
+        A bucket that keeps none has the current ones.
+        """
 
     def delete_versions(self, versions: Iterable[ObjectVersion]) -> None:
         """Deletes these versions for good; a missing one is no error. `DeleteFailed` names the keys of those still there."""
+
+
+@runtime_checkable
+class Recalling(Protocol):
+    """An `ability` of `Versioned` storages in which what was replaced or deleted can be read, and comes back once no mark of its
+    key is newer (V3).
+    """
+
+    def read_version(
+        self, version: ObjectVersion, *, offset: int = 0
+    ) -> AbstractContextManager[Iterator[bytes]]:
+        """As `Reader.read`, of a version. `Unsupported` where the service knows none."""
 
 
 @runtime_checkable

@@ -73,6 +73,20 @@ class StoredObject:
     options: WriteOptions = PLAIN
 
 
+@frozen
+class OldVersion:
+    """``stored`` None: a mark of deletion."""
+
+    key: str
+    version: str
+    stored: StoredObject | None = None
+
+    def told(self) -> ObjectVersion:
+        if self.stored is None:
+            return ObjectVersion(key=self.key, version=self.version, is_mark=True)
+        return _told(self.stored)
+
+
 @dataclass(eq=False, slots=True)
 class StoredUpload:
     key: str
@@ -82,12 +96,15 @@ class StoredUpload:
 
 @dataclass(eq=False, slots=True)
 class Bucket:
-    """``versioned``: what is replaced or deleted is kept in ``old``, with a mark for each deletion."""
+    """``versioned``: what is replaced or deleted is kept in ``old``, the oldest first, with a mark for each deletion."""
 
     objects: dict[str, StoredObject] = field(default_factory=dict)
     versioned: bool = False
-    old: list[ObjectVersion] = field(default_factory=list)
+    old: list[OldVersion] = field(default_factory=list)
     uploads: list[StoredUpload] = field(default_factory=list)
+
+    def copy(self) -> Bucket:
+        return Bucket(dict(self.objects), self.versioned, [*self.old], [*self.uploads])
 
 
 class MemoryService:
@@ -119,10 +136,11 @@ class MemoryStorage:
     """One bucket of a :class:`MemoryService`; without one, the bucket of a service of its own.
 
     ``fault`` is called before each primitive with its name (``check list stat read chunk write delete copy multipart
-    put_part copy_part complete abort clean versions delete_versions locks lock locked``) and its key or prefix. For ``delete`` an :class:`~mbk.errors.MbkError`
+    put_part copy_part complete abort clean versions read_version delete_versions locks lock locked``) and its key or prefix. For ``delete`` an :class:`~mbk.errors.MbkError`
     becomes that key's entry in `DeleteFailed`; ``chunk`` precedes each chunk of a read.
 
-    Objects of the storage class `ARCHIVE` cannot be read, and those under a retention cannot be deleted until it ends.
+    Objects of the storage class `ARCHIVE` cannot be read, and those under a retention cannot be deleted until it ends; where
+    the bucket is versioned that goes for their versions.
     """
 
     chunk_size = 64 * 1024
@@ -282,22 +300,56 @@ class MemoryStorage:
         self.fault("versions", prefix)
         with self.service.lock:
             current = [
-                ObjectVersion(key=key, version=item.info.etag or "", is_current=True)
+                _told(item, is_current=True)
                 for key, item in self.bucket.objects.items()
                 if key.startswith(prefix)
             ]
-            old = [version for version in self.bucket.old if version.key.startswith(prefix)]
-        yield from (*current, *old)
+            old = [version.told() for version in self.bucket.old if version.key.startswith(prefix)]
+        yield from (*current, *reversed(old))
+
+    @contextmanager
+    def read_version(self, version: ObjectVersion, *, offset: int = 0) -> Iterator[Iterator[bytes]]:
+        self.fault("read_version", version.key)
+        with self.service.lock:
+            current = self.bucket.objects.get(version.key)
+            found = next((old for old in self.bucket.old if old.version == version.version), None)
+            is_current = current is not None and current.info.etag == version.version
+        stored = current if is_current else found.stored if found else None
+        if stored is None:
+            raise object_missing(version.key, self._location)
+        yield self._chunks(version.key, stored.data[offset:])
 
     def delete_versions(self, versions: Iterable[ObjectVersion]) -> None:
         self.fault("delete_versions", "")
         gone = {(version.key, version.version) for version in versions}
+        failures: dict[str, str] = {}
         with self.service.lock:
-            kept = [version for version in self.bucket.old if (version.key, version.version) not in gone]
+            kept = []
+            for old in self.bucket.old:
+                if (old.key, old.version) not in gone:
+                    kept.append(old)
+                elif old.stored is not None and _is_retained(old.stored):
+                    kept.append(old)
+                    failures[old.key] = "retained"
             self.bucket.old[:] = kept
             for key, item in [*self.bucket.objects.items()]:
-                if (key, item.info.etag) in gone:
+                if (key, item.info.etag) not in gone:
+                    continue
+                if _is_retained(item):
+                    failures[key] = "retained"
+                else:
                     del self.bucket.objects[key]
+            for key in {key for key, _ in gone}:
+                self._bring_back(key)
+        if failures:
+            raise delete_failed(failures, self._location)
+
+    def _bring_back(self, key: str) -> None:
+        """What was below the marks and versions that are gone is current again."""
+        newest = next((old for old in reversed(self.bucket.old) if old.key == key), None)
+        if key not in self.bucket.objects and newest is not None and newest.stored is not None:
+            self.bucket.old.remove(newest)
+            self.bucket.objects[key] = newest.stored
 
     def require_locks(self) -> None:
         self.fault("locks", "")
@@ -341,7 +393,7 @@ class MemoryStorage:
         with self.service.lock:
             found = self.bucket.objects.get(key)
             retention = found and found.options.retention
-            if retention and retention.until > datetime.now(UTC):
+            if retention and not self.bucket.versioned and retention.until > datetime.now(UTC):
                 raise PermissionDenied(
                     "object {key!r} in {place} is retained until {until}",
                     code="object-retained",
@@ -350,13 +402,13 @@ class MemoryStorage:
                     until=retention.until,
                 )
             if self._keep(key):
-                self.bucket.old.append(ObjectVersion(key=key, version=f"v{next(_VERSIONS)}"))
+                self.bucket.old.append(OldVersion(key, f"v{next(_VERSIONS)}"))
             self.bucket.objects.pop(key, None)
 
     def _keep(self, key: str) -> bool:
         found = self.bucket.objects.get(key) if self.bucket.versioned else None
         if found is not None:
-            self.bucket.old.append(ObjectVersion(key=key, version=found.info.etag or ""))
+            self.bucket.old.append(OldVersion(key, found.info.etag or "", found))
         return found is not None
 
     def check_options(self, options: WriteOptions) -> None:
@@ -456,6 +508,18 @@ class MemoryUpload:
         uploads = self.storage.bucket.uploads
         if self.upload in uploads:
             uploads.remove(self.upload)
+
+
+def _told(stored: StoredObject, *, is_current: bool = False) -> ObjectVersion:
+    info = stored.info
+    return ObjectVersion(
+        key=info.key, version=info.etag or "", is_current=is_current, size=info.size, etag=info.etag
+    )
+
+
+def _is_retained(stored: StoredObject) -> bool:
+    retention = stored.options.retention
+    return retention is not None and retention.until > datetime.now(UTC)
 
 
 def _no_fault(_operation: str, _key: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mbk.errors import Unsupported
-from mbk.ports.storage import Storage, Versioned, ability
+from mbk.ports.storage import ObjectVersion, Recalling, Storage, Versioned, ability
 from mbk.testing.kit import Kit, content, put
 
 
@@ -33,6 +33,32 @@ class Versions(Kit):
         versioned.delete_versions(old)
         assert [version.key for version in versioned.versions(prefix)] == [f"{prefix}stays"]
         assert content(storage, f"{prefix}stays") == b"x"
+
+    def test_v3_what_was_deleted_comes_back_without_the_marks(self, storage: Storage, prefix: str) -> None:
+        """V3. The versions of one key are told from the newest on, with their sizes, and can be read; without the marks the newest is
+        current again.
+        """
+        versioned, recalling = _versioned(storage), ability(storage, Recalling)
+        if recalling is None:
+            pytest.skip("the storage reads no old versions")
+        if not self.keep_versions(storage):
+            pytest.skip("no way to make the bucket keep versions was given (override `keep_versions`)")
+        key = f"{prefix}back"
+        for text in (b"1", b"22"):
+            put(storage, key, text)
+            storage.delete([key])
+        told = [*versioned.versions(prefix)]
+        kept = [version for version in told if not version.is_mark]
+        assert [version.size for version in kept] == [2, 1]
+        assert [_content(recalling, version) for version in kept] == [b"22", b"1"]
+        versioned.delete_versions(version for version in told if version.is_mark)
+        assert content(storage, key) == b"22"
+        assert [version.is_current for version in versioned.versions(prefix)] == [True, False]
+
+
+def _content(recalling: Recalling, version: ObjectVersion) -> bytes:
+    with recalling.read_version(version) as chunks:
+        return b"".join(chunks)
 
 
 def _versioned(storage: Storage) -> Versioned:

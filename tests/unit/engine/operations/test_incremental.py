@@ -23,7 +23,6 @@ from mbk.model.reports import RunReport
 from mbk.model.selection import Selection
 from mbk.ports.milvus.values import Feature
 from mbk.testing import MemoryStorage
-from mbk.testing.memory import Bucket
 from tests.fakes.milvus import V2_3, V2_4, V2_6
 from tests.fakes.world import AT_ONCE, Killed, Life, World
 from tests.raising import raised
@@ -192,7 +191,7 @@ def as_it_was(world: World, earlier: World) -> None:
     """Milvus and its storage go back to an earlier state, as from a copy of its disks; the backups do not."""
     world.milvus.become(earlier.milvus)
     bucket = earlier.service.buckets["milvus"]
-    world.service.buckets["milvus"] = Bucket(dict(bucket.objects), bucket.versioned, [*bucket.old])
+    world.service.buckets["milvus"] = bucket.copy()
 
 
 def test_a_cluster_restored_from_its_own_past_shares_only_its_past(world: World) -> None:
