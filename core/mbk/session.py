@@ -31,6 +31,7 @@ from mbk.model.options import (
     PruneOptions,
     RestoreOptions,
     StandbyOptions,
+    UndeleteOptions,
     VerifyOptions,
 )
 from mbk.model.reports import (
@@ -42,6 +43,7 @@ from mbk.model.reports import (
     PinReport,
     PruneReport,
     RunReport,
+    UndeleteReport,
     VerifyReport,
     compacted_name,
     default_name,
@@ -267,6 +269,25 @@ class Session(Connections):
         options = DeleteOptions.of(None, {**given, "max_rate": max_rate, "max_bandwidth": max_bandwidth})
         report: DeletionReport = self.run("delete", name, options, on_event=on_event, cancelled=cancelled)
         return report.deleted_objects
+
+    def undelete(
+        self,
+        name: str,
+        *,
+        max_rate: Requests = None,
+        max_bandwidth: Bytes = None,
+        on_event: OnEvent | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> UndeleteReport:
+        """Brings back the newest complete backup of this name from a bucket that keeps versions. Needs no Milvus.
+
+        Only marks of deletion are removed; what other bytes were written over is written again. Raises `BackupNotFound` or
+        `InvalidBackup` if no version tells of one, `BackupExists` if another backup is there now, `DamagedBackup` if there is no
+        version of some objects, `Unsupported` where the storage tells no versions, `Busy`, and what the storage raises.
+        """
+        options = UndeleteOptions.of(None, {"max_rate": max_rate, "max_bandwidth": max_bandwidth})
+        report: UndeleteReport = self.run("undelete", name, options, on_event=on_event, cancelled=cancelled)
+        return report
 
     def pin(
         self,

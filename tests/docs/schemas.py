@@ -32,6 +32,7 @@ from mbk.model.reports import (
     PinReport,
     PruneReport,
     RunReport,
+    UndeleteReport,
     Verification,
     VerifyReport,
 )
@@ -53,6 +54,7 @@ PRINTED: Mapping[str, tuple[type, Mapping[str, Any]]] = {
     "check": (CheckResult, {}),
     "deletion": (DeletionReport, {}),
     "migration": (MigrationReport, {}),
+    "undelete": (UndeleteReport, {}),
     "pin": (PinReport, {}),
     "prune": (PruneReport, {}),
     "gc": (GcReport, {}),

@@ -67,6 +67,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "import": ("mbk import -n nightly --dry-run", "mbk import -n nightly --yes"),
     "ls": ("mbk ls nightly --recursive --long", "mbk ls archive@nightly"),
     "delete": ("mbk delete -n nightly", "mbk delete -n nightly --dry-run"),
+    "undelete": ("mbk undelete -n nightly --dry-run", "mbk undelete -n nightly"),
     "pin": ("mbk pin -n before_upgrade --until 90d", "mbk pin -n before_upgrade --remove"),
     "prune": (
         "mbk prune --keep-last 3 --keep-daily 7 --keep-weekly 4 --dry-run",

@@ -25,6 +25,7 @@ from mbk.model.reports import (
     PrunedBackup,
     PruneReport,
     RunReport,
+    UndeleteReport,
 )
 from mbk.model.states import BackupState, CollectionState
 
@@ -183,6 +184,13 @@ def result(value: object, output: str | None) -> None:
     elif isinstance(value, DeletionReport):
         versions = f", {counted(value.deleted_versions, 'old version')}" if value.deleted_versions else ""
         emit(f"deleted {value.name}: {counted(value.deleted_objects, 'object')}{versions}")
+    elif isinstance(value, UndeleteReport):
+        again = f"; {value.rewritten} of them written again" if value.rewritten else ""
+        there = f"; {counted(value.present, 'object')} already there" if value.present else ""
+        emit(
+            f"undelete {value.name}: {counted(value.returned, 'object')} ({size(value.size)}) back in {value.seconds:.1f} s"
+            f"{again}{there}; at {value.location}"
+        )
     elif isinstance(value, PinReport):
         until = f" until {moment(value.pin.until)}" if value.pin and value.pin.until else ""
         emit(f"{value.name} is pinned{until}" if value.pin else f"{value.name} is not pinned")

@@ -23,6 +23,7 @@ from mbk.model.reports import (
     GcReport,
     PruneReport,
     RunReport,
+    UndeleteReport,
     VerifyReport,
     check_name,
     default_name,
@@ -98,7 +99,7 @@ class Kind:
 
 def done_with(report: object) -> Done:
     """What a report is to a job."""
-    if isinstance(report, DeletionReport | GcReport | PruneReport):
+    if isinstance(report, DeletionReport | GcReport | PruneReport | UndeleteReport):
         return Done(None, msgspec.to_builtins(report))
     if isinstance(report, VerifyReport):
         return Done(None, verification(report))

@@ -250,6 +250,17 @@ OPERATIONS: Mapping[str, Operation] = {
             job="delete",
         ),
         Operation(
+            name="undelete",
+            summary="Bring back a deleted backup from a bucket that keeps versions.",
+            more="Only marks of deletion are removed; what other bytes were written over is written again.",
+            takes="UndeleteOptions",
+            module="mbk.engine.operations.undelete",
+            needs=("backups",),
+            writes=("backup",),
+            resume="run it again: mbk undelete -n {name}",
+            job="undelete",
+        ),
+        Operation(
             name="pin",
             summary="Keep a backup from being deleted.",
             takes="PinOptions",

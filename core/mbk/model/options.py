@@ -790,6 +790,12 @@ class DeleteOptions(Options):
 
 
 @frozen(kw_only=True)
+class UndeleteOptions(Options):
+    max_rate: MaxRate = None
+    max_bandwidth: MaxBandwidth = None
+
+
+@frozen(kw_only=True)
 class GcOptions(Options):
     """``grace``: younger objects stay, also those that no backup names."""
 

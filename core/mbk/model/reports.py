@@ -243,6 +243,22 @@ class DeletionReport:
     notices: tuple[str, ...] = ()
 
 
+@frozen(kw_only=True)
+class UndeleteReport:
+    """The result of ``undelete``. ``location`` is that of the backup, without credentials. ``returned``: objects and metadata files that came back, of ``size`` bytes,
+    ``rewritten`` of them because other bytes were written over them. ``present``: those that were there."""
+
+    name: str
+    id: str
+    location: str
+    returned: int = 0
+    size: int = 0
+    rewritten: int = 0
+    present: int = 0
+    seconds: float = 0.0
+    notices: tuple[str, ...] = ()
+
+
 @frozen
 class PinReport:
     """The result of ``pin`` and ``unpin``: what keeps the backup now, None for nothing."""

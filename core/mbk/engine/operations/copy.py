@@ -263,9 +263,9 @@ def _found(context: CopyContext, move: Move, target: Storage) -> There:
         catalog.require_free(new, hint="choose another name, or end it with / to copy into that directory")
         return There()
     commit = commit_of(committed, new) if move.relays else committed.manifest.commit
-    manifest = _manifest_there(catalog, new)
+    manifest = manifest_there(catalog, new)
     known = manifest or Manifest()
-    ours = _id_there(catalog, stored, known) == committed.backup.id
+    ours = id_there(catalog, stored, known) == committed.backup.id
     if not ours or not (stored.is_committed or known.command == COPY):
         raise backup_exists(new, target.location, hint="delete it there, or copy to another name or place")
     if manifest is not None and (known.format == SHARED) is not move.shared:
@@ -297,7 +297,7 @@ def _found(context: CopyContext, move: Move, target: Storage) -> There:
     )
 
 
-def _manifest_there(catalog: Catalog, name: str) -> Manifest | None:
+def manifest_there(catalog: Catalog, name: str) -> Manifest | None:
     """None for a damaged one: the copy replaces it."""
     try:
         return catalog.read_manifest(name)
@@ -317,7 +317,7 @@ def _word(*, shared: bool) -> str:
     return "shared" if shared else "classic"
 
 
-def _id_there(catalog: Catalog, stored: Stored, manifest: Manifest) -> str:
+def id_there(catalog: Catalog, stored: Stored, manifest: Manifest) -> str:
     """The id of the backup at the destination, from the first file that tells it; empty if none does."""
     if manifest.id:
         return manifest.id

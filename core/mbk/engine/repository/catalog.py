@@ -264,10 +264,7 @@ class Catalog:
 
         A directory without files is none, and neither is a common prefix of which a versioned bucket has only old versions.
         """
-        prefix = self.layout(name).prefix
-        return (
-            listing.consume(self._storage, self._run, lambda entries: next(entries, None), prefix) is not None
-        )
+        return listing.any_below(self._storage, self._run, self.layout(name).prefix)
 
     def require_free(self, name: str, *, hint: str = "choose another name") -> None:
         """`BackupExists` if any object lies below the prefix that is not a backup's: it is never taken over."""

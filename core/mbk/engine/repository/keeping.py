@@ -15,7 +15,7 @@ from mbk.errors import AccessError, DeleteFailed, Unsupported
 from mbk.frozen import frozen
 from mbk.model import layout
 from mbk.model.layout import BackupLayout
-from mbk.model.locking import ObjectLock
+from mbk.model.locking import BackupLock, LockMode, ObjectLock
 from mbk.ports.storage import PLAIN, Retention, Storage, WriteOptions
 
 
@@ -43,6 +43,16 @@ def keeping(
         if again or before.until > retention.until:
             retention = replace(retention, until=before.until)
     return LockedStorage(storage, Locks(catalog.layout(name), retention))
+
+
+def keeping_as_told(storage: Storage, place: BackupLayout, told: BackupLock | None) -> Storage:
+    """What locks all that a run puts back into a backup, as that tells of its lock; one that is over locks nothing."""
+    if told is None or told.until is None or not told.holds(datetime.now(UTC)):
+        return storage
+    if "retention" not in storage.capabilities.write_options:
+        return storage
+    mode: LockMode = "compliance" if told.mode == "compliance" else "governance"
+    return LockedStorage(storage, Locks(place, Retention(mode=mode, until=told.until)))
 
 
 @contextmanager

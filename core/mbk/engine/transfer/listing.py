@@ -50,6 +50,11 @@ def first(storage: Lister, prefix: str) -> str:
     return next(chain((entry.key for entry in below.objects), below.prefixes), "")
 
 
+def any_below(storage: Lister, run: Run, prefix: str) -> bool:
+    """Whether any object lies below the prefix, however deep."""
+    return consume(storage, run, lambda entries: next(entries, None), prefix) is not None
+
+
 def holds_any(storage: Lister, run: Run, prefix: str) -> bool:
     """Whether any object lies below the prefix; lists the level directly below it."""
     return bool(run.retry.call(f"list {prefix}", first, storage, prefix))

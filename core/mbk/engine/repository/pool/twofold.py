@@ -9,9 +9,12 @@ from mbk.ports.storage import Storage
 
 
 def tell_classic(storage: Storage, run: Run, committed: Committed) -> None:
-    """Notices objects below the prefix of a shared backup: an import that was stopped leaves its classic copies."""
+    """Notices objects below the prefix of a shared backup: an import that was stopped leaves its classic copies.
+
+    A common prefix is none: some services tell one of which a versioned bucket has only what was deleted.
+    """
     place = committed.stored.layout
-    if committed.is_shared and listing.holds_any(storage, run, place.data_prefix):
+    if committed.is_shared and listing.any_below(storage, run, place.data_prefix):
         run.notice(
             "classic-copies-left",
             "the objects of backup {backup!r} lie in the pool, those below {prefix} are not used: if an import was stopped, "
