@@ -289,6 +289,18 @@ def test_what_one_server_is_given_both_know_and_one_runs(tmp_path: Path, world: 
         assert [*one.backups] == ["nightly_20261201T023000Z"]
 
 
+def test_one_that_was_made_a_moment_ago_is_found_by_its_name(tmp_path: Path, world: World) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    with serving(settings(tmp_path / "one"), world) as one, serving(settings(tmp_path / "two"), world) as two:
+        for number in range(3):
+            two.get("/api/v2/schedules")
+            place = f"/api/v2/schedules/s{number}"
+            made = one.post(place, NIGHTLY)
+            assert two.get(place) == made
+            two.post(f"{place}:pause")
+
+
 def test_a_pause_and_a_deletion_count_for_both(tmp_path: Path, world: World) -> None:
     with sites(tmp_path, world) as (one, two):
         one.scheduler.create("nightly", NIGHTLY)

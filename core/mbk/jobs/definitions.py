@@ -33,6 +33,7 @@ MOST = 200
 class _View:
     """What is known of the root at ``moment``, in seconds of a clock that never jumps. ``unfit``: why some cannot be run here."""
 
+    read: Known
     schedules: Mapping[str, Schedule]
     unfit: Mapping[str, UsageError]
     moment: float
@@ -48,7 +49,7 @@ class Definitions:
         self._configured = configured
         self._around = around or Surroundings()
         self._lock = threading.Lock()
-        self._view = _View({}, {}, float("-inf"))
+        self._view = _View({}, {}, {}, float("-inf"))
         self._hindrance = ""
         #: Set when the server stops: nobody waits for a storage any more.
         self.stopped = threading.Event()
@@ -82,7 +83,7 @@ class Definitions:
                     self._see(scheduled.read(storage, run))
                 self._hindrance = ""
             except MbkError as error:
-                self._view = _View(self._view.schedules, self._view.unfit, time.monotonic())
+                self._view = replace(self._view, moment=time.monotonic())
                 if self._hindrance != error.message:
                     log.warning("schedules that were made over REST cannot be read: %s", error.message)
                 self._hindrance = error.message
@@ -184,6 +185,9 @@ class Definitions:
             yield retried(session.backup_storage, run, side="backup_storage"), run
 
     def _see(self, known: Known) -> None:
+        if known == self._view.read:
+            self._view = replace(self._view, moment=time.monotonic())
+            return
         schedules, unfit = dict[str, Schedule](), dict[str, UsageError]()
         # Better a backup that nobody is told of than none.
         there = replace(self._around, targets=None)
@@ -196,7 +200,7 @@ class Definitions:
                     log.warning("schedule %s cannot be run by this server: %s", name, error.message)
         for name in schedules.keys() & self._configured.keys() - self._view.schedules.keys():
             log.warning("schedule %s of the configuration hides the one that was made over REST", name)
-        self._view = _View(schedules, unfit, time.monotonic())
+        self._view = _View(known, schedules, unfit, time.monotonic())
 
 
 def _with_state(schedule: Schedule, item: Scheduled) -> Schedule:

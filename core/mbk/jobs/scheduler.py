@@ -88,9 +88,11 @@ class Scheduler:
 
     # -- what clients ask for ------------------------------------------------------------------------------------
 
-    def refresh(self) -> None:
-        """Learns what other servers of the root were given meanwhile."""
-        self._definitions.refresh(FRESH)
+    def refresh(self, name: str = "") -> None:
+        """Learns what other servers of the root were given meanwhile. ``name``: of the schedule that is asked for, which may be a
+        moment old."""
+        is_known = not name or name in self._definitions.known
+        self._definitions.refresh(FRESH if is_known else 0.0)
 
     def states(self) -> list[ScheduleState]:
         """By name, as far as this server knows."""
@@ -118,7 +120,7 @@ class Scheduler:
 
     def run(self, name: str) -> ScheduleState:
         """Runs it at once, paused or not. `Busy` if it runs already."""
-        self.refresh()
+        self.refresh(name)
         with self._lock:
             standing = self.state(name).standing
             if standing.is_running:
@@ -139,7 +141,7 @@ class Scheduler:
 
     def pause(self, name: str, *, paused: bool) -> ScheduleState:
         """What runs goes on. What is missed meanwhile is not made up."""
-        self.refresh()
+        self.refresh(name)
         if self._definitions.get(name).id:
             self._definitions.pause(name, paused=paused)
             self._woken.set()

@@ -31,7 +31,7 @@ def router(service: Service) -> APIRouter:
         summary="One schedule with its last and its next run",
     )
     def get(name: Name) -> ScheduleBody:
-        scheduler.refresh()
+        scheduler.refresh(name)
         return schedule_body(scheduler.state(name))
 
     @routes.post(
