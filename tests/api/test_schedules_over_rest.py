@@ -21,7 +21,8 @@ from mbk.api.v2.bodies import ScheduleSpec
 from mbk.engine.repository import scheduled
 from mbk.engine.repository.scheduled import Scheduled
 from mbk.engine.runtime.run import Run
-from mbk.errors import Busy, InvalidBackup, StorageError
+from mbk.errors import Busy, InvalidBackup, StorageError, UsageError
+from mbk.jobs.definitions import MOST
 from mbk.jobs.failures import ScheduleExists, ScheduleNotFound
 from mbk.jobs.kinds import KINDS
 from mbk.jobs.schedule import KEYS, STEPS
@@ -115,6 +116,9 @@ def test_a_schedule_of_the_configuration_is_changed_there_alone(client: Client) 
         ({"cron": ""}, "cron"),
         ({**NIGHTLY, "time_zone": "Mars/Olympus"}, "time_zone"),
         ({**NIGHTLY, "backup_name": "always_the_same"}, "backup_name"),
+        ({**NIGHTLY, "backup_name": "{time:>999999999}"}, "backup_name"),
+        ({**NIGHTLY, "backup_name": "{time}{schedule.__class__}"}, "backup_name"),
+        ({**NIGHTLY, "backup_name": "{time"}, "backup_name"),
         ({**NIGHTLY, "create": {"filtre": "a"}}, "create"),
         ({**NIGHTLY, "create": {"path": "../elsewhere"}}, "path"),
         ({**NIGHTLY, "verify": "thoroughly"}, "verify"),
@@ -404,6 +408,18 @@ def test_a_server_that_was_killed_has_its_schedules_again(tmp_path: Path) -> Non
         process.wait(PATIENCE)
     with served(made.config) as (url, _):
         assert requests.get(f"{url}{PLACE}", timeout=PATIENCE).json() == answer.json()
+
+
+def test_there_are_only_so_many_in_a_root(tmp_path: Path, world: World) -> None:
+    full = {f"s{number}": Scheduled(id="x", given={"cron": "0 3 * * *"}) for number in range(MOST)}
+    scheduled.change(world.backup, Run(), lambda _: full, settle=0.0)
+    with sites(tmp_path, world) as (one, _):
+        with raised(UsageError, "schedules-too-many", most=MOST):
+            one.scheduler.create("nightly", NIGHTLY)
+        one.scheduler.replace("s1", NIGHTLY)
+        one.scheduler.delete("s2")
+        one.scheduler.create("nightly", NIGHTLY)
+        assert len(one.scheduler.states()) == MOST
 
 
 @contextmanager

@@ -84,7 +84,7 @@ class Definitions:
                 self._hindrance = ""
             except MbkError as error:
                 self._view = replace(self._view, moment=time.monotonic())
-                if self._hindrance != error.message:
+                if self._hindrance != error.message and not self.stopped.is_set():
                     log.warning("schedules that were made over REST cannot be read: %s", error.message)
                 self._hindrance = error.message
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -22,6 +23,7 @@ LABEL = "schedule"
 #: The jobs of one run, in their order. What deletes comes last, and only after all else went well.
 BACKUP, VERIFY, COPY, PRUNE = "backup", "verify", "copy", "prune"
 TEMPLATE = "{schedule}_{time}"
+_TEMPLATE = re.compile(r"(?:\w|\{schedule\}|\{time\})+")
 STEPS = (BACKUP, VERIFY, COPY, PRUNE)
 #: The key that says what a step does.
 _KEYS = {BACKUP: "create", VERIFY: "verify", COPY: "copy", PRUNE: "keep"}
@@ -285,16 +287,11 @@ def _zone(text: object) -> tzinfo:
 
 
 def _template(name: str, text: object) -> str:
-    try:
-        made_of = str(text).format(schedule=name, time="20260101T000000Z")
-    except (KeyError, IndexError, ValueError, AttributeError):
-        made_of = ""
-    if "{time}" not in str(text) or not is_valid_name(made_of):
-        raise _wrong(
-            "backup_name",
-            f"{text!r} makes no valid name",
-            "use {schedule}_{time}, with letters, digits and _",
-        )
+    """Only the two fields as they are: a width could make a name of gigabytes."""
+    is_plain = isinstance(text, str) and _TEMPLATE.fullmatch(text) and "{time}" in text
+    if not is_plain or not is_valid_name(str(text).format(schedule=name, time="20260101T000000Z")):
+        hint = "use {schedule}_{time}, with letters, digits and _"
+        raise _wrong("backup_name", f"{text!r} makes no valid name", hint)
     return str(text)
 
 
