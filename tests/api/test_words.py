@@ -37,13 +37,18 @@ def test_a_job_tells_its_progress_and_result_as_the_command_does(client: Client)
         fits("Todo", item)
 
 
-def test_what_else_jobs_come_to_is_the_report_of_the_command(client: Client) -> None:
+def test_what_else_jobs_come_to_is_the_report_of_the_command(client: Client, world: World) -> None:
+    world.backup.bucket.versioned = True
     client.done(kind="backup", name="nightly")
     verified = dict(client.done(kind="verify", backup="nightly")["result"])
     assert verified.pop("is_whole") is True
     fits("VerifyReport", verified)
     fits("PruneReport", client.done(kind="prune", keep_last=1)["result"])
     fits("DeletionReport", client.done(kind="delete", backup="nightly")["result"])
+    returned = client.done(kind="undelete", backup="nightly")["result"]
+    fits("UndeleteReport", returned)
+    assert returned["returned"] > 5
+    assert client.get("/api/v2/backups/nightly")["state"] == "complete"
 
 
 def test_backups_are_told_as_by_list(client: Client, world: World, tmp_path: Path) -> None:

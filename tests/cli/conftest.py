@@ -60,7 +60,7 @@ class Session:
     settings: Any = None
     error: BaseException | None = None
     events: list[Event] = field(default_factory=list)
-    result: RunReport = field(default_factory=report)
+    result: Any = field(default_factory=report)
     backups: list[BackupSummary] = field(default_factory=list)
     info: dict[str, Any] = field(default_factory=dict)
     checks: list[CheckResult] = field(default_factory=list)

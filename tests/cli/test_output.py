@@ -23,6 +23,7 @@ from mbk.model.reports import (
     PruneReport,
     Todo,
     TransferStats,
+    UndeleteReport,
 )
 from tests.cli.conftest import BIG, Run, Session, report
 
@@ -365,6 +366,24 @@ def test_the_report_of_a_partial_failure_is_on_standard_output(run: Run, session
     result = run("create", "-n", "nightly")
     assert "default.a   failed" in result.out
     assert result.err == "mbk: error: 1 of 1 collections failed\n"
+
+
+def test_what_came_back_is_told_in_one_line(run: Run, session: Session) -> None:
+    session.result = UndeleteReport(
+        name="nightly",
+        id="1",
+        location="s3://vault/nightly",
+        returned=16,
+        size=2048,
+        rewritten=3,
+        present=1,
+        seconds=1.5,
+    )
+    assert run("undelete", "nightly").out == (
+        "undelete nightly: 16 objects (2.0 KiB) back in 1.5 s; 3 of them written again; 1 object already there; "
+        "at s3://vault/nightly\n"
+    )
+    assert json.loads(run("undelete", "nightly", "-o", "json").out)["rewritten"] == 3
 
 
 def test_the_report_of_a_prune_is_shown_if_a_backup_could_not_be_deleted(run: Run, session: Session) -> None:

@@ -99,3 +99,14 @@ def test_a_copy_to_elsewhere_says_that_it_is_not_locked(run: Run, backups: Path)
     said = run(*LOCK, "cp", "old", f"{elsewhere}/")
     assert said.code == 0, said.err
     assert "the copy is not locked" in said.err + said.out
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_where_no_versions_are_kept_nothing_is_brought_back(
+    run: Run, backups: Path, more: tuple[str, ...]
+) -> None:
+    before = files(backups)
+    said = run("undelete", "old", *more)
+    (line,) = said_in(said.err)
+    assert (said.code, "tells no old versions of objects" in line) == (1, True)
+    assert files(backups).keys() == before.keys()
