@@ -15,6 +15,7 @@ from mbk.model.addresses import FILE, Address
 from mbk.model.options import (
     CopyOptions,
     CreateOptions,
+    GcOptions,
     ImportOptions,
     L0CompactOptions,
     MigrateOptions,
@@ -126,8 +127,12 @@ class Connections:
 
     def _milvus_place(self) -> Location | None:
         """None if the plugin or the settings of Milvus' storage cannot be used: not every operation needs it."""
+        storage = self._storage_if_any()
+        return None if storage is None else storage.location
+
+    def _storage_if_any(self) -> Storage | None:
         try:
-            return self.storage.location
+            return self.storage
         except MbkError:
             return None
 
@@ -313,6 +318,8 @@ class Connections:
                     "rpc_channel": self.settings.milvus.rpc_channel_name,
                 }
             match options:
+                case GcOptions():
+                    yield Context(**given, storage=self._storage_if_any())
                 case CreateOptions(index_extra=True):
                     yield ClusterContext(**given, metastore=self.metastore)
                 case CreateOptions(resume=True):

@@ -179,6 +179,13 @@ class LocalStorage:
         with translating(directory):
             return self._clean(directory)
 
+    def unfinished(self, prefix: str) -> Iterator[str]:
+        """See `mbk.ports.storage.Unfinished`."""
+        directory = self._directory.below(prefix)
+        with translating(directory):
+            left = [*self._left(directory)]
+        yield from (f"{prefix}{path.relative_to(directory).as_posix()}" for path in left)
+
     def tidy(self, prefix: str) -> int:
         """See `mbk.ports.storage.Tidying`."""
         directory = self._directory.below(prefix)
@@ -227,6 +234,17 @@ class LocalStorage:
         except (ObjectNotFound, BucketNotFound):
             return
         self._tree.prune(path.parent)
+
+    def _left(self, directory: Path) -> Iterator[Path]:
+        try:
+            entries = list(os.scandir(directory))
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        for entry in entries:
+            if is_temporary(entry.name):
+                yield Path(entry.path)
+            elif entry.is_dir(follow_symlinks=False):
+                yield from self._left(Path(entry.path))
 
     def _clean(self, directory: Path, chosen: Callable[[Path], bool] = lambda _: True) -> int:
         removed = 0

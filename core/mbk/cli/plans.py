@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from mbk.cli.render import as_of, count, counted, emit, emit_data, freed, plain, pruned, size, table
+from mbk.cli.render import (
+    as_of,
+    count,
+    counted,
+    emit,
+    emit_data,
+    emit_leftovers,
+    freed,
+    plain,
+    pruned,
+    size,
+    table,
+)
 from mbk.model.flows import Side
 from mbk.model.plans import Plan
 from mbk.model.reports import CollectionOutcome
@@ -34,7 +46,8 @@ def show(plan: Plan, output: str | None) -> None:
             emit(f"  {item.source}: {text}")
     for line in (*as_of(plan.collections), *requests(plan)):
         emit(f"  {line}")
-    for removed in plan.removes:
+    emit_leftovers(plan.leftovers)
+    for removed in plan.removes if not plan.leftovers else ():
         emit(f"  removes {removed}")
     emit(f"{plan.command} {plan.name} (dry run, nothing was changed): {'; '.join(_summary(plan))}")
 

@@ -20,6 +20,7 @@ from mbk.model.reports import (
     CollectionOutcome,
     DeletionReport,
     GcReport,
+    Leftover,
     MigrationReport,
     PinReport,
     PrunedBackup,
@@ -197,11 +198,22 @@ def result(value: object, output: str | None) -> None:
     elif isinstance(value, PruneReport):
         emit_pruned(value)
     elif isinstance(value, GcReport):
+        emit_leftovers(value.leftovers)
         left = f"; what {counted(value.left, 'deleted backup')} had stays for now" if value.left else ""
         emit(
             f"gc: {counted(value.deleted_objects, 'object')} ({size(value.freed)}) removed in {value.seconds:.1f} s{left}; "
             f"in {value.location}"
         )
+
+
+#: What a gc does with a leftover, as a word for the beginning of a line.
+_DONE = {"planned": "removes", "removed": "removed", "kept": "leaves", "failed": "cannot remove"}
+
+
+def emit_leftovers(leftovers: Iterable[Leftover]) -> None:
+    for item in leftovers:
+        reason = f"; {item.reason}" if item.reason else ""
+        emit(f"  {_DONE[item.outcome]} {item.text}{reason}")
 
 
 def emit_pruned(report: PruneReport) -> None:

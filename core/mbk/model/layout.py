@@ -48,6 +48,8 @@ POOL_INDEX = f"{POOL}index.jsonl.gz"
 SCHEDULES = ".mbk/schedules/"
 #: The name of the lease of whoever removes objects from the pool, which no backup has.
 POOL_LEASE = ".pool"
+#: The name of the lease of whoever removes those of the dead.
+GC_LEASE = ".gc"
 
 
 @frozen
@@ -122,6 +124,8 @@ _COPIES = (
     re.compile(r"insert_log/(\d+)/\d+/(?:\d+/)?(\d+)/\d+/\d+"),
     re.compile(r"delta_log/(\d+)/-?\d+/(?:\d+/)?(\d+)/\d+"),
 )
+#: Names below a directory of a restore: its journal, and copies of the segments of an import, whose key no other tool makes.
+_STAGED = re.compile(r"mbk\.json|(?:insert|delta)_log/-?\d+-[0-9a-f]{12}(?:/\d+){2,3}")
 #: What Milvus calls directories below its root path (milvus: pkg/common, internal/storage).
 _OF_MILVUS = re.compile(
     r"(?:insert|delta|stats|text|index|bm25|lob)_logs?|(?:bm25|part|analyze)_stats|index_files|json_\w+"
@@ -148,6 +152,26 @@ def is_pooled(name: str) -> bool:
     """Whether ``name``, a key relative to the pool, is that of an object that a shared backup put there."""
     owner, _, rest = name.partition("/")
     return bool(owner) and is_data(rest)
+
+
+def is_staged(name: str) -> bool:
+    """Whether ``name``, a key relative to a directory of a restore, is that of its journal or of a copy, as every mbk names them."""
+    return _STAGED.fullmatch(name) is not None
+
+
+def staged_targets(directory: str) -> tuple[str, ...]:
+    """All that a directory of a restore, given without its root and its slash, may be for, as ``db.coll``; empty if it is none.
+
+    ``restore-temp-a-b-c-d`` may be of backup a-b, into c.d, of backup a, into b.c-d or into b-c.d: each name may have dashes.
+    """
+    if not directory.startswith(RESTORE_TEMP):
+        return ()
+    parts = directory.removeprefix(RESTORE_TEMP).split("-")
+    return tuple(
+        f"{'-'.join(parts[start:end])}.{'-'.join(parts[end:])}"
+        for start in range(1, len(parts) - 1)
+        for end in range(start + 1, len(parts))
+    )
 
 
 def copied_segment(name: str) -> tuple[int, int] | None:

@@ -123,7 +123,7 @@ def _before_a_prune(_: str, __: PruneOptions) -> Question:
 
 
 def _before_a_collection(_: str, __: GcOptions) -> Question:
-    text = "Remove from the pool what no backup has, for good?"
+    text = "Remove this for good?"
     return Question(text=text, reason="gc removes objects for good")
 
 
@@ -283,13 +283,14 @@ OPERATIONS: Mapping[str, Operation] = {
         ),
         Operation(
             name="gc",
-            summary="Remove what lies in the pool and belongs to no backup.",
-            more="Deleting and pruning do so by themselves; this is for what they had to leave, and for what killed runs left.",
+            summary="Remove what belongs to no backup and to no run.",
+            more="Objects of the pool that no backup has, unfinished uploads, copies that a restore left in the storage of Milvus, what "
+            "interrupted deletions left, and leases of the dead.",
             takes="GcOptions",
             module="mbk.engine.operations.gc",
             name_of_backup="none",
             needs=("backups",),
-            writes=("backup",),
+            writes=("storage", "backup"),
             resume="run it again",
             asks=_before_a_collection,
             job="gc",

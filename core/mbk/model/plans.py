@@ -7,7 +7,7 @@ from datetime import datetime
 
 from mbk.frozen import frozen
 from mbk.model.flows import Flow, Requests
-from mbk.model.reports import CollectionOutcome, PrunedBackup, RunReport
+from mbk.model.reports import CollectionOutcome, Leftover, PrunedBackup, RunReport
 
 
 @frozen(kw_only=True)
@@ -18,7 +18,7 @@ class Plan:
     ``collections`` have the outcome ``planned``, or ``failed`` and ``skipped`` with the reason if it is already known.
     ``objects``, ``size`` (bytes) and ``rows`` are totals; None if only the run can tell. ``present`` objects of
     ``present_size`` bytes are there already, and not among these. ``removes``: what is deleted or replaced. ``backups``: which
-    stay and which go, and why, of a prune. ``resumes``: it
+    stay and which go, and why, of a prune. ``leftovers``: what a gc removes, and what it leaves and why. ``resumes``: it
     continues an earlier run. ``flows``: what goes from one storage to another, and ``requests`` what that takes; empty where
     nobody knows. ``asked``: the moment that a restore is asked for, if any.
     """
@@ -39,6 +39,7 @@ class Plan:
     present_size: int = 0
     removes: tuple[str, ...] = ()
     backups: tuple[PrunedBackup, ...] = ()
+    leftovers: tuple[Leftover, ...] = ()
     flows: tuple[Flow, ...] = ()
     requests: tuple[Requests, ...] = ()
     notices: tuple[str, ...] = ()

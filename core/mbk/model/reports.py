@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from mbk.errors import InvalidName
 from mbk.frozen import frozen
 from mbk.model.locking import BackupLock
-from mbk.model.states import BackupState, CollectionState, Depth, FindingKind
+from mbk.model.states import BackupState, CollectionState, Depth, FindingKind, LeftoverKind
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
@@ -296,14 +296,53 @@ class PruneReport:
     notices: tuple[str, ...] = ()
 
 
+@frozen(kw_only=True)
+class Leftover:
+    """Something that a gc found, and what it did with it. ``outcome``: ``planned``, ``removed``, ``kept``, or ``failed``; ``reason``: why
+    it is still there.
+
+    ``location`` is that of the storage, without credentials. ``name``: the backup, the lease or the directory, empty for what lies in
+    the pool. ``count``: how many uploads or deleted
+    backups; ``objects`` and ``size``, in bytes, of what is removed, 0 where only the run can tell.
+    """
+
+    kind: LeftoverKind
+    location: str
+    name: str = ""
+    outcome: str = "planned"
+    count: int = 1
+    objects: int = 0
+    size: int = 0
+    reason: str = ""
+
+    @property
+    def text(self) -> str:
+        """What it is, for people."""
+        match self.kind:
+            case LeftoverKind.POOL:
+                return f"{self.objects} objects of the pool that no backup has"
+            case LeftoverKind.DELETED:
+                return f"what {self.count} deleted backups had to leave"
+            case LeftoverKind.UPLOADS:
+                return f"{self.count} unfinished uploads to the pool"
+            case LeftoverKind.RESTORE:
+                return f"{self.objects} objects that a restore left in {self.name}"
+            case LeftoverKind.BACKUP:
+                return f"{self.objects} objects of {self.name}, which is no complete backup and never will be"
+            case LeftoverKind.LEASE:
+                return f"the lease {self.name} of a run that is dead"
+
+
 @frozen
 class GcReport:
-    """The result of ``gc``: objects that no backup had, and their bytes. ``left``: deleted backups whose objects have to wait."""
+    """The result of ``gc``: objects that were removed, and their bytes. ``left``: deleted backups whose objects have to wait.
+    ``leftovers``: all that was found, one by one."""
 
     location: str
     deleted_objects: int = 0
     freed: int = 0
     left: int = 0
+    leftovers: tuple[Leftover, ...] = ()
     seconds: float = 0.0
     notices: tuple[str, ...] = ()
 

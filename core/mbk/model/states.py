@@ -18,6 +18,20 @@ class BackupState(StrEnum):
         return self in (BackupState.COMPLETE, BackupState.PARTIAL)
 
 
+class LeftoverKind(StrEnum):
+    """What belongs to no backup and to no run. ``POOL``: objects that no backup names; ``DELETED``: what deleted backups had to leave
+    there; ``UPLOADS``: unfinished ones; ``RESTORE``: temporary copies and journals in Milvus' storage; ``BACKUP``: what an
+    interrupted create or delete left; ``LEASE``: of a run that is dead.
+    """
+
+    POOL = "pool"
+    DELETED = "deleted"
+    UPLOADS = "uploads"
+    RESTORE = "restore"
+    BACKUP = "backup"
+    LEASE = "lease"
+
+
 class CollectionState(StrEnum):
     """``PLANNED`` in the report of a dry run; ``RUNNING`` only during a job.
 

@@ -186,6 +186,11 @@ class ObjectStorage(Generic[AnyWire]):
     def clean(self, prefix: str) -> int:
         return sum([self._abort(key, upload_id) for key, upload_id in [*self._unfinished(prefix)]])
 
+    def unfinished(self, prefix: str) -> Iterator[str]:
+        """See `mbk.ports.storage.Unfinished`."""
+        for key, _ in self._unfinished(prefix):
+            yield key
+
     def versions(self, prefix: str) -> Iterator[ObjectVersion]:
         """See `mbk.ports.storage.Versioned`."""
         wire, onwards = self._versioned(), Onwards()

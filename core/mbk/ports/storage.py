@@ -418,6 +418,14 @@ class Tidying(Protocol):
 
 
 @runtime_checkable
+class Unfinished(Protocol):
+    """An `ability` of storages that can tell what `Deleter.clean` would remove (X1)."""
+
+    def unfinished(self, prefix: str) -> Iterator[str]:
+        """The keys of the unfinished uploads and temporary files below ``prefix``; one for each of them, in no promised order."""
+
+
+@runtime_checkable
 class Browsable(Protocol):
     """An `ability` of storages whose prefixes are directories of the operating system.
 

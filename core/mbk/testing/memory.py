@@ -296,6 +296,12 @@ class MemoryStorage:
             self.bucket.uploads[:] = kept
         return removed
 
+    def unfinished(self, prefix: str) -> Iterator[str]:
+        self.fault("unfinished", prefix)
+        with self.service.lock:
+            left = [upload.key for upload in self.bucket.uploads if upload.key.startswith(prefix)]
+        yield from left
+
     def versions(self, prefix: str) -> Iterator[ObjectVersion]:
         self.fault("versions", prefix)
         with self.service.lock:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mbk.errors import MbkError, ObjectNotFound, Unsupported
-from mbk.ports.storage import Storage
+from mbk.ports.storage import Storage, Unfinished, ability
 from mbk.testing.checksums import checksum
 from mbk.testing.copying import foreign_storage
 from mbk.testing.kit import Kit, content, in_threads, needs, part_size, put, sample
@@ -155,6 +155,11 @@ class Parts(Kit):
         abandoned = [storage.multipart(prefix + name) for name in ("a", "dir/b", "dir/c")]
         for opened in abandoned:
             opened.__enter__().put_part(1, b"x")
+        if (telling := ability(storage, Unfinished)) is not None:
+            assert len([*telling.unfinished(prefix)]) == 3
+            assert [
+                key for key in telling.unfinished(f"{prefix}dir/") if not key.startswith(f"{prefix}dir/")
+            ] == []
         assert storage.clean(prefix) == 3
         assert storage.clean(prefix) == 0
         for closed in abandoned:

@@ -55,6 +55,7 @@ from mbk.ports.storage import (
     Location,
     ObjectInfo,
     Storage,
+    Unfinished,
     WriteOptions,
 )
 
@@ -807,10 +808,20 @@ def _verifications(place: BackupLayout, subject: str, data: bytes | bytearray) -
     return known if known.subject == subject else Verified(subject=subject)
 
 
-def clean(storage: Storage, run: Run, prefix: str) -> None:
-    """Drops the unfinished uploads below a prefix. It decides nothing: where that is not allowed, they stay."""
+def clean(storage: Storage, run: Run, prefix: str) -> int:
+    """Drops the unfinished uploads below a prefix, and returns how many. It decides nothing: where that is not allowed, they stay."""
+    return _uploads(run, prefix, lambda: run.retry.call(f"clean {prefix}", storage.clean, prefix))
+
+
+def unfinished(storage: Storage, run: Run, prefix: str) -> int:
+    """How many uploads `clean` would drop; 0 where the storage does not tell."""
+    telling = reach(storage, Unfinished)
+    return 0 if telling is None else _uploads(run, prefix, lambda: sum(1 for _ in telling.unfinished(prefix)))
+
+
+def _uploads(run: Run, prefix: str, count: Callable[[], int]) -> int:
     try:
-        run.retry.call(f"clean {prefix}", storage.clean, prefix)
+        return count()
     except (Interrupted, LeaseLost):
         raise
     except MbkError as error:
@@ -820,10 +831,15 @@ def clean(storage: Storage, run: Run, prefix: str) -> None:
             prefix=prefix,
             reason=error.message,
         )
+        return 0
 
 
-def delete_below(storage: Storage, prefix: str, run: Run) -> int:
-    """Deletes every object below a prefix in batches; refuses an empty prefix."""
+def _any(_: ObjectInfo) -> bool:
+    return True
+
+
+def delete_below(storage: Storage, prefix: str, run: Run, chosen: Callable[[ObjectInfo], bool] = _any) -> int:
+    """Deletes every object below a prefix in batches, or those that are ``chosen``; refuses an empty prefix."""
     if not prefix.strip("/"):
         raise UsageError(
             "refusing to delete everything in the bucket",
@@ -836,7 +852,9 @@ def delete_below(storage: Storage, prefix: str, run: Run) -> int:
 
     def delete_all(entries: Iterator[ObjectInfo]) -> None:
         nonlocal count
-        for size in pool.map(lambda keys: _delete(storage, keys, run), _batches(entries, length)):
+        for size in pool.map(
+            lambda keys: _delete(storage, keys, run), _batches(filter(chosen, entries), length)
+        ):
             count += size
 
     with Pool(run.budget.readers, run.cancelled, name="mbk-delete") as pool:

@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-from mbk.engine.runtime.fence import Fence
 from mbk.engine.runtime.holder import Standing, read, standing
 from mbk.engine.runtime.lease import PREFIX, Lease, holding, listed, sweep, taken
 from mbk.engine.runtime.pace import LeasePace
@@ -30,7 +29,7 @@ def hold_targets(
     *,
     pace: LeasePace | None = None,
     aftermath: Aftermath | None = None,
-) -> Iterator[Fence]:
+) -> Iterator[Lease]:
     """Exclusive access to these collections. `Busy` if another run restores into one of them; `LeaseLost` if another run
     took one over.
 

@@ -22,7 +22,7 @@ from mbk.ports.storage import Location, Storage
 @frozen(kw_only=True)
 class Context:
     """For operations that only need backups. ``tool`` is recorded as the creator of a new backup, ``id`` as its id; an
-    empty id means a new one. ``milvus_place``: where Milvus keeps its data, None if that is not known. ``object_lock``: how new
+    empty id means a new one. ``storage`` is Milvus' own, where the operation needs it. ``milvus_place``: where Milvus keeps its data, None if that is not known. ``object_lock``: how new
     backups are locked, None for not at all. ``retention``: the configured rules of a prune.
 
     Each call of the storages and of Milvus is retried by ``run``, whoever makes it. Several threads may use everything in it.
@@ -37,10 +37,11 @@ class Context:
     milvus_place: Location | None = None
     object_lock: ObjectLock | None = None
     retention: Rules = field(default_factory=Rules)
+    storage: Storage | None = None
 
     def __post_init__(self) -> None:
         for name in ("backup_storage", "storage", "target"):
-            if hasattr(self, name):
+            if getattr(self, name, None) is not None:
                 # The source of a copy may lie anywhere, and so may its target.
                 side = name if name in SIDES and not isinstance(self, CopyContext) else ""
                 object.__setattr__(self, name, retried(getattr(self, name), self.run, side=side))

@@ -13,7 +13,7 @@ T = TypeVar("T")
 Ability = TypeVar("Ability")
 
 #: Calls of abilities whose answers are listings: it takes requests to iterate over them, none to call.
-_LISTINGS: Final = frozenset({"versions"})
+_LISTINGS: Final = frozenset({"unfinished", "versions"})
 
 
 class Layer(Around):

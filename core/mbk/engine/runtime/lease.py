@@ -25,7 +25,6 @@ import msgspec
 
 from mbk.engine.runtime import sign
 from mbk.engine.runtime.clock import elapsed
-from mbk.engine.runtime.fence import Fence
 from mbk.engine.runtime.holder import Holder, Standing, held, read, standing, write
 from mbk.engine.runtime.layer import peeled, reach
 from mbk.engine.runtime.pace import LeasePace
@@ -48,7 +47,7 @@ from mbk.ports.storage import ObjectInfo, Storage, Tidying
 
 PREFIX = ".mbk/leases/"
 #: What storages write for a moment to find out whether they keep conditions.
-_PROBE = "/.mbk-probe-"
+PROBE = "/.mbk-probe-"
 #: So many runs that may come back are remembered.
 _OUSTED = 16
 
@@ -341,7 +340,7 @@ def hold(
     pace: LeasePace | None = None,
     deletes: bool = False,
     aftermath: Callable[[Lease], None] | None = None,
-) -> Iterator[Fence]:
+) -> Iterator[Lease]:
     """Exclusive access to the backup ``name``. `Busy` if another run has it; `LeaseLost` if another run took it over.
 
     ``deletes``: the run deletes the backup, and goes on where no space is left for a lease. ``aftermath`` tidies up what
@@ -446,7 +445,7 @@ def sweep(lease: Lease, place: str) -> None:
 
 
 def _lifetime(key: str, pace: LeasePace) -> timedelta:
-    return timedelta(seconds=pace.expiry) if _PROBE in key else pace.abandoned
+    return timedelta(seconds=pace.expiry) if PROBE in key else pace.abandoned
 
 
 def listed(lease: Lease, place: str) -> list[ObjectInfo]:
