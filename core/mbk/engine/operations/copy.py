@@ -19,6 +19,7 @@ from mbk.engine.repository import codec, renaming
 from mbk.engine.repository.catalog import Catalog, Committed, Stored, backup_exists
 from mbk.engine.repository.keeping import Keeping, keeping, locked_ones_stay, require_keeping
 from mbk.engine.repository.leftovers import InPool, leftovers
+from mbk.engine.repository.pool.damage import read_damaged, tell_whole
 from mbk.engine.repository.pool.index import tell_index
 from mbk.engine.repository.pool.joining import join
 from mbk.engine.repository.pool.moving import Move, Moving, moving, outcomes
@@ -200,6 +201,7 @@ def execute(context: CopyContext, name: str, options: CopyOptions) -> RunReport:
         stats = _copy(context, plan, target, options)
         if move.shared:
             tell_index(target, run, new)
+            _tell_healed(context, plan, target)
     return RunReport(
         command="copy",
         name=new,
@@ -212,6 +214,14 @@ def execute(context: CopyContext, name: str, options: CopyOptions) -> RunReport:
         notices=tuple(run.notices),
         compared=options.checksum,
     )
+
+
+def _tell_healed(context: CopyContext, plan: CopyPlan, target: Storage) -> None:
+    """What is damaged here, too, is no better there."""
+    healed = plan.moving.healed
+    if healed and plan.committed.is_shared:
+        healed -= read_damaged(context.backup_storage, context.run).keys()
+    tell_whole(target, context.run, healed)
 
 
 # -- planning ----------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from mbk.engine.repository import locks
 from mbk.engine.repository.catalog import Catalog, Committed
 from mbk.engine.repository.keeping import Keeping, keeping, require_keeping
 from mbk.engine.repository.leftovers import InPool, leftovers
+from mbk.engine.repository.pool.damage import tell_whole
 from mbk.engine.repository.pool.index import tell_index
 from mbk.engine.repository.pool.joining import join
 from mbk.engine.repository.pool.moving import Move, Moving, directories, moving, outcomes
@@ -121,6 +122,7 @@ def execute(context: Context, name: str, options: ImportOptions) -> RunReport:
         else:
             stats = _put_back(context, storage, plan, options)
         tell_index(storage, run, name)
+        tell_whole(storage, run, plan.moving.healed if plan.moving else frozenset())
         _free(context, storage, name)
         _keep(context, storage, plan)
     if plan.moving is None and not plan.classic:

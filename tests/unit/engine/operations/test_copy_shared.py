@@ -12,6 +12,7 @@ import pytest
 from mbk.engine.operations import copy as operation
 from mbk.engine.operations import delete
 from mbk.engine.repository.catalog import Catalog
+from mbk.engine.repository.pool.damage import DamagedObject, read_damaged, write_damaged
 from mbk.engine.repository.pool.index import read_index
 from mbk.engine.repository.pool.rule import collecting
 from mbk.engine.repository.renaming import with_members
@@ -124,6 +125,25 @@ def test_what_the_pool_there_has_is_not_copied_and_is_told(world: World, archive
     assert (plan.objects, plan.size) == (len(meta), sum(map(len, meta.values())))
     assert report.transfer.objects["kept"] == data
     assert added(report) == sum(map(len, meta.values()))
+
+
+@pytest.mark.parametrize("here", [False, True], ids=["whole here", "damaged here"])
+def test_what_is_known_to_be_damaged_there_is_copied_again(
+    world: World, archive: MemoryStorage, here: bool
+) -> None:
+    copy(world, archive)
+    key = min(pooled(world))
+    name, data = key.removeprefix("backup/"), world.backed_up[key]
+    known = {name.removeprefix(".mbk/pool/"): DamagedObject(kind="damaged")}
+    archive.write(f"archive/{name}", [b"?" * len(data)])
+    write_damaged(archive, world.run(), known)
+    if here:
+        write_damaged(world.backup, world.run(), known)
+    copy(world, world.backup, to="second")
+    report = copy(world, archive, "second")
+    assert below(world, "archive")[name] == data
+    assert report.transfer.objects["kept"] == len(pooled(world)) - 1
+    assert [*read_damaged(archive, world.run())] == ([*known] if here else [])
 
 
 def test_only_what_the_pool_there_lacks_is_copied(world: World, archive: MemoryStorage) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from mbk.engine.formats.binlog.discover import SegmentFiles
 from mbk.engine.repository.pool.bases import Bases
-from mbk.engine.repository.pool.damage import read_damaged, write_damaged
+from mbk.engine.repository.pool.damage import tell_whole
 from mbk.engine.repository.pool.index import Place, update_index
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer import listing
@@ -114,13 +114,7 @@ class Reuse:
         """Takes what was copied again off the list of damaged objects, and what is not true off the index."""
         if self._bases.outdated:
             update_index(self._storage, self._run, gone=self._bases.outdated)
-        if self._healed:
-            known = read_damaged(self._storage, self._run)
-            write_damaged(
-                self._storage,
-                self._run,
-                {key: item for key, item in known.items() if key not in self._healed},
-            )
+        tell_whole(self._storage, self._run, self._healed)
 
     def _sound(
         self, found: Mapping[str, ObjectRecord], items: Mapping[str, CopyItem], label: str

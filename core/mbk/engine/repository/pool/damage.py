@@ -92,6 +92,14 @@ def tell_damaged(
         write_damaged(storage, run, {**left, **found})
 
 
+def tell_whole(storage: Storage, run: Run, keys: Collection[str]) -> None:
+    """Takes off the list what was copied again."""
+    known = read_damaged(storage, run) if keys else {}
+    left = {key: item for key, item in known.items() if key not in keys}
+    if len(left) < len(known):
+        write_damaged(storage, run, left)
+
+
 def concerned(catalog: Catalog, run: Run, keys: Collection[str]) -> dict[str, tuple[str, ...]]:
     """Key, relative to the pool -> the names of all backups that have it. Reads the record of each shared backup."""
     names = [

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from mbk.engine.repository.catalog import Committed
 from mbk.engine.repository.pool.bases import Bases
+from mbk.engine.repository.pool.damage import read_damaged
 from mbk.engine.repository.pool.index import Place
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer import listing
@@ -91,12 +92,13 @@ class Move:
 @frozen(kw_only=True)
 class Moving:
     """The objects of a backup on their way; ``present``: what lies there already, by key. ``stays``: they are where they are to be, as
-    both backups share one pool."""
+    both backups share one pool. ``healed``: what lies there and is known to be damaged, relative to the pool, and so is copied again."""
 
     move: Move
     items: Sequence[CopyItem]
     present: Mapping[str, ObjectInfo]
     stays: bool = False
+    healed: frozenset[str] = frozenset()
 
     @property
     def prefixes(self) -> tuple[str, ...]:
@@ -127,8 +129,12 @@ def _listed(move: Move, entries: Sequence[ObjectInfo], storage: Storage | None, 
         return Moving(move=move, items=items, present={})
     if move.directory:
         items = _shared(move, items, storage, run)
-    prefixes = move.prefixes(item.key for item in items)
-    return Moving(move=move, items=items, present=listing.by_key(storage, run, *prefixes))
+    present = listing.by_key(storage, run, *move.prefixes(item.key for item in items))
+    damaged = read_damaged(storage, run) if move.shared else {}
+    healed = frozenset(key for item in items if (key := item.key.removeprefix(move.below)) in damaged)
+    for key in healed:
+        present.pop(f"{move.below}{key}", None)
+    return Moving(move=move, items=items, present=present, healed=healed)
 
 
 def _clashes(move: Move, item: CopyItem, there: ObjectInfo | None) -> bool:
