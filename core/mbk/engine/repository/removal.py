@@ -11,8 +11,8 @@ from itertools import islice
 
 from msgspec import structs
 
-from mbk.engine.repository import locks, pins
-from mbk.engine.repository.catalog import LEVEL_FILES, Catalog
+from mbk.engine.repository import codec, locks, pins
+from mbk.engine.repository.catalog import LEVEL_FILES, Catalog, Stored
 from mbk.engine.repository.surroundings import require_no_milvus
 from mbk.engine.runtime.layer import reach
 from mbk.engine.runtime.pool import Pool
@@ -36,8 +36,11 @@ from mbk.model import layout
 from mbk.model.events import ObjectsDeleted, WorkExpected
 from mbk.model.layout import BackupLayout
 from mbk.model.manifest import DELETE, SHARED, Manifest, now
+from mbk.model.records import BackupHead
 from mbk.ports.storage import Location, ObjectInfo, ObjectVersion, Storage, Versioned
 
+#: The files that tell id and format of a backup, beside its manifest.
+HEADED = (layout.BACKUP_META, layout.FULL_META)
 #: Objects that are named in a message.
 NAMED = 5
 #: As many as the services take in one request.
@@ -200,8 +203,9 @@ class Remover:
     def _found(self, name: str) -> _Backup:
         try:
             stored = self._catalog.require(name)
-            manifest = self._manifest(name) if layout.MANIFEST in stored.files else None
-            return _Backup(stored.layout, frozenset(stored.files), layout.is_own, manifest)
+            return _Backup(
+                stored.layout, frozenset(stored.files), layout.is_own, self._manifest(name, stored)
+            )
         except BackupNotFound:
             deleted = _Backup(self._catalog.layout(name), frozenset(), layout.is_own)
             if self._versions and any(map(self._is_mark, self._old(deleted))):
@@ -211,11 +215,23 @@ class Remover:
                 raise
             return remnants
 
-    def _manifest(self, name: str) -> Manifest | None:
-        try:
-            return self._catalog.read_manifest(name)
-        except (InvalidBackup, StorageError, AccessError):
-            return None
+    def _manifest(self, name: str, stored: Stored) -> Manifest | None:
+        if layout.MANIFEST in stored.files:
+            with suppress(InvalidBackup, StorageError, AccessError):
+                return self._catalog.read_manifest(name)
+        if not any(map(layout.is_record, stored.files)):
+            return None  # no backup by mbk, or none that could have objects in the pool
+        for where in (stored.layout.meta(file) for file in HEADED if file in stored.files):
+            with suppress(InvalidBackup, StorageError, AccessError):
+                head = codec.decode(self._catalog.read_file(where), BackupHead, where=where)
+                return Manifest(id=head.id, name=name, format=SHARED) if head.format == SHARED else None
+        self._run.notice(
+            "pool-unknown",
+            "nothing that can be read tells whether backup {backup!r} has objects in the pool: if it was an incremental one, they "
+            "stay there until mbk gc",
+            backup=name,
+        )
+        return None
 
     def _is_mark(self, version: ObjectVersion) -> bool:
         """Whether it tells that there was a backup."""

@@ -104,6 +104,24 @@ def test_any_backup_goes_first_and_frees_what_no_other_has(order: str, world: Wo
     assert not pooled(world)
 
 
+@pytest.mark.parametrize("lost", [False, True], ids=["damaged", "lost"])
+def test_what_a_backup_without_its_manifest_alone_had_is_freed(lost: bool, world: World) -> None:
+    key = f"{world.backup.location.root}b/meta/mbk.json"
+    world.backup.delete([key]) if lost else world.backup.write(key, [b"{"])
+    world.delete("b")
+    tidy(world, "a", "c")
+
+
+def test_what_no_file_tells_of_a_deleted_backup_is_said(world: World) -> None:
+    own = [key for key in world.backed_up if key.startswith("backup/b/meta/") and key.endswith(".json")]
+    for key in own:
+        world.backup.write(key, [b"{"])
+    report = world.delete("b")
+    assert "mbk gc" in "".join(report.notices)
+    whole(world, "a", "c")
+    assert pooled(world) > named(world, "a", "c"), "nobody knows that they are not needed"
+
+
 def keeping(*names: str) -> PruneOptions:
     return PruneOptions(keep_labels=[f"name={name}" for name in names])
 
