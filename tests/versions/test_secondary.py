@@ -146,6 +146,26 @@ def test_a_standby_is_seeded_from_a_shared_backup(source: Place, standby: Place)
     assert not list(standby.double.storage_root.glob("restore-temp*"))
 
 
+def test_gc_leaves_what_is_staged_for_a_seeding_that_goes_on(source: Place, standby: Place) -> None:
+    staged = (
+        standby.double.storage_root / "restore-temp-seed-default-scalars/insert_log/7-0123456789ab/11/100/5"
+    )
+    staged.parent.mkdir(parents=True)
+    staged.write_bytes(b"copy")
+    outcomes: list[str] = []
+
+    def watch(event: Event) -> None:
+        if isinstance(event, ImportProgressed) and not outcomes:
+            with standby.session() as another:
+                outcomes.extend(item.outcome for item in another.gc(grace="0h").leftovers)
+                assert staged.exists()
+
+    with standby.session() as session:
+        report = seed(session, on_event=watch)
+    assert outcomes == ["kept"]
+    assert_equal(source, standby, report)
+
+
 def test_a_stream_that_breaks_is_taken_up_again(source: Place, standby: Place) -> None:
     for after in (2, 9, 30):
         standby.double.faults.break_stream(after=after, done=False)

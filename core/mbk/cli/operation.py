@@ -102,7 +102,8 @@ def _agreed(
         plan = session.plan(operation.name, backup, options, on_event=listener)
     going = [item.name for item in plan.backups if item.outcome == "planned"]
     options = options.confirmed(going)
-    targets = [item.target for item in plan.collections] or going
+    leftovers = [item.text for item in plan.leftovers if item.outcome == "planned"]
+    targets = [item.target for item in plan.collections] or going or leftovers
     if "{targets}" in question.text and not targets:
         return options
     if not terminal.can_ask():

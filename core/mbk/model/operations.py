@@ -36,7 +36,7 @@ Access = Literal["none", "read", "note", "write"]
 class Question:
     """The confirmation before something is destroyed, and why ``--yes`` is required without a terminal.
 
-    ``{targets}`` in the text is replaced by the collections of the plan that are replaced, or the backups that go; it is made first,
+    ``{targets}`` in the text is replaced by the collections of the plan that are replaced, or the backups or leftovers that go; it is made first,
     and without any nothing is asked.
     """
 
@@ -123,8 +123,7 @@ def _before_a_prune(_: str, __: PruneOptions) -> Question:
 
 
 def _before_a_collection(_: str, __: GcOptions) -> Question:
-    text = "Remove this for good?"
-    return Question(text=text, reason="gc removes objects for good")
+    return Question(text="Remove for good: {targets}?", reason="gc removes objects for good")
 
 
 def _before_an_import(name: str, _: ImportOptions) -> Question:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from mbk.engine.formats.base import Clusters, StandbyRestore
 from mbk.engine.formats.known import of_backup
 from mbk.engine.repository.catalog import Catalog
+from mbk.engine.runtime.claims import hold_targets
 from mbk.engine.runtime.context import StandbyContext
+from mbk.engine.runtime.fenced import restoring
 from mbk.frozen import frozen
 from mbk.model.options import StandbyOptions
 from mbk.model.plans import Plan, total
-from mbk.model.records import Backup
+from mbk.model.records import DEFAULT_DATABASE, Backup
 from mbk.model.reports import RunReport
+from mbk.model.selection import CollectionName
 
 
 @frozen(kw_only=True)
@@ -53,9 +57,13 @@ def preview(context: StandbyContext, plan: StandbyPlan) -> Plan:
 
 
 def execute(context: StandbyContext, name: str, options: StandbyOptions) -> RunReport:
+    """`Busy` while another run restores into one of the collections, or removes what one staged for it."""
     started = time.monotonic()
-    made = plan(context, name, options)
-    outcomes, stats = made.standby.execute()
+    targets, what = _targets(context, name), f"seeding of {options.target} with backup {name!r}"
+    with hold_targets(context.storage, targets, what, context.run, pace=context.pace.lease) as fence:
+        context = replace(context, storage=restoring(context, fence).storage)
+        made = plan(context, name, options)
+        outcomes, stats = made.standby.execute()
     return RunReport(
         command="restore secondary",
         name=name,
@@ -67,3 +75,13 @@ def execute(context: StandbyContext, name: str, options: StandbyOptions) -> RunR
         transfer=stats,
         notices=tuple(context.run.notices),
     )
+
+
+def _targets(context: StandbyContext, name: str) -> list[str]:
+    context.backup_storage.check()
+    context.storage.check()
+    backup = Catalog(context.backup_storage, context.run).read(name)
+    return [
+        str(CollectionName(item.db_name or DEFAULT_DATABASE, item.collection_name))
+        for item in backup.collection_backups
+    ]
