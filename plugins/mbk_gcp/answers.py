@@ -14,7 +14,7 @@ import msgspec
 from mbk.plugin.conditions import answer_unreadable
 from mbk.plugin.http import Answer
 from mbk.plugin.wire import Data
-from mbk.ports.storage import ObjectInfo, Receipt, Retention
+from mbk.ports.storage import ObjectInfo, ObjectVersion, Receipt, Retention
 
 #: The fields of an object that are read, for a query's ``fields``.
 FIELDS = "name,size,etag,updated,crc32c,md5Hash,storageClass"
@@ -24,7 +24,7 @@ _COPIED = 256 * 1024
 Document = TypeVar("Document")
 
 
-class Resource(msgspec.Struct, rename="camel"):
+class Resource(msgspec.Struct, rename="camel", kw_only=True):
     """An object. The service writes the size as text."""
 
     name: str
@@ -42,6 +42,23 @@ class Resource(msgspec.Struct, rename="camel"):
     def receipt(self) -> Receipt:
         sums = checksums(self.crc32c, self.md5_hash)
         return Receipt(size=self.size, etag=self.etag, modified=self.updated, checksums=sums)
+
+
+class Generation(Resource):
+    """A version of an object; one that is not current tells when it was deleted or replaced."""
+
+    generation: int
+    time_deleted: datetime | None = None
+
+    def version(self) -> ObjectVersion:
+        return ObjectVersion(
+            key=self.name,
+            version=str(self.generation),
+            is_current=self.time_deleted is None,
+            size=self.size,
+            etag=self.etag,
+            checksums=checksums(self.crc32c, self.md5_hash),
+        )
 
 
 class Held(msgspec.Struct, rename="camel"):
@@ -80,6 +97,14 @@ class Listing(msgspec.Struct, rename="camel"):
     kind: Literal["storage#objects"]
     items: list[Resource] = []
     prefixes: list[str] = []
+    next_page_token: str = ""
+
+
+class Generations(msgspec.Struct, rename="camel"):
+    """A page of versions."""
+
+    kind: Literal["storage#objects"]
+    items: list[Generation] = []
     next_page_token: str = ""
 
 

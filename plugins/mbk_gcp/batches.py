@@ -8,23 +8,23 @@ from uuid import uuid4
 from mbk.errors import TransferInterrupted
 from mbk.plugin.batches import Call, Said, answers_of, batch_of
 from mbk.plugin.wire import WireError
-from mbk_gcp.service import Service, object_path
+from mbk_gcp.service import Service
 
 PATH = "/batch/storage/v1"
 
 
-def deleted(service: Service, bucket: str, keys: Sequence[str]) -> list[Said]:
-    """Status and body of the answer for each key, in their order."""
+def deleted(service: Service, paths: Sequence[str]) -> list[Said]:
+    """Status and body of the answer for each path of an object, in their order."""
     boundary = uuid4().hex
     answer = service.send(
         "POST",
         PATH,
         200,
         headers={"Content-Type": f"multipart/mixed; boundary={boundary}"},
-        body=batch_of([Call("DELETE", object_path(bucket, key)) for key in keys], boundary),
+        body=batch_of([Call("DELETE", path) for path in paths], boundary),
         repeatable=True,
     )
     found = answers_of(answer)
-    if len(found) != len(keys):
+    if len(found) != len(paths):
         raise WireError(TransferInterrupted, "the answer is incomplete", code="answer-incomplete")
     return found

@@ -19,10 +19,12 @@ from mbk.plugin.headers import byte_range, required
 from mbk.plugin.http import Answer, body_of
 from mbk.plugin.keys import fault_of_length
 from mbk.plugin.refusals import Refused
-from mbk.plugin.wire import Body, Data, Marker, Page, Part, Terms, Unfinished, Upload, WireError
-from mbk.ports.storage import ObjectInfo, Receipt, Retention, Storage, WriteOptions
+from mbk.plugin.wire import Body, Data, Marker, Page, Part, Terms, Unfinished, Upload, VersionPage, WireError
+from mbk.ports.storage import ObjectInfo, ObjectVersion, Receipt, Retention, Storage, WriteOptions
 from mbk_gcp.answers import (
     FIELDS,
+    Generation,
+    Generations,
     Holder,
     Holding,
     Listing,
@@ -53,12 +55,13 @@ IDLE_ROUNDS = 10
 
 #: White space that nobody reads is a fifth of a page.
 _OF_PAGE = f"prettyPrint=false&fields=kind,items({FIELDS}),prefixes,nextPageToken"
+_OF_VERSIONS = f"prettyPrint=false&fields=kind,items({FIELDS},generation,timeDeleted),nextPageToken"
 _OF_OBJECT = f"prettyPrint=false&fields={FIELDS}"
 _OF_ROUND = f"prettyPrint=false&fields=done,totalBytesRewritten,rewriteToken,resource({FIELDS})"
 
 
 class GcpWire:
-    """See :class:`mbk.plugin.wire.Wire` and `StreamsIfAbsent` there; also :class:`mbk.ports.storage.MilvusReachable`."""
+    """See :class:`mbk.plugin.wire.Wire`, `StreamsIfAbsent`, `KeepsLocks` and `RecallsVersions` there; also :class:`mbk.ports.storage.MilvusReachable`."""
 
     failures = TRANSLATION
 
@@ -139,11 +142,17 @@ class GcpWire:
         return read(self.service.send("GET", target, 200), Resource).info()
 
     def get(self, key: str, *, offset: int, length: int | None) -> Body | None:
+        return self._read(key, byte_range(offset, length), "")
+
+    def get_version(self, version: ObjectVersion, *, offset: int) -> Body | None:
+        return self._read(version.key, byte_range(offset, None), f"&{_generation(version)}")
+
+    def _read(self, key: str, ranged: str, chosen: str) -> Body | None:
         # Without it the service would unpack objects that were stored as gzip.
         headers = {"Accept-Encoding": "gzip"}
-        if ranged := byte_range(offset, length):
+        if ranged:
             headers["Range"] = ranged
-        target = f"/download{object_path(self.settings.bucket, key)}?alt=media"
+        target = f"/download{object_path(self.settings.bucket, key)}?alt=media{chosen}"
         # 416: the range begins past the end.
         statuses = (206, 416) if ranged else (200,)
         answer = self.service.send("GET", target, *statuses, headers=headers, streamed=True)
@@ -195,8 +204,38 @@ class GcpWire:
         require_empty(self.service.send("DELETE", path, *(200, 204), repeatable=True))
 
     def delete_batch(self, keys: Sequence[str]) -> Mapping[str, str]:
-        answers = zip(keys, deleted(self.service, self.settings.bucket, keys), strict=True)
+        paths = [object_path(self.settings.bucket, key) for key in keys]
+        answers = zip(keys, deleted(self.service, paths), strict=True)
         return {key: "" for key, (status, body) in answers if not _is_gone(status, body)}
+
+    def versions(self, prefix: str, marker: Marker) -> VersionPage:
+        """Of each key at once, the newest first: the service lists them from the oldest on, and may end a page amid a key.
+
+        So a page goes on until it holds a whole key, and the next one begins with the key that it ended in.
+        """
+        items, token = list[Generation](), ""
+        while True:
+            asked = {"prefix": prefix, "startOffset": marker[0], "pageToken": token}
+            query = "".join(f"&{name}={quote(value, safe='')}" for name, value in asked.items() if value)
+            target = f"/storage/v1/b/{self.settings.bucket}/o?versions=true&{_OF_VERSIONS}{query}"
+            page = read(self.service.send("GET", target, 200), Generations)
+            items, token = [*items, *page.items], page.next_page_token
+            if not token or (items and items[0].name != items[-1].name):
+                break
+        last = items[-1].name if token else ""
+        whole = [item for item in items if not token or item.name != last]
+        whole.sort(key=lambda item: (item.name, -item.generation))
+        return VersionPage(versions=[item.version() for item in whole], next=(last, "") if token else None)
+
+    def delete_versions(self, versions: Sequence[ObjectVersion]) -> Mapping[str, str]:
+        bucket = self.settings.bucket
+        paths = [f"{object_path(bucket, version.key)}?{_generation(version)}" for version in versions]
+        answers = zip(versions, deleted(self.service, paths), strict=True)
+        return {
+            version.key: _reason(refusal(status, body))
+            for version, (status, body) in answers
+            if not _is_gone(status, body)
+        }
 
     def copy_object(self, source: Storage, source_key: str, key: str, options: WriteOptions) -> Receipt:
         """Large objects, and those of another location or class, take several rounds of a rewrite."""
@@ -256,6 +295,14 @@ class GcpWire:
     def _xml(self, method: str, key: str | None, query: str, **more: Any) -> Answer:
         target = xml_path(self.settings.bucket, key, query)
         return self.service.send(method, target, *(200, 204), **more)
+
+
+def _generation(version: ObjectVersion) -> str:
+    return f"generation={quote(version.version, safe='')}"
+
+
+def _reason(refused: Refused) -> str:
+    return f"{refused.message or 'no reason given'} ({refused.code or refused.status})"
 
 
 def _is_gone(status: int, body: str) -> bool:

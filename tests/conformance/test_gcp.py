@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 from uuid import uuid4
@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from mbk.config.schema import StorageChoice
+from mbk.errors import DeleteFailed
 from mbk.plugin.objects import ObjectStorage
 from mbk.ports.storage import Retention, Storage, WriteOptions
 from mbk.registry.reference import Reference
@@ -92,10 +93,51 @@ class TestGcp(StorageConformance):
             else None,
         )
 
+    def keep_versions(self, storage: Storage) -> bool:
+        self.server.store.bucket(storage.location.bucket).versioned = True
+        return True
+
     def protect(self, storage: Storage, key: str) -> Callable[[], None]:
         name = (storage.location.bucket, key)
         self.server.protected.add(name)
         return lambda: self.server.protected.discard(name)
+
+
+def test_the_versions_of_a_key_are_told_together_wherever_a_page_ends(
+    server: GcsServer, key_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "page_size", 3)
+    server.store.bucket(server.make_bucket("conformance-versions")).versioned = True
+    storage = open_storage(GcpSettings(**server.settings("conformance-versions", credentials_file=key_file)))
+    for name, times in (("b/1 %+é", 2), ("b/2", 5), ("b/3", 1), ("bc/other", 1)):
+        for number in range(times):
+            storage.write(name, [b"x" * (number + 1)])
+    storage.delete(["b/2"])
+    told = [(version.key, version.size, version.is_current) for version in storage.versions("b/")]
+    assert told == [
+        ("b/1 %+é", 2, True),
+        ("b/1 %+é", 1, False),
+        *(("b/2", size, False) for size in (5, 4, 3, 2, 1)),
+        ("b/3", 1, True),
+    ]
+    storage.close()
+
+
+def test_a_locked_version_is_read_and_not_deleted(server: GcsServer, key_file: str) -> None:
+    server.store.bucket(server.make_bucket("conformance-vault")).versioned = True
+    options = {"write_options": frozenset({"retention"})}
+    settings = server.settings("conformance-vault", credentials_file=key_file, **options)
+    storage = open_storage(GcpSettings(**settings))
+    lock = Retention(mode="compliance", until=datetime.now(UTC) + timedelta(days=1))
+    storage.write("a/kept", [b"the object"], options=WriteOptions(retention=lock))
+    storage.delete(["a/kept"])
+    (version,) = storage.versions("a/")
+    with pytest.raises(DeleteFailed) as caught:
+        storage.delete_versions([version])
+    assert "retention" in caught.value.failures["a/kept"]
+    with storage.read_version(version, offset=4) as chunks:
+        assert b"".join(chunks) == b"object"
+    storage.close()
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,7 @@ def handle(server: GcsServer, request: Request) -> Answer:
             return _resume(server, request)
         case "GET", [bucket, "o", name], False:
             server.accounts.require(caller, "storage.objects.get", bucket)
-            found = server.store.get(bucket, name)
+            found = server.store.get(bucket, name, request.query.get("generation", ""))
             media = request.query.get("alt") == "media"
             return _media(found, request) if media else Answer.json(found.resource(bucket))
         case "GET", [bucket], False:
@@ -62,7 +62,7 @@ def handle(server: GcsServer, request: Request) -> Answer:
         case "PATCH", [bucket, "o", name], False:
             return _retain(server, caller, (bucket, name), json.loads(request.body)["retention"])
         case "DELETE", [bucket, "o", name], False:
-            return _delete(server, caller, bucket, name)
+            return _delete(server, caller, bucket, name, request.query.get("generation", ""))
         case "POST", [bucket, "o", name, "rewriteTo", "b", to, "o", to_name], False:
             resource = json.loads(request.body or b"{}")
             return _rewrite(server, caller, (bucket, name), (to, to_name), request.query, resource)
@@ -84,6 +84,8 @@ def _make_bucket(server: GcsServer, caller: Account, name: str) -> Answer:
 def _list(server: GcsServer, caller: Account, bucket: str, query: dict[str, str]) -> Answer:
     """https://cloud.google.com/storage/docs/json_api/v1/objects/list. Items and prefixes count for a page alike."""
     server.accounts.require(caller, "storage.objects.list", bucket)
+    if query.get("versions") == "true":
+        return _versions(server, bucket, query)
     prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
     size = min(int(query.get("maxResults", server.page_size)), server.page_size)
     after = query.get("pageToken", "")
@@ -133,15 +135,36 @@ def _media(found: Object, request: Request) -> Answer:
     return Answer(206, part, {**headers, "Content-Range": spanned})
 
 
-def _delete(server: GcsServer, caller: Account, bucket: str, name: str) -> Answer:
+def _delete(server: GcsServer, caller: Account, bucket: str, name: str, generation: str) -> Answer:
     server.accounts.require(caller, "storage.objects.delete", bucket)
     with server.store.lock:
-        server.store.get(bucket, name)
+        server.store.get(bucket, name, generation)
         if (bucket, name) in server.protected:
             message = f"Object '{bucket}/{name}' is under active Temporary hold and cannot be deleted."
             raise Refusal(403, "retentionPolicyNotMet", message)
-        del server.store.bucket(bucket).objects[name]
+        if generation:
+            server.store.remove_version(bucket, name, generation)
+        else:
+            server.store.remove(bucket, name)
     return Answer(204)
+
+
+def _versions(server: GcsServer, bucket: str, query: dict[str, str]) -> Answer:
+    """As `_list`, with every version, from the oldest of each name on. A page may end amid a name."""
+    after = tuple(query.get("pageToken", "/0").rsplit("/", 1))
+    with server.store.lock:
+        there = server.store.bucket(bucket)
+        found = sorted((*there.objects.values(), *there.old), key=lambda item: (item.name, item.generation))
+    items = [
+        item
+        for item in found
+        if item.name.startswith(query.get("prefix", ""))
+        and item.name >= query.get("startOffset", "")
+        and (item.name, item.generation) > (after[0], int(after[1]))
+    ]
+    page = items[: server.page_size]
+    token = f"{page[-1].name}/{page[-1].generation}" if len(items) > len(page) else ""
+    return Answer.json(_page(page, [], bucket, token))
 
 
 def _retain(server: GcsServer, caller: Account, place: tuple[str, str], retention: dict[str, str]) -> Answer:

@@ -82,6 +82,10 @@ def no_object(bucket: str, name: str) -> Refusal:
     return Refusal(404, "notFound", f"No such object: {bucket}/{name}", "NoSuchKey")
 
 
+def retained(bucket: str, name: str) -> Refusal:
+    return Refusal(403, "retentionPolicyNotMet", f"Object '{bucket}/{name}' is subject to a retention.")
+
+
 def invalid(message: str, code: str = "InvalidArgument") -> Refusal:
     return Refusal(400, "invalid", message, code)
 
@@ -121,6 +125,8 @@ class Object:
     #: ``storageClass``, ``retention`` and ``kmsKeyName``, as far as they were asked for.
     attributes: dict[str, Any] = field(default_factory=dict)
     updated: datetime = field(default_factory=lambda: datetime.now(UTC))
+    #: Of a version that is not current.
+    deleted: datetime | None = None
 
     def resource(self, bucket: str) -> dict[str, Any]:
         """https://cloud.google.com/storage/docs/json_api/v1/objects#resource. An object of parts has no MD5."""
@@ -140,13 +146,23 @@ class Object:
             "timeCreated": stamp,
             "updated": stamp,
         }
+        if self.deleted:
+            found["timeDeleted"] = self.deleted.isoformat().replace("+00:00", "Z")
         return found | ({"md5Hash": md5(self.data)} if self.whole else {}) | self.attributes
+
+    @property
+    def is_retained(self) -> bool:
+        retention = self.attributes.get("retention")
+        return bool(retention) and datetime.fromisoformat(retention["retainUntilTime"]) > datetime.now(UTC)
 
 
 @dataclass(slots=True)
 class Bucket:
     name: str
     objects: dict[str, Object] = field(default_factory=dict)
+    #: What was replaced or deleted, where the bucket keeps that.
+    versioned: bool = False
+    old: list[Object] = field(default_factory=list)
     #: Unfinished multipart uploads of the XML API, by id: the name, the parts by number, and what was asked for.
     uploads: dict[str, tuple[str, dict[int, bytes], dict[str, Any]]] = field(default_factory=dict)
 
@@ -177,11 +193,36 @@ class Store:
         except KeyError:
             raise no_bucket() from None
 
-    def get(self, bucket: str, name: str) -> Object:
-        try:
-            return self.bucket(bucket).objects[name]
-        except KeyError:
-            raise no_object(bucket, name) from None
+    def get(self, bucket: str, name: str, generation: str = "") -> Object:
+        there = self.bucket(bucket)
+        found = [item for item in (*there.objects.values(), *there.old) if item.name == name]
+        wanted = [item for item in found if str(item.generation) == (generation or str(item.generation))]
+        current = [item for item in wanted if generation or item.deleted is None]
+        if not current:
+            raise no_object(bucket, name)
+        return current[0]
+
+    def remove(self, bucket: str, name: str) -> None:
+        """The current version. https://cloud.google.com/storage/docs/object-lock: a retained one can still be made noncurrent."""
+        there = self.bucket(bucket)
+        found = there.objects.get(name)
+        if found is None:
+            return
+        if there.versioned:
+            found.deleted = datetime.now(UTC)
+            there.old.append(found)
+        elif found.is_retained:
+            raise retained(bucket, name)
+        del there.objects[name]
+
+    def remove_version(self, bucket: str, name: str, generation: str) -> None:
+        found, there = self.get(bucket, name, generation), self.bucket(bucket)
+        if found.is_retained:
+            raise retained(bucket, name)
+        if found.deleted is None:
+            del there.objects[name]
+        else:
+            there.old.remove(found)
 
     def put(
         self,
@@ -197,6 +238,7 @@ class Store:
         with self.lock:
             self.check(bucket, name, conditions or {})
             made = Object(name, bytes(data), next(self._generations), content_type, whole, attributes or {})
+            self.remove(bucket, name)
             self.bucket(bucket).objects[name] = made
             return made
 

@@ -349,7 +349,7 @@ def ability(storage: object, kind: type[Ability]) -> Ability | None:
 class ObjectVersion:
     """One version of an object, or a mark that it was deleted (``is_mark``). ``is_current``: what reading the key returns now.
 
-    ``size`` in bytes and ``etag`` are None where the service did not tell them, and of marks.
+    ``size`` in bytes and ``etag`` are None where the service did not tell them, and of marks; ``checksums`` as in `ObjectInfo`.
     """
 
     key: str
@@ -358,6 +358,7 @@ class ObjectVersion:
     is_mark: bool = False
     size: int | None = None
     etag: str | None = None
+    checksums: Mapping[str, str] = field(default_factory=_nothing, hash=False)
 
 
 @runtime_checkable
@@ -379,8 +380,8 @@ class Versioned(Protocol):
 
 @runtime_checkable
 class Recalling(Protocol):
-    """An `ability` of `Versioned` storages in which what was replaced or deleted can be read, and comes back once no mark of its
-    key is newer (V3).
+    """An `ability` of `Versioned` storages in which what was replaced or deleted can be read. Where the service marks what was
+    deleted, that comes back once no mark of its key is newer (V3).
     """
 
     def read_version(

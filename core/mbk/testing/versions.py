@@ -28,15 +28,17 @@ class Versions(Kit):
             put(storage, prefix + name)
         storage.delete([f"{prefix}gone"])
         old = [version for version in versioned.versions(prefix) if not version.is_current]
-        assert sorted(version.key for version in old) == [f"{prefix}gone", f"{prefix}gone"]
+        # Some services mark what was deleted by a version of its own.
+        assert {version.key for version in old if not version.is_mark} == {f"{prefix}gone"}
+        assert {version.key for version in old} == {f"{prefix}gone"}
         versioned.delete_versions(iter(old))
         versioned.delete_versions(old)
         assert [version.key for version in versioned.versions(prefix)] == [f"{prefix}stays"]
         assert content(storage, f"{prefix}stays") == b"x"
 
     def test_v3_what_was_deleted_comes_back_without_the_marks(self, storage: Storage, prefix: str) -> None:
-        """V3. The versions of one key are told from the newest on, with their sizes, and can be read; without the marks the newest is
-        current again.
+        """V3. The versions of one key are told from the newest on, with their sizes, and can be read; without the marks, where
+        there are such, the newest is current again.
         """
         versioned, recalling = _versioned(storage), ability(storage, Recalling)
         if recalling is None:
@@ -51,7 +53,10 @@ class Versions(Kit):
         kept = [version for version in told if not version.is_mark]
         assert [version.size for version in kept] == [2, 1]
         assert [_content(recalling, version) for version in kept] == [b"22", b"1"]
-        versioned.delete_versions(version for version in told if version.is_mark)
+        marks = [version for version in told if version.is_mark]
+        if not marks:
+            return
+        versioned.delete_versions(marks)
         assert content(storage, key) == b"22"
         assert [version.is_current for version in versioned.versions(prefix)] == [True, False]
 

@@ -305,7 +305,8 @@ def _newest(versions: Iterable[ObjectVersion]) -> ObjectVersion | None:
 
 
 def _as_listed(version: ObjectVersion, entry: ObjectRecord) -> ObjectInfo:
-    return ObjectInfo(version.key, entry.size if version.size is None else version.size, etag=version.etag)
+    size = entry.size if version.size is None else version.size
+    return ObjectInfo(version.key, size, etag=version.etag, checksums=version.checksums)
 
 
 def _prefix(name: str, depth: int) -> str:
