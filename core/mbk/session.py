@@ -334,10 +334,11 @@ class Session(Connections):
         cancelled: threading.Event | None = None,
         **changes: Unpack[GcKeywords],
     ) -> GcReport:
-        """Removes from the pool what no backup has; ``plan("gc")`` tells how much. Needs no Milvus.
+        """Removes what belongs to no backup and to no run; ``plan("gc")`` tells what, as ``leftovers``. Needs no Milvus, but its storage
+        for what restores left there.
 
-        Raises `Busy` while another run builds on the pool, `InvalidBackup` if the record of a backup cannot be read, and what
-        the storage raises.
+        Raises `Busy` while another run builds on the pool, `InvalidBackup` if the record of a backup cannot be read, `PartialFailure`
+        (with the report) if something that should go is still there, and what the storages raise.
         """
         chosen = GcOptions.of(options, changes)
         report: GcReport = self.run("gc", None, chosen, on_event=on_event, cancelled=cancelled)

@@ -49,7 +49,8 @@ def show(plan: Plan, output: str | None) -> None:
     emit_leftovers(plan.leftovers)
     for removed in plan.removes if not plan.leftovers else ():
         emit(f"  removes {removed}")
-    emit(f"{plan.command} {plan.name} (dry run, nothing was changed): {'; '.join(_summary(plan))}")
+    what = " ".join(filter(None, (plan.command, plan.name)))
+    emit(f"{what} (dry run, nothing was changed): {'; '.join(_summary(plan))}")
 
 
 def requests(plan: Plan) -> Iterator[str]:

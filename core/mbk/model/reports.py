@@ -320,17 +320,21 @@ class Leftover:
         """What it is, for people."""
         match self.kind:
             case LeftoverKind.POOL:
-                return f"{self.objects} objects of the pool that no backup has"
+                return f"{_counted(self.objects, 'object')} of the pool that no backup has"
             case LeftoverKind.DELETED:
-                return f"what {self.count} deleted backups had to leave"
+                return f"what {_counted(self.count, 'deleted backup')} had to leave"
             case LeftoverKind.UPLOADS:
-                return f"{self.count} unfinished uploads to the pool"
+                return f"{_counted(self.count, 'unfinished upload')} to the pool"
             case LeftoverKind.RESTORE:
-                return f"{self.objects} objects that a restore left in {self.name}"
+                return f"{_counted(self.objects, 'object')} that a restore left in {self.name}"
             case LeftoverKind.BACKUP:
-                return f"{self.objects} objects of {self.name}, which is no complete backup and never will be"
+                return f"{_counted(self.objects, 'object')} of {self.name}, the rest of a backup"
             case LeftoverKind.LEASE:
                 return f"the lease {self.name} of a run that is dead"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 @frozen
