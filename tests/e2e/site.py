@@ -29,6 +29,7 @@ _KINDS = {
     "verify": "verification",
     "check": "check",
     "delete": "deletion",
+    "gc": "gc",
     "ls": "entry",
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from mbk.demo.embedded import EmbeddedMilvus
@@ -69,3 +71,52 @@ def test_ctrl_c_in_a_restore_leaves_neither_a_collection_nor_copies(
     assert not coll.moved("coll_stopped").exists()
     assert held.left() == []
     assert coll.rows()
+
+
+def restored(report: Any) -> list[tuple[str, str, int]]:
+    """What a gc says of directories of restores: outcome, reason or not, objects."""
+    found = [item for item in report["leftovers"] if item["kind"] == "restore"]
+    return [(item["outcome"], "with a reason" if item["reason"] else "", item["objects"]) for item in found]
+
+
+def test_gc_removes_what_a_restore_staged_that_was_killed(held: Held, coll: Coll, backups: None) -> None:
+    restore = ("restore", "-n", "whole", "-s", "_gone", "--rebuild_index")
+    held.kill(Fault("stall", "PUT", STAGED, skip=10), *restore)
+    left = held.left()
+    assert len(left) >= 10
+    assert restored(held.site.json("gc", "--yes")) == [], "it is young"
+    (planned,) = restored(held.site.json("gc", "--grace", "0h", "--dry-run"))
+    assert planned[0] == "planned"
+    assert held.left() == left
+    (done,) = restored(held.site.json("gc", "--grace", "0h", "--yes"))
+    assert done == ("removed", "", len(left))
+    assert held.left() == []
+    held.site.json(*restore)
+    assert_same(coll, coll.moved("coll_gone"))
+
+
+def test_gc_leaves_the_journal_of_a_collection_that_is_half_made(
+    held: Held, coll: Coll, backups: None
+) -> None:
+    restore = ("restore", "-n", "whole", "-s", "_half", "--rebuild_index")
+    held.kill(Fault("stall", "PUT", JOURNAL, skip=4), *restore)
+    ((outcome, reason, objects),) = restored(held.site.json("gc", "--grace", "0h", "--yes"))
+    assert (outcome, reason) == ("removed", "with a reason")
+    assert objects >= 10
+    (journal,) = held.left()
+    assert journal.endswith("/mbk.json")
+    held.site.json(*restore)
+    assert_same(coll, coll.moved("coll_half"))
+    assert held.left() == []
+
+
+def test_gc_beside_a_restore_leaves_what_that_works_with(held: Held, coll: Coll, backups: None) -> None:
+    running = held.start(
+        Fault("stall", "PUT", JOURNAL, skip=4), "restore", "-n", "whole", "-s", "_beside", "--rebuild_index"
+    )
+    left = held.left()
+    assert restored(held.site.json("gc", "--grace", "0h", "--yes"))[0][:2] == ("kept", "with a reason")
+    assert held.left() == left
+    held.finish(running)
+    assert_same(coll, coll.moved("coll_beside"))
+    assert held.left() == []
