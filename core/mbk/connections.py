@@ -130,6 +130,11 @@ class Connections:
         storage = self._storage_if_any()
         return None if storage is None else storage.location
 
+    def _asked(self, run: Run) -> Milvus:
+        from mbk.engine.runtime.retried import retried_milvus
+
+        return retried_milvus(run.retry.briefly("connect to Milvus", lambda: self.milvus), run)
+
     def _storage_if_any(self) -> Storage | None:
         try:
             return self.storage
@@ -319,7 +324,9 @@ class Connections:
                 }
             match options:
                 case GcOptions():
-                    yield Context(**given, storage=self._storage_if_any())
+                    yield Context(
+                        **given, storage=self._storage_if_any(), ask_milvus=lambda: self._asked(run)
+                    )
                 case CreateOptions(index_extra=True):
                     yield ClusterContext(**given, metastore=self.metastore)
                 case CreateOptions(resume=True):

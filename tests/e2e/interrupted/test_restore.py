@@ -110,6 +110,18 @@ def test_gc_leaves_the_journal_of_a_collection_that_is_half_made(
     assert held.left() == []
 
 
+def test_gc_removes_the_journal_of_a_collection_that_is_dropped(
+    held: Held, coll: Coll, backups: None
+) -> None:
+    held.kill(
+        Fault("stall", "PUT", JOURNAL, skip=4), "restore", "-n", "whole", "-s", "_dropped", "--rebuild_index"
+    )
+    dropped = coll.moved("coll_dropped")
+    dropped.client.drop_collection(dropped.name)
+    assert restored(held.site.json("gc", "--grace", "0h", "--yes"))[0][:2] == ("removed", "")
+    assert held.left() == []
+
+
 def test_gc_beside_a_restore_leaves_what_that_works_with(held: Held, coll: Coll, backups: None) -> None:
     running = held.start(
         Fault("stall", "PUT", JOURNAL, skip=4), "restore", "-n", "whole", "-s", "_beside", "--rebuild_index"

@@ -116,13 +116,14 @@ def _remove_leases(scope: _Scope, found: Sequence[Leftover]) -> Iterator[Leftove
 
 
 def _find_staged(scope: _Scope, age: Age) -> Iterable[Leftover]:
-    return () if scope.milvus is None else staged.find(scope.milvus, scope.run, age)
+    return () if scope.milvus is None else staged.find(scope.milvus, scope.run, scope.context.ask_milvus, age)
 
 
 def _remove_staged(scope: _Scope, found: Sequence[Leftover]) -> Iterable[Leftover]:
     if scope.milvus is None:
         return ()
-    return staged.remove(scope.milvus, scope.run, scope.pace, scope.options.grace, found)
+    ask, grace = scope.context.ask_milvus, scope.options.grace
+    return staged.remove(scope.milvus, scope.run, ask, scope.pace, grace, found)
 
 
 def _find_remnants(scope: _Scope, age: Age) -> Iterable[Leftover]:

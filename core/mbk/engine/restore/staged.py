@@ -2,7 +2,7 @@
 
 Whose they are, the name of the directory tells. A running restore claims its targets; who removes one of its directories
 claims them as a restore would, so that neither begins beside the other. Copies can be made again. A journal goes with them,
-unless it tells of something in Milvus that only the same restore can end well.
+unless it tells of something in Milvus that only the same restore can end well, and Milvus does not say that this is gone.
 """
 
 from __future__ import annotations
@@ -24,14 +24,17 @@ from mbk.engine.runtime.lease import Lease
 from mbk.engine.runtime.pace import LeasePace
 from mbk.engine.runtime.run import Run
 from mbk.engine.transfer import listing
-from mbk.errors import Busy, InvalidBackup, MbkError, ObjectNotFound
+from mbk.errors import Busy, Interrupted, InvalidBackup, MbkError, ObjectNotFound
 from mbk.frozen import frozen
 from mbk.model import layout
 from mbk.model.manifest import Journal
 from mbk.model.reports import Leftover
 from mbk.model.states import LeftoverKind
+from mbk.ports.milvus.server import Milvus
 from mbk.ports.storage import ObjectInfo, Storage
 
+#: Connects to Milvus.
+Ask = Callable[[], Milvus]
 #: Of the directory in which a restore keeps its journals together while they are removed.
 _ENDED = re.compile(r".+-ended-[0-9a-f]{12}/")
 _EVER = datetime.min.replace(tzinfo=UTC)
@@ -45,12 +48,13 @@ class _Kept(Journal):
 
 @frozen(kw_only=True)
 class _Directory:
-    """``objects`` and ``size`` of what restores put there, ``newest`` of that, None if nobody can date it; ``copies`` without the
-    journal. ``strangers``: other objects."""
+    """``objects`` and ``size`` of what restores put there, ``newest`` of that, None if nobody can date it; ``copies`` and
+    ``copied`` without the journal. ``strangers``: other objects."""
 
     objects: int
     copies: int
     size: int
+    copied: int
     newest: datetime | None
     strangers: int
     kept: _Kept
@@ -64,26 +68,25 @@ class _Directory:
         )
 
 
-def find(storage: Storage, run: Run, age: Age) -> Iterator[Leftover]:
-    done: set[tuple[str, str]] | None = None
+def find(storage: Storage, run: Run, ask: Ask | None, age: Age) -> Iterator[Leftover]:
     for prefix in _prefixes(storage, run):
         here = _look(storage, run, prefix)
-        if not here.objects or not age.is_over(here.newest):
-            continue
-        if here.is_begun and done is None:
-            done = _done(storage, run)
-        yield _told(
-            str(storage.location), prefix, here, stays=here.is_begun and _of(here.kept) not in (done or ())
-        )
+        if here.objects and age.is_over(here.newest):
+            yield _told(str(storage.location), prefix, here, stays=_stays(storage, run, ask, here))
 
 
 def remove(
-    storage: Storage, run: Run, pace: LeasePace, grace: timedelta, found: Sequence[Leftover]
+    storage: Storage,
+    run: Run,
+    ask: Ask | None,
+    pace: LeasePace,
+    grace: timedelta,
+    found: Sequence[Leftover],
 ) -> Iterator[Leftover]:
     """The journals that were kept together go last, and only once the directories are gone that they are of."""
     waiting: set[str] = set()
+    removal = _Removal(storage, run, ask, pace, grace, waiting)
     for item in sorted(found, key=lambda item: _ENDED.fullmatch(item.name) is not None):
-        removal = _Removal(storage, run, pace, grace, waiting)
         outcome = removal.of(item)
         if outcome.outcome != "removed":
             waiting.update(_targets(storage, run, item.name))
@@ -107,12 +110,14 @@ def _told(location: str, prefix: str, here: _Directory, *, stays: bool) -> Lefto
         name=prefix,
         outcome="planned" if objects else "kept",
         objects=objects,
-        size=here.size,
+        size=here.copied if stays else here.size,
         reason="; ".join(reasons),
     )
 
 
-_REMEDY = "run the same restore again, or drop the collection and delete mbk.json there"
+_REMEDY = (
+    "run the same restore again; or drop the collection, then gc with access to Milvus removes the journal"
+)
 
 
 @frozen
@@ -121,6 +126,7 @@ class _Removal:
 
     storage: Storage
     run: Run
+    ask: Ask | None
     pace: LeasePace
     grace: timedelta
     waiting: set[str]
@@ -148,7 +154,7 @@ class _Removal:
             return _kept(item, "it was written to meanwhile")
         if any(journal.target in self.waiting for journal in here.kept.journals):
             return _kept(item, "journals that are kept here are still needed")
-        stays = here.is_begun and _of(here.kept) not in _done(storage, run)
+        stays = _stays(storage, run, self.ask, here)
         own, journal = _own(prefix), f"{prefix}{layout.MANIFEST}"
         delete_below(storage, prefix, run, lambda entry: own(entry.key) and entry.key != journal)
         clean(storage, run, prefix)
@@ -181,14 +187,15 @@ def _look(storage: Storage, run: Run, prefix: str) -> _Directory:
     own, journal = _own(prefix), f"{prefix}{layout.MANIFEST}"
 
     def look(entries: Iterator[ObjectInfo]) -> _Directory:
-        objects = copies = size = strangers = 0
+        objects = copies = size = copied = strangers = 0
         newest, is_dated = _EVER, True
         for entry in entries:
             if not own(entry.key):
                 strangers += 1
                 continue
             objects, size = objects + 1, size + entry.size
-            copies += entry.key != journal
+            if entry.key != journal:
+                copies, copied = copies + 1, copied + entry.size
             newest = max(newest, entry.modified or newest)
             is_dated &= entry.modified is not None
         kept = _read(storage, run, journal) if objects > copies else _Kept()
@@ -196,6 +203,7 @@ def _look(storage: Storage, run: Run, prefix: str) -> _Directory:
             objects=objects,
             copies=copies,
             size=size,
+            copied=copied,
             newest=newest if is_dated else None,
             strangers=strangers,
             kept=kept,
@@ -215,6 +223,23 @@ def _read(storage: Storage, run: Run, key: str) -> _Kept:
         return codec.decode(Catalog(storage, run).read_file(key), _Kept, where=key)
     except (ObjectNotFound, InvalidBackup):
         return _Kept()
+
+
+def _stays(storage: Storage, run: Run, ask: Ask | None, here: _Directory) -> bool:
+    """Whether the journal tells of something in Milvus that is there, or may be."""
+    if not here.is_begun or _of(here.kept) in _done(storage, run):
+        return False
+    database, _, name = here.kept.target.partition(".")
+    names = [*filter(None, (name, here.kept.beside, here.kept.aside))]
+    if ask is None or not names:
+        return True
+    try:
+        milvus = ask()
+        return any(milvus.inventory.has_collection(database, name) for name in names)
+    except Interrupted:
+        raise
+    except MbkError:
+        return True  # nobody tells
 
 
 def _of(journal: Journal) -> tuple[str, str]:

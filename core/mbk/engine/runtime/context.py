@@ -22,7 +22,8 @@ from mbk.ports.storage import Location, Storage
 @frozen(kw_only=True)
 class Context:
     """For operations that only need backups. ``tool`` is recorded as the creator of a new backup, ``id`` as its id; an
-    empty id means a new one. ``storage`` is Milvus' own, where the operation needs it. ``milvus_place``: where Milvus keeps its data, None if that is not known. ``object_lock``: how new
+    empty id means a new one. ``storage`` is Milvus' own, where the operation needs it, and ``ask_milvus``
+    connects to the server where it may be asked. ``milvus_place``: where Milvus keeps its data, None if that is not known. ``object_lock``: how new
     backups are locked, None for not at all. ``retention``: the configured rules of a prune.
 
     Each call of the storages and of Milvus is retried by ``run``, whoever makes it. Several threads may use everything in it.
@@ -38,6 +39,7 @@ class Context:
     object_lock: ObjectLock | None = None
     retention: Rules = field(default_factory=Rules)
     storage: Storage | None = None
+    ask_milvus: Callable[[], Milvus] | None = None
 
     def __post_init__(self) -> None:
         for name in ("backup_storage", "storage", "target"):
@@ -47,7 +49,9 @@ class Context:
                 object.__setattr__(self, name, retried(getattr(self, name), self.run, side=side))
         if isinstance(self, ClusterContext):
             object.__setattr__(self, "milvus_place", self.storage.location)
-            object.__setattr__(self, "milvus", retried_milvus(self.milvus, self.run))
+            milvus = retried_milvus(self.milvus, self.run)
+            object.__setattr__(self, "milvus", milvus)
+            object.__setattr__(self, "ask_milvus", lambda: milvus)
 
 
 @frozen(kw_only=True)

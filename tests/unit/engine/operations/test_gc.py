@@ -11,6 +11,7 @@ import pytest
 from msgspec import structs
 
 from mbk.engine.operations import gc
+from mbk.engine.runtime.context import Context
 from mbk.engine.runtime.lease import PREFIX, Lease, hold
 from mbk.engine.runtime.pace import LeasePace
 from mbk.errors import CollectionExists
@@ -105,6 +106,29 @@ def test_after_a_restore_killed_at_any_instant_its_copies_go_and_the_same_restor
     assert cleaned > 10
 
 
+def test_after_a_replacement_killed_at_any_instant_and_a_gc_the_same_restore_ends_it() -> None:
+    backed_up = filled(features=V2_4)
+    backed_up.create()
+    rows, names = backed_up.milvus.visible_rows("docs"), backed_up.milvus.names
+    backed_up.milvus.insert("docs", [100])
+    whole, undisturbed = Life(), backed_up.copy()
+    undisturbed.live(whole)
+    undisturbed.restore(drop_existing=True)
+    assert undisturbed.milvus.visible_rows("docs") == rows
+    for instant in range(1, whole.operations + 1):
+        world = backed_up.copy()
+        world.live(Life(ends_at=instant))
+        with pytest.raises(Killed):
+            world.restore(drop_existing=True)
+        world.live(Life())
+        collected(world)
+        assert not copies(world), f"killed at {instant}"
+        world.restore(drop_existing=True)
+        assert world.milvus.visible_rows("docs") == rows, f"killed at {instant}"
+        assert world.milvus.names == names, f"killed at {instant}"
+        assert not world.staged, f"killed at {instant}"
+
+
 def half_restored(features: Any = V2_3) -> World:
     """A restore that was killed when its copies were there and Milvus imported them."""
     backed_up = filled(features=features)
@@ -162,6 +186,26 @@ def test_what_a_killed_restore_left_is_shown_first_and_its_journal_stays_while_a
     assert report.deleted_objects == shown.objects
     assert [*world.staged] == [f"{place}mbk.json"]
     assert of(LeftoverKind.RESTORE, collected(world)) == [(place, "kept")]
+
+
+def test_the_journal_goes_too_once_the_collection_that_it_tells_of_is_dropped() -> None:
+    world = half_restored()
+    collected(world)
+    assert world.staged
+    world.milvus.definitions.drop_collection("default", "docs_back")
+    assert [outcome for _, outcome in of(LeftoverKind.RESTORE, planned(world))] == ["planned"]
+    assert [outcome for _, outcome in of(LeftoverKind.RESTORE, collected(world))] == ["removed"]
+    assert not world.staged
+
+
+def test_the_journal_stays_where_milvus_does_not_tell() -> None:
+    world = half_restored()
+    world.milvus.definitions.drop_collection("default", "docs_back")
+    context = world.context()
+    alone = Context(run=context.run, backup_storage=world.backup, storage=world.storage, pace=context.pace)
+    gc.execute(alone, "", NOW)
+    assert not copies(world)
+    assert world.staged
 
 
 def test_what_is_young_stays() -> None:
