@@ -166,6 +166,23 @@ def test_a_prune_that_could_not_delete_everything_tells_what_is_left(client: Cli
     assert sorted(item["outcome"] for item in job["result"]["backups"]) == ["failed", "kept"]
 
 
+def test_a_gc_is_a_job_that_tells_what_it_found(client: Client, world: World) -> None:
+    client.done(kind="backup", name="a")
+    copy = "files/restore-temp-a-default-docs/insert_log/7-0123456789ab/11/100/5"
+    world.storage.write(copy, [b"left"])
+    world.backup.write("backup/bare/binlogs/insert_log/1/2/3/3/100/9", [b"left"])
+    job = client.done(kind="gc")
+    assert job["result"]["leftovers"] == [], "all of it is young"
+    job = client.done(kind="gc", grace="0h")
+    found = [(item["kind"], item["name"], item["outcome"]) for item in job["result"]["leftovers"]]
+    assert found == [
+        ("restore", "files/restore-temp-a-default-docs/", "removed"),
+        ("backup", "bare", "removed"),
+    ]
+    assert job["result"]["deleted_objects"] == 2
+    assert copy not in world.staged
+
+
 def test_an_import_is_a_job_that_takes_a_backup_into_the_pool(client: Client, world: World) -> None:
     client.done(kind="backup", name="nightly")
     job = client.done(kind="import", backup="nightly")

@@ -9,7 +9,8 @@ import pytest
 from mbk.errors import BackupNotFound
 from mbk.model.options import DeleteOptions, PruneOptions, RestoreOptions
 from mbk.model.plans import Plan
-from mbk.model.reports import CollectionOutcome, PrunedBackup
+from mbk.model.reports import CollectionOutcome, Leftover, PrunedBackup
+from mbk.model.states import LeftoverKind
 from tests.cli.conftest import Run, Session, report
 
 
@@ -64,6 +65,35 @@ def test_a_prune_lets_go_what_was_shown_and_nothing_else(
     assert run("prune", "--keep-last", "1").code == 0
     ((operation, _, options),) = session.calls
     assert (operation, options) == ("prune", PruneOptions(keep_last=1, only=frozenset(going)))
+
+
+def gc_plan(*leftovers: Leftover) -> Plan:
+    return Plan(command="gc", name="", location="here", leftovers=leftovers)
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 1)])
+def test_a_gc_names_all_that_goes_before_it_asks(
+    answer: str, code: int, run: Run, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal(answer))
+    lease = Leftover(kind=LeftoverKind.LEASE, location="here", name=".mbk/leases/nightly")
+    uploads = Leftover(kind=LeftoverKind.UPLOADS, location="here", count=3)
+    kept = Leftover(kind=LeftoverKind.RESTORE, location="there", name="restore-temp-a-b-c/", outcome="kept")
+    session.plan = lambda *_, **__: gc_plan(lease, uploads, kept)
+    result = run("gc")
+    assert result.code == code
+    assert ".mbk/leases/nightly" in result.err
+    assert "3 unfinished uploads" in result.err
+    assert "restore-temp" not in result.err, "it stays"
+    assert [call[0] for call in session.calls] == (["gc"] if code == 0 else [])
+
+
+def test_a_gc_that_finds_nothing_asks_nothing(
+    run: Run, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    session.plan = lambda *_, **__: gc_plan()
+    assert run("gc").code == 0
 
 
 @pytest.mark.parametrize("stdin", [io.StringIO, Terminal])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import get_args
 
@@ -19,12 +20,15 @@ from mbk.model.reports import (
     BackupSummary,
     CheckResult,
     CollectionOutcome,
+    GcReport,
+    Leftover,
     PrunedBackup,
     PruneReport,
     Todo,
     TransferStats,
     UndeleteReport,
 )
+from mbk.model.states import LeftoverKind
 from tests.cli.conftest import BIG, Run, Session, report
 
 #: Commands for a terminal: its title, its screen, hidden text, the beginning of the line.
@@ -394,6 +398,27 @@ def test_the_report_of_a_prune_is_shown_if_a_backup_could_not_be_deleted(run: Ru
     assert "old: it is in use" in result.out
     told = json.loads(run("prune", "--keep-last", "1", "--yes", "-o", "json").out)
     assert [item["outcome"] for item in told["backups"]] == ["failed"]
+
+
+def test_the_report_of_a_gc_says_what_was_removed_and_what_is_left_and_why(
+    run: Run, session: Session
+) -> None:
+    rest = Leftover(kind=LeftoverKind.BACKUP, location="s3://vault", name="old", outcome="removed", objects=1)
+    stuck = replace(rest, name="stuck", outcome="failed", objects=2, reason="it is pinned")
+    found = GcReport("s3://vault", deleted_objects=1, freed=2048, leftovers=(rest, stuck), seconds=1.5)
+    session.error = PartialFailure("1 leftover is still there", report=found)
+    result = run("gc", "--yes")
+    assert (result.code, result.err) == (3, "mbk: error: 1 leftover is still there\n")
+    assert result.out == (
+        "  removed 1 object of old, the rest of a backup\n"
+        "  cannot remove 2 objects of stuck, the rest of a backup; it is pinned\n"
+        "gc: 1 object (2.0 KiB) removed in 1.5 s; in s3://vault\n"
+    )
+    told = json.loads(run("gc", "--yes", "-o", "json").out)
+    assert [(item["name"], item["outcome"]) for item in told["leftovers"]] == [
+        ("old", "removed"),
+        ("stuck", "failed"),
+    ]
 
 
 def test_wrong_rows_are_shown_with_what_must_be_there(run: Run, session: Session) -> None:
