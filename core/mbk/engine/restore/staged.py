@@ -83,14 +83,10 @@ def remove(
     grace: timedelta,
     found: Sequence[Leftover],
 ) -> Iterator[Leftover]:
-    """The journals that were kept together go last, and only once the directories are gone that they are of."""
-    waiting: set[str] = set()
-    removal = _Removal(storage, run, ask, pace, grace, waiting)
+    """The journals that were kept together go last, once those are gone that they were made from."""
+    removal = _Removal(storage, run, ask, pace, grace)
     for item in sorted(found, key=lambda item: _ENDED.fullmatch(item.name) is not None):
-        outcome = removal.of(item)
-        if outcome.outcome != "removed":
-            waiting.update(_targets(storage, run, item.name))
-        yield outcome
+        yield removal.of(item)
 
 
 def _told(location: str, prefix: str, here: _Directory, *, stays: bool) -> Leftover:
@@ -122,14 +118,11 @@ _REMEDY = (
 
 @frozen
 class _Removal:
-    """``waiting``: targets of which a directory stays."""
-
     storage: Storage
     run: Run
     ask: Ask | None
     pace: LeasePace
     grace: timedelta
-    waiting: set[str]
 
     def of(self, item: Leftover) -> Leftover:
         if item.outcome == "kept":
@@ -152,7 +145,7 @@ class _Removal:
         here = _look(storage, run, prefix)
         if not Age.told(storage, run, claim.key, self.grace).is_over(here.newest) and here.objects:
             return _kept(item, "it was written to meanwhile")
-        if any(journal.target in self.waiting for journal in here.kept.journals):
+        if any(map(Catalog(storage, run).exists, _originals(prefix, here.kept))):
             return _kept(item, "journals that are kept here are still needed")
         stays = _stays(storage, run, self.ask, here)
         own, journal = _own(prefix), f"{prefix}{layout.MANIFEST}"
@@ -254,6 +247,13 @@ def _done(storage: Storage, run: Run) -> set[tuple[str, str]]:
         for prefix in ended
         for journal in _read(storage, run, f"{prefix}{layout.MANIFEST}").journals
     }
+
+
+def _originals(ended: str, kept: _Kept) -> Iterator[str]:
+    """The keys of the journals that a directory of a restore that is done has copies of."""
+    start = ended.rpartition("-ended-")[0]
+    for journal in kept.journals:
+        yield f"{start}-{journal.target.replace('.', '-', 1)}/{layout.MANIFEST}"
 
 
 def _targets(storage: Storage, run: Run, prefix: str) -> list[str]:

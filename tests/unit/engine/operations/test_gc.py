@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec import structs
 
@@ -16,7 +17,7 @@ from mbk.engine.runtime.lease import PREFIX, Lease, hold
 from mbk.engine.runtime.pace import LeasePace
 from mbk.errors import CollectionExists
 from mbk.model import layout
-from mbk.model.manifest import DELETE
+from mbk.model.manifest import DELETE, Ended, Journal
 from mbk.model.options import GcOptions
 from mbk.model.reports import GcReport, Leftover
 from mbk.model.states import BackupState, LeftoverKind
@@ -218,6 +219,23 @@ def test_what_is_young_stays() -> None:
     world.storage.write(copies(world)[0], [b"again"])
     collected(world, DAY)
     assert copies(world), "one young copy keeps the others"
+
+
+def test_the_journals_of_a_restore_that_is_done_stay_together_until_none_is_needed() -> None:
+    """Killed when some of them were given back: those are young again."""
+    journal = Journal(backup_id="b", target="default.docs", collection_id=7, created=True)
+    lost = structs.replace(journal, target="default.logs")
+    ended = "files/restore-temp-nightly-ended-0123456789ab/mbk.json"
+    back = "files/restore-temp-nightly-default-docs/mbk.json"
+    world = World()
+    world.storage.write(ended, [msgspec.json.encode(Ended(journals=[journal, lost]))])
+    older(world, ended)
+    world.storage.write(back, [msgspec.json.encode(journal)])
+    collected(world, DAY)
+    assert sorted(world.staged) == [back, ended]
+    older(world, back)
+    collected(world, DAY)
+    assert not world.staged
 
 
 def amid_import(world: World, act: Callable[[], None]) -> None:
