@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mbk.model.layout import POOL
+from mbk.model.layout import POOL, POOL_INDEX
 from mbk.model.states import BackupState
 from tests.milvus_double.server import MilvusDouble
 from tests.robustness.forks import Ended, Forks
@@ -349,6 +350,61 @@ class Delete(Command):
         self.no_leftovers(place.backups)
 
 
+class DeleteShared(Command):
+    """Of a pool that another backup has objects in, too."""
+
+    name = "delete"
+    begins_empty = True
+    other: ClassVar[str] = "stays"
+
+    def begin(self, place: Place) -> None:
+        """The one that goes is the older one."""
+        with self.scene.session(place.backups) as session:
+            session.create(BACKUP, filter=NAME, incremental=True)
+            session.create(self.other, filter=f"{NAME}/cold", incremental=True)
+
+    def options(self, place: Place) -> Mapping[str, Any]:
+        return {}
+
+    def between(self, place: Place) -> None:
+        with self.scene.session(place.backups) as session:
+            for item in session.list():
+                if item.state is BackupState.COMPLETE:
+                    session.verify(item.name, depth="contents")
+        assert self.state(place.backups, self.other) == BackupState.COMPLETE
+
+    def again(self, place: Place) -> Ended:
+        ended = self.run(place)
+        return Ended(0) if ended.exit == 4 else ended
+
+    def ended(self, place: Place) -> None:
+        self.between(place)
+        assert self.state(place.backups) == ""
+        own = [key for key in tree(place.backups) if key.startswith(POOL) and key != POOL_INDEX]
+        assert {key.removeprefix(POOL) for key in own} == {*named_in(place.backups, self.other)}
+        self.no_leftovers(place.backups)
+
+
+class Prune(DeleteShared):
+    name = "prune"
+
+    def options(self, place: Place) -> Mapping[str, Any]:
+        return {"keep_last": 1}
+
+
+class Gc(DeleteShared):
+    """Of what a backup had in the pool whose own directory somebody removed."""
+
+    name = "gc"
+
+    def begin(self, place: Place) -> None:
+        super().begin(place)
+        shutil.rmtree(place.backups / BACKUP)
+
+    def options(self, place: Place) -> Mapping[str, Any]:
+        return {"grace": "0h"}
+
+
 class Copy(Command):
     name = "copy"
 
@@ -462,6 +518,9 @@ COMMANDS: dict[str, type[Command]] = {
     "restore": Restore,
     "restore, replacing": Replace,
     "delete": Delete,
+    "delete, shared": DeleteShared,
+    "prune, shared": Prune,
+    "gc": Gc,
     "copy": Copy,
     "copy, shared": CopyShared,
     "copy, shared to classic": CopyToClassic,

@@ -58,6 +58,10 @@ def _run(session: mbk.Session, trial: dict[str, Any]) -> None:
             session.restore(name, **options)
         case "delete":
             session.delete(name)
+        case "prune":
+            session.prune(**options)
+        case "gc":
+            session.gc(**options)
         case "copy":
             session.copy(name, **options)
         case "import":

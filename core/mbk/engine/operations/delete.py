@@ -8,6 +8,7 @@ from mbk.engine.repository.removal import Found, Remover, some
 from mbk.engine.runtime.context import Context
 from mbk.engine.runtime.fenced import writing_backup
 from mbk.engine.runtime.lease import hold
+from mbk.errors import BackupNotFound
 from mbk.frozen import frozen
 from mbk.model.options import DeleteOptions
 from mbk.model.plans import Plan
@@ -50,9 +51,14 @@ def execute(context: Context, name: str, options: DeleteOptions) -> DeletionRepo
     """Deletes the backup. `BackupNotFound` if there is none, `DeleteFailed` if something of it is still there."""
     _prefix(context, name)
     what, storage = f"deletion of backup {name!r}", context.backup_storage
-    with hold(storage, name, what, context.run, pace=context.pace.lease, deletes=True) as fence:
-        storage = writing_backup(storage, fence, name)
-        removed = _remover(context, storage, options).remove(name)
+    try:
+        with hold(storage, name, what, context.run, pace=context.pace.lease, deletes=True) as fence:
+            storage = writing_backup(storage, fence, name)
+            removed = _remover(context, storage, options).remove(name)
+    except BackupNotFound:
+        # A run that was stopped may have deleted it, and left the rest to this one.
+        collect(context.backup_storage, context.run, pace=context.pace.lease)
+        raise
     freed = Freed()
     if removed.shared:
         freed = collect(context.backup_storage, context.run, pace=context.pace.lease)

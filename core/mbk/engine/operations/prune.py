@@ -89,7 +89,7 @@ def execute(context: Context, name: str, options: PruneOptions, *, at: datetime 
         outcomes[told.name] = told
         if removed is not None:
             _add(total, removed)
-    left = _collect(context, total) if total.shared else None
+    left = _collect(context, total)
     backups = tuple(outcomes[item.backup.name] for item in made.decisions)
     report = PruneReport(
         location=str(context.backup_storage.location),
@@ -112,7 +112,8 @@ def _add(total: Found, removed: Found) -> None:
 
 
 def _collect(context: Context, total: Found) -> DeleteFailed | None:
-    """Once for all that went: each record that stays is read once. Returns what the storage kept."""
+    """Once for all that went, also by an earlier run that was stopped: each record that stays is read once. Returns what the
+    storage kept."""
     freed = Freed()
     try:
         collect(context.backup_storage, context.run, pace=context.pace.lease, freed=freed)

@@ -6,6 +6,7 @@ A run that is only silent may come back, and must then find who took its lease o
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -14,7 +15,7 @@ from mbk.engine.runtime.holder import read
 from mbk.engine.runtime.lease import PREFIX, PROBE, Lease, hold
 from mbk.engine.runtime.pace import LeasePace
 from mbk.engine.runtime.run import Run
-from mbk.errors import AccessError, Busy
+from mbk.errors import AccessError, Busy, StorageFull
 from mbk.model.layout import GC_LEASE
 from mbk.model.reports import Leftover
 from mbk.model.states import LeftoverKind
@@ -38,7 +39,7 @@ def remove(storage: Storage, run: Run, pace: LeasePace, found: Sequence[Leftover
     with hold(storage, GC_LEASE, "removal of dead leases", run, pace=pace, deletes=True):
         for item in found:
             try:
-                _take_and_return(storage, run, pace, item.name)
+                _clear(storage, run, pace, item.name)
             except (Busy, AccessError) as error:
                 held[item.name] = error.message
         left = {entry.key for entry in _listed(storage, run)}
@@ -48,7 +49,16 @@ def remove(storage: Storage, run: Run, pace: LeasePace, found: Sequence[Leftover
         yield replace(item, outcome="removed" if is_gone else "kept", reason=reason)
 
 
-def _take_and_return(storage: Storage, run: Run, pace: LeasePace, key: str) -> None:
+def clear(storage: Storage, run: Run, pace: LeasePace) -> None:
+    """Removes the leases of runs that are proven to have ended, as far as they can be removed: who is killed last of all leaves
+    one that no other run would take over."""
+    with suppress(AccessError, Busy, StorageFull):
+        for entry in _listed(storage, run):
+            _clear(storage, run, pace, entry.key)
+
+
+def _clear(storage: Storage, run: Run, pace: LeasePace, key: str) -> None:
+    """Removes a lease if its run is proven to have ended."""
     if _is_dead(storage, run, key):
         lease = Lease(storage, key, "removal of a dead lease", run, pace, deletes=True)
         lease.take()

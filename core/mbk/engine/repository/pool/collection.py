@@ -14,6 +14,7 @@ from itertools import islice
 from mbk.engine.repository.catalog import Catalog, clean
 from mbk.engine.repository.pool.named import Named, Unknowable
 from mbk.engine.repository.pool.rule import Collector, collecting
+from mbk.engine.runtime.dead import clear
 from mbk.engine.runtime.fenced import FencedStorage
 from mbk.engine.runtime.pace import LeasePace
 from mbk.engine.runtime.pool import Pool
@@ -46,6 +47,7 @@ def collect(
     Counted in ``freed``, if it is given, which is returned. `DeleteFailed` if the storage keeps some of the objects.
     """
     freed = Freed() if freed is None else freed
+    clear(storage, run, pace or LeasePace())
     catalog = Catalog(storage, run)
     place = f"{storage.location.root}{layout.REMOVED}"
     tombs = listing.objects(storage, run, place)
