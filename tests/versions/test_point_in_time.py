@@ -16,7 +16,7 @@ import pytest
 
 from mbk.engine.repository.timeline import hybrid_of
 from mbk.errors import BackupNotFound, CollectionNotFound, UsageError
-from mbk.model.events import Event, Notice
+from mbk.model.events import Event, Notice, PhaseStarted
 from mbk.model.options import RestoreOptions
 from mbk.model.reports import CollectionOutcome, RunReport
 from tests.raising import raised
@@ -252,6 +252,39 @@ def test_only_backups_with_the_collection_and_the_label_count(site: Site) -> Non
         site.planned(at=at, labels="team=other")
     with raised(UsageError, "labels-beside-name"):
         site.planned("first", at=at, labels="team=search")
+
+
+def test_a_backup_amid_which_all_was_dropped_is_not_chosen(site: Site) -> None:
+    site.create("first")
+    at = _dropped_amid(site, "second")
+    assert site.planned(at=at).name == "first"
+    (skipped,) = (item for item in site.heard if isinstance(item, Notice) and item.code == "moment-skipped")
+    assert skipped.facts["backup"] == "second"
+
+
+def test_a_collection_that_was_dropped_amid_the_nearest_backup_is_told(site: Site) -> None:
+    site.wire.create("notes", shards=1)
+    site.create("first")
+    at = _dropped_amid(site, "second")
+    assert site.planned(at=at).name == "second"
+    (lacking,) = (item for item in site.heard if isinstance(item, Notice) and item.code == "moment-lacking")
+    assert (lacking.facts["collections"], lacking.facts["before"]) == ("default.docs", "first")
+    assert site.planned(at=at, source_filter="docs").name == "first", "as the notice says"
+    assert "moment-lacking" not in site.notices
+
+
+def _dropped_amid(site: Site, name: str) -> datetime:
+    """A backup that found docs, and whose flush did not. Returns a moment before the drop, after the backup was begun."""
+    moments = list[datetime]()
+
+    def drop(event: Event) -> None:
+        if isinstance(event, PhaseStarted) and event.phase == "flush":
+            threading.Event().wait(1.0)  # a listing tells seconds
+            moments.append(site.now())
+            site.wire.drop("docs")
+
+    site.create(name, on_event=drop)
+    return moments[0]
 
 
 def test_backups_that_are_not_whole_are_left_out_and_named(site: Site) -> None:

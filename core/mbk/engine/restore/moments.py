@@ -259,8 +259,9 @@ class _Search:
         # The first one that was begun later may reach back to the moment.
         for number in range(max(first - 1, 0), len(whole)):
             chosen = self._look(whole[number])
-            if chosen is not None and self._fits(chosen, whole[number + 1 :]):
+            if chosen is not None and self._fits(chosen, older := whole[number + 1 :]):
                 self._tell(chosen, dated, [item for item in listed if not begun(item)])
+                self._tell_lacking(chosen, older)
                 return chosen
         raise self._none(whole)
 
@@ -309,12 +310,20 @@ class _Search:
         if name not in self._looked:
             self._looked[name] = None
             try:
-                self._looked[name] = _candidate(self.catalog, summary, self.options)
+                found = _candidate(self.catalog, summary, self.options)
+                if found.committed.backup.collection_backups:
+                    self._looked[name] = found
+                else:  # all were dropped while it was made: to restore it would restore nothing, and succeed
+                    self._skip(name, "no collection is in it")
             except (InvalidBackup, BackupNotFound) as error:
                 self._skip(name, error.message)
             except NotFound as error:
                 self._lacking.append(error)
         return self._looked[name]
+
+    def _first(self, summaries: Iterable[BackupSummary]) -> Candidate | None:
+        """The first one that can be used."""
+        return next(filter(None, map(self._look, summaries)), None)
 
     def _skip(self, name: str, reason: str) -> None:
         self.run.notice(
@@ -330,7 +339,7 @@ class _Search:
             return True
         if any(chosen.reach(task).point is None or chosen.reach(task).cause for task in beyond):
             return False
-        before = next(filter(None, map(self._look, older)), None)
+        before = self._first(older)
         return before is not None and all(
             _covers(before, chosen, task.record.collection_id, self.asked) for task in beyond
         )
@@ -354,9 +363,26 @@ class _Search:
                     backup=chosen.name,
                 )
 
+    def _tell_lacking(self, chosen: Candidate, older: Sequence[BackupSummary]) -> None:
+        """A collection that was dropped while the chosen backup was made may have been there at the moment."""
+        before = self._first(older)
+        if before is None:
+            return
+        there = {task.source for task in chosen.tasks}
+        lacking = [task for task in before.tasks if task.source not in there]
+        if lacking:
+            self.run.notice(
+                "moment-lacking",
+                "{collections}: in backup {before!r}, but not in {backup!r}, which comes nearer to the moment: dropped before or while it "
+                "was made, or not selected; --source-filter restores what was there before",
+                collections=_labels(lacking),
+                before=before.name,
+                backup=chosen.name,
+            )
+
     def _none(self, whole: Sequence[BackupSummary]) -> NotFound:
         """Why there is no backup, and what the earliest one is of."""
-        earliest = next(filter(None, map(self._look, reversed(whole))), None)
+        earliest = self._first(reversed(whole))
         if earliest is None:
             return self._lacking[0] if self._lacking else self._nothing()
         ends = [reach for reach in earliest.reaches.values() if reach.end]
