@@ -3,10 +3,11 @@
     python -m benchmarks.recovery_point MINIO [--minutes N] [--every SECONDS] [--moments N]
 
 ``MINIO`` is the binary of a MinIO; Milvus is the embedded 2.3.5 and keeps its data there. Clients insert, upsert and delete at
-full speed, and note the server's own time of each write. Every so often `create --incremental` runs. Then moments drawn at
-random are restored with `restore --at`, and the last one before the collection was dropped; each restored row is
-compared with what was there at the moment that mbk says it is. The recovery point: how much a loss at the worst instant would
-have cost, from the consistency point of the newest complete backup to the next one's completion.
+full speed, and note the server's own time of each write. Every so often `create --incremental` runs. Then the disaster: the
+collection is dropped amid the writes and amid a last `create`. The moment before the drop and moments drawn at random are
+restored with `restore --at`; each restored row is compared with what was there at the moment that mbk says it is. The
+recovery point: how much a loss at the worst instant would have cost, from the consistency point of the newest complete backup
+to the next one's completion.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from tests.robustness.writing import ALWAYS, CHURN, Wire, Writers, by_key, compa
 
 NAME, BACK = "docs", "docs_back"
 THREADS = 2
+#: Of the time that a backup takes: the last one is then amid its work.
+AMID = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,23 @@ def told(made: Made, since: float) -> None:
         f"of {made.point - since:6.1f} s; {made.taken.count:4} requests, {made.added / MIB:6.2f} MiB added",
         flush=True,
     )
+
+
+def disaster(bench: Bench, wire: Wire, writers: Writers, made: Sequence[Made], since: float) -> float:
+    """Drops the collection amid the writes and amid a backup. Returns when."""
+    command = [sys.executable, "-m", "mbk", "--config", bench.config(bench.server), "-o", "json"]
+    create = [*command, "create", "-n", "last", "--incremental", "--filter", NAME]
+    with subprocess.Popen(create, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as running:
+        time.sleep(AMID * min(each.complete - each.began for each in made))
+        dropped, written = time.time(), writers.ops
+        writers.drop(wire)
+        said, _ = running.communicate()
+    outcomes = [item["outcome"] for item in json.loads(said or "{}").get("collections", ())]
+    print(
+        f"dropped at {dropped - since:.1f} s, after {written} writes, amid a create: exit code {running.returncode}, {outcomes}",
+        flush=True,
+    )
+    return dropped
 
 
 def restored(bench: Bench, wire: Wire, writers: Writers, at: float, since: float) -> None:
@@ -103,11 +123,10 @@ def run(bench: Bench, minutes: float, every: float, moments: int, seed: int) -> 
             made.append(backed_up(bench, len(made)))
             told(made[-1], since)
             time.sleep(max(0.0, min(left, began + every - time.time())))
-    dropped = time.time()
-    wire.drop(NAME)
+        dropped = disaster(bench, wire, writers, made, since)
     losses = [later.complete - earlier.point for earlier, later in pairwise(made)]
     print(
-        f"{writers.ops} writes in {dropped - since:.0f} s; recovery point: {max(losses):.1f} s at the worst instant, "
+        f"recovery point: {max(losses):.1f} s at the worst instant, "
         f"{sum(losses) / len(losses):.1f} s on average at the worst of each interval",
         flush=True,
     )

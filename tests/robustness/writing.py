@@ -179,6 +179,7 @@ class Writers:
         self.errors: list[BaseException] = []
         self._versions = 0
         self._stop = threading.Event()
+        self._dropped = False
         self._lock = threading.Lock()
 
     def fill(self, wire: Wire) -> None:
@@ -203,6 +204,11 @@ class Writers:
                 thread.join()
         assert not self.errors, self.errors
 
+    def drop(self, wire: Wire) -> None:
+        """Amid the writes, which fail from then on."""
+        self._dropped = True
+        wire.drop(self.name)
+
     def wait(self, ops: int = 20) -> None:
         """Until so many ops are done."""
         while self.ops < ops and not self.errors:
@@ -225,7 +231,8 @@ class Writers:
         try:
             work(*args)
         except Exception as error:  # noqa: BLE001 - the test shows it
-            self.errors.append(error)
+            if not self._dropped:
+                self.errors.append(error)
 
     def _next(self) -> int:
         with self._lock:
